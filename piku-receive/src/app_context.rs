@@ -1,8 +1,8 @@
-//! The hook: what it finds around it, and how it is run when git has no reason to.
+//! The context of one app in one session, and the hook, run without a push.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the folder of the tools and the root, which the installation names"
+    reason = "the directories of the tools and the root, which the installation names"
 )]
 
 use std::io::{self, Write};
@@ -19,37 +19,36 @@ use crate::child_env;
 use crate::push::push_options::PushOptions;
 use crate::repository::branch::BranchTip;
 
-/// The name of the variable with the folder of `post-receive` and `piku`.
+/// Environment variable with the directory of `post-receive` and `piku`.
 pub(crate) const SCRIPTS: &str = "PIKU_SCRIPTS";
-/// The name of the variable with the app's name.
+/// Environment variable with the name of the app.
 pub(crate) const APP: &str = "PIKU_APP";
-/// The name of the variable with the key's name.
+/// Environment variable with the name of the key.
 pub(crate) const KEY: &str = "PIKU_KEY";
-/// Set to a whole ref name when that branch is to be deployed, whichever the deploy branch is.
+/// Environment variable with a full ref name: this branch is deployed, whatever the deploy branch is.
 pub(crate) const BRANCH: &str = "PIKU_BRANCH";
 
-/// One app, its place, and on whose behalf things are done to it.
+/// An app on this host and the key in whose name it is changed.
 #[derive(Debug)]
 pub(crate) struct AppContext<'a> {
-    /// The root, an absolute path.
+    /// Absolute path.
     pub(crate) root: &'a PikuRoot,
-    /// The folder of the scripts, an absolute path.
+    /// Absolute path of the directory of the scripts.
     pub(crate) scripts: &'a Path,
-    /// The app.
     pub(crate) app: &'a AppName,
-    /// The key's name.
+    /// Name of the key, for the audit log and the records.
     pub(crate) key: &'a str,
 }
 
 impl AppContext<'_> {
-    /// The app's folder.
+    /// Returns the paths of the app.
     pub(crate) fn dir(&self) -> AppDir {
         self.root.app(self.app)
     }
 
-    /// A command that finds what the hook is promised.
+    /// Returns a command with a clean environment and the variables that the hook relies on.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> anyhow::Result<Command> {
-        let mut command = child_env::clean(program)?;
+        let mut command = child_env::clean_command(program)?;
         command
             .env(ROOT_VARIABLE, self.root.path())
             .env(SCRIPTS, self.scripts)
@@ -59,7 +58,8 @@ impl AppContext<'_> {
         Ok(command)
     }
 
-    /// Runs the hook for a tip that is there already. All that it says goes to stderr. `branch` as [`BRANCH`].
+    /// Runs the hook for an existing tip and redirects all its output to stderr. `branch` is the value of
+    /// [`BRANCH`].
     pub(crate) fn run_hook(
         &self,
         tip: &BranchTip,
@@ -74,24 +74,24 @@ impl AppContext<'_> {
         if let Some(branch) = branch {
             command.env(BRANCH, branch);
         }
-        options.hand_to(&mut command);
+        options.set_env(&mut command);
         let mut child = command.spawn().with_context(|| format!("cannot run '{}'", hook.display()))?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A hook that has ended without reading it tells so by its exit.
+            // A hook that exits before it reads stdin is reported by its exit status.
             let _ = writeln!(stdin, "{0} {0} {1}", tip.commit, tip.reference);
         }
         child.wait().with_context(|| format!("cannot wait for '{}'", hook.display()))
     }
 }
 
-/// The folder of the scripts: as given, or beside the programs as the installer puts it. Absolute, since it is linked to.
-pub(crate) fn scripts(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+/// Returns the absolute path of the directory of the scripts; by default `../lib/piku` beside the programs.
+pub(crate) fn scripts_dir(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let path = match given {
         Some(path) => path,
-        None => child_env::tools()?.join("../lib/piku"),
+        None => child_env::tools_dir()?.join("../lib/piku"),
     };
-    // One that is not there is told of by whoever needs something in it.
+    // The caller that needs a file in it reports a missing directory.
     std::path::absolute(&path)
         .map(|absolute| absolute.canonicalize().unwrap_or(absolute))
-        .with_context(|| format!("bad folder of scripts '{}'", path.display()))
+        .with_context(|| format!("bad directory of scripts '{}'", path.display()))
 }

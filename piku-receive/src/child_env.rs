@@ -1,7 +1,7 @@
-//! What the programs that piku-receive starts find around them: no variable of git's or piku's that came from outside,
-//! and the five tools first on PATH.
+//! Environment and exit status of child processes: no `GIT_*` or `PIKU_*` variable from outside, and the
+//! five tools first on `PATH`.
 
-#![expect(clippy::disallowed_methods, reason = "asks whom the root folder belongs to")]
+#![expect(clippy::disallowed_methods, reason = "reads the owner of the root directory")]
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -18,29 +18,29 @@ use piku_layout::paths::PikuRoot;
 use piku_nss::UserAccount;
 use piku_report::user_error::UserError;
 
-/// Where programs are when sshd has set no PATH.
+/// Default when sshd has not set `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
-/// The folder of this program, and of the four beside it.
-pub(crate) fn tools() -> anyhow::Result<PathBuf> {
+/// Returns the directory of this program, which also holds the other tools.
+pub(crate) fn tools_dir() -> anyhow::Result<PathBuf> {
     let exe = env::current_exe().context("cannot find this program's own path")?;
     Ok(exe.parent().map(Path::to_owned).unwrap_or_default())
 }
 
-/// A command without the client's `GIT_*` (but for `GIT_PROTOCOL`, the version that git itself sends), `PIKU_*` and the
-/// command that was asked for.
-pub(crate) fn clean(program: impl AsRef<OsStr>) -> anyhow::Result<Command> {
+/// Returns a command without `GIT_*` (except `GIT_PROTOCOL`, which git itself sends), `PIKU_*` and
+/// `SSH_ORIGINAL_COMMAND`.
+pub(crate) fn clean_command(program: impl AsRef<OsStr>) -> anyhow::Result<Command> {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
         if !may_stay(&name) {
             command.env_remove(&name);
         }
     }
-    let mut path = OsString::from(tools()?);
+    let mut path = OsString::from(tools_dir()?);
     path.push(":");
     path.push(env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| DEFAULT_PATH.into()));
     command.env("PATH", path);
-    // What stands in refs/replace is somebody's word for what another object is.
+    // Replacement refs would let a client substitute one object for another.
     command.env("GIT_NO_REPLACE_OBJECTS", "1");
     Ok(command)
 }
@@ -51,25 +51,26 @@ fn may_stay(name: &OsStr) -> bool {
         || !(name.starts_with(b"GIT_") || name.starts_with(b"PIKU_") || name == b"SSH_ORIGINAL_COMMAND")
 }
 
-/// Refuses to build and keep apps as root, in whose home nobody looks for them: what is done to a root is done by its owner. A root
-/// that is named, and is root's own, is somebody's choice.
+/// Refuses to run as root, unless the root directory was named and belongs to root.
+///
+/// Files that root creates below the directory of another user could not be changed by that user.
 pub(crate) fn refuse_root(root: &PikuRoot) -> Result<(), UserError> {
     if !geteuid().is_root() {
         return Ok(());
     }
     let default = PikuRoot::new(None).is_ok_and(|default| default.path() == root.path());
     let owner = fs::metadata(root.path()).ok().map(|meta| meta.uid()).filter(|owner| *owner != 0);
-    let what = match owner.and_then(|owner| UserAccount::of(Uid::from_raw(owner)).ok().flatten()) {
-        Some(owner) => format!("'{}' belongs to {}, and this is root", root.path().display(), owner.name),
-        None if default || owner.is_some() => "piku does not keep apps as root".to_owned(),
+    let what = match owner.and_then(|owner| UserAccount::find_by_uid(Uid::from_raw(owner)).ok().flatten()) {
+        Some(owner) => format!("'{}' belongs to {}, not to root", root.path().display(), owner.name),
+        None if default || owner.is_some() => "piku does not run apps as root".to_owned(),
         None => return Ok(()),
     };
     Err(UserError::new(what)
-        .hint("a key is let in by 'sudo piku keys:add NAME < KEY.pub', verbs are 'sudo piku VERB'"))
+        .hint("add keys with 'sudo piku keys:add NAME < KEY.pub', run verbs with 'sudo piku VERB'"))
 }
 
-/// Files get the modes they are asked to have, whatever umask sshd or a login has left.
-pub(crate) fn own_umask() {
+/// Sets the umask to 022, whatever sshd or a login has left.
+pub(crate) fn set_umask() {
     umask(Mode::from_bits_truncate(0o022));
 }
 

@@ -1,4 +1,4 @@
-//! What was typed, and what it means.
+//! The command line, and the calls that it leads to.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,152 +17,154 @@ use crate::deploy::{self, DeploySubject};
 use crate::key::{self, KeyName, NewKeyArgs};
 use crate::push::push_options::PushOptions;
 use crate::session::KeySession;
-use crate::{child_env, distribute, export, push};
+use crate::{child_env, distribute, exit_status, export, push};
 use piku_report::output::OutputFormat;
 
-/// How it ends.
-const EXIT_STATUS: &str = "\
-Exit status:
-  0  done; of a push: what was to be deployed is live
-  1  refused, or failed; of a push: the deploy failed
-  2  wrong usage
-  n  of a verb: what the verb ended with, 128 + n after signal n";
-
-/// The door: the forced command of every key in `authorized_keys`, and what the hook behind it needs.
+/// Receive pushes and deploy them.
 ///
-/// sshd runs 'piku-receive --key NAME' for whoever comes in with that key; `SSH_ORIGINAL_COMMAND` says what they ask for.
+/// sshd runs 'piku-receive --key NAME' as the forced command of a key in `authorized_keys`. The request of the
+/// client, a git service or a verb, is in `SSH_ORIGINAL_COMMAND`. The subcommands manage keys and serve the hooks.
 #[derive(Debug, Parser)]
 #[command(name = "piku-receive", version, subcommand_negates_reqs = true)]
-#[command(after_long_help = EXIT_STATUS)]
+#[command(after_long_help = exit_status::MAIN)]
 pub(crate) struct ReceiveCli {
-    /// The name of the key that came in.
+    /// Name of the client's key.
     #[arg(long, required = true, value_name = "NAME")]
     key: Option<KeyName>,
-    /// An app that this key reaches; all apps when not given.
+    /// App that the key may use [default: all apps].
     #[arg(long = "app", value_name = "APP")]
     apps: Vec<AppName>,
     #[command(flatten)]
-    place: MachineArgs,
+    paths: MachineArgs,
     #[command(subcommand)]
     action: Option<ReceiveAction>,
 }
 
-/// This machine's piku.
+/// The paths of this installation.
 #[derive(Debug, Args)]
 struct MachineArgs {
-    /// The folder with everything that piku keeps [default: ~/.piku].
+    /// Directory of all data of piku [default: ~/.piku].
     #[arg(long, env = "PIKU_ROOT", value_name = "DIR")]
     root: Option<PathBuf>,
-    /// The folder with post-receive and piku [default: ../lib/piku beside this program].
+    /// Directory of post-receive and piku [default: ../lib/piku beside this program].
     #[arg(long, env = "PIKU_SCRIPTS", value_name = "DIR")]
     scripts: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum ReceiveAction {
-    /// Who may come in.
+    /// Manage the keys that may push and run verbs.
     #[command(subcommand)]
     Key(KeyAction),
-    /// Deploy the tip of a branch that is there already.
+    /// Deploy the tip of a branch without a push.
+    #[command(after_long_help = exit_status::DEPLOY)]
     Deploy {
-        /// The app.
+        /// Name of the app.
         app: AppName,
-        /// Its branch [default: the one that pushes deploy].
+        /// Branch [default: the deploy branch].
         branch: Option<String>,
-        /// Show the plan, deploy nothing.
+        /// Print the build plan and deploy nothing.
         #[arg(long)]
         dry_run: bool,
-        /// Build everything anew.
+        /// Ignore all caches.
         #[arg(long)]
         no_cache: bool,
-        /// Build this commit, the live one, again; deploy it only when that comes to something else.
+        /// Rebuild this commit, the live one, and deploy it only if the result differs.
         #[arg(long, value_name = "COMMIT", conflicts_with_all = ["branch", "dry_run", "no_cache"])]
         rebuild: Option<String>,
-        /// Wait no longer than this for whoever is changing the app.
+        /// Time to wait for another change of the app [default: `lock_timeout` of host.yaml].
         #[arg(long, value_name = "SECONDS")]
         wait: Option<u64>,
         #[command(flatten)]
-        place: MachineArgs,
-        /// In whose name.
+        paths: MachineArgs,
+        /// Name of the key in records.
         #[arg(long, env = "PIKU_KEY", default_value = "operator")]
         by: String,
     },
-    /// End the build that is under way; the push that began it fails.
+    /// End the running build, so that its push fails.
+    #[command(after_long_help = exit_status::CANCEL)]
     Cancel {
         #[command(flatten)]
         app: TheApp,
-        /// In whose name.
+        /// Name of the key in records.
         #[arg(long, env = "PIKU_KEY", default_value = "operator")]
         by: String,
     },
-    /// Ask the machines of `deploy_to` what they are, and print what is to be built for whom.
+    /// Ask the machines in `deploy_to` for their platforms and print what must be built.
     ///
-    /// A line for each kind of machine: its architecture; 'must' or 'may', whether the deploy ends where its build fails; and
-    /// the machines, this one as 'here', and its line first.
+    /// Prints a line for each platform: its architecture, 'must' or 'may' (a failed build fails the deploy, or not),
+    /// and its machines. This machine is 'here', on the first line.
+    #[command(after_long_help = exit_status::TARGETS)]
     Targets {
         #[command(flatten)]
-        place: MachineArgs,
+        paths: MachineArgs,
         #[command(flatten)]
         whose: AppKeyArgs,
     },
-    /// Send the machines of `deploy_to` the release that was built for them and have each of them deploy it; fails when one of
-    /// them does.
+    /// Send each machine in `deploy_to` the release for its platform and deploy it there.
+    #[command(after_long_help = exit_status::SHIP)]
     Ship {
-        /// The folder with a release for each architecture, by its name, or one named 'any'.
+        /// Directory with a release for each architecture, by its name, or one named 'any'.
         releases: PathBuf,
-        /// The list that 'targets' has printed.
+        /// List from 'targets'.
         #[arg(long, value_name = "FILE")]
         targets: PathBuf,
         #[command(flatten)]
-        place: MachineArgs,
+        paths: MachineArgs,
         #[command(flatten)]
         whose: AppKeyArgs,
     },
-    /// Write the tree of a commit, submodules included, into a new folder.
+    /// Write the tree of a commit and its submodules to a new directory.
+    #[command(after_long_help = exit_status::COMMAND)]
     Export {
-        /// The bare repository.
+        /// Bare repository.
         repo: PathBuf,
-        /// The commit, or a name of it.
+        /// Commit, or a name for it.
         commit: String,
-        /// The folder; must not be there, or be empty.
+        /// Missing or empty directory.
         dir: PathBuf,
-        /// host.yaml: how much of the disk stays free; all defaults when not given.
+        /// host.yaml with the disk space that stays free [default: the defaults].
         #[arg(long, value_name = "FILE")]
         settings: Option<PathBuf>,
     },
-    /// In the hook: record that a deploy begins and print its COMMIT, NUMBER and push options, or nothing if none is due; reads
-    /// git's 'OLD NEW REF' lines from stdin.
-    #[command(alias = "select")]
+    /// Begin the deploy of a push (for the hook).
+    ///
+    /// Reads git's 'OLD NEW REF' lines from stdin. If a deploy is due, records that it begins and prints its commit,
+    /// its number and the push options.
+    #[command(alias = "select", after_long_help = exit_status::COMMAND)]
     BeginDeploy {
-        /// The bare repository.
+        /// Bare repository.
         #[arg(long, env = "GIT_DIR", value_name = "DIR")]
         repo: PathBuf,
         #[command(flatten)]
         app: OneApp,
-        /// In whose name.
+        /// Name of the key in records.
         #[arg(long, env = "PIKU_KEY", default_value = "operator")]
         by: String,
     },
-    /// In the hook: record that the deploy is live.
-    #[command(alias = "settle")]
+    /// Record that a deploy is live (for the hook).
+    #[command(alias = "settle", after_long_help = exit_status::COMMAND)]
     FinishDeploy {
         #[command(flatten)]
         app: OneApp,
-        /// The commit that begin-deploy printed.
+        /// Commit from begin-deploy.
         commit: String,
-        /// Record that its plan was shown and nothing deployed.
+        /// Record that its plan was printed and nothing was deployed.
         #[arg(long)]
         dry_run: bool,
     },
-    /// In the hook: copy stdin to stdout and into the deploy's log, as much as `deploy_log` in host.yaml says.
+    /// Copy the output of a deploy to the push and to its log (for the hook).
+    ///
+    /// Copies stdin to stdout and to the log, up to `deploy_log` of host.yaml.
+    #[command(after_long_help = exit_status::COMMAND)]
     Record {
-        /// The log.
+        /// Log file.
         log: PathBuf,
-        /// The folder with everything that piku keeps [default: ~/.piku].
+        /// Directory of all data of piku [default: ~/.piku].
         #[arg(long, env = "PIKU_ROOT", value_name = "DIR")]
         root: Option<PathBuf>,
     },
-    /// Git's pre-receive hook: refuse what cannot be deployed before it is stored.
+    /// Refuse what cannot be deployed before git stores it (for the pre-receive hook).
     #[command(hide = true)]
     Admit {
         #[arg(long, env = "PIKU_ROOT")]
@@ -172,63 +174,64 @@ enum ReceiveAction {
     },
 }
 
-/// An app below the root.
 #[derive(Debug, Args)]
 struct OneApp {
-    /// The folder with everything that piku keeps [default: ~/.piku].
+    /// Directory of all data of piku [default: ~/.piku].
     #[arg(long, env = "PIKU_ROOT", value_name = "DIR")]
     root: Option<PathBuf>,
-    /// The app.
+    /// Name of the app.
     #[arg(long, env = "PIKU_APP", value_name = "APP")]
     app: AppName,
 }
 
-/// Of which app, and in whose name.
+/// An app and the key that changes it.
 #[derive(Debug, Args)]
 struct AppKeyArgs {
-    /// The app.
+    /// Name of the app.
     #[arg(long, env = "PIKU_APP", value_name = "APP")]
     app: AppName,
-    /// In whose name.
+    /// Name of the key in records.
     #[arg(long, env = "PIKU_KEY", default_value = "operator")]
     by: String,
 }
 
-/// The same, named by itself.
 #[derive(Debug, Args)]
 struct TheApp {
-    /// The app.
+    /// Name of the app.
     app: AppName,
-    /// The folder with everything that piku keeps [default: ~/.piku].
+    /// Directory of all data of piku [default: ~/.piku].
     #[arg(long, env = "PIKU_ROOT", value_name = "DIR")]
     root: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum KeyAction {
-    /// Let a key in; the public key is read from stdin.
+    /// Add a key; the public key is read from stdin.
+    #[command(after_long_help = exit_status::COMMAND)]
     Add {
-        /// A name for it: whose, or from which machine.
+        /// Name for the key: its owner or machine.
         name: KeyName,
-        /// An app that this key reaches; all apps when not given.
+        /// App that the key may use [default: all apps].
         #[arg(long = "app", value_name = "APP")]
         apps: Vec<AppName>,
         #[command(flatten)]
         file: KeyFileArgs,
         #[command(flatten)]
-        place: MachineArgs,
+        paths: MachineArgs,
     },
-    /// Print the keys that piku has let in.
+    /// List the keys of piku.
+    #[command(after_long_help = exit_status::COMMAND)]
     List {
-        /// The form of the output.
+        /// Output format.
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
         #[command(flatten)]
         file: KeyFileArgs,
     },
-    /// Shut a key out.
+    /// Remove a key.
+    #[command(after_long_help = exit_status::COMMAND)]
     Remove {
-        /// Its name.
+        /// Name of the key.
         name: KeyName,
         #[command(flatten)]
         file: KeyFileArgs,
@@ -237,80 +240,86 @@ enum KeyAction {
 
 #[derive(Debug, Args)]
 struct KeyFileArgs {
-    /// The file that sshd reads.
-    #[arg(long, value_name = "FILE", help = "The file that sshd reads [default: ~/.ssh/authorized_keys]")]
+    /// File that sshd reads [default: `~/.ssh/authorized_keys`].
+    #[arg(long, value_name = "FILE")]
     authorized_keys: Option<PathBuf>,
 }
 
 impl ReceiveCli {
-    /// Does what was typed.
+    /// Runs the command.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let Some(action) = self.action else {
-            let key = self.key.context("no key")?.to_string();
-            let MachineArgs { root, scripts } = self.place;
+            let key = self.key.context("--key is missing")?.to_string();
+            let MachineArgs { root, scripts } = self.paths;
             return KeySession {
                 key,
                 scope: self.apps,
-                root: root_at(root)?,
-                scripts: app_context::scripts(scripts)?,
+                root: absolute_root(root)?,
+                scripts: app_context::scripts_dir(scripts)?,
             }
-            .open();
+            .run();
         };
         match action {
             ReceiveAction::Key(action) => action.run()?,
-            ReceiveAction::Deploy { app, branch, dry_run, no_cache, rebuild, wait, place, by } => {
-                child_env::own_umask();
-                let (root, scripts) = (root_at(place.root)?, app_context::scripts(place.scripts)?);
-                let place = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
+            ReceiveAction::Deploy { app, branch, dry_run, no_cache, rebuild, wait, paths, by } => {
+                child_env::set_umask();
+                let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
+                let context = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
                 let options = PushOptions { dry_run, no_cache, rebuild: rebuild.is_some() };
                 let what = match rebuild {
-                    Some(commit) => DeploySubject::Again(
+                    Some(commit) => DeploySubject::Rebuild(
                         Oid::from_str(&commit).ok().with_context(|| format!("bad commit '{commit}'"))?,
                     ),
                     None => DeploySubject::Tip(branch),
                 };
-                return deploy::run(&place, &what, options, wait.map(Duration::from_secs))
-                    .map(|outcome| ExitCode::from(outcome.code()));
+                return deploy::deploy_without_push(&context, &what, options, wait.map(Duration::from_secs))
+                    .map(|outcome| ExitCode::from(outcome.exit_code()));
             }
-            ReceiveAction::Targets { place, whose: AppKeyArgs { app, by } } => {
-                let (root, scripts) = (root_at(place.root)?, app_context::scripts(place.scripts)?);
-                child_env::own_umask();
-                return distribute::targets(&AppContext {
+            ReceiveAction::Targets { paths, whose: AppKeyArgs { app, by } } => {
+                let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
+                child_env::set_umask();
+                return distribute::print_targets(&AppContext {
                     root: &root,
                     scripts: &scripts,
                     app: &app,
                     key: &by,
                 });
             }
-            ReceiveAction::Ship { releases, targets, place, whose: AppKeyArgs { app, by } } => {
-                child_env::own_umask();
-                let (root, scripts) = (root_at(place.root)?, app_context::scripts(place.scripts)?);
-                let place = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
-                return distribute::run(&place, &absolute(&releases)?, &absolute(&targets)?);
+            ReceiveAction::Ship { releases, targets, paths, whose: AppKeyArgs { app, by } } => {
+                child_env::set_umask();
+                let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
+                let context = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
+                return distribute::distribute_releases(
+                    &context,
+                    &absolute(&releases)?,
+                    &absolute(&targets)?,
+                );
             }
             ReceiveAction::Cancel { app: TheApp { app, root }, by } => {
-                deploy::cancel::run(&app, &root_at(root)?.app(&app), &by)?;
+                deploy::cancel::cancel_build(&app, &absolute_root(root)?.app(&app), &by)?;
             }
             ReceiveAction::Export { repo, commit, dir, settings } => {
-                child_env::own_umask();
+                child_env::set_umask();
                 let settings = settings.as_deref().map(HostSettings::read).transpose()?.unwrap_or_default();
-                export::run(&repo, &commit, &dir, &settings)?;
+                export::export_commit(&repo, &commit, &dir, &settings)?;
             }
-            ReceiveAction::BeginDeploy { repo, app, by } => deploy::begin::run(&repo, &app.dir()?, &by)?,
+            ReceiveAction::BeginDeploy { repo, app, by } => {
+                deploy::begin::begin_deploy(&repo, &app.app_dir()?, &by)?;
+            }
             ReceiveAction::FinishDeploy { app, commit: _, dry_run: true } => {
-                deploy::verdict::finish_dry_run(&app.dir()?)?;
+                deploy::deploy_record::mark_planned(&app.app_dir()?)?;
             }
             ReceiveAction::FinishDeploy { app, commit, dry_run: false } => {
-                deploy::verdict::finish(&app.dir()?, &commit)?;
+                deploy::deploy_record::mark_live(&app.app_dir()?, &commit)?;
             }
             ReceiveAction::Record { log, root } => {
-                // Settings that cannot be read are told of by the steps that need more of them.
-                let settings = HostSettings::read(&root_at(root)?.settings()).unwrap_or_default();
-                deploy::record::run(&log, settings.deploy_log.saturating_mul(1 << 20))?;
+                // Other steps report unreadable settings.
+                let settings = HostSettings::read(&absolute_root(root)?.settings()).unwrap_or_default();
+                deploy::record::record_output(&log, settings.deploy_log.saturating_mul(1 << 20))?;
             }
             ReceiveAction::Admit { root, app } => {
-                let app = app.map(|app| OneApp { root, app }.dir()).transpose()?;
-                push::pre_receive::run(app.as_ref())?;
+                let app = app.map(|app| OneApp { root, app }.app_dir()).transpose()?;
+                push::pre_receive::check_push(app.as_ref())?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -320,14 +329,15 @@ impl ReceiveCli {
 impl KeyAction {
     fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Add { name, apps, file, place } => {
-                // sshd gives the forced command none of this environment, so what is not the default is in its line.
-                let root = place.root.as_deref().map(absolute).transpose()?;
-                let scripts = place.scripts.as_deref().map(absolute).transpose()?;
-                key::add(&file.path()?, &NewKeyArgs { name, apps, root, scripts })
+            Self::Add { name, apps, file, paths } => {
+                // sshd passes none of this environment to the forced command, so its line names what is not
+                // the default.
+                let root = paths.root.as_deref().map(absolute).transpose()?;
+                let scripts = paths.scripts.as_deref().map(absolute).transpose()?;
+                key::add_key(&file.path()?, &NewKeyArgs { name, apps, root, scripts })
             }
-            Self::List { format, file } => key::list(&file.path()?, format),
-            Self::Remove { name, file } => key::remove(&file.path()?, &name),
+            Self::List { format, file } => key::list_keys(&file.path()?, format),
+            Self::Remove { name, file } => key::remove_key(&file.path()?, &name),
         }
     }
 }
@@ -338,8 +348,8 @@ impl KeyFileArgs {
             return Ok(path);
         }
         if nix::unistd::geteuid().is_root() {
-            // root's own keys are no keys of piku's.
-            return Err(UserError::new("this is root, and keys are let in to the user that runs piku")
+            // The keys of root are not keys of piku.
+            return Err(UserError::new("running as root, but keys belong to the user that runs piku")
                 .hint(
                     "sudo piku keys:add NAME [--app APP] < KEY.pub, or name the file with --authorized-keys",
                 )
@@ -351,13 +361,13 @@ impl KeyFileArgs {
 }
 
 impl OneApp {
-    fn dir(self) -> anyhow::Result<AppDir> {
-        Ok(root_at(self.root)?.app(&self.app))
+    fn app_dir(self) -> anyhow::Result<AppDir> {
+        Ok(absolute_root(self.root)?.app(&self.app))
     }
 }
 
-/// The root as an absolute path: programs that run in other folders are told of it.
-fn root_at(given: Option<PathBuf>) -> anyhow::Result<PikuRoot> {
+/// Returns the root with an absolute path: programs in other directories use it.
+fn absolute_root(given: Option<PathBuf>) -> anyhow::Result<PikuRoot> {
     let root = PikuRoot::new(given)?;
     Ok(PikuRoot::new(Some(absolute(root.path())?))?)
 }

@@ -1,4 +1,5 @@
-//! The client at the other end of the ssh connection: text that it sent, and how it reaches this host.
+//! The client at the other end of the ssh connection: text that it sent, and the command with which it
+//! reaches this host.
 
 use std::env;
 
@@ -14,7 +15,8 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{shown}'")
 }
 
-/// Returns the ssh command that reaches this host, by `SSH_CONNECTION` and `USER`; `piku` outside of an ssh session.
+/// Returns the ssh command that reaches this host, by `SSH_CONNECTION` and `USER`; `piku` outside of an ssh
+/// session.
 pub(crate) fn ssh_command() -> String {
     let connection = env::var("SSH_CONNECTION").unwrap_or_default();
     let mut words = connection.split(' ').skip(2);

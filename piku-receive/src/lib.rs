@@ -1,6 +1,7 @@
-//! The door: who may push what, the repository on first push, the lock, the verdict, and the tree of a commit.
+//! piku-receive: the forced command of every key, pushes from the lock to the live release, and what the
+//! hook needs for that.
 //!
-//! Every line of `authorized_keys` has this tool as its forced command. Nothing that a client sends reaches a shell.
+//! Every line of `authorized_keys` runs this tool. Nothing that a client sends reaches a shell.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
@@ -10,6 +11,7 @@ mod cli;
 mod client;
 mod deploy;
 mod distribute;
+mod exit_status;
 mod export;
 mod key;
 mod limits;
@@ -24,7 +26,7 @@ use clap::{CommandFactory, FromArgMatches};
 use jiff::{Timestamp, Unit};
 use piku_report::user_error;
 
-/// Runs the tool.
+/// Parses the command line and runs the tool.
 #[must_use]
 pub fn main() -> ExitCode {
     let matches = command().get_matches();
@@ -33,7 +35,7 @@ pub fn main() -> ExitCode {
     done.unwrap_or_else(|err| user_error::report("piku-receive", &err))
 }
 
-/// The command line, for the manual and the completions.
+/// Returns the command line, for the manual and the completions.
 #[must_use]
 pub fn command() -> clap::Command {
     cli::ReceiveCli::command()

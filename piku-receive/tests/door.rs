@@ -15,16 +15,16 @@ use support::{Server, stderr, stdout};
 fn everything_else_is_refused_in_one_line_and_written_down() {
     let server = Server::new();
     for (line, why) in [
-        ("sh", "'sh' is not a verb of this server, which has piku"),
-        ("id; sh", "'id;' is not a verb of this server"),
-        ("$(id)", "'$(id)' is not a verb of this server"),
-        ("rsync --server .", "'rsync' is not a verb of this server"),
-        ("keys", "keys are not reached through ssh"),
+        ("sh", "unknown verb 'sh'; 'help' lists the verbs"),
+        ("id; sh", "unknown verb 'id;';"),
+        ("$(id)", "unknown verb '$(id)';"),
+        ("rsync --server .", "unknown verb 'rsync';"),
+        ("keys", "keys cannot be managed over ssh"),
         ("git-receive-pack", "takes one app's name, found 0 words"),
         ("git-receive-pack 'a b'", "bad app name"),
         ("git-receive-pack ../../etc", "bad app name"),
         ("git-upload-pack 'nope'", "there is no app 'nope'"),
-        ("git-lfs-authenticate blog upload", "piku keeps no Git LFS files"),
+        ("git-lfs-authenticate blog upload", "piku does not store Git LFS files"),
         ("destroy ..", "bad app name"),
         ("logs", "logs needs an app's name"),
         ("run blog 'a", "quotes do not match"),
@@ -39,7 +39,7 @@ fn everything_else_is_refused_in_one_line_and_written_down() {
     }
     let version = env!("CARGO_PKG_VERSION");
     server.audited(&format!(
-        "alice sh - refused: 'sh' is not a verb of this server, which has piku {version}; 'help' lists them"
+        "alice sh - refused: unknown verb 'sh'; 'help' lists the verbs of this server (piku {version})"
     ));
     server.audited("alice fetch nope error: there is no app 'nope'");
     assert_eq!(server.audit().len(), 14);
@@ -53,7 +53,7 @@ fn no_command_gets_one_friendly_line() {
     let server = Server::new();
     let out = server.ssh_command("alice").stdin(Stdio::null()).output().unwrap();
     assert_eq!(out.status.code(), Some(1));
-    let greeting = "hello alice: git push and piku's verbs come in here, a shell does not; try 'help'";
+    let greeting = "hello alice: this account accepts git push and piku's verbs, but no shell; try 'help'";
     assert_eq!(stderr(&out), format!("piku-receive: {greeting}\n"));
 }
 
@@ -106,9 +106,9 @@ fn a_limited_key_reaches_its_apps_only() {
     server.laptop_of("guest", "blog", "blog").file("page", "one").commit("One").push().succeeds();
     let other = server.laptop_of("guest", "other", "other");
     other.file("page", "x").commit("One");
-    other.push().fails_with(&["key 'guest' does not reach 'other', only blog, shop"]);
+    other.push().fails_with(&["key 'guest' may not use 'other', only blog, shop"]);
     assert!(!server.app("other").exists(), "nothing was made for the refused app");
-    server.audited("guest push other refused: key 'guest' does not reach 'other', only blog, shop");
+    server.audited("guest push other refused: key 'guest' may not use 'other', only blog, shop");
 
     assert_eq!(server.ssh("guest", "run blog 3").status.code(), Some(3));
     assert_eq!(stdout(&server.ssh("guest", "apps")), "[apps]\nkey=guest apps=blog shop git=unset\n");
@@ -123,7 +123,7 @@ fn a_limited_key_reaches_its_apps_only() {
     ] {
         let out = server.ssh("guest", line);
         assert_eq!(out.status.code(), Some(1), "{line}");
-        assert!(stderr(&out).contains("key 'guest' does not reach"), "{line}: {out:?}");
+        assert!(stderr(&out).contains("key 'guest' may not use"), "{line}: {out:?}");
     }
     let fetch = server.laptop_of("guest", "fetch", "other");
     assert!(!fetch.command().args(["fetch", "piku"]).output().unwrap().status.success());
@@ -194,14 +194,14 @@ fn keys_are_added_listed_and_removed() {
     let before = fs::read(&keys).unwrap();
     let same_name = key(&["add", "alice"], &public);
     assert_eq!(same_name.status.code(), Some(1));
-    assert!(stderr(&same_name).contains("there is a key 'alice' already"), "{same_name:?}");
+    assert!(stderr(&same_name).contains("a key named 'alice' already exists"), "{same_name:?}");
     let same_key = key(&["add", "carol"], &public);
-    assert!(stderr(&same_key).contains("this key is there already, as 'bob@laptop'"), "{same_key:?}");
+    assert!(stderr(&same_key).contains("this key already exists as 'bob@laptop'"), "{same_key:?}");
     let private = key(&["add", "carol"], &server.path("keys/alice"));
     assert!(stderr(&private).contains("this is a private key"), "{private:?}");
     assert_eq!(key(&["add", "a b"], &public).status.code(), Some(2));
     assert_eq!(key(&["add", "carol", "--app", ".."], &public).status.code(), Some(2));
-    assert!(stderr(&key(&["remove", "carol"], &public)).contains("there is no key 'carol'"));
+    assert!(stderr(&key(&["remove", "carol"], &public)).contains("cannot find key 'carol'"));
     assert_eq!(fs::read(&keys).unwrap(), before, "a refusal changes nothing");
 
     assert!(key(&["remove", "bob@laptop"], &public).status.success());

@@ -162,7 +162,7 @@ fn old_oddities_of_histories_are_taken_and_broken_objects_are_not() {
         );
         let commit = object(&laptop, "commit", raw.as_bytes());
         let push = laptop.push_with(&["--force", "piku", &format!("{commit}:refs/heads/bad")]);
-        let said = push.fails_with(&["git has refused what was pushed"]);
+        let said = push.fails_with(&["git refused the push"]);
         assert!(!said.contains("Nothing has changed"), "{said}");
     }
     assert_eq!(laptop.git(&["ls-remote", "piku"]), before);
@@ -178,9 +178,7 @@ fn a_refused_push_names_the_setting_that_bounds_it() {
         .collect();
     laptop.file("noise", &noise).commit("Noise");
     settings("max_push_size: 1\n");
-    let said = laptop
-        .push()
-        .fails_with(&["git has refused what was pushed", "1.0 MiB (max_push_size in host.yaml)"]);
+    let said = laptop.push().fails_with(&["git refused the push", "1.0 MiB (max_push_size in host.yaml)"]);
     assert!(!said.contains("Nothing has changed"), "{said}");
     settings("disk_reserve: 1000000000\n");
     laptop.push().fails_with(&["not enough room on the disk", "disk_reserve in host.yaml"]);

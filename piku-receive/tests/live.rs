@@ -30,7 +30,7 @@ fn after_a_rollback_the_same_push_deploys_the_commit_again() {
     let said = laptop.push().succeeds();
     assert!(
         said.contains(&format!(
-            "-----> Nothing new was pushed, but release {number} is live and not {head} of blog, so {head} is deployed"
+            "-----> Nothing new was pushed, but release {number} of blog is not {head}: deploying {head}"
         )),
         "{said}"
     );

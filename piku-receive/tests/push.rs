@@ -88,9 +88,7 @@ fn a_failed_hook_fails_the_push_and_an_unchanged_push_tries_again() {
 
     // "Everything up-to-date": git runs no hook, but the deploy is tried again, and decides.
     laptop.push().fails_with(&[
-        &format!(
-            "-----> Nothing new was pushed; {short} of blog is not deployed yet, so that is tried again"
-        ),
+        &format!("-----> Nothing new was pushed, but {short} of blog is not live: deploying it again"),
         "-----> fake deploy 2 of blog",
         " !     the fake stage failed",
     ]);
@@ -220,7 +218,7 @@ fn an_annotated_tag_a_detached_head_and_a_forced_push() {
     laptop.git(&["tag", "-am", "v1", "v1"]);
     let said = laptop
         .push_with(&["piku", "v1:refs/heads/main"])
-        .fails_with(&["the tag v1 is no commit, and a branch holds commits: git push REMOTE 'v1^{}:main'"]);
+        .fails_with(&["the tag v1 is not a commit, which a branch needs: git push REMOTE 'v1^{}:main'"]);
     assert_eq!(said.matches(" !     ").count(), 1, "{said}");
     assert!(server.deploys().is_empty());
     laptop.push_with(&["piku", "v1^{}:refs/heads/main"]).succeeds();
@@ -247,7 +245,7 @@ fn the_deploy_branch_cannot_be_deleted_and_others_can() {
     laptop.push_with(&["piku", "main", "main:feature"]).succeeds();
     let said = laptop.push_with(&["piku", ":main"]).fails_with(&[]);
     let ours: Vec<&str> = said.lines().filter(|line| line.starts_with(" !     ")).collect();
-    assert_eq!(ours, [" !     piku-receive: main is the branch that is deployed and cannot be deleted"]);
+    assert_eq!(ours, [" !     piku-receive: main is the deploy branch and cannot be deleted"]);
     laptop.push_with(&["piku", ":feature"]).succeeds();
     assert_eq!(server.deploys().len(), 1);
 
@@ -269,7 +267,7 @@ fn an_empty_repository_and_nothing_to_push() {
     let said = laptop.push_with(&["piku", ":gone"]);
     assert!(!format!("{said:?}").contains("fake deploy"), "{said:?}");
     assert!(server.deploys().is_empty());
-    laptop.commit("Empty").push().fails_with(&["holds no file"]);
+    laptop.commit("Empty").push().fails_with(&["contains no files"]);
 }
 
 #[test]
@@ -280,7 +278,7 @@ fn a_push_that_git_refuses_says_why_and_does_not_deploy() {
     let blob = laptop.git(&["hash-object", "-w", "page"]);
     laptop
         .push_with(&["piku", &format!("{blob}:refs/heads/blob")])
-        .fails_with(&["what was pushed to blob is no commit"]);
+        .fails_with(&["the object pushed to blob is not a commit"]);
     assert_eq!(server.deploys().len(), 1);
 }
 

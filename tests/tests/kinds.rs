@@ -100,8 +100,8 @@ fn each_kind_of_machine_gets_what_was_built_for_it() {
 fn is_after_mend(scene: &Scene, repo: &Repo) {
     scene.deploy_to("patience: 1, here: false");
     let said = scene.push(repo).fails_with(&[
-        "the others go on",
-        &format!("{}: it was not reached before the build", scene.name(1)),
+        "the others continue",
+        &format!("{}: it was unreachable before the build", scene.name(1)),
         &format!("{}: release 3 is live", scene.name(0)),
     ]);
     assert_eq!(said.matches("-----> Go app detected").count(), 1, "{said}");

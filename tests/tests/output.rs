@@ -44,8 +44,8 @@ fn a_build_that_prints_without_end_fills_neither_the_log_nor_the_push() {
         .file("Procfile", "web: ./serve\npreflight: for n in 1 2; do yes | head -c 30000000; done; false\n");
     let said = repo.commit("Prints").push().fails_with(&[
         "this step has printed more than 2.0 MiB: only its last lines are shown",
-        "this deploy has said more than 1.0 MiB",
-        "are left out here",
+        "this deploy has printed more than 1.0 MiB",
+        "are omitted here",
         "deploy 1 of blog failed at: build",
     ]);
     assert!(said.len() < 2_000_000, "{}", said.len());

@@ -209,7 +209,7 @@ fn an_apt_that_was_killed_is_named_and_the_next_run_mends_dpkg() {
         machine.fake("apt-get", &apt(end));
         let output = prepare();
         assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-        assert!(text(&output).contains("ended for want of memory: env"), "{end}: {}", text(&output));
+        assert!(text(&output).contains("ran out of memory: env"), "{end}: {}", text(&output));
         assert!(text(&output).contains("hint: add swap: "), "{}", text(&output));
     }
     machine.fake("apt-get", &apt("echo 'E: no such package'; exit 100"));

@@ -1,15 +1,17 @@
-//! The five tools as one program: it is the tool under whose name it was started. Installed, its names are hard links, so that
-//! each tool finds itself and the others by its own path. What the tools share is on the disk and in memory once.
+//! The five tools in one program, which runs the tool by whose name it was started.
+//!
+//! Packages install the names as hard links, so that each tool finds itself and the others by its own path.
+//! Shared code is on the disk and in memory once.
 
 use std::env;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// A tool's entry point, which reads the command line itself.
+/// Entry point of a tool, which parses the command line itself.
 type ToolMain = fn() -> ExitCode;
 
-/// The names under which the program can be started.
+/// Names of the tools and their entry points.
 pub const TOOLS: [(&str, ToolMain); 5] = [
     ("piku-build", piku_build::main),
     ("piku-chroot", piku_chroot::main),
@@ -18,17 +20,17 @@ pub const TOOLS: [(&str, ToolMain); 5] = [
     ("piku-run", piku_run::main),
 ];
 
-/// Becomes the tool whose name the program was called by.
+/// Runs the tool by whose name the program was started.
 #[must_use]
-#[expect(clippy::print_stderr, reason = "no tool has been chosen that could say it")]
+#[expect(clippy::print_stderr, reason = "no tool is chosen yet that could print it")]
 pub fn main() -> ExitCode {
     let called = env::args_os().next().unwrap_or_default();
     if let Some(tool) = find_tool(&called) {
         return tool();
     }
     let names: Vec<_> = TOOLS.iter().map(|(name, _)| *name).collect();
-    eprintln!("piku-multicall: no tool is called '{}'", Path::new(&called).display());
-    eprintln!("hint: give this program one of its names: {}", names.join(", "));
+    eprintln!("piku-multicall: unknown tool '{}'", Path::new(&called).display());
+    eprintln!("hint: start this program by one of its names: {}", names.join(", "));
     ExitCode::from(2)
 }
 

@@ -1,4 +1,4 @@
-//! Accounts by name or number. What `/etc/passwd` does not know (LDAP, systemd's own users) `getent` does.
+//! User accounts by name or number: from `/etc/passwd`, then from `getent` (LDAP, dynamic users of systemd).
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -9,55 +9,55 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use nix::unistd::{Gid, Uid};
 
-/// An account of the host.
+/// A user account of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserAccount {
-    /// Its number.
+    /// User id.
     pub uid: Uid,
-    /// Its primary group.
+    /// Primary group id.
     pub gid: Gid,
-    /// Its name.
+    /// User name.
     pub name: String,
-    /// Its home directory.
+    /// Home directory.
     pub home: PathBuf,
 }
 
 impl UserAccount {
-    /// The account of this name, or of this number where none has such a name; `None` when there is none.
-    pub fn find(key: &OsStr) -> Result<Option<Self>> {
+    /// Finds an account by its name, or else by its number.
+    pub fn find_by_key(key: &OsStr) -> Result<Option<Self>> {
         let Some(key) = key.to_str().filter(|key| !key.is_empty() && !key.contains(['\n', ':'])) else {
             return Ok(None);
         };
         let passwd = fs::read("/etc/passwd").context("cannot read '/etc/passwd'")?;
-        if let Some(account) = Self::among(&passwd, key) {
+        if let Some(account) = Self::find_in(&passwd, key) {
             return Ok(Some(account));
         }
-        Ok(Self::among(&getent("passwd", key)?, key))
+        Ok(Self::find_in(&run_getent("passwd", key)?, key))
     }
 
-    /// The first account of this number.
-    pub fn of(uid: Uid) -> Result<Option<Self>> {
+    /// Finds the first account with this number.
+    pub fn find_by_uid(uid: Uid) -> Result<Option<Self>> {
         let passwd = fs::read("/etc/passwd").context("cannot read '/etc/passwd'")?;
-        let first = |passwd: &[u8]| Self::all(passwd).find(|account| account.uid == uid);
+        let first = |passwd: &[u8]| Self::parse_all(passwd).find(|account| account.uid == uid);
         match first(&passwd) {
-            None => Ok(first(&getent("passwd", &uid.to_string())?)),
+            None => Ok(first(&run_getent("passwd", &uid.to_string())?)),
             account => Ok(account),
         }
     }
 
-    /// The first line with this name, else the first with this number.
-    fn among(passwd: &[u8], key: &str) -> Option<Self> {
+    /// Finds an account by its name, or else by its number, in the text of a passwd file.
+    fn find_in(passwd: &[u8], key: &str) -> Option<Self> {
         let number = parse_number(key).map(Uid::from_raw);
-        let named = Self::all(passwd).find(|account| account.name == key);
-        named.or_else(|| Self::all(passwd).find(|account| Some(account.uid) == number))
+        let named = Self::parse_all(passwd).find(|account| account.name == key);
+        named.or_else(|| Self::parse_all(passwd).find(|account| Some(account.uid) == number))
     }
 
-    fn all(passwd: &[u8]) -> impl Iterator<Item = Self> {
-        passwd.split(|byte| *byte == b'\n').filter_map(Self::parse)
+    fn parse_all(passwd: &[u8]) -> impl Iterator<Item = Self> {
+        passwd.split(|byte| *byte == b'\n').filter_map(Self::parse_line)
     }
 
-    /// `name:password:uid:gid:…`; nothing for a line that is none.
-    fn parse(line: &[u8]) -> Option<Self> {
+    /// Parses `name:password:uid:gid:…`; returns `None` for another line.
+    fn parse_line(line: &[u8]) -> Option<Self> {
         let mut fields = line.split(|byte| *byte == b':');
         let mut text = |skip| fields.nth(skip).map(|field| std::str::from_utf8(field).ok());
         let name = text(0)??.to_owned();
@@ -68,7 +68,7 @@ impl UserAccount {
     }
 }
 
-/// Parses digits and nothing else: to Rust, `+5` is a number too.
+/// Parses digits only: `u32::from_str` accepts `+5`.
 fn parse_number(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
@@ -82,24 +82,24 @@ pub fn is_taken(list: &str, number: u32) -> Result<bool> {
         let third = |line: &[u8]| line.split(|byte| *byte == b':').nth(2) == Some(number.as_bytes());
         text.split(|byte| *byte == b'\n').any(third)
     };
-    Ok(has(&text) || has(&getent(list, &number)?))
+    Ok(has(&text) || has(&run_getent(list, &number)?))
 }
 
-/// Seconds in which `getent` has to answer.
+/// Timeout for `getent` in seconds.
 const PATIENCE: &str = "10";
 
-/// What the host's other lists say; nothing where there is no `getent`.
-fn getent(list: &str, key: &str) -> Result<Vec<u8>> {
-    ask("getent", list, key, PATIENCE)
+/// Runs `getent`; returns nothing if it is not installed.
+fn run_getent(list: &str, key: &str) -> Result<Vec<u8>> {
+    run_lookup("getent", list, key, PATIENCE)
 }
 
-/// Asks a program that answers as `getent` does, for so many seconds.
-fn ask(program: &str, list: &str, key: &str, patience: &str) -> Result<Vec<u8>> {
-    // None has such a name, and getents differ in what they take for an option.
+/// Runs a program with the interface of `getent`, with a timeout in seconds.
+fn run_lookup(program: &str, list: &str, key: &str, patience: &str) -> Result<Vec<u8>> {
+    // No account has such a name, and versions of getent differ in what they treat as an option.
     if key.starts_with('-') {
         return Ok(Vec::new());
     }
-    // A directory service that does not answer must not hold up a deploy.
+    // A directory service that does not respond must not delay a deploy.
     let mut command = Command::new("timeout");
     command.args(["--kill-after=1", patience, program, list, key]);
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
@@ -109,9 +109,9 @@ fn ask(program: &str, list: &str, key: &str, patience: &str) -> Result<Vec<u8>> 
     };
     ensure!(
         !matches!(output.status.code(), Some(124 | 137)),
-        "{program} {list} has not answered within {patience} s: is the directory service of nsswitch.conf reached?"
+        "{program} {list} did not respond within {patience} s: is the directory service of nsswitch.conf reachable?"
     );
-    // 2: there is none. 127: there is no getent.
+    // 2: no entry. 127: no getent.
     ensure!(
         matches!(output.status.code(), Some(0 | 2 | 127)),
         "{program} {list} ended with {}",
@@ -129,35 +129,35 @@ mod tests {
 
     #[test]
     fn names_come_before_numbers() {
-        let group = |key| UserAccount::among(PASSWD, key).map(|account| account.gid.as_raw());
+        let group = |key| UserAccount::find_in(PASSWD, key).map(|account| account.gid.as_raw());
         assert_eq!(group("blog"), Some(8));
         assert_eq!(group("7"), Some(2));
         assert_eq!(group("0"), Some(0));
         assert_eq!(group("8"), None);
         assert_eq!(group("+bad"), None);
         assert_eq!((group("+0"), group("-0"), group("")), (None, None, None));
-        assert_eq!(UserAccount::among(b"odd:x:+5:+6::/odd:\n", "odd"), None);
-        assert_eq!(UserAccount::among(PASSWD, "blog").unwrap().home, PathBuf::from("/home/blog"));
-        assert_eq!(UserAccount::among(PASSWD, "7").unwrap().home, PathBuf::from("/seven"));
+        assert_eq!(UserAccount::find_in(b"odd:x:+5:+6::/odd:\n", "odd"), None);
+        assert_eq!(UserAccount::find_in(PASSWD, "blog").unwrap().home, PathBuf::from("/home/blog"));
+        assert_eq!(UserAccount::find_in(PASSWD, "7").unwrap().home, PathBuf::from("/seven"));
     }
 
     #[test]
-    fn who_does_not_answer_is_waited_for_so_long() {
-        let err = ask("sleep", "600", "0", "1").unwrap_err();
-        assert!(err.to_string().contains("sleep 600 has not answered within 1 s"), "{err:#}");
-        // No such program; a key that it would take for an option.
-        assert_eq!(ask("no-such-getent", "passwd", "blog", "1").unwrap(), b"");
-        assert_eq!(ask("echo", "passwd", "-n", "1").unwrap(), b"");
-        assert_eq!(ask("echo", "passwd", "blog", "1").unwrap(), b"passwd blog\n");
+    fn a_lookup_ends_at_its_timeout() {
+        let err = run_lookup("sleep", "600", "0", "1").unwrap_err();
+        assert!(err.to_string().contains("sleep 600 did not respond within 1 s"), "{err:#}");
+        // A missing program; a key that looks like an option.
+        assert_eq!(run_lookup("no-such-getent", "passwd", "blog", "1").unwrap(), b"");
+        assert_eq!(run_lookup("echo", "passwd", "-n", "1").unwrap(), b"");
+        assert_eq!(run_lookup("echo", "passwd", "blog", "1").unwrap(), b"passwd blog\n");
     }
 
     #[test]
     fn this_machine() {
-        assert_eq!(UserAccount::find(OsStr::new("root")).unwrap().unwrap().uid, Uid::from_raw(0));
-        assert_eq!(UserAccount::find(OsStr::new("no-such-user")).unwrap(), None);
-        assert_eq!(UserAccount::find(OsStr::new("a:b")).unwrap(), None);
-        assert_eq!(UserAccount::find(OsStr::new("--help")).unwrap(), None);
-        assert_eq!(UserAccount::of(Uid::from_raw(0)).unwrap().unwrap().name, "root");
+        assert_eq!(UserAccount::find_by_key(OsStr::new("root")).unwrap().unwrap().uid, Uid::from_raw(0));
+        assert_eq!(UserAccount::find_by_key(OsStr::new("no-such-user")).unwrap(), None);
+        assert_eq!(UserAccount::find_by_key(OsStr::new("a:b")).unwrap(), None);
+        assert_eq!(UserAccount::find_by_key(OsStr::new("--help")).unwrap(), None);
+        assert_eq!(UserAccount::find_by_uid(Uid::from_raw(0)).unwrap().unwrap().name, "root");
         assert!(is_taken("passwd", 0).unwrap() && is_taken("group", 0).unwrap());
         assert!(!is_taken("passwd", 3_999_999_999).unwrap() && !is_taken("group", 3_999_999_999).unwrap());
     }

@@ -1,4 +1,4 @@
-//! Addresses of a host by name.
+//! IP addresses of a host name.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 /// Returns the addresses of `host`, a literal address or a name, in the order in which they should be tried.
 ///
-/// A name is asked of `getent ahosts`, which follows nsswitch.conf and gai.conf as `getaddrinfo` does. It is killed after
-/// `patience`, rounded up to seconds.
+/// Names are resolved by `getent ahosts`, which follows nsswitch.conf and gai.conf as `getaddrinfo` does. It
+/// is killed after `patience`, rounded up to seconds.
 pub fn find_addresses(host: &str, port: u16, patience: Duration) -> io::Result<Vec<SocketAddr>> {
     if let Some(address) = parse_address(host, port) {
         return Ok(vec![address]);
     }
     if host.starts_with('-') || host.is_empty() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, format!("'{host}' is no host name")));
+        return Err(io::Error::new(ErrorKind::InvalidInput, format!("'{host}' is not a host name")));
     }
     let seconds = patience.as_secs() + u64::from(patience.subsec_nanos() > 0);
     let output = Command::new("timeout")
@@ -25,9 +25,9 @@ pub fn find_addresses(host: &str, port: u16, patience: Duration) -> io::Result<V
         .map_err(|err| io::Error::new(err.kind(), format!("cannot run timeout: {err}")))?;
     match output.status.code() {
         Some(0) => Ok(parse_answer(&output.stdout, port)),
-        // getent: no such name
+        // getent: unknown name
         Some(2) => Err(io::Error::new(ErrorKind::NotFound, format!("the name '{host}' has no address"))),
-        // timeout: it had to be ended, by SIGTERM or by SIGKILL
+        // timeout: ended by SIGTERM or SIGKILL
         Some(124 | 137) => Err(io::Error::new(
             ErrorKind::TimedOut,
             format!("the name '{host}' was not resolved within {seconds} s"),
@@ -45,7 +45,7 @@ fn parse_address(text: &str, port: u16) -> Option<SocketAddr> {
     text.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port))
 }
 
-/// Takes the first column of `getent ahosts`, each address once: it is repeated for each type of socket.
+/// Parses the first column of `getent ahosts`. Each address is repeated for each type of socket.
 fn parse_answer(answer: &[u8], port: u16) -> Vec<SocketAddr> {
     let mut addresses = Vec::new();
     for line in String::from_utf8_lossy(answer).lines() {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_address_is_asked_of_nobody() {
+    fn a_literal_address_is_not_looked_up() {
         let found = |host| find_addresses(host, 1, PATIENCE).unwrap();
         assert_eq!(found("192.0.2.7"), ["192.0.2.7:1".parse().unwrap()]);
         assert_eq!(found("2001:db8::1"), ["[2001:db8::1]:1".parse().unwrap()]);
@@ -84,7 +84,7 @@ mod tests {
         let addresses = find_addresses("localhost", 9, PATIENCE).unwrap();
         assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() == 9));
         assert!(!addresses.is_empty());
-        // A label of a name has 63 bytes at most: no server is asked.
+        // A label with more than 63 bytes is refused without a request.
         let missing = find_addresses(&format!("{}.invalid", "x".repeat(70)), 9, PATIENCE).unwrap_err();
         assert_eq!(missing.kind(), ErrorKind::NotFound);
         let option = find_addresses("--help", 9, PATIENCE).unwrap_err();

@@ -1,8 +1,8 @@
-//! The host's name service without the C library: `getpwnam`, `getaddrinfo` and their like load shared modules as nsswitch.conf
-//! says, which a static program must not. `/etc/passwd` and literal addresses are read here; all else is asked of `getent`, a
-//! program of the host's that loads what it needs.
+//! Name service of the host without the C library: `getpwnam`, `getaddrinfo` and similar functions load the
+//! shared modules of nsswitch.conf, which a static program must not do. `/etc/passwd` and literal addresses
+//! are read here; `getent`, a program of the host, answers the rest.
 
-#![expect(clippy::disallowed_methods, reason = "/etc/passwd and /etc/group are the host's own files")]
+#![expect(clippy::disallowed_methods, reason = "/etc/passwd and /etc/group belong to the host")]
 
 mod account;
 mod address;

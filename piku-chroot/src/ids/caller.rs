@@ -103,7 +103,7 @@ fn group_has_more_rights(mode: u32) -> bool {
 
 fn become_user(name: &OsStr) -> Result<()> {
     let shown = quoted(Path::new(name));
-    let user = UserAccount::find(name).with_context(|| format!("cannot look up {shown}"))?;
+    let user = UserAccount::find_by_key(name).with_context(|| format!("cannot look up {shown}"))?;
     let user = user.with_context(|| format!("unknown user {shown}"))?;
     if (user.uid, user.gid) == (geteuid(), getegid()) && !geteuid().is_root() {
         return Ok(());

@@ -183,7 +183,7 @@ fn resolve_own_user(range: &UidRange, caller: CallerIdentity) -> Result<CallerId
 
 /// Returns the caller's entry in the list of users. Its group must be the caller's: newgidmap maps no other.
 pub(crate) fn find_account(caller: CallerIdentity) -> Result<UserAccount> {
-    let user = UserAccount::of(caller.uid).context("cannot look up the caller")?;
+    let user = UserAccount::find_by_uid(caller.uid).context("cannot look up the caller")?;
     let user = user.with_context(|| format!("uid {} is not in the list of users", caller.uid))?;
     ensure!(
         user.gid == caller.gid,

@@ -1,7 +1,7 @@
-//! `begin-deploy`: picks what a push deploys. At most one commit, the new tip of the deploy branch; everything else that was
-//! pushed is stored, and the push says so.
+//! `begin-deploy`: chooses the commit that a push deploys, the new tip of the deploy branch if there is one.
+//! Other refs are stored, and the push reports them.
 
-#![expect(clippy::disallowed_methods, reason = "makes the log folder, which only piku writes")]
+#![expect(clippy::disallowed_methods, reason = "creates the log directory, which only piku writes")]
 
 use std::env;
 use std::fs;
@@ -17,36 +17,34 @@ use piku_report::progress;
 
 use crate::app_context;
 use crate::client;
+use crate::deploy::deploy_record::{DeployRecord, DeployState};
 use crate::deploy::lock::{self, LockNote};
-use crate::deploy::verdict::{DeployState, DeployVerdict};
 use crate::now;
 use crate::push::push_options::PushOptions;
 use crate::repository;
 use crate::repository::branch::{self, BranchTip, PREFIX};
 
-/// Where tags lie.
 pub(crate) const TAGS: &str = "refs/tags/";
-/// As much of a commit's first line as is shown.
+/// Longest commit subject that is kept, in characters.
 const LONGEST_SUBJECT: usize = 300;
 
-/// One line of what git tells a hook: a ref has changed.
+/// A changed ref, from a line that git passes to a hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RefUpdate {
-    /// The new value; zero when the ref was deleted.
+    /// New target; zero for a deleted ref.
     pub(crate) new: Oid,
-    /// The ref's whole name.
     pub(crate) reference: String,
 }
 
-/// Reads `old new ref` lines from stdin.
-pub(crate) fn updates() -> anyhow::Result<Vec<RefUpdate>> {
+/// Reads `OLD NEW REF` lines from stdin.
+pub(crate) fn read_ref_updates() -> anyhow::Result<Vec<RefUpdate>> {
     let mut text = Vec::new();
     io::stdin().lock().read_to_end(&mut text).context("cannot read the changed refs from stdin")?;
-    // A ref's name may be any bytes; one that is not UTF-8 is never a deploy branch and may be shown mended.
-    String::from_utf8_lossy(&text).lines().map(update).collect()
+    // The name of a ref can be any bytes; only a UTF-8 name can be a deploy branch.
+    String::from_utf8_lossy(&text).lines().map(parse_ref_update).collect()
 }
 
-fn update(line: &str) -> anyhow::Result<RefUpdate> {
+fn parse_ref_update(line: &str) -> anyhow::Result<RefUpdate> {
     let mut words = line.splitn(3, ' ');
     let (Some(_), Some(new), Some(reference)) = (words.next(), words.next(), words.next()) else {
         anyhow::bail!("expected 'OLD NEW REF' on stdin, found {}", client::quoted(line));
@@ -57,85 +55,85 @@ fn update(line: &str) -> anyhow::Result<RefUpdate> {
     Ok(RefUpdate { new, reference: reference.to_owned() })
 }
 
-/// Prints `COMMIT NUMBER OPTION…` when a deploy is due, having written down that it begins. A dry run begins none.
-pub(crate) fn run(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
-    let updates = updates()?;
+/// Prints `COMMIT NUMBER OPTION…` if a deploy is due and records that it begins. A dry run is not recorded.
+pub(crate) fn begin_deploy(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
+    let updates = read_ref_updates()?;
     let repo = repository::open(path)?;
-    // Set by `piku-receive deploy` for a branch that is not the app's deploy branch.
+    // `piku-receive deploy` sets it for a branch that is not the deploy branch.
     let asked = env::var(app_context::BRANCH).ok().filter(|asked| !asked.is_empty());
-    let options = PushOptions::of_this_push()?;
+    let options = PushOptions::from_env()?;
     let due = match &asked {
-        _ if options.rebuild => again(&repo, &updates),
-        Some(reference) => branch::tip(&repo, reference),
-        None => due(&repo, &updates)?,
+        _ if options.rebuild => find_rebuild_commit(&repo, &updates),
+        Some(reference) => branch::find_tip(&repo, reference),
+        None => find_due_branch(&repo, &updates)?,
     };
     if asked.is_none() && !options.rebuild {
-        say_what_is_stored(&repo, app, &updates, due.is_some());
+        report_stored_refs(&repo, app, &updates, due.is_some());
     }
     let Some(BranchTip { reference, commit }) = due else {
         if options.dry_run {
-            lock::note(app, &LockNote::Planned).context("cannot leave word of the dry run")?;
+            lock::append_note(app, &LockNote::Planned).context("cannot record the dry run")?;
         }
         return Ok(());
     };
     let number = app.next_number().context("cannot count the releases")?;
     let commit = commit.to_string();
-    // A rebuild changes nothing about which commit is live.
+    // A rebuild does not change which commit is live.
     if !options.dry_run && !options.rebuild {
         let state = DeployState::Deploying;
-        DeployVerdict { commit: commit.clone(), reference, number, by: by.to_owned(), at: now(), state }
+        DeployRecord { commit: commit.clone(), reference, number, by: by.to_owned(), at: now(), state }
             .write(app)?;
-        note(&repo, app, number, &commit, by)?;
+        write_attempt(&repo, app, number, &commit, by)?;
     }
     let words: String = options.words().flat_map(|word| [" ", word]).collect();
     output::write(format!("{commit} {number}{words}\n").as_bytes())
 }
 
-/// The commit that is to be built again, which need not be a branch's tip any more.
-fn again(repo: &Repository, updates: &[RefUpdate]) -> Option<BranchTip> {
+/// Returns the commit to rebuild, which may no longer be the tip of a branch.
+fn find_rebuild_commit(repo: &Repository, updates: &[RefUpdate]) -> Option<BranchTip> {
     let update = updates.first().filter(|update| repo.find_commit(update.new).is_ok())?;
     Some(BranchTip { reference: update.reference.clone(), commit: update.new })
 }
 
-/// Writes down what this deploy is of: should it fail, `releases` tells.
-fn note(repo: &Repository, app: &AppDir, number: u64, commit: &str, by: &str) -> anyhow::Result<()> {
+/// Records commit, subject and key of the deploy: `releases` lists failed deploys too.
+fn write_attempt(repo: &Repository, app: &AppDir, number: u64, commit: &str, by: &str) -> anyhow::Result<()> {
     let found =
         Oid::from_str(commit).and_then(|oid| repo.find_commit(oid)).map_err(repository::plain_error)?;
     let subject = String::from_utf8_lossy(found.summary_bytes().unwrap_or_default());
     let subject = subject.chars().take(LONGEST_SUBJECT).collect();
     let log = app.log();
-    fs::create_dir_all(&log).with_context(|| format!("cannot make '{}'", log.display()))?;
+    fs::create_dir_all(&log).with_context(|| format!("cannot create '{}'", log.display()))?;
     let attempt =
         DeployAttempt { commit: commit.to_owned(), subject, by: by.to_owned(), at: now().to_string() };
     attempt.write(&app.attempt(number))
 }
 
-/// The deploy branch's tip, when it is among what changed.
-fn due(repo: &Repository, updates: &[RefUpdate]) -> anyhow::Result<Option<BranchTip>> {
+/// Returns the tip of the deploy branch if it was pushed.
+fn find_due_branch(repo: &Repository, updates: &[RefUpdate]) -> anyhow::Result<Option<BranchTip>> {
     let pushed: Vec<&str> = updates
         .iter()
         .filter(|update| update.reference.starts_with(PREFIX) && !update.new.is_zero())
         .map(|update| update.reference.as_str())
         .collect();
-    let tip = branch::deployed_or_first(repo, &pushed)?;
+    let tip = branch::find_or_choose_deploy_branch(repo, &pushed)?;
     Ok(tip.filter(|tip| pushed.contains(&tip.reference.as_str())))
 }
 
-fn say_what_is_stored(repo: &Repository, app: &AppDir, updates: &[RefUpdate], deploys: bool) {
+fn report_stored_refs(repo: &Repository, app: &AppDir, updates: &[RefUpdate], deploys: bool) {
     let app = app.path().file_name().unwrap_or_default().to_string_lossy();
-    let deployed = branch::deployed(repo);
+    let deployed = branch::find_deploy_branch(repo);
     for update in updates.iter().filter(|update| !update.new.is_zero()) {
         if let Some(tag) = update.reference.strip_prefix(TAGS) {
             if !deploys {
                 progress::step(&format!("{tag} is stored, not deployed: it is a tag"));
                 if let Some(tip) = &deployed {
-                    let spec = format!("{tag}^{{}}:{}", branch::name(&tip.reference));
+                    let spec = format!("{tag}^{{}}:{}", branch::short_name(&tip.reference));
                     progress::detail(&format!("to deploy it: git push REMOTE {}", shell_words::quote(&spec)));
                 }
             }
         } else if let (Some(name), Some(tip)) = (update.reference.strip_prefix(PREFIX), &deployed) {
             if tip.reference != update.reference {
-                let main = branch::name(&tip.reference);
+                let main = branch::short_name(&tip.reference);
                 let spec = format!("{name}:{main}");
                 progress::step(&format!("{name} is stored, not deployed: {app} deploys {main}"));
                 progress::detail(&format!(
@@ -154,16 +152,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_git() {
+    fn ref_updates_are_parsed() {
         let zero = "0".repeat(40);
         let new = "1".repeat(40);
-        let read = update(&format!("{zero} {new} refs/heads/a b")).unwrap();
+        let read = parse_ref_update(&format!("{zero} {new} refs/heads/a b")).unwrap();
         assert_eq!(
             read,
             RefUpdate { new: Oid::from_str(&new).unwrap(), reference: "refs/heads/a b".to_owned() }
         );
         for bad in ["", "x", "x y", "0 g refs/heads/x"] {
-            assert!(update(bad).is_err(), "{bad:?}");
+            assert!(parse_ref_update(bad).is_err(), "{bad:?}");
         }
     }
 
@@ -179,7 +177,7 @@ mod tests {
     }
 
     fn due_branch(repo: &Repository, references: &[(&str, Oid)]) -> Option<String> {
-        due(repo, &pushed(references)).unwrap().map(|tip| tip.reference)
+        find_due_branch(repo, &pushed(references)).unwrap().map(|tip| tip.reference)
     }
 
     #[test]
@@ -203,13 +201,13 @@ mod tests {
     }
 
     #[test]
-    fn of_several_first_branches_main_is_taken() {
+    fn of_several_first_branches_main_becomes_the_deploy_branch() {
         let dir = tempfile::tempdir().unwrap();
         let repo = Repository::init_bare(dir.path()).unwrap();
         let references = ["refs/heads/alpha", "refs/heads/main", "refs/heads/master"];
         let tips: Vec<_> = references.iter().map(|name| (*name, commit(&repo, name))).collect();
         repo.set_head("refs/heads/nowhere").unwrap();
         assert_eq!(due_branch(&repo, &tips).unwrap(), "refs/heads/main");
-        assert_eq!(branch::deployed(&repo).unwrap().reference, "refs/heads/main");
+        assert_eq!(branch::find_deploy_branch(&repo).unwrap().reference, "refs/heads/main");
     }
 }

@@ -1,7 +1,7 @@
-//! `cancel APP`: ends the build that is under way. Who belongs to it is asked of the kernel: the app's lock is inherited by
-//! all that a push has started, and by nobody else.
+//! `cancel APP`: ends the running build. Its processes are those that have the app's lock open: everything
+//! that a push starts inherits it.
 
-#![expect(clippy::disallowed_methods, reason = "locks, and what the kernel says of their holders in /proc")]
+#![expect(clippy::disallowed_methods, reason = "locks, and their holders in /proc")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,22 +22,22 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::deploy::lock::{self, LockNote};
 
-/// What can be ended: the tools of the stages before anything of the new release is started.
+/// Programs that may be ended: the stages before the new release is started.
 const ENDED: [&str; 2] = ["piku-build", "piku-receive export"];
-/// What has the new release in its hands.
+/// Program that starts the new release.
 const TOO_LATE: &str = "piku-run";
 
-/// The time that a build may take to end when it is told to: it gives its step five seconds.
+/// Time for a build to end after SIGTERM; it gives its step five seconds.
 const GRACE: Duration = Duration::from_secs(8);
-/// The time that the kernel may take to end what was killed.
+/// Time for the kernel to end the processes after SIGKILL.
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
-/// Ends it, and waits until it is gone; what it had made is removed by the push itself, which fails.
+/// Ends the build and waits for it. The push removes its files and fails.
 ///
 /// # Errors
-/// When there is no build, or not even SIGKILL ends it.
-pub(crate) fn run(app: &AppName, dir: &AppDir, by: &str) -> anyhow::Result<()> {
-    let under_way = programs(&dir.lock());
+/// If no build is running, or if it survives SIGKILL.
+pub(crate) fn cancel_build(app: &AppName, dir: &AppDir, by: &str) -> anyhow::Result<()> {
+    let under_way = find_lock_holders(&dir.lock());
     let mut build = Vec::new();
     for (pid, program) in &under_way {
         if ENDED.contains(&program.as_str()) {
@@ -46,40 +46,40 @@ pub(crate) fn run(app: &AppName, dir: &AppDir, by: &str) -> anyhow::Result<()> {
     }
     if build.is_empty() {
         if under_way.iter().any(|(_, program)| program == TOO_LATE) {
-            let what = format!("{app} is built, its new release is being started");
+            let what = format!("{app} is built, and its new release is starting");
             return Err(UserError::new(what)
-                .hint(format!("to go back afterwards: piku rollback {app}"))
+                .hint(format!("to return to the previous release afterwards: piku rollback {app}"))
                 .into());
         }
-        return Err(UserError::new(format!("nothing of {app} is being built")).into());
+        return Err(UserError::new(format!("{app} is not being built")).into());
     }
-    lock::note(dir, &LockNote::Cancelled(by.to_owned())).context("cannot leave word of it")?;
+    lock::append_note(dir, &LockNote::Cancelled(by.to_owned())).context("cannot write to the lock file")?;
     for one in &build {
-        one.send(Signal::TERM);
+        one.send_signal(Signal::TERM);
     }
     if wait_until_gone(&mut build, GRACE)? {
         progress::step(&format!("The build of {app} is cancelled"));
         return Ok(());
     }
-    // Looked up before: what it has started is a child of somebody else once it has ended.
-    let mut all = descendants(&build);
+    // Looked up first: orphans get another parent.
+    let mut all = find_descendants(&build);
     all.append(&mut build);
     for one in &all {
-        one.send(Signal::KILL);
+        one.send_signal(Signal::KILL);
     }
     if wait_until_gone(&mut all, AFTER_KILL)? {
-        progress::step(&format!("The build of {app} did not end when it was told to: it was killed"));
+        progress::step(&format!("The build of {app} ignored SIGTERM and was killed"));
         return Ok(());
     }
     let left: Vec<String> = all.iter().map(|one| one.pid.as_raw_nonzero().to_string()).collect();
-    let what = format!("the build of {app} does not end, not even by SIGKILL: process {}", left.join(", "));
+    let what = format!("the build of {app} survives SIGKILL: process {}", left.join(", "));
     Err(UserError::new(what)
-        .hint("the kernel holds it, as it does where a disk does not answer")
+        .hint("it waits in the kernel, for example for a disk that does not respond")
         .code(BUSY)
         .into())
 }
 
-/// A process that belongs to a build, and nobody else, whatever becomes of its pid.
+/// A process of a build, held by a descriptor that stays valid when the pid is reused.
 #[derive(Debug)]
 struct BuildProcess {
     pid: Pid,
@@ -87,20 +87,20 @@ struct BuildProcess {
 }
 
 impl BuildProcess {
-    /// Opens a process; nothing when it has ended, and its pid may be another one's.
+    /// Opens a process; returns `None` if it has ended or its pid now belongs to another program.
     fn open(pid: Pid, program: &str) -> Option<Self> {
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        let is_same = program_of(pid)? == program;
+        let is_same = read_program_name(pid)? == program;
         is_same.then_some(Self { pid, pidfd })
     }
 
-    fn send(&self, signal: Signal) {
-        // One that has ended by itself meanwhile needs no end.
+    fn send_signal(&self, signal: Signal) {
+        // A process that has already ended needs no signal.
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 }
 
-/// Waits until all have ended and returns whether they have; those that have not stay in the list.
+/// Waits until all have ended and returns whether they have; the others stay in the list.
 fn wait_until_gone(build: &mut Vec<BuildProcess>, time: Duration) -> anyhow::Result<bool> {
     let end = Instant::now() + time;
     while !build.is_empty() {
@@ -119,19 +119,19 @@ fn wait_until_gone(build: &mut Vec<BuildProcess>, time: Duration) -> anyhow::Res
     Ok(true)
 }
 
-/// Kills a child that has not been waited for, and all that it has started.
+/// Kills a child of this process, which has not been waited for, and all its descendants.
 pub(crate) fn kill_with_descendants(child: Pid) {
     let Ok(pidfd) = pidfd_open(child, PidfdFlags::empty()) else { return };
     let mut all = vec![BuildProcess { pid: child, pidfd }];
-    // Looked up before: they are children of somebody else once it has ended.
-    all.append(&mut descendants(&all));
+    // Looked up first: orphans get another parent.
+    all.append(&mut find_descendants(&all));
     for one in &all {
-        one.send(Signal::KILL);
+        one.send_signal(Signal::KILL);
     }
 }
 
 /// Returns all descendants of these processes.
-fn descendants(of: &[BuildProcess]) -> Vec<BuildProcess> {
+fn find_descendants(of: &[BuildProcess]) -> Vec<BuildProcess> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for (pid, stat) in piku_procfs::processes() {
         children.entry(stat.parent).or_default().push(pid);
@@ -143,7 +143,7 @@ fn descendants(of: &[BuildProcess]) -> Vec<BuildProcess> {
             parents.push(child);
             let Some(pid) = Pid::from_raw(child) else { continue };
             let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
-            // Still a child of the same process: its pid has not been used again.
+            // The pid may have been reused: the parent must be the same.
             if ProcessStat::read(child).is_some_and(|stat| stat.parent == parent) {
                 found.push(BuildProcess { pid, pidfd });
             }
@@ -152,8 +152,8 @@ fn descendants(of: &[BuildProcess]) -> Vec<BuildProcess> {
     found
 }
 
-/// The processes that have this file open, each with its program, and its subcommand where that tells it from others.
-fn programs(lock: &Path) -> Vec<(Pid, String)> {
+/// Finds the processes that have this file open, with their programs. For piku-receive the subcommand is added.
+fn find_lock_holders(lock: &Path) -> Vec<(Pid, String)> {
     let Ok(meta) = fs::metadata(lock) else { return Vec::new() };
     let mut found = Vec::new();
     for pid in piku_procfs::pids().into_iter().filter_map(Pid::from_raw) {
@@ -162,13 +162,13 @@ fn programs(lock: &Path) -> Vec<(Pid, String)> {
             fs::metadata(fd.path()).is_ok_and(|open| (open.dev(), open.ino()) == (meta.dev(), meta.ino()))
         });
         if has {
-            found.extend(program_of(pid).map(|program| (pid, program)));
+            found.extend(read_program_name(pid).map(|program| (pid, program)));
         }
     }
     found
 }
 
-fn program_of(pid: Pid) -> Option<String> {
+fn read_program_name(pid: Pid) -> Option<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
     let first = words.next()?;

@@ -1,5 +1,5 @@
-//! The commit that is live: what decides whether a push has anything to deploy. `current` is the only record of it, since
-//! rollbacks, changed settings and releases of other machines go past the pushes.
+//! The live release. Only the `current` symlink is reliable: rollbacks, changed settings and releases from
+//! other hosts bypass pushes.
 
 use std::path::Path;
 
@@ -8,21 +8,20 @@ use piku_layout::settings::HostSettings;
 use serde::Deserialize;
 
 use crate::app_context::AppContext;
-use crate::deploy::verdict::{DeployState, DeployVerdict};
+use crate::deploy::deploy_record::{DeployRecord, DeployState};
 
-/// The largest size of a `release.yaml`, in bytes: much more than any has.
+/// Largest size of a `release.yaml` in bytes, far above any real one.
 const LARGEST: u64 = 16 << 20;
 
-/// The release that serves an app.
+/// The release that serves requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LiveRelease {
-    /// Its commit; empty where it was built from a plain folder.
+    /// Commit; empty if the release was built from a plain directory.
     pub(crate) commit: String,
-    /// Its number.
     pub(crate) number: u64,
 }
 
-/// The one field of a `release.yaml` that is needed here.
+/// The only field of `release.yaml` that is read here.
 #[derive(Deserialize)]
 struct ReleaseCommit {
     #[serde(default)]
@@ -30,21 +29,24 @@ struct ReleaseCommit {
 }
 
 impl LiveRelease {
-    /// Returns the live release of an app; that of the last push, where the app's releases run on other machines only.
-    pub(crate) fn find(place: &AppContext<'_>, last: Option<&DeployVerdict>) -> anyhow::Result<Option<Self>> {
-        let mut settings = HostSettings::read(&place.root.settings())?;
-        let is_here = settings.deploy_to.remove(place.app).is_none_or(|to| to.here);
+    /// Returns the live release of an app; for an app that runs on other hosts only, that of the last push.
+    pub(crate) fn find(
+        context: &AppContext<'_>,
+        last: Option<&DeployRecord>,
+    ) -> anyhow::Result<Option<Self>> {
+        let mut settings = HostSettings::read(&context.root.settings())?;
+        let is_here = settings.deploy_to.remove(context.app).is_none_or(|to| to.here);
         if !is_here {
             let sent = last.filter(|last| last.state == DeployState::Deployed);
             return Ok(sent.map(|last| Self { commit: last.commit.clone(), number: last.number }));
         }
-        let app = place.dir();
+        let app = context.dir();
         let number = app.current_number();
-        Ok(number.and_then(|number| Self::read(&app.release(number), number)))
+        Ok(number.and_then(|number| Self::read_release(&app.release(number), number)))
     }
 
-    /// A release that cannot be read is not known to be any commit's: the next push deploys.
-    fn read(dir: &Path, number: u64) -> Option<Self> {
+    /// Returns `None` for an unreadable release: the next push deploys.
+    fn read_release(dir: &Path, number: u64) -> Option<Self> {
         let text = TreeHandle::open(dir).ok()?.read_bounded("release.yaml", LARGEST).ok()?;
         let ReleaseCommit { commit } = serde_yaml::from_slice(&text).ok()?;
         Some(Self { commit, number })
@@ -58,7 +60,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn a_record_that_leads_out_of_the_release_is_none() {
+    fn a_symlink_in_place_of_the_manifest_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let (victim, release) = (dir.path().join("victim"), dir.path().join("7"));
         for folder in [&victim, &release] {
@@ -67,9 +69,9 @@ mod tests {
         fs::write(victim.join("release.yaml"), "commit: abc").unwrap();
         symlink("../victim/release.yaml", release.join("release.yaml")).unwrap();
         symlink("victim", dir.path().join("8")).unwrap();
-        assert_eq!(LiveRelease::read(&release, 7), None);
-        assert_eq!(LiveRelease::read(&dir.path().join("8"), 8), None);
-        let live = LiveRelease::read(&victim, 9).unwrap();
+        assert_eq!(LiveRelease::read_release(&release, 7), None);
+        assert_eq!(LiveRelease::read_release(&dir.path().join("8"), 8), None);
+        let live = LiveRelease::read_release(&victim, 9).unwrap();
         assert_eq!((live.commit.as_str(), live.number), ("abc", 9));
     }
 }

@@ -1,6 +1,7 @@
-//! One change of an app at a time. The lock is the kernel's (flock), so it is never stale: git, the hook and the tools
-//! inherit the descriptor, and it is free when the last of them has ended, however they end. The file stays for ever; its
-//! first line says who holds it.
+//! The app's lock: one change at a time.
+//!
+//! It is a kernel lock (flock) and never stale: git, the hook and the tools inherit the descriptor, and the
+//! lock is free when the last of them has ended. The file stays; its first line names the holder.
 
 #![expect(clippy::disallowed_methods, reason = "locks of apps, which only piku writes")]
 
@@ -24,23 +25,22 @@ use piku_report::user_error::{BUSY, UserError};
 
 use crate::now;
 
-/// What others leave word of in the lock, for its holder: a line each, below the holder's own.
+/// A note for the holder of the lock: a line below the holder's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LockNote {
-    /// git has been sent something to store.
+    /// git received objects or commands.
     Received,
-    /// The objects that were sent may be stored.
+    /// The received objects may be stored.
     Admitted,
-    /// The push is a dry run.
     DryRun,
-    /// The dry run has shown its plan.
+    /// The plan of the dry run was printed.
     Planned,
-    /// Somebody has ended the build.
+    /// The build was cancelled by this key.
     Cancelled(String),
 }
 
 impl LockNote {
-    fn line(&self) -> String {
+    fn to_line(&self) -> String {
         match self {
             Self::Received => "received\n".to_owned(),
             Self::Admitted => "admitted\n".to_owned(),
@@ -50,7 +50,7 @@ impl LockNote {
         }
     }
 
-    fn read(line: &str) -> Option<Self> {
+    fn parse(line: &str) -> Option<Self> {
         match line {
             "received" => Some(Self::Received),
             "admitted" => Some(Self::Admitted),
@@ -61,10 +61,10 @@ impl LockNote {
     }
 }
 
-/// The first line of the file is much shorter.
+/// Longest first line that is read, in bytes.
 const MAX_LINE: u64 = 4096;
 
-/// The held lock. Free when this process and all that have inherited it are gone.
+/// A held lock. It is free when this process and all that inherited it have ended.
 #[derive(Debug)]
 pub(crate) struct AppLock {
     /// Never closed: the lock is held until this process ends, even if this value is dropped.
@@ -73,26 +73,30 @@ pub(crate) struct AppLock {
 }
 
 impl AppLock {
-    /// Takes the app's lock, making the app's folder when it is not there. Waits for who has it, and says so.
+    /// Acquires the lock, creating the app's directory if necessary. Reports the holder while it waits.
     ///
     /// # Errors
-    /// When it was not to be had in the time that `lock_timeout` of `host.yaml` says, with exit code 75.
-    pub(crate) fn take(app: &AppDir, key: &str) -> anyhow::Result<Self> {
-        Self::take_within(app, key, None)
+    /// With exit code 75 if the lock is not free within `lock_timeout` of `host.yaml`.
+    pub(crate) fn acquire(app: &AppDir, key: &str) -> anyhow::Result<Self> {
+        Self::acquire_within(app, key, None)
     }
 
-    /// The same, but gives up after this time where it is said.
-    pub(crate) fn take_within(app: &AppDir, key: &str, patience: Option<Duration>) -> anyhow::Result<Self> {
+    /// Does the same with another timeout, if one is given.
+    pub(crate) fn acquire_within(
+        app: &AppDir,
+        key: &str,
+        patience: Option<Duration>,
+    ) -> anyhow::Result<Self> {
         let path = app.lock();
         let file = loop {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(app.path())
-                .with_context(|| format!("cannot make '{}'", app.path().display()))?;
-            let file = open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
-            let file = locked(file, &path, || patience.unwrap_or_else(|| longest_wait(app)))?;
-            // The app may have been destroyed while we waited: then this file is no longer the lock.
+                .with_context(|| format!("cannot create '{}'", app.path().display()))?;
+            let file = open_lock_file(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
+            let file = lock_or_wait(file, &path, || patience.unwrap_or_else(|| longest_wait(app)))?;
+            // If the app was destroyed meanwhile, this file is no longer the lock.
             if is_at(&file, &path) {
                 break file;
             }
@@ -109,42 +113,42 @@ impl AppLock {
         self.file.write_all(format!("{key} {} {}\n", std::process::id(), now()).as_bytes())
     }
 
-    /// What has been left word of since the lock was taken.
+    /// Returns the notes since the lock was acquired.
     pub(crate) fn notes(&self) -> Vec<LockNote> {
         let text = fs::read_to_string(&self.path).unwrap_or_default();
-        text.lines().skip(1).filter_map(LockNote::read).collect()
+        text.lines().skip(1).filter_map(LockNote::parse).collect()
     }
 }
 
-/// Leaves word for whoever holds the app's lock.
-pub(crate) fn note(app: &AppDir, note: &LockNote) -> io::Result<()> {
-    OpenOptions::new().append(true).open(app.lock())?.write_all(note.line().as_bytes())
+/// Appends a note for the holder of the app's lock.
+pub(crate) fn append_note(app: &AppDir, note: &LockNote) -> io::Result<()> {
+    OpenOptions::new().append(true).open(app.lock())?.write_all(note.to_line().as_bytes())
 }
 
-fn open(path: &Path) -> io::Result<File> {
+fn open_lock_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// Returns how long anybody waits for a lock of this app.
+/// Returns `lock_timeout` of the host settings.
 fn longest_wait(app: &AppDir) -> Duration {
     let root = app.path().ancestors().nth(2).map(Path::to_owned);
     let settings = PikuRoot::new(root).ok().and_then(|root| HostSettings::read(&root.settings()).ok());
-    // Settings that cannot be read are told of by whoever needs them for more than this.
+    // The commands that need more settings report unreadable ones.
     Duration::from_secs(settings.unwrap_or_default().lock_timeout)
 }
 
-/// Locks the file; says whom it waits for when it has to, and when it has waited in vain.
-fn locked(file: File, path: &Path, patience: impl Fn() -> Duration) -> anyhow::Result<FileLock> {
+/// Locks the file. Reports the holder if it has to wait, and again if it gives up.
+fn lock_or_wait(file: File, path: &Path, patience: impl Fn() -> Duration) -> anyhow::Result<FileLock> {
     let cannot =
         |err: io::Error| anyhow::Error::from(err).context(format!("cannot lock '{}'", path.display()));
     let mut again = file.try_clone().map_err(cannot)?;
     if let Some(lock) = FileLock::try_exclusive(file).map_err(cannot)? {
         return Ok(lock);
     }
-    progress::step(&format!("Waiting for {}", holder(&mut again, path)));
-    let file = open(path).with_context(|| format!("cannot open '{}'", path.display()))?;
+    progress::step(&format!("Waiting for {}", describe_holder(&mut again, path)));
+    let file = open_lock_file(path).with_context(|| format!("cannot open '{}'", path.display()))?;
     let (sender, receiver) = mpsc::channel();
-    // The kernel wakes who waits, but not at a certain time. A lock that comes too late is given back by the thread.
+    // flock has no timeout, so a thread waits. A lock that it gets too late is released with it.
     thread::Builder::new()
         .name("lock".to_owned())
         .spawn(move || sender.send(FileLock::exclusive(file)))
@@ -155,20 +159,20 @@ fn locked(file: File, path: &Path, patience: impl Fn() -> Duration) -> anyhow::R
         Err(RecvTimeoutError::Timeout) => {
             let app = app_of(path);
             again.rewind().map_err(cannot)?;
-            let what = format!("gave up waiting for {}", holder(&mut again, path));
+            let what = format!("gave up waiting for {}", describe_holder(&mut again, path));
             Err(UserError::new(what)
                 .hint(format!("try again, or end a build that hangs: piku cancel {app}"))
-                .hint("lock_timeout in host.yaml says how many seconds to wait")
+                .hint("lock_timeout in host.yaml sets how many seconds to wait")
                 .code(BUSY)
                 .into())
         }
     }
 }
 
-/// Returns who has the lock and since when, as far as the file tells.
-fn holder(file: &mut File, path: &Path) -> String {
+/// Describes the holder by the first line of the file.
+fn describe_holder(file: &mut File, path: &Path) -> String {
     let mut text = String::new();
-    // One that cannot be read says nothing of it.
+    // An unreadable file gives the general text.
     let _ = file.take(MAX_LINE).read_to_string(&mut text);
     holder_in(&text, app_of(path).as_ref())
 }
@@ -183,7 +187,7 @@ fn holder_in(text: &str, app: &str) -> String {
         (Some(key), Some(pid), Some(since)) => {
             format!("{key}, who has been changing {app} since {since} (process {pid})")
         }
-        _ => format!("somebody else who is changing {app}"),
+        _ => format!("another session that is changing {app}"),
     }
 }
 
@@ -212,9 +216,9 @@ mod tests {
         let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
         fs::write(root.settings(), "lock_timeout: 0\n").unwrap();
         let app = root.app(&"blog".parse().unwrap());
-        let held = AppLock::take(&app, "alice").unwrap();
+        let held = AppLock::acquire(&app, "alice").unwrap();
         for patience in [None, Some(Duration::from_millis(1))] {
-            let err = AppLock::take_within(&app, "bob", patience).unwrap_err();
+            let err = AppLock::acquire_within(&app, "bob", patience).unwrap_err();
             assert!(err.to_string().starts_with("gave up waiting for alice, who has been"), "{err:#}");
             let (hints, code) = piku_report::user_error::advice(&err);
             assert_eq!(
@@ -224,14 +228,14 @@ mod tests {
         }
         // What has waited too long keeps nothing.
         drop(ManuallyDrop::into_inner(held.file));
-        drop(AppLock::take_within(&app, "bob", Some(Duration::from_secs(60))).unwrap());
+        drop(AppLock::acquire_within(&app, "bob", Some(Duration::from_secs(60))).unwrap());
     }
 
     #[test]
     fn word_is_left_for_the_holder() {
         let dir = tempfile::tempdir().unwrap();
         let app = PikuRoot::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
-        let lock = AppLock::take(&app, "alice").unwrap();
+        let lock = AppLock::acquire(&app, "alice").unwrap();
         assert_eq!(lock.notes(), []);
         let notes = [
             LockNote::Received,
@@ -241,9 +245,9 @@ mod tests {
             LockNote::Cancelled("bob".to_owned()),
         ];
         for left in &notes {
-            note(&app, left).unwrap();
+            append_note(&app, left).unwrap();
         }
         assert_eq!(lock.notes(), notes);
-        assert!(FileLock::try_exclusive(open(&app.lock()).unwrap()).unwrap().is_none());
+        assert!(FileLock::try_exclusive(open_lock_file(&app.lock()).unwrap()).unwrap().is_none());
     }
 }

@@ -1,17 +1,17 @@
-//! Deploys: the app's lock, the start and the end of a deploy in the hook, its log, its cancellation, and `deploy`, which
-//! runs the hook without a push: for the tip of the deploy branch, of another branch, or for the live commit.
+//! Deploys: the app's lock, the start and the end of a deploy in the hook, its log, its cancellation, and
+//! `deploy`, which runs the hook without a push: for the tip of a branch or for the live commit.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "looks for the app's repository, which only git and piku write"
+    reason = "checks that the repository exists, which only git and piku write"
 )]
 
 pub(crate) mod begin;
 pub(crate) mod cancel;
+pub(crate) mod deploy_record;
 pub(crate) mod live;
 pub(crate) mod lock;
 pub(crate) mod record;
-pub(crate) mod verdict;
 
 use std::time::Duration;
 
@@ -30,55 +30,54 @@ use crate::repository::branch::{self, BranchTip, PREFIX};
 use crate::repository::git_leftovers;
 use crate::repository::setup;
 
-/// More branches are not listed in a message.
+/// Largest number of branches in a message.
 const MOST_NAMES: usize = 20;
 
-/// What is to be deployed.
 #[derive(Debug)]
 pub(crate) enum DeploySubject {
-    /// The tip of this branch, or of the deploy branch.
+    /// Tip of this branch, by default of the deploy branch.
     Tip(Option<String>),
-    /// This commit again, once more.
-    Again(Oid),
+    /// This commit, rebuilt.
+    Rebuild(Oid),
 }
 
-/// Deploys it. Waits for who is changing the app, for ever when no time is said.
-pub(crate) fn run(
-    place: &AppContext<'_>,
+/// Deploys without a push. `patience` limits the wait for the lock; the default is `lock_timeout`.
+pub(crate) fn deploy_without_push(
+    context: &AppContext<'_>,
     what: &DeploySubject,
     options: PushOptions,
     patience: Option<Duration>,
 ) -> anyhow::Result<PushOutcome> {
-    child_env::refuse_root(place.root)?;
-    let app = place.dir();
+    child_env::refuse_root(context.root)?;
+    let app = context.dir();
     if !app.repo().exists() {
-        return Err(UserError::new(format!("there is no app '{}'", place.app))
-            .hint("a first push makes it")
+        return Err(UserError::new(format!("there is no app '{}'", context.app))
+            .hint("the first push creates it")
             .into());
     }
-    let lock = AppLock::take_within(&app, place.key, patience)?;
-    setup::ensure(&app, place.scripts)?;
-    git_leftovers::sweep(&app.repo())?;
-    verdict::close(&app)?;
+    let lock = AppLock::acquire_within(&app, context.key, patience)?;
+    setup::ensure_repository(&app, context.scripts)?;
+    git_leftovers::remove_leftovers(&app.repo())?;
+    deploy_record::mark_failed_if_unfinished(&app)?;
     let repo = repository::open(&app.repo())?;
     let branch = match what {
         DeploySubject::Tip(branch) => branch.as_deref(),
-        DeploySubject::Again(commit) => {
+        DeploySubject::Rebuild(commit) => {
             let tip = BranchTip { reference: "HEAD".to_owned(), commit: *commit };
             if repo.find_commit(*commit).is_err() {
-                let what = format!("the repository of {} has no commit {commit} any more", place.app);
+                let what = format!("the repository of {} no longer has commit {commit}", context.app);
                 return Err(UserError::new(what).hint("push again").into());
             }
-            return push::deploy(place, &lock, &tip, None, options);
+            return push::deploy_tip(context, &lock, &tip, None, options);
         }
     };
     let reference = branch.map(|name| format!("{PREFIX}{}", name.strip_prefix(PREFIX).unwrap_or(name)));
     let tip = match &reference {
-        Some(reference) => branch::tip(&repo, reference),
-        None => branch::deployed_or_first(&repo, &[])?,
+        Some(reference) => branch::find_tip(&repo, reference),
+        None => branch::find_or_choose_deploy_branch(&repo, &[])?,
     };
     let Some(tip) = tip else {
-        let names = branch::names(&repo)?;
+        let names = branch::list_names(&repo)?;
         let there = if names.is_empty() {
             "it has none yet".to_owned()
         } else {
@@ -87,13 +86,13 @@ pub(crate) fn run(
         };
         let what =
             branch.map_or_else(|| "branch".to_owned(), |name| format!("branch {}", client::quoted(name)));
-        return Err(UserError::new(format!("{} has no {what}: {there}", place.app)).into());
+        return Err(UserError::new(format!("{} has no {what}: {there}", context.app)).into());
     };
     progress::step(&format!(
         "Deploying {} of {}, the tip of {}",
         repository::short_commit(&tip.commit.to_string()),
-        place.app,
-        branch::name(&tip.reference)
+        context.app,
+        branch::short_name(&tip.reference)
     ));
-    push::deploy(place, &lock, &tip, reference.as_deref(), options)
+    push::deploy_tip(context, &lock, &tip, reference.as_deref(), options)
 }

@@ -1,7 +1,7 @@
-//! `record`: what a deploy says goes to the push and into the deploy's log, up to a bound. A build step that prints without end
-//! costs no disk, and nobody's time but its own.
+//! `record`: copies the output of a deploy to the push and to its log, up to a limit, so that endless output
+//! fills no disk.
 //!
-//! The log has the bytes as they were printed. The push has text and colours alone: it is read on a terminal.
+//! The log keeps the bytes as they are. The push gets text and colours only: it is read on a terminal.
 
 #![expect(clippy::disallowed_methods, reason = "the log of a deploy, which only piku writes")]
 
@@ -13,50 +13,50 @@ use anyhow::Context;
 use piku_files::free_space::size;
 use piku_report::terminal::coloured_text;
 
-/// The bytes that are kept from the end of the output beyond the limit: the cause of a failure stands there.
+/// Bytes that are kept from the end of the output beyond the limit, where the cause of a failure is.
 const TAIL: usize = 64 * 1024;
-/// A line without an end is passed on when it is longer than this.
+/// Longest line that is held back; a longer one is passed on in pieces.
 const LONGEST_LINE: usize = 8 * 1024;
-/// The largest number of bytes that are read at a time.
+/// Largest number of bytes in one read.
 const BLOCK: usize = 64 * 1024;
 
-/// Copies stdin to the log and to stdout, until its end.
+/// Copies stdin to the log and to stdout.
 ///
 /// # Errors
-/// When stdin cannot be read. A log that cannot be written, and a push that has gone away, are no reason to stop.
-pub(crate) fn run(log: &Path, limit: u64) -> anyhow::Result<()> {
+/// If stdin cannot be read. A failed log or a closed push does not stop it.
+pub(crate) fn record_output(log: &Path, limit: u64) -> anyhow::Result<()> {
     let mut recorder = OutputRecorder::new(io::stdout(), limit);
     match File::create(log) {
         Ok(file) => recorder.log = Some(file),
-        Err(err) => recorder.say(&format!("cannot write '{}': {err}", log.display())),
+        Err(err) => recorder.write_notice(&format!("cannot write '{}': {err}", log.display())),
     }
     let mut block = vec![0; BLOCK];
     let mut stdin = io::stdin().lock();
     loop {
         match stdin.read(&mut block) {
             Ok(0) => break,
-            Ok(count) => recorder.take(&block[..count]),
+            Ok(count) => recorder.push_bytes(&block[..count]),
             Err(err) if err.kind() == ErrorKind::Interrupted => {}
-            Err(err) => return Err(err).context("cannot read what the deploy says"),
+            Err(err) => return Err(err).context("cannot read the output of the deploy"),
         }
     }
     recorder.finish();
     Ok(())
 }
 
-/// Passes output on until there is too much of it, and keeps the end.
+/// Passes output on up to the limit and keeps the end of the rest.
 #[derive(Debug)]
 struct OutputRecorder<W, L> {
-    /// Nothing when it has gone away.
+    /// `None` after a failed write.
     push: Option<W>,
-    /// Nothing when it cannot be written.
+    /// `None` after a failed write.
     log: Option<L>,
-    /// The number of bytes that may still be passed on.
+    /// Bytes that may still be passed on.
     left: u64,
     limit: u64,
-    /// A line whose end has not come yet.
+    /// Line that is not complete yet.
     partial: Vec<u8>,
-    /// The end of what was not passed on.
+    /// End of the output beyond the limit.
     tail: Vec<u8>,
     dropped: u64,
 }
@@ -74,17 +74,17 @@ impl<W: Write, L: Write> OutputRecorder<W, L> {
         }
     }
 
-    fn take(&mut self, bytes: &[u8]) {
+    fn push_bytes(&mut self, bytes: &[u8]) {
         let fits = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let (passed, kept) = bytes.split_at(fits);
         self.left -= fits as u64;
-        self.pass(passed);
+        self.write_through(passed);
         if kept.is_empty() {
             return;
         }
         if self.dropped == 0 {
-            self.say(&format!(
-                "this deploy has said more than {}: of what follows only the end is kept",
+            self.write_notice(&format!(
+                "this deploy has printed more than {}: of the rest only the end is kept",
                 size(self.limit)
             ));
         }
@@ -95,39 +95,39 @@ impl<W: Write, L: Write> OutputRecorder<W, L> {
         }
     }
 
-    /// The rest of it, with what was kept of the end.
+    /// Writes the kept end and completes the last line.
     fn finish(&mut self) {
         let tail = std::mem::take(&mut self.tail);
         if !tail.is_empty() {
             let mut begin = tail.len().saturating_sub(TAIL);
             let is_cut = begin > 0 || self.dropped > tail.len() as u64;
-            // The first line may have lost its beginning.
+            // The first line may be incomplete.
             if let Some(end) = tail[begin..].iter().position(|byte| *byte == b'\n').filter(|_| is_cut) {
                 begin += end + 1;
             }
             let missing = self.dropped - (tail.len() - begin) as u64;
             if missing > 0 {
-                self.say(&format!("{} are left out here", size(missing)));
+                self.write_notice(&format!("{} are omitted here", size(missing)));
             }
-            self.pass(&tail[begin..]);
+            self.write_through(&tail[begin..]);
         }
         self.end_line();
-        self.pass(b"");
+        self.write_through(b"");
     }
 
-    /// A line of its own, to both.
-    fn say(&mut self, text: &str) {
+    /// Writes an error line to both.
+    fn write_notice(&mut self, text: &str) {
         self.end_line();
-        self.pass(format!(" !     {text}\n").as_bytes());
+        self.write_through(format!(" !     {text}\n").as_bytes());
     }
 
     fn end_line(&mut self) {
         if !self.partial.is_empty() {
-            self.pass(b"\n");
+            self.write_through(b"\n");
         }
     }
 
-    fn pass(&mut self, bytes: &[u8]) {
+    fn write_through(&mut self, bytes: &[u8]) {
         let written = self.log.as_mut().map_or(Ok(()), |log| log.write_all(bytes).and_then(|()| log.flush()));
         self.partial.extend_from_slice(bytes);
         let mut text = String::new();
@@ -147,7 +147,7 @@ impl<W: Write, L: Write> OutputRecorder<W, L> {
         }
         if let Err(err) = written {
             self.log = None;
-            self.say(&format!("the rest of the deploy's log cannot be written: {err}"));
+            self.write_notice(&format!("the rest of the deploy's log cannot be written: {err}"));
         }
     }
 }
@@ -161,7 +161,7 @@ mod tests {
         let mut recorder = OutputRecorder::new(&mut push, limit);
         recorder.log = Some(&mut log);
         for part in parts {
-            recorder.take(part);
+            recorder.push_bytes(part);
         }
         recorder.finish();
         (String::from_utf8(push).unwrap(), log)
@@ -185,16 +185,16 @@ mod tests {
         assert!(push.starts_with("yes yes yes yes\n"));
         assert!(push.ends_with("yes yes yes yes\n !     deploy 3 failed\n"));
         assert!(
-            push.contains("\n !     this deploy has said more than 1.0 MiB: of what follows only the end")
+            push.contains("\n !     this deploy has printed more than 1.0 MiB: of the rest only the end")
         );
-        assert!(push.contains(" are left out here\n"));
+        assert!(push.contains(" are omitted here\n"));
         assert!(push.lines().all(|line| line == "yes yes yes yes" || line.starts_with(" !     ")));
     }
 
     #[test]
     fn a_little_too_much_loses_nothing() {
         let (push, _) = record(4, &[b"one\ntwo\nthree"]);
-        let said = " !     this deploy has said more than 1 KiB: of what follows only the end is kept\n";
+        let said = " !     this deploy has printed more than 1 KiB: of the rest only the end is kept\n";
         assert_eq!(push, format!("one\n{said}two\nthree\n"));
     }
 
@@ -221,13 +221,13 @@ mod tests {
         let mut log = Vec::new();
         let mut recorder = OutputRecorder::new(FullLog, 100);
         recorder.log = Some(&mut log);
-        recorder.take(b"one\n");
+        recorder.push_bytes(b"one\n");
         recorder.finish();
         assert_eq!(log, b"one\n");
         let mut push = Vec::new();
         let mut recorder = OutputRecorder::new(&mut push, 100);
         recorder.log = Some(FullLog);
-        recorder.take(b"one\ntwo");
+        recorder.push_bytes(b"one\ntwo");
         recorder.finish();
         let push = String::from_utf8(push).unwrap();
         assert!(push.starts_with("one\n") && push.contains("the deploy's log cannot be written"), "{push}");

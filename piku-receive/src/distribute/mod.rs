@@ -1,12 +1,12 @@
-//! `ship`: a release that was built here goes to the machines that `deploy_to` names, to each the one that was built for its kind,
-//! and each of them deploys it as its own. The other end is `release`.
+//! Distribution of releases to the hosts in `deploy_to` (`targets` and `ship`). Each host deploys the
+//! release for its platform as its own; the module `release` is the other end.
 //!
-//! All machines are asked before anything is packed, and have everything before any of them deploys. What a machine says comes
-//! with its name in front.
+//! All hosts are asked before anything is packed, and have all parts before any of them deploys. Lines from
+//! a host begin with its name.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "looks for folders of releases by their names, which the hook has given them"
+    reason = "checks that release directories exist, which the hook has named"
 )]
 
 mod old_layers;
@@ -32,39 +32,44 @@ use parts::{PackedParts, ReleaseParts};
 use target_host::TargetHost;
 use targets::KindList;
 
-/// The folder of a release that runs on machines of every kind.
+/// Name of the directory of a release for every platform.
 const ANY: &str = "any";
 
-/// `targets`: the machines that the app's releases are for, by kind.
-pub(crate) fn targets(place: &AppContext<'_>) -> anyhow::Result<ExitCode> {
-    targets::run(place, &deploy_to(place)?)
+/// `targets`: prints the hosts of an app by platform.
+pub(crate) fn print_targets(context: &AppContext<'_>) -> anyhow::Result<ExitCode> {
+    targets::print_targets(context, &deploy_to(context)?)
 }
 
-fn deploy_to(place: &AppContext<'_>) -> anyhow::Result<DeployTo> {
-    let mut settings = HostSettings::read(&place.root.settings())?;
-    let to = settings.deploy_to.remove(place.app).unwrap_or_default();
+fn deploy_to(context: &AppContext<'_>) -> anyhow::Result<DeployTo> {
+    let mut settings = HostSettings::read(&context.root.settings())?;
+    let to = settings.deploy_to.remove(context.app).unwrap_or_default();
     if !to.here && to.machines.is_empty() {
-        let what = format!("deploy_to of {} in host.yaml names no machine, and 'here: false'", place.app);
+        let what = format!("deploy_to of {} in host.yaml names no machine, and 'here: false'", context.app);
         return Err(UserError::new(what).hint("name its machines: [piku@HOST, …]").into());
     }
     Ok(to)
 }
 
-/// Sends the releases in this folder, one for each architecture of the list `targets`; nothing to do where no machine is named.
-pub(crate) fn run(place: &AppContext<'_>, releases: &Path, targets: &Path) -> anyhow::Result<ExitCode> {
-    let to = deploy_to(place)?;
+/// Sends the releases in a directory to the hosts in the list `targets` and deploys them. Does nothing
+/// without hosts.
+pub(crate) fn distribute_releases(
+    context: &AppContext<'_>,
+    releases: &Path,
+    targets: &Path,
+) -> anyhow::Result<ExitCode> {
+    let to = deploy_to(context)?;
     if to.machines.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     let list = KindList::read(targets)?;
     let mut machines: Vec<TargetHost<'_>> =
-        to.machines.iter().map(|machine| TargetHost::new(place.app, machine, &to)).collect();
+        to.machines.iter().map(|machine| TargetHost::new(context.app, machine, &to)).collect();
     let mut parts: BTreeMap<PathBuf, ReleaseParts<'_>> = BTreeMap::new();
     for machine in &mut machines {
-        match choose(releases, &list, machine) {
+        match choose_release(releases, &list, machine) {
             Ok(folder) => {
                 if !parts.contains_key(&folder) {
-                    parts.insert(folder.clone(), ReleaseParts::new(place, folder.clone())?);
+                    parts.insert(folder.clone(), ReleaseParts::new(context, folder.clone())?);
                 }
                 machine.folder = folder;
             }
@@ -78,67 +83,71 @@ pub(crate) fn run(place: &AppContext<'_>, releases: &Path, targets: &Path) -> an
         let of = if parts.len() > 1 { format!(" for {kind}") } else { String::new() };
         progress::step(&format!("Sending the release{of} to {}", names.join(", ")));
     }
-    send(place, &to, &mut machines, &parts)
+    send_and_deploy(context, &to, &mut machines, &parts)
 }
 
-/// The folder of the release that is for this machine, or why there is none.
-fn choose(releases: &Path, list: &KindList, machine: &TargetHost<'_>) -> Result<PathBuf, &'static str> {
+/// Returns the directory of the release for this host, or the reason for excluding the host.
+fn choose_release(
+    releases: &Path,
+    list: &KindList,
+    machine: &TargetHost<'_>,
+) -> Result<PathBuf, &'static str> {
     let kinds = list.by_machine();
     let kind = kinds.get(machine.address.to_string().as_str());
-    let kind = kind.ok_or("it was not reached before the build, and is sent nothing")?;
+    let kind = kind.ok_or("it was unreachable before the build and receives nothing")?;
     let folders = [*kind, ANY].map(|name| releases.join(name));
     folders.into_iter().find(|folder| folder.exists()).ok_or("its release could not be built")
 }
 
-/// Offers, sends and deploys.
-fn send(
-    place: &AppContext<'_>,
+/// Offers, sends and deploys the releases; rolls back if one host fails and `all_or_nothing` is set.
+fn send_and_deploy(
+    context: &AppContext<'_>,
     to: &DeployTo,
     machines: &mut [TargetHost<'_>],
     parts: &BTreeMap<PathBuf, ReleaseParts<'_>>,
 ) -> anyhow::Result<ExitCode> {
-    // One that has no release has failed and is not asked.
+    // A host without a release has failed and is skipped.
     let of = |machine: &TargetHost<'_>| parts.get(&machine.folder).context("no release for it");
-    each(machines, |machine| machine.offer(of(machine)?.head()));
+    for_each_healthy(machines, |machine| machine.offer_release(of(machine)?.manifest()));
     let has_failed = |machines: &[TargetHost<'_>]| machines.iter().any(|machine| machine.failure.is_some());
     if to.all_or_nothing && has_failed(machines) {
-        return Ok(go_back_here(place, to, machines, "nothing was sent"));
+        return Ok(report_and_roll_back(context, to, machines, "nothing was sent"));
     }
     if machines.iter().all(|machine| machine.failure.is_some()) {
-        return Ok(go_back_here(place, to, machines, ""));
+        return Ok(report_and_roll_back(context, to, machines, ""));
     }
     let mut packed: BTreeMap<&Path, PackedParts> = BTreeMap::new();
     for (folder, parts) in parts {
         let its = machines.iter().filter(|machine| machine.folder == *folder && machine.failure.is_none());
-        let mut lacked: Vec<String> = its.flat_map(|machine| machine.lacks.clone()).collect();
+        let mut lacked: Vec<String> = its.flat_map(|machine| machine.missing_layers.clone()).collect();
         lacked.sort();
         lacked.dedup();
-        packed.insert(folder, parts.pack(&lacked)?);
+        packed.insert(folder, parts.pack_parts(&lacked)?);
     }
     let of = |machine: &TargetHost<'_>| packed.get(machine.folder.as_path()).context("no release for it");
-    each(machines, |machine| machine.send(of(machine)?));
+    for_each_healthy(machines, |machine| machine.send_parts(of(machine)?));
     if to.all_or_nothing && has_failed(machines) {
-        return Ok(go_back_here(place, to, machines, "none of them has deployed it"));
+        return Ok(report_and_roll_back(context, to, machines, "none has deployed it"));
     }
-    each(machines, |machine| machine.deploy(of(machine)?));
+    for_each_healthy(machines, |machine| machine.deploy_release(of(machine)?));
     if to.all_or_nothing && has_failed(machines) {
-        progress::step("Not all of them have deployed it: the others go back");
-        each_of_all(machines, TargetHost::undo);
+        progress::step("Not all machines deployed the release: the others roll back");
+        for_each(machines, TargetHost::undo_deploy);
     }
-    let app = place.dir();
+    let app = context.dir();
     if app.current_number().is_none() {
-        let keys: Vec<_> = parts.values().map(ReleaseParts::layers).collect::<anyhow::Result<_>>()?;
-        old_layers::remove(&app.layers(), &keys.concat());
+        let keys: Vec<_> = parts.values().map(ReleaseParts::layer_keys).collect::<anyhow::Result<_>>()?;
+        old_layers::remove_old_layers(&app.layers(), &keys.concat());
     }
-    Ok(go_back_here(place, to, machines, ""))
+    Ok(report_and_roll_back(context, to, machines, ""))
 }
 
-/// Does it for all machines at once that have not failed.
-fn each<'a>(
+/// Runs `what` on all hosts that have not failed, in parallel.
+fn for_each_healthy<'a>(
     machines: &mut [TargetHost<'a>],
     what: impl Fn(&mut TargetHost<'a>) -> anyhow::Result<()> + Sync,
 ) {
-    each_of_all(machines, |machine| {
+    for_each(machines, |machine| {
         if machine.failure.is_none() {
             if let Err(err) = what(machine) {
                 machine.failure = Some(format!("{err:#}"));
@@ -147,7 +156,7 @@ fn each<'a>(
     });
 }
 
-fn each_of_all<'a>(machines: &mut [TargetHost<'a>], what: impl Fn(&mut TargetHost<'a>) + Sync) {
+fn for_each<'a>(machines: &mut [TargetHost<'a>], what: impl Fn(&mut TargetHost<'a>) + Sync) {
     thread::scope(|scope| {
         for machine in machines {
             scope.spawn(|| what(machine));
@@ -155,14 +164,14 @@ fn each_of_all<'a>(machines: &mut [TargetHost<'a>], what: impl Fn(&mut TargetHos
     });
 }
 
-/// Says how it ended on each machine.
-fn end(machines: &[TargetHost<'_>], but: &str) -> ExitCode {
+/// Reports the result of each host and returns the exit code.
+fn report_results(machines: &[TargetHost<'_>], but: &str) -> ExitCode {
     let failed = machines.iter().filter(|machine| machine.failure.is_some()).count();
     for machine in machines {
         match (&machine.failure, machine.release) {
             (Some(why), _) => progress::error(&format!("{}: {why}", machine.name)),
             (None, Some(release)) => progress::step(&format!("{}: release {release} is live", machine.name)),
-            (None, None) => progress::step(&format!("{}: it has what it had", machine.name)),
+            (None, None) => progress::step(&format!("{}: unchanged", machine.name)),
         }
     }
     if failed == 0 {
@@ -173,25 +182,30 @@ fn end(machines: &[TargetHost<'_>], but: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The same. This machine goes back too, where it has deployed, one has failed and all are to be the same.
-fn go_back_here(place: &AppContext<'_>, to: &DeployTo, machines: &[TargetHost<'_>], but: &str) -> ExitCode {
-    let code = end(machines, but);
+/// Does the same, and rolls back this host too if another has failed and `all_or_nothing` is set.
+fn report_and_roll_back(
+    context: &AppContext<'_>,
+    to: &DeployTo,
+    machines: &[TargetHost<'_>],
+    but: &str,
+) -> ExitCode {
+    let code = report_results(machines, but);
     let has_failed = machines.iter().any(|machine| machine.failure.is_some());
     if has_failed && to.all_or_nothing && to.here {
-        progress::step("This machine goes back too");
-        let live = place.dir().current_number().context("there is no live release");
-        if let Err(err) = live.and_then(|live| release::go_back(place, live)) {
+        progress::step("This machine rolls back too");
+        let live = context.dir().current_number().context("there is no live release");
+        if let Err(err) = live.and_then(|live| release::go_back(context, live)) {
             progress::error(&format!("this machine: {err:#}"));
         }
     }
     code
 }
 
-/// One line at a time, whichever machine says it.
+/// Keeps the lines of several hosts apart.
 static SAYING: Mutex<()> = Mutex::new(());
 
-/// A machine's own line, its name in front.
-fn say(name: &str, line: &str) {
+/// Prints a line of a host behind its name.
+fn print_remote_line(name: &str, line: &str) {
     let _one = SAYING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     progress::remote(name, line);
 }

@@ -1,9 +1,9 @@
-//! A machine that builds and does not run keeps no releases, so nothing there needs the layers of older ones: those of the last
-//! that was sent stay, for the next build.
+//! Removal of old layers on a host that only builds. It keeps no releases, so only the layers of the last
+//! release are needed, for the next build.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "names in the folder of layers, which only piku writes; what is in a layer is removed through a handle"
+    reason = "names in the layer store, which only piku writes; the content of a layer is removed through a handle"
 )]
 
 use std::fs;
@@ -14,8 +14,8 @@ use piku_layout::paths::GONE_SUFFIX;
 
 use piku_report::progress;
 
-/// Removes all layers but these. Call with the app's lock held: builds hold it.
-pub(super) fn remove(folder: &Path, keep: &[String]) {
+/// Removes all layers except `keep`. The caller holds the app's lock, as builds do.
+pub(super) fn remove_old_layers(folder: &Path, keep: &[String]) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -47,8 +47,8 @@ mod tests {
         }
         fs::write(dir.path().join("b/content/deep/x"), "").unwrap();
         fs::set_permissions(dir.path().join("b/content/deep"), Permissions::from_mode(0o500)).unwrap();
-        remove(dir.path(), &["a".to_owned()]);
-        remove(&dir.path().join("nowhere"), &[]);
+        remove_old_layers(dir.path(), &["a".to_owned()]);
+        remove_old_layers(&dir.path().join("nowhere"), &[]);
         let mut left: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();

@@ -1,4 +1,4 @@
-//! One ssh session with a machine: what is asked, what goes in, what comes back.
+//! A request to another host over ssh, with input, response and timeouts.
 
 #![expect(clippy::disallowed_methods, reason = "a packed part, which only piku has written")]
 
@@ -17,49 +17,47 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use piku_layout::settings::{self, DeployTo};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::say;
+use super::print_remote_line;
 use crate::child_env;
 use crate::deploy::cancel;
 
-/// What ssh ends with when there is no connection, or no more.
+/// Exit code of ssh for a failed or lost connection.
 pub(super) const NO_CONNECTION: i32 = 255;
-/// The longest line of what a machine says, in bytes.
+/// Longest line of stderr, in bytes.
 const LONGEST_LINE: u64 = 64 << 10;
-/// The longest answer that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
-/// The time in which what ssh has started, and still runs, may say something after its end.
+/// Time for further output after ssh has ended, from processes that it has started.
 const AFTER_END: Duration = Duration::from_secs(1);
 
-/// A session that has ended.
 pub(super) struct EndedSession {
     pub(super) code: i32,
     pub(super) answer: String,
-    /// How many bytes of a file went in.
+    /// Bytes of the file that were sent.
     pub(super) sent: u64,
-    /// The last thing that was said, for who sums up.
+    /// Last line of stderr, for the summary.
     pub(super) last: String,
 }
 
-/// The time a session may take. The push, and with it the app's lock, wait for it.
+/// Time limits of a request. The push holds the app's lock while it waits.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum TimeLimit {
-    /// From its begin to its end.
     Whole(Duration),
-    /// Without a byte in either direction; and from its begin to its end, however much it says.
-    Silence { silence: Duration, whole: Duration },
+    /// Without a byte in either direction, and for the whole request.
+    Silence {
+        silence: Duration,
+        whole: Duration,
+    },
 }
 
-/// What goes into a session.
 #[derive(Clone, Copy)]
 pub(super) enum SessionInput<'a> {
     Nothing,
     Text(&'a [u8]),
-    /// A file, from where the other end's first line says.
+    /// A file, from the offset in the first line of the response.
     File(&'a Path),
 }
 
-/// Runs `words` on the machine.
-pub(super) fn run(
+pub(super) fn run_on_host(
     name: &str,
     machine: &settings::MachineAddress,
     to: &DeployTo,
@@ -67,11 +65,11 @@ pub(super) fn run(
     input: SessionInput<'_>,
     limit: TimeLimit,
 ) -> anyhow::Result<EndedSession> {
-    converse(ssh(machine, to, words)?, name, input, limit)
+    run_session(ssh_command(machine, to, words)?, name, input, limit)
 }
 
-/// Runs the command and talks to it until its end, or until the limit, when it is killed.
-fn converse(
+/// Runs the command until its end, or kills it at the limit.
+fn run_session(
     mut ssh: Command,
     name: &str,
     input: SessionInput<'_>,
@@ -85,18 +83,18 @@ fn converse(
         bail!("no pipes");
     };
     let pid = Pid::from_child(&child);
-    // Without it the child ends with its pipes.
+    // If this fails, the closed pipes end the child.
     let process = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch 'ssh'")?;
     let stdout = SessionPipe::new(stdout, process.try_clone()?);
     let stderr = SessionPipe::new(stderr, process);
     let name = name.to_owned();
     let (activity, seen) = mpsc::channel();
-    let watchdog = thread::spawn(move || watch(pid, &seen, limit));
+    let watchdog = thread::spawn(move || kill_at_limit(pid, &seen, limit));
     let talking = activity.clone();
-    let talker = thread::spawn(move || talk(&name, stderr, &talking));
+    let talker = thread::spawn(move || relay_stderr(&name, stderr, &talking));
     let mut sent = 0;
-    let answer = feed(stdin, stdout, input, &mut sent, &activity);
-    // Not waited for before the watchdog is gone: until then its id is nobody else's.
+    let answer = exchange(stdin, stdout, input, &mut sent, &activity);
+    // The child is waited for after the watchdog has ended: until then its pid stays valid.
     let last = talker.join().unwrap_or_default();
     drop(activity);
     let overdue = watchdog.join().unwrap_or_default();
@@ -106,26 +104,26 @@ fn converse(
     }
     let code = status.code().unwrap_or(NO_CONNECTION);
     match answer {
-        Ok(answer) if answer.len() as u64 >= LONGEST => bail!("its answer is longer than {LONGEST} bytes"),
+        Ok(answer) if answer.len() as u64 >= LONGEST => bail!("its response is longer than {LONGEST} bytes"),
         Ok(answer) => Ok(EndedSession { code, answer, sent, last }),
-        // A session that broke explains itself by its end.
+        // The exit code explains a broken session.
         Err(_) if code != 0 => Ok(EndedSession { code, answer: String::new(), sent, last }),
-        Err(err) => Err(err).context("cannot talk to it"),
+        Err(err) => Err(err).context("cannot exchange data with ssh"),
     }
 }
 
-/// ssh asks nobody anything, and notices within seconds when the line is dead.
-fn ssh(machine: &settings::MachineAddress, to: &DeployTo, words: &[&str]) -> anyhow::Result<Command> {
-    let mut ssh = child_env::clean("ssh")?;
+/// Returns an ssh command that never prompts and detects a dead connection within seconds.
+fn ssh_command(machine: &settings::MachineAddress, to: &DeployTo, words: &[&str]) -> anyhow::Result<Command> {
+    let mut ssh = child_env::clean_command("ssh")?;
     ssh.arg("-T");
     for option in ["BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3"] {
         ssh.args(["-o", option]);
     }
     if let Some(identity) = &to.identity {
-        ssh.args(["-o", "IdentitiesOnly=yes", "-i"]).arg(from_home(identity));
+        ssh.args(["-o", "IdentitiesOnly=yes", "-i"]).arg(expand_home(identity));
     }
     if let Some(known) = &to.known_hosts {
-        let known = from_home(known);
+        let known = expand_home(known);
         ssh.arg("-o").arg(format!("UserKnownHostsFile=\"{}\"", known.display()));
     }
     if let Some(port) = machine.port {
@@ -138,18 +136,18 @@ fn ssh(machine: &settings::MachineAddress, to: &DeployTo, words: &[&str]) -> any
     Ok(ssh)
 }
 
-/// `~/` is the home of who runs piku, as everywhere.
-fn from_home(path: &Path) -> PathBuf {
+/// Expands `~/` to `HOME`.
+fn expand_home(path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::var_os("HOME")) {
         (Ok(below), Some(home)) => Path::new(&home).join(below),
         _ => path.to_owned(),
     }
 }
 
-/// Kills the process with all that it has started at the limit and says why; nothing when the session has ended by itself before.
-fn watch(pid: Pid, seen: &Receiver<()>, limit: TimeLimit) -> Option<String> {
+/// Kills the process and its descendants at the limit and returns the reason; `None` if it ends earlier.
+fn kill_at_limit(pid: Pid, seen: &Receiver<()>, limit: TimeLimit) -> Option<String> {
     let (silence, whole, what) = match limit {
-        TimeLimit::Whole(whole) => (whole, whole, "no answer"),
+        TimeLimit::Whole(whole) => (whole, whole, "no response"),
         TimeLimit::Silence { silence, whole } => (silence, whole, "no end"),
     };
     let begin = Instant::now();
@@ -163,21 +161,21 @@ fn watch(pid: Pid, seen: &Receiver<()>, limit: TimeLimit) -> Option<String> {
                 return Some(if begin.elapsed() >= whole {
                     format!("{what} within {} s", whole.as_secs())
                 } else {
-                    format!("nothing came for {} s", silence.as_secs())
+                    format!("no data for {} s", silence.as_secs())
                 });
             }
         }
     }
 }
 
-/// The reading end of a pipe that ends with the process, and not with the last of those that have inherited the other end: a
-/// `ProxyCommand`, or the connection that `ControlPersist` keeps.
+/// Read end of a pipe that ends with ssh, even if other processes keep the write end open: a `ProxyCommand`,
+/// or the connection of `ControlPersist`.
 struct SessionPipe<R> {
     pipe: R,
     process: OwnedFd,
-    /// Since when the process has ended.
+    /// Time at which the process ended.
     ended: Option<Instant>,
-    /// How many bytes may come after that; no pipe holds more.
+    /// Bytes that may follow after the end; no pipe holds more.
     left: u64,
 }
 
@@ -190,11 +188,11 @@ impl<R: Read + AsFd> SessionPipe<R> {
 impl<R: Read + AsFd> Read for SessionPipe<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.ended.is_none() {
-            let [_, has_ended] = wait([self.pipe.as_fd(), self.process.as_fd()], None)?;
+            let [_, has_ended] = wait_readable([self.pipe.as_fd(), self.process.as_fd()], None)?;
             self.ended = has_ended.then(Instant::now);
         }
         let Some(ended) = self.ended else { return self.pipe.read(buffer) };
-        let [is_ready] = wait([self.pipe.as_fd()], Some(AFTER_END.saturating_sub(ended.elapsed())))?;
+        let [is_ready] = wait_readable([self.pipe.as_fd()], Some(AFTER_END.saturating_sub(ended.elapsed())))?;
         if !is_ready || self.left == 0 {
             return Ok(0);
         }
@@ -204,8 +202,8 @@ impl<R: Read + AsFd> Read for SessionPipe<R> {
     }
 }
 
-/// Waits until one of these can be read or has ended, for so long at most, and returns which.
-fn wait<const N: usize>(fds: [BorrowedFd<'_>; N], time: Option<Duration>) -> io::Result<[bool; N]> {
+/// Waits until a descriptor is readable or closed, at most for `time`, and returns which.
+fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N], time: Option<Duration>) -> io::Result<[bool; N]> {
     let mut watched = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
     let time = time.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX));
     loop {
@@ -217,8 +215,8 @@ fn wait<const N: usize>(fds: [BorrowedFd<'_>; N], time: Option<Duration>) -> io:
     }
 }
 
-/// Gives the session what it is to have, and reads its answer.
-fn feed(
+/// Sends the input and reads the response.
+fn exchange(
     mut stdin: ChildStdin,
     stdout: impl Read,
     input: SessionInput<'_>,
@@ -229,12 +227,11 @@ fn feed(
     let mut answer = String::new();
     match input {
         SessionInput::Nothing => {}
-        // One that refuses before it has read all says so by its end.
+        // A host that refuses early reports it by its exit code.
         SessionInput::Text(text) => _ = stdin.write_all(text),
         SessionInput::File(path) => {
             stdout.read_line(&mut answer)?;
-            let from =
-                answer.trim().parse().map_err(|_| io::Error::other("it did not say how much it has"))?;
+            let from = answer.trim().parse().map_err(|_| io::Error::other("it did not report its offset"))?;
             let mut file = File::open(path)?;
             file.seek(SeekFrom::Start(from))?;
             let mut buffer = vec![0; 1 << 16];
@@ -265,13 +262,13 @@ fn feed(
     Ok(answer)
 }
 
-/// Shows what a machine says; returns the last line of it that says something.
-fn talk(name: &str, stderr: impl Read, activity: &Sender<()>) -> String {
+/// Prints the stderr of a host and returns its last line that is not empty and not a hint.
+fn relay_stderr(name: &str, stderr: impl Read, activity: &Sender<()>) -> String {
     let mut last = String::new();
     let mut stderr = BufReader::new(stderr);
     loop {
         let mut line = Vec::new();
-        // A line without an end is shown in pieces.
+        // A line without an end is printed in pieces.
         let read = (&mut stderr).take(LONGEST_LINE).read_until(b'\n', &mut line);
         if read.unwrap_or(0) == 0 {
             break;
@@ -279,7 +276,7 @@ fn talk(name: &str, stderr: impl Read, activity: &Sender<()>) -> String {
         let _ = activity.send(());
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end();
-        say(name, line);
+        print_remote_line(name, line);
         if !line.trim().is_empty() && !line.starts_with("hint:") {
             line.trim_start_matches([' ', '!']).clone_into(&mut last);
         }
@@ -294,7 +291,7 @@ mod tests {
     fn shell(script: &str, limit: TimeLimit) -> anyhow::Result<EndedSession> {
         let mut shell = Command::new("sh");
         shell.args(["-c", script]);
-        converse(shell, "pi", SessionInput::Nothing, limit)
+        run_session(shell, "pi", SessionInput::Nothing, limit)
     }
 
     fn silence(seconds: u64) -> TimeLimit {
@@ -312,7 +309,7 @@ mod tests {
         // One whose ssh is killed is killed with it.
         let killed = format!("{proxy} echo $! > {path}/pid; exec sleep 600");
         let ended = shell(&killed, TimeLimit::Whole(Duration::from_secs(1))).unwrap();
-        assert_eq!((ended.code, ended.last.as_str()), (NO_CONNECTION, "no answer within 1 s"));
+        assert_eq!((ended.code, ended.last.as_str()), (NO_CONNECTION, "no response within 1 s"));
         let pid = std::fs::read_to_string(dir.path().join("pid")).unwrap();
         let is_there = || piku_procfs::is_running(pid.trim().parse().unwrap());
         assert!((0..50).any(|_| {
@@ -326,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_now_and_then_holds_up_a_push_no_longer_than_a_whole() {
+    fn a_trickle_of_bytes_ends_at_the_limit_of_the_request() {
         let limit = TimeLimit::Silence { silence: Duration::from_secs(60), whole: Duration::from_secs(1) };
         let trickle = "i=0; while [ $i -lt 100 ]; do i=$((i + 1)); echo x >&2; sleep 0.1; done";
         let ended = shell(trickle, limit).unwrap();
@@ -334,16 +331,16 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_answer_holds_up_a_push_for_so_long_and_no_longer() {
+    fn a_silent_host_ends_at_its_limit() {
         let short = Duration::from_secs(1);
         let ended = shell("exec sleep 600", TimeLimit::Whole(short)).unwrap();
-        assert_eq!((ended.code, ended.last.as_str()), (NO_CONNECTION, "no answer within 1 s"));
+        assert_eq!((ended.code, ended.last.as_str()), (NO_CONNECTION, "no response within 1 s"));
         // A little now and then is no answer either.
         let trickle =
             "trap '' PIPE; i=0; while [ $i -lt 6000 ]; do i=$((i + 1)); echo x >&2; sleep 0.1; done";
         assert_eq!(shell(trickle, TimeLimit::Whole(short)).unwrap().code, NO_CONNECTION);
         let ended = shell("exec sleep 600", silence(1)).unwrap();
-        assert_eq!(ended.last, "nothing came for 1 s");
+        assert_eq!(ended.last, "no data for 1 s");
         // Who says something goes on, for longer than it may be silent.
         let slow = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do sleep 1; echo $i >&2; done; echo done";
         let ended = shell(slow, silence(11)).unwrap();
@@ -359,14 +356,14 @@ mod tests {
     }
 
     #[test]
-    fn ssh_asks_nobody_and_takes_the_host_for_no_option() {
+    fn ssh_never_prompts_and_a_host_is_not_an_option() {
         let to = DeployTo {
             identity: Some("/k/blog".into()),
             known_hosts: Some("/k/known hosts".into()),
             ..DeployTo::default()
         };
         let machine = "piku@pi-2:2222".parse().unwrap();
-        let ssh = ssh(&machine, &to, &["release:undo", "blog", "7"]).unwrap();
+        let ssh = ssh_command(&machine, &to, &["release:undo", "blog", "7"]).unwrap();
         let words: Vec<_> = ssh.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         let line = words.join(" ");
         assert!(line.contains("BatchMode=yes"), "{line}");

@@ -1,4 +1,4 @@
-//! One machine that a release is sent to.
+//! A host to which a release is sent.
 
 use std::path::PathBuf;
 use std::thread;
@@ -11,44 +11,41 @@ use piku_report::user_error::{BUSY, UserError};
 use serde::Deserialize;
 
 use super::parts::{PackedPart, PackedParts};
-use super::say;
+use super::print_remote_line;
 use super::ssh::{self, EndedSession, NO_CONNECTION, SessionInput, TimeLimit};
 use super::targets::TargetFacts;
 use crate::release::DeployedRelease;
 
-/// Part of the answer of a piku that does not know a step.
+/// Part of the error of an older piku that does not know a step.
 const UNKNOWN_STEP: &str = "expected offer APP";
-/// The time for an answer that takes no work.
+/// Limit for a request that does no work.
 const ANSWER: TimeLimit = TimeLimit::Whole(Duration::from_secs(60));
-/// The time for what takes work there: it may wait for another push, or for a release task that says nothing.
+/// Limit for a request that does work: it may wait for another push or for a silent release task.
 const WORK: TimeLimit = TimeLimit::Silence { silence: Duration::from_secs(3600), whole: DAY };
-/// The time after which nothing is tried again, and no session goes on: a byte now and then is no work.
+/// Limit for all attempts together, even if bytes trickle in.
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// A machine, and how far it has come.
+/// A host and the state of its deploy.
 pub(super) struct TargetHost<'a> {
-    /// As people read it.
+    /// Address without the user, for messages.
     pub(super) name: String,
     app: &'a AppName,
     pub(super) address: &'a settings::MachineAddress,
     to: &'a DeployTo,
-    /// The answer to what it is, once it has been asked.
+    /// Its platform, once it has been asked.
     pub(super) facts: Option<TargetFacts>,
-    /// The folder of the release that is for it.
+    /// Directory of the release for it.
     pub(super) folder: PathBuf,
-    /// The layers that it has not.
-    pub(super) lacks: Vec<String>,
-    /// The release that is live there since it was deployed.
+    /// Keys of the layers to send.
+    pub(super) missing_layers: Vec<String>,
+    /// Number of the release that it has deployed.
     pub(super) release: Option<u64>,
-    /// Whether its deploy may have ended well without our knowing.
-    unknown: bool,
-    /// Why it is left out from here on.
+    /// True if the connection was lost during the deploy.
+    is_outcome_unknown: bool,
     pub(super) failure: Option<String>,
 }
 
-/// What `release:offer` answers.
 #[derive(Deserialize)]
 struct OfferAnswer {
     lacks: Vec<String>,
@@ -59,21 +56,36 @@ impl<'a> TargetHost<'a> {
         let name = settings::MachineAddress { user: None, ..address.clone() }.to_string();
         let (lacks, release, unknown, failure) = (Vec::new(), None, false, None);
         let folder = PathBuf::new();
-        Self { name, app, address, to, facts: None, folder, lacks, release, unknown, failure }
+        Self {
+            name,
+            app,
+            address,
+            to,
+            facts: None,
+            folder,
+            missing_layers: lacks,
+            release,
+            is_outcome_unknown: unknown,
+            failure,
+        }
     }
 
-    /// Asks what it is. An older piku, which does not know the question, is taken for a machine like this one, `own`.
-    pub(super) fn ask(&mut self, own: &TargetFacts) -> anyhow::Result<()> {
-        let ended = self.again(&mut |machine| {
-            let ended =
-                machine.session(&["release:machine", machine.app.as_str()], SessionInput::Nothing, ANSWER)?;
+    /// Asks for its platform. An older piku that does not know the request counts as a host like this one,
+    /// `own`.
+    pub(super) fn ask_facts(&mut self, own: &TargetFacts) -> anyhow::Result<()> {
+        let ended = self.retry(&mut |machine| {
+            let ended = machine.run_session(
+                &["release:machine", machine.app.as_str()],
+                SessionInput::Nothing,
+                ANSWER,
+            )?;
             let is_older = ended.code != 0 && ended.last.contains(UNKNOWN_STEP);
             Ok(if is_older { EndedSession { code: 0, answer: String::new(), ..ended } } else { ended })
         })?;
         self.facts = Some(if ended.answer.is_empty() {
-            say(
+            print_remote_line(
                 &self.name,
-                "       an older piku, which does not say what it runs on: taken for a machine like this one",
+                "       runs an older piku that does not report its platform: treated like this machine",
             );
             own.clone()
         } else {
@@ -82,89 +94,90 @@ impl<'a> TargetHost<'a> {
         Ok(())
     }
 
-    /// Asks whether the release would run there, and what it lacks.
-    pub(super) fn offer(&mut self, head: &[u8]) -> anyhow::Result<()> {
-        let ended = self.again(&mut |machine| {
-            machine.session(&["release:offer", machine.app.as_str()], SessionInput::Text(head), WORK)
+    /// Offers the release and stores the missing layers.
+    pub(super) fn offer_release(&mut self, head: &[u8]) -> anyhow::Result<()> {
+        let ended = self.retry(&mut |machine| {
+            machine.run_session(&["release:offer", machine.app.as_str()], SessionInput::Text(head), WORK)
         })?;
-        self.lacks = serde_json::from_str::<OfferAnswer>(&ended.answer).context("it gave no answer")?.lacks;
+        self.missing_layers =
+            serde_json::from_str::<OfferAnswer>(&ended.answer).context("its response is not valid")?.lacks;
         Ok(())
     }
 
-    /// Sends the parts that it lacks, each from where it broke off the last time.
-    pub(super) fn send(&mut self, packed: &PackedParts) -> anyhow::Result<()> {
+    /// Sends the missing parts, resuming interrupted ones.
+    pub(super) fn send_parts(&mut self, packed: &PackedParts) -> anyhow::Result<()> {
         let (mut sent, mut all) = (0, 0);
-        for part in self.wanted(packed) {
+        for part in self.selects(packed) {
             let bytes = part.bytes.to_string();
-            self.again(&mut |machine| {
+            self.retry(&mut |machine| {
                 let words = ["release:take", machine.app.as_str(), &part.sha256, &bytes];
-                let ended = machine.session(&words, SessionInput::File(&part.path), WORK)?;
+                let ended = machine.run_session(&words, SessionInput::File(&part.path), WORK)?;
                 sent += ended.sent;
                 let kept = part.bytes.saturating_sub(ended.sent);
                 if ended.code == 0 && kept > 0 {
-                    say(&machine.name, &format!("       went on after {kept} of {bytes} bytes"));
+                    print_remote_line(
+                        &machine.name,
+                        &format!("       resumed after {kept} of {bytes} bytes"),
+                    );
                 }
                 Ok(ended)
             })?;
             all += part.bytes;
         }
-        say(&self.name, &format!("       sent {sent} bytes of {all}"));
+        print_remote_line(&self.name, &format!("       sent {sent} of {all} bytes"));
         Ok(())
     }
 
-    /// Has it deployed there.
-    pub(super) fn deploy(&mut self, packed: &PackedParts) -> anyhow::Result<()> {
+    pub(super) fn deploy_release(&mut self, packed: &PackedParts) -> anyhow::Result<()> {
         let mut words = vec!["release:deploy", self.app.as_str()];
-        words.extend(self.wanted(packed).map(|part| part.sha256.as_str()));
-        // Once only: a deploy whose end was not heard of may go on there.
-        let ended = self.session(&words, SessionInput::Nothing, WORK)?;
-        self.unknown = ended.code == NO_CONNECTION;
-        if self.unknown {
-            bail!(
-                "the connection was lost while it deployed; how that ended it alone knows: {}",
-                self.how_to_ask()
-            );
+        words.extend(self.selects(packed).map(|part| part.sha256.as_str()));
+        // Not repeated: after a lost connection the deploy may go on there.
+        let ended = self.run_session(&words, SessionInput::Nothing, WORK)?;
+        self.is_outcome_unknown = ended.code == NO_CONNECTION;
+        if self.is_outcome_unknown {
+            bail!("the connection was lost during the deploy; see the result with: {}", self.how_to_ask());
         }
         let deployed: DeployedRelease =
-            serde_json::from_str(&well(ended)?.answer).context("it gave no answer")?;
+            serde_json::from_str(&check_success(ended)?.answer).context("its response is not valid")?;
         self.release = Some(deployed.release);
         Ok(())
     }
 
-    /// Goes back, where the release is live or may be.
-    pub(super) fn undo(&mut self) {
-        if self.unknown {
-            say(
+    /// Rolls back if the release is live.
+    pub(super) fn undo_deploy(&mut self) {
+        if self.is_outcome_unknown {
+            print_remote_line(
                 &self.name,
-                &format!(" !     if the release is live there, go back by hand: {}", self.how_to_ask()),
+                &format!(" !     if the release is live there, roll back by hand: {}", self.how_to_ask()),
             );
         }
         let Some(release) = self.release.take() else { return };
         let number = release.to_string();
-        let undone = self.again(&mut |machine| {
-            machine.session(&["release:undo", machine.app.as_str(), &number], SessionInput::Nothing, WORK)
+        let undone = self.retry(&mut |machine| {
+            machine.run_session(&["release:undo", machine.app.as_str(), &number], SessionInput::Nothing, WORK)
         });
         if let Err(err) = undone {
-            self.failure = Some(format!("release {release} is live, and it did not go back: {err:#}"));
+            self.failure = Some(format!("release {release} is live, and the rollback failed: {err:#}"));
         }
     }
 
-    fn wanted<'b>(&self, packed: &'b PackedParts) -> impl Iterator<Item = &'b PackedPart> + use<'b> {
-        let lacks = self.lacks.clone();
+    fn selects<'b>(&self, packed: &'b PackedParts) -> impl Iterator<Item = &'b PackedPart> + use<'b> {
+        let lacks = self.missing_layers.clone();
         packed.parts.iter().filter(move |part| part.layer.as_ref().is_none_or(|key| lacks.contains(key)))
     }
 
-    fn session(
+    fn run_session(
         &self,
         words: &[&str],
         input: SessionInput<'_>,
         limit: TimeLimit,
     ) -> anyhow::Result<EndedSession> {
-        ssh::run(&self.name, self.address, self.to, words, input, limit)
+        ssh::run_on_host(&self.name, self.address, self.to, words, input, limit)
     }
 
-    /// Tries again what a broken line or somebody busy has stopped, as long as patience lasts since bytes went through.
-    fn again(
+    /// Repeats a request after a lost connection or a busy host, until `patience` has passed since bytes
+    /// were last sent.
+    fn retry(
         &self,
         attempt: &mut dyn FnMut(&Self) -> anyhow::Result<EndedSession>,
     ) -> anyhow::Result<EndedSession> {
@@ -176,17 +189,17 @@ impl<'a> TargetHost<'a> {
             if ended.sent > 0 {
                 since = Instant::now();
             }
-            let passes =
-                ended.code == NO_CONNECTION && mend(&ended.last).is_none() || ended.code == i32::from(BUSY);
+            let passes = ended.code == NO_CONNECTION && connection_hint(&ended.last).is_none()
+                || ended.code == i32::from(BUSY);
             if !passes || since.elapsed() >= patience || begin.elapsed() >= DAY {
-                return well(ended);
+                return check_success(ended);
             }
-            say(&self.name, "       trying again");
+            print_remote_line(&self.name, "       trying again");
             thread::sleep(PAUSE.min(patience));
         }
     }
 
-    /// How to ask the machine itself.
+    /// Returns the command that lists the releases of the host.
     fn how_to_ask(&self) -> String {
         let user = self.address.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
         let port = self.address.port.map(|port| format!("-p {port} ")).unwrap_or_default();
@@ -194,32 +207,32 @@ impl<'a> TargetHost<'a> {
     }
 }
 
-/// What mends a connection that no patience mends: ssh says that the other side, or our key, is not the one expected.
-fn mend(last: &str) -> Option<&'static str> {
-    const MENDS: [(&str, &str); 4] = [
-        ("Permission denied", "let the key in there: sudo piku keys:add NAME --app APP < KEY.pub"),
+/// Returns the remedy for a connection that retries cannot repair: ssh names a wrong host key or key.
+fn connection_hint(last: &str) -> Option<&'static str> {
+    const REMEDIES: [(&str, &str); 4] = [
+        ("Permission denied", "add the key there: sudo piku keys:add NAME --app APP < KEY.pub"),
         (
             "Host key verification failed",
-            "see and accept its host key once, as the user that runs piku: ssh USER@HOST help",
+            "check and accept its host key once, as the user that runs piku: ssh USER@HOST help",
         ),
         (
             "no such identity",
-            "the key of 'identity' in host.yaml is not there: ssh-keygen -t ed25519 makes one",
+            "the key of 'identity' in host.yaml is missing: ssh-keygen -t ed25519 creates one",
         ),
-        ("Could not resolve hostname", "is its name spelt right in host.yaml?"),
+        ("Could not resolve hostname", "check the spelling of its name in host.yaml"),
     ];
-    MENDS.iter().find(|(text, _)| last.contains(text)).map(|(_, mend)| *mend)
+    REMEDIES.iter().find(|(text, _)| last.contains(text)).map(|(_, hint)| *hint)
 }
 
-/// The end of a session as an error, where it is one.
-fn well(ended: EndedSession) -> anyhow::Result<EndedSession> {
+/// Turns a failed request into an error.
+fn check_success(ended: EndedSession) -> anyhow::Result<EndedSession> {
     let why =
         |text: &str| if ended.last.is_empty() { text.to_owned() } else { format!("{text}: {}", ended.last) };
     match ended.code {
         0 => Ok(ended),
         NO_CONNECTION => {
-            let mend = mend(&ended.last).map(|mend| format!(" ({mend})")).unwrap_or_default();
-            Err(UserError::new(why("no connection") + &mend).into())
+            let hint = connection_hint(&ended.last).map(|hint| format!(" ({hint})")).unwrap_or_default();
+            Err(UserError::new(why("no connection") + &hint).into())
         }
         code if code == i32::from(BUSY) => Err(UserError::new(why("busy")).code(BUSY).into()),
         _ => Err(UserError::new(why("failed")).into()),

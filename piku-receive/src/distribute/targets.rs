@@ -1,12 +1,11 @@
-//! `targets`: the machines that an app's releases are for, by kind: each is asked what it is before anything is built, and each
-//! kind is built for once.
+//! `targets`: groups the hosts of an app by platform before the build, which runs once for each.
 //!
-//! It prints a line for each kind, `ARCHITECTURE must|may MACHINE…`, this machine's own first, as `here`. A machine that
-//! is not reached is in none of them.
+//! Prints a line for each platform, `ARCHITECTURE must|may HOST…`, first that of this host, named `here`.
+//! Unreachable hosts are left out.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the list that this tool has written itself, in a folder of the hook's"
+    reason = "the list that this tool has written, in a directory of the hook"
 )]
 
 use std::collections::BTreeMap;
@@ -21,16 +20,15 @@ use piku_report::progress;
 use serde::Deserialize;
 
 use super::target_host::TargetHost;
-use super::{each, end};
+use super::{for_each_healthy, report_results};
 use crate::app_context::AppContext;
 
-/// The name of this machine in the list.
+/// Name of this host in the list.
 const HERE: &str = "here";
 
-/// A machine's answer to what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct TargetFacts {
-    /// As `uname -m` says.
+    /// As `uname -m` prints it.
     pub(super) architecture: String,
     #[serde(default)]
     glibc: Option<String>,
@@ -39,24 +37,24 @@ pub(super) struct TargetFacts {
 }
 
 impl TargetFacts {
-    /// Reads an answer: nothing but plain words become arguments of a build.
+    /// Parses a response. Only plain words pass: they become arguments of a build.
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
-        let facts: Self = serde_json::from_str(text).context("it gave no answer")?;
+        let facts: Self = serde_json::from_str(text).context("its response is not valid")?;
         let is_word = |word: &String| {
             word.len() <= 32
                 && word.starts_with(|first: char| first.is_ascii_alphanumeric())
                 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte))
         };
         let words = facts.python.iter().chain(&facts.glibc).chain([&facts.architecture]);
-        // 'any' is a kind of release, not of machine.
+        // `any` names a release for every platform.
         ensure!(
             words.into_iter().all(is_word) && facts.architecture != "any",
-            "it gave an answer that describes no machine"
+            "its response does not describe a machine"
         );
         Ok(facts)
     }
 
-    /// As people read it.
+    /// Returns the platform for messages.
     fn describe(&self) -> String {
         let mut text = self.architecture.clone();
         if let Some(glibc) = &self.glibc {
@@ -71,16 +69,16 @@ impl TargetFacts {
     }
 }
 
-/// Asks all machines and prints the list.
-pub(super) fn run(place: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitCode> {
-    let own = own(place)?;
+/// Asks all hosts and prints the list.
+pub(super) fn print_targets(context: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitCode> {
+    let own = read_own_facts(context)?;
     if to.machines.is_empty() {
         output::write(format!("{} must {HERE}\n", own.architecture).as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut machines: Vec<TargetHost<'_>> =
-        to.machines.iter().map(|machine| TargetHost::new(place.app, machine, to)).collect();
-    each(&mut machines, |machine| machine.ask(&own));
+        to.machines.iter().map(|machine| TargetHost::new(context.app, machine, to)).collect();
+    for_each_healthy(&mut machines, |machine| machine.ask_facts(&own));
     for machine in &machines {
         if let Some(facts) = &machine.facts {
             progress::step(&format!("{} is {}", machine.name, facts.describe()));
@@ -88,27 +86,28 @@ pub(super) fn run(place: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitC
     }
     let failed = machines.iter().filter(|machine| machine.failure.is_some()).count();
     if failed > 0 && (to.all_or_nothing || failed == machines.len() && !to.here) {
-        return Ok(end(&machines, "nothing was built"));
+        return Ok(report_results(&machines, "nothing was built"));
     }
     for machine in machines.iter().filter(|machine| machine.failure.is_some()) {
         let why = machine.failure.as_deref().unwrap_or_default();
-        progress::error(&format!("{}: {why}; the others go on", machine.name));
+        progress::error(&format!("{}: {why}; the others continue", machine.name));
     }
-    let list = KindList::of(to.here.then_some(own.architecture.as_str()), &machines, to.all_or_nothing);
+    let list =
+        KindList::group_by_kind(to.here.then_some(own.architecture.as_str()), &machines, to.all_or_nothing);
     if list.kinds.len() > 1 {
         let kinds: Vec<_> = list.kinds.iter().map(|kind| kind.architecture.as_str()).collect();
-        progress::step(&format!("A release is built for each of {}", kinds.join(", ")));
+        progress::step(&format!("Building a release for each of {}", kinds.join(", ")));
     }
-    output::write(list.print().as_bytes())?;
+    output::write(list.render().as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// This machine, by the tool that builds.
-fn own(place: &AppContext<'_>) -> anyhow::Result<TargetFacts> {
-    let asked = place
+/// Reads the platform of this host from `piku-build machine`.
+fn read_own_facts(context: &AppContext<'_>) -> anyhow::Result<TargetFacts> {
+    let asked = context
         .command("piku-build")?
         .args(["machine", "--format", "json", "--settings"])
-        .arg(place.root.settings())
+        .arg(context.root.settings())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -117,23 +116,22 @@ fn own(place: &AppContext<'_>) -> anyhow::Result<TargetFacts> {
     TargetFacts::parse(&String::from_utf8_lossy(&asked.stdout))
 }
 
-/// Machines of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct MachineKind {
     architecture: String,
-    /// True if the deploy ends where its build fails.
+    /// True if a failed build for this platform fails the deploy.
     must: bool,
     machines: Vec<String>,
 }
 
-/// All kinds, this machine's first.
+/// All platforms, that of this host first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct KindList {
     kinds: Vec<MachineKind>,
 }
 
 impl KindList {
-    fn of(here: Option<&str>, machines: &[TargetHost<'_>], all: bool) -> Self {
+    fn group_by_kind(here: Option<&str>, machines: &[TargetHost<'_>], all: bool) -> Self {
         let own = here.map(|own| (own.to_owned(), HERE.to_owned()));
         let others = machines.iter().filter_map(|machine| {
             Some((machine.facts.as_ref()?.architecture.clone(), machine.address.to_string()))
@@ -147,14 +145,14 @@ impl KindList {
                 list.kinds.push(MachineKind { architecture, must, machines: vec![name] });
             }
         }
-        // What nothing else is built beside ends the deploy by itself.
+        // The only build must succeed.
         if let [only] = list.kinds.as_mut_slice() {
             only.must = true;
         }
         list
     }
 
-    fn print(&self) -> String {
+    fn render(&self) -> String {
         let line = |kind: &MachineKind| {
             let need = if kind.must { "must" } else { "may" };
             format!("{} {need} {}\n", kind.architecture, kind.machines.join(" "))
@@ -162,7 +160,6 @@ impl KindList {
         self.kinds.iter().map(line).collect()
     }
 
-    /// Reads what was printed.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()))?;
         Self::parse(&text).with_context(|| format!("bad list of machines in '{}'", path.display()))
@@ -172,7 +169,7 @@ impl KindList {
         let kinds = text.lines().map(|line| {
             let mut words = line.split(' ').map(str::to_owned);
             let (Some(architecture), Some(need)) = (words.next(), words.next()) else {
-                anyhow::bail!("a line has less than two words");
+                anyhow::bail!("a line has fewer than two words");
             };
             ensure!(["must", "may"].contains(&need.as_str()), "'{need}' is neither 'must' nor 'may'");
             Ok(MachineKind { architecture, must: need == "must", machines: words.collect() })
@@ -180,7 +177,7 @@ impl KindList {
         Ok(Self { kinds: kinds.collect::<anyhow::Result<_>>()? })
     }
 
-    /// The architecture of each machine, by its address.
+    /// Returns the architecture of each host, by its address.
     pub(super) fn by_machine(&self) -> BTreeMap<&str, &str> {
         let mut found = BTreeMap::new();
         for kind in &self.kinds {
@@ -210,9 +207,9 @@ mod tests {
                 machine
             })
             .collect();
-        let list = KindList::of(here, &machines, all);
-        assert_eq!(KindList::parse(&list.print()).unwrap(), list);
-        list.print()
+        let list = KindList::group_by_kind(here, &machines, all);
+        assert_eq!(KindList::parse(&list.render()).unwrap(), list);
+        list.render()
     }
 
     #[test]
@@ -224,7 +221,7 @@ mod tests {
         );
         assert_eq!(list(None, false, &two), "armv7l may piku@pi-1 pi-2:22\nx86_64 may piku@pc\n");
         assert_eq!(list(None, true, &two), "armv7l must piku@pi-1 pi-2:22\nx86_64 must piku@pc\n");
-        // One that was not reached is left out; a kind that is alone has to be built.
+        // Unreachable hosts are left out; a single platform must be built.
         assert_eq!(list(None, false, &[("a", Some("aarch64")), ("b", None)]), "aarch64 must a\n");
         let read = KindList::parse("x86_64 must here piku@pc\narmv7l may pi\n").unwrap();
         assert_eq!(read.by_machine().get("pi"), Some(&"armv7l"));
@@ -233,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_no_word_is_refused() {
+    fn a_response_with_anything_but_words_is_refused() {
         let facts = TargetFacts::parse(
             "{\"architecture\":\"armv6l\",\"glibc\":\"2.36\",\"python\":[\"3.11\"],\"new\":1}",
         )

@@ -1,5 +1,5 @@
-//! Large files of a commit, piece by piece from git to the disk: libgit2 reads a file as a whole, and one of a few kilobytes in a
-//! push may be one of gigabytes.
+//! Large files, copied from git to the disk in pieces. libgit2 reads a file as a whole, and a push of a few
+//! kilobytes may contain a file of gigabytes.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -13,19 +13,19 @@ use piku_report::user_error::UserError;
 
 use crate::child_env;
 
-/// A file that is larger is read through git, in bytes; the same as `core.bigFileThreshold` of the repository.
+/// Size in bytes above which git reads a file; equal to `core.bigFileThreshold` of the repository.
 pub(super) const LARGE: u64 = 1 << 20;
-/// The longest complaint of git's that is repeated, in bytes.
+/// Longest error of git that is repeated, in bytes.
 const LONGEST: u64 = 1000;
 
-/// A reader of one repository's large files.
+/// Reads the large files of a repository.
 pub(super) struct BlobReader {
     repo: PathBuf,
-    /// git, once it has been needed.
+    /// git, started for the first file.
     batch: Option<BatchProcess>,
 }
 
-/// `git cat-file --batch`: the name of an object in, its kind, length and content out.
+/// A running `git cat-file --batch`.
 struct BatchProcess {
     git: Child,
     ask: ChildStdin,
@@ -33,28 +33,27 @@ struct BatchProcess {
 }
 
 impl BlobReader {
-    /// A reader of the files in the bare repository `repo`.
+    /// Creates a reader for the bare repository `repo`.
     pub(super) fn new(repo: &Path) -> Self {
         Self { repo: repo.to_owned(), batch: None }
     }
 
-    /// Writes the content of a file of `bytes` bytes to `to`.
+    /// Writes a file of `bytes` bytes to `to`.
     ///
     /// # Errors
-    /// When git cannot read it: most often for lack of memory, since what is stored as a difference to something else has to be put
-    /// together as a whole.
-    pub(super) fn copy(&mut self, blob: Oid, bytes: u64, to: &mut File) -> anyhow::Result<()> {
+    /// If git cannot read it, usually for lack of memory: a delta is resolved in memory as a whole.
+    pub(super) fn copy_blob(&mut self, blob: Oid, bytes: u64, to: &mut File) -> anyhow::Result<()> {
         let batch = match self.batch.as_mut() {
             Some(batch) => batch,
-            None => self.batch.insert(BatchProcess::start(&self.repo)?),
+            None => self.batch.insert(BatchProcess::spawn_git(&self.repo)?),
         };
-        let Err(err) = batch.copy(blob, bytes, to) else { return Ok(()) };
-        // What cannot be written is the disk's fault and not git's.
+        let Err(err) = batch.copy_blob(blob, bytes, to) else { return Ok(()) };
+        // A failed write is an error of the disk, not of git.
         if batch.answer.buffer().is_empty() && err.kind() == io::ErrorKind::UnexpectedEof {
-            let why = self.batch.take().map(BatchProcess::complaint).unwrap_or_default();
+            let why = self.batch.take().map(BatchProcess::into_error_text).unwrap_or_default();
             let what = format!("git cannot read its {}{why}", size(bytes));
             return Err(UserError::new(what)
-                .hint("a file that needs more memory than this machine can spare belongs into DATA_DIR")
+                .hint("this machine has too little free memory for the file; keep large files in DATA_DIR")
                 .into());
         }
         Err(err.into())
@@ -62,8 +61,8 @@ impl BlobReader {
 }
 
 impl BatchProcess {
-    fn start(repo: &Path) -> anyhow::Result<Self> {
-        let mut git = child_env::clean("git")?
+    fn spawn_git(repo: &Path) -> anyhow::Result<Self> {
+        let mut git = child_env::clean_command("git")?
             .env("GIT_DIR", repo)
             .args(["-c", &format!("core.bigFileThreshold={LARGE}"), "cat-file", "--batch"])
             .stdin(Stdio::piped())
@@ -72,12 +71,12 @@ impl BatchProcess {
             .spawn()
             .context("cannot run 'git cat-file'")?;
         let (Some(ask), Some(answer)) = (git.stdin.take(), git.stdout.take()) else {
-            anyhow::bail!("cannot talk to 'git cat-file'");
+            anyhow::bail!("cannot connect to 'git cat-file'");
         };
         Ok(Self { git, ask, answer: BufReader::with_capacity(1 << 16, answer) })
     }
 
-    fn copy(&mut self, blob: Oid, bytes: u64, to: &mut File) -> io::Result<()> {
+    fn copy_blob(&mut self, blob: Oid, bytes: u64, to: &mut File) -> io::Result<()> {
         let ended = || io::Error::from(io::ErrorKind::UnexpectedEof);
         writeln!(self.ask, "{blob}").map_err(|_| ended())?;
         let mut head = String::new();
@@ -86,7 +85,7 @@ impl BatchProcess {
             return Err(ended());
         }
         if head.trim_end() != format!("{blob} blob {bytes}") {
-            return Err(io::Error::other(format!("unexpected answer of git's: {}", head.trim_end())));
+            return Err(io::Error::other(format!("unexpected response of git: {}", head.trim_end())));
         }
         if io::copy(&mut (&mut self.answer).take(bytes), to)? != bytes {
             return Err(ended());
@@ -95,8 +94,8 @@ impl BatchProcess {
         self.answer.read_exact(&mut newline)
     }
 
-    /// Returns the error that git reported before it ended, with `: ` in front; an empty text if there was none.
-    fn complaint(mut self) -> String {
+    /// Returns the error of git with `: ` in front, or an empty text.
+    fn into_error_text(mut self) -> String {
         let mut text = Vec::new();
         if let Some(stderr) = self.git.stderr.take() {
             let _ = stderr.take(LONGEST).read_to_end(&mut text);
@@ -109,7 +108,7 @@ impl BatchProcess {
 
 impl Drop for BatchProcess {
     fn drop(&mut self) {
-        // It waits for the next name, or has ended.
+        // It waits for input or has ended.
         let _ = self.git.kill();
         let _ = self.git.wait();
     }

@@ -1,27 +1,27 @@
-//! Where a symbolic link of an app may point: to something in its own tree, or below `/app` or `/data`, which are the
-//! app's own inside the jail.
+//! Rules for symlinks of an app: the target must be in the app's tree, or below `/app` or `/data`, which
+//! belong to the app inside the jail.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use piku_layout::jail::{APP, DATA};
 
-/// Why a link was refused.
+/// Reason for refusing a symlink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkRefusal {
-    /// It leads out of the tree.
+    /// The target is outside of the tree.
     Outside,
-    /// It goes down and up again, so that where it leads depends on other links.
+    /// The target goes down and up again, so that it depends on other links.
     UpAfterDown,
-    /// It is empty, or holds a NUL, or is too long for a path.
+    /// The target is empty, contains a NUL or is too long.
     NoPath,
 }
 
-/// The kernel takes no longer one (`PATH_MAX`, with its NUL).
+/// `PATH_MAX` without the NUL.
 const LONGEST: usize = 4095;
 
-/// Whether a link `depth` folders below the top of the tree may have this target.
-pub(super) fn check(target: &[u8], depth: usize) -> Result<(), LinkRefusal> {
+/// Checks the target of a symlink `depth` directories below the top of the tree.
+pub(super) fn check_link(target: &[u8], depth: usize) -> Result<(), LinkRefusal> {
     if target.is_empty() || target.contains(&0) || target.len() > LONGEST {
         return Err(LinkRefusal::NoPath);
     }
@@ -66,7 +66,7 @@ mod tests {
             ("//app/x", 0),
             ("...", 0),
         ] {
-            assert_eq!(check(target.as_bytes(), depth), Ok(()), "{target} at {depth}");
+            assert_eq!(check_link(target.as_bytes(), depth), Ok(()), "{target} at {depth}");
         }
     }
 
@@ -85,13 +85,17 @@ mod tests {
             ("/proc/self/root", 0),
             ("./..", 0),
         ] {
-            assert_eq!(check(target.as_bytes(), depth), Err(LinkRefusal::Outside), "{target} at {depth}");
+            assert_eq!(
+                check_link(target.as_bytes(), depth),
+                Err(LinkRefusal::Outside),
+                "{target} at {depth}"
+            );
         }
         for target in ["a/..", "sub/../../..", "a/../b", "../a/../b", "/app/x/../../etc"] {
-            assert_eq!(check(target.as_bytes(), 5), Err(LinkRefusal::UpAfterDown), "{target}");
+            assert_eq!(check_link(target.as_bytes(), 5), Err(LinkRefusal::UpAfterDown), "{target}");
         }
         for target in [&b""[..], b"a\0b", &[b'a'; 4096]] {
-            assert_eq!(check(target, 0), Err(LinkRefusal::NoPath));
+            assert_eq!(check_link(target, 0), Err(LinkRefusal::NoPath));
         }
     }
 }

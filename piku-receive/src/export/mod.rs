@@ -1,5 +1,5 @@
-//! `export`: the tree of a commit, submodules included, as files. Whoever can push writes the tree, so nothing in it is
-//! believed: no name, no link and no submodule may reach outside the new folder.
+//! `export`: writes the tree of a commit with its submodules. The tree is hostile: no name, link or
+//! submodule may reach outside of the new directory.
 
 mod blobs;
 mod link;
@@ -23,39 +23,48 @@ use crate::limits;
 use crate::repository;
 use tree::ExportWalk;
 
-/// Writes the tree of `commit` in `repo` to `dir`, which must not be there or be empty: made aside and renamed in.
-#[expect(clippy::disallowed_methods, reason = "a new folder is renamed to the place that the caller names")]
-pub(crate) fn run(repo: &Path, commit: &str, dir: &Path, settings: &HostSettings) -> anyhow::Result<()> {
+/// Writes the tree of `commit` in `repo` to `dir`, which must be missing or empty. The tree is written to a
+/// temporary directory and renamed.
+#[expect(clippy::disallowed_methods, reason = "a new directory is renamed to the path that the caller names")]
+pub(crate) fn export_commit(
+    repo: &Path,
+    commit: &str,
+    dir: &Path,
+    settings: &HostSettings,
+) -> anyhow::Result<()> {
     limits::bound_memory().context("cannot bound this process's memory")?;
     let dir = std::path::absolute(dir).with_context(|| format!("bad path '{}'", dir.display()))?;
-    if !may_be_made(&dir).with_context(|| format!("cannot look at '{}'", dir.display()))? {
-        return Err(UserError::new(format!("'{}' is there and not an empty folder", dir.display())).into());
+    if !is_missing_or_empty(&dir).with_context(|| format!("cannot look at '{}'", dir.display()))? {
+        return Err(
+            UserError::new(format!("'{}' exists and is not an empty directory", dir.display())).into()
+        );
     }
     let opened = repository::open(repo)?;
-    let commit = find(&opened, commit)?;
+    let commit = find_commit(&opened, commit)?;
     let tree = commit.tree().map_err(repository::plain_error).context("cannot read the commit's tree")?;
     if tree.is_empty() {
         let failure = UserError::new(format!(
-            "the commit {} holds no file",
+            "the commit {} contains no files",
             repository::short_commit(&commit.id().to_string())
         ));
         return Err(failure.hint("add the app's files: git add -A, git commit, git push").into());
     }
-    let aside = aside(&dir).with_context(|| format!("cannot make a folder beside '{}'", dir.display()))?;
+    let aside = create_temporary_dir(&dir)
+        .with_context(|| format!("cannot create a directory beside '{}'", dir.display()))?;
     let mut walk = ExportWalk::new(repo, TreeHandle::open(aside.path())?, settings);
-    walk.root(&opened, &tree)?;
-    if let Some(line) = walk.pointers() {
+    walk.write_root(&opened, &tree)?;
+    if let Some(line) = walk.lfs_warning() {
         progress::error(&line);
     }
     let made = aside.keep();
-    fs::rename(&made, &dir).with_context(|| format!("cannot make '{}'", dir.display())).inspect_err(|_| {
-        // The first error is the one to tell.
+    fs::rename(&made, &dir).with_context(|| format!("cannot create '{}'", dir.display())).inspect_err(|_| {
+        // The first error is reported.
         let _ = remove_all(&made);
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "the place that the caller names")]
-fn may_be_made(dir: &Path) -> io::Result<bool> {
+#[expect(clippy::disallowed_methods, reason = "the path that the caller names")]
+fn is_missing_or_empty(dir: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(dir) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(err) => Err(err),
@@ -63,22 +72,22 @@ fn may_be_made(dir: &Path) -> io::Result<bool> {
     }
 }
 
-/// A folder beside `dir`, removed with all that is in it unless it is kept.
-#[expect(clippy::disallowed_methods, reason = "the folder that the caller names, and a new one in it")]
-fn aside(dir: &Path) -> io::Result<TempDir> {
+/// Creates a directory beside `dir` that is removed on drop.
+#[expect(clippy::disallowed_methods, reason = "the directory that the caller names, and a new one in it")]
+fn create_temporary_dir(dir: &Path) -> io::Result<TempDir> {
     let parent: PathBuf = dir.parent().map(Path::to_owned).unwrap_or_default();
     fs::create_dir_all(&parent)?;
     let made = tempfile::Builder::new().prefix(".export.").tempdir_in(parent)?;
-    // A tempfile's folder is its maker's alone; what is exported is read by builds, which may be other users.
+    // Builds of other users read it; `tempfile` gives it to its owner only.
     fs::set_permissions(made.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     Ok(made)
 }
 
-/// The commit of this name; a tag of one will do.
-fn find<'r>(repo: &'r Repository, name: &str) -> anyhow::Result<Commit<'r>> {
+/// Finds a commit by its name or by a tag.
+fn find_commit<'r>(repo: &'r Repository, name: &str) -> anyhow::Result<Commit<'r>> {
     let found = repo.revparse_single(name).and_then(|object| object.peel_to_commit());
     found.map_err(|_| {
         let at = repo.path().display();
-        UserError::new(format!("there is no commit {} in '{at}'", quoted(name))).into()
+        UserError::new(format!("cannot find commit {} in '{at}'", quoted(name))).into()
     })
 }

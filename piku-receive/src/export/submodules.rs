@@ -1,4 +1,5 @@
-//! Submodules: where `.gitmodules` says they come from, fetched by git itself, kept in the repository for the next deploy.
+//! Submodules: git fetches them from the URLs in `.gitmodules`. They are kept in the repository for the next
+//! deploy.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,33 +19,33 @@ use crate::client::quoted;
 use crate::limits::{self, IntakeLimit};
 use crate::repository;
 
-/// What git may fetch by; `file` and `ext` would reach this machine's own files and programs.
+/// Protocols for git; `file` and `ext` would reach files and programs of this host.
 const PROTOCOLS: &str = "https:http:ssh:git";
-/// A host that is not known yet is believed once; nobody is there to be asked for anything.
+/// No user is present to confirm the key of an unknown host: it is accepted the first time.
 const SSH: &str = "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=30";
-/// As long as any `.gitmodules` is, in bytes.
+/// Longest `.gitmodules` in bytes.
 const LONGEST: usize = 1 << 20;
-/// A server that sends nothing for a minute is given up.
+/// Gives up on a server that sends nothing for a minute.
 const PATIENCE: [&str; 4] = ["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60"];
 
-/// The fetched repositories, one a URL.
+/// Fetched repositories, one for each URL.
 pub(super) struct SubmoduleRepos {
     repo: PathBuf,
-    /// The settings that limit how much one of them may bring.
+    /// Settings with the limits for a fetch.
     settings: HostSettings,
-    /// What each `.gitmodules` says, by the blob's name: path and URL.
+    /// URLs by path, for each `.gitmodules` by its blob.
     read: HashMap<Oid, HashMap<String, String>>,
 }
 
 impl SubmoduleRepos {
-    /// Kept below the bare repository `repo`, in the folder that git itself uses for this.
+    /// Keeps submodules below the bare repository `repo`, in the directory that git uses for them.
     pub(super) fn beside(repo: &Path, settings: &HostSettings) -> Self {
         Self { repo: repo.to_owned(), settings: settings.clone(), read: HashMap::new() }
     }
 
-    /// A repository that holds `commit` of the submodule at `path` in the tree `top` of `repo`. `shown` is its path in the
-    /// whole export.
-    pub(super) fn get(
+    /// Returns a repository with `commit` of the submodule at `path` in the tree `top` of `repo`, fetched if
+    /// necessary. `shown` is its path in the export.
+    pub(super) fn fetch_repository(
         &mut self,
         repo: &Repository,
         top: &Tree<'_>,
@@ -52,30 +53,36 @@ impl SubmoduleRepos {
         shown: &str,
         commit: Oid,
     ) -> anyhow::Result<Repository> {
-        let url = self.url(repo, top, path, shown)?;
-        if let Err(why) = check(&url) {
+        let url = self.find_url(repo, top, path, shown)?;
+        if let Err(why) = check_url(&url) {
             let failure =
                 UserError::new(format!("the submodule {} is at {}: {why}", quoted(shown), quoted(&url)));
-            return Err(failure.hint("give it an https:// or ssh:// address in .gitmodules").into());
+            return Err(failure.hint("use an https:// or ssh:// URL in .gitmodules").into());
         }
-        let home = self.repo.join("modules").join(format!("{}.git", name_of(&url)));
-        if let Some(repo) = ready(&home, commit) {
+        let home = self.repo.join("modules").join(format!("{}.git", folder_name(&url)));
+        if let Some(repo) = open_fetched(&home, commit) {
             return Ok(repo);
         }
         progress::step(&format!("Fetching submodule {shown} from {}", without_password(&url)));
-        let most = IntakeLimit::of(&self.settings, &self.repo)?.bytes()?;
-        fetch(&home, &url, commit, most)
+        let most = IntakeLimit::read_limit(&self.settings, &self.repo)?.allowed_bytes()?;
+        fetch_commit(&home, &url, commit, most)
             .with_context(|| format!("cannot fetch the submodule {}", quoted(shown)))
-            .hint(format!("the server must reach {} and find commit {commit} there", without_password(&url)))
+            .hint(format!(
+                "the server must be able to reach {} and to find commit {commit} there",
+                without_password(&url)
+            ))
     }
 
-    fn url(&mut self, repo: &Repository, top: &Tree<'_>, path: &str, shown: &str) -> anyhow::Result<String> {
+    fn find_url(
+        &mut self,
+        repo: &Repository,
+        top: &Tree<'_>,
+        path: &str,
+        shown: &str,
+    ) -> anyhow::Result<String> {
         let unnamed = || {
-            UserError::new(format!(
-                "{} is a submodule, but .gitmodules does not say where it comes from",
-                quoted(shown)
-            ))
-            .hint(format!("git rm --cached {path}; git submodule add URL {path}"))
+            UserError::new(format!("{} is a submodule, but .gitmodules has no URL for it", quoted(shown)))
+                .hint(format!("git rm --cached {path}; git submodule add URL {path}"))
         };
         let entry = top.get_name(".gitmodules").ok_or_else(unnamed)?;
         if entry.kind() != Some(ObjectType::Blob) || entry.filemode() == 0o120_000 {
@@ -88,26 +95,26 @@ impl SubmoduleRepos {
         }
         let urls = match self.read.entry(entry.id()) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(read(repo, entry.id())?),
+            Entry::Vacant(new) => new.insert(read_gitmodules(repo, entry.id())?),
         };
         Ok(urls.get(path).cloned().ok_or_else(unnamed)?)
     }
 }
 
-/// What a `.gitmodules` says, read by git itself; `include` in it is not followed.
-fn read(repo: &Repository, blob: Oid) -> anyhow::Result<HashMap<String, String>> {
-    let out = command(repo.path())?
+/// Reads a `.gitmodules` with git, without following `include`.
+fn read_gitmodules(repo: &Repository, blob: Oid) -> anyhow::Result<HashMap<String, String>> {
+    let out = git_command(repo.path())?
         .args(["config", "--no-includes", "-z", "--list", "--blob", &blob.to_string()])
         .output()
         .context("cannot run git")?;
     if !out.status.success() {
         return Err(UserError::new(format!("bad .gitmodules: {}", last_line(&out.stderr))).into());
     }
-    Ok(parse(&String::from_utf8_lossy(&out.stdout)))
+    Ok(parse_gitmodules(&String::from_utf8_lossy(&out.stdout)))
 }
 
-/// `submodule.NAME.path` and `submodule.NAME.url` brought together: URLs by path.
-fn parse(list: &str) -> HashMap<String, String> {
+/// Returns URLs by path, from `submodule.NAME.path` and `submodule.NAME.url`.
+fn parse_gitmodules(list: &str) -> HashMap<String, String> {
     let mut paths = HashMap::new();
     let mut urls = HashMap::new();
     for (key, value) in list.split('\0').filter_map(|item| item.split_once('\n')) {
@@ -126,63 +133,63 @@ fn parse(list: &str) -> HashMap<String, String> {
     found.collect()
 }
 
-/// Whether git may be sent to this address; `Err` says why not.
-fn check(url: &str) -> Result<(), &'static str> {
+/// Checks that git may fetch from a URL; the error is the reason.
+fn check_url(url: &str) -> Result<(), &'static str> {
     if url.is_empty() || url.starts_with('-') || url.chars().any(|c| c.is_control() || c == ' ') {
-        return Err("this is no address");
+        return Err("this is not a valid URL");
     }
     if let Some((scheme, rest)) = url.split_once("://") {
         return match scheme.to_ascii_lowercase().as_str() {
             "https" | "http" | "ssh" | "git" if !rest.starts_with(['-', '/']) => Ok(()),
-            "https" | "http" | "ssh" | "git" => Err("this is no address"),
-            "file" => Err("piku fetches nothing by file:, from its own disk"),
+            "https" | "http" | "ssh" | "git" => Err("this is not a valid URL"),
+            "file" => Err("piku does not fetch from file: URLs"),
             _ => Err("piku fetches by https, http, ssh and git only"),
         };
     }
     if url.starts_with("./") || url.starts_with("../") || url == "." || url == ".." {
-        return Err("a relative address means nothing on the server");
+        return Err("a relative URL does not work on the server");
     }
     if url.to_ascii_lowercase().starts_with("file:") {
-        return Err("piku fetches nothing by file:, from its own disk");
+        return Err("piku does not fetch from file: URLs");
     }
     match url.split_once(':') {
-        // `transport::address` runs a program of git's.
+        // `transport::address` runs a remote helper of git.
         Some((_, rest)) if rest.starts_with(':') => Err("piku fetches by https, http, ssh and git only"),
-        // `user@host:path`, as ssh has it.
+        // `user@host:path` is the short form of ssh.
         Some((host, path)) if !host.is_empty() && !host.contains('/') && !path.is_empty() => Ok(()),
-        _ => Err("a path on the server's own disk is not fetched"),
+        _ => Err("piku does not fetch from a path on the server"),
     }
 }
 
-/// One folder a URL, whatever is in the URL.
-fn name_of(url: &str) -> String {
+/// Returns the directory name for a URL, independent of its characters.
+fn folder_name(url: &str) -> String {
     sha256::to_hex(&Sha256::digest(url.as_bytes())[..16])
 }
 
-/// The ref that says that all of a commit is here: made after a fetch has ended well.
-fn mark(commit: Oid) -> String {
+/// Returns the ref that marks a completely fetched commit.
+fn marker_ref(commit: Oid) -> String {
     format!("refs/piku/{commit}")
 }
 
-fn ready(home: &Path, commit: Oid) -> Option<Repository> {
+fn open_fetched(home: &Path, commit: Oid) -> Option<Repository> {
     let repo = repository::open(home).ok()?;
-    repo.find_reference(&mark(commit)).ok()?;
+    repo.find_reference(&marker_ref(commit)).ok()?;
     repo.find_commit(commit).ok()?;
     Some(repo)
 }
 
-/// Fetches the commit, alone where the server allows that, and no file of more than `most` bytes. What a killed fetch has left is
-/// thrown away.
-fn fetch(home: &Path, url: &str, commit: Oid, most: u64) -> anyhow::Result<Repository> {
-    let alone = format!("+{commit}:{}", mark(commit));
+/// Fetches the commit alone if the server allows it, otherwise all refs; no file of more than `most` bytes.
+/// Leftovers of a killed fetch are removed.
+fn fetch_commit(home: &Path, url: &str, commit: Oid, most: u64) -> anyhow::Result<Repository> {
+    let alone = format!("+{commit}:{}", marker_ref(commit));
     let tries: [&[&str]; 2] =
         [&["--depth=1", "--no-tags", "--", url, &alone], &["--no-tags", "--", url, "+refs/*:refs/remote/*"]];
     let mut said = String::new();
     for (at, args) in tries.into_iter().enumerate() {
         if at > 0 || repository::open(home).is_err() {
-            make(home)?;
+            create_empty(home)?;
         }
-        let mut git = command(home)?;
+        let mut git = git_command(home)?;
         git.args(PATIENCE)
             .args([
                 "-c",
@@ -202,32 +209,32 @@ fn fetch(home: &Path, url: &str, commit: Oid, most: u64) -> anyhow::Result<Repos
         if out.status.success() {
             let repo = repository::open(home)?;
             if repo.find_commit(commit).is_err() {
-                "the commit is not there; push it in the submodule first".clone_into(&mut said);
+                "the remote does not have the commit; push it in the submodule first".clone_into(&mut said);
                 continue;
             }
-            repo.reference(&mark(commit), commit, true, "fetched").map_err(repository::plain_error)?;
+            repo.reference(&marker_ref(commit), commit, true, "fetched").map_err(repository::plain_error)?;
             drop(repo);
-            return ready(home, commit).context("what was fetched cannot be read");
+            return open_fetched(home, commit).context("cannot read the fetched commit");
         }
         said = last_line(&out.stderr);
     }
     Err(UserError::new(said).into())
 }
 
-/// An empty bare repository in the place of whatever was there.
-fn make(home: &Path) -> anyhow::Result<()> {
+/// Creates an empty bare repository and replaces an existing one.
+fn create_empty(home: &Path) -> anyhow::Result<()> {
     remove_all(home).with_context(|| format!("cannot remove '{}'", home.display()))?;
     let mut options = RepositoryInitOptions::new();
     options.bare(true).mkpath(true).external_template(false);
     let made = Repository::init_opts(home, &options);
     made.map(drop)
         .map_err(repository::plain_error)
-        .with_context(|| format!("cannot make '{}'", home.display()))
+        .with_context(|| format!("cannot create '{}'", home.display()))
 }
 
-/// git in this repository, allowed no more than it needs.
-fn command(repo: &Path) -> anyhow::Result<Command> {
-    let mut git = child_env::clean("git")?;
+/// Returns a git command for this repository, without prompts and with limited protocols.
+fn git_command(repo: &Path) -> anyhow::Result<Command> {
+    let mut git = child_env::clean_command("git")?;
     git.env("GIT_DIR", repo)
         .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
         .env("GIT_TERMINAL_PROMPT", "0")
@@ -239,16 +246,16 @@ fn command(repo: &Path) -> anyhow::Result<Command> {
     Ok(git)
 }
 
-/// The line in which git says what went wrong, without its own words in front.
+/// Returns the line of git's error, without `fatal: `.
 fn last_line(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let fatal = lines.iter().find(|line| line.starts_with("fatal: ")).or(lines.last());
-    let line = fatal.map_or("git says nothing", |line| line.strip_prefix("fatal: ").unwrap_or(line));
+    let line = fatal.map_or("git printed no error", |line| line.strip_prefix("fatal: ").unwrap_or(line));
     line.chars().filter(|c| !c.is_control()).collect()
 }
 
-/// The address for the deploy's log, without what stands before an `@` in it.
+/// Returns the URL without user and password, for the deploy's log.
 fn without_password(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => {
@@ -276,7 +283,7 @@ mod tests {
             "HTTPS://example.org/a",
             "https://user:secret@example.org/a",
         ] {
-            assert_eq!(check(good), Ok(()), "{good}");
+            assert_eq!(check_url(good), Ok(()), "{good}");
         }
         for bad in [
             "",
@@ -305,14 +312,14 @@ mod tests {
             "/a:b",
             "host:",
         ] {
-            assert!(check(bad).is_err(), "{bad:?}");
+            assert!(check_url(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn urls_by_path() {
         let list = "submodule.a.b.path\nlib/x/\0submodule.a.b.url\nhttps://x/a\0submodule.c.path\nonly\0core.x\ny\0novalue\0";
-        let read = parse(list);
+        let read = parse_gitmodules(list);
         assert_eq!(read.len(), 1);
         assert_eq!(read["lib/x"], "https://x/a");
     }

@@ -1,9 +1,7 @@
-//! `authorized_keys` edited as a whole: one editor at a time, written aside and renamed in, mode 0600, its owner kept.
+//! Editing of `authorized_keys`: one process at a time, written to a temporary file and renamed, with mode
+//! 0600 and the owner kept.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "authorized_keys of piku's user, which the app's user has no way to"
-)]
+#![expect(clippy::disallowed_methods, reason = "authorized_keys of piku's user, which apps cannot reach")]
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -14,7 +12,7 @@ use anyhow::Context;
 use nix::unistd::{Gid, Uid, fchown};
 use piku_files::{FileLock, atomic_file};
 
-/// An edit that has begun: nobody else edits until it is dropped.
+/// A running edit, which excludes others until it is dropped.
 #[derive(Debug)]
 pub(super) struct KeyFileEdit {
     path: PathBuf,
@@ -23,30 +21,29 @@ pub(super) struct KeyFileEdit {
 }
 
 impl KeyFileEdit {
-    /// Reads the file, which need not be there, having shut out other editors.
+    /// Locks and reads the file, which may be missing.
     pub(super) fn begin(path: &Path) -> anyhow::Result<Self> {
-        // A link to the file stays one.
+        // A symlink to the file is kept.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let dir = folder(&path);
+        let dir = parent_or_current(&path);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(dir)
-            .with_context(|| format!("cannot make '{}'", dir.display()))?;
+            .with_context(|| format!("cannot create '{}'", dir.display()))?;
         let folder = File::open(dir).with_context(|| format!("cannot open '{}'", dir.display()))?;
-        // The folder itself is the lock: a file for it would lie in .ssh for ever.
+        // The directory is locked: a lock file would stay in .ssh.
         let folder =
             FileLock::exclusive(folder).with_context(|| format!("cannot lock '{}'", dir.display()))?;
-        let text = read(&path)?;
+        let text = read_or_empty(&path)?;
         Ok(Self { path, text, _folder: folder })
     }
 
-    /// The lines that are text; others are nobody's keys.
-    pub(super) fn lines(&self) -> Vec<String> {
+    /// Returns the lines that are UTF-8; other lines contain no keys.
+    pub(super) fn text_lines(&self) -> Vec<String> {
         lines_of(&self.text)
     }
 
-    /// Adds a line at the end.
     pub(super) fn append(&mut self, line: &str) {
         if !self.text.is_empty() && !self.text.ends_with(b"\n") {
             self.text.push(b'\n');
@@ -55,8 +52,8 @@ impl KeyFileEdit {
         self.text.push(b'\n');
     }
 
-    /// Removes the lines that `is` holds for; `false` when there is none.
-    pub(super) fn remove(&mut self, is: impl Fn(&str) -> bool) -> bool {
+    /// Removes matching lines and returns whether there was one.
+    pub(super) fn remove_lines(&mut self, is: impl Fn(&str) -> bool) -> bool {
         let before = self.text.len();
         let kept: Vec<&[u8]> = self
             .text
@@ -67,18 +64,17 @@ impl KeyFileEdit {
         self.text.len() != before
     }
 
-    /// Puts the edited file in the old one's place.
     pub(super) fn finish(self) -> anyhow::Result<()> {
-        self.replace().with_context(|| format!("cannot write '{}'", self.path.display()))
+        self.replace_file().with_context(|| format!("cannot write '{}'", self.path.display()))
     }
 
-    fn replace(&self) -> io::Result<()> {
-        let dir = folder(&self.path);
+    fn replace_file(&self) -> io::Result<()> {
+        let dir = parent_or_current(&self.path);
         let mut aside = tempfile::Builder::new().prefix(".authorized_keys.").tempfile_in(dir)?;
         aside.write_all(&self.text)?;
         aside.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
         if Uid::effective().is_root() {
-            // sshd reads the file as its user, who must not be shut out because root has edited it.
+            // sshd reads the file as its user, so the owner must stay the same when root edits it.
             let owner = fs::metadata(&self.path).or_else(|_| fs::metadata(dir))?;
             fchown(&aside, Some(Uid::from_raw(owner.uid())), Some(Gid::from_raw(owner.gid())))?;
         }
@@ -88,9 +84,9 @@ impl KeyFileEdit {
     }
 }
 
-/// The lines of a file that need not be there.
-pub(super) fn lines(path: &Path) -> anyhow::Result<Vec<String>> {
-    read(path).map(|text| lines_of(&text))
+/// Returns the lines of a file that may be missing.
+pub(super) fn read_lines(path: &Path) -> anyhow::Result<Vec<String>> {
+    read_or_empty(path).map(|text| lines_of(&text))
 }
 
 fn lines_of(text: &[u8]) -> Vec<String> {
@@ -98,14 +94,14 @@ fn lines_of(text: &[u8]) -> Vec<String> {
     lines.filter_map(|line| std::str::from_utf8(line).ok()).map(|line| line.trim_end().to_owned()).collect()
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+fn read_or_empty(path: &Path) -> anyhow::Result<Vec<u8>> {
     match fs::read(path) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         read => read.with_context(|| format!("cannot read '{}'", path.display())),
     }
 }
 
-fn folder(path: &Path) -> &Path {
+fn parent_or_current(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -128,8 +124,8 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
         let mut edit = KeyFileEdit::begin(&path).unwrap();
-        assert!(edit.remove(|line| line == "one"));
-        assert!(!edit.remove(|line| line == "one"));
+        assert!(edit.remove_lines(|line| line == "one"));
+        assert!(!edit.remove_lines(|line| line == "one"));
         edit.finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), [&foreign[..], b"\ntwo\n"].concat());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");

@@ -1,7 +1,7 @@
-//! A line of `authorized_keys` that piku has written, by the rules of sshd(8).
+//! The lines that piku writes to `authorized_keys`, see sshd(8).
 //!
-//! `restrict,pty,command="PIKU-RECEIVE --key NAME …" TYPE BASE64 added=TIME COMMENT`. `restrict` forbids everything;
-//! `pty` gives back the terminal, for `run`.
+//! `restrict,pty,command="PIKU-RECEIVE --key NAME …" TYPE BASE64 added=TIME COMMENT`. `restrict` forbids
+//! everything; `pty` allows a terminal again, for `run`.
 
 use std::path::Path;
 
@@ -13,43 +13,39 @@ use super::public::PublicKey;
 use super::{KeyName, NewKeyArgs};
 use crate::client::quoted;
 
-/// In front of the command.
 const OPTIONS: &str = "restrict,pty,command=\"";
-/// In front of the comment.
+/// Prefix of the time, in front of the comment.
 const ADDED: &str = "added=";
 
-/// What a line of piku's says.
 #[derive(Debug)]
 pub(super) struct KeyLine {
-    /// The key's name.
     pub(super) name: KeyName,
-    /// The apps it reaches; all when empty.
+    /// Apps in the scope of the key; empty for all apps.
     pub(super) apps: Vec<AppName>,
-    /// When it was added, if the line still says so.
+    /// Time at which it was added, if the line contains it.
     pub(super) added: Option<Timestamp>,
-    /// The key.
     pub(super) key: PublicKey,
 }
 
-/// Writes the line, without its newline. `program` is run for the key.
-pub(super) fn render(
+/// Returns the line without its newline; the key runs `program`.
+pub(super) fn render_line(
     program: &Path,
     added: &NewKeyArgs,
     at: Timestamp,
     key: &PublicKey,
 ) -> Result<String, UserError> {
-    let mut words = vec![text(program)?, "--key", added.name.as_str()];
+    let mut words = vec![path_text(program)?, "--key", added.name.as_str()];
     for app in &added.apps {
         words.extend(["--app", app.as_str()]);
     }
     for (flag, path) in [("--root", &added.root), ("--scripts", &added.scripts)] {
         if let Some(path) = path {
-            words.extend([flag, text(path)?]);
+            words.extend([flag, path_text(path)?]);
         }
     }
-    // The user's shell splits the command; sshd takes `\"` for a quote and leaves every other backslash.
+    // The user's shell splits the command; sshd unescapes `\"` and keeps every other backslash.
     let command = shell_words::join(words).replace('"', "\\\"");
-    let mut line = format!("{OPTIONS}{command}\" {} {ADDED}{at}", key.words());
+    let mut line = format!("{OPTIONS}{command}\" {} {ADDED}{at}", key.type_and_base64());
     if !key.comment().is_empty() {
         line.push(' ');
         line.push_str(key.comment());
@@ -57,19 +53,19 @@ pub(super) fn render(
     Ok(line)
 }
 
-fn text(path: &Path) -> Result<&str, UserError> {
+fn path_text(path: &Path) -> Result<&str, UserError> {
     path.to_str().filter(|text| !text.chars().any(char::is_control)).ok_or_else(|| {
         UserError::new(format!(
-            "{} cannot stand in authorized_keys: it has to be plain text",
+            "{} cannot be written to authorized_keys: it must be UTF-8 without control characters",
             quoted(&path.to_string_lossy())
         ))
     })
 }
 
-/// Reads a line of the file; `None` when it is not one of piku's.
+/// Parses a line of the file; returns `None` if piku did not write it.
 pub(super) fn parse(line: &str) -> Option<KeyLine> {
-    let (options, key) = options(line.trim_start())?;
-    let command = option(options, "command")?;
+    let (options, key) = split_options(line.trim_start())?;
+    let command = option_value(options, "command")?;
     let words = shell_words::split(&command).ok()?;
     let (program, arguments) = words.split_first()?;
     if Path::new(program).file_name()? != "piku-receive" {
@@ -79,7 +75,7 @@ pub(super) fn parse(line: &str) -> Option<KeyLine> {
         let pairs = arguments.iter().zip(arguments.iter().skip(1));
         pairs.filter(|(word, _)| *word == flag).map(|(_, value)| value.as_str()).collect()
     };
-    let key = PublicKey::line(key).ok()?;
+    let key = PublicKey::parse_line(key).ok()?;
     let name = values("--key").first()?.parse().ok()?;
     let apps = values("--app").into_iter().map(str::parse).collect::<Result<_, _>>().ok()?;
     let added =
@@ -87,14 +83,14 @@ pub(super) fn parse(line: &str) -> Option<KeyLine> {
     Some(KeyLine { name, apps, added, key })
 }
 
-/// The key of any line, whoever wrote it.
+/// Returns the key of any line.
 pub(super) fn key_of(line: &str) -> Option<PublicKey> {
     let line = line.trim_start();
-    PublicKey::line(line).ok().or_else(|| PublicKey::line(options(line)?.1).ok())
+    PublicKey::parse_line(line).ok().or_else(|| PublicKey::parse_line(split_options(line)?.1).ok())
 }
 
-/// The options of a line and what follows them: they end at the first blank outside quotes.
-fn options(line: &str) -> Option<(&str, &str)> {
+/// Splits a line into its options and the rest, at the first blank outside of quotes.
+fn split_options(line: &str) -> Option<(&str, &str)> {
     let mut quoted = false;
     let mut before = '\0';
     for (at, c) in line.char_indices() {
@@ -108,8 +104,8 @@ fn options(line: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// The value of one option, its quotes taken off as sshd does.
-fn option(options: &str, name: &str) -> Option<String> {
+/// Returns the value of an option, unquoted as sshd does it.
+fn option_value(options: &str, name: &str) -> Option<String> {
     let mut rest = options;
     loop {
         let value = rest.strip_prefix(name).and_then(|rest| rest.strip_prefix("=\""));
@@ -161,7 +157,8 @@ mod tests {
 
     fn rendered(program: &str, added: &NewKeyArgs) -> String {
         let at = "2026-01-02T03:04:05Z".parse().unwrap();
-        render(Path::new(program), added, at, &PublicKey::line(&format!("{KEY} me@home")).unwrap()).unwrap()
+        render_line(Path::new(program), added, at, &PublicKey::parse_line(&format!("{KEY} me@home")).unwrap())
+            .unwrap()
     }
 
     #[test]
@@ -183,13 +180,13 @@ mod tests {
             assert_eq!(read.name.as_str(), "alice");
             assert_eq!(read.apps, ["blog".parse().unwrap()]);
             assert_eq!(read.added.unwrap().to_string(), "2026-01-02T03:04:05Z");
-            assert!(key_of(&line).unwrap().is(&read.key));
+            assert!(key_of(&line).unwrap().is_same_key(&read.key));
         }
-        let newline = render(
+        let newline = render_line(
             Path::new("/a\nb"),
             &added(&[], None),
             Timestamp::UNIX_EPOCH,
-            &PublicKey::line(KEY).unwrap(),
+            &PublicKey::parse_line(KEY).unwrap(),
         );
         assert!(newline.is_err());
     }

@@ -1,5 +1,5 @@
-//! `key add`, `key list`, `key remove`: the lines of `authorized_keys` that are piku's. All other lines stay as they are,
-//! byte for byte.
+//! `key add`, `key list`, `key remove`: the lines of `authorized_keys` that piku has written. Other lines
+//! are kept byte for byte.
 
 mod file;
 mod line;
@@ -22,16 +22,15 @@ use crate::now;
 use file::KeyFileEdit;
 use public::PublicKey;
 
-/// More than any key has.
+/// Largest input in bytes, more than any key has.
 const MAX_INPUT: u64 = 64 * 1024;
 
-/// A key's name: `[A-Za-z0-9][A-Za-z0-9._@-]*`, at most 63 characters; such as `alice` or `alice@laptop`.
+/// Name of a key: `[A-Za-z0-9][A-Za-z0-9._@-]*`, at most 63 characters, such as `alice` or `alice@laptop`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub(crate) struct KeyName(String);
 
 impl KeyName {
-    /// The name as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -59,20 +58,18 @@ impl fmt::Display for KeyName {
     }
 }
 
-/// What `key add` was told beside the key.
 #[derive(Debug)]
 pub(crate) struct NewKeyArgs {
-    /// The key's name.
     pub(crate) name: KeyName,
-    /// The apps it reaches; all when empty.
+    /// Apps in the scope of the key; empty for all apps.
     pub(crate) apps: Vec<AppName>,
-    /// The root, when it is not the default.
+    /// Root, if it is not the default.
     pub(crate) root: Option<PathBuf>,
-    /// The folder of the scripts, when it is not the default.
+    /// Directory of the scripts, if it is not the default.
     pub(crate) scripts: Option<PathBuf>,
 }
 
-/// One key as `key list` prints it.
+/// A key in the output of `key list`.
 #[derive(Debug, Serialize)]
 struct ListedKey {
     name: KeyName,
@@ -81,38 +78,38 @@ struct ListedKey {
     added: Option<Timestamp>,
 }
 
-/// Reads a public key from stdin and lets it in.
-pub(crate) fn add(path: &Path, added: &NewKeyArgs) -> anyhow::Result<()> {
+/// Reads a public key from stdin and adds it.
+pub(crate) fn add_key(path: &Path, added: &NewKeyArgs) -> anyhow::Result<()> {
     let mut text = String::new();
     io::stdin().lock().take(MAX_INPUT).read_to_string(&mut text).context("cannot read the key from stdin")?;
-    let key = PublicKey::read(&text)?;
+    let key = PublicKey::parse_file(&text)?;
     let mut edit = KeyFileEdit::begin(path)?;
-    for there in edit.lines() {
+    for there in edit.text_lines() {
         let ours = line::parse(&there);
         if ours.as_ref().is_some_and(|line| line.name == added.name) {
-            let failure = UserError::new(format!("there is a key '{}' already", added.name));
+            let failure = UserError::new(format!("a key named '{}' already exists", added.name));
             return Err(failure.hint(format!("piku-receive key remove {}", added.name)).into());
         }
-        if line::key_of(&there).is_some_and(|other| other.is(&key)) {
+        if line::key_of(&there).is_some_and(|other| other.is_same_key(&key)) {
             let failure = match ours {
-                Some(line) => UserError::new(format!("this key is there already, as '{}'", line.name)),
+                Some(line) => UserError::new(format!("this key already exists as '{}'", line.name)),
                 None => UserError::new(format!(
-                    "this key is in '{}' already, in a line that is not piku's",
+                    "this key is already in '{}', in a line that piku did not write",
                     path.display()
                 ))
-                .hint("sshd takes the first line that fits; remove that line by hand"),
+                .hint("sshd uses the first matching line; remove that line by hand"),
             };
             return Err(failure.into());
         }
     }
     let program = std::env::current_exe().context("cannot find this program's own path")?;
-    edit.append(&line::render(&program, added, now(), &key)?);
+    edit.append(&line::render_line(&program, added, now(), &key)?);
     edit.finish()
 }
 
-/// Prints piku's keys in the file's order.
-pub(crate) fn list(path: &Path, format: OutputFormat) -> anyhow::Result<()> {
-    let lines = file::lines(path)?;
+/// Prints the keys of piku, in the order of the file.
+pub(crate) fn list_keys(path: &Path, format: OutputFormat) -> anyhow::Result<()> {
+    let lines = file::read_lines(path)?;
     let keys: Vec<ListedKey> = lines
         .iter()
         .filter_map(|text| line::parse(text))
@@ -133,11 +130,11 @@ fn for_people(key: &ListedKey) -> String {
     format!("{:<20} {} {added:<20} {apps}\n", key.name, key.fingerprint)
 }
 
-/// Shuts out the key of this name.
-pub(crate) fn remove(path: &Path, name: &KeyName) -> anyhow::Result<()> {
+/// Removes the key with this name.
+pub(crate) fn remove_key(path: &Path, name: &KeyName) -> anyhow::Result<()> {
     let mut edit = KeyFileEdit::begin(path)?;
-    if !edit.remove(|text| line::parse(text).is_some_and(|line| line.name == *name)) {
-        let failure = UserError::new(format!("there is no key '{name}' in '{}'", path.display()));
+    if !edit.remove_lines(|text| line::parse(text).is_some_and(|line| line.name == *name)) {
+        let failure = UserError::new(format!("cannot find key '{name}' in '{}'", path.display()));
         return Err(failure.hint("piku-receive key list").into());
     }
     edit.finish()

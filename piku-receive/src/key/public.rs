@@ -1,4 +1,5 @@
-//! A public key as `id_ed25519.pub` has it: `TYPE BASE64 COMMENT`. What sshd would pass over in silence is refused here.
+//! Public keys in the form of `id_ed25519.pub`: `TYPE BASE64 COMMENT`. Refuses keys that sshd would ignore
+//! silently.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -7,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::client::quoted;
 
-/// A key that sshd takes.
+/// A public key that sshd accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PublicKey {
     kind: String,
@@ -16,12 +17,12 @@ pub(crate) struct PublicKey {
     comment: String,
 }
 
-/// The shortest RSA key that sshd takes, in bits.
+/// Shortest RSA key that sshd accepts, in bits.
 const LEAST_RSA_BITS: usize = 1024;
 
 impl PublicKey {
-    /// Reads the text of a `.pub` file: one key, no options in front.
-    pub(crate) fn read(text: &str) -> Result<Self, UserError> {
+    /// Parses the text of a `.pub` file: one key without options.
+    pub(crate) fn parse_file(text: &str) -> Result<Self, UserError> {
         if text.contains("PRIVATE KEY-----") {
             let refusal = UserError::new("this is a private key, which must not leave its machine");
             return Err(refusal.hint("give the file that ends in .pub"));
@@ -40,16 +41,16 @@ impl PublicKey {
             return Err(UserError::new("there is more than one line on stdin")
                 .hint("add one key at a time, each under its name"));
         }
-        Self::line(line)
+        Self::parse_line(line)
     }
 
-    /// Reads `TYPE BASE64 COMMENT`.
-    pub(crate) fn line(line: &str) -> Result<Self, UserError> {
+    /// Parses `TYPE BASE64 COMMENT`.
+    pub(crate) fn parse_line(line: &str) -> Result<Self, UserError> {
         if let Some(control) = line.chars().find(|c| c.is_control() && *c != '\t') {
             return Err(UserError::new(format!("the key holds the control character {control:?}")));
         }
-        let (kind, rest) = split(line);
-        let (text, comment) = split(rest);
+        let (kind, rest) = split_first_word(line);
+        let (text, comment) = split_first_word(rest);
         let Some(fields) = fields_of(kind) else { return Err(not_a_type(kind)) };
         if text.is_empty() {
             return Err(UserError::new(format!("there is nothing after '{kind}'")));
@@ -58,47 +59,49 @@ impl PublicKey {
             UserError::new(format!("the key is damaged: {why}")).hint("copy the whole line of the .pub file")
         };
         let blob = STANDARD.decode(text).map_err(|_| bad("it is not base64"))?;
-        let parts = parts(&blob).ok_or_else(|| bad("it is cut off"))?;
+        let parts = split_blob(&blob).ok_or_else(|| bad("it is cut off"))?;
         if parts.first() != Some(&kind.as_bytes()) {
-            return Err(bad("it is of another type than it says"));
+            return Err(bad("its content has another type"));
         }
         if parts.len() != fields {
             return Err(bad("it has the wrong number of parts"));
         }
         match kind {
             "ssh-ed25519" if parts[1].len() != 32 => return Err(bad("an ed25519 key has 32 bytes")),
-            "ssh-rsa" if bits(parts[2]) < LEAST_RSA_BITS => {
-                let refusal =
-                    UserError::new(format!("this RSA key has {} bits, too few to be safe", bits(parts[2])));
-                return Err(refusal.hint("ssh-keygen -t ed25519 makes a good one"));
+            "ssh-rsa" if count_bits(parts[2]) < LEAST_RSA_BITS => {
+                let refusal = UserError::new(format!(
+                    "this RSA key has {} bits, too few to be safe",
+                    count_bits(parts[2])
+                ));
+                return Err(refusal.hint("ssh-keygen -t ed25519 creates a good one"));
             }
             _ => {}
         }
         Ok(Self { kind: kind.to_owned(), text: text.to_owned(), comment: comment.to_owned(), blob })
     }
 
-    /// `SHA256:…`, as `ssh-keygen -lf` shows it.
+    /// Returns `SHA256:…`, as `ssh-keygen -lf` prints it.
     pub(crate) fn fingerprint(&self) -> String {
         format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&self.blob)))
     }
 
-    /// `TYPE BASE64`.
-    pub(crate) fn words(&self) -> String {
+    /// Returns `TYPE BASE64`.
+    pub(crate) fn type_and_base64(&self) -> String {
         format!("{} {}", self.kind, self.text)
     }
 
-    /// What stands behind it.
+    /// Returns the comment, which may be empty.
     pub(crate) fn comment(&self) -> &str {
         &self.comment
     }
 
-    /// Whether it is the same key, whatever the comment.
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    /// Compares the keys without their comments.
+    pub(crate) fn is_same_key(&self, other: &Self) -> bool {
         self.blob == other.blob
     }
 }
 
-/// How many parts the blob of a key of this type has, its own name the first.
+/// Returns the number of fields in the blob of a key type, including its name.
 fn fields_of(kind: &str) -> Option<usize> {
     match kind {
         "ssh-ed25519" => Some(2),
@@ -118,23 +121,26 @@ fn not_a_type(word: &str) -> UserError {
         quoted(word)
     ));
     match word {
-        "ssh-dss" => failure.hint("sshd takes no DSA keys any more; ssh-keygen -t ed25519 makes a good one"),
+        "ssh-dss" => {
+            failure.hint("sshd no longer accepts DSA keys; ssh-keygen -t ed25519 creates a good one")
+        }
         _ if word.contains("-cert-v01@") => failure.hint("this is a certificate; give the key itself"),
         _ if word.contains('=') || word.contains(',') || word == "restrict" || word.starts_with("no-") => {
-            failure.hint("options in front of a key are piku's to write; give the bare .pub file")
+            failure.hint("piku writes the options in front of a key; give the bare .pub file")
         }
         _ => failure,
     }
 }
 
-/// The first word, and what follows it.
-fn split(text: &str) -> (&str, &str) {
+/// Splits the text after its first word.
+fn split_first_word(text: &str) -> (&str, &str) {
     let text = text.trim();
     text.split_once([' ', '\t']).map_or((text, ""), |(first, rest)| (first, rest.trim()))
 }
 
-/// The parts of a blob: each has its length in front (RFC 4251, 5). `None` when they do not fill it exactly.
-fn parts(mut blob: &[u8]) -> Option<Vec<&[u8]>> {
+/// Splits a blob into its fields, each behind its length (RFC 4251, section 5). Returns `None` if it ends
+/// early.
+fn split_blob(mut blob: &[u8]) -> Option<Vec<&[u8]>> {
     let mut parts = Vec::new();
     while !blob.is_empty() {
         let (length, rest) = blob.split_first_chunk::<4>()?;
@@ -146,8 +152,8 @@ fn parts(mut blob: &[u8]) -> Option<Vec<&[u8]>> {
     Some(parts)
 }
 
-/// The bits of a number in the form of RFC 4251.
-fn bits(number: &[u8]) -> usize {
+/// Returns the bits of a number (`mpint` of RFC 4251).
+fn count_bits(number: &[u8]) -> usize {
     let start = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
     let number = &number[start..];
     number.first().map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
@@ -182,10 +188,10 @@ mod tests {
             &["-t", "ecdsa", "-b", "521"],
         ] {
             let (text, shown) = generated(kind);
-            let key = PublicKey::read(&text).unwrap();
+            let key = PublicKey::parse_file(&text).unwrap();
             assert_eq!(shown.split(' ').nth(1).unwrap(), key.fingerprint());
             assert_eq!(key.comment(), "a b c");
-            assert!(text.starts_with(&key.words()));
+            assert!(text.starts_with(&key.type_and_base64()));
         }
     }
 
@@ -217,18 +223,18 @@ mod tests {
             (&damaged, "not base64"),
             (&control, "control character"),
         ] {
-            let failure = PublicKey::read(text).expect_err(text);
+            let failure = PublicKey::parse_file(text).expect_err(text);
             assert!(failure.to_string().contains(why), "{text:?}: {failure}");
             assert!(!failure.to_string().contains('\n'));
         }
-        let hints = advice(&PublicKey::read(&options).unwrap_err().into()).0;
-        assert_eq!(hints, ["options in front of a key are piku's to write; give the bare .pub file"]);
+        let hints = advice(&PublicKey::parse_file(&options).unwrap_err().into()).0;
+        assert_eq!(hints, ["piku writes the options in front of a key; give the bare .pub file"]);
     }
 
     #[test]
     fn a_good_line_may_have_blanks_around_it() {
-        let key = PublicKey::read(&format!("\n  {ED25519}\t me@home  \r\n")).unwrap();
+        let key = PublicKey::parse_file(&format!("\n  {ED25519}\t me@home  \r\n")).unwrap();
         assert_eq!(key.comment(), "me@home");
-        assert!(key.is(&PublicKey::line(ED25519).unwrap()));
+        assert!(key.is_same_key(&PublicKey::parse_line(ED25519).unwrap()));
     }
 }

@@ -1,43 +1,42 @@
-//! The decision that follows git's part of a push. A push deploys whenever the tip of the deploy branch is not the commit
-//! that is live, also when git had nothing to send.
+//! Decides what follows after git has received a push. A push deploys if the tip of the deploy branch is not
+//! the live commit, even if git had nothing to send.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use super::PushOutcome;
+use crate::deploy::deploy_record::{DeployRecord, DeployState};
 use crate::deploy::live::LiveRelease;
-use crate::deploy::verdict::{DeployState, DeployVerdict};
 use crate::repository::branch::BranchTip;
 
-/// The state of a push once git's part of it is over.
+/// State of a push after `git receive-pack`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PushState<'a> {
-    /// git was sent something to store.
+    /// git received objects or commands.
     pub(super) received: bool,
-    /// The objects that were sent were refused.
+    /// The received objects were refused.
     pub(super) refused: bool,
-    /// The deploy branch before the push.
+    /// Deploy branch before the push.
     pub(super) before: Option<&'a BranchTip>,
-    /// The deploy branch after it.
+    /// Deploy branch after the push.
     pub(super) tip: Option<&'a BranchTip>,
-    /// The deploy that the hook has begun in this push; never "deploying", since it has ended.
-    pub(super) begun: Option<&'a DeployVerdict>,
-    /// The last deploy of all.
-    pub(super) last: Option<&'a DeployVerdict>,
-    /// The release that is live.
+    /// Deploy that the hook of this push began; its state is final.
+    pub(super) begun: Option<&'a DeployRecord>,
+    /// The last deploy, of this push or an earlier one.
+    pub(super) last: Option<&'a DeployRecord>,
     pub(super) live: Option<&'a LiveRelease>,
 }
 
-/// The decision: how the push has ended, or the tip that is still to be deployed.
+/// Result of a push, or the tip that must still be deployed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NextStep {
     Done(PushOutcome),
     Deploy(BranchTip),
 }
 
-/// Decides it. `status` is that of git's end.
+/// Decides from the exit status of `git receive-pack` and the state of the push.
 pub(super) fn decide(status: ExitStatus, push: &PushState<'_>) -> NextStep {
-    let broken = || NextStep::Done(PushOutcome::Broken { how: how(status) });
+    let broken = || NextStep::Done(PushOutcome::Broken { how: describe_status(status) });
     let Some(tip) = push.tip else {
         return match (status.success(), push.refused, push.received) {
             (false, ..) => broken(),
@@ -48,7 +47,7 @@ pub(super) fn decide(status: ExitStatus, push: &PushState<'_>) -> NextStep {
     };
     let commit = tip.commit.to_string();
     if push.before != Some(tip) {
-        // Also when git was killed because the laptop had gone: the hook has done its work.
+        // The hook finishes even if git is killed because the client has gone away.
         return NextStep::Done(match push.begun.filter(|begun| begun.is_deployed(&commit)) {
             Some(begun) => PushOutcome::Deployed { commit, number: begun.number },
             None => PushOutcome::Failed { commit },
@@ -60,14 +59,14 @@ pub(super) fn decide(status: ExitStatus, push: &PushState<'_>) -> NextStep {
     match (status.success(), push.refused, push.received) {
         (false, ..) => broken(),
         (true, true, _) => NextStep::Done(PushOutcome::Refused),
-        // A tag or another branch: who pushes that does not ask for a deploy.
+        // A push of a tag or of another branch does not ask for a deploy.
         (true, false, true) => NextStep::Done(PushOutcome::Stored),
         (true, false, false) if is_live && !has_failed => NextStep::Done(PushOutcome::Unchanged),
         (true, false, false) => NextStep::Deploy(tip.clone()),
     }
 }
 
-fn how(status: ExitStatus) -> String {
+fn describe_status(status: ExitStatus) -> String {
     status.signal().map_or_else(
         || format!("git ended with code {}", status.code().unwrap_or(1)),
         |signal| format!("git was ended by signal {signal}"),
@@ -86,10 +85,10 @@ mod tests {
         }
     }
 
-    fn verdict(digit: &str, state: DeployState) -> DeployVerdict {
+    fn verdict(digit: &str, state: DeployState) -> DeployRecord {
         let at = "2026-01-02T03:04:05Z".parse().unwrap();
         let reference = "refs/heads/main".to_owned();
-        DeployVerdict { commit: digit.repeat(40), reference, number: 4, by: "alice".to_owned(), at, state }
+        DeployRecord { commit: digit.repeat(40), reference, number: 4, by: "alice".to_owned(), at, state }
     }
 
     fn live(digit: &str) -> LiveRelease {
@@ -97,7 +96,7 @@ mod tests {
     }
 
     /// A push that changes nothing, with this tip, while this commit is live and this deploy was the last.
-    fn unchanged(tip_is: &str, live_is: &str, last: Option<&DeployVerdict>) -> NextStep {
+    fn unchanged(tip_is: &str, live_is: &str, last: Option<&DeployRecord>) -> NextStep {
         let (tip, live) = (tip(tip_is), (!live_is.is_empty()).then(|| live(live_is)));
         let push = PushState {
             before: Some(&tip),
@@ -109,7 +108,7 @@ mod tests {
         decide(ExitStatus::from_raw(0), &push)
     }
 
-    fn pushed(code: i32, before: &str, after: &str, begun: Option<&DeployVerdict>) -> NextStep {
+    fn pushed(code: i32, before: &str, after: &str, begun: Option<&DeployRecord>) -> NextStep {
         let tips = [before, after].map(|digit| (!digit.is_empty()).then(|| tip(digit)));
         let push = PushState {
             received: true,

@@ -1,4 +1,4 @@
-//! All refs of a repository at one moment, to go back to: a dry run stores nothing.
+//! Snapshot of all refs of a repository: a dry run restores them.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use git2::{Oid, Repository};
 
 use crate::repository;
 
-/// Where each ref pointed.
+/// Target of each ref, by its name.
 #[derive(Debug)]
 pub(crate) struct RefTips(BTreeMap<Vec<u8>, Oid>);
 
 impl RefTips {
-    /// Those that point at an object themselves.
-    pub(crate) fn of(repo: &Repository) -> anyhow::Result<Self> {
+    /// Reads all refs that are not symbolic.
+    pub(crate) fn read_refs(repo: &Repository) -> anyhow::Result<Self> {
         let mut refs = BTreeMap::new();
         for reference in repo.references().map_err(repository::plain_error)?.flatten() {
             if let Some(target) = reference.target() {
@@ -22,17 +22,16 @@ impl RefTips {
         Ok(Self(refs))
     }
 
-    /// Puts every ref back to where it was, and removes those that were not there.
+    /// Restores every ref and deletes new ones.
     pub(crate) fn restore(&self, repo: &Repository) -> anyhow::Result<()> {
-        for (name, target) in &Self::of(repo)?.0 {
+        for (name, target) in &Self::read_refs(repo)?.0 {
             let before = self.0.get(name);
-            // Nobody can push a name that is not UTF-8 and deploy it; what cannot be named here stays.
+            // The pre-receive hook refuses names that are not UTF-8.
             let Ok(name) = std::str::from_utf8(name) else { continue };
             match before {
                 Some(before) if before == target => {}
                 Some(before) => {
-                    repo.reference(name, *before, true, "piku: a dry run")
-                        .map_err(repository::plain_error)?;
+                    repo.reference(name, *before, true, "piku: dry run").map_err(repository::plain_error)?;
                 }
                 None => {
                     repo.find_reference(name)

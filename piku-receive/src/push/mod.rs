@@ -1,11 +1,11 @@
-//! A push, from the lock to the verdict.
+//! A push, from the app's lock to its outcome.
 //!
-//! git itself lets `git push` succeed when the hook after it fails; and runs no hook when nothing has changed. But it is
-//! the forced command whose exit code `git push` ends with, so both are decided here.
+//! `git receive-pack` succeeds even if the post-receive hook fails, and it runs no hook if nothing has
+//! changed. The exit code of `git push` is that of the forced command, so both are decided here.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the date of the repository's folder of objects, which git writes"
+    reason = "the modification time of the objects directory, which git writes"
 )]
 
 mod decision;
@@ -29,9 +29,9 @@ use piku_report::progress;
 
 use crate::app_context::AppContext;
 use crate::client;
+use crate::deploy::deploy_record;
 use crate::deploy::live::LiveRelease;
 use crate::deploy::lock::{AppLock, LockNote};
-use crate::deploy::verdict;
 use crate::limits::{self, IntakeLimit};
 use crate::push::dry_run::RefTips;
 use crate::push::push_options::PushOptions;
@@ -42,33 +42,33 @@ use crate::repository::setup;
 use decision::{NextStep, PushState};
 pub(crate) use outcome::PushOutcome;
 
-/// Takes a push for an app.
-pub(crate) fn receive(place: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
-    let app = place.dir();
-    let lock = AppLock::take(&app, place.key)?;
-    setup::ensure(&app, place.scripts)?;
-    git_leftovers::sweep(&app.repo())?;
-    // What had begun when its machine or its process went down has failed: nobody but us holds the lock.
-    let known = verdict::close(&app)?;
+/// Receives a push and deploys it.
+pub(crate) fn receive_push(context: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
+    let app = context.dir();
+    let lock = AppLock::acquire(&app, context.key)?;
+    setup::ensure_repository(&app, context.scripts)?;
+    git_leftovers::remove_leftovers(&app.repo())?;
+    // An unfinished deploy was interrupted: no other process holds the lock.
+    let known = deploy_record::mark_failed_if_unfinished(&app)?;
     let repo = repository::open(&app.repo())?;
-    let before = branch::deployed(&repo);
-    let refs = RefTips::of(&repo)?;
+    let before = branch::find_deploy_branch(&repo);
+    let refs = RefTips::read_refs(&repo)?;
     drop(repo);
 
-    let intake = IntakeLimit::of(&HostSettings::read(&place.root.settings())?, app.path())?;
-    let objects = ObjectsTime::of(&app.repo());
-    let status = receive_pack(place, intake.bytes()?)?;
+    let intake = IntakeLimit::read_limit(&HostSettings::read(&context.root.settings())?, app.path())?;
+    let objects = ObjectsTime::read_time(&app.repo());
+    let status = receive_pack(context, intake.allowed_bytes()?)?;
     let notes = lock.notes();
     if notes.contains(&LockNote::DryRun) {
-        return dry_run(place, &refs, &notes);
+        return finish_dry_run(context, &refs, &notes);
     }
-    let last = verdict::close(&app)?;
-    // Opened anew: git has written packs and refs behind the first one's back.
+    let last = deploy_record::mark_failed_if_unfinished(&app)?;
+    // libgit2 does not see the packs and refs that git has just written.
     let repo = repository::open(&app.repo())?;
-    let tip = branch::deployed_or_first(&repo, &[])?;
-    let live = LiveRelease::find(place, last.as_ref())?;
-    // A pack that git refuses itself never reaches the hook that leaves word.
-    let received = notes.contains(&LockNote::Received) || objects != ObjectsTime::of(&app.repo());
+    let tip = branch::find_or_choose_deploy_branch(&repo, &[])?;
+    let live = LiveRelease::find(context, last.as_ref())?;
+    // If git itself refuses a pack, the hook does not run and leaves no note.
+    let received = notes.contains(&LockNote::Received) || objects != ObjectsTime::read_time(&app.repo());
     let state = PushState {
         received,
         refused: received && !notes.contains(&LockNote::Admitted),
@@ -79,9 +79,9 @@ pub(crate) fn receive(place: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
         live: live.as_ref(),
     };
     let next = decision::decide(status, &state);
-    say_who_cancelled(&lock);
+    report_cancellation(&lock);
     if received && !notes.contains(&LockNote::Received) {
-        progress::error("git has refused what was pushed; why stands above");
+        progress::error("git refused the push; the reason is above");
         progress::detail(&intake.describe());
     }
     match next {
@@ -89,69 +89,72 @@ pub(crate) fn receive(place: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
             match (&outcome, &live) {
                 (PushOutcome::Empty, _) => progress::step(&format!(
                     "Nothing was pushed, and {} has no branch yet; commit, then push a branch",
-                    place.app
+                    context.app
                 )),
-                (PushOutcome::Unchanged, Some(live)) => say_unchanged(place, live),
+                (PushOutcome::Unchanged, Some(live)) => report_unchanged(context, live),
                 _ => {}
             }
             Ok(outcome)
         }
         NextStep::Deploy(tip) => {
-            progress::step(&why_again(place.app, &tip.commit.to_string(), live.as_ref()));
-            deploy(place, &lock, &tip, None, PushOptions::default())
+            progress::step(&retry_message(context.app, &tip.commit.to_string(), live.as_ref()));
+            deploy_tip(context, &lock, &tip, None, PushOptions::default())
         }
     }
 }
 
-/// Says that the pushed commit is live already, and how it is built anew all the same: git sends no option with a push of
-/// nothing.
-fn say_unchanged(place: &AppContext<'_>, live: &LiveRelease) {
-    let app = place.app;
+/// Reports that the pushed commit is live, and how to rebuild it: git sends no options with an empty push.
+fn report_unchanged(context: &AppContext<'_>, live: &LiveRelease) {
+    let app = context.app;
     progress::step(&format!(
         "Nothing has changed: {} of {app} is live as release {}",
         repository::short_commit(&live.commit),
         live.number
     ));
-    if place.dir().is_stopped() {
+    if context.dir().is_stopped() {
         progress::detail(&format!("{app} is stopped; to start it: {} restart {app}", client::ssh_command()));
     }
-    progress::detail(&format!("to build it anew: {} deploy {app} --no-cache", client::ssh_command()));
+    progress::detail(&format!("to rebuild it: {} deploy {app} --no-cache", client::ssh_command()));
 }
 
-/// Returns the line that says why a push that brought nothing new deploys.
-fn why_again(app: &AppName, commit: &str, live: Option<&LiveRelease>) -> String {
+/// Returns the message for an empty push that deploys.
+fn retry_message(app: &AppName, commit: &str, live: Option<&LiveRelease>) -> String {
     let short = repository::short_commit(commit);
     match live.filter(|live| live.commit != commit) {
         Some(live) => format!(
-            "Nothing new was pushed, but release {} is live and not {short} of {app}, so {short} is deployed",
+            "Nothing new was pushed, but release {} of {app} is not {short}: deploying {short}",
             live.number
         ),
         None => {
-            format!("Nothing new was pushed; {short} of {app} is not deployed yet, so that is tried again")
+            format!("Nothing new was pushed, but {short} of {app} is not live: deploying it again")
         }
     }
 }
 
-/// When anything was last added to a repository's folder of objects. git makes a folder in it for each pack that comes in.
+/// Modification time of the objects directory, in which git creates a directory for each incoming pack.
 #[derive(PartialEq, Eq)]
 struct ObjectsTime(Option<SystemTime>);
 
 impl ObjectsTime {
-    fn of(repo: &Path) -> Self {
+    fn read_time(repo: &Path) -> Self {
         Self(fs::metadata(repo.join("objects")).and_then(|meta| meta.modified()).ok())
     }
 }
 
-/// What a dry run comes to: all refs are where they were.
-fn dry_run(place: &AppContext<'_>, before: &RefTips, notes: &[LockNote]) -> anyhow::Result<PushOutcome> {
-    let repo = repository::open(&place.dir().repo())?;
-    let commit = branch::deployed(&repo).map(|tip| tip.commit.to_string()).unwrap_or_default();
+/// Restores all refs and reports the dry run.
+fn finish_dry_run(
+    context: &AppContext<'_>,
+    before: &RefTips,
+    notes: &[LockNote],
+) -> anyhow::Result<PushOutcome> {
+    let repo = repository::open(&context.dir().repo())?;
+    let commit = branch::find_deploy_branch(&repo).map(|tip| tip.commit.to_string()).unwrap_or_default();
     before.restore(&repo)?;
-    progress::step("A dry run: nothing was stored, nothing is deployed");
+    progress::step("Dry run: nothing was stored or deployed");
     Ok(if notes.contains(&LockNote::Planned) { PushOutcome::Planned } else { PushOutcome::Failed { commit } })
 }
 
-fn say_who_cancelled(lock: &AppLock) {
+fn report_cancellation(lock: &AppLock) {
     for note in lock.notes() {
         if let LockNote::Cancelled(by) = note {
             progress::error(&format!("cancelled by {by}"));
@@ -159,17 +162,17 @@ fn say_who_cancelled(lock: &AppLock) {
     }
 }
 
-/// Deploys a tip that is there already, with its app's lock held.
-pub(crate) fn deploy(
-    place: &AppContext<'_>,
+/// Runs the hook for an existing tip. The caller holds the app's lock.
+pub(crate) fn deploy_tip(
+    context: &AppContext<'_>,
     lock: &AppLock,
     tip: &BranchTip,
     branch: Option<&str>,
     options: PushOptions,
 ) -> anyhow::Result<PushOutcome> {
     let commit = tip.commit.to_string();
-    let status = place.run_hook(tip, branch, options)?;
-    say_who_cancelled(lock);
+    let status = context.run_hook(tip, branch, options)?;
+    report_cancellation(lock);
     if options.rebuild {
         return Ok(if status.success() { PushOutcome::Unchanged } else { PushOutcome::Failed { commit } });
     }
@@ -177,8 +180,9 @@ pub(crate) fn deploy(
         let planned = lock.notes().contains(&LockNote::Planned);
         return Ok(if planned { PushOutcome::Planned } else { PushOutcome::Failed { commit } });
     }
-    // A hook that could not even begin, as on a full disk, leaves the verdict of an earlier deploy of this commit.
-    Ok(match verdict::close(&place.dir())? {
+    // A hook that fails before it begins a deploy, as on a full disk, leaves the record of an earlier
+    // deploy.
+    Ok(match deploy_record::mark_failed_if_unfinished(&context.dir())? {
         Some(verdict) if status.success() && verdict.is_deployed(&commit) => {
             PushOutcome::Deployed { commit, number: verdict.number }
         }
@@ -186,17 +190,16 @@ pub(crate) fn deploy(
     })
 }
 
-/// Runs git's end of a push, and waits for all that it has started.
-///
-/// It takes at most so many bytes.
-fn receive_pack(place: &AppContext<'_>, most: u64) -> anyhow::Result<ExitStatus> {
-    // When the laptop goes away git is killed by SIGPIPE, but the hook goes on: its parent is then us.
+/// Runs `git receive-pack`, which accepts at most `most` bytes, and waits for everything that it started.
+fn receive_pack(context: &AppContext<'_>, most: u64) -> anyhow::Result<ExitStatus> {
+    // If the client disconnects, git is killed by SIGPIPE. The hook goes on and becomes a child of this
+    // process.
     prctl::set_child_subreaper(true).context("cannot become a subreaper")?;
-    let mut git = place.command("git")?;
-    git.args(setup::hooks_option(place.scripts))
+    let mut git = context.command("git")?;
+    git.args(setup::hooks_option(context.scripts))
         .args(["-c", &format!("receive.maxInputSize={most}")])
         .arg("receive-pack")
-        .arg(place.dir().repo());
+        .arg(context.dir().repo());
     let status = limits::spawn_bounded(&mut git, None)
         .and_then(|mut git| git.wait())
         .context("cannot run 'git receive-pack'")?;

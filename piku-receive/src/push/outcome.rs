@@ -1,44 +1,38 @@
-//! The outcome of a push: the exit code of the session, and the words for the audit log.
+//! Outcome of a push: the exit code of the session and the text in the audit log.
 
 use std::fmt;
 
 use crate::repository;
 
-/// The outcome of a push, for the exit code and the audit log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PushOutcome {
-    /// The deploy branch's tip is live.
+    /// The tip of the deploy branch is live.
     Deployed {
-        /// Its commit.
         commit: String,
-        /// Its release.
         number: u64,
     },
-    /// It was live before, and nothing changed.
+    /// The commit was live before the push.
     Unchanged,
-    /// Stored; nothing was to be deployed.
+    /// Refs were stored that are not deployed.
     Stored,
-    /// A dry run: the plan was shown, nothing was stored.
+    /// The plan of a dry run was printed.
     Planned,
-    /// git or piku refused what was pushed, and has said why.
+    /// git or piku refused the push and printed the reason.
     Refused,
-    /// There is no branch, and none came.
+    /// Nothing was pushed, and the app has no branch.
     Empty,
-    /// The deploy failed.
     Failed {
-        /// The commit.
         commit: String,
     },
-    /// git's own program failed or was killed before anything was to be deployed.
+    /// `git receive-pack` failed before a deploy was due.
     Broken {
-        /// The exit status, in the words of [`std::process::ExitStatus`].
         how: String,
     },
 }
 
 impl PushOutcome {
     /// Returns the exit code of the session.
-    pub(crate) fn code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Deployed { .. } | Self::Unchanged | Self::Stored | Self::Planned | Self::Empty => 0,
             Self::Refused | Self::Failed { .. } | Self::Broken { .. } => 1,

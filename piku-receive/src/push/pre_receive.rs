@@ -1,5 +1,5 @@
-//! `admit`, git's pre-receive hook: refuses before anything is stored what cannot be meant, in one line that says what to
-//! do, where git itself would say it in its own words or not at all.
+//! The pre-receive hook (`admit`): refuses refs and objects that cannot be deployed before git stores them,
+//! with one line that names the solution.
 
 use std::env;
 use std::path::Path;
@@ -12,42 +12,42 @@ use piku_layout::paths::AppDir;
 use piku_report::user_error::UserError;
 
 use crate::client::quoted;
-use crate::deploy::begin::{RefUpdate, TAGS, updates};
+use crate::deploy::begin::{RefUpdate, TAGS, read_ref_updates};
 use crate::deploy::lock::{self, LockNote};
 use crate::limits;
 use crate::push::push_options::PushOptions;
 use crate::repository;
 use crate::repository::branch::{self, PREFIX};
 
-/// A longer name is for nobody to read, and with what git adds to it for its lock soon no name of a file.
+/// Longest name of a branch or tag, in bytes: git's lock file for it needs a longer file name.
 const LONGEST_NAME: usize = 200;
-/// No commit and no tag is larger, in bytes: they are read as a whole, again and again.
+/// Largest size of a commit or tag object in bytes: they are read as a whole, repeatedly.
 const LARGEST: usize = 1 << 20;
 
-/// Looks at each ref that is to change; one that is refused refuses the whole push.
-pub(crate) fn run(app: Option<&AppDir>) -> anyhow::Result<()> {
-    leave_word(app, &LockNote::Received)?;
+/// Checks every ref update. One refused update refuses the whole push.
+pub(crate) fn check_push(app: Option<&AppDir>) -> anyhow::Result<()> {
+    append_note(app, &LockNote::Received)?;
     limits::bound_memory().context("cannot bound this process's memory")?;
-    let updates = updates()?;
-    let options = PushOptions::admitted()?;
+    let updates = read_ref_updates()?;
+    let options = PushOptions::from_push_env()?;
     if options.dry_run {
-        // Said before anything is stored: whatever happens then, it is put back.
-        leave_word(app, &LockNote::DryRun)?;
+        // Noted before anything is stored, so that every later result is undone.
+        append_note(app, &LockNote::DryRun)?;
     }
     for update in &updates {
         check_name(update)?;
     }
-    // The new objects are still in git's quarantine, which only its environment knows.
+    // The new objects are in quarantine, which only the environment of the hook names.
     let repo =
         Repository::open_from_env().map_err(repository::plain_error).context("cannot open the repository")?;
     for update in &updates {
-        check(&repo, update)?;
+        check_update(&repo, update)?;
     }
     write_out_objects()?;
-    leave_word(app, &LockNote::Admitted)
+    append_note(app, &LockNote::Admitted)
 }
 
-/// Puts the new objects on the disk before the refs that git is about to sync.
+/// Syncs the new objects before git syncs the refs.
 fn write_out_objects() -> anyhow::Result<()> {
     let Some(quarantine) = env::var_os("GIT_QUARANTINE_PATH") else { return Ok(()) };
     match TreeHandle::open_following(Path::new(&quarantine)) {
@@ -57,13 +57,13 @@ fn write_out_objects() -> anyhow::Result<()> {
     }
 }
 
-fn leave_word(app: Option<&AppDir>, note: &LockNote) -> anyhow::Result<()> {
+fn append_note(app: Option<&AppDir>, note: &LockNote) -> anyhow::Result<()> {
     let Some(app) = app else { return Ok(()) };
-    lock::note(app, note).with_context(|| format!("cannot write '{}'", app.lock().display()))
+    lock::append_note(app, note).with_context(|| format!("cannot write '{}'", app.lock().display()))
 }
 
-/// Refuses all names but those of branches and tags. git gives others a meaning of their own (`refs/replace`), or nobody sees them
-/// again; what is there already may be removed.
+/// Refuses names outside of branches and tags: git gives others a meaning (`refs/replace`), and nothing
+/// lists them. They may be deleted.
 fn check_name(update: &RefUpdate) -> Result<(), UserError> {
     let reference = update.reference.as_str();
     if update.new.is_zero() {
@@ -80,21 +80,21 @@ fn check_name(update: &RefUpdate) -> Result<(), UserError> {
     } else if short.contains(char::REPLACEMENT_CHARACTER) {
         "it is not UTF-8"
     } else if !Reference::is_valid_name(reference) {
-        "git takes no such name"
+        "git does not accept it"
     } else if is_hash || short == "HEAD" {
-        "it means something else to git"
+        "it has another meaning in git"
     } else {
         return Ok(());
     };
-    Err(UserError::new(format!("{} is no name for a branch or a tag: {why}", quoted(short))))
+    Err(UserError::new(format!("{} cannot name a branch or a tag: {why}", quoted(short))))
 }
 
-fn check(repo: &Repository, update: &RefUpdate) -> anyhow::Result<()> {
-    let name = branch::name(&update.reference);
+fn check_update(repo: &Repository, update: &RefUpdate) -> anyhow::Result<()> {
+    let name = branch::short_name(&update.reference);
     if update.new.is_zero() {
-        let deployed = branch::deployed(repo).is_some_and(|tip| tip.reference == update.reference);
+        let deployed = branch::find_deploy_branch(repo).is_some_and(|tip| tip.reference == update.reference);
         if deployed {
-            let what = format!("{} is the branch that is deployed and cannot be deleted", readable(name));
+            let what = format!("{} is the deploy branch and cannot be deleted", shorten_name(name));
             return Err(UserError::new(what).into());
         }
         return Ok(());
@@ -104,7 +104,7 @@ fn check(repo: &Repository, update: &RefUpdate) -> anyhow::Result<()> {
         return Ok(());
     }
     let object = repo.find_object(update.new, None).map_err(repository::plain_error).with_context(|| {
-        format!("the newest commit of {} cannot be read; 'git commit --amend' makes it anew", quoted(name))
+        format!("the newest commit of {} cannot be read; 'git commit --amend' writes it again", quoted(name))
     })?;
     match object.kind() {
         Some(ObjectType::Commit) => Ok(()),
@@ -113,23 +113,25 @@ fn check(repo: &Repository, update: &RefUpdate) -> anyhow::Result<()> {
             let spec = format!("{tag}^{{}}:{name}");
             let command = format!("git push REMOTE {}", shell_words::quote(&spec));
             Err(UserError::new(format!(
-                "the tag {} is no commit, and a branch holds commits: {command}",
-                readable(&tag)
+                "the tag {} is not a commit, which a branch needs: {command}",
+                shorten_name(&tag)
             ))
             .into())
         }
-        _ => Err(UserError::new(format!("what was pushed to {} is no commit", readable(name))).into()),
+        _ => {
+            Err(UserError::new(format!("the object pushed to {} is not a commit", shorten_name(name))).into())
+        }
     }
 }
 
-/// Refuses a commit or a tag that nobody can have meant, before any of it is read.
+/// Refuses an oversized commit or tag before it is read.
 fn check_size(repo: &Repository, id: Oid) -> anyhow::Result<()> {
     let objects = repo.odb().map_err(repository::plain_error)?;
     let (bytes, kind) = objects.read_header(id).map_err(repository::plain_error)?;
     let is_read = matches!(kind, ObjectType::Commit | ObjectType::Tag);
     if is_read && bytes > LARGEST {
         let what = format!(
-            "the {kind} {} has {}, and no more than {} are taken",
+            "the {kind} {} has {}, more than the allowed {}",
             repository::short_commit(&id.to_string()),
             size(bytes as u64),
             size(LARGEST as u64)
@@ -139,8 +141,8 @@ fn check_size(repo: &Repository, id: Oid) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A name as it is shown without quotes, cut where no name of a ref would end.
-fn readable(name: &str) -> String {
+/// Returns a name for a message, cut after [`LONGEST_NAME`] characters.
+fn shorten_name(name: &str) -> String {
     name.chars().take(LONGEST_NAME).collect()
 }
 

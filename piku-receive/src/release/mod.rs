@@ -1,14 +1,14 @@
-//! Releases that another machine has built come in here, in five requests of the sender (`ship`), each a session of its own, so
-//! that a line that breaks costs nothing but the rest of one of them:
+//! Receives releases that another host has built (see `distribute`), in five requests, so that a lost
+//! connection costs only the rest of one of them:
 //!
-//! - `release:machine APP`: what this machine is, as JSON, for the sender to build for.
-//! - `release:offer APP`: the head of the release on stdin; refused where it would not run here, else the layers that are not
-//!   here, as JSON.
-//! - `release:take APP SHA256 BYTES`: one packed part. Says on a line how many of its bytes are here, then takes the rest from
-//!   stdin; kept when the line breaks.
-//! - `release:deploy APP SHA256…`: unpacks the parts in this order and deploys the release, as a push does. Says as JSON what is
-//!   live then.
-//! - `release:undo APP NUMBER`: goes back from this release to the one before it, if it is live.
+//! - `release:machine APP`: prints the platform of this host as JSON, for which the sender builds.
+//! - `release:offer APP`: reads the manifest of the release from stdin. Refuses a release that cannot run
+//!   here; otherwise prints the missing layers as JSON.
+//! - `release:take APP SHA256 BYTES`: prints how many bytes of the part are here and reads the rest from
+//!   stdin. An incomplete part is kept.
+//! - `release:deploy APP SHA256…`: unpacks the parts in this order and deploys the release, as a push does.
+//!   Prints the live release as JSON.
+//! - `release:undo APP NUMBER`: rolls back from this release, if it is live.
 
 mod deploy;
 mod part;
@@ -23,67 +23,62 @@ use serde::{Deserialize, Serialize};
 use crate::app_context::AppContext;
 use crate::child_env::exit_code;
 
-pub(crate) use deploy::run as deploy;
-pub(crate) use part::run as take;
-pub(crate) use undo::{go_back, run as undo};
+pub(crate) use deploy::deploy_release as deploy;
+pub(crate) use part::receive_part as take;
+pub(crate) use undo::{go_back, undo_release as undo};
 
-/// A step that the sender asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ReleaseStep {
-    /// Say what this machine is.
+    /// Print the platform of this host.
     Machine,
-    /// Would it run here, and what is not here yet?
+    /// Check that the release can run here and print the missing layers.
     Offer,
-    /// Take a part.
     Take(PartName),
-    /// Deploy what these parts make.
+    /// Deploy the release in these parts.
     Deploy(Vec<Sha256Hex>),
-    /// Go back from this release.
+    /// Roll back from the release with this number.
     Undo(u64),
 }
 
-/// A part's hash and length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartName {
-    /// The hash of its bytes as they are sent.
+    /// Hash of the packed bytes.
     pub(crate) sha256: Sha256Hex,
-    /// How many they are.
     pub(crate) bytes: u64,
 }
 
-/// A SHA-256: 64 hex digits, and so a good name for a file.
+/// A SHA-256 in 64 hex digits, which is a safe file name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sha256Hex(String);
 
-/// More parts than any release has.
+/// Largest number of parts, more than any release has.
 const MOST_PARTS: usize = 100;
 
 impl ReleaseStep {
-    /// The words of a request behind the app's name; the error says what is expected.
+    /// Parses the arguments after the app's name.
     ///
     /// # Errors
-    /// When there are others, or no such step.
+    /// With a message that lists the valid steps.
     pub(crate) fn parse(step: &str, words: &[String]) -> Result<Self, String> {
         match (step, words) {
             ("machine", []) => Ok(Self::Machine),
             ("offer", []) => Ok(Self::Offer),
             ("take", [sha256, bytes]) => Ok(Self::Take(PartName {
                 sha256: sha256.parse()?,
-                bytes: bytes.parse().map_err(|_| "BYTES is no number".to_owned())?,
+                bytes: bytes.parse().map_err(|_| "BYTES is not a number".to_owned())?,
             })),
             ("deploy", parts) if (1..=MOST_PARTS).contains(&parts.len()) => {
                 parts.iter().map(|part| part.parse()).collect::<Result<_, _>>().map(Self::Deploy)
             }
             ("undo", [number]) => {
-                number.parse().map(Self::Undo).map_err(|_| "NUMBER is no number".to_owned())
+                number.parse().map(Self::Undo).map_err(|_| "NUMBER is not a number".to_owned())
             }
             _ => Err("expected machine APP, offer APP, take APP SHA256 BYTES, deploy APP SHA256…, or undo APP NUMBER"
                 .to_owned()),
         }
     }
 
-    /// What the audit log calls it.
-    #[must_use]
+    /// Returns the verb for the audit log.
     pub(crate) fn verb(&self) -> &'static str {
         match self {
             Self::Machine => "release:machine",
@@ -110,36 +105,35 @@ impl fmt::Display for Sha256Hex {
     }
 }
 
-/// What `release:deploy` says when it is done.
+/// Response of `release:deploy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DeployedRelease {
-    /// The release that is live now.
     pub(crate) release: u64,
 }
 
-/// The failure of a program that has said itself why.
-fn failed(what: &str, code: Option<i32>) -> UserError {
+/// Returns an error for a program that has printed the reason itself.
+fn failed_command(what: &str, code: Option<i32>) -> UserError {
     let code = code.and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0);
     UserError::new(format!("{what} failed")).code(code.unwrap_or(1))
 }
 
-/// `release:machine`: prints what this machine is, and returns the exit code of `piku-build machine`.
-pub(crate) fn machine(place: &AppContext<'_>) -> anyhow::Result<u8> {
-    let mut build = place.command("piku-build")?;
-    build.args(["machine", "--format", "json", "--settings"]).arg(place.root.settings());
+/// `release:machine`: runs `piku-build machine` and returns its exit code.
+pub(crate) fn print_machine(context: &AppContext<'_>) -> anyhow::Result<u8> {
+    let mut build = context.command("piku-build")?;
+    build.args(["machine", "--format", "json", "--settings"]).arg(context.root.settings());
     let status = build.status().context("cannot run 'piku-build machine'")?;
     Ok(exit_code(status))
 }
 
-/// `release:offer`: prints which layers are missing here, and returns the exit code of `piku-build fits`.
-pub(crate) fn offer(place: &AppContext<'_>) -> anyhow::Result<u8> {
-    let mut build = place.command("piku-build")?;
+/// `release:offer`: runs `piku-build fits` and returns its exit code.
+pub(crate) fn print_missing_layers(context: &AppContext<'_>) -> anyhow::Result<u8> {
+    let mut build = context.command("piku-build")?;
     build
-        .args(["fits", "--format", "json", "--app", place.app.as_str(), "--layers"])
-        .arg(place.dir().layers());
+        .args(["fits", "--format", "json", "--app", context.app.as_str(), "--layers"])
+        .arg(context.dir().layers());
     let status = build
         .arg("--settings")
-        .arg(place.root.settings())
+        .arg(context.root.settings())
         .status()
         .context("cannot run 'piku-build fits'")?;
     Ok(exit_code(status))

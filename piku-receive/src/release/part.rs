@@ -1,9 +1,9 @@
-//! `release:take`: a part of a release comes in, or the rest of it. What has come is kept when the line breaks; what has the
-//! wrong hash in the end is thrown away.
+//! `release:take`: receives a part of a release, or the rest of it. Incomplete parts are kept; a part with a
+//! wrong hash is discarded.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the folder of parts that come in, whose names are their hashes; only piku writes there"
+    reason = "the directory of received parts, which are named by their hashes and written by piku only"
 )]
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -26,69 +26,70 @@ use super::PartName;
 use crate::app_context::AppContext;
 use crate::limits::IntakeLimit;
 
-/// How a part is called that is not whole yet.
+/// Suffix of an incomplete part.
 const HALF: &str = ".half";
-/// After so long without a byte, in milliseconds, the line is taken for broken.
+/// Milliseconds without data after which the connection counts as lost.
 const SILENCE: u16 = 20_000;
-/// The disk is looked at again after so many bytes.
+/// Bytes after which the free space is checked again.
 const STRIDE: u64 = 16 << 20;
-/// How long a session that takes the same part, and whose line is broken, may take to notice.
+/// Time for another session with a lost connection to release the same part.
 const OTHER: Duration = Duration::from_secs(60);
-/// Parts that nobody has asked for in this time are thrown away.
+/// Age after which unused parts are removed.
 const OLD: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Takes the part from stdin.
-pub(crate) fn run(place: &AppContext<'_>, part: &PartName) -> anyhow::Result<()> {
-    let folder = place.dir().incoming();
+/// Receives the part from stdin.
+pub(crate) fn receive_part(context: &AppContext<'_>, part: &PartName) -> anyhow::Result<()> {
+    let folder = context.dir().incoming();
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&folder)
-        .with_context(|| format!("cannot make '{}'", folder.display()))?;
-    sweep(&folder);
+        .with_context(|| format!("cannot create '{}'", folder.display()))?;
+    remove_old_parts(&folder);
     let whole = folder.join(part.sha256.to_string());
     if fs::metadata(&whole).is_ok_and(|meta| meta.len() == part.bytes) {
-        return say(part.bytes);
+        return print_size(part.bytes);
     }
     let path = folder.join(format!("{}{HALF}", part.sha256));
-    let mut file = lock(&path)?;
+    let mut file = lock_partial_file(&path)?;
     let cannot = || format!("cannot write '{}'", path.display());
     let mut here = file.metadata().with_context(cannot)?.len();
     if here > part.bytes {
         file.set_len(0).with_context(cannot)?;
         here = 0;
     }
-    let settings = HostSettings::read(&place.root.settings())?;
-    IntakeLimit::of(&settings, &folder)?.check(part.bytes - here)?;
+    let settings = HostSettings::read(&context.root.settings())?;
+    IntakeLimit::read_limit(&settings, &folder)?.check_bytes(part.bytes - here)?;
     file.seek(SeekFrom::Start(here)).with_context(cannot)?;
-    say(here)?;
-    // Others come in too, each of which there was room for when it began.
-    let room = || IntakeLimit::of(&settings, &folder)?.bytes().map(drop).map_err(anyhow::Error::from);
-    let came = receive(&mut file, part.bytes - here, &room);
+    print_size(here)?;
+    // Other data arrives at the same time and needs space too.
+    let check_space = || {
+        IntakeLimit::read_limit(&settings, &folder)?.allowed_bytes().map(drop).map_err(anyhow::Error::from)
+    };
+    let came = copy_checking_space(&mut file, part.bytes - here, &check_space);
     piku_files::write_out(&file).with_context(cannot)?;
     let here = here + came?.with_context(cannot)?;
     if here < part.bytes {
-        let what = format!("the line broke: {here} of {} bytes are here", part.bytes);
-        return Err(UserError::new(what).hint("send it again: it goes on from there").code(BUSY).into());
+        let what = format!("connection lost: received {here} of {} bytes", part.bytes);
+        return Err(UserError::new(what).hint("send it again to resume").code(BUSY).into());
     }
     file.rewind().with_context(cannot)?;
     if sha256::to_hex(&sha256::hash_reader(&mut *file).with_context(cannot)?) != part.sha256.to_string() {
         fs::remove_file(&path).with_context(cannot)?;
-        let failure =
-            UserError::new("what came in is damaged: its hash is another one, and it was thrown away");
-        return Err(failure.hint("is the disk sound? send it again").into());
+        let failure = UserError::new("the received part has a wrong hash and was discarded");
+        return Err(failure.hint("send it again; if it happens again, check the disk").into());
     }
     fs::rename(&path, &whole).and_then(|()| atomic_file::order_parent(&whole)).with_context(cannot)
 }
 
-/// How many bytes are here, for the sender to go on from.
-fn say(bytes: u64) -> anyhow::Result<()> {
+/// Prints how many bytes are here; the sender continues after them.
+fn print_size(bytes: u64) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{bytes}").and_then(|()| stdout.flush()).context("cannot answer")
+    writeln!(stdout, "{bytes}").and_then(|()| stdout.flush()).context("cannot write to stdout")
 }
 
-/// Opens the half part for nobody else.
-fn lock(path: &Path) -> anyhow::Result<FileLock> {
+/// Opens and locks the file of an incomplete part.
+fn lock_partial_file(path: &Path) -> anyhow::Result<FileLock> {
     let since = Instant::now();
     loop {
         let mut options = OpenOptions::new();
@@ -100,38 +101,38 @@ fn lock(path: &Path) -> anyhow::Result<FileLock> {
             return Ok(lock);
         }
         if since.elapsed() >= OTHER {
-            let what = "the same part is coming in through another session";
+            let what = "another session is receiving the same part";
             return Err(UserError::new(what).code(BUSY).into());
         }
         thread::sleep(Duration::from_millis(100));
     }
 }
 
-/// Copies from stdin until `bytes` have come, it ends, or nothing comes any more. Returns how many came. `room` is asked again and
-/// again, and refuses.
-fn receive(
+/// Copies up to `bytes` bytes from stdin, until its end or a timeout, and returns their number. Calls
+/// `check_space` repeatedly; its error ends the copy.
+fn copy_checking_space(
     file: &mut File,
     bytes: u64,
-    room: &dyn Fn() -> anyhow::Result<()>,
+    check_space: &dyn Fn() -> anyhow::Result<()>,
 ) -> anyhow::Result<io::Result<u64>> {
     let mut came = 0;
     while came < bytes {
         let most = STRIDE.min(bytes - came);
-        match copy(file, most) {
+        match copy_from_stdin(file, most) {
             Ok(read) if read == most => came += read,
             Ok(read) => return Ok(Ok(came + read)),
             Err(err) => return Ok(Err(err)),
         }
         if came < bytes {
-            room()?;
+            check_space()?;
         }
     }
     Ok(Ok(came))
 }
 
-/// The same of a part of it.
-fn copy(file: &mut File, bytes: u64) -> io::Result<u64> {
-    // Not through a buffer: what poll says is true of the descriptor alone.
+/// Does the same without the checks.
+fn copy_from_stdin(file: &mut File, bytes: u64) -> io::Result<u64> {
+    // Unbuffered: poll reports about the descriptor only.
     let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut buffer = vec![0; 1 << 16];
     let mut came = 0;
@@ -155,16 +156,15 @@ fn copy(file: &mut File, bytes: u64) -> io::Result<u64> {
     Ok(came)
 }
 
-/// Throws away what nobody has come back for.
-fn sweep(folder: &Path) {
+fn remove_old_parts(folder: &Path) {
     let now = SystemTime::now();
-    // A date that is ahead is one of a clock that was wrong.
+    // A date in the future comes from a wrong clock.
     let is_old = |modified: SystemTime| {
         clock::age(modified, now).map_or(clock::is_ahead(modified, now), |age| age > OLD)
     };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if fs::metadata(entry.path()).and_then(|meta| meta.modified()).is_ok_and(is_old) {
-            // What cannot be removed now is tried again the next time.
+            // The next session tries again.
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -188,7 +188,7 @@ mod tests {
         ] {
             File::create(dir.path().join(name)).unwrap().set_modified(date).unwrap();
         }
-        sweep(dir.path());
+        remove_old_parts(dir.path());
         let mut left: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();

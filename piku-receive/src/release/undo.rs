@@ -1,6 +1,6 @@
-//! `release:undo`: when others have failed, a machine goes back to what it had.
+//! `release:undo`: rolls back after the deploy has failed on another host.
 
-#![expect(clippy::disallowed_methods, reason = "looks for the app's own folder")]
+#![expect(clippy::disallowed_methods, reason = "checks that the directory of the app exists")]
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,38 +9,41 @@ use anyhow::Context;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
-use super::failed;
+use super::failed_command;
 use crate::app_context::AppContext;
 use crate::deploy::lock::AppLock;
 
-/// Goes back from this release, under the app's lock.
-pub(crate) fn run(place: &AppContext<'_>, number: u64) -> anyhow::Result<()> {
-    let app = place.dir();
+/// Rolls back from this release, with the app's lock.
+pub(crate) fn undo_release(context: &AppContext<'_>, number: u64) -> anyhow::Result<()> {
+    let app = context.dir();
     if !app.path().exists() {
-        return Err(UserError::new(format!("there is no app '{}'", place.app)).into());
+        return Err(UserError::new(format!("there is no app '{}'", context.app)).into());
     }
-    let _lock = AppLock::take(&app, place.key)?;
-    go_back(place, number)
+    let _lock = AppLock::acquire(&app, context.key)?;
+    go_back(context, number)
 }
 
-/// The same for who has the lock already. An app that had no release before is stopped.
-pub(crate) fn go_back(place: &AppContext<'_>, number: u64) -> anyhow::Result<()> {
-    let app = place.dir();
+/// Rolls back to the release before `number`. Without one, the app is stopped. The caller holds the app's
+/// lock.
+pub(crate) fn go_back(context: &AppContext<'_>, number: u64) -> anyhow::Result<()> {
+    let app = context.dir();
     let live = app.current_number();
     if live != Some(number) {
-        let live = live.map_or_else(|| "none is".to_owned(), |live| format!("{live} is"));
-        return Err(UserError::new(format!("release {number} is not live, {live}: nothing is undone")).into());
+        let live = live.map_or_else(|| "none".to_owned(), |live| live.to_string());
+        return Err(
+            UserError::new(format!("cannot undo release {number}: the live release is {live}")).into()
+        );
     }
     let before =
         app.release_numbers().context("cannot list the releases")?.into_iter().rfind(|n| *n < number);
-    let mut command = place.command("piku-run")?;
+    let mut command = context.command("piku-run")?;
     if let Some(before) = before {
-        command.args(["rollback", place.app.as_str(), &before.to_string()]);
+        command.args(["rollback", context.app.as_str(), &before.to_string()]);
     } else {
-        progress::step(&format!("{} had no release before: it is stopped", place.app));
-        command.args(["stop", place.app.as_str()]);
+        progress::step(&format!("{} has no earlier release and is stopped", context.app));
+        command.args(["stop", context.app.as_str()]);
     }
     let talk = io::stderr().as_fd().try_clone_to_owned().context("cannot copy stderr")?;
     let status = command.stdout(talk).status().context("cannot run 'piku-run'")?;
-    if status.success() { Ok(()) } else { Err(failed("going back", status.code()).into()) }
+    if status.success() { Ok(()) } else { Err(failed_command("the rollback", status.code()).into()) }
 }

@@ -1,35 +1,39 @@
-//! What git leaves behind when it is killed: lock files, which would stop every later push, and half-received packs.
-//! Whoever holds the app's lock may remove them, for nobody who made them lives.
+//! Removal of the files that a killed git leaves: lock files, which would block every later push, and
+//! incomplete packs.
+//!
+//! The holder of the app's lock may remove them: no other git process writes to the repository.
 
 use std::path::Path;
 
 use anyhow::Context;
 use piku_files::{TreeError, TreeHandle, WalkStep};
 
-/// Removes them all from the bare repository `repo`. Call with the app's lock held.
-pub(crate) fn sweep(repo: &Path) -> anyhow::Result<()> {
-    sweep_in(repo).with_context(|| format!("cannot tidy up '{}'", repo.display()))
+/// Removes them from the bare repository `repo`. The caller holds the app's lock.
+pub(crate) fn remove_leftovers(repo: &Path) -> anyhow::Result<()> {
+    remove_all_kinds(repo).with_context(|| format!("cannot clean up '{}'", repo.display()))
 }
 
-fn sweep_in(repo: &Path) -> Result<(), TreeError> {
+fn remove_all_kinds(repo: &Path) -> Result<(), TreeError> {
     let repo = TreeHandle::open(repo)?;
-    remove(&repo, "", false, &|name| is_lock(name) || name == "gc.pid")?;
+    remove_matching(&repo, "", false, &|name| is_lock(name) || name == "gc.pid")?;
     for folder in ["refs", "logs", "objects/info"] {
-        remove(&repo, folder, true, &is_lock)?;
+        remove_matching(&repo, folder, true, &is_lock)?;
     }
-    remove(&repo, "objects", false, &|name| {
+    remove_matching(&repo, "objects", false, &|name| {
         name.starts_with("tmp_objdir-") || name.starts_with("incoming-")
     })?;
-    remove(&repo, "objects/pack", false, &|name| name.starts_with("tmp_") || name.starts_with(".tmp-"))
+    remove_matching(&repo, "objects/pack", false, &|name| {
+        name.starts_with("tmp_") || name.starts_with(".tmp-")
+    })
 }
 
-/// No ref may end so, and no other file of git's does.
+/// Returns whether the name ends with `.lock`. A ref cannot, and no other file of git does.
 fn is_lock(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension == "lock")
 }
 
-/// Removes what is stale in a folder of the repository, and where it is `deep` in all below it.
-fn remove(
+/// Removes matching entries of a directory of the repository, with `deep` also below it.
+fn remove_matching(
     repo: &TreeHandle,
     folder: &str,
     deep: bool,
@@ -85,8 +89,8 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         fs::write(elsewhere.path().join("kept.lock"), "").unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("refs/heads/out")).unwrap();
-        sweep(dir.path()).unwrap();
-        sweep(dir.path()).unwrap();
+        remove_leftovers(dir.path()).unwrap();
+        remove_leftovers(dir.path()).unwrap();
         assert!(elsewhere.path().join("kept.lock").exists(), "no link is followed");
         for file in stays {
             assert!(dir.path().join(file).exists(), "{file}");

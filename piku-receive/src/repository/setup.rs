@@ -1,9 +1,11 @@
-//! An app's bare repository: made on the first push, aside and renamed in, so that a half one is never there. Its settings are
-//! written by piku alone, and its hooks are piku's own.
+//! Creation and configuration of an app's bare repository.
+//!
+//! It is created in a temporary directory and renamed, so that an incomplete one is never used. Only piku
+//! writes its configuration, and its hooks are those of piku.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "a repository in the making and its configuration, which only git and piku write"
+    reason = "an incomplete repository and its configuration, which only git and piku write"
 )]
 
 use std::fmt::Write;
@@ -20,7 +22,8 @@ use piku_report::user_error::{UserError, WithHint};
 
 use crate::repository;
 
-/// What piku relies on, whatever the system's or the user's configuration says, beside what depends on the machine's memory.
+/// Settings that override those of the system and the user. [`memory_settings`] depend on the machine and
+/// are added.
 const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
     (
         "core",
@@ -28,12 +31,12 @@ const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
             ("repositoryformatversion", "0"),
             ("filemode", "true"),
             ("bare", "true"),
-            // A power cut after a push must not leave refs to objects that are not there. `admit` sees to loose objects, all at
-            // once, before git syncs the ref; what git packs later it syncs itself.
+            // A power cut after a push must not leave refs to missing objects. The pre-receive hook syncs
+            // loose objects all at once, before git syncs the ref; git syncs what it packs later.
             ("fsync", "reference,pack,pack-metadata,-loose-object"),
-            // refs/replace would put other objects in the place of those that were pushed.
+            // refs/replace would substitute other objects for those that were pushed.
             ("useReplaceRefs", "false"),
-            // A file that is larger goes from the push to the disk, and from there into the app, piece by piece.
+            // Larger files are copied in pieces, from the push to the disk and from there into the app.
             ("bigFileThreshold", "1m"),
         ],
     ),
@@ -43,7 +46,7 @@ const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
             // A push from a `--depth 1` clone works.
             ("shallowUpdate", "true"),
             ("advertisePushOptions", "true"),
-            // The deploy branch stays; a second line behind `admit`.
+            // A second check behind the pre-receive hook.
             ("denyDeleteCurrent", "refuse"),
             ("denyDeletes", "false"),
             ("denyNonFastForwards", "false"),
@@ -52,8 +55,8 @@ const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
         ],
     ),
     (
-        // What old tools have written into the histories of real repositories, and other git servers take. None of it changes a
-        // file. Not "warn": that is a line for each such commit, at each first push.
+        // Errors that old tools wrote into real histories and that other git servers accept. None of them
+        // changes a file. "warn" would print a line for each such commit.
         "receive \"fsck\"",
         &[
             ("badDate", "ignore"),
@@ -70,51 +73,54 @@ const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
             ("zeroPaddedFilemode", "ignore"),
         ],
     ),
-    // Nothing in the background: it would keep the app's lock.
+    // A background process would keep the app's lock.
     ("gc", &[("autoDetach", "false")]),
     ("maintenance", &[("autoDetach", "false")]),
 ];
 
-/// From so much memory on, in mebibytes, git works with a thread for each processor, and with as much memory as on any machine.
+/// Memory in mebibytes from which git uses a thread for each processor and the full amount of memory.
 const ENOUGH: u64 = 1024;
 
-/// In front of the settings.
-const PREFACE: &str = "# Written by piku at each push; what is changed here is lost. Settings of your own: git config --global.\n";
-/// The hooks that git is to find in the folder of the scripts. Without the first, nothing that is pushed would be looked at.
+const PREFACE: &str =
+    "# Written by piku at each push; changes are lost. Put your own settings into git config --global.\n";
+/// Hooks that must exist in the directory of the scripts. Without the first, a push would not be checked.
 const HOOKS: [&str; 2] = ["pre-receive", "post-receive"];
 
-/// Makes the repository, or puts right what there is. Call with the app's lock held.
-pub(crate) fn ensure(app: &AppDir, scripts: &Path) -> anyhow::Result<()> {
+/// Creates the repository, or repairs its configuration. The caller holds the app's lock.
+pub(crate) fn ensure_repository(app: &AppDir, scripts: &Path) -> anyhow::Result<()> {
     for hook in HOOKS.map(|hook| scripts.join(hook)) {
         if !hook.is_file() {
-            let failure = UserError::new(format!("there is no hook at '{}'", hook.display()));
-            return Err(failure.hint("run piku's installer again, or give the folder with --scripts").into());
+            let failure = UserError::new(format!("cannot find the hook '{}'", hook.display()));
+            return Err(failure
+                .hint("reinstall piku, or name the directory of the scripts with --scripts")
+                .into());
         }
     }
     let repo = app.repo();
     if !repo.exists() {
-        return make(app, &repo, scripts)
+        return create_repository(app, &repo, scripts)
             .with_context(|| format!("cannot make the repository '{}'", repo.display()));
     }
-    settle_config(&repo, scripts)?;
+    write_config(&repo, scripts)?;
     repository::open(&repo)
         .hint(format!(
-            "if it is broken: mv '{0}' '{0}.broken' on the server, then push again; the app runs on",
+            "if it is broken: mv '{0}' '{0}.broken' on the server, then push again; the app keeps running",
             repo.display()
         ))
         .map(drop)
 }
 
-/// Writes the repository's settings where they are not those that piku writes: git obeys them, and some of them name programs.
-/// Needs no lock: it is written as a whole, and always the same.
-pub(crate) fn settle_config(repo: &Path, scripts: &Path) -> anyhow::Result<()> {
+/// Writes the configuration if it differs: git obeys it, and some settings name programs.
+///
+/// Needs no lock: the file is replaced as a whole, always with the same text.
+pub(crate) fn write_config(repo: &Path, scripts: &Path) -> anyhow::Result<()> {
     let memory = total_memory(piku_procfs::meminfo().as_ref());
-    let (path, text) = (repo.join("config"), config(scripts, memory));
+    let (path, text) = (repo.join("config"), render_config(scripts, memory));
     if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
         return Ok(());
     }
     atomic_file::write(&path, text.as_bytes(), 0o644)
-        .with_context(|| format!("cannot put '{}' right", path.display()))
+        .with_context(|| format!("cannot write '{}'", path.display()))
 }
 
 /// Returns the machine's memory in mebibytes; [`ENOUGH`] if the kernel does not report it.
@@ -122,8 +128,8 @@ fn total_memory(meminfo: Option<&ProcFields>) -> u64 {
     meminfo.and_then(|meminfo| meminfo.bytes("MemTotal")).map_or(ENOUGH, |bytes| bytes >> 20)
 }
 
-/// What git may take of a machine with so much memory, in mebibytes, while it reads a push: a sixteenth for the objects that others
-/// differ from, another for each thread that looks for differences.
+/// Returns the memory settings of git for `total` mebibytes: a sixteenth for delta bases, and another for
+/// each thread that searches for deltas.
 fn memory_settings(total: u64) -> String {
     let share = |most: u64| (total / 16).clamp(4, most);
     let threads = if total < ENOUGH { "\tthreads = 1\n" } else { "" };
@@ -134,7 +140,7 @@ fn memory_settings(total: u64) -> String {
     )
 }
 
-fn config(scripts: &Path, total: u64) -> String {
+fn render_config(scripts: &Path, total: u64) -> String {
     let mut text = PREFACE.to_owned();
     for (section, values) in SETTINGS {
         let _ = writeln!(text, "[{section}]");
@@ -149,23 +155,23 @@ fn config(scripts: &Path, total: u64) -> String {
     text + &memory_settings(total)
 }
 
-/// Returns what is to stand in front of git's subcommand: hooks are taken from the folder of the scripts, which only root writes
-/// where piku is installed, whatever the repository says.
+/// Returns options in front of git's subcommand that take hooks from the directory of the scripts, whatever
+/// the repository's configuration says.
 pub(crate) fn hooks_option(scripts: &Path) -> [std::ffi::OsString; 2] {
     let mut hooks = std::ffi::OsString::from("core.hooksPath=");
     hooks.push(scripts);
     ["-c".into(), hooks]
 }
 
-fn make(app: &AppDir, repo: &Path, scripts: &Path) -> anyhow::Result<()> {
+fn create_repository(app: &AppDir, repo: &Path, scripts: &Path) -> anyhow::Result<()> {
     let aside: PathBuf = app.path().join("repo.git.new");
-    // One that was killed in the middle has left it.
+    // Left by a process that was killed.
     remove_all(&aside)?;
     let mut options = RepositoryInitOptions::new();
     options.bare(true).no_reinit(true).external_template(false).initial_head("main");
     Repository::init_opts(&aside, &options).map(drop).map_err(repository::plain_error)?;
-    settle_config(&aside, scripts)?;
-    // Before the refs that git syncs in it.
+    write_config(&aside, scripts)?;
+    // Synced before the refs, which git syncs itself.
     TreeHandle::open(&aside)?.write_out(None)?;
     fs::rename(&aside, repo)?;
     atomic_file::order_parent(repo)?;
@@ -191,10 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kill_left_is_made_anew_and_what_is_wrong_is_put_right() {
+    fn an_incomplete_repository_is_created_again_and_its_configuration_repaired() {
         let (_dir, app, scripts) = place();
         fs::create_dir_all(app.path().join("repo.git.new/objects/half")).unwrap();
-        ensure(&app, &scripts).unwrap();
+        ensure_repository(&app, &scripts).unwrap();
         assert!(!app.path().join("repo.git.new").exists());
         let path = app.repo().join("config");
         let value = |name: &str| Config::open(&path).unwrap().get_string(name);
@@ -206,18 +212,19 @@ mod tests {
         config.set_str("gc.autoDetach", "true").unwrap();
         config.set_str("core.alternateRefsCommand", "id").unwrap();
         config.set_str("core.hooksPath", "hooks").unwrap();
-        ensure(&app, &scripts).unwrap();
+        ensure_repository(&app, &scripts).unwrap();
         assert_eq!(value("gc.autoDetach").unwrap(), "false");
         assert_eq!(value("core.hooksPath").unwrap(), scripts.to_str().unwrap());
         assert!(value("core.alternateRefsCommand").is_err());
     }
 
     #[test]
-    fn git_takes_less_where_there_is_less() {
+    fn git_uses_less_memory_on_a_small_machine() {
         let values = |meminfo: &str| {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("config");
-            fs::write(&path, config(Path::new("/scripts"), total_memory(Some(&meminfo.into())))).unwrap();
+            fs::write(&path, render_config(Path::new("/scripts"), total_memory(Some(&meminfo.into()))))
+                .unwrap();
             let config = Config::open(&path).unwrap();
             let value = |name: &str| config.get_i64(name).ok();
             assert_eq!(config.get_string("core.hooksPath").unwrap(), "/scripts");
@@ -232,11 +239,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_hook_nothing_is_made() {
+    fn no_repository_is_created_without_the_hooks() {
         for hook in HOOKS {
             let (_dir, app, scripts) = place();
             fs::remove_file(scripts.join(hook)).unwrap();
-            assert!(ensure(&app, &scripts).unwrap_err().to_string().contains("no hook"));
+            assert!(
+                ensure_repository(&app, &scripts).unwrap_err().to_string().contains("cannot find the hook")
+            );
             assert!(!app.repo().exists());
         }
     }

@@ -1,4 +1,4 @@
-//! The operator's verbs: `scripts/piku` with the arguments as they came, between the client's terminal and us.
+//! Runs an operator's verb: `scripts/piku` with the arguments of the client, on the client's terminal.
 
 use std::path::Path;
 
@@ -10,11 +10,11 @@ use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
 use crate::app_context::{KEY, SCRIPTS};
 use crate::child_env;
 
-/// The name of the variable with the apps that a limited key reaches, blanks between.
+/// Environment variable with the scope of a limited key: names of apps, separated by blanks.
 const KEY_APPS: &str = "PIKU_KEY_APPS";
 
-/// Runs the verb and returns the code it ended with, 128 + n after signal n.
-pub(crate) fn run(
+/// Runs the verb and returns its exit code, 128 + n after signal n.
+pub(crate) fn run_verb(
     root: &PikuRoot,
     scripts: &Path,
     key: &str,
@@ -23,15 +23,15 @@ pub(crate) fn run(
     args: &[String],
 ) -> anyhow::Result<u8> {
     let script = scripts.join("piku");
-    let mut command = child_env::clean(&script)?;
+    let mut command = child_env::clean_command(&script)?;
     command.arg(verb).args(args);
     command.env(ROOT_VARIABLE, root.path()).env(SCRIPTS, scripts).env(KEY, key);
     if !scope.is_empty() {
         command.env(KEY_APPS, scope.iter().map(AppName::as_str).collect::<Vec<_>>().join(" "));
     }
     let mut child = command.spawn().with_context(|| format!("cannot run '{}'", script.display()))?;
-    // Ctrl-C and a closed terminal reach the verb itself; we stay to tell how it ended. Blocked after the start, so that
-    // the verb does not inherit it.
+    // Signals of the terminal reach the verb itself; this process stays to report its exit code. They are
+    // blocked after the start so that the verb does not inherit the mask.
     let terminal: SigSet = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP].into_iter().collect();
     terminal.thread_block().context("cannot block signals")?;
     let status = child.wait().with_context(|| format!("cannot wait for '{}'", script.display()))?;

@@ -86,7 +86,7 @@ fn long_names_and_long_paths() {
     let target = place.object("blob", &vec![b'x'; 2 << 20]);
     place.refused(
         &place.by_hand(&[("120000", &target, b"link")]),
-        "'link' to 'a target of megabytes' is no path",
+        "'link' to 'a target of megabytes' is not a path",
     );
 }
 

@@ -152,12 +152,12 @@ fn a_submodule_that_cannot_be_had_says_why() {
     let commit = place.file("x", "x").commit();
     let dir = place.path("work/.git").display().to_string();
     for (url, why) in [
-        (format!("file://{dir}"), "piku fetches nothing by file:"),
-        (dir.clone(), "a path on the server's own disk is not fetched"),
-        ("../other.git".to_owned(), "a relative address means nothing on the server"),
-        ("ext::sh -c 'touch /tmp/x'".to_owned(), "this is no address"),
+        (format!("file://{dir}"), "piku does not fetch from file: URLs"),
+        (dir.clone(), "piku does not fetch from a path on the server"),
+        ("../other.git".to_owned(), "a relative URL does not work on the server"),
+        ("ext::sh -c 'touch /tmp/x'".to_owned(), "this is not a valid URL"),
         ("ext::sh".to_owned(), "piku fetches by https, http, ssh and git only"),
-        ("--upload-pack=id".to_owned(), "this is no address"),
+        ("--upload-pack=id".to_owned(), "this is not a valid URL"),
     ] {
         let place = Place::new();
         place.submodule("lib", &url, &commit);
@@ -167,10 +167,7 @@ fn a_submodule_that_cannot_be_had_says_why() {
 
     let unnamed = Place::new();
     unnamed.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},lib")], &unnamed.work());
-    unnamed.refused(
-        &unnamed.commit_index(),
-        "'lib' is a submodule, but .gitmodules does not say where it comes from",
-    );
+    unnamed.refused(&unnamed.commit_index(), "'lib' is a submodule, but .gitmodules has no URL for it");
 
     let damaged = Place::new();
     damaged.submodule("lib", "https://example.invalid/", &commit);
@@ -198,5 +195,5 @@ fn an_include_in_gitmodules_reads_no_other_file() {
     place.file(".gitmodules", format!("[include]\n\tpath = {}\n", other.display()));
     place.git(&["add", ".gitmodules"], &place.work());
     place.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},lib")], &place.work());
-    place.refused(&place.commit_index(), "does not say where it comes from");
+    place.refused(&place.commit_index(), ".gitmodules has no URL for it");
 }

@@ -38,7 +38,10 @@ fn the_folder_must_be_new_or_empty_and_is_removed_on_failure() {
     fs::create_dir(place.path("out")).unwrap();
     place.exported(&commit);
     let again = place.export(&commit);
-    assert!(String::from_utf8_lossy(&again.stderr).contains("is there and not an empty folder"), "{again:?}");
+    assert!(
+        String::from_utf8_lossy(&again.stderr).contains("exists and is not an empty directory"),
+        "{again:?}"
+    );
     assert_eq!(fs::read_to_string(place.path("out/x")).unwrap(), "x", "what is there stays");
     fs::remove_dir_all(place.path("out")).unwrap();
     symlink(place.path("elsewhere"), place.path("out")).unwrap();
@@ -49,13 +52,13 @@ fn the_folder_must_be_new_or_empty_and_is_removed_on_failure() {
 #[test]
 fn a_missing_commit_and_an_empty_one() {
     let place = Place::new();
-    place.refused("main", "there is no commit 'main'");
+    place.refused("main", "cannot find commit 'main'");
     let empty = place.commit();
-    place.refused(&empty, "holds no file");
-    place.refused(&"1".repeat(40), "there is no commit '111");
+    place.refused(&empty, "contains no files");
+    place.refused(&"1".repeat(40), "cannot find commit '111");
     let blob = place.object("blob", b"x");
-    place.refused(&blob, "there is no commit");
-    place.refused("main a", "there is no commit 'main a'");
+    place.refused(&blob, "cannot find commit");
+    place.refused("main a", "cannot find commit 'main a'");
     let lost = place.by_hand(&[("100644", &"2".repeat(40), b"lost")]);
     place.refused(&lost, "cannot read 'lost' from the repository");
 }
@@ -65,7 +68,7 @@ fn names_and_kinds_that_git_does_not_make() {
     let place = Place::new();
     let blob = place.object("blob", b"x");
     for name in [&b".git"[..], b".GIT", b".giT", b".", b".."] {
-        place.refused(&place.by_hand(&[("100644", &blob, name)]), "may hold no file named");
+        place.refused(&place.by_hand(&[("100644", &blob, name)]), "must not contain a file named");
         let inner = place.tree(&[("100644", &blob, name)]);
         let outer = place.by_hand(&[("40000", &inner, b"sub")]);
         place.refused(&outer, &format!("'sub/{}'", String::from_utf8_lossy(name)));
@@ -160,7 +163,7 @@ fn pointers_of_git_lfs_are_told_of() {
     let out = place.export(&commit);
     assert!(out.status.success(), "{out:?}");
     let said = String::from_utf8_lossy(&out.stderr);
-    let told = " !     'big.bin' and 1 more are pointers to Git LFS, deployed as such: piku has no LFS;";
+    let told = " !     'big.bin' and 1 more are pointers to Git LFS and deployed as such: piku does not support LFS;";
     assert!(said.starts_with(told) && said.lines().count() == 1, "{said}");
 }
 

@@ -163,7 +163,7 @@ impl ReleaseContext {
         } else {
             (self.tree().display().to_string(), self.dir.data().display().to_string())
         };
-        let user = UserAccount::of(nix::unistd::geteuid()).ok().flatten();
+        let user = UserAccount::find_by_uid(nix::unistd::geteuid()).ok().flatten();
         let mut vars: Vars = [
             ("PATH", PATH.to_owned()),
             ("HOME", home),

@@ -62,8 +62,10 @@ impl NginxProgram {
         if !geteuid().is_root() {
             return rest.to_owned();
         }
-        let root =
-            UserAccount::of(geteuid()).ok().flatten().map_or_else(|| "root".to_owned(), |user| user.name);
+        let root = UserAccount::find_by_uid(geteuid())
+            .ok()
+            .flatten()
+            .map_or_else(|| "root".to_owned(), |user| user.name);
         format!("user {root}; {rest}")
     }
 

@@ -94,7 +94,7 @@ impl ReleaseSuccessor {
 /// Returns the name of the caller: of its key, or of its user.
 pub(crate) fn who() -> String {
     let given = ["PIKU_KEY", "SUDO_USER"].into_iter().find_map(|name| std::env::var(name).ok());
-    let me = || UserAccount::of(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
+    let me = || UserAccount::find_by_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
     given.filter(|name| !name.is_empty()).or_else(me).unwrap_or_default()
 }
 
