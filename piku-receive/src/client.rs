@@ -15,6 +15,16 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{shown}'")
 }
 
+/// Returns a word of a command line that users copy. Quotes more than [`shell_words::quote`], which leaves `^` and `{}` to
+/// shells that expand them.
+pub(crate) fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./:@%+,-".contains(c);
+    if text.chars().all(is_plain) && !text.is_empty() {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// Returns the ssh command that reaches this host, by `SSH_CONNECTION` and `USER`; `piku` outside of an ssh
 /// session.
 pub(crate) fn ssh_command() -> String {
@@ -39,5 +49,18 @@ mod tests {
         assert_eq!(quoted("sh"), "'sh'");
         assert_eq!(quoted("a\nb\x1b[2J\"'"), r#"'a\nb\u{1b}[2J"\''"#);
         assert_eq!(quoted(&"x".repeat(500)).chars().count(), 103);
+    }
+
+    #[test]
+    fn a_word_to_be_copied_is_one_word_to_a_shell() {
+        for (text, shown) in [
+            ("a/b-1", "a/b-1"),
+            ("v1^{}:main", "'v1^{}:main'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+            ("$x", "'$x'"),
+        ] {
+            assert_eq!(shell_word(text), shown);
+        }
     }
 }

@@ -28,7 +28,7 @@ fn everything_else_is_refused_in_one_line_and_written_down() {
         ("destroy ..", "bad app name"),
         ("logs", "logs needs an app's name"),
         ("run blog 'a", "quotes do not match"),
-        ("x\ny", "'x' is not"),
+        ("x\ny", "unknown verb 'x';"),
     ] {
         let out = server.ssh("alice", line);
         let said = stderr(&out);

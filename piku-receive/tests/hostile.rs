@@ -211,7 +211,7 @@ fn a_commit_whose_message_fills_memory_is_refused() {
     let commit = object(&laptop, "commit", raw.as_bytes());
     laptop
         .push_with(&["--force", "piku", &format!("{commit}:refs/heads/main")])
-        .fails_with(&["has 2.0 MiB, and no more than 1.0 MiB are taken"]);
+        .fails_with(&["has 2.0 MiB, more than the allowed 1.0 MiB"]);
     assert_eq!(server.deploys().len(), 1);
 }
 

@@ -46,7 +46,7 @@ fn after_a_rollback_the_same_push_deploys_the_commit_again() {
     // With --force git sends nothing either; a failed attempt leaves it to the next push.
     server.succeed_release("blog", 1);
     server.tell("fail");
-    laptop.push_with(&["--force", "piku", "main"]).fails_with(&["is live and not", "the fake stage failed"]);
+    laptop.push_with(&["--force", "piku", "main"]).fails_with(&["of blog is not ", "the fake stage failed"]);
     server.no_longer("fail");
     let said = laptop.push_with(&["-o", "no-cache", "piku", "main"]).succeeds();
     assert!(said.contains("-----> fake deploy 7 of blog"), "{said}");
@@ -92,7 +92,7 @@ fn the_last_deploy_of_the_commit_counts_and_that_of_another_does_not() {
 
     assert!(server.ssh("alice", "deploy blog other").status.success());
     let said = laptop.push().succeeds();
-    assert!(said.contains("release 6 is live and not ") && said.contains("-----> fake deploy 7"), "{said}");
+    assert!(said.contains("release 6 of blog is not ") && said.contains("-----> fake deploy 7"), "{said}");
 }
 
 #[test]

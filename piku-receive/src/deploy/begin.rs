@@ -128,7 +128,7 @@ fn report_stored_refs(repo: &Repository, app: &AppDir, updates: &[RefUpdate], de
                 progress::step(&format!("{tag} is stored, not deployed: it is a tag"));
                 if let Some(tip) = &deployed {
                     let spec = format!("{tag}^{{}}:{}", branch::short_name(&tip.reference));
-                    progress::detail(&format!("to deploy it: git push REMOTE {}", shell_words::quote(&spec)));
+                    progress::detail(&format!("to deploy it: git push REMOTE {}", client::shell_word(&spec)));
                 }
             }
         } else if let (Some(name), Some(tip)) = (update.reference.strip_prefix(PREFIX), &deployed) {
@@ -139,8 +139,8 @@ fn report_stored_refs(repo: &Repository, app: &AppDir, updates: &[RefUpdate], de
                 progress::detail(&format!(
                     "to deploy it: {} deploy {app} {} (or: git push REMOTE {})",
                     client::ssh_command(),
-                    shell_words::quote(name),
-                    shell_words::quote(&spec)
+                    client::shell_word(name),
+                    client::shell_word(&spec)
                 ));
             }
         }

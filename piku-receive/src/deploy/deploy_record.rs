@@ -118,7 +118,7 @@ mod tests {
              \"at\":\"2026-01-02T03:04:05Z\",\"state\":\"deploying\"}\n"
         );
         let other = mark_live(&app, "bbbbbbbbbb").unwrap_err().to_string();
-        assert_eq!(other, "the deploy that has begun is of aaaaaaa, not of bbbbbbb");
+        assert_eq!(other, "the current deploy is of aaaaaaa, not of bbbbbbb");
         mark_live(&app, "aaaaaaaaaa").unwrap();
         assert!(mark_failed_if_unfinished(&app).unwrap().unwrap().is_deployed("aaaaaaaaaa"));
 

@@ -207,7 +207,7 @@ mod tests {
             holder_in("alice 12 2026-01-02T03:04:05Z\nreceived\n", "blog"),
             "alice, who has been changing blog since 2026-01-02T03:04:05Z (process 12)"
         );
-        assert_eq!(holder_in("", "blog"), "somebody else who is changing blog");
+        assert_eq!(holder_in("", "blog"), "another session that is changing blog");
     }
 
     #[test]

@@ -150,7 +150,7 @@ fn finish_dry_run(
     let repo = repository::open(&context.dir().repo())?;
     let commit = branch::find_deploy_branch(&repo).map(|tip| tip.commit.to_string()).unwrap_or_default();
     before.restore(&repo)?;
-    progress::step("Dry run: nothing was stored or deployed");
+    progress::step("Dry run: nothing is stored, nothing is deployed");
     Ok(if notes.contains(&LockNote::Planned) { PushOutcome::Planned } else { PushOutcome::Failed { commit } })
 }
 

@@ -11,7 +11,7 @@ use piku_files::free_space::size;
 use piku_layout::paths::AppDir;
 use piku_report::user_error::UserError;
 
-use crate::client::quoted;
+use crate::client::{quoted, shell_word};
 use crate::deploy::begin::{RefUpdate, TAGS, read_ref_updates};
 use crate::deploy::lock::{self, LockNote};
 use crate::limits;
@@ -111,7 +111,7 @@ fn check_update(repo: &Repository, update: &RefUpdate) -> anyhow::Result<()> {
         Some(ObjectType::Tag) => {
             let tag = object.as_tag().and_then(git2::Tag::name).unwrap_or("TAG").to_owned();
             let spec = format!("{tag}^{{}}:{name}");
-            let command = format!("git push REMOTE {}", shell_words::quote(&spec));
+            let command = format!("git push REMOTE {}", shell_word(&spec));
             Err(UserError::new(format!(
                 "the tag {} is not a commit, which a branch needs: {command}",
                 shorten_name(&tag)
@@ -192,7 +192,7 @@ mod tests {
             "refs/tags/HEAD",
             hash.as_str(),
         ] {
-            assert!(said(bad).contains("is no name for a branch or a tag"), "{bad}: {}", said(bad));
+            assert!(said(bad).contains("cannot name a branch or a tag"), "{bad}: {}", said(bad));
         }
         let long = said(&format!("refs/tags/{}", "x".repeat(2000)));
         assert!(long.len() < 300, "{long}");

@@ -180,7 +180,10 @@ fn a_submodule_that_cannot_be_had_says_why() {
     let daemon = Daemon::start(served.path());
     let gone = Place::new();
     gone.submodule("lib", &daemon.url("lib.git"), &"3".repeat(40));
-    gone.refused(&gone.commit_index(), "cannot fetch the submodule 'lib': the commit is not there");
+    gone.refused(
+        &gone.commit_index(),
+        "cannot fetch the submodule 'lib': the remote does not have the commit",
+    );
     let nowhere = Place::new();
     nowhere.submodule("lib", &daemon.url("nowhere.git"), &commit);
     nowhere.refused(&nowhere.commit_index(), "cannot fetch the submodule 'lib'");
