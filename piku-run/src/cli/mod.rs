@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of the tool.
 
 mod exit_status;
 #[cfg(test)]
@@ -12,305 +12,312 @@ use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::ROOT_VARIABLE;
 use piku_report::output::OutputFormat;
 
-/// Workers: started, checked, logged, restarted, replaced without a gap
+/// Run apps: start, check, log and restart their instances, and replace them without downtime
 ///
-/// The daemon keeps one supervisor an app; deploy and its like ask that supervisor. start needs none of it: it is a foreman
-/// for any folder with a Procfile. Data goes to stdout, talk and errors to stderr.
+/// The daemon runs one supervisor for each app; deploy and similar commands send requests to it. start needs
+/// neither: it
+/// is a foreman for any directory with a Procfile. Data goes to stdout, progress and errors to stderr.
 #[derive(Debug, Parser)]
 #[command(name = "piku-run", version, max_term_width = 100, after_long_help = exit_status::ALL)]
 pub(crate) struct RunCli {
-    /// The folder with everything that piku keeps [default: ~/.piku]
+    /// Root directory of piku [default: ~/.piku]
     #[arg(long, global = true, env = ROOT_VARIABLE, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
-    /// What to do.
+    /// Subcommand to run.
     #[command(subcommand)]
     pub(crate) command: RunCommand,
 }
 
-/// The subcommands.
+/// Subcommands and their arguments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RunCommand {
-    /// Keep one supervisor an app running, in the foreground; SIGTERM ends it, the workers stay
+    /// Run one supervisor for each app, in the foreground; on SIGTERM it exits and instances keep running
     #[command(after_long_help = exit_status::DAEMON)]
     Daemon,
-    /// Keep piku's nginx running, in the foreground; SIGTERM ends it when its requests have ended, SIGHUP has it read host.yaml
+    /// Run piku's nginx in the foreground; SIGTERM stops it after its requests have finished, SIGHUP reloads
+    /// host.yaml
     #[command(after_long_help = exit_status::NGINX)]
     Nginx {
-        /// Only see whether nginx takes the files of all apps as they are now, and host.yaml's ports and addresses
+        /// Only check that nginx accepts the files of all apps and the ports and addresses of host.yaml
         #[arg(long)]
         check: bool,
     },
-    /// Certificates of the apps' host names
+    /// Manage the certificates of the apps' host names
     #[command(after_long_help = exit_status::CHANGE)]
     Certs {
-        /// What to do
+        /// Action to perform
         #[command(subcommand)]
         action: CertsCommand,
     },
-    /// The app's own files, also after it was destroyed
+    /// Export, import or remove the app's own files, also after it was destroyed
     #[command(after_long_help = exit_status::CHANGE)]
     Data {
-        /// The app
+        /// Name of the app
         app: AppName,
-        /// What to do with them
+        /// Action to perform
         #[command(subcommand)]
         action: DataAction,
     },
-    /// Say what protects apps from each other on this machine, and what is recorded of that in host.yaml
+    /// Show the protections between apps on this machine, and those recorded in host.yaml
     #[command(after_long_help = exit_status::READ)]
     Protections {
-        /// Record what holds now: from then on it is an error when one of these is missing
+        /// Record the protections in effect; builds and starts fail if one of them is missing later
         #[arg(long)]
         record: bool,
-        /// How to print it
+        /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
     },
-    /// Answer all requests to an app with 503 and a page that says why, or let them through again
+    /// Answer all requests to an app with 503 and a maintenance page, or stop doing so
     #[command(after_long_help = exit_status::CHANGE)]
     Maintenance {
-        /// The app
+        /// Name of the app
         app: AppName,
-        /// Whether it is down
+        /// New state of the maintenance mode
         state: OnOff,
     },
     /// Supervise one app
     #[command(hide = true)]
     Supervise {
-        /// The app
+        /// Name of the app
         app: AppName,
     },
-    /// Send one app's logs on to a receiver of syslog
+    /// Forward one app's logs to a syslog receiver
     #[command(hide = true)]
     Drain {
-        /// The app
+        /// Name of the app
         app: AppName,
     },
-    /// Run what a folder's Procfile says, with one log, until Ctrl-C; needs no piku
+    /// Run the processes of a Procfile with one log until Ctrl-C; needs no installation of piku
     #[command(after_long_help = exit_status::START)]
     Start(StartArgs),
-    /// Make a built release the live one; its folder is moved away
+    /// Make a built release live; its directory is moved away
     #[command(after_long_help = exit_status::CHANGE)]
     Deploy {
-        /// The app
+        /// Name of the app
         app: AppName,
-        /// What piku-build made
+        /// Release directory made by piku-build
         release: PathBuf,
     },
-    /// What runs
+    /// List the instances of apps
     #[command(after_long_help = exit_status::READ)]
     Ps {
-        /// One app [default: all]
+        /// Name of one app [default: all apps]
         app: Option<AppName>,
-        /// How to print it
+        /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
     },
-    /// Set how many instances of each type there should be
+    /// Set the number of instances of process types
     #[command(after_long_help = exit_status::CHANGE)]
     Scale {
-        /// The app
+        /// Name of the app
         app: AppName,
-        /// How many of each
+        /// Process types and their number of instances
         #[arg(required = true, value_name = "TYPE=N", value_parser = parse_count)]
         counts: Vec<(ProcessName, u32)>,
     },
     /// Replace all instances, or those of one type, by new ones of the same release; starts a stopped app
     ///
-    /// What was stored with `config set --no-restart` takes effect when all are replaced: as a new release with the same tree.
+    /// If all are replaced, changes stored with `config set --no-restart` take effect, as a new release with
+    /// the same
+    /// tree.
     #[command(after_long_help = exit_status::CHANGE)]
     Restart {
-        /// The app
+        /// Name of the app
         app: AppName,
-        /// Only this process type
+        /// Process type [default: all]
         #[arg(value_name = "TYPE")]
         only: Option<ProcessName>,
     },
-    /// End all instances of an app; it stays stopped until `restart` or a push
+    /// Stop all instances of an app until `restart` or a push
     #[command(after_long_help = exit_status::CHANGE)]
     Stop {
-        /// The app
+        /// Name of the app
         #[arg(required_unless_present = "all")]
         app: Option<AppName>,
-        /// All apps; they come back when the daemon is started again
+        /// Stop all apps; they start again with the daemon
         #[arg(long, conflicts_with = "app")]
         all: bool,
     },
-    /// What the instances of an app, or a deploy, said
+    /// Print the logs of an app's instances or of a deploy
     #[command(after_long_help = exit_status::READ)]
     Logs(LogsArgs),
-    /// The releases of an app, newest first
+    /// List the releases of an app, newest first
     #[command(after_long_help = exit_status::READ)]
     Releases {
-        /// The app
+        /// Name of the app
         app: AppName,
-        /// How to print them
+        /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
     },
-    /// Make a new release with the tree and the configuration of an old one
+    /// Make a new release with the tree and config of an old one
     #[command(after_long_help = exit_status::CHANGE)]
     Rollback {
-        /// The app
+        /// Name of the app
         app: AppName,
-        /// Which release [default: the one before the live one]
+        /// Number of the release [default: the one before the live release]
         number: Option<u64>,
     },
-    /// Remove what nothing needs: old releases, layers of none, caches over their bound, old logs of deploys
+    /// Remove old releases, unused layers, caches over their limit and old deploy logs
     ///
-    /// Much of it is done after each deploy. What is in use is left alone. How many releases stay, and how much the caches may take,
-    /// is said in host.yaml: `keep_releases`, `cache_limit`.
+    /// Most of this happens after each deploy. Nothing in use is removed. `keep_releases` and `cache_limit`
+    /// in host.yaml
+    /// set the number of releases and the size of the caches to keep.
     #[command(after_long_help = exit_status::CHANGE)]
     Gc {
-        /// One app [default: all]
+        /// Name of one app [default: all apps]
         app: Option<AppName>,
-        /// Remove nothing, say what would be
+        /// Only print what would be removed
         #[arg(long)]
         dry_run: bool,
-        /// How to print it
+        /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
     },
-    /// The configuration of an app, over what its ENV says; a change is a release of its own
+    /// Print or change the config of an app, which overrides its ENV file; each change makes a new release
     #[command(after_long_help = exit_status::CHANGE)]
     Config {
-        /// The app
+        /// Name of the app
         app: AppName,
-        /// How to print it
+        /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
-        /// What to do with it [default: print it]
+        /// Action to perform [default: print the config]
         #[command(subcommand)]
         action: Option<ConfigCommand>,
     },
-    /// Run one command in the live release of an app, with its environment
+    /// Run a command in the live release of an app, with its environment
     #[command(after_long_help = exit_status::EXEC)]
     Exec {
-        /// The app
+        /// Name of the app
         app: AppName,
-        /// The command and its arguments
+        /// Command and its arguments
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
-    /// Remove an app, all but its data
+    /// Remove an app except its data
     #[command(after_long_help = exit_status::CHANGE)]
     Destroy {
-        /// The app
+        /// Name of the app
         app: AppName,
-        /// The app's name once more
+        /// Name of the app, to confirm
         #[arg(long, value_name = "APP")]
         confirm: AppName,
     },
 }
 
-/// `start`.
+/// Arguments of `start`.
 #[derive(Debug, Args)]
 pub(crate) struct StartArgs {
-    /// The folder with the Procfile
+    /// Directory with the Procfile
     #[arg(default_value = ".")]
     pub(crate) dir: PathBuf,
-    /// How many of each type, such as web=2,worker=1; a type that is not named has none then
+    /// Number of instances of each type, such as web=2,worker=1; types that are not named do not run
     #[arg(short = 'm', long, value_name = "TYPE=N,…", value_delimiter = ',', value_parser = parse_count)]
     pub(crate) formation: Vec<(ProcessName, u32)>,
-    /// The first type's first port; each further type begins 100 higher
+    /// First port of the first type; each further type begins 100 higher
     #[arg(short, long, default_value_t = 5000, value_name = "PORT")]
     pub(crate) port: u16,
-    /// The file with the environment [default: DIR/ENV]
+    /// Environment file [default: DIR/ENV]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) env: Option<PathBuf>,
-    /// The Procfile [default: DIR/Procfile]
+    /// Path of the Procfile [default: DIR/Procfile]
     #[arg(short = 'f', long, value_name = "FILE")]
     pub(crate) procfile: Option<PathBuf>,
-    /// Seconds from SIGTERM to SIGKILL
+    /// Seconds between SIGTERM and SIGKILL
     #[arg(short, long, default_value_t = 10, value_name = "SECONDS")]
     pub(crate) timeout: u64,
 }
 
-/// `logs`.
+/// Arguments of `logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// The app
+    /// Name of the app
     pub(crate) app: AppName,
-    /// Go on with what comes
+    /// Keep printing new lines
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// How many of the last lines [default: 100; of a deploy all]
+    /// Number of last lines [default: 100; for a deploy all]
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) lines: Option<usize>,
-    /// Only this type, or this instance, such as web.1
+    /// Only this process type or instance, such as web.1
     #[arg(long, value_name = "PS")]
     pub(crate) ps: Option<String>,
-    /// Only what was said since then: a while ago, such as 10m, 2h or 1d, or a time, such as 2026-11-22T10:00:00Z; all of
-    /// it, unless -n says how many lines
+    /// Only lines since this age, such as 10m, 2h or 1d, or time, such as 2026-11-22T10:00:00Z; all of them
+    /// unless -n
+    /// is given
     #[arg(long, value_name = "WHEN", value_parser = parse_since)]
     pub(crate) since: Option<Timestamp>,
-    /// What deploy N, or the last one, said
+    /// Log of deploy N [default: the last deploy]
     #[arg(long, value_name = "N", num_args = 0..=1, conflicts_with_all = ["ps", "since"])]
     #[expect(clippy::option_option, reason = "without a number it means the last deploy")]
     pub(crate) deploy: Option<Option<u64>>,
-    /// All bytes as they were printed, also those that act on a terminal: for a file, or another program. Without it only text
-    /// and colours are shown
+    /// Print all bytes unchanged, including control sequences, for a file or another program. By default
+    /// only text and
+    /// colours are printed
     #[arg(long)]
     pub(crate) raw: bool,
 }
 
-/// `data`.
+/// Actions of `data`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataAction {
-    /// Write them to stdout as a tar archive
+    /// Write the files to stdout as a tar archive
     #[command(after_long_help = exit_status::READ)]
     Export,
-    /// Unpack a tar archive from stdin among them
+    /// Unpack a tar archive from stdin into the directory
     #[command(after_long_help = exit_status::CHANGE)]
     Import,
-    /// Remove those of an app that was destroyed
+    /// Remove the files of a destroyed app
     #[command(after_long_help = exit_status::CHANGE)]
     Remove {
-        /// The app's name again
+        /// Name of the app, to confirm
         #[arg(long, value_name = "APP")]
         confirm: AppName,
     },
 }
 
-/// `config`.
+/// Actions of `config`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Print one value
     #[command(after_long_help = exit_status::READ)]
     Get {
-        /// Its name
+        /// Name of the value
         name: String,
     },
-    /// Set values: a new release runs with them, or, where it does not come up, nothing is changed
+    /// Set values and deploy a new release with them; if it does not come up, nothing changes
     #[command(after_long_help = exit_status::CHANGE)]
     Set {
-        /// What to store
+        /// Values to set
         #[arg(required = true, value_name = "NAME=VALUE")]
         pairs: Vec<String>,
-        /// Store it for the next release, or restart of the whole app
+        /// Only store the change, for the next release or restart of the whole app
         #[arg(long)]
         no_restart: bool,
     },
-    /// Forget values, in a new release as for set
+    /// Remove values, with a new release as for set
     #[command(after_long_help = exit_status::CHANGE)]
     Unset {
-        /// Their names
+        /// Names of the values
         #[arg(required = true)]
         names: Vec<String>,
-        /// Store it for the next release, or restart of the whole app
+        /// Only store the change, for the next release or restart of the whole app
         #[arg(long)]
         no_restart: bool,
     },
-    /// Set what an ENV file on stdin says, in a new release as for set
+    /// Set the values of an ENV file on stdin, with a new release as for set
     #[command(after_long_help = exit_status::CHANGE)]
     Import {
-        /// Store it for the next release, or restart of the whole app
+        /// Only store the change, for the next release or restart of the whole app
         #[arg(long)]
         no_restart: bool,
     },
 }
 
-/// A time in the past, or how long ago.
+/// Parses a time, or an age such as `10m`.
 fn parse_since(word: &str) -> Result<Timestamp, String> {
     if let Ok(time) = word.parse() {
         return Ok(time);
@@ -325,30 +332,31 @@ fn parse_since(word: &str) -> Result<Timestamp, String> {
     })
 }
 
-/// `certs`.
+/// Actions of `certs`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CertsCommand {
-    /// Ask for those that are lacking or end within 30 days, through acme.sh or certbot; a timer does it daily
+    /// Request missing certificates and those that expire within 30 days, through acme.sh or certbot; a
+    /// timer runs this daily
     #[command(after_long_help = exit_status::CHANGE)]
     Renew {
-        /// One app [default: all that nginx serves]
+        /// Name of one app [default: all that nginx serves]
         app: Option<AppName>,
-        /// Also where it was tried in vain a short while ago
+        /// Also retry requests that failed a short while ago
         #[arg(long)]
         force: bool,
     },
 }
 
-/// On or off.
+/// State of the maintenance mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnOff {
-    /// It is
+    /// Answer with the maintenance page
     On,
-    /// It is not
+    /// Answer requests as usual
     Off,
 }
 
-/// `TYPE=N`.
+/// Parses `TYPE=N`.
 fn parse_count(word: &str) -> Result<(ProcessName, u32), String> {
     let (name, count) = word.split_once('=').ok_or("expected TYPE=N, such as web=2")?;
     let name = name.parse().map_err(|err: piku_layout::name::BadName| err.to_string())?;
