@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::cli::{NetworkOption, PrintFormat};
 use crate::confinement::protections::{self, ProtectionLayers};
 use crate::confinement::{capabilities, keyring, landlock, seccomp};
-use crate::errors::diagnosis::{SetupStep, explain};
+use crate::errors::diagnosis::{SetupStep, explain_step};
 use crate::hostfiles::HostFiles;
 use crate::ids::caller::{self, CallerIdentity};
 use crate::ids::{self, newidmap};
@@ -38,7 +38,7 @@ const NETWORK: CloneFlags = USER.union(CloneFlags::CLONE_NEWNET);
 const KILLED: &str = "the process that tried it was killed";
 const SHELL_PATH: &CStr = c"/bin/sh";
 
-/// A line of the table.
+/// Row of the table.
 #[derive(Debug, Serialize)]
 struct CheckRow {
     layer: &'static str,
@@ -59,7 +59,7 @@ pub(crate) fn run(plan: &JailPlan, format: PrintFormat, quiet: bool) -> Result<u
     let rows = try_layers(plan, caller::become_requested_user(plan)?);
     if !quiet {
         let mut out = io::stdout().lock();
-        match print(&mut out, &rows, format) {
+        match print_table(&mut out, &rows, format) {
             Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
                 return Err(err).context("cannot write the table");
             }
@@ -70,14 +70,13 @@ pub(crate) fn run(plan: &JailPlan, format: PrintFormat, quiet: bool) -> Result<u
     Ok(if missing { FAILED } else { 0 })
 }
 
-/// Tries all layers.
 fn try_layers(plan: &JailPlan, identity: CallerIdentity) -> Vec<CheckRow> {
     let nothing = || Ok(());
     let layers = ProtectionLayers::probe();
     let enter = || {
         let host =
             HostFiles::new(plan, identity).read(false, false).context("cannot read the host's /etc")?;
-        root::enter(plan, identity, &host.files, None)
+        root::enter_new_root(plan, identity, &host.files, None)
     };
     let restrict = || {
         enter()?;
@@ -87,10 +86,12 @@ fn try_layers(plan: &JailPlan, identity: CallerIdentity) -> Vec<CheckRow> {
     let mut rows = vec![
         try_layer(identity, "user namespace", true, USER, nothing),
         try_layer(identity, "mount namespace", true, MOUNT, || {
-            root::detach()?;
+            root::detach_mounts()?;
             filesystem::new_tmpfs(MemoryAmount::Bytes(1 << 20), "755", WRITABLE).map(drop)
         }),
-        try_layer(identity, "process namespace with its own /proc", true, PROCESS, || proc::new().map(drop)),
+        try_layer(identity, "process namespace with its own /proc", true, PROCESS, || {
+            proc::new_proc().map(drop)
+        }),
         try_layer(identity, "ipc namespace", true, USER | CloneFlags::CLONE_NEWIPC, nothing),
         try_layer(identity, "host name", true, USER | CloneFlags::CLONE_NEWUTS, || {
             namespaces::set_hostname(plan)
@@ -111,7 +112,7 @@ fn try_layers(plan: &JailPlan, identity: CallerIdentity) -> Vec<CheckRow> {
         ),
     ];
     for protections::ProtectionLayer { name: layer, wanted, missing } in
-        layers.all(plan.net, !plan.listen.is_empty())
+        layers.of_jail(plan.net, !plan.listen.is_empty())
     {
         let tried = match (missing, layer) {
             (Some(protections::LayerFailure { why, fix }), _) => {
@@ -124,7 +125,7 @@ fn try_layers(plan: &JailPlan, identity: CallerIdentity) -> Vec<CheckRow> {
             (None, protections::KEYRING) if layers.seccomp => try_layer(identity, layer, false, USER, || {
                 capabilities::drop_all()?;
                 seccomp::install(Path::new(SHELL))?;
-                ensure!(!keyring::available(), "the filter lets keyctl pass");
+                ensure!(!keyring::is_available(), "the filter lets keyctl pass");
                 Ok(())
             }),
             (None, protections::KEYRING) => {
@@ -253,7 +254,7 @@ fn run_in_namespaces(
         }
         FAILED
     });
-    let pid = pid.map_err(|err| failed_attempt(&explain(SetupStep::Namespaces, &err)))?;
+    let pid = pid.map_err(|err| failed_attempt(&explain_step(SetupStep::Namespaces, &err)))?;
     drop(writer);
     let mut text = String::new();
     let read = File::from(reader).read_to_string(&mut text);
@@ -267,7 +268,7 @@ fn run_in_namespaces(
     }
 }
 
-fn print(out: &mut impl Write, rows: &[CheckRow], format: PrintFormat) -> io::Result<()> {
+fn print_table(out: &mut impl Write, rows: &[CheckRow], format: PrintFormat) -> io::Result<()> {
     match format {
         PrintFormat::Text => rows.iter().try_for_each(|row| print_row(out, row)),
         PrintFormat::Json => {
@@ -312,7 +313,7 @@ mod tests {
         ];
         let text = |format| {
             let mut out = Vec::new();
-            print(&mut out, &rows, format).unwrap();
+            print_table(&mut out, &rows, format).unwrap();
             String::from_utf8(out).unwrap()
         };
         let lines = text(PrintFormat::Text);

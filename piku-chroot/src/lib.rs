@@ -1,9 +1,10 @@
-//! Runs a command in a jail made of namespaces, without root: a small read-only root, no capabilities, no inherited
-//! descriptors, and only the variables that the caller declares.
+//! Runs a command in a jail made of namespaces, without root: a small read-only root, no capabilities, no
+//! inherited descriptors, and only the variables that the caller declares.
 //!
-//! The jail is a tool without a policy: its caller says what is let in. [`jail`] is the caller's side and writes the
-//! command line; `cli` parses it and `plan` turns it into checked values. `monitor` is the process that stays outside,
-//! `init` is process 1 inside, which makes the `root` and starts the command under `confinement` and [`limits`].
+//! The jail is a tool without a policy: its caller says what is let in. [`jail`] is the caller's side and
+//! writes the command line; `cli` parses it and `plan` turns it into checked values. `monitor` is the process
+//! that stays outside, `init` is process 1 inside, which makes the `root` and starts the command under
+//! `confinement` and [`limits`].
 
 #![expect(
     clippy::disallowed_methods,

@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::sethostname;
 
 use crate::cli::NetworkOption;
-use crate::errors::diagnosis::{SetupStep, explain};
+use crate::errors::diagnosis::{SetupStep, explain_step};
 use crate::ids::caller::CallerIdentity;
 use crate::plan::JailPlan;
 use crate::sys;
@@ -36,7 +36,7 @@ pub(crate) fn map_caller(identity: CallerIdentity) -> Result<()> {
         ("/proc/self/gid_map", format!("{gid} {gid} 1")),
     ];
     for (file, text) in files {
-        write_whole(file, &text).map_err(|err| explain(SetupStep::Map, &err)).context(file)?;
+        write_whole(file, &text).map_err(|err| explain_step(SetupStep::Map, &err)).context(file)?;
     }
     Ok(())
 }
@@ -51,7 +51,7 @@ fn write_whole(path: &str, text: &str) -> io::Result<()> {
 /// missing: it hides a name and guards nothing.
 pub(crate) fn hide_cgroup() -> Result<()> {
     let made = unshare(CloneFlags::CLONE_NEWCGROUP).map_err(io::Error::from);
-    made.map_err(|err| explain(SetupStep::Rights, &err)).context("cannot make a cgroup namespace")
+    made.map_err(|err| explain_step(SetupStep::Rights, &err)).context("cannot make a cgroup namespace")
 }
 
 /// Switches the loopback device on; the kernel gives it its addresses.

@@ -1,4 +1,5 @@
-//! The sets of options that piku itself uses: `piku-chroot --profile run` makes the jail that piku makes for a worker.
+//! The sets of options that piku itself uses: `piku-chroot --profile run` makes the jail that piku makes for
+//! a worker.
 
 use clap::ValueEnum;
 
@@ -9,8 +10,8 @@ use crate::limits::{CountLimit, JailLimits, MemoryAmount};
 pub enum BuiltinProfile {
     /// A build step. piku adds the app at /app, a directory for HOME and temporary files, caches and layers.
     Build,
-    /// A process of an app: a worker, a release task, a cron job or an operator's command. piku adds the app, its data, its
-    /// layers, its environment and its host name.
+    /// A process of an app: a worker, a release task, a cron job or an operator's command. piku adds the app,
+    /// its data, its layers, its environment and its host name.
     Run,
 }
 

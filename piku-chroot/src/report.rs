@@ -15,7 +15,7 @@ use crate::confinement::protections::layer_name;
 pub use crate::errors::diagnosis::JailObstacle;
 use crate::errors::quoted;
 
-/// One line of a report.
+/// Line of a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum ReportEvent {
@@ -43,7 +43,7 @@ pub struct MissingLayer {
     pub layer: String,
     /// Cause, as a sentence.
     pub why: String,
-    /// What the user can do about it.
+    /// Advice to the user.
     #[serde(rename = "mend", default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
@@ -55,12 +55,12 @@ pub struct HeldLimit {
     pub limit: String,
     /// Its enforcer.
     pub by: LimitEnforcer,
-    /// Why no cgroup enforces it.
+    /// Reason why no cgroup enforces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
-/// What enforces a limit.
+/// Enforcer of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LimitEnforcer {
@@ -164,7 +164,7 @@ pub(crate) struct ReportWriter(File);
 
 impl ReportWriter {
     /// Opens the file, before anything else is done.
-    pub(crate) fn begin(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         // Wait neither for a reader of a fifo nor for a slow one.
@@ -176,11 +176,11 @@ impl ReportWriter {
         file.map(Self).with_context(|| format!("--report: cannot write {}", quoted(path)))
     }
 
-    pub(crate) fn started(&mut self, started: JailStart) -> io::Result<()> {
+    pub(crate) fn write_start(&mut self, started: JailStart) -> io::Result<()> {
         self.write(&ReportEvent::Started(started))
     }
 
-    pub(crate) fn ended(&mut self, ended: JailEnd) -> io::Result<()> {
+    pub(crate) fn write_end(&mut self, ended: JailEnd) -> io::Result<()> {
         self.write(&ReportEvent::Ended(ended))
     }
 
@@ -233,14 +233,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("report");
         assert_eq!(read(&path), (None, None));
-        let mut report = ReportWriter::begin(&path).unwrap();
+        let mut report = ReportWriter::open(&path).unwrap();
         let (first, last) = (
             started(vec![held("pids", None)]),
             JailEnd { exit_code: 137, memory_peak_bytes: Some(5), oom_kills: 1, obstacle: None },
         );
-        report.started(first.clone()).unwrap();
+        report.write_start(first.clone()).unwrap();
         assert_eq!(read(&path), (Some(first.clone()), None));
-        report.ended(last.clone()).unwrap();
+        report.write_end(last.clone()).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with(r#"{"event":"started","level":1,"layers":["namespaces","#), "{text}");
         assert!(text.contains(r#""limits":[{"limit":"pids","by":"cgroup"}]}"#), "{text}");

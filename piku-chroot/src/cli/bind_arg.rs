@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 /// Splits at the colons that are not escaped, and removes the escapes.
-pub(super) fn split(word: &OsStr) -> Vec<OsString> {
+pub(super) fn split_pair(word: &OsStr) -> Vec<OsString> {
     let mut parts = vec![Vec::new()];
     let mut bytes = word.as_bytes().iter().copied().peekable();
     while let Some(byte) = bytes.next() {
@@ -14,16 +14,16 @@ pub(super) fn split(word: &OsStr) -> Vec<OsString> {
             b':' => parts.push(Vec::new()),
             b'\\' => {
                 let escaped = bytes.next_if(|next| matches!(next, b':' | b'\\')).unwrap_or(byte);
-                last(&mut parts).push(escaped);
+                last_part(&mut parts).push(escaped);
             }
-            _ => last(&mut parts).push(byte),
+            _ => last_part(&mut parts).push(byte),
         }
     }
     parts.into_iter().map(OsString::from_vec).collect()
 }
 
 /// Returns the part that is being read.
-fn last(parts: &mut Vec<Vec<u8>>) -> &mut Vec<u8> {
+fn last_part(parts: &mut Vec<Vec<u8>>) -> &mut Vec<u8> {
     if parts.is_empty() {
         parts.push(Vec::new());
     }
@@ -31,8 +31,8 @@ fn last(parts: &mut Vec<Vec<u8>>) -> &mut Vec<u8> {
     &mut parts[at]
 }
 
-/// Returns `first:second` with escapes, which [`split`] takes apart again.
-pub(crate) fn join(first: &Path, second: &Path) -> OsString {
+/// Returns `first:second` with escapes, which [`split_pair`] takes apart again.
+pub(crate) fn join_pair(first: &Path, second: &Path) -> OsString {
     let mut word = escape(first);
     word.push(b':');
     word.extend(escape(second));
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     fn parts(word: &str) -> Vec<String> {
-        split(OsStr::new(word)).into_iter().map(|part| part.into_string().unwrap()).collect()
+        split_pair(OsStr::new(word)).into_iter().map(|part| part.into_string().unwrap()).collect()
     }
 
     #[test]
@@ -74,8 +74,8 @@ mod tests {
         for (first, second) in
             [("/a:b", "/c"), (r"/a\", r"\:/b"), ("/new\nline", "/com,ma"), ("--", ":"), (r"\\:", r":\\")]
         {
-            let word = join(Path::new(first), Path::new(second));
-            assert_eq!(split(&word), [OsString::from(first), OsString::from(second)], "{word:?}");
+            let word = join_pair(Path::new(first), Path::new(second));
+            assert_eq!(split_pair(&word), [OsString::from(first), OsString::from(second)], "{word:?}");
         }
     }
 }

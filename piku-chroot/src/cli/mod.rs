@@ -11,7 +11,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use piku_layout::settings::Protection;
 
-pub(crate) use self::bind_arg::join;
+pub(crate) use self::bind_arg::join_pair;
 pub(crate) use self::values::{BindPair, NetworkOption, PrintFormat, TmpfsMount};
 use self::values::{parse_oom_score, parse_port, parse_variable};
 use crate::limits::{JailLimits, MemoryAmount};
@@ -29,8 +29,9 @@ Exit status:
 
 /// Run a command in a jail
 ///
-/// Makes a jail of namespaces, without root, and runs COMMAND in it. The options say what the jail contains; without any it
-/// has an empty read-only root with its own /proc, /dev and /tmp, no capabilities and no variables of the caller.
+/// Makes a jail of namespaces, without root, and runs COMMAND in it. The options say what the jail contains;
+/// without any it has an empty read-only root with its own /proc, /dev and /tmp, no capabilities and no
+/// variables of the caller.
 #[derive(Debug, Parser)]
 #[command(name = "piku-chroot", version, max_term_width = 100, after_long_help = EXIT_CODES)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
@@ -93,19 +94,21 @@ pub(crate) struct ChrootCli {
     pub(crate) user: Option<OsString>,
     /// Run COMMAND as its own user: NAME keeps one of the caller's subordinate uids and gids
     ///
-    /// The caller needs a range in /etc/subuid and /etc/subgid, and newuidmap and newgidmap. At its first start NAME gets one
-    /// uid and one gid, which no other name gets, and keeps them. To the kernel, commands with different names are different
-    /// users, and none of them is the caller. They are in none of the caller's groups.
+    /// The caller needs a range in /etc/subuid and /etc/subgid, and newuidmap and newgidmap. At its first
+    /// start NAME gets one uid and one gid, which no other name gets, and keeps them. To the kernel, commands
+    /// with different names are different users, and none of them is the caller. They are in none of the
+    /// caller's groups.
     ///
-    /// At the first start that user becomes the owner of DIR of --data and of everything of the caller's in it. Files of other
-    /// users keep their owner, and so do files with a hard link outside of DIR. Owners never change in the directories of
-    /// --app, --ro and --bind: COMMAND has the rights of "others" there.
+    /// At the first start that user becomes the owner of DIR of --data and of everything of the caller's in
+    /// it. Files of other users keep their owner, and so do files with a hard link outside of DIR. Owners
+    /// never change in the directories of --app, --ro and --bind: COMMAND has the rights of "others" there.
     ///
-    /// The caller can read and remove the files that COMMAND makes only through another jail of the same NAME:
+    /// The caller can read and remove the files that COMMAND makes only through another jail of the same
+    /// NAME:
     ///
-    ///   piku-chroot --root-from-host --uid-range NAME --data DIR -- tar -c -C /data . > backup.tar
+    /// piku-chroot --root-from-host --uid-range NAME --data DIR -- tar -c -C /data . > backup.tar
     ///
-    ///   piku-chroot --root-from-host --uid-range NAME --data DIR -- find /data -mindepth 1 -delete
+    /// piku-chroot --root-from-host --uid-range NAME --data DIR -- find /data -mindepth 1 -delete
     #[arg(long, value_name = "NAME", verbatim_doc_comment)]
     pub(crate) uid_range: Option<OsString>,
     /// File that records the uid and gid of each NAME [default: ~/.local/state/piku-chroot/uid-ranges]
@@ -174,7 +177,7 @@ impl ChrootCli {
 
     /// Returns the limits of the profile, each replaced by the last `--limit` that names it.
     pub(crate) fn limits(&self) -> JailLimits {
-        self.limit.iter().fold(self.defaults().limits, |before, limits| limits.over(before))
+        self.limit.iter().fold(self.defaults().limits, |before, limits| limits.or(before))
     }
 }
 

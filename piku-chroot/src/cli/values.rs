@@ -9,12 +9,12 @@ use clap::ValueEnum;
 use super::bind_arg;
 use crate::limits::MemoryAmount;
 
-/// The network inside the jail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NetworkOption {
     /// The host's network.
     Shared,
-    /// A network of the jail's own: pasta(1) connects it to everything but the host's loopback, and lets in the ports of --listen.
+    /// A network of the jail's own: pasta(1) connects it to everything but the host's loopback, and lets in
+    /// the ports of --listen.
     Own,
     /// A loopback device alone.
     Loopback,
@@ -22,10 +22,10 @@ pub(crate) enum NetworkOption {
     None,
 }
 
-/// Format in which `--check` prints its table. JSON is YAML too, so that a caller that asks for YAML still gets it.
+/// Format in which `--check` prints its table. JSON is YAML too, so that a caller that asks for YAML still
+/// gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PrintFormat {
-    /// A table.
     Text,
     /// A JSON array.
     #[value(alias = "yaml")]
@@ -35,15 +35,13 @@ pub(crate) enum PrintFormat {
 /// A file or directory of the host and its path in the jail: `SRC:DST`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BindPair {
-    /// Path on the host.
     pub(crate) src: PathBuf,
-    /// Path in the jail.
     pub(crate) dst: PathBuf,
 }
 
 impl BindPair {
     pub(super) fn parse(word: &OsStr) -> Result<Self, String> {
-        match bind_arg::split(word).as_slice() {
+        match bind_arg::split_pair(word).as_slice() {
             [src, dst] if !src.is_empty() && !dst.is_empty() => Ok(Self { src: src.into(), dst: dst.into() }),
             [_] => Err("expected SRC:DST, with a colon between them".to_owned()),
             [_, _] => Err("expected SRC:DST, and both of them".to_owned()),
@@ -55,7 +53,6 @@ impl BindPair {
 /// A tmpfs in the jail: `DST[:SIZE]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TmpfsMount {
-    /// Path in the jail.
     pub(crate) dst: PathBuf,
     /// Upper bound; a quarter of the machine's memory by default.
     pub(crate) size: MemoryAmount,
@@ -63,7 +60,7 @@ pub(crate) struct TmpfsMount {
 
 impl TmpfsMount {
     pub(super) fn parse(word: &OsStr) -> Result<Self, String> {
-        match bind_arg::split(word).as_slice() {
+        match bind_arg::split_pair(word).as_slice() {
             [dst] => Ok(Self { dst: dst.into(), size: MemoryAmount::Percent(25) }),
             [dst, size] => {
                 let size = size.to_str().unwrap_or_default().parse()?;
@@ -80,7 +77,8 @@ pub(super) fn parse_port(text: &str) -> Result<u16, String> {
         .ok_or_else(|| format!("'{}' is not a port: expected a number from 0 to 65535", text.escape_debug()))
 }
 
-/// Parses a score by which the kernel kills a process before others of its size when the machine runs out of memory.
+/// Parses a score by which the kernel kills a process before others of its size when the machine runs out of
+/// memory.
 pub(super) fn parse_oom_score(text: &str) -> Result<u16, String> {
     parse_digits(text, 1000)
         .ok_or_else(|| format!("'{}' is not a score: expected a number from 0 to 1000", text.escape_debug()))

@@ -8,7 +8,7 @@ use nix::libc::{ENOSYS, EPERM};
 use crate::sys;
 
 /// Returns whether this process may use keyrings.
-pub(crate) fn available() -> bool {
+pub(crate) fn is_available() -> bool {
     sys::has_keyrings()
 }
 

@@ -1,9 +1,10 @@
-//! Landlock: a second guard beside the mounts, and the only guard for those parts of a shared network that have no file:
-//! abstract sockets and TCP ports.
+//! Landlock: a second guard beside the mounts, and the only guard for those parts of a shared network that
+//! have no file: abstract sockets and TCP ports.
 //!
-//! The `landlock` crate makes the system calls. By default it enforces what the kernel supports and leaves out the rest;
-//! here every right is a hard requirement. [`LandlockSupport::probe`] asks for each protection once, so that a missing one
-//! is reported or refused, and [`restrict`] then asks only for what the kernel has.
+//! The `landlock` crate makes the system calls. By default it enforces what the kernel supports and leaves
+//! out the rest; here every right is a hard requirement. [`LandlockSupport::probe`] asks for each protection
+//! once, so that a missing one is reported or refused, and [`restrict`] then asks only for what the kernel
+//! has.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -22,7 +23,8 @@ use rustix::stdio;
 use crate::cli::NetworkOption;
 use crate::plan::{JailMount, JailPlan, MountContent};
 
-/// Directories that every jail can write to: terminals and shared memory, and the settings of its own processes.
+/// Directories that every jail can write to: terminals and shared memory, and the settings of its own
+/// processes.
 const WRITABLE: [&str; 2] = ["/dev", "/proc"];
 
 /// Rights to change the entries of a directory.
@@ -45,7 +47,6 @@ pub(crate) struct LandlockSupport {
 }
 
 impl LandlockSupport {
-    /// Asks the kernel.
     pub(crate) fn probe() -> Self {
         Self {
             files: strict_ruleset().handle_access(AccessFs::Refer).is_ok(),
@@ -68,8 +69,8 @@ pub fn can_restrict_ports() -> bool {
     LandlockSupport::probe().ports
 }
 
-/// Restricts this process to change files only beneath the writable mounts of the jail, and to bind only its own ports.
-/// Reading and executing is up to the mounts.
+/// Restricts this process to change files only beneath the writable mounts of the jail, and to bind only its
+/// own ports. Reading and executing is up to the mounts.
 pub(crate) fn restrict(plan: &JailPlan, support: LandlockSupport) -> Result<()> {
     if !support.files {
         return Ok(());
@@ -119,8 +120,8 @@ fn make_ruleset(support: LandlockSupport, restrict_ports: bool) -> Result<Rulese
         ruleset = ruleset.handle_access(AccessNet::BindTcp)?;
     }
     if support.sockets {
-        // Not its sister for signals: the process namespace leaves nothing for it to guard, and it would refuse
-        // `kill(getppid(), 0)` to a program that asks whether its parent lives.
+        // Not its sister for signals: the process namespace leaves nothing for it to guard, and it would
+        // refuse `kill(getppid(), 0)` to a program that asks whether its parent lives.
         ruleset = ruleset.scope(Scope::AbstractUnixSocket)?;
     }
     ruleset.create()
@@ -134,7 +135,8 @@ fn writable_path(mount: &JailMount) -> Option<&Path> {
     }
 }
 
-/// Allows to write to an open file. Pipes and sockets without a name need no rule, and the kernel refuses one for them.
+/// Allows to write to an open file. Pipes and sockets without a name need no rule, and the kernel refuses one
+/// for them.
 fn allow_file(
     ruleset: &mut RulesetCreated,
     fd: BorrowedFd,

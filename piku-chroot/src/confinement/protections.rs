@@ -16,9 +16,7 @@ use crate::errors::SETUP_FAILED;
 pub(crate) struct ProtectionLayers {
     pub(crate) seccomp: bool,
     pub(crate) landlock: LandlockSupport,
-    /// Session keyrings.
     pub(crate) keyring: bool,
-    /// Cgroup namespaces.
     pub(crate) cgroup: bool,
 }
 
@@ -57,15 +55,15 @@ impl ProtectionLayers {
     /// Asks the kernel, without changing anything.
     pub(crate) fn probe() -> Self {
         Self {
-            seccomp: seccomp::available(),
+            seccomp: seccomp::is_available(),
             landlock: LandlockSupport::probe(),
-            keyring: keyring::available(),
+            keyring: keyring::is_available(),
             cgroup: Path::new("/proc/self/ns/cgroup").exists(),
         }
     }
 
     /// Returns the layers of a jail with this network. `restricts_ports` is set with `--listen`.
-    pub(crate) fn all(self, net: NetworkOption, restricts_ports: bool) -> [ProtectionLayer; 6] {
+    pub(crate) fn of_jail(self, net: NetworkOption, restricts_ports: bool) -> [ProtectionLayer; 6] {
         let layer = |name, holds: bool, why, fix| ProtectionLayer {
             name,
             wanted: true,
@@ -122,7 +120,7 @@ impl ProtectionLayers {
         strict: bool,
         named: &[Protection],
     ) -> Result<()> {
-        for ProtectionLayer { name, wanted, missing } in self.all(net, restricts_ports) {
+        for ProtectionLayer { name, wanted, missing } in self.of_jail(net, restricts_ports) {
             let Some(LayerFailure { why, fix }) = missing else { continue };
             let option = match named.iter().find(|one| layer_name(**one) == name) {
                 Some(one) => format!("--require {one}"),
@@ -157,7 +155,7 @@ mod tests {
 
     fn missing(layers: ProtectionLayers, net: NetworkOption) -> Vec<&'static str> {
         let missing =
-            layers.all(net, false).into_iter().filter(|layer| layer.wanted && layer.missing.is_some());
+            layers.of_jail(net, false).into_iter().filter(|layer| layer.wanted && layer.missing.is_some());
         missing.map(|layer| layer.name).collect()
     }
 

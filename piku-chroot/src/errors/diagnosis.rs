@@ -79,7 +79,7 @@ pub(crate) struct HostFacts {
 }
 
 impl HostFacts {
-    pub(crate) fn gather() -> Self {
+    pub(crate) fn read() -> Self {
         let setting = |name: &str| -> Option<u64> {
             std::fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?.trim().parse().ok()
         };
@@ -93,8 +93,8 @@ impl HostFacts {
 }
 
 /// Returns the error of a step with its cause and a hint.
-pub(crate) fn explain(step: SetupStep, err: &io::Error) -> Error {
-    let (why, fix, obstacle) = reason(step, err.raw_os_error().unwrap_or_default(), &HostFacts::gather());
+pub(crate) fn explain_step(step: SetupStep, err: &io::Error) -> Error {
+    let (why, fix, obstacle) = find_cause(step, err.raw_os_error().unwrap_or_default(), &HostFacts::read());
     let what = match step {
         SetupStep::Namespaces => "cannot make the namespaces",
         SetupStep::Map | SetupStep::Rights => "cannot use a user namespace",
@@ -107,7 +107,7 @@ pub(crate) fn explain(step: SetupStep, err: &io::Error) -> Error {
 }
 
 /// Returns the cause and the fix, if known, and how long the obstacle lasts.
-fn reason(
+fn find_cause(
     step: SetupStep,
     errno: i32,
     facts: &HostFacts,
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     fn explained(step: SetupStep, errno: i32, facts: &HostFacts) -> String {
-        let (why, fix, _) = reason(step, errno, facts);
+        let (why, fix, _) = find_cause(step, errno, facts);
         format!("{} | {}", why.unwrap_or("-"), fix.unwrap_or("-"))
     }
 
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn only_the_machine_itself_lets_jails_be_absent() {
         use nix::libc::{EBUSY, EDQUOT, EIO, EMFILE, ENFILE, ENOENT, ENOTDIR};
-        let kind = |step, errno, facts: &HostFacts| reason(step, errno, facts).2;
+        let kind = |step, errno, facts: &HostFacts| find_cause(step, errno, facts).2;
         let none = HostFacts { limit: Some(0), ..debian() };
         let ubuntu = HostFacts { apparmor: Some(1), ..debian() };
         let old = HostFacts { clone_allowed: Some(0), ..debian() };
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(of(nix::libc::EDQUOT), [JailObstacle::Temporary; 3]);
         let explained = |errno| {
             JailObstacle::from_error(
-                &explain(SetupStep::Map, &io::Error::from_raw_os_error(errno)).context("x"),
+                &explain_step(SetupStep::Map, &io::Error::from_raw_os_error(errno)).context("x"),
             )
         };
         assert_eq!((explained(EPERM), explained(EAGAIN)), (JailObstacle::Absent, JailObstacle::Temporary));

@@ -35,17 +35,17 @@ pub(crate) struct FollowedFiles {
     /// Watched directories of the host; watched as long as they are open.
     folders: Vec<OwnedFd>,
     /// Set if the kernel reports changes in all of them.
-    told: bool,
+    fully_watched: bool,
     /// The jail's `/etc`, once it exists.
     etc: Option<OwnedFd>,
 }
 
 impl FollowedFiles {
     /// Reads the files and begins to watch them. [`CHANGED`] must be blocked.
-    pub(crate) fn begin(files: HostFiles) -> Result<Self> {
-        let HostSnapshot { files: first, folders, told } =
+    pub(crate) fn watch(files: HostFiles) -> Result<Self> {
+        let HostSnapshot { files: first, folders, fully_watched } =
             files.read(true, true).context("cannot read the host's /etc")?;
-        Ok(Self { files, first, folders, told, etc: None })
+        Ok(Self { files, first, folders, fully_watched, etc: None })
     }
 
     /// Takes the contents at the start.
@@ -62,7 +62,7 @@ impl FollowedFiles {
         self.files.is_empty()
     }
 
-    /// Sets the directory that later changes are written to. A change since [`Self::begin`] has left a
+    /// Sets the directory that later changes are written to. A change since [`Self::watch`] has left a
     /// pending signal.
     pub(crate) fn write_to(&mut self, etc: OwnedFd) {
         self.etc = Some(etc);
@@ -70,7 +70,7 @@ impl FollowedFiles {
 
     /// Returns how long to wait for a signal; `None` is forever.
     pub(crate) fn poll_interval(&self) -> Option<Duration> {
-        (self.etc.is_some() && !self.told).then_some(POLL_INTERVAL)
+        (self.etc.is_some() && !self.fully_watched).then_some(POLL_INTERVAL)
     }
 
     /// Updates the jail's files. A failure is tried again at the next change, since it must not end the
@@ -80,10 +80,10 @@ impl FollowedFiles {
         let Ok(now) = self.files.read(true, false) else { return };
         for (name, content) in &now.files {
             if read_current(etc, name).ok().as_ref() != Some(content) {
-                let _ = replace(etc, name, content);
+                let _ = replace_file(etc, name, content);
             }
         }
-        (self.folders, self.told) = (now.folders, now.told);
+        (self.folders, self.fully_watched) = (now.folders, now.fully_watched);
     }
 }
 
@@ -103,8 +103,8 @@ fn read_current(etc: &OwnedFd, name: &str) -> Result<FileContent, Errno> {
     Ok(FileContent::Text(text))
 }
 
-/// Replaces a file atomically.
-fn replace(etc: &OwnedFd, name: &str, content: &FileContent) -> io::Result<()> {
+/// Replaces a file by a rename, so that no process reads half of it.
+fn replace_file(etc: &OwnedFd, name: &str, content: &FileContent) -> io::Result<()> {
     let _ = unlinkat(etc, NEW, AtFlags::empty());
     match content {
         FileContent::Absent => return Ok(unlinkat(etc, name, AtFlags::empty())?),

@@ -62,7 +62,7 @@ pub(crate) struct HostSnapshot {
     /// Directories on the paths to the files. The kernel reports changes in them as long as they are open.
     pub(crate) folders: Vec<OwnedFd>,
     /// Set if it does so for all of them.
-    pub(crate) told: bool,
+    pub(crate) fully_watched: bool,
 }
 
 impl HostFiles {
@@ -91,7 +91,7 @@ impl HostFiles {
     /// Reads the files. With `watches`, the kernel reports later changes by [`follow::CHANGED`]; with
     /// `warns`, a path that an app can write causes a warning.
     pub(crate) fn read(&self, watches: bool, warns: bool) -> io::Result<HostSnapshot> {
-        let mut walk = PathWalk::begin(&self.trust, watches)?;
+        let mut walk = PathWalk::new(&self.trust, watches)?;
         let mut files = Vec::new();
         for name in &self.names {
             let content = self.read_one(&mut walk, name, warns)?;
@@ -104,11 +104,10 @@ impl HostFiles {
             };
             files.push((*name, content));
         }
-        let (folders, told) = walk.into_folders();
-        Ok(HostSnapshot { files, folders, told })
+        let (folders, fully_watched) = walk.into_folders();
+        Ok(HostSnapshot { files, folders, fully_watched })
     }
 
-    /// Reads one file.
     fn read_one(&self, walk: &mut PathWalk, name: &str, warns: bool) -> io::Result<FileContent> {
         let path = Path::new("/etc").join(name);
         Ok(match walk.follow(&path)? {
@@ -118,7 +117,7 @@ impl HostFiles {
             {
                 FileContent::Link(target)
             }
-            WalkEnd::File { file, size, .. } => FileContent::Text(read(file, size)?),
+            WalkEnd::File { file, size, .. } => FileContent::Text(read_start(file, size)?),
             WalkEnd::Writable(what) => {
                 if warns {
                     tell(&format!(
@@ -148,7 +147,7 @@ impl HostFiles {
 
 /// Reads the first bytes of a file of this size: in one call if the file is small, since every start does
 /// this.
-fn read(mut file: File, size: u64) -> io::Result<Vec<u8>> {
+fn read_start(mut file: File, size: u64) -> io::Result<Vec<u8>> {
     let size = usize::try_from(size.min(MAX_SIZE)).map_err(io::Error::other)?;
     let mut text = vec![0; size];
     let count = file.read(&mut text)?;

@@ -20,7 +20,6 @@ use crate::sys;
 /// The kernel's own limit.
 const MOST_LINKS: usize = 40;
 
-/// Result of a walk.
 pub(super) enum WalkEnd {
     /// No regular file that we may read.
     Nothing,
@@ -41,7 +40,7 @@ pub(super) struct PathWalk<'a> {
     /// Let the kernel report changes in the directories.
     watches: bool,
     /// Set if it does so for all of them.
-    told: bool,
+    fully_watched: bool,
 }
 
 /// A directory of a walk, its path for messages, and its device.
@@ -53,19 +52,22 @@ struct WalkFolder {
 }
 
 impl<'a> PathWalk<'a> {
-    pub(super) fn begin(trust: &'a TrustedIdentities, watches: bool) -> io::Result<Self> {
-        let root = Rc::new(open(CWD, OsStr::new("/"), OFlags::DIRECTORY)?);
-        Ok(Self { trust, root, folders: Vec::new(), first: None, watches, told: watches })
+    pub(super) fn new(trust: &'a TrustedIdentities, watches: bool) -> io::Result<Self> {
+        let root = Rc::new(open_entry(CWD, OsStr::new("/"), OFlags::DIRECTORY)?);
+        Ok(Self { trust, root, folders: Vec::new(), first: None, watches, fully_watched: watches })
     }
 
     /// Returns the directories of the walks, without the root, and whether the kernel reports changes in all
     /// of them.
     pub(super) fn into_folders(self) -> (Vec<OwnedFd>, bool) {
         drop(self.first);
-        (self.folders.into_iter().filter_map(|(_, folder)| Rc::into_inner(folder)).collect(), self.told)
+        (
+            self.folders.into_iter().filter_map(|(_, folder)| Rc::into_inner(folder)).collect(),
+            self.fully_watched,
+        )
     }
 
-    /// Follows an absolute path.
+    /// Follows an absolute path to its end.
     pub(super) fn follow(&mut self, path: &Path) -> io::Result<WalkEnd> {
         let mut way: VecDeque<OsString> = path_parts(path).collect();
         let top = WalkFolder { folder: Rc::clone(&self.root), path: PathBuf::from("/"), device: 0 };
@@ -82,10 +84,10 @@ impl<'a> PathWalk<'a> {
             }
             let Some(here) = places.last().cloned() else { break };
             let path = here.path.join(&name);
-            let opened = match open(&here.folder, &name, OFlags::empty()) {
+            let opened = match open_entry(&here.folder, &name, OFlags::empty()) {
                 // A directory that others may only pass through; the kernel reports no changes in it.
                 Err(Errno::ACCESS) if !way.is_empty() => {
-                    open(&here.folder, &name, OFlags::PATH | OFlags::DIRECTORY)
+                    open_entry(&here.folder, &name, OFlags::PATH | OFlags::DIRECTORY)
                 }
                 opened => opened,
             };
@@ -114,7 +116,7 @@ impl<'a> PathWalk<'a> {
                 }
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::NXIO) => {
                     // The root is not watched: something may be made in it later.
-                    self.told &= places.len() > 1;
+                    self.fully_watched &= places.len() > 1;
                     return Ok(WalkEnd::Nothing);
                 }
                 Err(err) => return Err(err.into()),
@@ -127,7 +129,8 @@ impl<'a> PathWalk<'a> {
             let (device, number) = (stat.st_dev, stat.st_ino);
             match kind {
                 FileType::Directory => {
-                    let place = WalkFolder { folder: self.remember((device, number), opened), path, device };
+                    let place =
+                        WalkFolder { folder: self.share_directory((device, number), opened), path, device };
                     if places.len() == 1 && self.first.is_none() {
                         self.first = Some((name, place.clone()));
                     }
@@ -136,7 +139,7 @@ impl<'a> PathWalk<'a> {
                 FileType::RegularFile if way.is_empty() => {
                     // A file that is a mount of its own, as in containers, is written in place and its
                     // directory does not change.
-                    self.told &= device == here.device;
+                    self.fully_watched &= device == here.device;
                     let size = u64::try_from(stat.st_size).unwrap_or_default();
                     return Ok(WalkEnd::File { file: File::from(opened), size, first_link });
                 }
@@ -146,12 +149,12 @@ impl<'a> PathWalk<'a> {
         Ok(WalkEnd::Nothing)
     }
 
-    fn remember(&mut self, which: (u64, u64), opened: OwnedFd) -> Rc<OwnedFd> {
+    fn share_directory(&mut self, which: (u64, u64), opened: OwnedFd) -> Rc<OwnedFd> {
         if let Some((_, known)) = self.folders.iter().find(|(other, _)| *other == which) {
             return Rc::clone(known);
         }
         // Before anything is looked up in it, so that no change is missed.
-        self.told &= self.watches && sys::notify_of_changes(&opened).is_ok();
+        self.fully_watched &= self.watches && sys::notify_of_changes(&opened).is_ok();
         let folder = Rc::new(opened);
         self.folders.push((which, Rc::clone(&folder)));
         folder
@@ -168,7 +171,7 @@ fn path_parts(path: &Path) -> impl Iterator<Item = OsString> {
 }
 
 /// Opens an entry without blocking.
-fn open(folder: impl AsFd, name: &OsStr, more: OFlags) -> Result<OwnedFd, Errno> {
+fn open_entry(folder: impl AsFd, name: &OsStr, more: OFlags) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(folder, name, flags | more, Mode::empty())
 }

@@ -21,14 +21,13 @@ use rustix::fs::{Mode, fchmod, fstat, fstatfs};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::confinement::capabilities;
-use crate::errors::diagnosis::{SetupStep, explain};
+use crate::errors::diagnosis::{SetupStep, explain_step};
 use crate::errors::{SETUP_FAILED, print_error};
 use crate::ids::caller::CallerIdentity;
 use crate::plan::{JailPlan, UidRange};
 use crate::{namespaces, sys};
 use piku_nss::UserAccount;
 
-/// Users of a jail.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JailIds {
     pub(crate) caller: CallerIdentity,
@@ -44,7 +43,6 @@ impl JailIds {
         Ok(Self { caller, own })
     }
 
-    /// Returns the command's user.
     pub(crate) fn command(self) -> CallerIdentity {
         self.own.unwrap_or(self.caller)
     }
@@ -55,9 +53,9 @@ impl JailIds {
     }
 
     /// Maps the ids of the monitor's child `init` and tells it through `life`. Kills it if that fails.
-    pub(crate) fn map(self, init: Pid, life: impl AsFd) -> Result<()> {
+    pub(crate) fn map_for(self, init: Pid, life: impl AsFd) -> Result<()> {
         let Some(own) = self.own else { return Ok(()) };
-        let mapped = newidmap::map(init, self.caller, own).context("--uid-range").and_then(|()| {
+        let mapped = newidmap::map_ids(init, self.caller, own).context("--uid-range").and_then(|()| {
             rustix::io::write(life, b"\n").map_err(io::Error::from).context("cannot tell the jail to go on")
         });
         if mapped.is_err() {
@@ -68,7 +66,7 @@ impl JailIds {
     }
 
     /// Waits, in init, until the ids are mapped.
-    pub(crate) fn enter(self, monitor: impl AsFd) -> Result<()> {
+    pub(crate) fn wait_for_map(self, monitor: impl AsFd) -> Result<()> {
         if self.own.is_none() {
             return namespaces::map_caller(self.caller);
         }
@@ -79,13 +77,13 @@ impl JailIds {
         ensure!(count > 0, "the monitor was killed");
         // Before anything is opened: the command must not read files through a group of the caller.
         let left = setgroups(&[]).map_err(io::Error::from);
-        left.map_err(|err| explain(SetupStep::Rights, &err)).context("cannot leave the caller's groups")
+        left.map_err(|err| explain_step(SetupStep::Rights, &err)).context("cannot leave the caller's groups")
     }
 
     /// Makes the command's user the owner of the directory of `--data`.
-    pub(crate) fn take_data(self, plan: &JailPlan) -> Result<()> {
-        match (self.own, plan.data()) {
-            (Some(own), Some(dir)) => owner_change::take(dir, self.caller, own).context("--data"),
+    pub(crate) fn change_data_owner(self, plan: &JailPlan) -> Result<()> {
+        match (self.own, plan.data_source()) {
+            (Some(own), Some(dir)) => owner_change::give_to_own_user(dir, self.caller, own).context("--data"),
             _ => Ok(()),
         }
     }
@@ -120,14 +118,14 @@ impl JailIds {
 
 /// Makes the caller the owner of all files of `--data` that belong to the name's user. Returns an exit code.
 pub(crate) fn give_back(plan: &JailPlan, caller: CallerIdentity) -> Result<u8> {
-    let (Some(range), Some(dir)) = (&plan.uid_range, plan.data()) else { return Ok(0) };
+    let (Some(range), Some(dir)) = (&plan.uid_range, plan.data_source()) else { return Ok(0) };
     let known = || -> Result<_> {
         let file = registry::locate(range.registry.as_deref(), &find_account(caller)?)?;
         registry::find_ids(&file, &range.name)
     };
     let Some(own) = known().context("--uid-range")? else { return Ok(0) };
     run_in_user_namespace(JailIds { caller, own: Some(own) }, || {
-        owner_change::give_back(dir, caller, own).context("--data")
+        owner_change::give_to_caller(dir, caller, own).context("--data")
     })
 }
 
@@ -140,14 +138,14 @@ pub(crate) fn run_in_user_namespace(ids: JailIds, work: impl FnOnce() -> Result<
     let pid = sys::spawn(sys::Namespaces::CLONE_NEWUSER, || {
         let Some((alive, life)) = ends.take() else { return SETUP_FAILED };
         drop(life);
-        match ids.enter(alive).and_then(|()| work()) {
+        match ids.wait_for_map(alive).and_then(|()| work()) {
             Ok(()) => 0,
             Err(err) => print_error(&err),
         }
     });
-    let pid = pid.map_err(|err| explain(SetupStep::Namespaces, &err))?;
+    let pid = pid.map_err(|err| explain_step(SetupStep::Namespaces, &err))?;
     if let Some((_, life)) = &ends {
-        ids.map(pid, life)?;
+        ids.map_for(pid, life)?;
     }
     match waitpid(pid, None).context("cannot wait for a process")? {
         WaitStatus::Exited(_, code) => Ok(u8::try_from(code).unwrap_or(SETUP_FAILED)),

@@ -21,16 +21,16 @@ pub(crate) const GIDS: &str = "newgidmap";
 
 /// Maps the ids of `caller` and `own` to themselves in the user namespace of a child process. Both programs
 /// run at the same time, since starting them takes most of the time.
-pub(crate) fn map(child: Pid, caller: CallerIdentity, own: CallerIdentity) -> Result<()> {
-    let uids = start(UIDS, child, caller.uid.as_raw(), own.uid.as_raw());
-    let gids = start(GIDS, child, caller.gid.as_raw(), own.gid.as_raw());
+pub(crate) fn map_ids(child: Pid, caller: CallerIdentity, own: CallerIdentity) -> Result<()> {
+    let uids = start_helper(UIDS, child, caller.uid.as_raw(), own.uid.as_raw());
+    let gids = start_helper(GIDS, child, caller.gid.as_raw(), own.gid.as_raw());
     // Both have to be waited for, even if the first one fails.
-    let uids = uids.and_then(|helper| finish(UIDS, helper));
-    let gids = gids.and_then(|helper| finish(GIDS, helper));
+    let uids = uids.and_then(|helper| wait_for_helper(UIDS, helper));
+    let gids = gids.and_then(|helper| wait_for_helper(GIDS, helper));
     uids.and(gids)
 }
 
-fn start(name: &'static str, child: Pid, caller: u32, own: u32) -> Result<Child> {
+fn start_helper(name: &'static str, child: Pid, caller: u32, own: u32) -> Result<Child> {
     let program = find_program(name)?;
     let mut command = Command::new(&program);
     command.arg(child.to_string());
@@ -42,7 +42,7 @@ fn start(name: &'static str, child: Pid, caller: u32, own: u32) -> Result<Child>
     command.spawn().with_context(|| format!("cannot run '{}'", program.display()))
 }
 
-fn finish(name: &'static str, helper: Child) -> Result<()> {
+fn wait_for_helper(name: &'static str, helper: Child) -> Result<()> {
     let output = helper.wait_with_output().with_context(|| format!("cannot wait for {name}"))?;
     if output.status.success() {
         return Ok(());

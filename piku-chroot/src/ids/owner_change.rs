@@ -33,7 +33,7 @@ use crate::root::tree;
 const LONG: usize = 3500;
 
 /// Makes `own` the owner if the caller is the owner.
-pub(crate) fn take(dir: &Path, caller: CallerIdentity, own: CallerIdentity) -> Result<()> {
+pub(crate) fn give_to_own_user(dir: &Path, caller: CallerIdentity, own: CallerIdentity) -> Result<()> {
     let top = open_directory(dir)?;
     let stat = read_metadata(&top, dir)?;
     if stat.st_uid == own.uid.as_raw() {
@@ -46,7 +46,7 @@ pub(crate) fn take(dir: &Path, caller: CallerIdentity, own: CallerIdentity) -> R
 }
 
 /// Makes the caller the owner if `own` is the owner, or was about to become the owner.
-pub(crate) fn give_back(dir: &Path, caller: CallerIdentity, own: CallerIdentity) -> Result<()> {
+pub(crate) fn give_to_caller(dir: &Path, caller: CallerIdentity, own: CallerIdentity) -> Result<()> {
     let top = open_directory(dir)?;
     let stat = read_metadata(&top, dir)?;
     let under_way = stat.st_uid == caller.uid.as_raw() && stat.st_gid == own.gid.as_raw();
@@ -57,7 +57,6 @@ pub(crate) fn give_back(dir: &Path, caller: CallerIdentity, own: CallerIdentity)
     change_owner(top, dir, (own, caller), caller, own)
 }
 
-/// A change in progress.
 struct OwnerChange<'a> {
     dir: &'a Path,
     caller: CallerIdentity,
@@ -71,7 +70,7 @@ struct OwnerChange<'a> {
 
 /// A file with more than one hard link.
 struct LinkedFile {
-    /// One of its paths.
+    /// Path of one of its links.
     place: DataPath,
     /// Number of its links, here and elsewhere.
     all: u64,
@@ -240,7 +239,7 @@ fn count_links(stat: &Stat) -> u64 {
 }
 
 fn open_directory(dir: &Path) -> Result<OwnedFd> {
-    let fd = tree::open(dir)?;
+    let fd = tree::open_source(dir)?;
     ensure!(tree::is_folder(&fd)?, "{} is not a directory", quoted(dir));
     Ok(fd)
 }

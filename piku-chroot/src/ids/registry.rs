@@ -27,7 +27,6 @@ const HEAD: &str =
 /// Path below the user's home directory.
 const DEFAULT_PATH: &str = ".local/state/piku-chroot/uid-ranges";
 
-/// A line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct RegistryEntry {
     name: String,
@@ -60,7 +59,7 @@ pub(crate) fn find_ids(file: &Path, name: &str) -> Result<Option<CallerIdentity>
 pub(crate) fn find_or_add(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
     let own = match find_ids(file, name)? {
         Some(own) => own,
-        None => add(file, name, ranges)?,
+        None => add_name(file, name, ranges)?,
     };
     let still = |ranges: &IdRanges, id: u32, kind: &str| {
         let failure = || {
@@ -79,8 +78,8 @@ pub(crate) fn find_or_add(file: &Path, name: &str, ranges: &UserRanges) -> Resul
 }
 
 /// Gives a name the last ids that are free.
-fn add(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
-    let _lock = lock(file)?;
+fn add_name(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
+    let _lock = lock_registry(file)?;
     let mut entries = read_entries(file)?;
     // Another start with the same name may have been faster.
     if let Some(entry) = entries.iter().find(|entry| entry.name == name) {
@@ -111,7 +110,7 @@ fn add(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
 }
 
 /// Locks a file beside the registry, which is never removed, while the registry is replaced.
-fn lock(file: &Path) -> Result<File> {
+fn lock_registry(file: &Path) -> Result<File> {
     let mut name = file.as_os_str().to_owned();
     name.push(".lock");
     let path = PathBuf::from(name);

@@ -22,7 +22,7 @@ use crate::plan::JailPlan;
 use crate::{sys, terminal};
 
 /// Becomes the command; returns only if that fails.
-pub(crate) fn run(
+pub(crate) fn exec_command(
     plan: &JailPlan,
     rlimits: &CommandRlimits,
     layers: ProtectionLayers,
@@ -44,7 +44,7 @@ fn drop_inherited(
     terminal: Option<&OwnedFd>,
 ) -> Result<()> {
     setsid().context("cannot begin a session")?;
-    terminal.map(terminal::attach).transpose()?;
+    terminal.map(terminal::attach_terminal).transpose()?;
     if !layers.seccomp {
         keyring::join_new_session(plan.strict)?;
     }
@@ -98,7 +98,7 @@ fn execute(plan: &JailPlan) -> (u8, Error) {
         let Ok(path) = CString::new(file.into_vec()) else { continue };
         let Err(err) = execve(&path, &plan.argv, &plan.env);
         match err {
-            Errno::ENOENT | Errno::ENOTDIR if !exists(&path) => {}
+            Errno::ENOENT | Errno::ENOTDIR if !file_exists(&path) => {}
             // Another directory of PATH may have one that can be run.
             Errno::EACCES => denied = Some(err),
             err => return exec_error(name, err),
@@ -121,7 +121,7 @@ fn candidates(name: &OsStr, search: &OsStr) -> Vec<OsString> {
     std::env::split_paths(search).map(|folder| folder.join(name).into_os_string()).collect()
 }
 
-fn exists(path: &CString) -> bool {
+fn file_exists(path: &CString) -> bool {
     Path::new(OsStr::from_bytes(path.as_bytes())).exists()
 }
 

@@ -37,7 +37,6 @@ pub(crate) struct MonitorLink {
     pub(crate) started: Option<OwnedFd>,
     /// Brings a byte when the network is connected, if it has to be.
     pub(crate) network: Option<OwnedFd>,
-    /// Features of the kernel.
     pub(crate) layers: ProtectionLayers,
     /// Contents of the host's files in `/etc`.
     pub(crate) host: Vec<(&'static str, FileContent)>,
@@ -55,7 +54,7 @@ pub(crate) fn run(
 ) -> u8 {
     let mut inside = inside;
     let mut started_pipe = inside.started.take();
-    let started = start(&plan, ids, rlimits, inside, &mut started_pipe);
+    let started = start_command(&plan, ids, rlimits, inside, &mut started_pipe);
     drop(plan);
     if let (Err(err), Some(started_pipe)) = (&started, started_pipe) {
         if JailObstacle::from_error(err) == JailObstacle::Absent {
@@ -66,14 +65,14 @@ pub(crate) fn run(
 }
 
 /// Makes the jail and starts the command in it.
-fn start(
+fn start_command(
     plan: &JailPlan,
     ids: JailIds,
     rlimits: &CommandRlimits,
     inside: MonitorLink,
     started_pipe: &mut Option<OwnedFd>,
 ) -> Result<Pid> {
-    ids.enter(&inside.monitor)?;
+    ids.wait_for_map(&inside.monitor)?;
     plan.oom_score_adj.map(raise_oom_score).transpose()?;
     die_with(&inside.monitor)?;
     if inside.layers.cgroup {
@@ -82,9 +81,9 @@ fn start(
     // Ctrl-C in a terminal goes to the foreground group. The monitor forwards it, and it must not arrive
     // twice.
     setsid().context("cannot begin a session")?;
-    ids.take_data(plan)?;
+    ids.change_data_owner(plan)?;
     let etc = inside.channel.as_ref().filter(|_| !inside.host.is_empty());
-    root::enter(plan, ids.command(), &inside.host, etc)?;
+    root::enter_new_root(plan, ids.command(), &inside.host, etc)?;
     namespaces::set_hostname(plan)?;
     namespaces::raise_loopback(plan)?;
     // Before this process hides itself: pasta enters its namespaces meanwhile.
@@ -96,10 +95,11 @@ fn start(
     drop(inside.monitor);
     capabilities::drop_all()?;
     capabilities::hide()?;
-    let terminal = inside.channel.filter(|_| plan.tty).map(|channel| terminal::open(&channel)).transpose()?;
+    let terminal =
+        inside.channel.filter(|_| plan.tty).map(|channel| terminal::open_terminal(&channel)).transpose()?;
     let mut came_back = false;
     let command = sys::spawn_and_exec(|| {
-        let code = exec::run(plan, rlimits, inside.layers, terminal.as_ref());
+        let code = exec::exec_command(plan, rlimits, inside.layers, terminal.as_ref());
         // The child shares this process's memory.
         came_back = true;
         code
@@ -147,11 +147,11 @@ fn wait_for_command(command: Pid, signals: &SigSet) -> Result<u8> {
             let _ = kill(command, signal);
         }
     };
-    signal_wait::wait_until_ended(signals, None, pass, || reap(command))
+    signal_wait::wait_until_ended(signals, None, pass, || reap_children(command))
 }
 
 /// Reaps every process that has ended; returns the command's exit code if it is among them.
-fn reap(command: Pid) -> Result<Option<u8>> {
+fn reap_children(command: Pid) -> Result<Option<u8>> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(status) if status.pid() == Some(command) => return Ok(signal_wait::exit_code_of(status)),

@@ -1,8 +1,8 @@
 //! The caller's side: values that become a `piku-chroot` command line.
 //!
-//! The command's variables are passed under other names: piku-chroot itself, outside of the jail, would otherwise load the
-//! library that an app names in `LD_PRELOAD`. Each name gets [`PREFIX`], which piku-chroot removes (`--env-prefix`). Values
-//! never appear on a command line, which every user can read.
+//! The command's variables are passed under other names: piku-chroot itself, outside of the jail, would
+//! otherwise load the library that an app names in `LD_PRELOAD`. Each name gets [`PREFIX`], which piku-chroot
+//! removes (`--env-prefix`). Values never appear on a command line, which every user can read.
 
 mod systemd_scope;
 mod trial;
@@ -23,11 +23,11 @@ pub const PREFIX: &str = "PIKU_JAILED_";
 pub const PROGRAM_VARIABLE: &str = "PIKU_CHROOT";
 const PROGRAM: &str = "piku-chroot";
 
-/// Saves 55 kB in the monitor and init of each jail, which wait for months: the C library otherwise keeps freed memory for
-/// the next call. The command does not see this variable.
+/// Saves 55 kB in the monitor and init of each jail, which wait for months: the C library otherwise keeps
+/// freed memory for the next call. The command does not see this variable.
 const ALLOCATOR: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0");
 
-/// Options of a jail.
+/// Options of a jail, as arguments of `piku-chroot`.
 #[derive(Clone, Debug, Default)]
 pub struct JailSpec {
     options: Vec<OsString>,
@@ -63,13 +63,13 @@ impl JailSpec {
     /// Mounts `src` writable at `dst`.
     #[must_use]
     pub fn bind(self, src: &Path, dst: &Path) -> Self {
-        self.option("--bind", cli::join(src, dst))
+        self.option("--bind", cli::join_pair(src, dst))
     }
 
     /// Mounts `src` read-only at `dst`.
     #[must_use]
     pub fn ro(self, src: &Path, dst: &Path) -> Self {
-        self.option("--ro", cli::join(src, dst))
+        self.option("--ro", cli::join_pair(src, dst))
     }
 
     /// Runs the command as the user that `name` has in `registry`, who becomes the owner of the data.
@@ -78,7 +78,8 @@ impl JailSpec {
         self.option("--uid-range", name).option("--uid-registry", registry)
     }
 
-    /// Undoes [`Self::own_user`]: the caller becomes the owner of the data, and the command runs as the caller.
+    /// Undoes [`Self::own_user`]: the caller becomes the owner of the data, and the command runs as the
+    /// caller.
     #[must_use]
     pub fn no_own_user(self, name: &str, registry: &Path) -> Self {
         self.own_user(name, registry).flag("--give-back")
@@ -114,8 +115,8 @@ impl JailSpec {
         self.option("--report", file)
     }
 
-    /// Lets the command bind TCP sockets to `port`. Once a port is named, all others are refused but those that the kernel
-    /// picks; port 0 allows these alone.
+    /// Lets the command bind TCP sockets to `port`. Once a port is named, all others are refused but those
+    /// that the kernel picks; port 0 allows these alone.
     #[must_use]
     pub fn listen(self, port: u16) -> Self {
         self.option("--listen", port.to_string())
@@ -127,7 +128,8 @@ impl JailSpec {
         protections.iter().fold(self, |jail, protection| jail.option("--require", protection.name()))
     }
 
-    /// Gives the jail its own network, connected by pasta. Incoming connections arrive at the ports of [`Self::listen`].
+    /// Gives the jail its own network, connected by pasta. Incoming connections arrive at the ports of
+    /// [`Self::listen`].
     #[must_use]
     pub fn own_network(self) -> Self {
         self.option("--net", "own")
@@ -139,23 +141,23 @@ impl JailSpec {
         self.flag("--tty")
     }
 
-    /// Starts the jail in its own cgroup, which can hold limits, if [`available`] finds that the user's systemd makes one:
-    /// for callers in an ssh session, which do not own their cgroup.
+    /// Starts the jail in its own cgroup, which can hold limits, if [`available`] finds that the user's
+    /// systemd makes one: for callers in an ssh session, which do not own their cgroup.
     #[must_use]
     pub fn scoped(mut self) -> Self {
         self.scoped = trial::trial_result().as_ref().is_ok_and(|trial| trial.scoped);
         self
     }
 
-    /// Ends the command when the calling process ends, even by SIGKILL. The thread that starts the command has to live as
-    /// long as the process.
+    /// Ends the command when the calling process ends, even by SIGKILL. The thread that starts the command
+    /// has to live as long as the process.
     #[must_use]
     pub fn die_with_caller(self) -> Self {
         self.option("--die-with", std::process::id().to_string())
     }
 
-    /// Returns the command that runs `argv` in this jail with exactly the environment `env`, and PATH and HOME if `env` does
-    /// not set them.
+    /// Returns the command that runs `argv` in this jail with exactly the environment `env`, and PATH and
+    /// HOME if `env` does not set them.
     pub fn command<I, K, V>(&self, env: I, argv: &[String]) -> Command
     where
         I: IntoIterator<Item = (K, V)>,
@@ -188,8 +190,8 @@ impl JailSpec {
     }
 }
 
-/// Finds the program: the one that [`PROGRAM_VARIABLE`] names, else one beside the running program, one directory above it
-/// (tests run in `target/debug/deps`), or on PATH.
+/// Finds the program: the one that [`PROGRAM_VARIABLE`] names, else one beside the running program, one
+/// directory above it (tests run in `target/debug/deps`), or on PATH.
 fn find_program() -> PathBuf {
     if let Some(named) = std::env::var_os(PROGRAM_VARIABLE).filter(|named| !named.is_empty()) {
         return named.into();

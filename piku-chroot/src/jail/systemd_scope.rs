@@ -1,5 +1,5 @@
-//! Starts a command in a scope of the user's own systemd manager, and so in a cgroup that can hold limits. A process of an
-//! ssh session can neither leave the session's cgroup by itself nor divide it.
+//! Starts a command in a scope of the user's own systemd manager, and so in a cgroup that can hold limits. A
+//! process of an ssh session can neither leave the session's cgroup by itself nor divide it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,15 +13,16 @@ const PROGRAM: &str = "/usr/bin/systemd-run";
 
 /// Returns the runtime directory of the user's manager if it can make a scope for this process.
 ///
-/// That needs a session of the user: without one the manager, and with it the scope, may end at any time. It stays as long
-/// as any process of a session runs.
+/// That needs a session of the user: without one the manager, and with it the scope, may end at any time. It
+/// stays as long as any process of a session runs.
 pub(super) fn find_manager() -> Option<PathBuf> {
     let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let can_make_scopes = is_in_session(&cgroups, geteuid().as_raw()) && Path::new(PROGRAM).exists();
     user_runtime_dir().filter(|_| can_make_scopes)
 }
 
-/// Wraps a command so that it starts in a scope, with the same environment. Returns `None` if no scope can be made.
+/// Wraps a command so that it starts in a scope, with the same environment. Returns `None` if no scope can be
+/// made.
 ///
 /// `systemd-run` gets the same environment: it must not hold names that an app has chosen.
 pub(super) fn wrap(command: &Command) -> Option<Command> {

@@ -11,12 +11,12 @@ use super::{JailSpec, PROGRAM, PROGRAM_VARIABLE, find_program, systemd_scope};
 use crate::profile::BuiltinProfile;
 use crate::report::{self, JailObstacle, JailStart, LimitEnforcer};
 
-/// Runs `true` in a jail, in a scope if one can be made (see [`JailSpec::scoped`]), and returns what holds in it.
+/// Runs `true` in a jail, in a scope if one can be made (see [`JailSpec::scoped`]), and returns what holds in
+/// it.
 ///
 /// The jail is made once in the life of the caller; later calls return the same result.
 ///
-/// # Errors
-/// If no jail can be made; see [`TrialError::is_absence`].
+/// # Errors If no jail can be made; see [`TrialError::is_absence`].
 pub fn available() -> Result<&'static JailStart, &'static TrialError> {
     trial_result().as_ref().map(|trial| &trial.started)
 }
@@ -40,8 +40,8 @@ impl TrialError {
         Self::new(message, vec![hint], JailObstacle::Temporary)
     }
 
-    /// Returns whether this machine can never make a jail. Any other obstacle may pass, and an app may have caused it: it
-    /// is not a reason to run a command without a jail.
+    /// Returns whether this machine can never make a jail. Any other obstacle may pass, and an app may have
+    /// caused it: it is not a reason to run a command without a jail.
     #[must_use]
     pub fn is_absence(&self) -> bool {
         self.obstacle == JailObstacle::Absent
@@ -102,7 +102,8 @@ fn run_trial(scoped: bool) -> Result<JailTrial, TrialError> {
     })
 }
 
-/// Reads what piku-chroot reported and printed. The machine cannot make jails only if piku-chroot itself reports that.
+/// Reads what piku-chroot reported and printed. The machine cannot make jails only if piku-chroot itself
+/// reports that.
 fn read_result(output: &Output) -> Result<JailStart, TrialError> {
     let (started, ended) = report::parse(&String::from_utf8_lossy(&output.stdout));
     if output.status.success() {

@@ -53,7 +53,7 @@ impl MemoryAmount {
 impl JailLimits {
     /// Returns these limits, and those of `before` where these are unlimited.
     #[must_use]
-    pub fn over(self, before: Self) -> Self {
+    pub fn or(self, before: Self) -> Self {
         Self {
             memory: self.memory.or(before.memory),
             pids: self.pids.or(before.pids),
@@ -250,7 +250,7 @@ mod tests {
     fn what_is_said_later_wins() {
         let before: JailLimits = "memory=64m,pids=5".parse().unwrap();
         let after: JailLimits = "pids=7,cpu=1".parse().unwrap();
-        assert_eq!(after.over(before), "memory=64m,pids=7,cpu=1".parse().unwrap());
+        assert_eq!(after.or(before), "memory=64m,pids=7,cpu=1".parse().unwrap());
     }
 
     #[test]

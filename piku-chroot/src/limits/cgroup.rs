@@ -24,7 +24,6 @@ const PREFIX: &str = "jail.";
 /// Period over which processor time is counted, in microseconds; the kernel's default.
 const PERIOD: u64 = 100_000;
 
-/// The cgroup of a jail.
 #[derive(Debug)]
 pub(crate) struct JailCgroup {
     path: PathBuf,

@@ -56,7 +56,7 @@ pub(crate) struct LimitHold {
 }
 
 /// Makes the cgroup if possible, and leaves the other limits to rlimits.
-pub(crate) fn prepare(limits: &JailLimits, strict: bool) -> Result<LimitHold> {
+pub(crate) fn prepare_limits(limits: &JailLimits, strict: bool) -> Result<LimitHold> {
     let asked: Vec<CgroupController> =
         CgroupController::ALL.into_iter().filter(|controller| limits.needs(*controller)).collect();
     let (cgroup, missing) = if asked.is_empty() { (None, Vec::new()) } else { make_cgroup(limits, &asked) };

@@ -71,7 +71,8 @@ fn lower_rlimit(resource: Resource, limit: Option<u64>) -> Result<()> {
         .context("cannot set the limits")
 }
 
-/// Returns the memory of the machine in bytes. If the kernel does not report it, returns a number that limits nothing.
+/// Returns the memory of the machine in bytes. If the kernel does not report it, returns a number that limits
+/// nothing.
 pub(crate) fn machine_memory() -> u64 {
     piku_procfs::meminfo().and_then(|meminfo| meminfo.bytes("MemTotal")).unwrap_or(u64::MAX / 4096 * 4096)
 }

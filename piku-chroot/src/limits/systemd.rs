@@ -1,7 +1,7 @@
 //! Cgroups that systemd has delegated, and those of the manager of a user's own units (`systemd --user`).
 //!
-//! The system's manager marks a delegated cgroup by an extended attribute. The user's manager does not: it is asked once,
-//! and the cgroup is marked here.
+//! The system's manager marks a delegated cgroup by an extended attribute. The user's manager does not: it is
+//! asked once, and the cgroup is marked here.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 use nix::unistd::geteuid;
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 
-/// Attributes of a delegated cgroup; every user can read the second one, which systemd sets since version 251.
+/// Attributes of a delegated cgroup; every user can read the second one, which systemd sets since version
+/// 251.
 const DELEGATE_ATTRIBUTES: [&str; 2] = ["trusted.delegate", "user.delegate"];
 
 /// Returns whether systemd, or [`is_delegated_by_user_manager`], has marked a cgroup as delegated.

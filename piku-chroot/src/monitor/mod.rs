@@ -18,7 +18,7 @@ use rustix::process::set_parent_process_death_signal;
 use crate::cli::NetworkOption;
 use crate::confinement::protections::ProtectionLayers;
 use crate::errors::SETUP_FAILED;
-use crate::errors::diagnosis::{JailObstacle, SetupStep, explain};
+use crate::errors::diagnosis::{JailObstacle, SetupStep, explain_step};
 use crate::hostfiles::HostFiles;
 use crate::hostfiles::follow::{self, FollowedFiles};
 use crate::ids::JailIds;
@@ -66,11 +66,11 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
         }
     }
     let mut reporter = JailReporter::open(&plan, ids, layers)?;
-    let hold = limits::prepare(&plan.limits, plan.strict)?;
-    let mut followed = FollowedFiles::begin(HostFiles::new(&plan, ids.caller))?;
+    let hold = limits::prepare_limits(&plan.limits, plan.strict)?;
+    let mut followed = FollowedFiles::watch(HostFiles::new(&plan, ids.caller))?;
     let (tty, tell) = (plan.tty, reporter.reports_start());
     let mut obstacle = None;
-    let code = start(plan, &mut followed, ids, layers, &signals, &hold, tell).and_then(|jail| {
+    let code = start_jail(plan, &mut followed, ids, layers, &signals, &hold, tell).and_then(|jail| {
         let channel = jail.channel;
         let receive = |wanted: bool| match &channel {
             Some(channel) if wanted => fd_channel::receive_fd(channel),
@@ -82,7 +82,7 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
         let terminal = receive(tty).context("--tty")?;
         drop(channel);
         match jail.started.as_ref().map(wait_for_start) {
-            Some(Ok(())) => reporter.started(&hold.held),
+            Some(Ok(())) => reporter.report_start(&hold.held),
             Some(Err(kind)) => obstacle = Some(kind),
             None => {}
         }
@@ -109,7 +109,7 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
     let exit_code = *code.as_ref().unwrap_or(&SETUP_FAILED);
     let obstacle =
         code.as_ref().err().map(JailObstacle::from_error).or(obstacle.filter(|_| exit_code == SETUP_FAILED));
-    reporter.ended(exit_code, end, obstacle);
+    reporter.report_end(exit_code, end, obstacle);
     code
 }
 
@@ -125,12 +125,11 @@ struct RunningJail {
     /// The process that connects its network.
     link: Option<NetworkLink>,
     /// Pipe whose end tells init that the monitor is gone, even before init can ask the kernel to die with
-    /// it. The only byte ever written says that the ids are mapped; see [`JailIds::map`].
+    /// it. The only byte ever written says that the ids are mapped; see [`JailIds::map_for`].
     _life: OwnedFd,
 }
 
-/// Starts the jail's init.
-fn start(
+fn start_jail(
     plan: JailPlan,
     followed: &mut FollowedFiles,
     ids: JailIds,
@@ -171,12 +170,12 @@ fn start(
         }
         None => SETUP_FAILED,
     });
-    let pid = pid.map_err(|err| explain(SetupStep::Namespaces, &err))?;
+    let pid = pid.map_err(|err| explain_step(SetupStep::Namespaces, &err))?;
     // The monitor waits for months, and needs only these ends.
     let (life, started, channel, connect, inside, plan) = given.context("the jail was not started")?;
     drop(inside);
     let namespaces = JailNamespaces::open(&plan, pid)?;
-    ids.map(pid, &life)?;
+    ids.map_for(pid, &life)?;
     let link = namespaces.map(|jail| NetworkLink::connect(&plan, &jail)).transpose()?;
     drop(plan);
     if let Some(connect) = connect {

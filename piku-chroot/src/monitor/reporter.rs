@@ -1,4 +1,4 @@
-//! What the monitor tells about its jail: in the report, and on stderr.
+//! Reports the start and the end of a jail: in the file of `--report` and on stderr.
 
 use std::io;
 
@@ -24,9 +24,9 @@ pub(crate) struct JailReporter {
 
 impl JailReporter {
     pub(crate) fn open(plan: &JailPlan, ids: JailIds, layers: ProtectionLayers) -> Result<Self> {
-        let report = plan.report.as_deref().map(ReportWriter::begin).transpose()?;
+        let report = plan.report.as_deref().map(ReportWriter::open).transpose()?;
         let memory = plan.limits.memory.map(MemoryAmount::bytes);
-        let layers = layers.all(plan.net, !plan.listen.is_empty());
+        let layers = layers.of_jail(plan.net, !plan.listen.is_empty());
         Ok(Self { report, memory, tell_memory: plan.tell_memory, level: ids.level(), layers })
     }
 
@@ -36,10 +36,10 @@ impl JailReporter {
     }
 
     /// Reports that the command runs.
-    pub(crate) fn started(&mut self, held: &[HeldLimit]) {
+    pub(crate) fn report_start(&mut self, held: &[HeldLimit]) {
         let Some(report) = &mut self.report else { return };
         let (layers, missing) = split_layers(&self.layers);
-        warn_on_error(report.started(JailStart {
+        warn_on_error(report.write_start(JailStart {
             level: self.level,
             layers,
             missing,
@@ -47,8 +47,7 @@ impl JailReporter {
         }));
     }
 
-    /// Reports the end of the jail.
-    pub(crate) fn ended(self, exit_code: u8, end: CgroupEnd, obstacle: Option<JailObstacle>) {
+    pub(crate) fn report_end(self, exit_code: u8, end: CgroupEnd, obstacle: Option<JailObstacle>) {
         let peak = end.peak.map(|peak| format!("peak {}", format_megabytes(peak)));
         match self.memory {
             Some(limit) if end.oom_kills > 0 => {
@@ -65,7 +64,7 @@ impl JailReporter {
         if let Some(mut report) = self.report {
             let ended =
                 JailEnd { exit_code, memory_peak_bytes: end.peak, oom_kills: end.oom_kills, obstacle };
-            warn_on_error(report.ended(ended));
+            warn_on_error(report.write_end(ended));
         }
     }
 }

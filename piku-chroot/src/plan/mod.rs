@@ -131,7 +131,7 @@ impl JailPlan {
 
     /// Returns the source of `--data`.
     #[must_use]
-    pub(crate) fn data(&self) -> Option<&Path> {
+    pub(crate) fn data_source(&self) -> Option<&Path> {
         self.mounts.iter().find_map(|mount| match &mount.content {
             MountContent::Tree { src, .. } if mount.option == "--data" => Some(src.as_path()),
             _ => None,

@@ -9,12 +9,11 @@ use crate::cli::ChrootCli;
 use crate::errors::quoted;
 use crate::limits::MemoryAmount;
 
-/// The size of `/dev/shm`.
+/// Size of `/dev/shm`.
 const SHARED_MEMORY: MemoryAmount = MemoryAmount::Bytes(64 << 20);
 /// Paths of the new root that piku-chroot makes itself and no option may replace.
 const OURS: [&str; 3] = ["/proc", "/dev/pts", "/dev/fd"];
 
-/// A mount in the jail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JailMount {
     /// The option that asks for it; empty for a default.

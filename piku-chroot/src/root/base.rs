@@ -24,7 +24,7 @@ pub(crate) struct OpenedBase(OwnedFd);
 
 impl OpenedBase {
     pub(crate) fn open(dir: &Path) -> Result<Self> {
-        let fd = tree::open(dir)?;
+        let fd = tree::open_source(dir)?;
         ensure!(tree::is_folder(&fd)?, "{} is not a directory", quoted(dir));
         Ok(Self(fd))
     }

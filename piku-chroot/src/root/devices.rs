@@ -27,14 +27,15 @@ const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-pub(crate) fn fill(dev: &OpenedFolder, plan: &JailPlan) -> Result<()> {
+pub(crate) fn make_entries(dev: &OpenedFolder, plan: &JailPlan) -> Result<()> {
     let ours = |name: &str| !plan.is_mount_point(&Path::new("/dev").join(name));
     for (link, target) in LINKS.iter().filter(|(link, _)| ours(link)) {
         dev.make_symlink(Path::new(link), Path::new(target))?;
     }
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let terminals = filesystem::new("devpts", &[("ptmxmode", "0666"), ("mode", "0620")], attributes)
-        .context("cannot make /dev/pts")?;
+    let terminals =
+        filesystem::new_filesystem("devpts", &[("ptmxmode", "0666"), ("mode", "0620")], attributes)
+            .context("cannot make /dev/pts")?;
     dev.make_dir(Path::new("pts"))?;
     dev.mount(Path::new("pts"), terminals)?;
     for (name, major, minor) in DEVICES.iter().filter(|(name, ..)| ours(name)) {

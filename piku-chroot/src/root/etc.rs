@@ -48,7 +48,7 @@ const FAMILIES: [&str; 9] =
 /// Size up to which a file is copied: for larger ones a mount costs less than the memory.
 const SMALL: u64 = 4096;
 
-pub(crate) fn fill(
+pub(crate) fn make_entries(
     etc: &OpenedFolder,
     plan: &JailPlan,
     identity: CallerIdentity,
@@ -62,8 +62,8 @@ pub(crate) fn fill(
             etc.write_file(Path::new(name), text)
         }
     };
-    make("passwd", passwd(identity, &plan.home).as_bytes())?;
-    make("group", group(identity).as_bytes())?;
+    make("passwd", format_passwd(identity, &plan.home).as_bytes())?;
+    make("group", format_group(identity).as_bytes())?;
     make("hostname", &[plan.hostname.as_bytes(), b"\n"].concat())?;
     if !plan.is_mount_point(Path::new("/etc/mtab")) {
         etc.make_symlink(Path::new("mtab"), Path::new("/proc/self/mounts"))?;
@@ -88,7 +88,7 @@ pub(crate) fn fill(
 }
 
 /// Returns the one user that exists, and names that programs expect.
-fn passwd(identity: CallerIdentity, home: &Path) -> String {
+fn format_passwd(identity: CallerIdentity, home: &Path) -> String {
     let (uid, gid, home) = (identity.uid, identity.gid, home.display());
     if uid.is_root() {
         return format!("root:x:0:{gid}:root:{home}:/bin/sh\n{NOBODY}");
@@ -99,7 +99,7 @@ fn passwd(identity: CallerIdentity, home: &Path) -> String {
 /// The user that every other one looks like from inside.
 const NOBODY: &str = "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n";
 
-fn group(identity: CallerIdentity) -> String {
+fn format_group(identity: CallerIdentity) -> String {
     let gid = identity.gid;
     let own = if gid.as_raw() == 0 { String::new() } else { format!("app:x:{gid}:\n") };
     format!("{own}root:x:0:\nnogroup:x:65534:\n")
@@ -119,7 +119,7 @@ fn show_entries(
         if plan.is_mount_point(&path) {
             continue;
         }
-        let fd = match open(&folder, name).with_context(|| format!("cannot open {}", quoted(&path)))? {
+        let fd = match open_entry(&folder, name).with_context(|| format!("cannot open {}", quoted(&path)))? {
             OpenedFile::Yes(fd) => Some(fd),
             OpenedFile::Refused => None,
             OpenedFile::Link => match base::read_symlink(&folder, name)? {
@@ -131,14 +131,14 @@ fn show_entries(
             },
         };
         if let Some(fd) = fd {
-            show(fd, to, name).with_context(|| format!("cannot mount {}", quoted(&path)))?;
+            show_entry(fd, to, name).with_context(|| format!("cannot mount {}", quoted(&path)))?;
         }
     }
     Ok(())
 }
 
 /// Shows a file or a directory under this name.
-fn show(fd: OwnedFd, to: &OpenedFolder, name: &Path) -> Result<()> {
+fn show_entry(fd: OwnedFd, to: &OpenedFolder, name: &Path) -> Result<()> {
     let stat = fstat(&fd).map_err(io::Error::from)?;
     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
     match FileType::from_raw_mode(stat.st_mode) {
@@ -159,11 +159,11 @@ fn show(fd: OwnedFd, to: &OpenedFolder, name: &Path) -> Result<()> {
 enum OpenedFile {
     Yes(OwnedFd),
     Link,
-    /// It has gone, or may not be read.
+    /// Gone, or not readable.
     Refused,
 }
 
-fn open(folder: &OwnedFd, name: &Path) -> io::Result<OpenedFile> {
+fn open_entry(folder: &OwnedFd, name: &Path) -> io::Result<OpenedFile> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(folder, name, flags, Mode::empty()) {
         Ok(fd) => Ok(OpenedFile::Yes(fd)),
@@ -181,10 +181,10 @@ mod tests {
     #[test]
     fn the_user_is_the_first_of_its_number() {
         let identity = CallerIdentity { uid: Uid::from_raw(65534), gid: Gid::from_raw(7) };
-        assert!(passwd(identity, Path::new("/app")).starts_with("app:x:65534:7:app:/app:/bin/sh\n"));
-        assert!(group(identity).starts_with("app:x:7:\nroot:x:0:\n"));
+        assert!(format_passwd(identity, Path::new("/app")).starts_with("app:x:65534:7:app:/app:/bin/sh\n"));
+        assert!(format_group(identity).starts_with("app:x:7:\nroot:x:0:\n"));
         let root = CallerIdentity { uid: Uid::from_raw(0), gid: Gid::from_raw(0) };
-        assert_eq!(passwd(root, Path::new("/tmp")).matches(":x:0:").count(), 1);
-        assert_eq!(group(root), "root:x:0:\nnogroup:x:65534:\n");
+        assert_eq!(format_passwd(root, Path::new("/tmp")).matches(":x:0:").count(), 1);
+        assert_eq!(format_group(root), "root:x:0:\nnogroup:x:65534:\n");
     }
 }

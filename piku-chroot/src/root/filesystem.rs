@@ -16,12 +16,16 @@ const FILES: &str = "65536";
 
 /// Makes a tmpfs of at most this size.
 pub(crate) fn new_tmpfs(size: MemoryAmount, mode: &str, attributes: MountAttrFlags) -> Result<OwnedFd> {
-    new("tmpfs", &[("size", &size.to_string()), ("nr_inodes", FILES), ("mode", mode)], attributes)
+    new_filesystem("tmpfs", &[("size", &size.to_string()), ("nr_inodes", FILES), ("mode", mode)], attributes)
         .context("cannot make a tmpfs")
 }
 
 /// Makes a file system of this type.
-pub(crate) fn new(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+pub(crate) fn new_filesystem(
+    kind: &str,
+    options: &[(&str, &str)],
+    attributes: MountAttrFlags,
+) -> io::Result<OwnedFd> {
     let make = || -> Result<OwnedFd, rustix::io::Errno> {
         let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
         for (name, value) in options {

@@ -23,7 +23,8 @@ impl OpenedFolder {
     /// Opens a directory in it, which is made if it does not exist.
     pub(crate) fn open_or_make_dir(&self, name: &Path) -> Result<Self> {
         self.make_dir(name)?;
-        let fd = open(self.0.as_fd(), name).with_context(|| format!("cannot open {}", quoted(name)))?;
+        let fd =
+            open_beneath(self.0.as_fd(), name).with_context(|| format!("cannot open {}", quoted(name)))?;
         Ok(Self(fd))
     }
 
@@ -35,7 +36,7 @@ impl OpenedFolder {
     /// Opens a directory below it, which is made with its parents.
     pub(crate) fn make_dirs(&self, path: &Path) -> Result<Self> {
         let mut folder = Self(self.0.try_clone().context("cannot open a folder again")?);
-        for part in relative(path) {
+        for part in relative_parts(path) {
             folder = folder.open_or_make_dir(Path::new(part))?;
         }
         Ok(folder)
@@ -69,7 +70,7 @@ impl OpenedFolder {
 
     /// Opens a path below it, which may belong to anyone, to be mounted on.
     pub(crate) fn open_mount_point(&self, path: &Path) -> Result<OwnedFd> {
-        let found = open(self.0.as_fd(), path.strip_prefix("/").unwrap_or(path));
+        let found = open_beneath(self.0.as_fd(), path.strip_prefix("/").unwrap_or(path));
         let errno = found.as_ref().err().and_then(io::Error::raw_os_error);
         found.with_context(|| match errno {
             Some(nix::libc::ELOOP) => format!("the path {} contains a symlink", quoted(path)),
@@ -94,12 +95,12 @@ fn ignore_existing(name: &Path, result: Result<(), Errno>) -> Result<()> {
 }
 
 /// Opens a path beneath a directory without following symlinks.
-fn open(from: BorrowedFd, path: &Path) -> io::Result<OwnedFd> {
+fn open_beneath(from: BorrowedFd, path: &Path) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     Ok(openat2(from, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
 
 /// The parts of a path without the root before them.
-fn relative(path: &Path) -> impl Iterator<Item = &std::ffi::OsStr> {
+fn relative_parts(path: &Path) -> impl Iterator<Item = &std::ffi::OsStr> {
     path.strip_prefix("/").unwrap_or(path).iter()
 }

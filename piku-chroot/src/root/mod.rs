@@ -24,7 +24,7 @@ use rustix::mount::{
 };
 use rustix::process::pivot_root;
 
-use crate::errors::diagnosis::{SetupStep, explain};
+use crate::errors::diagnosis::{SetupStep, explain_step};
 use crate::errors::quoted;
 use crate::hostfiles::FileContent;
 use crate::ids::caller::CallerIdentity;
@@ -42,14 +42,14 @@ const VAR_LINKS: [(&str, &str); 2] = [("tmp", "/tmp"), ("run", "/run")];
 
 /// Makes the new root and leaves the old one for good. The new `/etc` is sent on `channel`, if there is one,
 /// so that the monitor can keep the host's files in it up to date.
-pub(crate) fn enter(
+pub(crate) fn enter_new_root(
     plan: &JailPlan,
     identity: CallerIdentity,
     host: &[(&'static str, FileContent)],
     channel: Option<&OwnedFd>,
 ) -> Result<()> {
     // Later mounts of the host must not appear in the jail.
-    detach()?;
+    detach_mounts()?;
     // Read while the host's /proc is visible.
     let largest = plan.limits.memory.map(MemoryAmount::bytes);
     let asked = plan.mounts.iter().map(open_source).collect::<Result<Vec<_>>>()?;
@@ -70,19 +70,19 @@ pub(crate) fn enter(
     // So far the new root holds only entries of ours and read-only trees, and all mount points are made
     // before anything else is mounted.
     for (mount, tree) in plan.mounts.iter().zip(&asked).filter(|(mount, _)| mount.inside.is_none()) {
-        make_mount_point(&root, mount, tree.as_ref(), largest).with_context(|| describe(mount))?;
+        make_mount_point(&root, mount, tree.as_ref(), largest).with_context(|| describe_mount(mount))?;
     }
     for (mount, tree) in plan.mounts.iter().zip(&asked) {
-        attach(&root, mount, tree.as_ref(), largest).with_context(|| describe(mount))?;
+        attach_source(&root, mount, tree.as_ref(), largest).with_context(|| describe_mount(mount))?;
     }
     sys::set_mount_attributes(&root, READ_ONLY, false).context("cannot make the new root read-only")?;
     become_root(&root)
 }
 
 /// Makes the mounts of this namespace independent of the host's.
-pub(crate) fn detach() -> Result<()> {
+pub(crate) fn detach_mounts() -> Result<()> {
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
-        .map_err(|err| explain(SetupStep::Rights, &err.into()))
+        .map_err(|err| explain_step(SetupStep::Rights, &err.into()))
         .context("cannot detach from the host's mounts")
 }
 
@@ -106,9 +106,9 @@ fn make_common_entries(
     if let Some(base) = base {
         base.mount_in(root, plan)?;
     }
-    etc::fill(&root.open_or_make_dir(Path::new("etc"))?, plan, identity, base, host)?;
-    devices::fill(&root.open_or_make_dir(Path::new("dev"))?, plan)?;
-    proc::mount(root, identity)
+    etc::make_entries(&root.open_or_make_dir(Path::new("etc"))?, plan, identity, base, host)?;
+    devices::make_entries(&root.open_or_make_dir(Path::new("dev"))?, plan)?;
+    proc::mount_proc(root, identity)
 }
 
 /// Sends a separate mount of `/etc`, since the root's becomes read-only.
@@ -121,7 +121,7 @@ fn send_etc(root: &OpenedFolder, channel: &OwnedFd) -> Result<()> {
 }
 
 /// Returns the context of an error.
-fn describe(mount: &JailMount) -> String {
+fn describe_mount(mount: &JailMount) -> String {
     format!("{}: cannot mount at {}", mount.option, quoted(&mount.dst))
 }
 
@@ -129,7 +129,7 @@ fn describe(mount: &JailMount) -> String {
 fn open_source(mount: &JailMount) -> Result<Option<HostTree>> {
     let MountContent::Tree { src, writable, folder } = &mount.content else { return Ok(None) };
     let open = || -> Result<HostTree> {
-        let fd = tree::open(src)?;
+        let fd = tree::open_source(src)?;
         let is_folder = tree::is_folder(&fd)?;
         ensure!(is_folder || !*folder, "{} is not a directory", quoted(src));
         HostTree::copy(fd, is_folder, if *writable { WRITABLE } else { READ_ONLY })
@@ -158,16 +158,16 @@ fn make_mount_point(
 }
 
 /// Mounts a tree, or a tmpfs in another tree.
-fn attach(
+fn attach_source(
     root: &OpenedFolder,
     mount: &JailMount,
     tree: Option<&HostTree>,
     largest: Option<u64>,
 ) -> Result<()> {
     match (tree, &mount.content) {
-        (Some(tree), _) => tree::attach(tree, root.open_mount_point(&mount.dst)?),
+        (Some(tree), _) => tree::attach_mount(tree, root.open_mount_point(&mount.dst)?),
         (None, MountContent::Memory { size, mode }) if mount.inside.is_some() => {
-            tree::attach(make_tmpfs(*size, mode, largest)?, root.open_mount_point(&mount.dst)?)
+            tree::attach_mount(make_tmpfs(*size, mode, largest)?, root.open_mount_point(&mount.dst)?)
         }
         _ => Ok(()),
     }

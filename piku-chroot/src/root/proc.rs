@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rustix::mount::MountAttrFlags;
 
-use crate::errors::diagnosis::{SetupStep, explain};
+use crate::errors::diagnosis::{SetupStep, explain_step};
 use crate::ids::caller::CallerIdentity;
 use crate::root::filesystem;
 use crate::root::folder::OpenedFolder;
@@ -52,21 +52,22 @@ const EMPTY_FILE: &str = "null";
 const EMPTY_FOLDER: &str = "empty";
 
 /// Makes a `/proc` of this process namespace.
-pub(crate) fn new() -> Result<OwnedFd> {
+pub(crate) fn new_proc() -> Result<OwnedFd> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    filesystem::new("proc", &[], attributes).map_err(|err| explain(SetupStep::Proc, &err))
+    filesystem::new_filesystem("proc", &[], attributes).map_err(|err| explain_step(SetupStep::Proc, &err))
 }
 
-pub(crate) fn mount(root: &OpenedFolder, identity: CallerIdentity) -> Result<()> {
+pub(crate) fn mount_proc(root: &OpenedFolder, identity: CallerIdentity) -> Result<()> {
     root.make_dir(Path::new("proc"))?;
-    root.mount(Path::new("proc"), new()?)?;
+    root.mount(Path::new("proc"), new_proc()?)?;
     for name in READ_ONLY_FOR_ALL {
         let path = Path::new("proc").join(name);
         // Not every kernel has all of them.
         let Ok(place) = root.open_mount_point(&path) else { continue };
-        let restrict = || tree::attach(HostTree::copy(&place, tree::is_folder(&place)?, READ_ONLY)?, &place);
+        let restrict =
+            || tree::attach_mount(HostTree::copy(&place, tree::is_folder(&place)?, READ_ONLY)?, &place);
         restrict().with_context(|| format!("cannot restrict /{}", path.display()))?;
     }
     let more = if identity.uid.is_root() { &MASKED_FOR_ROOT[..] } else { &[] };
@@ -74,12 +75,12 @@ pub(crate) fn mount(root: &OpenedFolder, identity: CallerIdentity) -> Result<()>
     var.make_file(Path::new(EMPTY_FILE))?;
     var.make_dir(Path::new(EMPTY_FOLDER))?;
     let cover = |name: &str| HostTree::copy(var.open_mount_point(Path::new(name))?, false, READ_ONLY);
-    mask(root, MASKED_FILES.iter().chain(more), || cover(EMPTY_FILE))?;
-    mask(root, MASKED_FOLDERS.iter(), || cover(EMPTY_FOLDER))
+    mask_entries(root, MASKED_FILES.iter().chain(more), || cover(EMPTY_FILE))?;
+    mask_entries(root, MASKED_FOLDERS.iter(), || cover(EMPTY_FOLDER))
 }
 
 /// Covers these entries, as far as the kernel has them.
-fn mask<'a>(
+fn mask_entries<'a>(
     root: &OpenedFolder,
     names: impl Iterator<Item = &'a &'static str>,
     first: impl Fn() -> Result<HostTree>,
@@ -88,9 +89,9 @@ fn mask<'a>(
     for name in names {
         let path = Path::new("proc").join(name);
         let Ok(place) = root.open_mount_point(&path) else { continue };
-        let next = cover.as_ref().map_or_else(&first, HostTree::again);
+        let next = cover.as_ref().map_or_else(&first, HostTree::copy_again);
         let masked = next.and_then(|next| {
-            tree::attach(&next, &place)?;
+            tree::attach_mount(&next, &place)?;
             Ok(next)
         });
         cover = Some(masked.with_context(|| format!("cannot mask /{}", path.display()))?);

@@ -32,7 +32,7 @@ pub(crate) struct HostTree {
 
 /// Opens a source. Its last part must not be a symlink: a user who can replace the symlink would choose the
 /// source.
-pub(crate) fn open(src: &Path) -> Result<OwnedFd> {
+pub(crate) fn open_source(src: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // A trailing slash would make the kernel follow the last part.
     let src: PathBuf = src.components().collect();
@@ -70,7 +70,7 @@ impl HostTree {
 
 impl HostTree {
     /// Copies a tree that is attached already, with its restrictions.
-    pub(crate) fn again(&self) -> Result<Self> {
+    pub(crate) fn copy_again(&self) -> Result<Self> {
         let flags =
             OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let mount = open_tree(&self.mount, c"", flags).map_err(io::Error::from);
@@ -85,7 +85,7 @@ impl AsFd for HostTree {
 }
 
 /// Attaches a detached mount at `place`.
-pub(crate) fn attach(mount: impl AsFd, place: impl AsFd) -> Result<()> {
+pub(crate) fn attach_mount(mount: impl AsFd, place: impl AsFd) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, c"", place, c"", flags).map_err(io::Error::from).context("cannot mount")
 }

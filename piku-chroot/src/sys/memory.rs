@@ -6,7 +6,8 @@ use nix::libc;
 /// of the program and its libraries, which the kernel can read again. Each running command has two processes
 /// of this program, which wait for months.
 pub(crate) fn release_memory() {
-    let pages = std::fs::read_to_string("/proc/self/smaps").map(|maps| unwritten(&maps)).unwrap_or_default();
+    let pages =
+        std::fs::read_to_string("/proc/self/smaps").map(|maps| find_unwritten(&maps)).unwrap_or_default();
     #[cfg(target_env = "gnu")]
     // SAFETY: it touches only memory that the allocator knows to be free.
     unsafe {
@@ -28,7 +29,7 @@ pub(crate) fn release_memory() {
 /// and would be lost. The kernel accounts (`ac`) for every private mapping that could ever be written, such
 /// as a library's relocated pages, and keeps that mark when the right is removed. `Anonymous` and `Swap` are
 /// checked too, for pages that a debugger has written.
-fn unwritten(maps: &str) -> Vec<(usize, usize)> {
+fn find_unwritten(maps: &str) -> Vec<(usize, usize)> {
     let mut unwritten = Vec::new();
     let mut file = None;
     for line in maps.lines() {
@@ -87,14 +88,16 @@ mod tests {
             ("rw-p", "[heap]", 0, 32, once, false),
         ] {
             let maps = part("55d0a000-55d0b000", rights, name, anonymous, swap, flags);
-            let found = unwritten(&maps);
+            let found = find_unwritten(&maps);
             assert_eq!(found == [(0x55d0_a000, 0x55d0_b000)], expected, "{maps}");
             assert_eq!(found.is_empty(), !expected, "{maps}");
         }
         let two = [part("1000-2000", "r--p", file, 0, 0, never), part("2000-3000", "r--p", file, 0, 4, once)];
-        assert_eq!(unwritten(&two.concat()), [(0x1000, 0x2000)]);
+        assert_eq!(find_unwritten(&two.concat()), [(0x1000, 0x2000)]);
         // Nothing is known of a mapping without its flags.
-        assert!(unwritten("1000-2000 r-xp 00000000 fe:00 17 /x\nAnonymous: 0 kB\nSwap: 0 kB\n").is_empty());
+        assert!(
+            find_unwritten("1000-2000 r-xp 00000000 fe:00 17 /x\nAnonymous: 0 kB\nSwap: 0 kB\n").is_empty()
+        );
     }
 
     /// Checks the memory that this very process would release: it must hold what the files hold, so that
@@ -104,7 +107,7 @@ mod tests {
         use std::os::unix::fs::FileExt;
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let memory = std::fs::File::open("/proc/self/mem").unwrap();
-        let parts = unwritten(&maps);
+        let parts = find_unwritten(&maps);
         assert!(!parts.is_empty(), "{maps}");
         for (start, end) in &parts {
             let line = maps.lines().find(|line| line.starts_with(&format!("{start:x}-{end:x} "))).unwrap();

@@ -30,7 +30,7 @@ pub(crate) fn spawn(namespaces: Namespaces, child: impl FnOnce() -> u8) -> io::R
     // SAFETY: without CLONE_VM and with a null stack this is fork(2): the child gets its own copy of all
     // memory. This program has one thread, so no thread that the child lacks can hold a lock.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
-    spawned(pid, child)
+    finish_fork(pid, child)
 }
 
 /// Does the same, and starts the copy in this cgroup: moving it there later costs the kernel a wait for all
@@ -50,7 +50,7 @@ pub(crate) fn spawn_in_cgroup(
     // SAFETY: as for clone above: no shared memory, no stack, one thread. The structure outlives the call,
     // and its size is passed.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArguments>()) };
-    spawned(pid, child)
+    finish_fork(pid, child)
 }
 
 /// `struct clone_args` of linux/sched.h.
@@ -71,7 +71,7 @@ struct CloneArguments {
 }
 
 /// Continues after a fork, in the parent and in the child.
-fn spawned(pid: libc::c_long, child: impl FnOnce() -> u8) -> io::Result<Pid> {
+fn finish_fork(pid: libc::c_long, child: impl FnOnce() -> u8) -> io::Result<Pid> {
     match pid {
         -1 => Err(io::Error::last_os_error()),
         // A panic must not unwind into the parent's code.

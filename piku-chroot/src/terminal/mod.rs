@@ -25,7 +25,7 @@ const PTMX: &str = "/dev/pts/ptmx";
 
 /// Makes a terminal with the modes and the size of the caller's terminal, and returns the side of the
 /// command. To be called by init as the command's user, who owns the terminal then.
-pub(crate) fn open(monitor: &OwnedFd) -> Result<OwnedFd> {
+pub(crate) fn open_terminal(monitor: &OwnedFd) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let make = || -> rustix::io::Result<_> {
         let master = rustix::fs::open(PTMX, flags, Mode::empty())?;
@@ -44,7 +44,7 @@ pub(crate) fn open(monitor: &OwnedFd) -> Result<OwnedFd> {
 
 /// Makes the terminal the controlling one of this session, and its stdin, stdout and stderr. To be called in
 /// the command's process.
-pub(crate) fn attach(terminal: &OwnedFd) -> Result<()> {
+pub(crate) fn attach_terminal(terminal: &OwnedFd) -> Result<()> {
     let attach = || -> rustix::io::Result<()> {
         ioctl_tiocsctty(terminal)?;
         dup2_stdin(terminal)?;

@@ -12,13 +12,13 @@ pub(super) type Block = Vec<sock_filter>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WordQuestion {
     Equals(u32),
-    /// It has one of these bits.
+    /// Any of these bits is set.
     HasAny(u32),
     AtLeast(u32),
 }
 
 /// Returns an action at once.
-pub(super) fn answer(action: u32) -> Block {
+pub(super) fn return_action(action: u32) -> Block {
     vec![instruction(BPF_RET | BPF_K, 0, 0, action)]
 }
 
@@ -28,7 +28,7 @@ pub(super) fn load(offset: u32, rest: Block) -> Block {
 }
 
 /// Continues with `yes` or `no`.
-pub(super) fn choose(question: WordQuestion, yes: Block, no: Block) -> Block {
+pub(super) fn branch(question: WordQuestion, yes: Block, no: Block) -> Block {
     let (test, operand) = match question {
         WordQuestion::Equals(number) => (BPF_JEQ, number),
         WordQuestion::HasAny(bits) => (BPF_JSET, bits),
@@ -63,7 +63,7 @@ pub(super) fn search(parts: &[NumberRange]) -> Block {
         [part] => part.block.clone(),
         _ => {
             let (lower, upper) = parts.split_at(parts.len() / 2);
-            choose(WordQuestion::AtLeast(upper[0].first), search(upper), search(lower))
+            branch(WordQuestion::AtLeast(upper[0].first), search(upper), search(lower))
         }
     }
 }

@@ -18,14 +18,14 @@ use anyhow::{Context, Result};
 use nix::libc::{ENOSYS, EPERM, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, c_int, seccomp_data};
 
 use crate::confinement::seccomp::assembler::{
-    Block, NumberRange, WordQuestion, answer, choose, load, search,
+    Block, NumberRange, WordQuestion, branch, load, return_action, search,
 };
 use crate::confinement::seccomp::numbers::CallArchitecture;
 use crate::confinement::seccomp::policy::{ArgumentCheck, CallAnswer};
 use crate::sys;
 
 /// Returns whether the kernel has seccomp, and there is a filter for this architecture.
-pub(crate) fn available() -> bool {
+pub(crate) fn is_available() -> bool {
     CallArchitecture::OWN.is_some() && sys::has_filters()
 }
 
@@ -33,8 +33,8 @@ pub(crate) fn available() -> bool {
 /// of the tree in which the command will run: it shows the architecture of the programs.
 pub(crate) fn install(shell: &Path) -> Result<()> {
     let Some(own) = CallArchitecture::OWN else { return Ok(()) };
-    let sister = own.sister().filter(|sister| is_for(shell, *sister));
-    let architectures: Vec<CallArchitecture> = [own].into_iter().chain(sister).collect();
+    let other = own.other_architecture().filter(|other| is_for(shell, *other));
+    let architectures: Vec<CallArchitecture> = [own].into_iter().chain(other).collect();
     sys::set_filter(&mut build_filter(&architectures)).context("cannot filter the system calls")
 }
 
@@ -47,24 +47,26 @@ fn is_for(shell: &Path, architecture: CallArchitecture) -> bool {
 
 /// Compares the magic, the class and the machine (in little-endian order) of an ELF header.
 fn has_elf_header(head: &[u8; 20], architecture: CallArchitecture) -> bool {
-    let (class, machine) = architecture.elf();
+    let (class, machine) = architecture.elf_class_and_machine();
     head.starts_with(b"\x7fELF") && head[4] == class && head[18..] == machine.to_le_bytes()
 }
 
 /// Returns the filter: the rules for these architectures, and a refusal of all others.
 fn build_filter(architectures: &[CallArchitecture]) -> Block {
     // In another architecture a number means another call.
-    let known = architectures.iter().rev().fold(answer(refuse(ENOSYS)), |others, architecture| {
-        let calls = load(field_offset(offset_of!(seccomp_data, nr)), search(&number_ranges(*architecture)));
-        choose(WordQuestion::Equals(architecture.audit()), calls, others)
-    });
+    let known =
+        architectures.iter().rev().fold(return_action(errno_action(ENOSYS)), |others, architecture| {
+            let calls =
+                load(field_offset(offset_of!(seccomp_data, nr)), search(&number_ranges(*architecture)));
+            branch(WordQuestion::Equals(architecture.audit_number()), calls, others)
+        });
     load(field_offset(offset_of!(seccomp_data, arch)), known)
 }
 
 /// Rule for a call.
 #[derive(Clone, Copy)]
-enum CallVerdict {
-    /// One action for all arguments.
+enum CallRule {
+    /// The same action for all arguments.
     Action(u32),
     /// An argument decides.
     Ask(&'static ArgumentCheck),
@@ -72,18 +74,18 @@ enum CallVerdict {
 
 /// Divides all numbers into ranges with the same rule.
 fn number_ranges(architecture: CallArchitecture) -> Vec<NumberRange> {
-    let listed = listed(architecture);
-    let above = policy::above(architecture).iter().flat_map(|number| [*number, number + 1]);
+    let listed = listed_rules(architecture);
+    let above = policy::numbers_above(architecture).iter().flat_map(|number| [*number, number + 1]);
     let mut parts = Vec::new();
     let mut last = None;
     for first in (0..=policy::LAST + 1).chain(above) {
-        let block = match listed.get(&first).copied().unwrap_or_else(|| unlisted(first, architecture)) {
-            CallVerdict::Action(action) if last == Some(action) => continue,
-            CallVerdict::Action(action) => {
+        let block = match listed.get(&first).copied().unwrap_or_else(|| default_rule(first, architecture)) {
+            CallRule::Action(action) if last == Some(action) => continue,
+            CallRule::Action(action) => {
                 last = Some(action);
-                answer(action)
+                return_action(action)
             }
-            CallVerdict::Ask(check) => {
+            CallRule::Ask(check) => {
                 last = None;
                 check_argument(check)
             }
@@ -94,32 +96,32 @@ fn number_ranges(architecture: CallArchitecture) -> Vec<NumberRange> {
 }
 
 /// Returns the rules of the calls that the policy names.
-fn listed(architecture: CallArchitecture) -> BTreeMap<u32, CallVerdict> {
-    let refused = policy::REFUSED.iter().map(|call| (call, CallVerdict::Action(refuse(EPERM))));
-    let not_there = policy::NOT_THERE.iter().map(|call| (call, CallVerdict::Action(refuse(ENOSYS))));
-    let checked = policy::CHECKED.iter().map(|(call, check)| (call, CallVerdict::Ask(check)));
+fn listed_rules(architecture: CallArchitecture) -> BTreeMap<u32, CallRule> {
+    let refused = policy::REFUSED.iter().map(|call| (call, CallRule::Action(errno_action(EPERM))));
+    let not_there = policy::NOT_THERE.iter().map(|call| (call, CallRule::Action(errno_action(ENOSYS))));
+    let checked = policy::CHECKED.iter().map(|(call, check)| (call, CallRule::Ask(check)));
     let all = refused.chain(not_there).chain(checked);
     all.filter_map(|(call, verdict)| Some((call.number(architecture)?, verdict))).collect()
 }
 
 /// Returns the rule of a call that the policy does not name.
-fn unlisted(number: u32, architecture: CallArchitecture) -> CallVerdict {
-    let unassigned = policy::unassigned(architecture);
+fn default_rule(number: u32, architecture: CallArchitecture) -> CallRule {
+    let unassigned = policy::unassigned_ranges(architecture);
     let unassigned = unassigned.iter().any(|(first, last)| (*first..=*last).contains(&number));
-    let above = policy::above(architecture);
+    let above = policy::numbers_above(architecture);
     let there = if number > policy::LAST { above.contains(&number) } else { !unassigned };
-    CallVerdict::Action(if there { SECCOMP_RET_ALLOW } else { refuse(ENOSYS) })
+    CallRule::Action(if there { SECCOMP_RET_ALLOW } else { errno_action(ENOSYS) })
 }
 
 /// Returns a block that checks an argument.
 fn check_argument(check: &ArgumentCheck) -> Block {
     let action = |outcome| match outcome {
-        CallAnswer::Allow => answer(SECCOMP_RET_ALLOW),
-        CallAnswer::Refuse(errno) => answer(refuse(errno)),
+        CallAnswer::Allow => return_action(SECCOMP_RET_ALLOW),
+        CallAnswer::Refuse(errno) => return_action(errno_action(errno)),
         CallAnswer::Ask(check) => check_argument(check),
     };
     let lower = check.cases.iter().rev().fold(action(check.otherwise), |otherwise, (question, outcome)| {
-        choose(*question, action(*outcome), otherwise)
+        branch(*question, action(*outcome), otherwise)
     });
     // Eight bytes each, in the byte order of this machine.
     let argument = field_offset(offset_of!(seccomp_data, args)) + 8 * check.argument;
@@ -127,12 +129,14 @@ fn check_argument(check: &ArgumentCheck) -> Block {
     let lower = load(argument + low, lower);
     match check.upper {
         None => lower,
-        Some(errno) => load(argument + high, choose(WordQuestion::Equals(0), lower, answer(refuse(errno)))),
+        Some(errno) => {
+            load(argument + high, branch(WordQuestion::Equals(0), lower, return_action(errno_action(errno))))
+        }
     }
 }
 
 /// Returns the action that fails a call with this error.
-fn refuse(errno: c_int) -> u32 {
+fn errno_action(errno: c_int) -> u32 {
     SECCOMP_RET_ERRNO | errno.unsigned_abs()
 }
 

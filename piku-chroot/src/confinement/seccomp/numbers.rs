@@ -1,17 +1,17 @@
-//! The numbers of system calls, which differ from architecture to architecture. Written out for all of them: a filter may
-//! have to know the calls of a userland that this program was not built for.
+//! Numbers of system calls, which differ between architectures. All architectures are listed: a filter may
+//! need the calls of programs for another architecture than that of piku-chroot.
 
-/// An architecture whose calls are known here.
+/// An architecture whose calls are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallArchitecture {
     X86_64,
     Aarch64,
-    /// 32 bits, with the EABI.
+    /// 32-bit ARM with the EABI.
     Arm,
 }
 
 impl CallArchitecture {
-    /// The one that this program was built for, and whose calls it makes itself; `None` where nobody made the list fit.
+    /// The architecture of this program; `None` if its calls are not listed.
     pub(super) const OWN: Option<Self> = if cfg!(all(target_arch = "x86_64", target_pointer_width = "64")) {
         Some(Self::X86_64)
     } else if cfg!(target_arch = "aarch64") {
@@ -22,9 +22,9 @@ impl CallArchitecture {
         None
     };
 
-    /// Returns the other one whose programs the same kernel can run. The 32-bit calls of x86 are none: `socketcall` has its
-    /// arguments in memory, where no filter can read them.
-    pub(super) fn sister(self) -> Option<Self> {
+    /// Returns the other architecture whose programs the same kernel runs. Not 32-bit x86: the arguments of
+    /// `socketcall` are in memory, which no filter can read.
+    pub(super) fn other_architecture(self) -> Option<Self> {
         match self {
             Self::X86_64 => None,
             Self::Aarch64 => Some(Self::Arm),
@@ -33,7 +33,7 @@ impl CallArchitecture {
     }
 
     /// Returns its `AUDIT_ARCH_…` of linux/audit.h.
-    pub(super) fn audit(self) -> u32 {
+    pub(super) fn audit_number(self) -> u32 {
         match self {
             Self::X86_64 => 0xc000_003e,
             Self::Aarch64 => 0xc000_00b7,
@@ -42,7 +42,7 @@ impl CallArchitecture {
     }
 
     /// Returns its class (32 or 64 bits) and its `e_machine` in an ELF header.
-    pub(super) fn elf(self) -> (u8, u16) {
+    pub(super) fn elf_class_and_machine(self) -> (u8, u16) {
         match self {
             Self::X86_64 => (2, 62),
             Self::Aarch64 => (2, 183),
@@ -59,7 +59,7 @@ pub(super) struct SystemCall {
     arm: u32,
 }
 
-/// It does not exist there.
+/// Number of a call that the architecture lacks.
 const NONE: u32 = u32::MAX;
 
 impl SystemCall {
@@ -67,12 +67,12 @@ impl SystemCall {
         Self { x86_64, aarch64, arm }
     }
 
-    /// Creates a call with a number from 424 on, which is the same everywhere.
-    const fn everywhere(number: u32) -> Self {
+    /// Returns a call with a number from 424 on, which is the same on every architecture.
+    const fn unified(number: u32) -> Self {
         Self::new(number, number, number)
     }
 
-    /// Returns its number, where it exists.
+    /// Returns its number; `None` if the architecture lacks it.
     pub(super) fn number(self, architecture: CallArchitecture) -> Option<u32> {
         let number = match architecture {
             CallArchitecture::X86_64 => self.x86_64,
@@ -87,29 +87,29 @@ pub(super) const MOUNT: SystemCall = SystemCall::new(165, 40, 21);
 pub(super) const UMOUNT2: SystemCall = SystemCall::new(166, 39, 52);
 pub(super) const PIVOT_ROOT: SystemCall = SystemCall::new(155, 41, 218);
 pub(super) const CHROOT: SystemCall = SystemCall::new(161, 51, 61);
-pub(super) const OPEN_TREE: SystemCall = SystemCall::everywhere(428);
-pub(super) const MOVE_MOUNT: SystemCall = SystemCall::everywhere(429);
-pub(super) const FSOPEN: SystemCall = SystemCall::everywhere(430);
-pub(super) const FSCONFIG: SystemCall = SystemCall::everywhere(431);
-pub(super) const FSMOUNT: SystemCall = SystemCall::everywhere(432);
-pub(super) const FSPICK: SystemCall = SystemCall::everywhere(433);
-pub(super) const MOUNT_SETATTR: SystemCall = SystemCall::everywhere(442);
+pub(super) const OPEN_TREE: SystemCall = SystemCall::unified(428);
+pub(super) const MOVE_MOUNT: SystemCall = SystemCall::unified(429);
+pub(super) const FSOPEN: SystemCall = SystemCall::unified(430);
+pub(super) const FSCONFIG: SystemCall = SystemCall::unified(431);
+pub(super) const FSMOUNT: SystemCall = SystemCall::unified(432);
+pub(super) const FSPICK: SystemCall = SystemCall::unified(433);
+pub(super) const MOUNT_SETATTR: SystemCall = SystemCall::unified(442);
 pub(super) const SETNS: SystemCall = SystemCall::new(308, 268, 375);
 pub(super) const OPEN_BY_HANDLE_AT: SystemCall = SystemCall::new(304, 265, 371);
 pub(super) const PTRACE: SystemCall = SystemCall::new(101, 117, 26);
 pub(super) const PROCESS_VM_READV: SystemCall = SystemCall::new(310, 270, 376);
 pub(super) const PROCESS_VM_WRITEV: SystemCall = SystemCall::new(311, 271, 377);
 pub(super) const KCMP: SystemCall = SystemCall::new(312, 272, 378);
-pub(super) const PIDFD_GETFD: SystemCall = SystemCall::everywhere(438);
+pub(super) const PIDFD_GETFD: SystemCall = SystemCall::unified(438);
 pub(super) const KEYCTL: SystemCall = SystemCall::new(250, 219, 311);
 pub(super) const ADD_KEY: SystemCall = SystemCall::new(248, 217, 309);
 pub(super) const REQUEST_KEY: SystemCall = SystemCall::new(249, 218, 310);
 pub(super) const BPF: SystemCall = SystemCall::new(321, 280, 386);
 pub(super) const PERF_EVENT_OPEN: SystemCall = SystemCall::new(298, 241, 364);
 pub(super) const USERFAULTFD: SystemCall = SystemCall::new(323, 282, 388);
-pub(super) const IO_URING_SETUP: SystemCall = SystemCall::everywhere(425);
-pub(super) const IO_URING_ENTER: SystemCall = SystemCall::everywhere(426);
-pub(super) const IO_URING_REGISTER: SystemCall = SystemCall::everywhere(427);
+pub(super) const IO_URING_SETUP: SystemCall = SystemCall::unified(425);
+pub(super) const IO_URING_ENTER: SystemCall = SystemCall::unified(426);
+pub(super) const IO_URING_REGISTER: SystemCall = SystemCall::unified(427);
 pub(super) const FANOTIFY_INIT: SystemCall = SystemCall::new(300, 262, 367);
 pub(super) const LOOKUP_DCOOKIE: SystemCall = SystemCall::new(212, 18, 249);
 pub(super) const REBOOT: SystemCall = SystemCall::new(169, 142, 88);
@@ -123,7 +123,7 @@ pub(super) const SWAPOFF: SystemCall = SystemCall::new(168, 225, 115);
 pub(super) const ACCT: SystemCall = SystemCall::new(163, 89, 51);
 pub(super) const SYSLOG: SystemCall = SystemCall::new(103, 116, 103);
 pub(super) const QUOTACTL: SystemCall = SystemCall::new(179, 60, 131);
-pub(super) const QUOTACTL_FD: SystemCall = SystemCall::everywhere(443);
+pub(super) const QUOTACTL_FD: SystemCall = SystemCall::unified(443);
 pub(super) const SETHOSTNAME: SystemCall = SystemCall::new(170, 161, 74);
 pub(super) const SETDOMAINNAME: SystemCall = SystemCall::new(171, 162, 121);
 pub(super) const SETTIMEOFDAY: SystemCall = SystemCall::new(164, 170, 79);
@@ -140,8 +140,8 @@ pub(super) const SYSCTL: SystemCall = SystemCall::new(156, NONE, 149);
 pub(super) const PCICONFIG_IOBASE: SystemCall = SystemCall::new(NONE, NONE, 271);
 pub(super) const PCICONFIG_READ: SystemCall = SystemCall::new(NONE, NONE, 272);
 pub(super) const PCICONFIG_WRITE: SystemCall = SystemCall::new(NONE, NONE, 273);
-pub(super) const CLONE3: SystemCall = SystemCall::everywhere(435);
-pub(super) const PROCESS_MADVISE: SystemCall = SystemCall::everywhere(440);
+pub(super) const CLONE3: SystemCall = SystemCall::unified(435);
+pub(super) const PROCESS_MADVISE: SystemCall = SystemCall::unified(440);
 pub(super) const CLONE: SystemCall = SystemCall::new(56, 220, 120);
 pub(super) const UNSHARE: SystemCall = SystemCall::new(272, 97, 337);
 pub(super) const PERSONALITY: SystemCall = SystemCall::new(135, 92, 136);

@@ -15,7 +15,7 @@ use super::numbers::{self, CallArchitecture, SystemCall};
 pub(super) const LAST: u32 = 456;
 
 /// Returns the allowed numbers above [`LAST`].
-pub(super) fn above(architecture: CallArchitecture) -> &'static [u32] {
+pub(super) fn numbers_above(architecture: CallArchitecture) -> &'static [u32] {
     match architecture {
         // breakpoint, cacheflush, set_tls and get_tls, which programs that generate code need.
         CallArchitecture::Arm => &[0x000f_0001, 0x000f_0002, 0x000f_0005, 0x000f_0006],
@@ -25,7 +25,7 @@ pub(super) fn above(architecture: CallArchitecture) -> &'static [u32] {
 
 /// Returns the first and the last number of each unassigned range. On x86-64 the two numbers before it are
 /// the kernel's own, for probes of an administrator.
-pub(super) fn unassigned(architecture: CallArchitecture) -> &'static [(u32, u32)] {
+pub(super) fn unassigned_ranges(architecture: CallArchitecture) -> &'static [(u32, u32)] {
     match architecture {
         CallArchitecture::X86_64 => &[(337, 423)],
         CallArchitecture::Aarch64 => &[(244, 259), (295, 423)],
