@@ -3,7 +3,7 @@
 mod bind_arg;
 mod values;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -44,14 +44,14 @@ pub(crate) struct ChrootCli {
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
     /// Mount SRC at DST, writable; write a colon in a path as `\:`, a backslash as `\\`
-    #[arg(long, value_name = "SRC:DST", value_parser = OsStringValueParser::new().try_map(|word| BindPair::parse(&word)))]
+    #[arg(long, value_name = "SRC:DST", value_parser = os_value(BindPair::parse))]
     pub(crate) bind: Vec<BindPair>,
     /// Mount SRC at DST, read-only
-    #[arg(long, value_name = "SRC:DST", value_parser = OsStringValueParser::new().try_map(|word| BindPair::parse(&word)))]
+    #[arg(long, value_name = "SRC:DST", value_parser = os_value(BindPair::parse))]
     pub(crate) ro: Vec<BindPair>,
     /// Mount an empty writable tmpfs for at most 65536 files at DST; SIZE in bytes, with k, m or g, or in
     /// percent of the memory
-    #[arg(long, value_name = "DST[:SIZE]", value_parser = OsStringValueParser::new().try_map(|word| TmpfsMount::parse(&word)))]
+    #[arg(long, value_name = "DST[:SIZE]", value_parser = os_value(TmpfsMount::parse))]
     pub(crate) tmpfs: Vec<TmpfsMount>,
     /// Size of /tmp, unless another option mounts something there [default: 64m]
     ///
@@ -75,7 +75,7 @@ pub(crate) struct ChrootCli {
     #[arg(long, value_name = "PORT", value_parser = parse_port)]
     pub(crate) listen: Vec<u16>,
     /// Set a variable for COMMAND
-    #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(|word| parse_variable(&word)))]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = os_value(parse_variable))]
     pub(crate) env: Vec<(OsString, OsString)>,
     /// Pass on a variable of the caller if it is set
     #[arg(long, value_name = "NAME")]
@@ -103,12 +103,11 @@ pub(crate) struct ChrootCli {
     /// it. Files of other users keep their owner, and so do files with a hard link outside of DIR. Owners
     /// never change in the directories of --app, --ro and --bind: COMMAND has the rights of "others" there.
     ///
-    /// The caller can read and remove the files that COMMAND makes only through another jail of the same
-    /// NAME:
+    /// The caller can read and remove the files of COMMAND only through another jail of the same NAME:
     ///
-    /// piku-chroot --root-from-host --uid-range NAME --data DIR -- tar -c -C /data . > backup.tar
+    ///   piku-chroot --root-from-host --uid-range NAME --data DIR -- tar -c -C /data . > backup.tar
     ///
-    /// piku-chroot --root-from-host --uid-range NAME --data DIR -- find /data -mindepth 1 -delete
+    ///   piku-chroot --root-from-host --uid-range NAME --data DIR -- find /data -mindepth 1 -delete
     #[arg(long, value_name = "NAME", verbatim_doc_comment)]
     pub(crate) uid_range: Option<OsString>,
     /// File that records the uid and gid of each NAME [default: ~/.local/state/piku-chroot/uid-ranges]
@@ -167,6 +166,13 @@ pub(crate) struct ChrootCli {
     /// Command and its arguments
     #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["check", "give_back"])]
     pub(crate) command: Vec<OsString>,
+}
+
+/// Returns a parser of values that need not be UTF-8.
+fn os_value<T: Clone + Send + Sync + 'static>(
+    parse: fn(&OsStr) -> Result<T, String>,
+) -> impl TypedValueParser<Value = T> {
+    OsStringValueParser::new().try_map(move |word| parse(&word))
 }
 
 impl ChrootCli {

@@ -61,7 +61,7 @@ fn a_bad_limit_is_named() {
         ("pids=0", "pids=0: '0' is not a number from 1 on"),
         ("cpu=x", "cpu=x: 'x' is not a number of processors"),
         ("swap=1m", "unknown limit 'swap'"),
-        ("pids", "'pids' is no limit"),
+        ("pids", "bad limit 'pids'"),
         ("pids=1,pids=2", "'pids' is given twice"),
     ] {
         let outcome = run(scene.jail(&["--root-from-host", "--limit", word, "--", "true"]));

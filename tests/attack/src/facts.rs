@@ -1,4 +1,4 @@
-//! What the attacker is told of the outside: `KEY=VALUE` words, a key as often as there are things of its kind.
+//! Facts about the outside for the attacker: `KEY=VALUE` words. A key may be given several times.
 //!
 //! | key | value |
 //! |---|---|
@@ -21,34 +21,30 @@
 //! | `own` | `ro` when /app is read-only, as it is for a worker; a build step may write to it |
 //! | `net` | `shared` when the jail has the host's network |
 
-/// All of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts(Vec<(String, String)>);
 
 impl Facts {
-    /// Words without an equals sign say nothing.
+    /// Parses the words; those without an equals sign are ignored.
     pub(crate) fn parse(words: &[String]) -> Self {
         let pairs = words.iter().filter_map(|word| word.split_once('='));
         Self(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
     }
 
-    /// The first value of a key.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.all(key).next()
     }
 
-    /// All values of a key.
     pub(crate) fn all<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
         let key = key.to_owned();
         self.0.iter().filter(move |(name, _)| *name == key).map(|(_, value)| value.as_str())
     }
 
-    /// A value that is a number.
     pub(crate) fn number(&self, key: &str) -> Option<usize> {
         self.get(key)?.parse().ok()
     }
 
-    /// Those of a key that are numbers.
+    /// Returns the values of a key that are numbers.
     pub(crate) fn numbers(&self, key: &str) -> Vec<usize> {
         self.all(key).filter_map(|value| value.parse().ok()).collect()
     }

@@ -1,8 +1,9 @@
-//! What hostile code tries from inside of a jail. Each attack is a sub-command that prints one line, `held: …` or
-//! `BROKEN: …`, and ends with 0 or 1; with 2 and `untried: …` when it cannot be tried.
+//! Attacks that hostile code may try from inside of a jail. Each is a sub-command that prints one line,
+//! `held: …` or `BROKEN: …`, and exits with 0 or 1; if it cannot be tried, it prints `untried: …` and exits
+//! with 2.
 //!
-//! It is a program of its own, static and without a library, so that it runs in any jail of any maker. Some attacks want
-//! to be told what lies outside (`KEY=VALUE`, see [`facts`]); `outside` prepares all that for real, and runs them.
+//! The program is static and needs no library, so that it runs in any jail of any maker. Some attacks need
+//! facts about the outside (`KEY=VALUE`, see [`facts`]); `outside` prepares all of that and runs them.
 
 mod facts;
 mod outside;
@@ -18,7 +19,7 @@ use std::process::{Command, ExitCode, Stdio};
 use facts::Facts;
 use verdict::Verdict;
 
-/// The command line, for who types it wrong.
+/// Printed for a wrong command line.
 const USAGE: &str = "\
 usage: piku-attack list                                        all attacks: name | what is tried | what is expected
        piku-attack NAME [KEY=VALUE]…                           one of them, from inside
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         "all" => all(rest),
         "outside" => outside::run(rest).unwrap_or_else(usage),
         "prepare" => outside::prepare(),
-        // What the set-uid and file-capability rows start: it tells who it has become.
+        // Started by the set-uid and file-capability rows: prints which user it has become.
         "whoami" => say(&sys::who_am_i()).unwrap_or(ExitCode::SUCCESS),
         _ => match rows::find(name) {
             Some(row) => {
@@ -53,12 +54,11 @@ fn usage() -> ExitCode {
     ExitCode::from(verdict::USAGE)
 }
 
-/// Prints a line; the exit code of a failure when nobody reads it.
+/// Prints a line; returns the exit code of a failure if no process reads it.
 fn say(line: &str) -> Option<ExitCode> {
     writeln!(io::stdout().lock(), "{line}").is_err().then_some(ExitCode::from(verdict::USAGE))
 }
 
-/// The table of all attacks.
 fn list() -> ExitCode {
     for row in rows::all() {
         if let Some(code) = say(&format!("{} | {} | {}", row.name, row.attempt, row.expected)) {
@@ -68,9 +68,9 @@ fn list() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Runs each attack in a process of its own, and says at the end how many held.
+/// Runs each attack in its own process, and prints at the end how many held.
 fn all(facts: &[String]) -> ExitCode {
-    // One of them sends it to every process that can be reached.
+    // One attack sends it to every process that it can reach.
     sys::ignore(libc::SIGTERM);
     let mut counts = [0_usize; 3];
     for row in rows::all() {

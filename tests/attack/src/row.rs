@@ -1,28 +1,25 @@
-//! One attack.
+//! An attack of the table.
 
 use crate::facts::Facts;
 use crate::verdict::Verdict;
 
-/// One attack, as `list` shows it and as it is run.
+/// An attack, as `list` shows it and as it is run.
 pub(crate) struct Row {
-    /// The sub-command.
+    /// Name of the sub-command.
     pub(crate) name: &'static str,
-    /// What is tried.
     pub(crate) attempt: &'static str,
-    /// What is expected to come of it.
     pub(crate) expected: &'static str,
-    /// Tries it.
     pub(crate) run: fn(&Facts) -> Verdict,
 }
 
-/// A verdict for an attack that needs to be told something that it was not.
+/// Returns the verdict of an attack that lacks a fact.
 pub(crate) fn not_told(key: &str) -> Verdict {
     Verdict::Untried(format!("it was not told {key}=…"))
 }
 
 impl Row {
-    /// Tries it, in a jail. Outside of one some would harm the machine when they are not refused, and who has the
-    /// caller's own processes before it is in none.
+    /// Runs the attack if this process is in a jail. Outside of one, some attacks would harm the machine, and
+    /// a process that sees the caller's own processes is not in a jail.
     pub(crate) fn attack(&self, facts: &Facts) -> Verdict {
         let Some(outer) = facts.get("pidns") else { return not_told("pidns") };
         match std::fs::read_link("/proc/self/ns/pid") {

@@ -1,17 +1,17 @@
-//! System calls as an attacker makes them: raw, and with what no library would hand over. Everything unsafe of this
-//! program is here.
+//! System calls as an attacker makes them: raw, and with arguments that no library would pass. All unsafe
+//! code of this program is here.
 #![expect(unsafe_code, reason = "see the module's first line; each block says why it is sound")]
 
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-/// An error as the kernel numbers it.
+/// Error number of the kernel.
 pub(crate) type Errno = i32;
 
-/// A word that is handed to the kernel: a number, or memory that is borrowed for as long as the call takes.
+/// Argument of a system call: a number, or memory that is borrowed for the call.
 pub(crate) enum Arg<'a> {
-    /// Anything that is no address; or an address at which nothing is, which is how the kernel is asked whether it looks.
+    /// A number; or an address without memory, which shows whether the kernel looks at it.
     Number(usize),
     /// Memory that the kernel reads.
     Read(&'a [u8]),

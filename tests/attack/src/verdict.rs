@@ -1,38 +1,37 @@
-//! What came of an attack.
+//! Results of attacks.
 
 use std::collections::BTreeMap;
 use std::process::{ExitCode, ExitStatus};
 
 use crate::sys::{self, Errno};
 
-/// The exit code for a wrong command line.
+/// Exit code for a wrong command line.
 pub(crate) const USAGE: u8 = 3;
 
-/// The one line that an attack prints.
+/// Result of an attack, printed on one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It was refused; how.
+    /// The attack was refused, in this way.
     Held(String),
-    /// It got through; what did.
+    /// The attack succeeded, in this way.
     Broken(String),
-    /// It could not be tried; why.
+    /// The attack could not be tried, for this reason.
     Untried(String),
 }
 
 impl Verdict {
-    /// The line.
     pub(crate) fn line(&self) -> String {
         let (word, text) = match self {
             Self::Held(text) => ("held", text),
             Self::Broken(text) => ("BROKEN", text),
             Self::Untried(text) => ("untried", text),
         };
-        // A name may hold anything; the line stays one.
+        // A name may contain a newline; the line must stay one.
         let text: String = text.chars().map(|char| if char.is_control() { '?' } else { char }).collect();
         format!("{word}: {text}")
     }
 
-    /// 0, 1 or 2.
+    /// Returns 0, 1 or 2.
     pub(crate) fn number(&self) -> u8 {
         match self {
             Self::Held(_) => 0,
@@ -41,12 +40,12 @@ impl Verdict {
         }
     }
 
-    /// The same for the end of the program.
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(self.number())
     }
 
-    /// What another copy of this program has printed. One that said nothing was ended, and that holds nothing.
+    /// Parses the output of another copy of this program. A copy without output was killed, which does not
+    /// count as held.
     pub(crate) fn parse(out: &str, status: ExitStatus) -> Self {
         let mut verdicts = out.lines().filter_map(|line| {
             let (word, text) = line.split_once(": ")?;
@@ -66,7 +65,7 @@ impl Verdict {
     }
 }
 
-/// Ways that were tried, each with what came of it.
+/// Ways that were tried, each with its result.
 #[derive(Debug, Default)]
 pub(crate) struct Ways {
     refused: BTreeMap<String, usize>,
@@ -74,7 +73,7 @@ pub(crate) struct Ways {
 }
 
 impl Ways {
-    /// Any error is a refusal.
+    /// Counts any error as a refusal.
     pub(crate) fn must_fail<T>(&mut self, what: &str, answer: Result<T, Errno>) {
         match answer.map(drop) {
             Ok(()) => self.got_through(what),
@@ -82,7 +81,7 @@ impl Ways {
         }
     }
 
-    /// Only these errors are one: another would tell that the kernel had looked at the arguments.
+    /// Counts only these errors as a refusal: another one shows that the kernel has looked at the arguments.
     pub(crate) fn must_fail_with<T>(&mut self, what: &str, answer: Result<T, Errno>, wanted: &[Errno]) {
         match answer.map(drop) {
             Err(errno) if wanted.contains(&errno) => self.refused(&sys::name(errno)),
@@ -91,12 +90,12 @@ impl Ways {
         }
     }
 
-    /// The same for what the standard library says.
+    /// Does the same as [`Self::must_fail`] for results of the standard library.
     pub(crate) fn io<T>(&mut self, what: &str, answer: std::io::Result<T>) {
         self.must_fail(what, answer.map_err(|err| err.raw_os_error().unwrap_or(0)));
     }
 
-    /// It must be so; `why` says how that is called.
+    /// Counts a condition that must be true; `why` names the refusal.
     pub(crate) fn must_be(&mut self, so: bool, what: &str, why: &str) {
         if so { self.refused(why) } else { self.got_through(what) }
     }
@@ -109,7 +108,7 @@ impl Ways {
         self.through.push(what.to_owned());
     }
 
-    /// What came of all of them.
+    /// Returns the verdict on all ways.
     pub(crate) fn verdict(self) -> Verdict {
         if !self.through.is_empty() {
             return Verdict::Broken(shortened(&self.through));
@@ -125,7 +124,7 @@ impl Ways {
     }
 }
 
-/// The first few of a list that may be long.
+/// Joins the first few entries of a list.
 fn shortened(list: &[String]) -> String {
     const SHOWN: usize = 12;
     let text = list.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");

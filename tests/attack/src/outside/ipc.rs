@@ -19,7 +19,7 @@ fn id(answer: Result<usize, sys::Errno>) -> Option<i32> {
 }
 
 impl Objects {
-    /// Where the machine has none of a kind, nothing is told of it.
+    /// Makes one object of each kind that the machine has.
     pub(super) fn new(name: &str, text: &str) -> Self {
         let digits: String = name.chars().rev().take(7).collect();
         let key = i32::from_str_radix(&digits, 16).unwrap_or(0x0071_6b75) | 0x1000_0000;
@@ -32,7 +32,7 @@ impl Objects {
             name: name.to_owned(),
             posix_queue: make_queue(name),
         };
-        // Where there is no /dev/shm the row says that it was not told.
+        // Without /dev/shm the row reports a missing fact.
         let _ = fs::write(objects.shared_file(), text);
         objects
     }
@@ -57,7 +57,7 @@ impl Objects {
         facts
     }
 
-    /// Nobody has removed them.
+    /// Returns whether all objects still exist.
     pub(super) fn are_there(&self) -> bool {
         let found = |id: Option<i32>, answer: Result<usize, sys::Errno>| id.is_none() || answer.is_ok();
         found(self.memory, call!(libc::SYS_shmget, self.key, 0, 0))

@@ -14,14 +14,14 @@ pub(super) struct Keys {
     user: i32,
 }
 
-/// Leaves whatever session keyring there is for a new one.
+/// Replaces the session keyring by a new one.
 pub(super) fn begin_session() {
-    // Where there are no keyrings, there is nothing to keep from anybody.
+    // Without keyrings there is nothing to protect.
     let _ = call!(libc::SYS_keyctl, JOIN_SESSION, 0);
 }
 
 impl Keys {
-    /// `None` on a machine without keyrings.
+    /// Returns `None` on a machine without keyrings.
     pub(super) fn new(name: &str, text: &str) -> Option<Self> {
         let (description, content) = (format!("{name}\0"), text.as_bytes());
         let add = |ring: i32| -> Option<i32> {
@@ -37,7 +37,7 @@ impl Keys {
         vec![format!("keyname={name}"), format!("key={session}"), format!("key={user}")]
     }
 
-    /// Nobody has taken them away.
+    /// Returns whether both keys still exist.
     pub(super) fn are_there(&self) -> bool {
         let mut content = [0_u8; 64];
         call!(libc::SYS_keyctl, READ, self.session, &mut content[..], 64).is_ok()

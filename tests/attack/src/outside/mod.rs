@@ -1,8 +1,9 @@
-//! The outer side, prepared for real: a secret file, descriptors left open, a process of the same user, queues, shared
-//! memory, sockets, keys, a terminal. Then the jail is started with the attack in it, and when it has ended what was
-//! prepared must be as it was.
+//! Prepares the outside: a secret file, open descriptors, a process of the same user, queues, shared memory,
+//! sockets, keys, a terminal. Then starts the jail with the attack in it; when it has ended, everything must
+//! be unchanged.
 //!
-//! It knows nothing of who makes the jail: the jail is a command line that ends with this program as it is named inside.
+//! The maker of the jail does not matter: a jail is a command line that ends with the path of this program
+//! inside.
 
 mod ipc;
 mod keys;
@@ -29,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// What becomes of a jail that is killed whole.
 const KILLED: &str = "it said nothing and ended with exit status: 137";
 
-/// Runs the attacks that are named, a line each; `None` when the command line makes no sense.
+/// Runs the named attacks, a line each; `None` if the command line is wrong.
 pub(crate) fn run(words: &[String]) -> Option<ExitCode> {
     let at = words.iter().position(|word| word == "--")?;
     let (told, jail) = (&words[..at], &words[at + 1..]);
@@ -40,7 +41,7 @@ pub(crate) fn run(words: &[String]) -> Option<ExitCode> {
         names => names.iter().map(|name| rows::find(name)).collect::<Option<_>>()?,
     };
     let (_, _) = (rows.first()?, jail.first()?);
-    // A session keyring that is nobody else's, so that a key of ours is left to nobody.
+    // A session keyring of our own, so that our keys are left to no other process.
     keys::begin_session();
     let mut worst = Verdict::Untried(String::new());
     for row in &rows {
@@ -56,7 +57,8 @@ pub(crate) fn run(words: &[String]) -> Option<ExitCode> {
     Some(worst.code())
 }
 
-/// Prepares the outer side for attacks that somebody else starts, and looks at it again when the input has ended.
+/// Prepares the outside for attacks that another process starts, and checks it again when the input has
+/// ended.
 pub(crate) fn prepare() -> ExitCode {
     keys::begin_session();
     let scene = match Scene::new("/proc/self/exe") {
@@ -81,7 +83,7 @@ pub(crate) fn prepare() -> ExitCode {
     say(&verdict.line()).unwrap_or(verdict.code())
 }
 
-/// One attack in a jail of its own.
+/// Runs one attack in its own jail.
 fn attack(row: &Row, told: &[String], jail: &[String]) -> Verdict {
     let scene = match Scene::new(&jail[0]) {
         Ok(scene) => scene,
@@ -92,7 +94,7 @@ fn attack(row: &Row, told: &[String], jail: &[String]) -> Verdict {
     let inside = start(command, &scene);
     let changed = scene.changes();
     let inside = match inside {
-        // Nobody is left to say so.
+        // No process is left to print it.
         Ok(Verdict::Broken(text)) if row.name == "memory-hog" && text == KILLED => {
             Ok(Verdict::Held("the whole group was killed".to_owned()))
         }
@@ -107,7 +109,7 @@ fn attack(row: &Row, told: &[String], jail: &[String]) -> Verdict {
     }
 }
 
-/// Starts the jail as the leader of the session that the terminal belongs to, as a shell that somebody sits at does.
+/// Starts the jail as the leader of the terminal's session, as a user's shell does.
 fn start(mut command: Command, scene: &Scene) -> std::io::Result<Verdict> {
     let (mut out, end) = pipe()?;
     scene.environment(&mut command);
@@ -137,7 +139,7 @@ fn start(mut command: Command, scene: &Scene) -> std::io::Result<Verdict> {
     Ok(Verdict::parse(&text, status(ended)))
 }
 
-/// What is written to the second is read from the first.
+/// Returns the reading and the writing end of a pipe.
 fn pipe() -> std::io::Result<(File, File)> {
     let mut numbers = [0_u8; 8];
     let made = call!(libc::SYS_pipe2, &mut numbers[..], libc::O_CLOEXEC);
@@ -150,7 +152,7 @@ fn pipe() -> std::io::Result<(File, File)> {
     own(out).zip(own(end)).ok_or_else(|| std::io::Error::other("descriptors 0 to 2 have to be open"))
 }
 
-/// As the standard library has it.
+/// Converts a status to that of the standard library.
 fn status(ended: sys::Ended) -> ExitStatus {
     use std::os::unix::process::ExitStatusExt;
     ExitStatus::from_raw(match ended {
@@ -159,7 +161,7 @@ fn status(ended: sys::Ended) -> ExitStatus {
     })
 }
 
-/// The first bytes of random that the kernel has, as text.
+/// Returns random bytes of the kernel as text.
 fn random() -> std::io::Result<String> {
     let mut bytes = [0; 8];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;

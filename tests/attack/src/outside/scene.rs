@@ -1,4 +1,4 @@
-//! All that lies outside for one attack. It is taken away when the attack is over.
+//! Everything outside that one attack needs. It is removed when the attack is over.
 
 use std::fs::{self, File};
 use std::io;
@@ -74,12 +74,12 @@ impl Scene {
         })
     }
 
-    /// The end of the terminal that a program has.
+    /// Returns the program's end of the terminal.
     pub(super) fn terminal(&self) -> Option<&File> {
         self.terminal.as_ref().map(|terminal| &terminal.program)
     }
 
-    /// What the caller of a jail may have in its environment.
+    /// Sets variables that the caller of a jail may have.
     pub(super) fn environment(&self, command: &mut Command) {
         for name in ["SSH_CLIENT", "GIT_DIR", "SECRET", "PYTHONPATH", "BASH_ENV"] {
             command.env(name, &self.text);
@@ -87,7 +87,7 @@ impl Scene {
         command.env("SSH_AUTH_SOCK", self.folder.join("agent.sock")).env("LD_PRELOAD", "");
     }
 
-    /// What the attacker is told.
+    /// Returns the facts for the attacker.
     pub(super) fn facts(&self) -> Vec<String> {
         let path = |name: &str| self.folder.join(name).display().to_string();
         let mut facts = vec![
@@ -111,7 +111,7 @@ impl Scene {
         facts
     }
 
-    /// What is not as it was.
+    /// Returns everything that has changed.
     pub(super) fn changes(mut self) -> Vec<String> {
         let mut changes = Vec::new();
         let mut check = |same: bool, what: &str| {
@@ -140,14 +140,14 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        // It may have ended, and the folder may be gone; then that was told already.
+        // The process may have ended, and the directory may be gone; `changes` has reported that.
         let _ = self.victim.kill();
         let _ = self.victim.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Where a process has its environment (field 50 of `proc_pid_stat(5)`).
+/// Returns the address of a process's environment (field 50 of `proc_pid_stat(5)`).
 fn environment_of(pid: u32) -> Option<usize> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // What comes after the name begins with field 3.

@@ -1,4 +1,4 @@
-//! A real terminal, which the caller of the jail sits at.
+//! A real terminal, at which the user sits who starts the jail.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
@@ -9,12 +9,12 @@ use crate::sys::call;
 pub(super) struct Terminal {
     /// The end that the one who sits there has.
     person: File,
-    /// The end that a program has.
+    /// The program's end.
     pub(super) program: File,
 }
 
 impl Terminal {
-    /// `None` where no terminal can be made.
+    /// Returns `None` if no terminal can be made.
     pub(super) fn new() -> Option<Self> {
         let open = |path: &str, flags| {
             OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY | flags).open(path).ok()
@@ -27,14 +27,14 @@ impl Terminal {
         Some(Self { person, program })
     }
 
-    /// Whatever is put into the input is echoed to the one who sits there.
+    /// Returns whether no input was faked: the terminal echoes it to the user.
     pub(super) fn is_silent(&mut self) -> bool {
         let mut seen = [0; 16];
         !matches!(std::io::Read::read(&mut self.person, &mut seen), Ok(1..))
     }
 }
 
-/// Makes it the own terminal, in a session of its own.
+/// Makes it the controlling terminal of a new session.
 pub(super) fn take(terminal: &File) {
     let _ = call!(libc::SYS_setsid);
     let _ = call!(libc::SYS_ioctl, terminal.as_raw_fd(), libc::TIOCSCTTY, 0);

@@ -1,5 +1,5 @@
-//! The system calls themselves: those that no app needs, asked with arguments that no kernel can use. A kernel that
-//! looks at them says EFAULT, EINVAL or EBADF; a filter says no before.
+//! The system calls themselves: calls that no app needs, with arguments that no kernel can use. A kernel that
+//! looks at them returns EFAULT, EINVAL or EBADF; a filter refuses them before.
 
 use crate::facts::Facts;
 use crate::row::Row;
@@ -119,7 +119,7 @@ fn denied(_: &Facts) -> Verdict {
     ways.verdict()
 }
 
-/// The first number that no program needs is 457.
+/// Tries numbers from 457 on, which no program needs.
 fn new(_: &Facts) -> Verdict {
     let mut ways = Ways::default();
     for number in (457..600).chain([1000, 4095, 0x3fff_ffff, 0x7fff_ffff]) {

@@ -1,4 +1,4 @@
-//! What sets the kernel up, or shows its memory.
+//! Files that configure the kernel, or show its memory.
 
 use std::fs::{self, OpenOptions};
 use std::io::Read;
@@ -42,12 +42,12 @@ pub(crate) const ROWS: [Row; 5] = [
     },
 ];
 
-/// Opens it for writing, without waiting and without writing.
+/// Opens a file for writing, without blocking and without writing.
 fn write(path: &Path) -> std::io::Result<fs::File> {
     OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
-/// All plain files below a folder; what has a device over it is gone.
+/// Returns all plain files below a directory; a file that is covered by a device counts as gone.
 fn files(folder: &Path, skip: fn(&str) -> bool) -> Vec<PathBuf> {
     let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {

@@ -49,7 +49,7 @@ fn keyrings(facts: &Facts) -> Verdict {
     ways.verdict()
 }
 
-/// How much of the buffer the kernel may fill.
+/// Returns how many bytes the kernel may write into the buffer.
 fn content_size() -> usize {
     256
 }

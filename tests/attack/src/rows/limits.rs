@@ -1,5 +1,5 @@
-//! Taking all there is. Only where a limit was told of, and only a little more than that: the host must not be harmed
-//! where nothing holds.
+//! Exhausting resources. Only with a known limit, and only a little beyond it: if nothing holds, the host
+//! must not be harmed.
 
 use std::fs;
 use std::io::Write;

@@ -21,7 +21,7 @@ mod terminal;
 
 use crate::row::Row;
 
-/// Each attack once, those that spoil something for others last.
+/// Returns each attack once; those that disturb others come last.
 pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
     let themes: [&[Row]; 18] = [
         &descriptors::ROWS,
@@ -46,7 +46,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
     themes.into_iter().flatten()
 }
 
-/// The attack of this name.
+/// Finds an attack by its name.
 pub(crate) fn find(name: &str) -> Option<&'static Row> {
     all().find(|row| row.name == name)
 }

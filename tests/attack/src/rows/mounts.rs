@@ -41,7 +41,7 @@ pub(crate) const ROWS: [Row; 5] = [
     },
 ];
 
-/// Where something is mounted, and with which options.
+/// Returns each mount point and its options.
 fn mounts() -> Vec<(CString, String)> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let parsed = table.lines().filter_map(|line| {

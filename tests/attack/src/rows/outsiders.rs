@@ -1,4 +1,4 @@
-//! Processes outside, and signals that should stay inside.
+//! Processes outside, and signals that must stay inside.
 
 use std::fs;
 use std::path::Path;
@@ -40,7 +40,7 @@ pub(crate) const ROWS: [Row; 6] = [
     Row { name: "orphans", attempt: "leave 1000 orphans", expected: "no zombie left", run: orphans },
 ];
 
-/// The processes that the attacker was told of.
+/// Returns the processes outside that are known.
 fn told(facts: &Facts) -> Vec<i32> {
     let pids = facts.numbers("pid").into_iter().chain(facts.numbers("parent"));
     pids.filter_map(|pid| i32::try_from(pid).ok()).collect()

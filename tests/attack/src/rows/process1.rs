@@ -1,4 +1,4 @@
-//! Process 1 inside, which is the launcher's and knows what its caller gave it.
+//! Process 1 of the jail, which belongs to the launcher and knows what the caller gave it.
 
 use std::fs;
 use std::io::Read;
@@ -62,7 +62,7 @@ fn trace(_: &Facts) -> Verdict {
     ways.verdict()
 }
 
-/// Each way to look into another process, or to take something out of it.
+/// Returns the result of each way to look into another process, or to take something from it.
 pub(super) fn attempts(pid: i32, address: usize) -> Vec<(&'static str, Result<usize, sys::Errno>)> {
     let mut here = [0_u8; 16];
     let local = [here.as_mut_ptr().expose_provenance(), here.len()].map(usize::to_ne_bytes).concat();

@@ -1,4 +1,4 @@
-//! More rights than one was given.
+//! Gaining rights.
 
 use std::fs;
 use std::process::Command;
@@ -87,7 +87,7 @@ fn become_another(_: &Facts) -> Verdict {
     ways.verdict()
 }
 
-/// What a copy of this program has become.
+/// Runs a copy of this program and returns the user that it becomes.
 fn whoami(program: &str) -> Result<Vec<String>, Verdict> {
     match Command::new(program).arg("whoami").output() {
         Ok(out) => Ok(String::from_utf8_lossy(&out.stdout).split_whitespace().map(str::to_owned).collect()),
@@ -130,7 +130,7 @@ fn file_capabilities(facts: &Facts) -> Verdict {
     }
 }
 
-/// A handler behind a pipe or a socket gets the memory of a program whatever the limit is, but for 1.
+/// A handler behind a pipe or a socket gets a core dump whatever the limit is, except for 1.
 fn core_file(_: &Facts) -> Verdict {
     let pattern = fs::read("/proc/sys/kernel/core_pattern").unwrap_or_default();
     let wanted = if pattern.starts_with(b"|") || pattern.starts_with(b"@") { "1" } else { "0" };

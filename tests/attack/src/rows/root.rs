@@ -1,4 +1,4 @@
-//! Ways back to the host's own root and files.
+//! Ways back to the host's root and files.
 
 use std::ffi::CString;
 use std::fs;
@@ -56,12 +56,12 @@ pub(crate) const ROWS: [Row; 7] = [
     },
 ];
 
-/// A path that cannot be cut short.
+/// Converts a path to a C string.
 fn c(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
 }
 
-/// Device and number of what a path leads to.
+/// Returns the device and the inode of a path.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
@@ -139,7 +139,7 @@ fn file_handle(_: &Facts) -> Verdict {
     ways.verdict()
 }
 
-/// Ways to write a host's path that might lead out.
+/// Returns spellings of a host's path that might lead out of the jail.
 fn spellings(path: &str) -> Vec<String> {
     let mut spellings = vec![
         path.to_owned(),

@@ -1,4 +1,5 @@
-//! Sockets that lead to somebody with more rights, and kinds of sockets that lead into rarely tried parts of the kernel.
+//! Sockets that lead to a process with more rights, and families of sockets that lead into rarely tested
+//! parts of the kernel.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -170,7 +171,7 @@ fn ports(facts: &Facts) -> Verdict {
     ways.verdict()
 }
 
-/// Binds any address of a family; the socket is closed again.
+/// Binds any address of a family, and closes the socket again.
 fn bind(family: i32, protocol: i32, port: u16) -> Result<usize, sys::Errno> {
     let socket = call!(libc::SYS_socket, family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, protocol)?;
     // struct sockaddr_in, or sockaddr_in6: the family, the port, zeros.

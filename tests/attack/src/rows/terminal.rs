@@ -1,4 +1,4 @@
-//! The caller's terminal: words put into its input are commands of whoever sits there.
+//! The caller's terminal: faked input becomes commands of the user who sits there.
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -35,7 +35,7 @@ pub(crate) const ROWS: [Row; 4] = [
     },
 ];
 
-/// A request as it is, and with each of the bits that the kernel does not look at.
+/// Returns a request as it is, and with each of the bits that the kernel ignores.
 fn requests(request: u64) -> [u64; 3] {
     [request, request | (1 << 32), request | (0xffff_ffff << 32)]
 }
@@ -43,7 +43,7 @@ fn requests(request: u64) -> [u64; 3] {
 const TIOCSTI: u64 = 0x5412;
 const TIOCLINUX: u64 = 0x541c;
 
-/// Tries a request on 0, 1, 2 and /dev/tty.
+/// Tries a request on descriptors 0 to 2 and on /dev/tty.
 fn on_terminals(request: u64, argument: &[u8]) -> Verdict {
     let mut ways = Ways::default();
     let tty = fs::File::open("/dev/tty").ok();
