@@ -1,10 +1,11 @@
 //! Landlock: a second guard beside the mounts, and the only guard for those parts of a shared network that
 //! have no file: abstract sockets and TCP ports.
 //!
-//! The `landlock` crate makes the system calls. By default it enforces what the kernel supports and leaves
-//! out the rest; here every right is a hard requirement. [`LandlockSupport::probe`] asks for each protection
-//! once, so that a missing one is reported or refused, and [`restrict`] then asks only for what the kernel
-//! has.
+//! The `landlock` crate makes the system calls: this program needs no unsafe code for them, and the crate
+//! can refuse a right that the kernel lacks. Its default, to leave such a right out, is not used: every
+//! right is a hard requirement. [`LandlockSupport::probe`] asks for each protection once, so that a missing
+//! one is reported or refused, and [`restrict`] asks only for what the kernel has. The crate works in static
+//! programs, has bindings for 32-bit ARM, and adds no measurable time to the start of a jail.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -120,7 +121,7 @@ fn make_ruleset(support: LandlockSupport, restrict_ports: bool) -> Result<Rulese
         ruleset = ruleset.handle_access(AccessNet::BindTcp)?;
     }
     if support.sockets {
-        // Not its sister for signals: the process namespace leaves nothing for it to guard, and it would
+        // Not `Scope::Signal`: the process namespace leaves nothing for it to guard, and it would
         // refuse `kill(getppid(), 0)` to a program that asks whether its parent lives.
         ruleset = ruleset.scope(Scope::AbstractUnixSocket)?;
     }
