@@ -25,7 +25,7 @@ complete -c piku-chroot -l limit -d 'Limit memory=SIZE (with k, m or g, or in pe
 complete -c piku-chroot -l oom-score-adj -d 'Let the kernel kill COMMAND before other processes of its size when the machine runs out of memory: from 0, no sooner, to 1000' -r
 complete -c piku-chroot -l report -d 'Write to FILE which layers hold once COMMAND runs and how it ended, each as a JSON object on a line' -r -F
 complete -c piku-chroot -l require -d 'Refuse to start if this protection is missing: namespaces, seccomp, landlock, abstract-sockets or listen-ports' -r
-complete -c piku-chroot -l format -d 'Output format of --check' -r -f -a "text\t''
+complete -c piku-chroot -l format -d 'Output format of --check' -r -f -a "text\t'A table'
 json\t'A JSON array'"
 complete -c piku-chroot -l root-from-host -d 'Show the host\'s programs and libraries (/usr and the like) read-only, and the files of /etc that programs need'
 complete -c piku-chroot -l give-back -d 'Make the caller the owner of DIR of --data again, and of everything of NAME\'s in it, then run COMMAND as the caller'

@@ -26,6 +26,7 @@ pub(crate) enum NetworkOption {
 /// gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PrintFormat {
+    /// A table.
     Text,
     /// A JSON array.
     #[value(alias = "yaml")]
