@@ -11,7 +11,7 @@ use piku_procfile::command;
 use piku_procfile::procfile::{ParseOptions, ProcessKind, Procfile, ProcfileEntry};
 use piku_report::user_error::UserError;
 
-use crate::errors::start::{self, StartProblem};
+use crate::errors::process_start::{self, StartProblem};
 use crate::tree::root_view::{FoundFile, RootView};
 use piku_release::elf::ElfFile;
 use piku_release::machine::TargetMachine;
@@ -47,7 +47,7 @@ pub(crate) fn check(
             Err(problem) => problems.push((entry, problem)),
         }
     }
-    if problems.is_empty() { Ok(warnings) } else { Err(start::cannot_start(&problems)) }
+    if problems.is_empty() { Ok(warnings) } else { Err(process_start::cannot_start(&problems)) }
 }
 
 /// The process types as the one parser reads them: it knows a schedule from a command.
@@ -155,7 +155,7 @@ fn executable(
 /// Checks an ELF program: its architecture, and that its loader exists.
 fn elf(program: &str, file: &File, view: &RootView, on: StartTarget<'_>) -> Result<(), StartProblem> {
     let elf = ElfFile::read(file).map_err(|err| StartProblem::unreadable(program, &err))?;
-    let Some(elf) = elf else { return Err(StartProblem::cut(program)) };
+    let Some(elf) = elf else { return Err(StartProblem::truncated(program)) };
     let its = &elf.architecture;
     let is_family = on.machine.programs().iter().any(|one| one.family() == its.family());
     if !is_family || on.judges_levels && !on.machine.runs(its) {

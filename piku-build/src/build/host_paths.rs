@@ -44,7 +44,7 @@ impl HostPaths {
     }
 
     fn with_packs(&self, mut source: AppSource) -> anyhow::Result<AppSource> {
-        source.packs = self.buildpacks.as_deref().map(buildpack::of_host).unwrap_or_default();
+        source.packs = self.buildpacks.as_deref().map(buildpack::list_host_buildpacks).unwrap_or_default();
         source.sandbox = SandboxPolicy::new(self.sandbox, &self.settings()?);
         Ok(source)
     }

@@ -80,7 +80,7 @@ impl ReleaseBuilder<'_> {
                 self.tree_layer(*runtime, plan, layer, &view)?;
             }
             if let Some(before) = self.at.made_before() {
-                runtime.carry(plan, before, self.tree)?;
+                runtime.reuse_previous(plan, before, self.tree)?;
             }
             // Nobody else's until its fruits are taken out.
             let kept = self.kept(&whole.parts[at].plan)?;
@@ -89,7 +89,7 @@ impl ReleaseBuilder<'_> {
             }
             self.steps(whole, at, &view, kept.as_ref())?;
             let RuntimePart { runtime, plan } = &mut whole.parts[at];
-            runtime.finish(plan, &view)?;
+            runtime.complete_plan(plan, &view)?;
             whole.join(self.source);
         }
         // Files that the owner cannot read could neither be compared with the next release nor sent to
@@ -110,7 +110,7 @@ impl ReleaseBuilder<'_> {
                 progress::warning(&warning);
             }
         }
-        whole.parts.iter().try_for_each(|RuntimePart { runtime, plan }| runtime.check(plan, &view))?;
+        whole.parts.iter().try_for_each(|RuntimePart { runtime, plan }| runtime.check_processes(plan, &view))?;
         whole
             .plans()
             .filter_map(|plan| plan.profile)
@@ -157,7 +157,7 @@ impl ReleaseBuilder<'_> {
         let room = self.at.room(app, layer.writes_app, mounts, &env);
         for step in &layer.steps {
             let ended = room.run(step)?;
-            runtime.judge(step, &ended, plan, view)?;
+            runtime.check_step(step, &ended, plan, view)?;
         }
         self.at.work.tree().remove_all(SCRATCH)?;
         self.finish(unfinished, layer.name, plan)?;
@@ -196,7 +196,7 @@ impl ReleaseBuilder<'_> {
             let room = self.at.room(&content, true, finished(&plan.layers, self.store), &env);
             for step in &layer.steps {
                 let ended = room.run(step)?;
-                runtime.judge(step, &ended, plan, view)?;
+                runtime.check_step(step, &ended, plan, view)?;
             }
             unfinished.settle(layer)?;
             self.finish(unfinished, layer.name, plan)?;
@@ -227,7 +227,7 @@ impl ReleaseBuilder<'_> {
         let room = self.at.room(view.work.path(), true, mounts, &env);
         for step in &plan.steps {
             let ended = room.run(step)?;
-            let judged = runtime.judge(step, &ended, plan, view);
+            let judged = runtime.check_step(step, &ended, plan, view);
             if let (Err(_), Some(kept)) = (&judged, kept) {
                 // A compiler that reports an error leaves complete files; a killed one may not.
                 if ended.code < 128 {

@@ -2,7 +2,7 @@
 
 use piku_report::user_error::UserError;
 
-use super::list;
+use super::join_names;
 
 pub(crate) fn none() -> UserError {
     UserError::new("no buildpack is named, and none of the host's detects the app")
@@ -10,7 +10,7 @@ pub(crate) fn none() -> UserError {
 }
 
 pub(crate) fn unknown(name: &str, from: &str, there: &[String]) -> UserError {
-    let there = if there.is_empty() { "none".to_owned() } else { list(there) };
+    let there = if there.is_empty() { "none".to_owned() } else { join_names(there) };
     UserError::new(format!("{from} names the unknown buildpack '{name}'; the host has {there}"))
         .hint("write the name of one of the host's, a folder of the app such as './buildpack', or a URL such as https://host/repo.git#branch")
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use piku_report::user_error::UserError;
 
-use super::{NOT_A_VERSION, list};
+use super::{NOT_A_VERSION, join_names};
 use crate::runtime::RequestedVersion;
 use piku_release::target::TargetArchitecture;
 
@@ -28,7 +28,7 @@ pub(crate) fn too_old(requested: &RequestedVersion, installed: &[impl Display]) 
 }
 
 pub(crate) fn no_program(tags: &[String]) -> UserError {
-    let with = if tags.is_empty() { String::new() } else { format!(" with the tags {}", list(tags)) };
+    let with = if tags.is_empty() { String::new() } else { format!(" with the tags {}", join_names(tags)) };
     UserError::new(format!(
         "this is a Go app, but no folder has a 'package main' that is built on this machine{with}"
     ))
@@ -40,7 +40,7 @@ pub(crate) fn no_process_types(programs: &[String]) -> UserError {
     let first = programs.first().map_or("app", String::as_str);
     UserError::new(format!(
         "this is a Go app without a Procfile, and it is not obvious which of its programs to start: {}",
-        list(programs)
+        join_names(programs)
     ))
     .hint(format!("{EXAMPLE} 'web: bin/{first}'"))
 }
@@ -52,13 +52,13 @@ pub(crate) fn same_name(name: &str) -> UserError {
 
 /// `go build` succeeded without making a program.
 pub(crate) fn nothing_built(missing: &[String]) -> UserError {
-    UserError::new(format!("go succeeded but did not build {}", list(missing)))
+    UserError::new(format!("go succeeded but did not build {}", join_names(missing)))
         .hint("are its files excluded by build tags? 'go list -f {{.IgnoredGoFiles}} ./...' shows which")
 }
 
 /// This machine cannot compile the C code of these packages for the target.
 pub(crate) fn no_cross_compiler(packages: &[String], target: &TargetArchitecture) -> UserError {
-    let of = if packages.is_empty() { String::new() } else { format!(" ({})", list(packages)) };
+    let of = if packages.is_empty() { String::new() } else { format!(" ({})", join_names(packages)) };
     let failure = UserError::new(format!(
         "the app has C code{of}, which this machine cannot compile for {}",
         target.name

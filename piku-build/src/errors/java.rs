@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use piku_report::user_error::UserError;
 
-use super::{NOT_A_VERSION, list};
+use super::{NOT_A_VERSION, join_names};
 use crate::runtime::RequestedVersion;
 
 pub(crate) fn no_jdk() -> UserError {
@@ -37,7 +37,7 @@ pub(crate) fn no_runnable(found: &[PathBuf]) -> UserError {
         let names: Vec<_> = found.iter().map(|path| path.display().to_string()).collect();
         UserError::new(format!(
             "the app has no Procfile, and it is not obvious which of these to start: {}",
-            list(&names)
+            join_names(&names)
         ))
     };
     let example =

@@ -6,13 +6,13 @@ pub(crate) mod failure_rule;
 pub(crate) mod files;
 pub(crate) mod go;
 pub(crate) mod java;
-pub(crate) mod layer;
+pub(crate) mod layers;
 pub(crate) mod node;
 pub(crate) mod pack;
 pub(crate) mod python;
 pub(crate) mod ruby;
 pub(crate) mod rust;
-pub(crate) mod start;
+pub(crate) mod process_start;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -34,7 +34,7 @@ pub(crate) const ONLINE: &str =
 const SHOWN: usize = 12;
 
 /// Formats a size in the units of disks: `64 MB`.
-pub(crate) fn size(bytes: u64) -> String {
+pub(crate) fn format_size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     let mut whole = bytes.div_ceil(1000);
     let mut unit = 0;
@@ -46,7 +46,7 @@ pub(crate) fn size(bytes: u64) -> String {
 }
 
 /// Joins names with commas and counts those beyond the first twelve.
-pub(crate) fn list(names: &[String]) -> String {
+pub(crate) fn join_names(names: &[String]) -> String {
     let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
         let _ = write!(text, " and {} more", names.len() - SHOWN);
@@ -69,7 +69,7 @@ pub(crate) fn other_target(program: &str, its: &str, wanted: &str) -> UserError 
 pub(crate) fn foreign_packages(packages: &[String], target: &str) -> UserError {
     UserError::new(format!(
         "native code that was built for this machine does not run on {target}: {}",
-        list(packages)
+        join_names(packages)
     ))
     .hint("push to that machine directly: it builds these packages itself")
 }
@@ -85,7 +85,7 @@ pub(crate) fn nothing_fits(
     for (runtime, because) in looked_for {
         let _ = write!(text, "\n  {runtime}: {because}");
     }
-    let there = if names.is_empty() { "nothing".to_owned() } else { list(names) };
+    let there = if names.is_empty() { "nothing".to_owned() } else { join_names(names) };
     let _ = write!(text, "\nfound at its top: {there}");
     for (folder, runtime) in below {
         let _ = write!(text, "\n'{folder}/' holds what looks like a {runtime} app");
@@ -101,7 +101,7 @@ pub(crate) fn nothing_fits(
 
 /// The app names a runtime that does not exist.
 pub(crate) fn unknown_runtime(from: &str, name: &str, known: &[String]) -> UserError {
-    UserError::new(format!("{from} asks for the runtime '{name}'; there are {}", list(known)))
+    UserError::new(format!("{from} asks for the runtime '{name}'; there are {}", join_names(known)))
         .hint("PIKU_RUNTIMES=node,python names several, and counts before RUNTIME where that is the app's own variable")
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn no_procfile(runtime: &str) -> UserError {
 pub(crate) fn missing_tool(what: &str, tool: &str) -> UserError {
     let failure =
         UserError::new(format!("this is {what}, recognised, but '{tool}' is missing on this machine"));
-    match start::package(tool) {
+    match process_start::package_of_program(tool) {
         Some(package) => failure.hint(format!("on the machine: apt install {package}")),
         None => failure.hint(format!("install it so that '{tool}' is in /usr/local/bin or /usr/bin")),
     }
@@ -154,7 +154,7 @@ pub(crate) fn not_a_folder(name: &Path, kind: FileKind) -> UserError {
 }
 
 pub(crate) fn huge_file(name: &Path, bytes: u64, most: u64) -> UserError {
-    UserError::new(format!("'{}' has {}, more than {}", name.display(), size(bytes), size(most)))
+    UserError::new(format!("'{}' has {}, more than {}", name.display(), format_size(bytes), format_size(most)))
         .hint("what piku reads itself is a small text: is it the right file?")
 }
 
@@ -235,14 +235,14 @@ pub(crate) fn beyond_memory(name: &str, peak: Option<u64>, memory: &str) -> User
 }
 
 pub(crate) fn out_of_memory(name: &str, peak: u64) -> UserError {
-    UserError::new(format!("out of memory: the kernel killed step '{name}', which had {}", size(peak)))
+    UserError::new(format!("out of memory: the kernel killed step '{name}', which had {}", format_size(peak)))
         .hint("give the machine swap or more memory, or use packages that need no compiling")
 }
 
 pub(crate) fn killed(name: &str, peak: u64) -> UserError {
     UserError::new(format!(
         "step '{name}' was killed, most likely out of memory; its largest process had {}",
-        size(peak)
+        format_size(peak)
     ))
     .hint("give the machine swap or more memory, or use packages that need no compiling")
 }
@@ -258,16 +258,16 @@ mod tests {
 
     #[test]
     fn sizes_are_readable() {
-        assert_eq!(size(1), "1 kB");
-        assert_eq!(size(9_999_000), "9999 kB");
-        assert_eq!(size(64_000_000), "64 MB");
-        assert_eq!(size(u64::MAX), "18446745 TB");
+        assert_eq!(format_size(1), "1 kB");
+        assert_eq!(format_size(9_999_000), "9999 kB");
+        assert_eq!(format_size(64_000_000), "64 MB");
+        assert_eq!(format_size(u64::MAX), "18446745 TB");
     }
 
     #[test]
     fn long_lists_end() {
         let names: Vec<String> = (0..20).map(|n| n.to_string()).collect();
-        assert!(list(&names).ends_with("and 8 more"));
-        assert_eq!(list(&names[..2]), "0, 1");
+        assert!(join_names(&names).ends_with("and 8 more"));
+        assert_eq!(join_names(&names[..2]), "0, 1");
     }
 }

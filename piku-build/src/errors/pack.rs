@@ -112,7 +112,7 @@ pub(crate) fn bound_to_its_place(layer: &str, mount: &Path) -> UserError {
 }
 
 /// Combines problems into one error; `None` if there are none.
-pub(crate) fn together(problems: Vec<UserError>) -> Option<UserError> {
+pub(crate) fn combine(problems: Vec<UserError>) -> Option<UserError> {
     let mut problems = problems.into_iter();
     let first = problems.next()?;
     Some(problems.fold(first, UserError::and))

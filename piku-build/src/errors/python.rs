@@ -121,7 +121,7 @@ pub(crate) fn no_such_version(requested: &RequestedVersion, names: &[String]) ->
     let failure = requested.unmet("Python", names);
     failure
         .hint(format!("ask for one that is there: {} may say {first}", requested.from))
-        .hint(installed(&requested.text))
+        .hint(install_hint(&requested.text))
 }
 
 /// The requested Python is not installed, and the dependencies refuse the nearest one.
@@ -130,7 +130,7 @@ pub(crate) fn refused_python(asked: &str, from: &str, version: &str, why: &str) 
         "{from} asks for Python {asked}, which is not on this machine, and the app's dependencies refuse the nearest, {version}: {why}"
     ))
     .hint(format!("ask for versions of them that go with Python {version}"))
-    .hint(installed(asked))
+    .hint(install_hint(asked))
 }
 
 /// The requested Python is not installed, and the build of a dependency failed with the nearest one.
@@ -139,11 +139,11 @@ pub(crate) fn perhaps_the_python(failure: UserError, asked: &str, from: &str, ve
         .hint(format!(
             "{from} asks for Python {asked} and gets the nearest, {version}: old versions of a package may fail to build with it"
         ))
-        .hint(installed(asked))
+        .hint(install_hint(asked))
 }
 
 /// Returns the hint about installing the requested Python.
-fn installed(asked: &str) -> String {
+fn install_hint(asked: &str) -> String {
     let version = asked.trim_start_matches(|c: char| !c.is_ascii_digit());
     let version = version.split([',', ' ']).next().unwrap_or("3");
     format!(
@@ -185,16 +185,16 @@ pub(crate) fn no_process_types() -> UserError {
 
 /// A file that a process type starts, or that such a file imports, has a syntax error.
 pub(crate) fn syntax_error(file: &str, line: Option<u32>, message: &str, how: &str) -> UserError {
-    UserError::new(format!("{}: {message}\n{how}", place(file, line)))
+    UserError::new(format!("{}: {message}\n{how}", format_place(file, line)))
         .hint(format!("'python3 -m py_compile {file}' shows the same on your machine"))
 }
 
 /// Returns the warning for a syntax error in a file that may never run, such as a template.
 pub(crate) fn syntax_warning(file: &str, line: Option<u32>, message: &str) -> String {
-    format!("{}: {message}", place(file, line))
+    format!("{}: {message}", format_place(file, line))
 }
 
-fn place(file: &str, line: Option<u32>) -> String {
+fn format_place(file: &str, line: Option<u32>) -> String {
     line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"))
 }
 

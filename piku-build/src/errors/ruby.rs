@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use piku_report::user_error::UserError;
 
-use super::{NOT_A_VERSION, list};
+use super::{NOT_A_VERSION, join_names};
 use crate::runtime::RequestedVersion;
 
 /// The words for an app of this kind in messages.
@@ -45,8 +45,8 @@ pub(crate) fn bad_version(requested: &RequestedVersion) -> UserError {
     requested.malformed("Ruby", NOT_A_VERSION).hint("examples: 3.3, 3.3.6, ruby-3.3.6")
 }
 
-fn names(there: &[impl Display]) -> String {
-    list(&there.iter().map(ToString::to_string).collect::<Vec<_>>())
+fn version_names(there: &[impl Display]) -> String {
+    join_names(&there.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
 pub(crate) fn no_such_version(requested: &RequestedVersion, installed: &[impl Display]) -> UserError {
@@ -61,7 +61,7 @@ pub(crate) fn gemfile_refuses(file: &str, line: &str, there: &[impl Display]) ->
     let first = there.first().map_or_else(|| "3.1".to_owned(), ToString::to_string);
     let wanted =
         line.trim_start_matches(|c: char| !c.is_ascii_digit()).split([',', ' ']).next().unwrap_or("");
-    UserError::new(format!("{file} allows only Ruby {line}; this machine has {}", names(there)))
+    UserError::new(format!("{file} allows only Ruby {line}; this machine has {}", version_names(there)))
         .hint(format!("if the app runs on it, write: ruby \"~> {first}\"; then 'bundle lock', and commit both files"))
         .hint(format!(
             "or have the machine's operator install it with rbenv as the user that runs piku: rbenv install {wanted}"
@@ -77,7 +77,7 @@ pub(crate) fn no_lock(file: &str, lock: &str) -> String {
 pub(crate) fn incomplete_cache(missing: &[String]) -> String {
     format!(
         "vendor/cache lacks {}, so a gem server is contacted; 'bundle cache' brings it up to date",
-        list(missing)
+        join_names(missing)
     )
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use piku_report::user_error::UserError;
 
-use super::list;
+use super::join_names;
 use crate::runtime::RequestedVersion;
 use piku_release::target::TargetArchitecture;
 
@@ -75,7 +75,7 @@ pub(crate) fn no_process_types(programs: &[String]) -> UserError {
     let first = programs.first().map_or("app", String::as_str);
     UserError::new(format!(
         "this is a Rust app without a Procfile, and it is not obvious which of its programs to start: {}",
-        list(programs)
+        join_names(programs)
     ))
     .hint(format!(
         "add a file 'Procfile' with the line 'web: ./target/release/{first}', or default-run to Cargo.toml"
@@ -83,6 +83,6 @@ pub(crate) fn no_process_types(programs: &[String]) -> UserError {
 }
 
 pub(crate) fn nothing_built(missing: &[String]) -> UserError {
-    UserError::new(format!("cargo succeeded but did not build {}", list(missing)))
+    UserError::new(format!("cargo succeeded but did not build {}", join_names(missing)))
         .hint("does the app's .cargo/config.toml or a profile put programs elsewhere than target/release?")
 }

@@ -79,7 +79,7 @@ impl FitQuestion {
         check_machine(head, &self.machine)?;
         problems.extend(c_library(head, &self.machine));
         let settings = self.place.settings()?;
-        problems.extend(programs(head, &runtime::homes(&settings.build_env)));
+        problems.extend(programs(head, &runtime::list_homes(&settings.build_env)));
         if let Some(release) = &head.release {
             let jailed = SandboxPolicy::new(self.place.sandbox, &settings).decide(false)?;
             // Without a jail it would have all rights of this user: that is the operator's to say, for all
@@ -89,7 +89,7 @@ impl FitQuestion {
                 problems.push(errors::other_sandbox(release.jailed));
             }
         }
-        match errors::together(problems) {
+        match errors::combine(problems) {
             Some(failure) => Err(failure.into()),
             None => Ok(()),
         }

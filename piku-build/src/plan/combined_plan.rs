@@ -132,7 +132,7 @@ fn processes<'a>(
 ) -> IndexMap<ProcessName, String> {
     let mut processes: IndexMap<ProcessName, String> = IndexMap::new();
     let written: IndexMap<_, _> =
-        source.procfile.iter().flat_map(|procfile| &procfile.entries).map(runtime::process).collect();
+        source.procfile.iter().flat_map(|procfile| &procfile.entries).map(runtime::convert_entry).collect();
     for plan in plans {
         if source.procfile.is_none() {
             processes.clear();

@@ -22,13 +22,13 @@ impl Runtime for BinaryRuntime {
 
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         Ok(match &source.procfile {
-            Some(_) => DetectResult::Perhaps("there is a Procfile".to_owned()),
-            None => DetectResult::Not("a Procfile that starts a program or a script is missing".to_owned()),
+            Some(_) => DetectResult::WeakMatch("there is a Procfile".to_owned()),
+            None => DetectResult::NoMatch("a Procfile that starts a program or a script is missing".to_owned()),
         })
     }
 
     fn plan(&self, source: &AppSource, _site: &BuildTarget) -> anyhow::Result<BuildPlan> {
-        let processes = super::procfile(source).ok_or_else(|| errors::no_procfile(self.name()))?;
+        let processes = super::procfile_processes(source).ok_or_else(|| errors::no_procfile(self.name()))?;
         let unbuilt = NOT_BUILT.iter().filter(|name| source.has(name));
         Ok(BuildPlan {
             runtime: self.name(),

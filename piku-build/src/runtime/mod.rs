@@ -2,7 +2,7 @@
 
 pub(crate) mod binary;
 pub(crate) mod buildpack;
-mod choice;
+mod detection;
 mod go;
 mod java;
 mod misspelt;
@@ -29,12 +29,12 @@ use crate::plan::build_target::BuildTarget;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::RootView;
 
-pub(crate) use choice::{DetectedRuntime, RuntimeChoice, choose};
+pub(crate) use detection::{DetectedRuntime, RuntimeChoice, choose};
 pub(crate) use version::RequestedVersion;
 
 /// All runtimes; the first that matches is chosen. A back end comes before the language that its front end
 /// is often written in, and the runtime that requires least is last.
-static ALL: &[&dyn Runtime] = &[
+static RUNTIMES: &[&dyn Runtime] = &[
     // Explicit choices come before detected languages.
     &buildpack::BuildpackRuntime,
     &python::PythonRuntime,
@@ -50,8 +50,8 @@ static ALL: &[&dyn Runtime] = &[
 ];
 
 /// Returns the homes of interpreters outside of `/usr`, which a release may need mounted.
-pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
-    let mut homes = python::homes(build_env);
+pub(crate) fn list_homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let mut homes = python::list_homes(build_env);
     homes.extend(ruby::homes(build_env));
     homes
 }
@@ -59,13 +59,13 @@ pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
 /// The result of asking a runtime whether it builds an app. The texts are reasons, shown to the user.
 pub(crate) enum DetectResult {
     /// The app is written for this runtime.
-    Fits(String),
+    Match(String),
     /// It may be; a runtime with a full match is preferred.
-    Perhaps(String),
+    WeakMatch(String),
     /// It is not; the text names what was looked for.
-    Not(String),
+    NoMatch(String),
     /// It is, but cannot be built as it is. Another runtime that matches is preferred.
-    Refused(UserError),
+    Unsupported(UserError),
 }
 
 /// A language or kind of app: detects it, plans its build and explains failures.
@@ -80,12 +80,12 @@ pub(crate) trait Runtime: Sync {
     fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan>;
 
     /// Copies from the previous release's tree what the steps would otherwise make again.
-    fn carry(&self, _plan: &BuildPlan, _before: &TreeHandle, _tree: &TreeHandle) -> anyhow::Result<()> {
+    fn reuse_previous(&self, _plan: &BuildPlan, _before: &TreeHandle, _tree: &TreeHandle) -> anyhow::Result<()> {
         Ok(())
     }
 
     /// Checks the outcome of a step. The error explains why the build cannot go on.
-    fn judge(
+    fn check_step(
         &self,
         step: &BuildStep,
         ended: &StepOutcome,
@@ -101,31 +101,31 @@ pub(crate) trait Runtime: Sync {
     }
 
     /// Completes the plan with what only the built tree can tell, such as the default process types.
-    fn finish(&self, _plan: &mut BuildPlan, _view: &RootView) -> anyhow::Result<()> {
+    fn complete_plan(&self, _plan: &mut BuildPlan, _view: &RootView) -> anyhow::Result<()> {
         Ok(())
     }
 
     /// Checks the process types of the finished tree beyond the existence of their programs.
-    fn check(&self, _plan: &BuildPlan, _view: &RootView) -> anyhow::Result<()> {
+    fn check_processes(&self, _plan: &BuildPlan, _view: &RootView) -> anyhow::Result<()> {
         Ok(())
     }
 }
 
 /// Returns a path from the operator's `build_env` in host.yaml, or else from piku-build's environment. An
 /// app cannot decide which folders of the machine it sees.
-fn told(build_env: &BTreeMap<String, String>, name: &str) -> Option<PathBuf> {
+fn operator_path(build_env: &BTreeMap<String, String>, name: &str) -> Option<PathBuf> {
     let told = build_env.get(name).map(Into::into).or_else(|| std::env::var_os(name));
     told.filter(|told| !told.is_empty()).map(PathBuf::from)
 }
 
 /// Returns the process types of the Procfile; `None` without one. A runtime's defaults count only without a
 /// Procfile.
-fn procfile(source: &AppSource) -> Option<IndexMap<ProcessName, String>> {
-    source.procfile.as_ref().map(|procfile| procfile.entries.iter().map(process).collect())
+fn procfile_processes(source: &AppSource) -> Option<IndexMap<ProcessName, String>> {
+    source.procfile.as_ref().map(|procfile| procfile.entries.iter().map(convert_entry).collect())
 }
 
 /// Converts a Procfile entry into that of a release. A schedule stays in front of its command.
-pub(crate) fn process(entry: &ProcfileEntry) -> (ProcessName, String) {
+pub(crate) fn convert_entry(entry: &ProcfileEntry) -> (ProcessName, String) {
     let command = match &entry.schedule {
         Some(schedule) => format!("{schedule} {}", entry.command),
         None => entry.command.clone(),

@@ -38,9 +38,9 @@ impl Runtime for StaticRuntime {
             let is_static =
                 procfile.get("static").is_some() && procfile.entries.iter().all(|entry| only(entry.kind));
             return Ok(if is_static {
-                DetectResult::Fits("the Procfile has a line 'static' and nothing that runs".to_owned())
+                DetectResult::Match("the Procfile has a line 'static' and nothing that runs".to_owned())
             } else {
-                DetectResult::Not(format!(
+                DetectResult::NoMatch(format!(
                     "a Procfile with a line 'static' alone, or {PAGE} without a Procfile"
                 ))
             });
@@ -48,27 +48,27 @@ impl Runtime for StaticRuntime {
         if let Some(name) =
             ["index.htm", "Index.html", "INDEX.HTML", "index.HTML"].iter().find(|name| source.has(name))
         {
-            return Ok(DetectResult::Refused(told::misspelt(name)));
+            return Ok(DetectResult::Unsupported(told::misspelt(name)));
         }
-        let folder = folder(source)?;
-        Ok(match (folder, part_of_source(source)?) {
-            (Some(folder), None) => DetectResult::Fits(format!("there is {}", page_in(folder))),
+        let folder = served_folder(source)?;
+        Ok(match (folder, find_source_script(source)?) {
+            (Some(folder), None) => DetectResult::Match(format!("there is {}", page_path(folder))),
             (Some(folder), Some(_)) if folder != SITE => {
-                DetectResult::Fits(format!("there is {}", page_in(folder)))
+                DetectResult::Match(format!("there is {}", page_path(folder)))
             }
-            (_, Some(part)) => DetectResult::Refused(told::is_source(&part)),
+            (_, Some(part)) => DetectResult::Unsupported(told::is_source(&part)),
             (None, None) => {
-                DetectResult::Not(format!("{PAGE} at the top or in {} is missing", FOLDERS.join(", ")))
+                DetectResult::NoMatch(format!("{PAGE} at the top or in {} is missing", FOLDERS.join(", ")))
             }
         })
     }
 
     fn plan(&self, source: &AppSource, _site: &BuildTarget) -> anyhow::Result<BuildPlan> {
-        let (processes, from) = if let Some(processes) = super::procfile(source) {
+        let (processes, from) = if let Some(processes) = super::procfile_processes(source) {
             (processes, None)
         } else {
-            let folder = folder(source)?.ok_or_else(told::no_page)?;
-            (IndexMap::from([("static".parse()?, folder.to_owned())]), Some(page_in(folder)))
+            let folder = served_folder(source)?.ok_or_else(told::no_page)?;
+            (IndexMap::from([("static".parse()?, folder.to_owned())]), Some(page_path(folder)))
         };
         Ok(BuildPlan {
             runtime: self.name(),
@@ -83,7 +83,7 @@ impl Runtime for StaticRuntime {
     }
 
     /// Moves the served files away from the top, where the app's settings are.
-    fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
+    fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let tree = &view.tree;
         let at_top = plan.processes_from.as_deref() == Some(PAGE) && tree.is_file(PAGE);
         if !at_top {
@@ -105,12 +105,12 @@ impl Runtime for StaticRuntime {
 }
 
 /// Returns the folder that is served.
-fn folder(source: &AppSource) -> anyhow::Result<Option<&'static str>> {
+fn served_folder(source: &AppSource) -> anyhow::Result<Option<&'static str>> {
     let is_there = |folder: &str| -> anyhow::Result<bool> {
         Ok(source.find(Path::new(folder).join(PAGE))?.is_some_and(|page| page.is_file()))
     };
     if source.has(PAGE)
-        && (part_of_source(source)?.is_none()
+        && (find_source_script(source)?.is_none()
             || !FOLDERS.iter().any(|folder| source.has(&format!("{folder}/"))))
     {
         return Ok(Some(SITE));
@@ -123,12 +123,12 @@ fn folder(source: &AppSource) -> anyhow::Result<Option<&'static str>> {
     Ok(source.has(PAGE).then_some(SITE))
 }
 
-fn page_in(folder: &str) -> String {
+fn page_path(folder: &str) -> String {
     if folder == SITE { PAGE.to_owned() } else { format!("{folder}/{PAGE}") }
 }
 
 /// Returns a script of the page at the top that no browser runs, which makes it the source of a front end.
-fn part_of_source(source: &AppSource) -> anyhow::Result<Option<String>> {
+fn find_source_script(source: &AppSource) -> anyhow::Result<Option<String>> {
     if !source.has(PAGE) {
         return Ok(None);
     }

@@ -7,7 +7,7 @@ use std::fmt::{self, Display};
 use piku_report::user_error::UserError;
 
 use crate::app::app_source::AppSource;
-use crate::errors::list;
+use crate::errors::join_names;
 
 /// A version of three numbers: `3.12.1` is [3, 12, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,7 +137,7 @@ impl RequestedVersion {
     pub(crate) fn unmet(&self, language: &str, installed: &[impl Display]) -> UserError {
         let installed: Vec<_> = installed.iter().map(ToString::to_string).collect();
         let Self { text, from } = self;
-        UserError::new(format!("{from} asks for {language} {text}; this machine has {}", list(&installed)))
+        UserError::new(format!("{from} asks for {language} {text}; this machine has {}", join_names(&installed)))
     }
 
     /// Returns the error for a request that is not a version.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use piku_files::{FolderCursor, TreeError, TreeHandle, WalkStep};
 
-use crate::errors::layer::swapped;
+use crate::errors::layers::swapped;
 use crate::plan::build_plan::TreeLayer;
 use crate::tree::copy;
 use crate::tree::hard_link;

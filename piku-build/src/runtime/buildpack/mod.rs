@@ -58,29 +58,29 @@ impl Runtime for BuildpackRuntime {
     }
 
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
-        let named = match reference::named(source) {
+        let named = match reference::read_references(source) {
             Ok(named) => named,
-            Err(err) => return err.downcast().map(DetectResult::Refused),
+            Err(err) => return err.downcast().map(DetectResult::Unsupported),
         };
         if let Some((packs, from)) = named {
             let all: Vec<_> = packs.iter().map(|pack| pack.name.as_str()).collect();
-            return Ok(DetectResult::Fits(format!("{from} names {}", all.join(", "))));
+            return Ok(DetectResult::Match(format!("{from} names {}", all.join(", "))));
         }
-        if let Some((pack, answer)) = ask(source)? {
-            return Ok(DetectResult::Fits(format!("the host's buildpack '{pack}' says: {answer}")));
+        if let Some((pack, answer)) = detect_on_host(source)? {
+            return Ok(DetectResult::Match(format!("the host's buildpack '{pack}' says: {answer}")));
         }
-        Ok(DetectResult::Not(
+        Ok(DetectResult::NoMatch(
             "BUILDPACK_URL or a file .buildpacks is missing, and no buildpack of the host detects the app"
                 .to_owned(),
         ))
     }
 
     fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
-        let packs = if let Some((packs, _)) = reference::named(source)? {
+        let packs = if let Some((packs, _)) = reference::read_references(source)? {
             packs
         } else {
-            let (name, _) = ask(source)?.ok_or_else(told::none)?;
-            vec![BuildpackReference::of_host(&name, source)?]
+            let (name, _) = detect_on_host(source)?.ok_or_else(told::none)?;
+            vec![BuildpackReference::from_host(&name, source)?]
         };
         let mut steps = Vec::new();
         let mut mounts = Vec::new();
@@ -94,7 +94,7 @@ impl Runtime for BuildpackRuntime {
             }
             steps.extend(pack_steps(at, pack, source, site));
         }
-        let processes = super::procfile(source);
+        let processes = super::procfile_processes(source);
         Ok(BuildPlan {
             runtime: self.name(),
             steps,
@@ -110,7 +110,7 @@ impl Runtime for BuildpackRuntime {
         })
     }
 
-    fn judge(
+    fn check_step(
         &self,
         step: &BuildStep,
         ended: &StepOutcome,
@@ -129,7 +129,7 @@ impl Runtime for BuildpackRuntime {
     }
 
     /// Takes the process types from `bin/release`. A Procfile that a buildpack wrote comes before them.
-    fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
+    fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let read = |name: &str| app_file::text(&view.tree, Path::new(name));
         let mut said = Vec::new();
         for at in 0.. {
@@ -145,7 +145,7 @@ impl Runtime for BuildpackRuntime {
         }
         if let Some(text) = read("Procfile")? {
             let procfile = Procfile::parse(&text, ParseOptions::default())?;
-            plan.processes = procfile.entries.iter().map(super::process).collect();
+            plan.processes = procfile.entries.iter().map(super::convert_entry).collect();
             plan.processes_from = Some("the Procfile that a buildpack has written".to_owned());
             return Ok(());
         }
@@ -213,17 +213,17 @@ fn quoted(text: &str) -> String {
 
 /// Returns the first buildpack of the host that detects the app, and the line that it prints. Detection
 /// runs in the jail, with the app's folder read-only, unless the build runs without one too.
-fn ask(source: &AppSource) -> anyhow::Result<Option<(String, String)>> {
+fn detect_on_host(source: &AppSource) -> anyhow::Result<Option<(String, String)>> {
     if source.packs.is_empty() {
         return Ok(None);
     }
     let jailed = source.sandbox.decide(false)?;
     let all = source.packs.iter();
-    let mut answers = all.filter_map(|(name, dir)| Some((name.clone(), answer(source, name, dir, jailed)?)));
+    let mut answers = all.filter_map(|(name, dir)| Some((name.clone(), run_detect(source, name, dir, jailed)?)));
     Ok(answers.next())
 }
 
-fn answer(source: &AppSource, name: &str, dir: &Path, jailed: bool) -> Option<String> {
+fn run_detect(source: &AppSource, name: &str, dir: &Path, jailed: bool) -> Option<String> {
     let mut command = if jailed {
         let inside = Path::new(PACKS).join(name);
         let program = inside.join("bin/detect").to_string_lossy().into_owned();
@@ -244,13 +244,13 @@ fn answer(source: &AppSource, name: &str, dir: &Path, jailed: bool) -> Option<St
 }
 
 /// Lists the operator's buildpacks, folders with a `bin/detect`, by name.
-pub(crate) fn of_host(dir: &Path) -> Vec<(String, PathBuf)> {
+pub(crate) fn list_host_buildpacks(dir: &Path) -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let mut packs: Vec<_> = entries
         .filter_map(|entry| {
             Some((entry.file_name().into_string().ok()?, fs::canonicalize(entry.path()).ok()?))
         })
-        .filter(|(name, path)| reference::is_good(name) && path.join("bin/detect").is_file())
+        .filter(|(name, path)| reference::is_safe_name(name) && path.join("bin/detect").is_file())
         .collect();
     packs.sort();
     packs

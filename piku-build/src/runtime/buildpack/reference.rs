@@ -49,7 +49,7 @@ impl BuildpackReference {
                 .chars()
                 .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
                 .collect();
-            let name = if is_good(&name) { name } else { "git".to_owned() };
+            let name = if is_safe_name(&name) { name } else { "git".to_owned() };
             return Ok(Self {
                 name,
                 origin: BuildpackOrigin::Git { url: url.to_owned(), branch: branch.map(str::to_owned) },
@@ -63,7 +63,7 @@ impl BuildpackReference {
             if !is_pack {
                 return Err(told::no_folder(text, from).into());
             }
-            let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_good(name));
+            let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_safe_name(name));
             let name = name.unwrap_or("own").to_owned();
             return Ok(Self { name, origin: BuildpackOrigin::App(path.to_string_lossy().into_owned()) });
         }
@@ -82,19 +82,19 @@ impl BuildpackReference {
     }
 
     /// Returns the host's buildpack of this name.
-    pub(super) fn of_host(name: &str, source: &AppSource) -> anyhow::Result<Self> {
+    pub(super) fn from_host(name: &str, source: &AppSource) -> anyhow::Result<Self> {
         Self::parse(name, "the host", source)
     }
 }
 
 /// Returns whether a name is safe as a folder name.
-pub(super) fn is_good(name: &str) -> bool {
+pub(super) fn is_safe_name(name: &str) -> bool {
     let inner = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
     !name.is_empty() && name.len() <= 100 && !name.starts_with(['.', '-']) && name.chars().all(inner)
 }
 
 /// Returns the buildpacks that the app names, in the order in which they run, and where they are named.
-pub(super) fn named(source: &AppSource) -> anyhow::Result<Option<(Vec<BuildpackReference>, String)>> {
+pub(super) fn read_references(source: &AppSource) -> anyhow::Result<Option<(Vec<BuildpackReference>, String)>> {
     if let Some((value, from)) = source.variable(VARIABLE) {
         let from = format!("{VARIABLE} in {from}");
         if !value.trim().is_empty() {

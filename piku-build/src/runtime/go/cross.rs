@@ -30,7 +30,7 @@ pub(super) fn env(
         env.insert("GOARM".to_owned(), level.to_owned());
     }
     let Some(compiler) = site.cross_compiler() else {
-        if asked(source, site) == Some("1") {
+        if cgo_setting(source, site) == Some("1") {
             return Err(errors::go::no_cross_compiler(&[], target).into());
         }
         env.insert(SETTING.to_owned(), "0".to_owned());
@@ -44,13 +44,13 @@ pub(super) fn env(
 
 /// Returns a step that lists packages with C code, if it cannot be compiled: `go build` would leave it out,
 /// and the program may build without it and not work.
-pub(super) fn step(
+pub(super) fn list_step(
     source: &AppSource,
     site: &BuildTarget,
     go: &str,
     packages: &[GoPackage],
 ) -> Option<BuildStep> {
-    if site.cross.is_none() || site.cross_compiler().is_some() || asked(source, site).is_some() {
+    if site.cross.is_none() || site.cross_compiler().is_some() || cgo_setting(source, site).is_some() {
         return None;
     }
     let with_c = "{{if and .CgoFiles (not .Standard)}}{{.ImportPath}}{{end}}";
@@ -61,7 +61,7 @@ pub(super) fn step(
 }
 
 /// Rejects an app with C code. If the listing failed, `go build` explains why.
-pub(super) fn judge(ended: &StepOutcome, target: Option<&TargetArchitecture>) -> anyhow::Result<()> {
+pub(super) fn check_list_step(ended: &StepOutcome, target: Option<&TargetArchitecture>) -> anyhow::Result<()> {
     let is_package = |line: &&String| !line.is_empty() && !line.contains([' ', ':', '\t']);
     let found: Vec<String> = ended.lines.iter().filter(is_package).cloned().collect();
     match target {
@@ -73,7 +73,7 @@ pub(super) fn judge(ended: &StepOutcome, target: Option<&TargetArchitecture>) ->
 }
 
 /// Returns the setting of the app, or else of the operator, for C code.
-fn asked<'a>(source: &'a AppSource, site: &'a BuildTarget) -> Option<&'a str> {
+fn cgo_setting<'a>(source: &'a AppSource, site: &'a BuildTarget) -> Option<&'a str> {
     let host = || site.build_env.get(SETTING).map(String::as_str);
     source.variable(SETTING).map(|(value, _)| value.trim()).or_else(host)
 }

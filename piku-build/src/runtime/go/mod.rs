@@ -1,11 +1,11 @@
 //! Go: builds every program of the module, the workspace or the lone files into `bin/`. Downloads and
 //! compiled packages stay in the app's build cache. The release contains the programs, and no Go sources.
 
-mod constraint;
+mod build_constraint;
 mod cross;
 mod failures;
-mod header;
-mod module;
+mod file_header;
+mod go_mod;
 mod packages;
 mod toolchain;
 
@@ -24,9 +24,9 @@ use crate::plan::build_plan::BuildPlan;
 use crate::plan::programs::{self, BuiltProgram, FOLDER};
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::{RootView, runs};
-use constraint::BuildTags;
-use header::FileHeader;
-use module::GoModule;
+use build_constraint::BuildTags;
+use file_header::FileHeader;
+use go_mod::GoModule;
 use packages::GoPackage;
 use piku_layout::jail::PATH;
 use toolchain::GoChoice;
@@ -46,7 +46,7 @@ impl Runtime for GoRuntime {
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         for name in [WORKSPACE, MODULE] {
             if source.has(name) {
-                return Ok(DetectResult::Fits(format!("there is a {name}")));
+                return Ok(DetectResult::Match(format!("there is a {name}")));
             }
         }
         let mut file = None;
@@ -58,8 +58,8 @@ impl Runtime for GoRuntime {
             }
         }
         Ok(match file {
-            Some(name) => DetectResult::Perhaps(format!("there is {name}, and no {MODULE}: no dependencies")),
-            None => DetectResult::Not(format!(
+            Some(name) => DetectResult::WeakMatch(format!("there is {name}, and no {MODULE}: no dependencies")),
+            None => DetectResult::NoMatch(format!(
                 "{MODULE}, {WORKSPACE} or *.go files with a 'package main' are missing"
             )),
         })
@@ -67,9 +67,9 @@ impl Runtime for GoRuntime {
 
     fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let machine =
-            site.cross.map_or_else(|| architecture(site.architecture), |target| target.go.to_owned());
-        let tags = BuildTags { architecture: machine, asked: tags(source, site) };
-        let (head, packages) = packages(source, &tags)?;
+            site.cross.map_or_else(|| go_architecture(site.architecture), |target| target.go.to_owned());
+        let tags = BuildTags { architecture: machine, asked: build_tags(source, site) };
+        let (head, packages) = find_packages(source, &tags)?;
         if packages.is_empty() {
             return Err(errors::go::no_program(&tags.asked).into());
         }
@@ -81,7 +81,7 @@ impl Runtime for GoRuntime {
                 made: Path::new(FOLDER).join(&package.name),
             })
             .collect();
-        if let Some(twice) = twice(&programs) {
+        if let Some(twice) = find_duplicate(&programs) {
             return Err(errors::go::same_name(twice).into());
         }
         Ok(BuildPlan {
@@ -98,7 +98,7 @@ impl Runtime for GoRuntime {
         })
     }
 
-    fn judge(
+    fn check_step(
         &self,
         step: &BuildStep,
         ended: &StepOutcome,
@@ -106,7 +106,7 @@ impl Runtime for GoRuntime {
         view: &RootView,
     ) -> anyhow::Result<()> {
         if step.name == cross::STEP {
-            return cross::judge(ended, view.cross);
+            return cross::check_list_step(ended, view.cross);
         }
         if ended.succeeded() {
             return Ok(());
@@ -114,13 +114,13 @@ impl Runtime for GoRuntime {
         Err(failures::explain(step.name, ended, plan.version.as_deref().unwrap_or_default()).into())
     }
 
-    fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
+    fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let missing = programs::missing(&plan.programs, &view.tree);
         if !missing.is_empty() {
             return Err(errors::go::nothing_built(&missing).into());
         }
         programs::check_target(&plan.programs, &view.tree, view.cross)?;
-        programs::prune(&view.tree, &only_builds)?;
+        programs::prune(&view.tree, &is_build_input)?;
         programs::link(&plan.processes, &plan.programs, &view.tree)
     }
 }
@@ -130,7 +130,7 @@ fn is_go(path: &Path) -> bool {
 }
 
 /// Returns whether only `go build` needs a file. Embedded files are in the programs.
-fn only_builds(below: &Path) -> bool {
+fn is_build_input(below: &Path) -> bool {
     let name = below.file_name().unwrap_or_default();
     is_go(below)
         || below == Path::new("vendor")
@@ -138,7 +138,7 @@ fn only_builds(below: &Path) -> bool {
 }
 
 /// Reads the module or workspace, and finds its programs.
-fn packages(source: &AppSource, tags: &BuildTags) -> anyhow::Result<(GoModule, Vec<GoPackage>)> {
+fn find_packages(source: &AppSource, tags: &BuildTags) -> anyhow::Result<(GoModule, Vec<GoPackage>)> {
     let read = |name: PathBuf| -> anyhow::Result<Option<GoModule>> {
         Ok(source.text(name)?.map(|text| GoModule::parse(&decode(&text))))
     };
@@ -147,28 +147,28 @@ fn packages(source: &AppSource, tags: &BuildTags) -> anyhow::Result<(GoModule, V
         for dir in &work.uses {
             let dir = tidy(dir);
             if let Some(module) = read(dir.join(MODULE))? {
-                found.extend(packages::find(source, &dir, &module, tags)?);
+                found.extend(packages::find_programs(source, &dir, &module, tags)?);
             }
         }
         return Ok((work, found));
     }
     if let Some(module) = read(MODULE.into())? {
-        let mut found = packages::find(source, Path::new(""), &module, tags)?;
-        let asked = asked(source, &module);
+        let mut found = packages::find_programs(source, Path::new(""), &module, tags)?;
+        let asked = selected_patterns(source, &module);
         if !asked.is_empty() {
-            found.retain(|package| asked.iter().any(|pattern| matches(pattern, &package.pattern())));
+            found.retain(|package| asked.iter().any(|pattern| matches_pattern(pattern, &package.pattern())));
         }
         return Ok((module, found));
     }
-    let mut found: Vec<GoPackage> = packages::look(source, Path::new(""), tags)?.into_iter().collect();
+    let mut found: Vec<GoPackage> = packages::read_package(source, Path::new(""), tags)?.into_iter().collect();
     for package in &mut found {
-        package.name = started(source).unwrap_or_else(|| NAMELESS.to_owned());
+        package.name = started_program(source).unwrap_or_else(|| NAMELESS.to_owned());
     }
     Ok((GoModule::default(), found))
 }
 
 /// Returns the package patterns that the app selects in Heroku's way; empty means all.
-fn asked(source: &AppSource, module: &GoModule) -> Vec<String> {
+fn selected_patterns(source: &AppSource, module: &GoModule) -> Vec<String> {
     match source.variable("GO_INSTALL_PACKAGE_SPEC") {
         Some((text, _)) => text.split_whitespace().map(str::to_owned).collect(),
         None => module.heroku_install.clone(),
@@ -176,7 +176,7 @@ fn asked(source: &AppSource, module: &GoModule) -> Vec<String> {
 }
 
 /// Matches a package pattern: `./...` and `./cmd/...` include the packages below.
-fn matches(pattern: &str, package: &str) -> bool {
+fn matches_pattern(pattern: &str, package: &str) -> bool {
     let bare = |text: &str| text.trim_start_matches("./").trim_end_matches('/').to_owned();
     match pattern.strip_suffix("...") {
         Some(front) => {
@@ -188,7 +188,7 @@ fn matches(pattern: &str, package: &str) -> bool {
 }
 
 /// Returns the name of the program that the Procfile starts by a path which does not exist yet.
-fn started(source: &AppSource) -> Option<String> {
+fn started_program(source: &AppSource) -> Option<String> {
     let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
     entries.into_iter().find_map(|entry| {
         let words = simple_words(&entry.command)?;
@@ -201,8 +201,8 @@ fn started(source: &AppSource) -> Option<String> {
 }
 
 /// Returns the build tags in `GOFLAGS`.
-fn tags(source: &AppSource, site: &BuildTarget) -> Vec<String> {
-    let flags = flags(source, site);
+fn build_tags(source: &AppSource, site: &BuildTarget) -> Vec<String> {
+    let flags = go_flags(source, site);
     let mut words = flags.split_whitespace().map(|word| word.trim_start_matches('-'));
     let mut found = Vec::new();
     while let Some(word) = words.next() {
@@ -212,7 +212,7 @@ fn tags(source: &AppSource, site: &BuildTarget) -> Vec<String> {
     found
 }
 
-fn flags<'a>(source: &'a AppSource, site: &'a BuildTarget) -> &'a str {
+fn go_flags<'a>(source: &'a AppSource, site: &'a BuildTarget) -> &'a str {
     let host = || site.build_env.get("GOFLAGS").map_or("", String::as_str);
     source.variable("GOFLAGS").map_or_else(host, |(value, _)| value)
 }
@@ -224,17 +224,17 @@ fn steps(
     packages: &[GoPackage],
 ) -> Vec<BuildStep> {
     let go = choice.installed.program().to_string_lossy().into_owned();
-    let lists = cross::step(source, site, &go, packages);
-    lists.into_iter().chain([step(source, site, go, packages)]).collect()
+    let lists = cross::list_step(source, site, &go, packages);
+    lists.into_iter().chain([build_step(source, site, go, packages)]).collect()
 }
 
 /// Builds all programs in one call, so that shared packages are compiled once.
-fn step(source: &AppSource, site: &BuildTarget, go: String, packages: &[GoPackage]) -> BuildStep {
+fn build_step(source: &AppSource, site: &BuildTarget, go: String, packages: &[GoPackage]) -> BuildStep {
     let mut run = vec![go];
     // Programs contain no path of this machine, and the module cache can be removed.
     run.extend(["build", "-trimpath", "-modcacherw"].map(str::to_owned));
     let is_module = source.has(MODULE) || source.has(WORKSPACE);
-    if let Some(flags) = linking(source, site, packages) {
+    if let Some(flags) = linker_flags(source, site, packages) {
         run.extend(["-ldflags".to_owned(), flags]);
     }
     run.push("-o".to_owned());
@@ -253,8 +253,8 @@ fn step(source: &AppSource, site: &BuildTarget, go: String, packages: &[GoPackag
 
 /// Returns the linker flags that set `main.version` and `main.commit`, if the programs have these
 /// variables, and Heroku's `GO_LINKER_SYMBOL`. Returns none if the app sets its own.
-fn linking(source: &AppSource, site: &BuildTarget, packages: &[GoPackage]) -> Option<String> {
-    if flags(source, site).contains("-ldflags") {
+fn linker_flags(source: &AppSource, site: &BuildTarget, packages: &[GoPackage]) -> Option<String> {
+    if go_flags(source, site).contains("-ldflags") {
         return None;
     }
     let mut words = Vec::new();
@@ -277,7 +277,7 @@ fn linking(source: &AppSource, site: &BuildTarget, packages: &[GoPackage]) -> Op
 
 /// Returns the process types of the Procfile, else the only program, else the one called `web`.
 fn processes(source: &AppSource, programs: &[BuiltProgram]) -> anyhow::Result<IndexMap<ProcessName, String>> {
-    if let Some(processes) = super::procfile(source) {
+    if let Some(processes) = super::procfile_processes(source) {
         return Ok(processes);
     }
     let web = match programs {
@@ -292,14 +292,14 @@ fn processes(source: &AppSource, programs: &[BuiltProgram]) -> anyhow::Result<In
 }
 
 /// Returns a name that two programs share.
-fn twice(programs: &[BuiltProgram]) -> Option<&str> {
+fn find_duplicate(programs: &[BuiltProgram]) -> Option<&str> {
     let mut names: Vec<&str> = programs.iter().map(|program| program.name.as_str()).collect();
     names.sort_unstable();
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
 /// Returns Go's name of an architecture.
-fn architecture(machine: &str) -> String {
+fn go_architecture(machine: &str) -> String {
     match machine {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -349,20 +349,20 @@ mod tests {
             ("./cmd/web", "./cmd/web"),
             (".", "."),
         ] {
-            assert!(matches(pattern, package), "{pattern} {package}");
+            assert!(matches_pattern(pattern, package), "{pattern} {package}");
         }
         for (pattern, package) in [("./cmd/...", "./cmdline"), ("./cmd", "./cmd/web"), (".", "./cmd/web")] {
-            assert!(!matches(pattern, package), "{pattern} {package}");
+            assert!(!matches_pattern(pattern, package), "{pattern} {package}");
         }
     }
 
     #[test]
     fn what_only_builds() {
         for name in ["main.go", "cmd/web/main_test.go", "go.sum", "api/go.mod", "vendor"] {
-            assert!(only_builds(Path::new(name)), "{name}");
+            assert!(is_build_input(Path::new(name)), "{name}");
         }
         for name in ["static/vendor", "page.html", "bin/web", "config.toml"] {
-            assert!(!only_builds(Path::new(name)), "{name}");
+            assert!(!is_build_input(Path::new(name)), "{name}");
         }
     }
 }

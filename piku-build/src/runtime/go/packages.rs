@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use piku_files::FileKind;
 
-use super::constraint::BuildTags;
-use super::header::FileHeader;
-use super::module::GoModule;
+use super::build_constraint::BuildTags;
+use super::file_header::FileHeader;
+use super::go_mod::GoModule;
 use crate::app::app_source::AppSource;
 
 /// The largest depth of folders that are searched.
@@ -33,20 +33,20 @@ impl GoPackage {
 }
 
 /// Finds the programs of the module in `dir`, sorted. Nested modules are skipped.
-pub(super) fn find(
+pub(super) fn find_programs(
     source: &AppSource,
     dir: &Path,
     module: &GoModule,
     tags: &BuildTags,
 ) -> anyhow::Result<Vec<GoPackage>> {
     let mut found = Vec::new();
-    walk(source, dir, DEEPEST, &mut |below| {
-        if let Some(mut package) = look(source, below, tags)? {
+    walk_module(source, dir, DEEPEST, &mut |below| {
+        if let Some(mut package) = read_package(source, below, tags)? {
             let own = below.file_name().map(|name| name.to_string_lossy().into_owned());
             package.name = match own {
                 Some(own) if below != dir => own,
                 own if module.path.is_empty() => own.unwrap_or_default(),
-                _ => module.program().to_owned(),
+                _ => module.program_name().to_owned(),
             };
             found.push(package);
         }
@@ -57,7 +57,7 @@ pub(super) fn find(
 }
 
 /// Calls `visit` for the folder and those below it that belong to the same module.
-fn walk(
+fn walk_module(
     source: &AppSource,
     dir: &Path,
     deeper: usize,
@@ -65,32 +65,32 @@ fn walk(
 ) -> anyhow::Result<()> {
     visit(dir)?;
     let Some(depth) = deeper.checked_sub(1) else { return Ok(()) };
-    for name in names(source, dir, |kind| kind == FileKind::Folder)? {
+    for name in list_names(source, dir, |kind| kind == FileKind::Folder)? {
         let below = dir.join(&name);
         let skipped =
             name.starts_with(['.', '_']) || ["vendor", "testdata", "node_modules"].contains(&name.as_str());
         if !skipped && !source.tree.is_file(below.join("go.mod")) {
-            walk(source, &below, depth, visit)?;
+            walk_module(source, &below, depth, visit)?;
         }
     }
     Ok(())
 }
 
 /// Returns the program in a folder, without its name; `None` if it has no `package main`.
-pub(super) fn look(source: &AppSource, dir: &Path, tags: &BuildTags) -> anyhow::Result<Option<GoPackage>> {
+pub(super) fn read_package(source: &AppSource, dir: &Path, tags: &BuildTags) -> anyhow::Result<Option<GoPackage>> {
     let mut package =
         GoPackage { dir: dir.to_owned(), name: String::new(), files: Vec::new(), stamps: Vec::new() };
-    for name in names(source, dir, |kind| kind != FileKind::Folder)? {
+    for name in list_names(source, dir, |kind| kind != FileKind::Folder)? {
         if !super::is_go(Path::new(&name)) || name.ends_with("_test.go") || name.starts_with(['.', '_']) {
             continue;
         }
         let Some(text) = source.text(dir.join(&name))? else { continue };
         let text = String::from_utf8_lossy(&text);
         let header = FileHeader::parse(&text);
-        if header.package == Some("main") && tags.take(&name, &header) {
+        if header.package == Some("main") && tags.includes_file(&name, &header) {
             package
                 .stamps
-                .extend(stamps(&text).filter(|stamp| !package.stamps.contains(stamp)).collect::<Vec<_>>());
+                .extend(find_stamps(&text).filter(|stamp| !package.stamps.contains(stamp)).collect::<Vec<_>>());
             package.files.push(name);
         }
     }
@@ -98,13 +98,13 @@ pub(super) fn look(source: &AppSource, dir: &Path, tags: &BuildTags) -> anyhow::
 }
 
 /// Returns the UTF-8 names of a folder's entries of some kinds, sorted.
-fn names(source: &AppSource, dir: &Path, takes: impl Fn(FileKind) -> bool) -> anyhow::Result<Vec<String>> {
+fn list_names(source: &AppSource, dir: &Path, takes: impl Fn(FileKind) -> bool) -> anyhow::Result<Vec<String>> {
     let entries = source.list(dir)?.into_iter().filter(|entry| takes(entry.kind));
     Ok(entries.filter_map(|entry| entry.name.into_string().ok()).collect())
 }
 
 /// Finds the variables that tell a program which commit it was built from.
-fn stamps(text: &str) -> impl Iterator<Item = &'static str> {
+fn find_stamps(text: &str) -> impl Iterator<Item = &'static str> {
     let mut in_block = false;
     let mut found = Vec::new();
     for line in text.lines() {
@@ -155,13 +155,13 @@ mod tests {
         }
         let source = AppSource::read(dir.path(), None).unwrap();
         let module = GoModule::parse("module example.org/shop/v2\n");
-        let found = find(&source, Path::new(""), &module, &tags()).unwrap();
+        let found = find_programs(&source, Path::new(""), &module, &tags()).unwrap();
         let short: Vec<_> = found.iter().map(|one| (one.pattern(), one.name.as_str())).collect();
         assert_eq!(short, [(".".to_owned(), "shop"), ("./cmd/web".to_owned(), "web")]);
         assert_eq!(found[0].files, ["main.go"]);
         assert_eq!(found[0].stamps, ["version", "commit"]);
         let other =
-            find(&source, Path::new("other"), &GoModule::parse("module other.org/tool\n"), &tags()).unwrap();
+            find_programs(&source, Path::new("other"), &GoModule::parse("module other.org/tool\n"), &tags()).unwrap();
         assert_eq!((other[0].pattern().as_str(), other[0].name.as_str()), ("./other", "tool"));
     }
     /// Each file alone in a folder: the folders that hold a program are those that `go list` names.
@@ -247,7 +247,7 @@ mod tests {
         let Some(expected) = go_list(dir.path()) else { return };
         let source = AppSource::read(dir.path(), None).unwrap();
         let tags = BuildTags { architecture: "amd64".to_owned(), asked: vec!["web".to_owned()] };
-        let found = find(&source, Path::new(""), &GoModule::parse("module example.org/x\n"), &tags).unwrap();
+        let found = find_programs(&source, Path::new(""), &GoModule::parse("module example.org/x\n"), &tags).unwrap();
         let found: Vec<String> = found.iter().map(|one| one.dir.display().to_string()).collect();
         for (number, case) in cases.iter().enumerate() {
             let name = format!("c{number:03}");

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::module::GoModule;
+use super::go_mod::GoModule;
 use crate::app::app_source::AppSource;
 use crate::errors;
 use crate::runtime::version::{PinnedVersion, RequestedVersion, RuntimeVersion, VersionMatch, nearest};
@@ -18,7 +18,7 @@ const ROOTS: [&str; 2] = ["/usr/lib", "/usr/local"];
 const FETCHES: RuntimeVersion = RuntimeVersion([1, 21, 0]);
 
 /// Parses `1.22`, `1.22.3`; a pre-release `1.22rc1` counts as 1.22.
-fn parse(text: &str) -> Option<RuntimeVersion> {
+fn parse_version(text: &str) -> Option<RuntimeVersion> {
     let text = text.split_whitespace().next()?;
     let text = text.strip_prefix("go").unwrap_or(text);
     RuntimeVersion::padded(text.split(|c: char| c != '.' && !c.is_ascii_digit()).next()?)
@@ -75,7 +75,7 @@ impl RequestedGo {
     fn parse(version: RequestedVersion, is_pinned: bool) -> anyhow::Result<Self> {
         let text = version.text.trim().trim_start_matches("go").to_owned();
         let version = RequestedVersion { text, ..version };
-        let number = parse(&version.text).ok_or_else(|| errors::go::bad_version(&version))?;
+        let number = parse_version(&version.text).ok_or_else(|| errors::go::bad_version(&version))?;
         let parts = version.text.matches('.').count() + 1;
         let number = PinnedVersion { version: number, parts: parts.clamp(2, 3) };
         Ok(Self { version, number, is_pinned })
@@ -144,7 +144,7 @@ fn list_installed() -> Vec<InstalledGo> {
 
 fn inspect(root: &Path) -> Option<InstalledGo> {
     let text = fs::read_to_string(root.join("VERSION")).ok()?;
-    let version = parse(text.lines().next()?)?;
+    let version = parse_version(text.lines().next()?)?;
     runs(&root.join("bin/go")).then(|| InstalledGo { root: root.to_owned(), version })
 }
 
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn there(versions: &[&str]) -> Vec<InstalledGo> {
-        let one = |text: &&str| InstalledGo { root: text.into(), version: parse(text).unwrap() };
+        let one = |text: &&str| InstalledGo { root: text.into(), version: parse_version(text).unwrap() };
         versions.iter().map(one).collect()
     }
 
@@ -169,11 +169,11 @@ mod tests {
 
     #[test]
     fn versions() {
-        assert_eq!(parse("go1.26.8"), Some(RuntimeVersion([1, 26, 8])));
-        assert_eq!(parse("1.22rc1"), Some(RuntimeVersion([1, 22, 0])));
-        assert_eq!(parse("1.19.8 X:boringcrypto"), Some(RuntimeVersion([1, 19, 8])));
-        assert_eq!(parse("latest"), None);
-        assert_eq!(parse("1.2.3.4"), None);
+        assert_eq!(parse_version("go1.26.8"), Some(RuntimeVersion([1, 26, 8])));
+        assert_eq!(parse_version("1.22rc1"), Some(RuntimeVersion([1, 22, 0])));
+        assert_eq!(parse_version("1.19.8 X:boringcrypto"), Some(RuntimeVersion([1, 19, 8])));
+        assert_eq!(parse_version("latest"), None);
+        assert_eq!(parse_version("1.2.3.4"), None);
     }
 
     #[test]

@@ -28,7 +28,7 @@ const TOOLS_OWN: [&str; 12] = [
 ];
 
 /// Finds the folders of this name in the work tree: the app's and its modules'. Follows no links.
-pub(super) fn folders(work: &TreeHandle, name: &str) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn find_folders(work: &TreeHandle, name: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     work.walk(|entry| {
         let own = entry.name();
@@ -48,11 +48,11 @@ pub(super) fn folders(work: &TreeHandle, name: &str) -> anyhow::Result<Vec<PathB
 }
 
 /// Returns whether the build made a program. The exit code of the tool alone does not tell.
-pub(super) fn programs(work: &TreeHandle, folders: &[PathBuf]) -> bool {
+pub(super) fn has_program(work: &TreeHandle, folders: &[PathBuf]) -> bool {
     let has_jar = |dir: &Path| {
         work.read_dir(dir).unwrap_or_default().iter().any(|entry| {
             let path = Path::new(&entry.name);
-            path.extension().is_some_and(|end| end == "jar" || end == "war") && !jar::is_beside(path)
+            path.extension().is_some_and(|end| end == "jar" || end == "war") && !jar::is_secondary(path)
         })
     };
     folders.iter().any(|dir| {
@@ -64,31 +64,31 @@ pub(super) fn programs(work: &TreeHandle, folders: &[PathBuf]) -> bool {
 }
 
 /// Copies the folders into the release's tree. A link that a step left in the way is not followed.
-pub(super) fn take(work: &TreeHandle, tree: &TreeHandle, folders: &[PathBuf]) -> anyhow::Result<()> {
+pub(super) fn copy_folders(work: &TreeHandle, tree: &TreeHandle, folders: &[PathBuf]) -> anyhow::Result<()> {
     for folder in folders {
         app_file::make_folder(tree, folder.parent().unwrap_or(Path::new("")))?;
         tree.remove_all(folder)?;
         let from = work.subtree(folder)?;
-        let limit = measure(&from)?;
+        let limit = measure_copy(&from)?;
         let need = SpaceNeeded { bytes: limit.bytes, files: limit.entries };
         free_space::check(tree.path(), need, "what the build has made")?;
-        from.copy_tree(tree, folder, limit, takes)?;
+        from.copy_tree(tree, folder, limit, is_artifact)?;
     }
     Ok(())
 }
 
 /// Returns whether an entry of a folder that a build has filled goes into a release.
-fn takes(entry: &TreeEntry<'_>) -> anyhow::Result<bool> {
+fn is_artifact(entry: &TreeEntry<'_>) -> anyhow::Result<bool> {
     interrupt::check()?;
     let is_at_top = entry.path().components().count() == 1;
     Ok(!(is_at_top && entry.stat().is_dir() && TOOLS_OWN.iter().any(|name| entry.name() == *name)))
 }
 
 /// Returns the size of all that is copied.
-fn measure(from: &TreeHandle) -> anyhow::Result<CopyLimit> {
+fn measure_copy(from: &TreeHandle) -> anyhow::Result<CopyLimit> {
     let mut all = CopyLimit { bytes: 0, entries: 0 };
     from.walk(|entry| {
-        let takes = takes(entry)?;
+        let takes = is_artifact(entry)?;
         if takes {
             let len = if entry.stat().is_file() { entry.stat().len } else { 0 };
             all = CopyLimit { bytes: all.bytes.saturating_add(len), entries: all.entries + 1 };
@@ -99,7 +99,7 @@ fn measure(from: &TreeHandle) -> anyhow::Result<CopyLimit> {
 }
 
 /// Returns the script that Gradle's installDist made, if it is the only one.
-pub(super) fn installed(tree: &TreeHandle, folders: &[PathBuf]) -> Option<PathBuf> {
+pub(super) fn find_install_script(tree: &TreeHandle, folders: &[PathBuf]) -> Option<PathBuf> {
     let mut found = Vec::new();
     for folder in folders {
         let install = folder.join("install");
@@ -140,21 +140,21 @@ mod tests {
         top.symlink("../../outside/target/page", "work/target/leak.jar").unwrap();
         top.symlink("../outside", "work/linked").unwrap();
         let (work, tree) = (top.subtree("work").unwrap(), top.subtree("tree").unwrap());
-        let found = folders(&work, "target").unwrap();
+        let found = find_folders(&work, "target").unwrap();
         assert_eq!(found, [Path::new("sub/target"), Path::new("target")]);
-        assert!(programs(&work, &found));
+        assert!(has_program(&work, &found));
 
-        take(&work, &tree, &found).unwrap();
+        copy_folders(&work, &tree, &found).unwrap();
         let names: Vec<_> = tree.read_dir("target").unwrap().into_iter().map(|entry| entry.name).collect();
         assert_eq!(names, ["a.jar", "classes", "leak.jar"]);
         assert!(tree.symlink_metadata("target/leak.jar").unwrap().is_symlink());
-        assert!(jar::find(&tree, &found).unwrap_err().is_empty());
+        assert!(jar::find_program(&tree, &found).unwrap_err().is_empty());
 
         // A step has put a link, or what is no folder, where the module's folder is to go.
         for (target, why) in [("../outside", "leads out of the app"), ("target/a.jar", "is not a folder")] {
             tree.remove_all("sub").unwrap();
             tree.symlink(target, "sub").unwrap();
-            let err = take(&work, &tree, &found).unwrap_err().to_string();
+            let err = copy_folders(&work, &tree, &found).unwrap_err().to_string();
             assert!(err.contains("'sub'") && err.contains(why), "{err}");
         }
         assert_eq!(top.read_text("outside/target/page", 100).unwrap(), "outside/target/page");

@@ -34,7 +34,7 @@ pub(super) struct RunnableJar {
 ///
 /// # Errors
 /// Returns all candidates if there are several, and an empty list if there are none.
-pub(super) fn find(tree: &TreeHandle, folders: &[PathBuf]) -> Result<RunnableJar, Vec<PathBuf>> {
+pub(super) fn find_program(tree: &TreeHandle, folders: &[PathBuf]) -> Result<RunnableJar, Vec<PathBuf>> {
     let mut found = Vec::new();
     for folder in folders {
         found.extend(in_folder(tree, folder));
@@ -52,7 +52,7 @@ pub(super) fn find(tree: &TreeHandle, folders: &[PathBuf]) -> Result<RunnableJar
 }
 
 /// Returns whether a jar is not the program by its name.
-pub(super) fn is_beside(path: &Path) -> bool {
+pub(super) fn is_secondary(path: &Path) -> bool {
     let stem = stem(path);
     stem.starts_with("original-") || BESIDE.iter().any(|end| stem.ends_with(end))
 }
@@ -68,8 +68,8 @@ fn in_folder(tree: &TreeHandle, folder: &Path) -> Vec<RunnableJar> {
         for entry in entries.into_iter().filter(|entry| entry.kind == FileKind::Regular) {
             let path = below.join(entry.name);
             let is_jar = path.extension().is_some_and(|end| end == "jar" || end == "war");
-            if is_jar && !is_beside(&path) {
-                found.extend(look(tree, path));
+            if is_jar && !is_secondary(&path) {
+                found.extend(inspect_jar(tree, path));
             }
         }
     }
@@ -78,8 +78,8 @@ fn in_folder(tree: &TreeHandle, folder: &Path) -> Vec<RunnableJar> {
 }
 
 /// Reads the manifest of a jar; `None` if it names no main class.
-pub(super) fn look(tree: &TreeHandle, path: PathBuf) -> Option<RunnableJar> {
-    let manifest = manifest(tree, &path)?;
+pub(super) fn inspect_jar(tree: &TreeHandle, path: PathBuf) -> Option<RunnableJar> {
+    let manifest = read_manifest(tree, &path)?;
     let value = |name: &str| manifest.lines().find_map(|line| line.strip_prefix(name));
     let main = value("Main-Class:")?;
     let spring = main.contains("springframework.boot.loader") || value("Spring-Boot-Version:").is_some();
@@ -93,7 +93,7 @@ pub(super) fn look(tree: &TreeHandle, path: PathBuf) -> Option<RunnableJar> {
     Some(RunnableJar { path, kind })
 }
 
-fn manifest(tree: &TreeHandle, jar: &Path) -> Option<String> {
+fn read_manifest(tree: &TreeHandle, jar: &Path) -> Option<String> {
     let jar = tree.open_file(jar).ok().filter(|jar| jar.stat.len <= LARGEST)?;
     let mut archive = zip::ZipArchive::new(jar.file).ok()?;
     let file = archive.by_name("META-INF/MANIFEST.MF").ok()?;
@@ -125,7 +125,7 @@ mod tests {
     fn the_program_among_jars() {
         let dir = tempfile::tempdir().unwrap();
         let target = [PathBuf::from("target")];
-        let find = |folders: &[PathBuf]| find(&TreeHandle::open(dir.path()).unwrap(), folders);
+        let find = |folders: &[PathBuf]| find_program(&TreeHandle::open(dir.path()).unwrap(), folders);
         jar(dir.path(), "target/x-1.jar", "Created-By: x\r\n");
         assert_eq!(find(&target), Err(Vec::new()), "a library");
         jar(dir.path(), "target/app-1.jar", "Main-Class: app.Main\r\n");

@@ -57,12 +57,12 @@ fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedJdk>> {
         });
         if let Some(value) = value {
             let version = RequestedVersion::new(value, "java.runtime.version in system.properties");
-            let feature = feature(&version.text).ok_or_else(|| errors::java::bad_version(&version))?;
+            let feature = parse_feature(&version.text).ok_or_else(|| errors::java::bad_version(&version))?;
             return Ok(Some(RequestedJdk { feature, version, is_pinned: true }));
         }
     }
     if let Some(version) = text(".java-version")? {
-        if let Some(feature) = feature(version.trim()) {
+        if let Some(feature) = parse_feature(version.trim()) {
             let version = RequestedVersion::new(feature.to_string(), ".java-version");
             return Ok(Some(RequestedJdk { feature, version, is_pinned: true }));
         }
@@ -70,7 +70,7 @@ fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedJdk>> {
     for (file, marks) in FILES {
         let Some(text) = text(file)? else { continue };
         let text = without_comments(&text);
-        if let Some((mark, feature)) = marks.iter().find_map(|mark| Some((mark, after(&text, mark)?))) {
+        if let Some((mark, feature)) = marks.iter().find_map(|mark| Some((mark, release_after(&text, mark)?))) {
             let name = mark.trim_matches(['<', '>', '(']);
             let version = RequestedVersion::new(feature.to_string(), format!("{name} in {file}"));
             return Ok(Some(RequestedJdk { feature, version, is_pinned: false }));
@@ -106,18 +106,18 @@ fn without_comments(text: &str) -> String {
 }
 
 /// Returns the release behind a mark: `17`, `= '17'`, `= JavaVersion.VERSION_17`.
-fn after(text: &str, mark: &str) -> Option<u32> {
+fn release_after(text: &str, mark: &str) -> Option<u32> {
     text.match_indices(mark).find_map(|(at, _)| {
         let rest = text[at + mark.len()..].lines().next()?;
         let rest = rest.trim_start_matches([' ', '=', '\'', '"', '(']);
         let rest = rest.strip_prefix("JavaVersion.VERSION_").unwrap_or(rest);
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(rest.len());
-        feature(&rest[..end].replace('_', "."))
+        parse_feature(&rest[..end].replace('_', "."))
     })
 }
 
 /// Parses the feature release of `17`, `17.0.15`, `1.8`, `openjdk-17`, `zulu-17.0.1`.
-fn feature(text: &str) -> Option<u32> {
+fn parse_feature(text: &str) -> Option<u32> {
     let text = text.rsplit('-').find(|part| part.starts_with(|c: char| c.is_ascii_digit()))?;
     let mut parts = text.split(['.', '_', '+']);
     let first: u32 = parts.next()?.parse().ok()?;
@@ -162,11 +162,11 @@ fn inspect(home: PathBuf) -> Option<InstalledJdk> {
     let version =
         text.lines().find_map(|line| line.strip_prefix("JAVA_VERSION="))?.trim_matches('"').to_owned();
     let has_compiler = runs(&home.join("bin/javac"));
-    let feature = feature(&version)?;
+    let feature = parse_feature(&version)?;
     runs(&home.join("bin/java")).then_some(InstalledJdk { home, version, feature, has_compiler })
 }
 
-pub(super) fn program(home: &Path, name: &str) -> String {
+pub(super) fn program_path(home: &Path, name: &str) -> String {
     home.join("bin").join(name).to_string_lossy().into_owned()
 }
 
@@ -185,9 +185,9 @@ mod tests {
             ("zulu-17.0.1", 17),
             ("21.0.1+12", 21),
         ] {
-            assert_eq!(feature(text), Some(expected), "{text}");
+            assert_eq!(parse_feature(text), Some(expected), "{text}");
         }
-        assert_eq!(feature("latest"), None);
+        assert_eq!(parse_feature("latest"), None);
     }
 
     #[test]
@@ -200,7 +200,7 @@ mod tests {
             ("sourceCompatibility = JavaVersion.VERSION_11", "sourceCompatibility", Some(11)),
             ("sourceCompatibility JavaVersion.VERSION_1_8", "sourceCompatibility", Some(8)),
         ] {
-            assert_eq!(after(text, mark), expected, "{text}");
+            assert_eq!(release_after(text, mark), expected, "{text}");
         }
     }
 

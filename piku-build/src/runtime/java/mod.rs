@@ -47,38 +47,38 @@ impl Runtime for JavaRuntime {
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         let gradle = GRADLE.iter().find(|name| source.has(name));
         let jar = source.names.iter().find(|name| is_jar(name));
-        Ok(match tool(source) {
-            Some(JavaTool::Maven) => DetectResult::Fits(match gradle {
+        Ok(match detect_tool(source) {
+            Some(JavaTool::Maven) => DetectResult::Match(match gradle {
                 Some(other) => format!("there is a {POM}; it counts before {other}"),
                 None => format!("there is a {POM}"),
             }),
             Some(JavaTool::Gradle) if source.has(POM) => {
-                DetectResult::Fits(format!("there is a gradlew; {POM} has no mvnw and counts after it"))
+                DetectResult::Match(format!("there is a gradlew; {POM} has no mvnw and counts after it"))
             }
             Some(JavaTool::Gradle) => {
-                DetectResult::Fits(format!("there is a {}", gradle.map_or("", |name| name)))
+                DetectResult::Match(format!("there is a {}", gradle.map_or("", |name| name)))
             }
             Some(JavaTool::Jar) => {
-                DetectResult::Perhaps(format!("there is {}", jar.map_or("", String::as_str)))
+                DetectResult::WeakMatch(format!("there is {}", jar.map_or("", String::as_str)))
             }
-            Some(JavaTool::Javac) => DetectResult::Perhaps(format!("there is a {MAIN}")),
-            None => DetectResult::Not(format!(
+            Some(JavaTool::Javac) => DetectResult::WeakMatch(format!("there is a {MAIN}")),
+            None => DetectResult::NoMatch(format!(
                 "{POM}, build.gradle, build.gradle.kts, a jar or {MAIN} are missing"
             )),
         })
     }
 
     fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
-        let tool = tool(source).unwrap_or(JavaTool::Maven);
+        let tool = detect_tool(source).unwrap_or(JavaTool::Maven);
         let JdkChoice { installed, from, warnings } = jdk::choose(source, tool != JavaTool::Jar)?;
         let (processes, processes_from) = processes(source, tool)?;
         let steps = match tool {
-            JavaTool::Maven => vec![maven(source, site)?],
-            JavaTool::Gradle => vec![gradle(source, site)?],
+            JavaTool::Maven => vec![maven_step(source, site)?],
+            JavaTool::Gradle => vec![gradle_step(source, site)?],
             JavaTool::Javac => {
                 vec![BuildStep {
                     name: "javac",
-                    run: [jdk::program(&installed.home, "javac"), MAIN.to_owned()].into(),
+                    run: [jdk::program_path(&installed.home, "javac"), MAIN.to_owned()].into(),
                     quiet: false,
                 }]
             }
@@ -105,7 +105,7 @@ impl Runtime for JavaRuntime {
         })
     }
 
-    fn judge(
+    fn check_step(
         &self,
         step: &BuildStep,
         ended: &StepOutcome,
@@ -120,24 +120,24 @@ impl Runtime for JavaRuntime {
         Err(if is_machines { errors::java::perhaps_the_gradle(failure) } else { failure }.into())
     }
 
-    fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
+    fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let folders = match plan.keep {
             Some(keep) => {
-                let made = artifacts::folders(&view.work, keep.folders[0])?;
-                if !artifacts::programs(&view.work, &made) {
+                let made = artifacts::find_folders(&view.work, keep.folders[0])?;
+                if !artifacts::has_program(&view.work, &made) {
                     let name = plan.steps.first().map_or("", |step| step.name);
                     return Err(errors::java::nothing_built(name, &keep.folders[..1]).into());
                 }
-                artifacts::take(&view.work, &view.tree, &made)?;
+                artifacts::copy_folders(&view.work, &view.tree, &made)?;
                 made
             }
             None => vec![PathBuf::new()],
         };
         if plan.processes_from.as_deref() == Some(BY_BUILD) {
-            let command = match artifacts::installed(&view.tree, &folders) {
+            let command = match artifacts::find_install_script(&view.tree, &folders) {
                 Some(script) => script.display().to_string(),
-                None => started(
-                    &jar::find(&view.tree, &folders).map_err(|found| errors::java::no_runnable(&found))?,
+                None => jar_command(
+                    &jar::find_program(&view.tree, &folders).map_err(|found| errors::java::no_runnable(&found))?,
                 ),
             };
             plan.processes = IndexMap::from([("web".parse()?, command)]);
@@ -155,7 +155,7 @@ const JAR: &str = "the jar";
 const MEMORY: &str = include_str!("memory.sh");
 
 /// Chooses the tool: Maven before Gradle, unless only Gradle has a wrapper.
-fn tool(source: &AppSource) -> Option<JavaTool> {
+fn detect_tool(source: &AppSource) -> Option<JavaTool> {
     let gradle = GRADLE.iter().any(|name| source.has(name));
     if source.has(POM) && !(gradle && source.has("gradlew") && !source.has("mvnw")) {
         Some(JavaTool::Maven)
@@ -172,7 +172,7 @@ fn tool(source: &AppSource) -> Option<JavaTool> {
 
 fn is_jar(name: &str) -> bool {
     let path = Path::new(name);
-    path.extension().is_some_and(|end| end == "jar" || end == "war") && !jar::is_beside(path)
+    path.extension().is_some_and(|end| end == "jar" || end == "war") && !jar::is_secondary(path)
 }
 
 /// Runs a command after it removes the jars of the previous build from the folders named `$0`: one of
@@ -181,12 +181,12 @@ const AFRESH: &str = r#"find . \( -name src -o -name node_modules -o -name .grad
 /// Keeps Maven's packages in the app's build cache, whose path is in a variable.
 const REPOSITORY: &str = r#"exec "$@" -Dmaven.repo.local="$MAVEN_USER_HOME/repository""#;
 
-fn afresh(folder: &str) -> Vec<String> {
+fn after_cleanup(folder: &str) -> Vec<String> {
     ["sh", "-c", AFRESH, folder].map(str::to_owned).into()
 }
 
 /// Runs `package` without the tests, or what Heroku's variables say.
-fn maven(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
+fn maven_step(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
     let program = if source.has("mvnw") {
         vec!["sh".to_owned(), "./mvnw".to_owned()]
     } else {
@@ -196,7 +196,7 @@ fn maven(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
         let text = source.variable(name).map_or(default, |(value, _)| value);
         shell_words::split(text).unwrap_or_default()
     };
-    let mut run = afresh("target");
+    let mut run = after_cleanup("target");
     run.extend(["sh", "-c", REPOSITORY, "sh"].map(str::to_owned));
     run.extend(program);
     run.extend(["--batch-mode", "--no-transfer-progress"].map(str::to_owned));
@@ -206,8 +206,8 @@ fn maven(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
 }
 
 /// Runs the task that Heroku's buildpack would, without the tests.
-fn gradle(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
-    let mut run = afresh("build");
+fn gradle_step(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
+    let mut run = after_cleanup("build");
     if source.has("gradlew") {
         run.extend(["sh", "./gradlew"].map(str::to_owned));
     } else {
@@ -242,23 +242,23 @@ fn processes(
     source: &AppSource,
     tool: JavaTool,
 ) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<&'static str>)> {
-    if let Some(processes) = super::procfile(source) {
+    if let Some(processes) = super::procfile_processes(source) {
         return Ok((processes, None));
     }
     let (command, from) = match tool {
         JavaTool::Javac => ("java Main".to_owned(), MAIN),
         JavaTool::Jar => {
-            let jar = jar::find(&source.tree, &[PathBuf::new()]);
-            (started(&jar.map_err(|found| errors::java::no_runnable(&found))?), JAR)
+            let jar = jar::find_program(&source.tree, &[PathBuf::new()]);
+            (jar_command(&jar.map_err(|found| errors::java::no_runnable(&found))?), JAR)
         }
-        JavaTool::Maven => (planned(&text(source, POM)?, "target", ""), BY_BUILD),
-        JavaTool::Gradle => (planned(&gradle_text(source)?, "build", "libs/"), BY_BUILD),
+        JavaTool::Maven => (guess_command(&read_text(source, POM)?, "target", ""), BY_BUILD),
+        JavaTool::Gradle => (guess_command(&gradle_text(source)?, "build", "libs/"), BY_BUILD),
     };
     Ok((IndexMap::from([("web".parse()?, command)]), Some(from)))
 }
 
 /// Guesses the command from the build file: a jar in `folder`, for most projects in its subfolder `below`.
-fn planned(build_file: &str, folder: &str, below: &str) -> String {
+fn guess_command(build_file: &str, folder: &str, below: &str) -> String {
     let (kind, below) = if build_file.contains("org.springframework.boot") {
         (JarKind::Spring, below)
     } else if build_file.contains("io.quarkus") {
@@ -266,7 +266,7 @@ fn planned(build_file: &str, folder: &str, below: &str) -> String {
     } else {
         (JarKind::Plain, below)
     };
-    format!("{} -jar {folder}/{below}*.jar", java(kind))
+    format!("{} -jar {folder}/{below}*.jar", java_command(kind))
 }
 
 /// Returns the text of the build files at the top and one folder below.
@@ -275,22 +275,22 @@ fn gradle_text(source: &AppSource) -> anyhow::Result<String> {
     let mut all = String::new();
     for folder in std::iter::once("").chain(folders) {
         for name in &GRADLE[..2] {
-            all += &text(source, &format!("{folder}{name}"))?;
+            all += &read_text(source, &format!("{folder}{name}"))?;
         }
     }
     Ok(all)
 }
 
-fn text(source: &AppSource, name: &str) -> anyhow::Result<String> {
+fn read_text(source: &AppSource, name: &str) -> anyhow::Result<String> {
     Ok(source.text(name)?.map(|text| decode(&text)).unwrap_or_default())
 }
 
 /// Returns the command that starts a jar, with the framework's options to listen on `PORT`.
-fn started(jar: &RunnableJar) -> String {
-    format!("{} -jar {}", java(jar.kind), shell_words::quote(&jar.path.to_string_lossy()))
+fn jar_command(jar: &RunnableJar) -> String {
+    format!("{} -jar {}", java_command(jar.kind), shell_words::quote(&jar.path.to_string_lossy()))
 }
 
-fn java(kind: JarKind) -> String {
+fn java_command(kind: JarKind) -> String {
     let listens = match kind {
         JarKind::Spring => " -Dserver.address=${BIND_ADDRESS:-127.0.0.1} -Dserver.port=$PORT",
         JarKind::Quarkus => " -Dquarkus.http.host=${BIND_ADDRESS:-127.0.0.1} -Dquarkus.http.port=$PORT",
@@ -317,7 +317,7 @@ mod tests {
         for name in names {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        tool(&AppSource::read(dir.path(), None).unwrap())
+        detect_tool(&AppSource::read(dir.path(), None).unwrap())
     }
 
     #[test]

@@ -3,10 +3,10 @@
 //! files.
 
 mod failures;
-mod manager;
-mod modules;
-mod package;
-mod range;
+mod package_manager;
+mod node_modules;
+mod package_json;
+mod version_range;
 mod version;
 
 use std::collections::BTreeMap;
@@ -21,9 +21,9 @@ use crate::errors::{self, node as told};
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::RootView;
-use manager::{ManagerKind, NodeManager};
-use modules::MODULES;
-use package::{FILE, LIFECYCLE, PackageJson};
+use package_manager::{ManagerKind, NodeManager};
+use node_modules::MODULES;
+use package_json::{FILE, LIFECYCLE, PackageJson};
 use piku_layout::jail::PATH;
 
 /// Programs that start an app without a start script.
@@ -43,26 +43,26 @@ impl Runtime for NodeRuntime {
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         let misspelt = ["packages.json", "package.jsn", "Package.json", "pakage.json"];
         if let Some(name) = misspelt.iter().find(|name| source.has(name) && !source.has(FILE)) {
-            return Ok(DetectResult::Refused(told::misspelt(name)));
+            return Ok(DetectResult::Unsupported(told::misspelt(name)));
         }
         if !source.has(FILE) {
-            return Ok(DetectResult::Not(format!("{FILE} is missing")));
+            return Ok(DetectResult::NoMatch(format!("{FILE} is missing")));
         }
         let package = match PackageJson::read(source) {
             Ok(Some(package)) => package,
-            Ok(None) => return Ok(DetectResult::Not(format!("{FILE} is missing"))),
-            Err(err) => return err.downcast().map(DetectResult::Refused),
+            Ok(None) => return Ok(DetectResult::NoMatch(format!("{FILE} is missing"))),
+            Err(err) => return err.downcast().map(DetectResult::Unsupported),
         };
         let runs = source
             .procfile
             .iter()
             .flat_map(|procfile| &procfile.entries)
             .any(|entry| entry.kind != procfile::ProcessKind::Static);
-        let about = runs || package.start().is_some() || package.build().is_some();
-        Ok(if about || program(source, &package).is_some() {
-            DetectResult::Fits(format!("there is a {FILE}"))
+        let about = runs || package.start_script().is_some() || package.build_script().is_some();
+        Ok(if about || find_program(source, &package).is_some() {
+            DetectResult::Match(format!("there is a {FILE}"))
         } else {
-            DetectResult::Perhaps(format!("there is a {FILE}, which neither builds nor starts anything"))
+            DetectResult::WeakMatch(format!("there is a {FILE}, which neither builds nor starts anything"))
         })
     }
 
@@ -73,26 +73,26 @@ impl Runtime for NodeRuntime {
         let npm = site.tool("a Node app", "npm")?.inside.to_string_lossy().into_owned();
         let own: Vec<_> = LIFECYCLE.into_iter().filter(|name| package.script(name).is_some()).collect();
         // yarn would not check the lock file otherwise.
-        let dev = package.build().is_some() || !own.is_empty() || manager.kind == ManagerKind::Berry;
+        let dev = package.build_script().is_some() || !own.is_empty() || manager.kind == ManagerKind::Berry;
         let has_dev = !package.dependencies(&["devDependencies"]).is_empty() || package.has_workspaces();
         let (processes, processes_from) = processes(source, &package)?;
         // The modules of a front end that is only built are removed anyway.
         let runs = processes_from.as_deref() != Some(told::BY_BUILD);
-        let steps = steps(&package, &manager, &own, dev && has_dev && runs);
+        let steps = tree_steps(&package, &manager, &own, dev && has_dev && runs);
         let modules =
-            modules::layer(source, site, &package, &node, &manager, dev, site.jailed && steps.is_empty())?;
+            node_modules::modules_layer(source, site, &package, &node, &manager, dev, site.jailed && steps.is_empty())?;
 
         let mut layers = Vec::new();
         let mut bins = Vec::new();
         if let Some(fetch) = &node.fetch {
-            let layer = modules::tool(site, "node", fetch, &npm);
+            let layer = node_modules::tool_layer(site, "node", fetch, &npm);
             bins.push(layer.mount.join(node.bin.as_deref().unwrap_or(layer.mount.as_path())));
             layers.push(layer);
         } else {
             bins.extend(node.bin.clone());
         }
         if let Some(fetch) = &manager.fetch {
-            let layer = modules::tool(site, manager.kind.program(), fetch, &npm);
+            let layer = node_modules::tool_layer(site, manager.kind.program(), fetch, &npm);
             bins.push(layer.mount.join(MODULES).join(".bin"));
             layers.push(layer);
         }
@@ -106,7 +106,7 @@ impl Runtime for NodeRuntime {
             version: Some(node.version),
             version_from: Some(node.from),
             layers,
-            tree_layers: modules::needed(&package).then_some(modules).into_iter().collect(),
+            tree_layers: node_modules::has_dependencies(&package).then_some(modules).into_iter().collect(),
             steps,
             processes,
             processes_from,
@@ -117,7 +117,7 @@ impl Runtime for NodeRuntime {
         })
     }
 
-    fn judge(
+    fn check_step(
         &self,
         step: &BuildStep,
         ended: &StepOutcome,
@@ -133,7 +133,7 @@ impl Runtime for NodeRuntime {
     }
 
     /// Finds the pages that the build of a front end made.
-    fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
+    fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let is_guess = plan.processes_from.as_deref() == Some(told::BY_BUILD);
         if !is_guess {
             return Ok(());
@@ -159,17 +159,17 @@ impl Runtime for NodeRuntime {
 }
 
 /// Returns the steps that run in the tree after the packages are installed.
-fn steps(package: &PackageJson, manager: &NodeManager, own: &[&'static str], prune: bool) -> Vec<BuildStep> {
+fn tree_steps(package: &PackageJson, manager: &NodeManager, own: &[&'static str], prune: bool) -> Vec<BuildStep> {
     let program = manager.kind.program();
     let mut steps: Vec<BuildStep> =
         own.iter().map(|name| BuildStep::new(name, &["npm", "run", name], false)).collect();
-    let build = package.build();
+    let build = package.build_script();
     for name in ["heroku-prebuild"].into_iter().filter(|name| package.script(name).is_some()) {
         steps.insert(0, BuildStep::new(name, &[program, "run", name], false));
     }
     steps.extend(build.map(|name| BuildStep::new("build", &[program, "run", name], false)));
     if prune {
-        steps.push(BuildStep::new(PRUNE, &manager.prune(), true));
+        steps.push(BuildStep::new(PRUNE, &manager.prune_command(), true));
     }
     steps
 }
@@ -179,11 +179,11 @@ fn processes(
     source: &AppSource,
     package: &PackageJson,
 ) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<String>)> {
-    if let Some(processes) = super::procfile(source) {
+    if let Some(processes) = super::procfile_processes(source) {
         return Ok((processes, None));
     }
     let web = |command: String, from: String| Ok((IndexMap::from([("web".parse()?, command)]), Some(from)));
-    if let Some(start) = package.start() {
+    if let Some(start) = package.start_script() {
         // npm would stay in memory as one more process. It is needed only if it does more than start the
         // program.
         let more = ["prestart", "poststart"].iter().any(|name| package.script(name).is_some());
@@ -192,10 +192,10 @@ fn processes(
         let command = if direct { start.to_owned() } else { "npm start".to_owned() };
         return web(command, format!("the start script in {FILE}"));
     }
-    if let Some(name) = program(source, package) {
+    if let Some(name) = find_program(source, package) {
         return web(format!("node {name}"), format!("'{name}', as there is no start script in {FILE}"));
     }
-    if package.build().is_some() {
+    if package.build_script().is_some() {
         let create_react =
             package.dependencies(&["dependencies", "devDependencies"]).contains_key("react-scripts");
         let folder = if create_react { "build" } else { "dist" };
@@ -208,12 +208,12 @@ fn processes(
 }
 
 /// Returns the program of an app without a start script.
-fn program<'a>(source: &AppSource, package: &'a PackageJson) -> Option<&'a str> {
+fn find_program<'a>(source: &AppSource, package: &'a PackageJson) -> Option<&'a str> {
     if source.has("server.js") {
         return Some("server.js");
     }
     // An app with a build script needs a start script that names what the build made.
-    if package.build().is_some() {
+    if package.build_script().is_some() {
         return None;
     }
     let main = package.text("main").map(|main| main.trim_start_matches("./"));

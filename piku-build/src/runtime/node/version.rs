@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::package::PackageJson;
-use super::range::{NodeRange, exact};
+use super::package_json::PackageJson;
+use super::version_range::{NodeRange, parse_exact};
 use crate::app::app_source::{AppSource, decode};
 use crate::errors::node as errors;
 use crate::plan::build_target::BuildTarget;
@@ -71,14 +71,14 @@ pub(super) fn choose(
         NodeRange::parse(&requested.text).map_err(|err| errors::bad_version(&requested, &err.to_string()))?;
     let mut node = match nearest(&installed, |node| node.version, |version| range.matches(version)) {
         Some((node, matched)) => use_installed(node, matched, &requested),
-        None => fetch(&installed, &requested, site)?,
+        None => plan_fetch(&installed, &requested, site)?,
     };
     // An app that requests a version in two places may have forgotten one of them.
     if let Some(engines) = engines.filter(|text| *text != requested.text) {
         let refuses = |version| {
             NodeRange::parse(engines).is_ok_and(|range| range.matches(version) != VersionMatch::Exact)
         };
-        if exact(&node.version).is_some_and(refuses) {
+        if parse_exact(&node.version).is_some_and(refuses) {
             node.warnings.push(errors::engines_refuse(engines, &node.version, &requested.from));
         }
     }
@@ -115,7 +115,7 @@ fn use_installed(node: &InstalledNode, matched: VersionMatch, requested: &Reques
 }
 
 /// Plans to fetch the requested Node from the package registry.
-fn fetch(
+fn plan_fetch(
     installed: &[InstalledNode],
     requested: &RequestedVersion,
     site: &BuildTarget,
@@ -170,5 +170,5 @@ fn inspect(bin: PathBuf, site: &BuildTarget) -> Option<InstalledNode> {
         .stdin(Stdio::null())
         .output()
         .ok()?;
-    exact(&String::from_utf8_lossy(&output.stdout)).map(|version| InstalledNode { version, bin })
+    parse_exact(&String::from_utf8_lossy(&output.stdout)).map(|version| InstalledNode { version, bin })
 }

@@ -49,14 +49,14 @@ pub(super) struct BrokenSource {
 }
 
 /// Returns the step that compiles all files of the tree.
-pub(super) fn step(python: &str) -> BuildStep {
+pub(super) fn compile_step(python: &str) -> BuildStep {
     let mut run: Vec<String> = [python, "-I", "-S", "-W", "ignore", "-c", COMPILE].map(str::to_owned).into();
     run.extend(SKIPPED.iter().chain(&[CACHE]).map(ToString::to_string));
     BuildStep { name: NAME, run, quiet: true }
 }
 
 /// Parses the output of the step.
-pub(super) fn parse(lines: &[String]) -> Vec<BrokenSource> {
+pub(super) fn parse_output(lines: &[String]) -> Vec<BrokenSource> {
     let broken = |line: &String| {
         let mut parts = line.splitn(3, '\t');
         let (line, message, file) = (parts.next()?, parts.next()?, parts.next()?);
@@ -68,20 +68,20 @@ pub(super) fn parse(lines: &[String]) -> Vec<BrokenSource> {
 
 /// Gives files that are equal in `tree` and in the tree `before` the date that they have there, by which
 /// Python recognises its compiled files, and copies those.
-pub(super) fn carry(version: &str, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
+pub(super) fn reuse_compiled(version: &str, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
     // `part.cpython-311.pyc`
     let line: String = version.splitn(3, '.').take(2).collect();
-    folder(&format!(".cpython-{line}.pyc"), before, tree)
+    reuse_folder(&format!(".cpython-{line}.pyc"), before, tree)
 }
 
 /// Follows no links: a former folder may be a link now.
-fn folder(end: &str, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
+fn reuse_folder(end: &str, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
     interrupt::check()?;
     let compiled = before.subtree(CACHE).ok();
     for FolderEntry { name, kind } in tree.read_dir("")? {
         if kind == FileKind::Folder && name != CACHE && SKIPPED.iter().all(|skipped| name != *skipped) {
             if let (Ok(before), Ok(tree)) = (before.subtree(&name), tree.subtree(&name)) {
-                folder(end, &before, &tree)?;
+                reuse_folder(end, &before, &tree)?;
             }
         }
         let stem = name.to_str().and_then(|name| name.strip_suffix(".py"));
@@ -126,7 +126,7 @@ mod tests {
     use std::process::Command;
 
     fn compile(tree: &Path) -> (bool, Vec<String>) {
-        let step = step("/usr/bin/python3");
+        let step = compile_step("/usr/bin/python3");
         let out = Command::new(&step.run[0]).args(&step.run[1..]).current_dir(tree).output().unwrap();
         let text = String::from_utf8(out.stdout).unwrap();
         (out.status.success(), text.lines().map(str::to_owned).collect())
@@ -158,7 +158,7 @@ mod tests {
         fs::write(dir.path().join("bytes.py"), b"x = '\xff'\n").unwrap();
         symlink("nowhere.py", dir.path().join("gone.py")).unwrap();
         let (good, lines) = compile(dir.path());
-        let broken = parse(&lines);
+        let broken = parse_output(&lines);
         let told: Vec<_> = broken.iter().map(|one| (one.file.to_str().unwrap(), one.line)).collect();
         assert!(!good && dir.path().join("__pycache__").is_dir());
         assert_eq!(
@@ -187,7 +187,7 @@ mod tests {
         symlink(&outside, new.join("y").join(CACHE)).unwrap();
         let before = fs::metadata(outside.join("x.py")).unwrap().modified().unwrap();
         let tree = |path: &Path| TreeHandle::open(path).unwrap();
-        carry("3.11.2", &tree(&old), &tree(&new)).unwrap();
+        reuse_compiled("3.11.2", &tree(&old), &tree(&new)).unwrap();
         assert!(!new.join(CACHE).exists() && !new.join("z").join(CACHE).exists());
         assert_eq!(fs::read_to_string(outside.join(compiled)).unwrap(), "of another");
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 2);
@@ -214,7 +214,7 @@ mod tests {
         let python = Command::new("/usr/bin/python3").arg("--version").output().unwrap().stdout;
         let version = String::from_utf8(python).unwrap().trim().trim_start_matches("Python ").to_owned();
         let tree = |path: &Path| TreeHandle::open(path).unwrap();
-        carry(&version, &tree(&old), &tree(&new)).unwrap();
+        reuse_compiled(&version, &tree(&old), &tree(&new)).unwrap();
         let names = |folder: &str| fs::read_dir(new.join(folder).join(CACHE)).map_or(0, Iterator::count);
         assert_eq!(["", "pkg", "link"].map(names), [1, 1, 0]);
         assert_eq!(compile(&new), (true, Vec::new()));
@@ -225,7 +225,7 @@ mod tests {
             let file = Path::new(folder).join(CACHE).join(format!("same.cpython-{line}.pyc"));
             assert_eq!(fs::read(old.join(&file)).unwrap(), fs::read(new.join(&file)).unwrap());
         }
-        carry("3.1.1", &tree(&old), &tree(&new)).unwrap();
+        reuse_compiled("3.1.1", &tree(&old), &tree(&new)).unwrap();
         assert_eq!(names(""), 2);
     }
 }

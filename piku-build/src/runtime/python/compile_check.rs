@@ -23,11 +23,11 @@ const SHOWN: usize = 5;
 const MOST: u64 = 1024 * 1024;
 
 /// Rejects, or warns of, files that did not compile.
-pub(super) fn judge(ended: &StepOutcome, plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
+pub(super) fn check_step(ended: &StepOutcome, plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
     if ended.succeeded() {
         return Ok(());
     }
-    let broken = bytecode::parse(&ended.lines);
+    let broken = bytecode::parse_output(&ended.lines);
     if broken.is_empty() {
         return Err(super::failures::explain_pip(
             bytecode::NAME,
@@ -37,8 +37,8 @@ pub(super) fn judge(ended: &StepOutcome, plan: &BuildPlan, view: &RootView) -> a
         )
         .into());
     }
-    for (process, start) in starts(plan, &view.tree) {
-        for (file, from) in reached(&view.tree, &start) {
+    for (process, start) in started_files(plan, &view.tree) {
+        for (file, from) in reachable_files(&view.tree, &start) {
             let Some(found) = broken.iter().find(|broken| broken.file == file) else { continue };
             let how = match from {
                 Some(from) => format!("{} imports it, with which '{process}' starts", from.display()),
@@ -79,7 +79,7 @@ pub(super) fn check_modules(plan: &BuildPlan, view: &RootView) -> anyhow::Result
         };
         let module = module.split(':').next().unwrap_or_default();
         let top = module.split('.').next().unwrap_or_default();
-        if file_of(&view.tree, module).is_some() || is_installed(view, top) || view.tree.is_dir(top) {
+        if module_path(&view.tree, module).is_some() || is_installed(view, top) || view.tree.is_dir(top) {
             continue;
         }
         if entry.kind == ProcessKind::Wsgi {
@@ -135,7 +135,7 @@ fn is_identifier(word: &str) -> bool {
 }
 
 /// Returns the files that the process types start, each with its process type.
-fn starts(plan: &BuildPlan, tree: &TreeHandle) -> Vec<(String, PathBuf)> {
+fn started_files(plan: &BuildPlan, tree: &TreeHandle) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     for entry in entries(&plan.processes) {
         let Ok(words) = shell_words::split(&entry.command) else { continue };
@@ -159,14 +159,14 @@ fn starts(plan: &BuildPlan, tree: &TreeHandle) -> Vec<(String, PathBuf)> {
         if program == super::default_command::WSGI {
             modules.extend(words.last().filter(|word| is_callable(word)).map(String::as_str));
         }
-        let files = files.chain(modules.into_iter().filter_map(|module| file_of(tree, module)));
+        let files = files.chain(modules.into_iter().filter_map(|module| module_path(tree, module)));
         found.extend(files.map(|file| (entry.name.to_string(), file)));
     }
     found
 }
 
 /// Returns the path of a module in the app.
-fn file_of(tree: &TreeHandle, module: &str) -> Option<PathBuf> {
+fn module_path(tree: &TreeHandle, module: &str) -> Option<PathBuf> {
     if module.is_empty() || !module.split('.').all(is_identifier) {
         return None;
     }
@@ -183,7 +183,7 @@ fn file_of(tree: &TreeHandle, module: &str) -> Option<PathBuf> {
 
 /// Returns `start` and all files of the app that it imports, each with the file that imports it. Only
 /// unindented imports count: one inside a `try` or a function may fail on purpose.
-fn reached(tree: &TreeHandle, start: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
+fn reachable_files(tree: &TreeHandle, start: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
     let mut all = vec![(start.to_owned(), None)];
     let mut seen = BTreeSet::from([start.to_owned()]);
     let mut at = 0;
@@ -191,11 +191,11 @@ fn reached(tree: &TreeHandle, start: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
         let file = all[at].0.clone();
         at += 1;
         let text = FilePlace::Tree(tree.clone(), file.clone()).beginning(MOST);
-        for module in String::from_utf8_lossy(&text).lines().flat_map(|line| imports(line, &file)) {
+        for module in String::from_utf8_lossy(&text).lines().flat_map(|line| parse_imports(line, &file)) {
             // `import a.b` runs `a` too.
             let parents = module.match_indices('.').map(|(end, _)| &module[..end]);
             for name in parents.chain([module.as_str()]) {
-                if let Some(next) = file_of(tree, name).filter(|next| seen.insert(next.clone())) {
+                if let Some(next) = module_path(tree, name).filter(|next| seen.insert(next.clone())) {
                     all.push((next, Some(file.clone())));
                 }
             }
@@ -205,7 +205,7 @@ fn reached(tree: &TreeHandle, start: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
 }
 
 /// Returns the full names of the modules that a line imports.
-fn imports(line: &str, file: &Path) -> Vec<String> {
+fn parse_imports(line: &str, file: &Path) -> Vec<String> {
     let line = line.split('#').next().unwrap_or_default();
     let names = |list: &str| -> Vec<String> {
         let list = list.trim_matches(|c: char| c.is_whitespace() || c == '(' || c == ')' || c == '\\');
@@ -263,7 +263,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let mut found: Vec<_> = reached(&TreeHandle::open(dir.path()).unwrap(), Path::new("app.py"))
+        let mut found: Vec<_> = reachable_files(&TreeHandle::open(dir.path()).unwrap(), Path::new("app.py"))
             .into_iter()
             .map(|(file, _)| file.display().to_string())
             .collect();

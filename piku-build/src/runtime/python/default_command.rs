@@ -52,25 +52,25 @@ impl PythonServer {
 }
 
 /// Returns the callable of a `wsgi` entry of the Procfile.
-pub(super) fn wsgi(callable: &str) -> PythonServer {
+pub(super) fn from_wsgi_entry(callable: &str) -> PythonServer {
     PythonServer { callable: callable.to_owned(), server: WSGI, file: String::new() }
 }
 
 /// Finds the callable of an app, if it has exactly one.
-pub(super) fn find(source: &AppSource) -> anyhow::Result<Option<PythonServer>> {
+pub(super) fn find_server(source: &AppSource) -> anyhow::Result<Option<PythonServer>> {
     let django = source.names.iter().filter(|name| name.ends_with('/') && source.has("manage.py"));
     let files = FILES.iter().chain(&ASYNC_FILES).map(|file| (*file).to_owned());
     let mut found = Vec::new();
     for file in files.chain(django.map(|folder| format!("{folder}wsgi.py"))) {
         if let Some(text) = source.text(&file)? {
-            found.extend(callable(&file, &String::from_utf8_lossy(&text)));
+            found.extend(find_callable(&file, &String::from_utf8_lossy(&text)));
         }
     }
     Ok(if found.len() == 1 { found.pop() } else { None })
 }
 
 /// Finds the callable that the text of a file defines.
-fn callable(file: &str, text: &str) -> Option<PythonServer> {
+fn find_callable(file: &str, text: &str) -> Option<PythonServer> {
     let module = file.trim_end_matches(".py").replace('/', ".");
     text.lines().find_map(|line| {
         let (name, value) = line.split_once('=')?;
@@ -95,7 +95,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let found = find(&AppSource::read(dir.path(), None).unwrap()).unwrap();
+        let found = find_server(&AppSource::read(dir.path(), None).unwrap()).unwrap();
         found.map(|served| format!("{} {}", served.server, served.callable))
     }
 

@@ -10,15 +10,15 @@ pub(super) const STEP: &str = "collectstatic";
 const MANAGE: &str = "manage.py";
 
 /// Returns the step that collects them; `None` if the app does not use Django or turns it off.
-pub(super) fn step_for(source: &AppSource, python: &str) -> anyhow::Result<Option<BuildStep>> {
+pub(super) fn plan_step(source: &AppSource, python: &str) -> anyhow::Result<Option<BuildStep>> {
     let off =
         source.variable("DISABLE_COLLECTSTATIC").is_some_and(|(value, _)| !matches!(value.trim(), "" | "0"));
-    let Some(manage) = manage(source)?.filter(|_| !off) else { return Ok(None) };
+    let Some(manage) = find_manage_py(source)?.filter(|_| !off) else { return Ok(None) };
     Ok(Some(BuildStep::new(STEP, &[python, &manage, "collectstatic", "--noinput"], true)))
 }
 
 /// Finds Django's manage.py, at the top or in the only folder that has one.
-fn manage(source: &AppSource) -> anyhow::Result<Option<String>> {
+fn find_manage_py(source: &AppSource) -> anyhow::Result<Option<String>> {
     let below = source.names.iter().filter(|name| name.ends_with('/')).map(|name| format!("{name}{MANAGE}"));
     let mut found = Vec::new();
     for path in std::iter::once(MANAGE.to_owned()).chain(below) {
@@ -34,7 +34,7 @@ fn manage(source: &AppSource) -> anyhow::Result<Option<String>> {
 }
 
 /// Checks the outcome of the step.
-pub(super) fn judge(ended: &StepOutcome) -> anyhow::Result<()> {
+pub(super) fn check_step(ended: &StepOutcome) -> anyhow::Result<()> {
     let lines = &ended.lines;
     let any = |needle: &str| lines.iter().find(|line| line.contains(needle));
     if ended.succeeded() {
@@ -76,7 +76,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let step = step_for(&AppSource::read(dir.path(), None).unwrap(), "python").unwrap();
+        let step = plan_step(&AppSource::read(dir.path(), None).unwrap(), "python").unwrap();
         step.map(|step| step.run[1].clone())
     }
 
@@ -93,7 +93,7 @@ mod tests {
 
     fn judged(text: &str) -> String {
         let lines = text.lines().map(str::to_owned).collect();
-        let judged = judge(&StepOutcome { code: 1, lines, out_of_memory: false, peak: 0 });
+        let judged = check_step(&StepOutcome { code: 1, lines, out_of_memory: false, peak: 0 });
         judged
             .err()
             .map_or_else(String::new, |err| format!("{err} {:?}", piku_report::user_error::advice(&err).0))

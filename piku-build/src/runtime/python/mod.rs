@@ -32,7 +32,7 @@ use package_managers::{pipenv, poetry, program, uv};
 use version::interpreter::{self, PythonChoice};
 use version::pyenv;
 
-pub(super) use interpreter::homes;
+pub(super) use interpreter::list_homes;
 
 /// Files that only conda reads.
 const CONDA: [&str; 2] = ["environment.yml", "environment.yaml"];
@@ -46,21 +46,21 @@ impl Runtime for PythonRuntime {
 
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         if let Some(manifest) = dependency_files::find(source)? {
-            return Ok(DetectResult::Fits(format!("there is a {}", manifest.file)));
+            return Ok(DetectResult::Match(format!("there is a {}", manifest.file)));
         }
         if let Some((name, meant)) = dependency_files::find_misspelt(source) {
-            return Ok(DetectResult::Refused(errors::python::misspelt(name, meant)));
+            return Ok(DetectResult::Unsupported(errors::python::misspelt(name, meant)));
         }
         if let Some(name) = CONDA.iter().find(|name| source.has(name)) {
-            return Ok(DetectResult::Refused(errors::python::conda(name)));
+            return Ok(DetectResult::Unsupported(errors::python::conda(name)));
         }
         let own = source.names.iter().find(|name| is_python_file(name));
         Ok(match own {
-            Some(name) if source.procfile.is_some() => DetectResult::Perhaps(format!(
+            Some(name) if source.procfile.is_some() => DetectResult::WeakMatch(format!(
                 "there are a Procfile and {name}, and no {FILE}: no dependencies"
             )),
-            Some(name) => DetectResult::Not(format!("{FILE}, or a Procfile beside {name}, is missing")),
-            None => DetectResult::Not(format!(
+            Some(name) => DetectResult::NoMatch(format!("{FILE}, or a Procfile beside {name}, is missing")),
+            None => DetectResult::NoMatch(format!(
                 "{}, or *.py files with a Procfile are missing",
                 dependency_files::names().join(", ")
             )),
@@ -70,10 +70,10 @@ impl Runtime for PythonRuntime {
     fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let PythonChoice { interpreter, from, unmet, layer, mut warnings } =
             interpreter::choose(source, site)?;
-        let mut all = package_managers::read(source, site.jailed)?;
+        let mut all = package_managers::read_dependencies(source, site.jailed)?;
         let (processes, processes_from) = processes(source)?;
-        let added = added(source, &processes, &all);
-        if (all.any() || !added.is_empty()) && !interpreter.has_ensurepip {
+        let added = added_servers(source, &processes, &all);
+        if (all.is_installing() || !added.is_empty()) && !interpreter.has_ensurepip {
             return Err(errors::python::no_venv(&interpreter.version.minor()).into());
         }
         if let Some(local) = all.local.iter().find(|local| local.editable && !site.jailed) {
@@ -81,8 +81,8 @@ impl Runtime for PythonRuntime {
             let path = if path.as_os_str().is_empty() { ".".into() } else { path.to_string_lossy() };
             return Err(errors::python::editable_without_jail(file, *line, &path).into());
         }
-        let tool = program::provide(all.manager, source, site, &interpreter)?;
-        let venv = virtualenv::layer(source, site, &interpreter, &all, tool, &added)?;
+        let tool = program::find_program(all.manager, source, site, &interpreter)?;
+        let venv = virtualenv::plan_layer(source, site, &interpreter, &all, tool, &added)?;
         let python = venv.mount.join("bin/python").to_string_lossy().into_owned();
         warnings.append(&mut all.warnings);
         Ok(BuildPlan {
@@ -91,8 +91,8 @@ impl Runtime for PythonRuntime {
             version_from: Some(from),
             version_asked: unmet,
             host: interpreter.home.into_iter().filter(|_| site.jailed).collect(),
-            steps: std::iter::once(bytecode::step(&python))
-                .chain(django::step_for(source, &python)?)
+            steps: std::iter::once(bytecode::compile_step(&python))
+                .chain(django::plan_step(source, &python)?)
                 .collect(),
             processes,
             processes_from,
@@ -104,11 +104,11 @@ impl Runtime for PythonRuntime {
         })
     }
 
-    fn carry(&self, plan: &BuildPlan, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
-        bytecode::carry(plan.version.as_deref().unwrap_or_default(), before, tree)
+    fn reuse_previous(&self, plan: &BuildPlan, before: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
+        bytecode::reuse_compiled(plan.version.as_deref().unwrap_or_default(), before, tree)
     }
 
-    fn judge(
+    fn check_step(
         &self,
         step: &BuildStep,
         ended: &StepOutcome,
@@ -116,11 +116,11 @@ impl Runtime for PythonRuntime {
         view: &RootView,
     ) -> anyhow::Result<()> {
         match step.name {
-            bytecode::NAME => return compile_check::judge(ended, plan, view),
-            django::STEP => return django::judge(ended),
+            bytecode::NAME => return compile_check::check_step(ended, plan, view),
+            django::STEP => return django::check_step(ended),
             _ if ended.succeeded() => return Ok(()),
             poetry::ROOT => {
-                progress::warning(&poetry::no_root(ended));
+                progress::warning(&poetry::root_warning(ended));
                 return Ok(());
             }
             _ => {}
@@ -137,7 +137,7 @@ impl Runtime for PythonRuntime {
             uv::STEP => failures::explain_uv(step.name, ended),
             poetry::STEP => failures::explain_poetry(step.name, ended),
             pipenv::STEP => failures::explain_pipenv(step.name, ended),
-            pyenv::STEP => pyenv::explain(ended, version, from),
+            pyenv::STEP => pyenv::explain_failure(ended, version, from),
             program::STEP => {
                 let why = failures::explain_pip(step.name, ended, &view.tree, file);
                 errors::python::no_tool(step.run.last().map_or("", String::as_str), why)
@@ -151,13 +151,13 @@ impl Runtime for PythonRuntime {
         .into())
     }
 
-    fn check(&self, plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
+    fn check_processes(&self, plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
         compile_check::check_modules(plan, view)
     }
 }
 
 /// Returns the servers that a process type starts and that the app does not depend on.
-fn added(
+fn added_servers(
     source: &AppSource,
     processes: &IndexMap<ProcessName, String>,
     all: &PythonDependencies,
@@ -182,17 +182,17 @@ fn has_wsgi(source: &AppSource) -> bool {
 /// default one and the file that it comes from.
 fn processes(source: &AppSource) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<String>)> {
     let Some(procfile) = &source.procfile else {
-        let served = default_command::find(source)?.ok_or_else(errors::python::no_process_types)?;
+        let served = default_command::find_server(source)?.ok_or_else(errors::python::no_process_types)?;
         return Ok((IndexMap::from([("web".parse()?, served.command())]), Some(served.file)));
     };
     let mut processes = IndexMap::new();
     for entry in &procfile.entries {
-        let (name, mut command) = super::process(entry);
+        let (name, mut command) = super::convert_entry(entry);
         if entry.kind == ProcessKind::Wsgi {
             if !compile_check::is_callable(&entry.command) {
                 return Err(errors::python::bad_wsgi(&entry.command).into());
             }
-            command = default_command::wsgi(&entry.command).command();
+            command = default_command::from_wsgi_entry(&entry.command).command();
         }
         processes.insert(name, command);
     }

@@ -41,7 +41,7 @@ const ONLY_FETCHING: [&str; 15] = [
 ];
 
 /// Plans the layer.
-pub(super) fn layer(
+pub(super) fn plan_layer(
     source: &AppSource,
     site: &BuildTarget,
     interpreter: &PythonInterpreter,
@@ -49,13 +49,13 @@ pub(super) fn layer(
     tool: Option<ToolSource>,
     added: &[&str],
 ) -> anyhow::Result<LayerPlan> {
-    let key = key(source, site, interpreter, all, tool.as_ref(), added)?;
+    let key = cache_key(source, site, interpreter, all, tool.as_ref(), added)?;
     let mount = site.mount(NAME, &key);
     let mirror = uv::INDEXES.iter().any(|name| site.build_env.contains_key(*name));
     let target =
         VenvTarget { interpreter, venv: &mount, tool: tool.as_ref(), jailed: site.jailed, added, mirror };
     let steps = package_managers::steps(&target, all);
-    let with_pip = all.any() || !added.is_empty();
+    let with_pip = all.is_installing() || !added.is_empty();
     let (tools, host) = tool.map_or_else(Default::default, |tool| {
         (
             tool.layer.into_iter().collect(),
@@ -65,11 +65,11 @@ pub(super) fn layer(
     // Locking, and a build of the app as a package, write into the app's folder.
     let writes_app =
         !all.local.is_empty() || !all.locked && all.manager.is_some_and(|it| it != PythonManager::Pip);
-    Ok(LayerPlan { name: NAME, steps, key, need: need(all, with_pip), writes_app, mount, tools, host })
+    Ok(LayerPlan { name: NAME, steps, key, need: estimate_space(all, with_pip), writes_app, mount, tools, host })
 }
 
 /// Returns the cache key, which covers everything that determines the virtualenv.
-fn key(
+fn cache_key(
     source: &AppSource,
     site: &BuildTarget,
     interpreter: &PythonInterpreter,
@@ -90,7 +90,7 @@ fn key(
         key.fact("local", path.as_os_str().as_encoded_bytes());
         if source.has_path(path)? {
             // The code of an editable package is read from the release's tree; only its metadata counts.
-            let takes = |below: &Path| !is_git(below) && (!editable || describes(below));
+            let takes = |below: &Path| !is_git(below) && (!editable || is_metadata(below));
             key.tree(&source.tree, path, &takes)?;
         }
     }
@@ -98,7 +98,7 @@ fn key(
         key.fact("added", name.as_bytes());
     }
     // Another index or policy installs other packages.
-    let prefixes = package_managers::prefixes(all.manager);
+    let prefixes = package_managers::variable_prefixes(all.manager);
     let counts = |name: &&String| {
         prefixes.iter().any(|prefix| name.starts_with(prefix)) && !ONLY_FETCHING.contains(&name.as_str())
     };
@@ -116,7 +116,7 @@ fn is_git(below: &Path) -> bool {
 }
 
 /// Returns whether a file of a package is metadata, not code.
-fn describes(below: &Path) -> bool {
+fn is_metadata(below: &Path) -> bool {
     let name = below.file_name().unwrap_or_default().to_string_lossy();
     let extension = below.extension().unwrap_or_default();
     let about_version =
@@ -127,7 +127,7 @@ fn describes(below: &Path) -> bool {
 }
 
 /// Estimates the space that it takes, rather too low than too high.
-fn need(all: &PythonDependencies, with_pip: bool) -> SpaceNeeded {
+fn estimate_space(all: &PythonDependencies, with_pip: bool) -> SpaceNeeded {
     let packages = all.packages.len() as u64;
     if with_pip {
         SpaceNeeded { bytes: 25_000_000 + 3_000_000 * packages, files: 1500 + 100 * packages }
@@ -173,17 +173,17 @@ pub(super) struct VenvTarget<'a> {
 
 impl VenvTarget<'_> {
     /// Returns the path of the tool's program.
-    pub(super) fn program(&self) -> String {
+    pub(super) fn tool_program(&self) -> String {
         self.tool.map_or_else(String::new, |tool| tool.program.to_string_lossy().into_owned())
     }
 
     /// Returns the path of the virtualenv's pip.
-    pub(super) fn pip(&self) -> String {
+    pub(super) fn pip_program(&self) -> String {
         self.venv.join("bin/pip").to_string_lossy().into_owned()
     }
 
     /// Returns the path of the virtualenv's Python.
-    pub(super) fn python(&self) -> String {
+    pub(super) fn python_program(&self) -> String {
         self.venv.join("bin/python").to_string_lossy().into_owned()
     }
 
@@ -202,10 +202,10 @@ mod tests {
         for name in
             ["setup.py", "pyproject.toml", "README", "src/x/__init__.py", "req/base.txt", "x/_version.py"]
         {
-            assert!(describes(Path::new(name)), "{name}");
+            assert!(is_metadata(Path::new(name)), "{name}");
         }
         for name in ["app.py", "src/x/views.py", "src/logo.png"] {
-            assert!(!describes(Path::new(name)), "{name}");
+            assert!(!is_metadata(Path::new(name)), "{name}");
         }
     }
 }

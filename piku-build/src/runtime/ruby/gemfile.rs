@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::lock::GemfileLock;
+use super::gemfile_lock::GemfileLock;
 use crate::app::app_source::{AppSource, decode};
 use crate::errors::ruby as told;
 
@@ -33,7 +33,7 @@ pub(super) struct Gemfile {
 impl Gemfile {
     /// Finds the dependency file of the app.
     pub(super) fn read(source: &AppSource) -> anyhow::Result<Option<Self>> {
-        let Some((name, lock_name)) = find(source) else { return Ok(None) };
+        let Some((name, lock_name)) = find_names(source) else { return Ok(None) };
         let Some(text) = source.text(&name)? else { return Ok(None) };
         let lock_text = source.text(&lock_name)?;
         let lock = lock_text.as_deref().map(|text| GemfileLock::parse(&decode(text))).unwrap_or_default();
@@ -49,25 +49,25 @@ impl Gemfile {
             text,
         };
         for line in decoded.lines().map(str::trim) {
-            if let Some(rest) = call(line, "ruby") {
-                gemfile.ruby = ruby(rest, source)?;
-            } else if let Some(rest) = call(line, "gem") {
-                gemfile.named.extend(quoted(rest).first().map(|(_, name)| (*name).to_owned()));
+            if let Some(rest) = call_arguments(line, "ruby") {
+                gemfile.ruby = ruby_conditions(rest, source)?;
+            } else if let Some(rest) = call_arguments(line, "gem") {
+                gemfile.named.extend(quoted_words(rest).first().map(|(_, name)| (*name).to_owned()));
             }
             gemfile.local |=
-                call(line, "gemspec").is_some() || line.contains("path:") || line.contains(":path");
+                call_arguments(line, "gemspec").is_some() || line.contains("path:") || line.contains(":path");
         }
         Ok(Some(gemfile))
     }
 
     /// Returns whether the app uses a gem, by the lock file or by its own lines.
-    pub(super) fn has(&self, gem: &str) -> bool {
+    pub(super) fn uses_gem(&self, gem: &str) -> bool {
         self.lock.gems.contains_key(gem) || self.named.contains(gem)
     }
 }
 
 /// Finds the names of the file and of its lock.
-fn find(source: &AppSource) -> Option<(String, String)> {
+fn find_names(source: &AppSource) -> Option<(String, String)> {
     if let Some((name, _)) = source.variable(VARIABLE).filter(|(name, _)| !name.trim().is_empty()) {
         let name = name.trim().trim_start_matches("/app/");
         let lock = if name.ends_with("gems.rb") {
@@ -82,13 +82,13 @@ fn find(source: &AppSource) -> Option<(String, String)> {
 }
 
 /// Returns the arguments of a call of a method, if the line is one.
-fn call<'a>(line: &'a str, method: &str) -> Option<&'a str> {
+fn call_arguments<'a>(line: &'a str, method: &str) -> Option<&'a str> {
     let rest = line.strip_prefix(method)?;
     (rest.is_empty() || rest.starts_with([' ', '(', '\t'])).then_some(rest)
 }
 
 /// Returns the quoted words of a line, each with the text before it.
-fn quoted(line: &str) -> Vec<(&str, &str)> {
+fn quoted_words(line: &str) -> Vec<(&str, &str)> {
     let mut found = Vec::new();
     let mut rest = line;
     while let Some(at) = rest.find(['"', '\'', '#']) {
@@ -104,14 +104,14 @@ fn quoted(line: &str) -> Vec<(&str, &str)> {
 }
 
 /// Returns the conditions of a `ruby` line; empty if only Bundler can evaluate them.
-fn ruby(rest: &str, source: &AppSource) -> anyhow::Result<Vec<String>> {
+fn ruby_conditions(rest: &str, source: &AppSource) -> anyhow::Result<Vec<String>> {
     let mut conditions = Vec::new();
-    for (before, word) in quoted(rest) {
+    for (before, word) in quoted_words(rest) {
         let key = before.trim_start_matches(['(', ',', '[', ' ']).trim_end_matches("=>").trim();
         let reads = key.contains("file") || key.contains("File") || key.contains("read");
         if reads && !word.contains('#') {
             if let Some(text) = source.text(word)? {
-                conditions.extend(in_file(&decode(&text)));
+                conditions.extend(parse_version_file(&decode(&text)));
             }
         } else if key.contains("engine") && !key.contains("version") && word != "ruby" {
             return Err(told::other_engine(word).into());
@@ -125,7 +125,7 @@ fn ruby(rest: &str, source: &AppSource) -> anyhow::Result<Vec<String>> {
 }
 
 /// Parses the version in `.ruby-version` or `.tool-versions`.
-pub(super) fn in_file(text: &str) -> Option<String> {
+pub(super) fn parse_version_file(text: &str) -> Option<String> {
     let lines = || text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let tool = lines().find_map(|line| line.strip_prefix("ruby ").map(str::trim));
     let version = tool.or_else(|| lines().find(|line| !line.is_empty()))?;
@@ -175,7 +175,7 @@ mod tests {
         let lock = "GEM\n  specs:\n    railties (7.0.8)\n";
         let found = gemfile(&[("Gemfile", text), ("Gemfile.lock", lock)]).unwrap();
         for (gem, has) in [("rails", true), ("x", true), ("railties", true), ("y", false)] {
-            assert_eq!(found.has(gem), has, "{gem}");
+            assert_eq!(found.uses_gem(gem), has, "{gem}");
         }
         assert!(!found.local);
         assert!(gemfile(&[("gems.rb", "gemspec\n")]).unwrap().local);

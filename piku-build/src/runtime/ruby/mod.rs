@@ -1,14 +1,14 @@
 //! Ruby: Bundler installs the locked gems into a layer; Rails' assets are made in the app's tree.
 
-mod bundle;
+mod gems;
 mod failures;
 mod gemfile;
-mod lock;
-mod machine;
+mod gemfile_lock;
+mod installed_rubies;
 mod rails;
 mod requirement;
-mod serve;
-mod settings;
+mod default_command;
+mod bundler_config;
 mod version;
 
 use indexmap::IndexMap;
@@ -21,9 +21,9 @@ use crate::errors::{self, ruby as told};
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::RootView;
-use bundle::AppGems;
+use gems::AppGems;
 use gemfile::Gemfile;
-pub(super) use machine::hidden_homes as homes;
+pub(super) use installed_rubies::list_hidden_homes as homes;
 use version::RubyChoice;
 
 pub(super) struct RubyRuntime;
@@ -36,7 +36,7 @@ impl Runtime for RubyRuntime {
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         let gemfile = match Gemfile::read(source) {
             Ok(gemfile) => gemfile,
-            Err(err) => return err.downcast().map(DetectResult::Refused),
+            Err(err) => return err.downcast().map(DetectResult::Unsupported),
         };
         let Some(gemfile) = gemfile else { return Ok(without_gemfile(source)) };
         let runs = source
@@ -45,10 +45,10 @@ impl Runtime for RubyRuntime {
             .flat_map(|procfile| &procfile.entries)
             .any(|entry| entry.kind != ProcessKind::Static);
         let name = &gemfile.name;
-        Ok(if runs || serve::find(source, &gemfile)?.is_some() {
-            DetectResult::Fits(format!("there is a {name}"))
+        Ok(if runs || default_command::find_default(source, &gemfile)?.is_some() {
+            DetectResult::Match(format!("there is a {name}"))
         } else {
-            DetectResult::Perhaps(format!("there is a {name}, but nothing to start"))
+            DetectResult::WeakMatch(format!("there is a {name}, but nothing to start"))
         })
     }
 
@@ -62,7 +62,7 @@ impl Runtime for RubyRuntime {
         let (processes, processes_from) = processes(source, &gemfile)?;
         let mut env = gems.env(site, &gemfile, &ruby);
         let mut secrets = Vec::new();
-        if rails::is_one(source, &gemfile)? {
+        if rails::uses_rails(source, &gemfile)? {
             for (name, value) in [
                 (rails::ENVIRONMENT, "production"),
                 ("RAILS_LOG_TO_STDOUT", "enabled"),
@@ -73,12 +73,12 @@ impl Runtime for RubyRuntime {
             if site.jailed {
                 env.insert("PIDFILE".to_owned(), rails::PID_FILE.to_owned());
             }
-            secrets.extend(rails::wants_secret(source, &gemfile)?.then_some(rails::SECRET));
+            secrets.extend(rails::needs_secret(source, &gemfile)?.then_some(rails::SECRET));
         }
         warnings.extend(gems.warnings.iter().cloned());
-        warnings.extend(rails::warnings(source, &gemfile)?);
+        warnings.extend(rails::collect_warnings(source, &gemfile)?);
         let bundle = ruby.bin.join("bundle").to_string_lossy().into_owned();
-        let build_env = bundle::build_env(&gemfile, &ruby);
+        let build_env = gems::build_env(&gemfile, &ruby);
         let AppGems { layer, lock, .. } = gems;
         Ok(BuildPlan {
             runtime: self.name(),
@@ -86,7 +86,7 @@ impl Runtime for RubyRuntime {
             version_from: Some(from),
             layers: vec![layer],
             host: ruby.home.into_iter().filter(|_| site.jailed).collect(),
-            steps: lock.into_iter().chain(rails::assets(source, &gemfile, &bundle)?).collect(),
+            steps: lock.into_iter().chain(rails::asset_steps(source, &gemfile, &bundle)?).collect(),
             processes,
             processes_from,
             env,
@@ -97,7 +97,7 @@ impl Runtime for RubyRuntime {
         })
     }
 
-    fn judge(
+    fn check_step(
         &self,
         step: &BuildStep,
         ended: &StepOutcome,
@@ -110,27 +110,27 @@ impl Runtime for RubyRuntime {
         let lines: &[String] = if step.quiet { &ended.lines } else { &[] };
         let unexplained = || errors::step_failed(step.name, ended, lines);
         Err(match step.name {
-            bundle::STEP => {
+            gems::STEP => {
                 let version = plan.version.as_deref().unwrap_or_default();
                 failures::explain_bundler(ended, version).unwrap_or_else(unexplained).into()
             }
-            rails::ASSETS => rails::assets_failed(ended),
+            rails::ASSETS => rails::explain_assets(ended),
             _ => unexplained().into(),
         })
     }
 
-    fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
+    fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         if plan.steps.iter().any(|step| step.name == rails::ASSETS) {
-            rails::settle_assets(&view.tree)?;
+            rails::normalize_assets(&view.tree)?;
         }
         if view.is_jailed() && plan.env.contains_key(rails::ENVIRONMENT) {
-            rails::give_tmp(&view.tree)?;
+            rails::link_tmp(&view.tree)?;
         }
         Ok(())
     }
 
-    fn check(&self, plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
-        Ok(serve::check(&plan.processes, view)?)
+    fn check_processes(&self, plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
+        Ok(default_command::check_bundled_programs(&plan.processes, view)?)
     }
 }
 
@@ -139,10 +139,10 @@ fn processes(
     source: &AppSource,
     gemfile: &Gemfile,
 ) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<String>)> {
-    if let Some(processes) = super::procfile(source) {
+    if let Some(processes) = super::procfile_processes(source) {
         return Ok((processes, None));
     }
-    let served = serve::find(source, gemfile)?.ok_or_else(told::no_process_types)?;
+    let served = default_command::find_default(source, gemfile)?.ok_or_else(told::no_process_types)?;
     Ok((IndexMap::from([("web".parse()?, served.command.to_owned())]), Some(served.file.to_owned())))
 }
 
@@ -150,7 +150,7 @@ fn processes(
 fn without_gemfile(source: &AppSource) -> DetectResult {
     let lock = ["Gemfile.lock", "gems.locked"].into_iter().find(|name| source.has(name));
     if let Some(lock) = lock {
-        return DetectResult::Refused(told::lock_alone(lock));
+        return DetectResult::Unsupported(told::lock_alone(lock));
     }
     let close = |name: &&String| {
         misspelt::is_close(name, "Gemfile", 1)
@@ -158,10 +158,10 @@ fn without_gemfile(source: &AppSource) -> DetectResult {
             || *name == "Gemfile.rb"
     };
     if let Some(name) = source.names.iter().find(close) {
-        return DetectResult::Refused(told::misspelt(name));
+        return DetectResult::Unsupported(told::misspelt(name));
     }
-    if source.has(serve::RACK) && source.procfile.is_none() {
-        return DetectResult::Refused(told::rack_alone());
+    if source.has(default_command::RACK) && source.procfile.is_none() {
+        return DetectResult::Unsupported(told::rack_alone());
     }
-    DetectResult::Not("Gemfile or gems.rb is missing".to_owned())
+    DetectResult::NoMatch("Gemfile or gems.rb is missing".to_owned())
 }

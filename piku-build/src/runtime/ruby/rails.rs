@@ -52,18 +52,18 @@ pub(super) const SECRET: &str = "SECRET_KEY_BASE";
 const MASTER: &str = "RAILS_MASTER_KEY";
 
 /// Returns whether the app uses Rails. A gem of Rails alone does not make it one.
-pub(super) fn is_one(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<bool> {
-    Ok((gemfile.has("rails") || gemfile.has("railties"))
+pub(super) fn uses_rails(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<bool> {
+    Ok((gemfile.uses_gem("rails") || gemfile.uses_gem("railties"))
         && source.has("config/")
         && source.has_path(APPLICATION)?)
 }
 
 /// Returns the steps that make the assets; none without a pipeline, or if the app turns it off.
-pub(super) fn assets(source: &AppSource, gemfile: &Gemfile, bundle: &str) -> anyhow::Result<Vec<BuildStep>> {
+pub(super) fn asset_steps(source: &AppSource, gemfile: &Gemfile, bundle: &str) -> anyhow::Result<Vec<BuildStep>> {
     let off = OFF.iter().any(|name| {
         source.variable(name).is_some_and(|(value, _)| !matches!(value.trim(), "" | "0" | "false"))
     });
-    if off || !is_one(source, gemfile)? || !PIPELINES.iter().any(|gem| gemfile.has(gem)) {
+    if off || !uses_rails(source, gemfile)? || !PIPELINES.iter().any(|gem| gemfile.uses_gem(gem)) {
         return Ok(Vec::new());
     }
     // The author committed compiled assets.
@@ -85,19 +85,19 @@ pub(super) fn assets(source: &AppSource, gemfile: &Gemfile, bundle: &str) -> any
     ])
 }
 
-pub(super) fn assets_failed(ended: &StepOutcome) -> anyhow::Error {
+pub(super) fn explain_assets(ended: &StepOutcome) -> anyhow::Error {
     failures::explain_assets(ended).unwrap_or_else(|| errors::step_failed(ASSETS, ended, &[])).into()
 }
 
 /// Returns whether the app lacks a key that signs cookies.
-pub(super) fn wants_secret(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<bool> {
+pub(super) fn needs_secret(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<bool> {
     let has = |name| source.variable(name).is_some_and(|(value, _)| !value.trim().is_empty());
-    Ok(is_one(source, gemfile)? && !has(SECRET) && !has(MASTER) && !source.has_path("config/master.key")?)
+    Ok(uses_rails(source, gemfile)? && !has(SECRET) && !has(MASTER) && !source.has_path("config/master.key")?)
 }
 
 /// Removes the link to the cache, and clears the times in compressed assets, which differ in each build
 /// although the content does not. RFC 1952: bytes 4 to 7 of a gzip file.
-pub(super) fn settle_assets(tree: &TreeHandle) -> anyhow::Result<()> {
+pub(super) fn normalize_assets(tree: &TreeHandle) -> anyhow::Result<()> {
     if tree.find(COMPILED).is_ok_and(|found| found.is_some_and(|stat| stat.is_symlink())) {
         tree.remove_file(COMPILED)?;
     }
@@ -122,22 +122,22 @@ pub(super) fn settle_assets(tree: &TreeHandle) -> anyhow::Result<()> {
 
 /// Replaces the app's `tmp` by a link to the private `/tmp` of each instance. Rails writes to it before it
 /// serves.
-pub(super) fn give_tmp(tree: &TreeHandle) -> anyhow::Result<()> {
+pub(super) fn link_tmp(tree: &TreeHandle) -> anyhow::Result<()> {
     tree.remove_all(TMP)?;
     Ok(tree.symlink("/tmp", TMP)?)
 }
 
-pub(super) fn warnings(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Vec<String>> {
+pub(super) fn collect_warnings(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Vec<String>> {
     let mut warnings = Vec::new();
-    if !is_one(source, gemfile)? {
+    if !uses_rails(source, gemfile)? {
         return Ok(warnings);
     }
     let encrypted = source.has_path("config/credentials.yml.enc")?;
-    if encrypted && wants_secret(source, gemfile)? {
+    if encrypted && needs_secret(source, gemfile)? {
         warnings.push(told::no_master_key());
     }
-    let builds_node = BY_NODE.iter().find(|gem| gemfile.has(gem));
-    let named = crate::runtime::choice::VARIABLES.iter().any(|name| source.variable(name).is_some());
+    let builds_node = BY_NODE.iter().find(|gem| gemfile.uses_gem(gem));
+    let named = crate::runtime::detection::VARIABLES.iter().any(|name| source.variable(name).is_some());
     if let Some(gem) = builds_node.filter(|_| source.has("package.json") && !named) {
         warnings.push(told::wants_node(gem));
     }

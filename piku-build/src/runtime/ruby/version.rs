@@ -1,8 +1,8 @@
 //! The Ruby that an app runs on.
 
 use super::super::BuildTarget;
-use super::gemfile::{Gemfile, in_file};
-use super::machine::{self, InstalledRuby};
+use super::gemfile::{Gemfile, parse_version_file};
+use super::installed_rubies::{self, InstalledRuby};
 use super::requirement::{RubyRequirement, parse_version};
 use crate::app::app_source::{AppSource, decode};
 use crate::errors::ruby as told;
@@ -23,7 +23,7 @@ pub(super) fn choose(
     gemfile: &Gemfile,
     site: &BuildTarget,
 ) -> anyhow::Result<RubyChoice> {
-    let installed = machine::list_installed(site);
+    let installed = installed_rubies::list_installed(site);
     if installed.is_empty() {
         site.tool(told::KIND, "ruby")?;
     }
@@ -48,7 +48,7 @@ fn read_request(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Option<
         if file == FILES[1] && !text.lines().any(|line| line.trim_start().starts_with("ruby ")) {
             continue;
         }
-        if let Some(version) = in_file(&text) {
+        if let Some(version) = parse_version_file(&text) {
             return Ok(Some(RequestedVersion::new(version, file)));
         }
     }

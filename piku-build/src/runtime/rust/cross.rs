@@ -47,13 +47,13 @@ impl RustTarget {
             }
         }
         if there.is_empty() {
-            return Err(errors::rust::no_std(target, toolchain(installed).as_deref()).into());
+            return Err(errors::rust::no_std(target, toolchain_name(installed).as_deref()).into());
         }
         Err(errors::rust::no_cross_linker(target).into())
     }
 
     /// Returns the variable that names the linker to cargo.
-    pub(super) fn linker(&self) -> (String, String) {
+    pub(super) fn linker_variable(&self) -> (String, String) {
         let name = self.triple.to_uppercase().replace('-', "_");
         (format!("CARGO_TARGET_{name}_LINKER"), self.linker.clone())
     }
@@ -81,7 +81,7 @@ fn has_own_linker(root: &Path) -> bool {
 }
 
 /// Returns the name of rustup's toolchain; `None` for Debian's.
-fn toolchain(installed: &InstalledRust) -> Option<String> {
+fn toolchain_name(installed: &InstalledRust) -> Option<String> {
     let name = installed.root.file_name()?.to_string_lossy().into_owned();
     (!installed.shown).then_some(name)
 }
@@ -139,7 +139,7 @@ mod tests {
         put("lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld");
         let found = of("armv6l", false).unwrap();
         assert_eq!(
-            found.linker(),
+            found.linker_variable(),
             ("CARGO_TARGET_ARM_UNKNOWN_LINUX_MUSLEABIHF_LINKER".to_owned(), OWN_LINKER.to_owned())
         );
         assert!(builds_for(dir.path(), TargetArchitecture::parse("armv6").unwrap()));

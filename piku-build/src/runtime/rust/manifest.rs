@@ -36,17 +36,17 @@ pub(super) struct CargoManifest {
 /// # Errors
 /// Fails if one of the files is no TOML.
 pub(super) fn read(source: &AppSource) -> anyhow::Result<CargoManifest> {
-    let Some(root) = table(source, Path::new(""))? else { return Ok(CargoManifest::default()) };
+    let Some(root) = read_table(source, Path::new(""))? else { return Ok(CargoManifest::default()) };
     let mut manifest = CargoManifest::default();
     let workspace = root.get("workspace").and_then(Value::as_table);
     let has_package = root.contains_key("package");
     let shared = workspace.and_then(|workspace| workspace.get("package")).and_then(Value::as_table);
-    manifest.take(source, Path::new(""), &root, shared, true)?;
+    manifest.add_package(source, Path::new(""), &root, shared, true)?;
     let folders = |key: &str| -> anyhow::Result<Vec<PathBuf>> {
         let patterns = workspace.and_then(|workspace| workspace.get(key)).map(strings).unwrap_or_default();
         let mut found = Vec::new();
         for pattern in patterns {
-            found.extend(expand(source, &pattern)?);
+            found.extend(expand_pattern(source, &pattern)?);
         }
         Ok(found)
     };
@@ -54,15 +54,15 @@ pub(super) fn read(source: &AppSource) -> anyhow::Result<CargoManifest> {
         (folders("members")?, folders("exclude")?, folders("default-members")?);
     for member in members.iter().filter(|member| !excluded.contains(member) && !member.as_os_str().is_empty())
     {
-        let Some(package) = table(source, member)? else { continue };
+        let Some(package) = read_table(source, member)? else { continue };
         let default = if defaults.is_empty() { !has_package } else { defaults.contains(member) };
-        manifest.take(source, member, &package, shared, default)?;
+        manifest.add_package(source, member, &package, shared, default)?;
     }
     Ok(manifest)
 }
 
 impl CargoManifest {
-    fn take(
+    fn add_package(
         &mut self,
         source: &AppSource,
         dir: &Path,
@@ -86,7 +86,7 @@ impl CargoManifest {
             _ => Vec::new(),
         };
         let automatic = package.get("autobins").and_then(Value::as_bool).unwrap_or(true);
-        let mut names = if automatic { found(source, dir, &name)? } else { Vec::new() };
+        let mut names = if automatic { find_binaries(source, dir, &name)? } else { Vec::new() };
         for bin in declared {
             let Some(name) = bin.get("name").and_then(Value::as_str) else { continue };
             // A declared path renames the program that was found there.
@@ -117,14 +117,14 @@ impl MaxByVersion for Option<String> {
 }
 
 /// Finds the programs by their paths: `src/main.rs`, `src/bin/x.rs`, `src/bin/x/main.rs`.
-fn found(source: &AppSource, dir: &Path, package: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
+fn find_binaries(source: &AppSource, dir: &Path, package: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut names = Vec::new();
     let main = dir.join("src/main.rs");
     if source.has_path(&main)? {
         names.push((package.to_owned(), main));
     }
     let folder = dir.join("src/bin");
-    for name in list(source, &folder)? {
+    for name in list_names(source, &folder)? {
         let path = folder.join(&name);
         if path.extension().is_some_and(|extension| extension == "rs") {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -137,7 +137,7 @@ fn found(source: &AppSource, dir: &Path, package: &str) -> anyhow::Result<Vec<(S
 }
 
 /// Expands a pattern such as `crates/*` to folders.
-fn expand(source: &AppSource, pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
+fn expand_pattern(source: &AppSource, pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
     let pattern = tidy(Path::new(pattern));
     let mut folders = vec![PathBuf::new()];
     for part in pattern.components() {
@@ -145,7 +145,7 @@ fn expand(source: &AppSource, pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
         let mut next = Vec::new();
         for folder in folders {
             if let Some((front, back)) = part.split_once('*') {
-                let names = list(source, &folder)?;
+                let names = list_names(source, &folder)?;
                 let fits = |name: &String| name.starts_with(front) && name.ends_with(back);
                 next.extend(names.iter().filter(|name| fits(name)).map(|name| folder.join(name)));
             } else {
@@ -159,14 +159,14 @@ fn expand(source: &AppSource, pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Lists the names in a folder, sorted; empty if it does not exist.
-fn list(source: &AppSource, dir: &Path) -> anyhow::Result<Vec<String>> {
+fn list_names(source: &AppSource, dir: &Path) -> anyhow::Result<Vec<String>> {
     if !source.find(dir)?.is_some_and(|stat| stat.is_dir()) {
         return Ok(Vec::new());
     }
     Ok(source.list(dir)?.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect())
 }
 
-fn table(source: &AppSource, dir: &Path) -> anyhow::Result<Option<Table>> {
+fn read_table(source: &AppSource, dir: &Path) -> anyhow::Result<Option<Table>> {
     let file = dir.join(FILE);
     let Some(text) = source.text(&file)? else { return Ok(None) };
     let parsed: Result<Table, _> = toml::from_str(&decode(&text));

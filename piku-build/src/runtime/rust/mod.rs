@@ -44,17 +44,17 @@ impl Runtime for RustRuntime {
 
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         if source.has(FILE) {
-            return Ok(DetectResult::Fits(format!("there is a {FILE}")));
+            return Ok(DetectResult::Match(format!("there is a {FILE}")));
         }
         Ok(match source.names.iter().find(|name| name.eq_ignore_ascii_case(FILE)) {
-            Some(name) => DetectResult::Refused(errors::rust::misnamed(name)),
-            None => DetectResult::Not(format!("{FILE} is missing")),
+            Some(name) => DetectResult::Unsupported(errors::rust::misnamed(name)),
+            None => DetectResult::NoMatch(format!("{FILE} is missing")),
         })
     }
 
     fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let manifest = manifest::read(source)?;
-        let binaries = wanted(source, &manifest);
+        let binaries = wanted_binaries(source, &manifest);
         if binaries.is_empty() {
             return Err(errors::rust::no_program().into());
         }
@@ -79,8 +79,8 @@ impl Runtime for RustRuntime {
             runtime: self.name(),
             version: Some(installed.version.to_string()),
             version_from: Some(from),
-            mounts: mounts(&installed, &root),
-            steps: vec![step(source, &root, locked, cross.as_ref(), &binaries)],
+            mounts: toolchain_mounts(&installed, &root),
+            steps: vec![build_step(source, &root, locked, cross.as_ref(), &binaries)],
             keep: Some(KeptFolders { folders: &[TARGET], forgets: false }),
             processes: processes(source, &manifest, &programs)?,
             programs,
@@ -91,7 +91,7 @@ impl Runtime for RustRuntime {
         })
     }
 
-    fn judge(
+    fn check_step(
         &self,
         step: &BuildStep,
         ended: &StepOutcome,
@@ -104,20 +104,20 @@ impl Runtime for RustRuntime {
         Err(failures::explain(step.name, ended).into())
     }
 
-    fn finish(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
+    fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let missing = programs::missing(&plan.programs, &view.work);
         if !missing.is_empty() {
             return Err(errors::rust::nothing_built(&missing).into());
         }
         programs::check_target(&plan.programs, &view.work, view.cross)?;
-        programs::prune(&view.tree, &only_builds)?;
+        programs::prune(&view.tree, &is_build_input)?;
         programs::place(&plan.programs, &view.work, &view.tree)?;
         programs::link(&plan.processes, &plan.programs, &view.tree)
     }
 }
 
 /// Returns whether only cargo needs a file. Included files are in the programs.
-fn only_builds(below: &Path) -> bool {
+fn is_build_input(below: &Path) -> bool {
     let at_top = [TARGET, ".cargo", "rust-toolchain", "rust-toolchain.toml"];
     below.extension().is_some_and(|extension| extension == "rs")
         || below.file_name().is_some_and(|name| name == FILE || name == LOCK)
@@ -125,7 +125,7 @@ fn only_builds(below: &Path) -> bool {
 }
 
 /// Returns the programs that cargo builds by default, and those that the Procfile starts.
-fn wanted<'a>(source: &AppSource, manifest: &'a CargoManifest) -> Vec<&'a CargoBinary> {
+fn wanted_binaries<'a>(source: &AppSource, manifest: &'a CargoManifest) -> Vec<&'a CargoBinary> {
     let entries = || source.procfile.iter().flat_map(|procfile| &procfile.entries);
     let started = |binary: &&CargoBinary| {
         entries().any(|entry| {
@@ -137,7 +137,7 @@ fn wanted<'a>(source: &AppSource, manifest: &'a CargoManifest) -> Vec<&'a CargoB
     manifest.binaries.iter().filter(|binary| binary.default || started(binary)).collect()
 }
 
-fn step(
+fn build_step(
     source: &AppSource,
     root: &Path,
     locked: bool,
@@ -164,7 +164,7 @@ fn step(
 }
 
 /// Returns the mount of a toolchain that the jail does not show by itself.
-fn mounts(installed: &InstalledRust, root: &Path) -> Vec<StepMount> {
+fn toolchain_mounts(installed: &InstalledRust, root: &Path) -> Vec<StepMount> {
     if installed.root == root {
         return Vec::new();
     }
@@ -178,7 +178,7 @@ fn processes(
     manifest: &CargoManifest,
     programs: &[BuiltProgram],
 ) -> anyhow::Result<IndexMap<ProcessName, String>> {
-    if let Some(processes) = super::procfile(source) {
+    if let Some(processes) = super::procfile_processes(source) {
         return Ok(processes);
     }
     let called = |name: &str| programs.iter().find(|program| program.name == name);
@@ -204,7 +204,7 @@ fn build_env(root: &Path, cross: Option<&RustTarget>) -> BTreeMap<String, String
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into_iter()
-    .chain(cross.map(RustTarget::linker))
+    .chain(cross.map(RustTarget::linker_variable))
     .collect()
 }
 
@@ -215,10 +215,10 @@ mod tests {
     #[test]
     fn what_only_builds() {
         for name in ["src/main.rs", "Cargo.toml", "crates/x/Cargo.toml", "Cargo.lock", "target"] {
-            assert!(only_builds(Path::new(name)), "{name}");
+            assert!(is_build_input(Path::new(name)), "{name}");
         }
         for name in ["Rocket.toml", "templates/a.html", "static/target", "migrations/1.sql"] {
-            assert!(!only_builds(Path::new(name)), "{name}");
+            assert!(!is_build_input(Path::new(name)), "{name}");
         }
     }
 }

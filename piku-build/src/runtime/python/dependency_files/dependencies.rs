@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use crate::app::app_source::{AppSource, tidy};
 use crate::runtime::python::dependency_files::PythonManager;
 use crate::runtime::python::dependency_files::requirements::{
-    self, LocalRequirement, PythonRequirements, normal,
+    self, LocalRequirement, PythonRequirements, normalize_name,
 };
 
 /// The dependencies of an app: all that determines its virtualenv.
@@ -38,12 +38,12 @@ pub(crate) struct PythonDependencies {
 
 impl PythonDependencies {
     /// Returns whether anything is installed.
-    pub(crate) fn any(&self) -> bool {
+    pub(crate) fn is_installing(&self) -> bool {
         self.manager.is_some_and(|manager| manager != PythonManager::Pip || !self.targets.is_empty())
     }
 
     /// Adds the content of a file as a fact.
-    pub(crate) fn fact(&mut self, source: &AppSource, file: &str) -> anyhow::Result<()> {
+    pub(crate) fn add_fact(&mut self, source: &AppSource, file: &str) -> anyhow::Result<()> {
         if let Some(content) = source.text(file)? {
             self.facts.push((file.to_owned(), content));
         }
@@ -51,7 +51,7 @@ impl PythonDependencies {
     }
 
     /// Adds a folder or archive of the app that a lock file installs.
-    pub(crate) fn local(
+    pub(crate) fn add_local(
         &mut self,
         source: &AppSource,
         lock: &str,
@@ -72,7 +72,7 @@ impl PythonDependencies {
             let text = |name| package.get(name).and_then(Value::as_str);
             if let Some(name) = text("name") {
                 let version = text("version").map_or_else(String::new, |version| format!("=={version}"));
-                self.packages.insert(normal(name), version);
+                self.packages.insert(normalize_name(name), version);
             }
         }
         all.iter().collect()

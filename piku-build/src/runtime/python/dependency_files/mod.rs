@@ -61,7 +61,7 @@ pub(crate) fn find(source: &AppSource) -> anyhow::Result<Option<PythonManifest>>
             Some(first) if manager == PythonManager::Project || first.manager == manager => {}
             Some(first) => first.others.push(file),
             None => {
-                let counting = counts(source, file, manager)?;
+                let counting = reading_manager(source, file, manager)?;
                 found = counting.map(|manager| PythonManifest { manager, file, others: Vec::new() });
             }
         }
@@ -71,7 +71,7 @@ pub(crate) fn find(source: &AppSource) -> anyhow::Result<Option<PythonManifest>>
 
 /// Returns the package manager for a file; `None` if it holds only the settings of tools, as many a
 /// pyproject.toml.
-fn counts(source: &AppSource, file: &str, manager: PythonManager) -> anyhow::Result<Option<PythonManager>> {
+fn reading_manager(source: &AppSource, file: &str, manager: PythonManager) -> anyhow::Result<Option<PythonManager>> {
     Ok(match file {
         pyproject::FILE => match PyprojectFile::read(source)? {
             Some(project) if project.is_project() => {

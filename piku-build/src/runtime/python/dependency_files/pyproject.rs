@@ -5,7 +5,7 @@ use toml::{Table, Value};
 use crate::app::app_source::{AppSource, decode};
 use crate::errors;
 use crate::runtime::python::dependency_files::PythonDependencies;
-use crate::runtime::python::dependency_files::requirements::{self, name_of};
+use crate::runtime::python::dependency_files::requirements::{self, package_name};
 
 pub(crate) const FILE: &str = "pyproject.toml";
 
@@ -41,7 +41,7 @@ pub(crate) struct PyprojectFile(Table);
 ///
 /// # Errors
 /// Fails if it is not TOML, with the place.
-pub(crate) fn table(source: &AppSource, file: &str) -> anyhow::Result<Option<Table>> {
+pub(crate) fn read_table(source: &AppSource, file: &str) -> anyhow::Result<Option<Table>> {
     let Some(bytes) = source.text(file)? else { return Ok(None) };
     let text = decode(&bytes);
     let table = text.parse::<Table>().map_err(|err| {
@@ -53,44 +53,44 @@ pub(crate) fn table(source: &AppSource, file: &str) -> anyhow::Result<Option<Tab
 
 impl PyprojectFile {
     pub(crate) fn read(source: &AppSource) -> anyhow::Result<Option<Self>> {
-        Ok(table(source, FILE)?.map(Self))
+        Ok(read_table(source, FILE)?.map(Self))
     }
 
-    fn at(&self, path: &[&str]) -> Option<&Value> {
+    fn value_at(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
         rest.iter().try_fold(self.0.get(*first)?, |value, name| value.get(name))
     }
 
     /// Returns whether it describes a project.
     pub(crate) fn is_project(&self) -> bool {
-        self.at(&["project"]).is_some() || self.is_poetry()
+        self.value_at(&["project"]).is_some() || self.is_poetry()
     }
 
     /// Returns whether only poetry can read the dependencies.
     pub(crate) fn is_poetry(&self) -> bool {
-        self.at(&["project"]).is_none() && self.at(&["tool", "poetry"]).is_some()
+        self.value_at(&["project"]).is_none() && self.value_at(&["tool", "poetry"]).is_some()
     }
 
     /// Returns whether the project can be built as a package.
     pub(crate) fn is_package(&self) -> bool {
-        self.at(&["build-system"]).is_some()
+        self.value_at(&["build-system"]).is_some()
     }
 
     /// Returns whether poetry installs the project itself.
     pub(crate) fn is_poetry_package(&self) -> bool {
-        self.at(&["tool", "poetry", "package-mode"]).and_then(Value::as_bool) != Some(false)
+        self.value_at(&["tool", "poetry", "package-mode"]).and_then(Value::as_bool) != Some(false)
     }
 
     /// Returns the names of additional indexes in poetry's table.
     pub(crate) fn poetry_sources(&self) -> Vec<String> {
-        let all = self.at(&["tool", "poetry", "source"]).and_then(Value::as_array);
+        let all = self.value_at(&["tool", "poetry", "source"]).and_then(Value::as_array);
         let name = |source: &Value| source.get("name").and_then(Value::as_str).map(str::to_owned);
         all.into_iter().flatten().filter_map(name).collect()
     }
 
     /// Returns the dependencies in the `project` table.
     pub(crate) fn dependencies(&self) -> Vec<String> {
-        let all = self.at(&["project", "dependencies"]).and_then(Value::as_array);
+        let all = self.value_at(&["project", "dependencies"]).and_then(Value::as_array);
         all.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
@@ -98,12 +98,12 @@ impl PyprojectFile {
     pub(crate) fn requires_python(&self) -> Option<&str> {
         let places: [&[&str]; 2] =
             [&["project", "requires-python"], &["tool", "poetry", "dependencies", "python"]];
-        places.iter().find_map(|path| self.at(path)).and_then(Value::as_str)
+        places.iter().find_map(|path| self.value_at(path)).and_then(Value::as_str)
     }
 
     /// Returns the range of uv versions that it requires: `>=0.5`.
     pub(crate) fn requires_uv(&self) -> Option<&str> {
-        self.at(&["tool", "uv", "required-version"]).and_then(Value::as_str)
+        self.value_at(&["tool", "uv", "required-version"]).and_then(Value::as_str)
     }
 
     /// Returns the content that determines what is installed.
@@ -128,7 +128,7 @@ pub(crate) fn read_dependencies(
     let project = PyprojectFile::read(source)?;
     let named = project.as_ref().map(PyprojectFile::dependencies).unwrap_or_default();
     for dependency in &named {
-        if let Some(name) = name_of(dependency) {
+        if let Some(name) = package_name(dependency) {
             all.packages.insert(name, requirements::specifier(dependency));
         }
     }
@@ -137,7 +137,7 @@ pub(crate) fn read_dependencies(
     }
     all.package = file != FILE || project.is_some_and(|project| project.is_package());
     if all.package {
-        all.local(source, file, ".", jailed)?;
+        all.add_local(source, file, ".", jailed)?;
         // Editable, if the build and the release have the same path: then a change of the code installs
         // nothing.
         let install: &[&str] = if jailed { &["--use-pep517", "--editable", "."] } else { &["."] };

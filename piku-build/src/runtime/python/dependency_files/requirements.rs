@@ -47,12 +47,12 @@ impl PythonRequirements {
     pub(crate) fn read(source: &AppSource) -> anyhow::Result<Self> {
         let mut all = Self::default();
         if source.has(FILE) {
-            all.file(source, Path::new(FILE), None)?;
+            all.read_file(source, Path::new(FILE), None)?;
         }
         Ok(all)
     }
 
-    fn file(&mut self, source: &AppSource, path: &Path, from: Option<(&Path, usize)>) -> anyhow::Result<()> {
+    fn read_file(&mut self, source: &AppSource, path: &Path, from: Option<(&Path, usize)>) -> anyhow::Result<()> {
         if self.files.iter().any(|(known, _)| known == path) {
             return Ok(());
         }
@@ -71,12 +71,12 @@ impl PythonRequirements {
         let text = decode(&bytes);
         self.files.push((path.to_owned(), bytes));
         for (number, line) in logical_lines(&text) {
-            self.line(source, path, number, &line)?;
+            self.read_line(source, path, number, &line)?;
         }
         Ok(())
     }
 
-    fn line(&mut self, source: &AppSource, file: &Path, number: usize, line: &str) -> anyhow::Result<()> {
+    fn read_line(&mut self, source: &AppSource, file: &Path, number: usize, line: &str) -> anyhow::Result<()> {
         let folder = file.parent().unwrap_or(Path::new(""));
         if line.contains("--hash") || line.contains("--require-hashes") {
             self.hashes = true;
@@ -85,44 +85,44 @@ impl PythonRequirements {
         self.any |=
             !is_option || ["-e", "--editable", "-r", "--requirement"].iter().any(|o| line.starts_with(o));
         for (long, short) in [("--requirement", "-r"), ("--constraint", "-c")] {
-            if let Some(value) = option(line, long, short) {
+            if let Some(value) = option_value(line, long, short) {
                 let value = first_word(value);
                 if value.contains("://") || value.contains("${") {
                     return Ok(());
                 }
-                return self.file(source, &tidy(&folder.join(&value)), Some((file, number)));
+                return self.read_file(source, &tidy(&folder.join(&value)), Some((file, number)));
             }
         }
         // Paths of packages are relative to the app's folder, in which pip runs; those of included files,
         // to the file that includes them.
-        if let Some(value) = option(line, "--editable", "-e") {
-            return self.local(source, file, number, &first_word(value), true);
+        if let Some(value) = option_value(line, "--editable", "-e") {
+            return self.add_local(source, file, number, &first_word(value), true);
         }
-        if let Some(value) = option(line, "--find-links", "-f") {
+        if let Some(value) = option_value(line, "--find-links", "-f") {
             let value = first_word(value);
             let beside = folder.join(&value);
             let path = if source.has_path(&beside).is_ok_and(|found| found) { beside } else { value.into() };
-            return self.local(source, file, number, &path.to_string_lossy(), false);
+            return self.add_local(source, file, number, &path.to_string_lossy(), false);
         }
         if is_option {
             return Ok(());
         }
-        match name_of(line) {
+        match package_name(line) {
             Some(name) => {
                 self.packages.insert(name, specifier(line));
                 match line.split_once('@') {
                     Some((_, url)) if url.trim().starts_with("file:") => {
-                        self.local(source, file, number, url.trim(), false)
+                        self.add_local(source, file, number, url.trim(), false)
                     }
                     _ => Ok(()),
                 }
             }
-            None => self.local(source, file, number, line, false),
+            None => self.add_local(source, file, number, line, false),
         }
     }
 
     /// Adds a local package. A URL needs no more than its text in the key.
-    fn local(
+    fn add_local(
         &mut self,
         source: &AppSource,
         file: &Path,
@@ -183,7 +183,7 @@ fn without_comment(line: &str) -> &str {
 }
 
 /// Returns the value of an option in any form: `-r x`, `-rx`, `--requirement x`, `--requirement=x`.
-fn option<'a>(line: &'a str, long: &str, short: &str) -> Option<&'a str> {
+fn option_value<'a>(line: &'a str, long: &str, short: &str) -> Option<&'a str> {
     if let Some(rest) = line.strip_prefix(long) {
         return rest.strip_prefix('=').or_else(|| rest.strip_prefix([' ', '\t'])).map(str::trim);
     }
@@ -205,19 +205,19 @@ pub(crate) fn specifier(line: &str) -> String {
 }
 
 /// Normalises the name of a package (PEP 503).
-pub(crate) fn normal(name: &str) -> String {
+pub(crate) fn normalize_name(name: &str) -> String {
     let words: Vec<_> = name.split(['.', '_', '-']).filter(|word| !word.is_empty()).collect();
     words.join("-").to_ascii_lowercase()
 }
 
 /// Returns the normalised name of the package at the start of a line, if there is one.
-pub(crate) fn name_of(line: &str) -> Option<String> {
+pub(crate) fn package_name(line: &str) -> Option<String> {
     let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(line.len());
     let (name, rest) = line.split_at(end);
     let good = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && !rest.starts_with(['/', ':', '+'])
         && ![".whl", ".gz", ".zip"].iter().any(|suffix| name.ends_with(suffix));
-    good.then(|| normal(name))
+    good.then(|| normalize_name(name))
 }
 
 #[cfg(test)]

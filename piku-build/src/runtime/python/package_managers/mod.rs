@@ -21,7 +21,7 @@ use crate::step::build_step::BuildStep;
 ///
 /// # Errors
 /// Fails if a file is not what its name says, or something leads out of the app.
-pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
+pub(crate) fn read_dependencies(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
     let Some(PythonManifest { manager, file, others }) = dependency_files::find(source)? else {
         return Ok(PythonDependencies { file: requirements::FILE, ..PythonDependencies::default() });
     };
@@ -51,7 +51,7 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
 }
 
 /// Returns the prefixes of variables that a package manager reads.
-pub(crate) fn prefixes(manager: Option<PythonManager>) -> BTreeSet<&'static str> {
+pub(crate) fn variable_prefixes(manager: Option<PythonManager>) -> BTreeSet<&'static str> {
     match manager {
         Some(PythonManager::Uv) => BTreeSet::from(["UV_"]),
         Some(PythonManager::Poetry) => BTreeSet::from(["PIP_", "POETRY_"]),

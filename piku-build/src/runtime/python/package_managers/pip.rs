@@ -13,8 +13,8 @@ const WITHOUT_SETUPTOOLS: RuntimeVersion = RuntimeVersion([3, 12, 0]);
 
 /// Returns the steps for an app whose dependencies pip reads itself.
 pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
-    let mut steps = vec![target.venv_step(all.any() || !target.added.is_empty())];
-    let pip = target.pip();
+    let mut steps = vec![target.venv_step(all.is_installing() || !target.added.is_empty())];
+    let pip = target.pip_program();
     let mut install = vec![pip.as_str(), "install"];
     if !all.package && all.local.iter().any(|local| local.editable) {
         // It leaves nothing in the app's tree, which a release that reuses the layer would lack.
@@ -23,13 +23,13 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
     install.extend(all.targets.iter().map(String::as_str));
     // pip requires hashes for all packages or for none.
     if !all.hashes {
-        install.extend(added(target, all));
+        install.extend(added_packages(target, all));
     }
     if install.len() > 2 {
         steps.push(BuildStep::new(STEP, &install, false));
     }
     if all.hashes {
-        steps.extend(apart(target, all));
+        steps.extend(install_added(target, all));
     }
     steps
 }
@@ -37,26 +37,26 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
 /// Installs exported requirements, which are complete.
 pub(crate) fn from_export(target: &VenvTarget<'_>) -> BuildStep {
     let install = "exec \"$0\" install --no-deps --requirement \"$TMPDIR/requirements.txt\"";
-    BuildStep::new(STEP, &["sh", "-c", install, &target.pip()], false)
+    BuildStep::new(STEP, &["sh", "-c", install, &target.pip_program()], false)
 }
 
 /// Installs requirements without a lock, and their dependencies.
 pub(crate) fn from_file(target: &VenvTarget<'_>) -> BuildStep {
     let install = "exec \"$0\" install --requirement \"$TMPDIR/requirements.txt\"";
-    BuildStep::new(STEP, &["sh", "-c", install, &target.pip()], false)
+    BuildStep::new(STEP, &["sh", "-c", install, &target.pip_program()], false)
 }
 
 /// Installs the added packages apart from the locked ones.
-pub(crate) fn apart(target: &VenvTarget<'_>, all: &PythonDependencies) -> Option<BuildStep> {
-    let added = added(target, all);
-    let pip = target.pip();
+pub(crate) fn install_added(target: &VenvTarget<'_>, all: &PythonDependencies) -> Option<BuildStep> {
+    let added = added_packages(target, all);
+    let pip = target.pip_program();
     let mut install = vec![pip.as_str(), "install"];
     install.extend(&added);
     (!added.is_empty()).then(|| BuildStep::new(STEP, &install, false))
 }
 
 /// Returns the server that the app does not depend on, and what an old gunicorn needs.
-pub(crate) fn added<'a>(target: &VenvTarget<'a>, all: &PythonDependencies) -> Vec<&'a str> {
+pub(crate) fn added_packages<'a>(target: &VenvTarget<'a>, all: &PythonDependencies) -> Vec<&'a str> {
     let mut added = target.added.to_vec();
     let old = all.packages.get("gunicorn").is_some_and(|spec| is_old_gunicorn(spec));
     if old && !all.packages.contains_key("setuptools") && target.interpreter.version >= WITHOUT_SETUPTOOLS {

@@ -7,7 +7,7 @@ use crate::app::app_source::AppSource;
 use crate::errors;
 use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::dependency_files::pyproject;
-use crate::runtime::python::dependency_files::requirements::normal;
+use crate::runtime::python::dependency_files::requirements::normalize_name;
 use crate::runtime::python::package_managers::pip;
 use crate::runtime::python::virtualenv::VenvTarget;
 use crate::step::build_step::BuildStep;
@@ -20,14 +20,14 @@ pub(crate) const STEP: &str = "pipenv";
 pub(crate) fn read(source: &AppSource) -> anyhow::Result<PythonDependencies> {
     let mut all =
         PythonDependencies { hashes: true, locked: source.has(LOCK), ..PythonDependencies::default() };
-    all.fact(source, FILE)?;
-    all.fact(source, LOCK)?;
-    let table = pyproject::table(source, FILE)?.unwrap_or_default();
+    all.add_fact(source, FILE)?;
+    all.add_fact(source, LOCK)?;
+    let table = pyproject::read_table(source, FILE)?.unwrap_or_default();
     let Some(text) = source.text(LOCK)? else {
         let packages = table.get("packages").and_then(toml::Value::as_table);
         for (name, value) in packages.into_iter().flatten() {
             let version = value.as_str().filter(|version| *version != "*").unwrap_or_default();
-            all.packages.insert(normal(name), version.to_owned());
+            all.packages.insert(normalize_name(name), version.to_owned());
         }
         all.warnings.push(errors::python::no_lock(LOCK, "pipenv lock"));
         return Ok(all);
@@ -36,10 +36,10 @@ pub(crate) fn read(source: &AppSource) -> anyhow::Result<PythonDependencies> {
         .map_err(|err| errors::python::bad_lock(LOCK, err.line(), "pipenv lock"))?;
     for (name, entry) in lock.get("default").and_then(Value::as_object).into_iter().flatten() {
         let text = |name| entry.get(name).and_then(Value::as_str);
-        all.packages.insert(normal(name), text("version").unwrap_or_default().to_owned());
+        all.packages.insert(normalize_name(name), text("version").unwrap_or_default().to_owned());
         if let Some(path) = text("path").or_else(|| text("file").filter(|file| !file.contains("://"))) {
             let editable = entry.get("editable").and_then(Value::as_bool) == Some(true);
-            all.local(source, LOCK, path, editable)?;
+            all.add_local(source, LOCK, path, editable)?;
         }
         all.hashes &= entry.get("hashes").is_some();
     }
@@ -48,7 +48,7 @@ pub(crate) fn read(source: &AppSource) -> anyhow::Result<PythonDependencies> {
 
 /// Returns the steps that make the virtualenv.
 pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
-    let pipenv = target.program();
+    let pipenv = target.tool_program();
     let lock = if all.locked { "verify" } else { "lock" };
     let mut export = "exec \"$0\" requirements".to_owned();
     if all.hashes {
@@ -64,7 +64,7 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
         BuildStep::new(STEP, &["sh", "-c", &export, &pipenv], true),
         pip::from_export(target),
     ];
-    steps.extend(pip::apart(target, all));
+    steps.extend(pip::install_added(target, all));
     steps
 }
 
@@ -72,7 +72,7 @@ pub(crate) const FILE: &str = "Pipfile";
 
 /// Returns the Python version that the Pipfile requests.
 pub(crate) fn requested_python(source: &AppSource) -> anyhow::Result<Option<String>> {
-    let table = pyproject::table(source, FILE)?.unwrap_or_default();
+    let table = pyproject::read_table(source, FILE)?.unwrap_or_default();
     let requires = table.get("requires");
     let text = |name| requires.and_then(|requires| requires.get(name)).and_then(toml::Value::as_str);
     Ok(text("python_full_version").or_else(|| text("python_version")).map(str::to_owned))

@@ -22,8 +22,8 @@ pub(crate) const ROOT: &str = "poetry-root";
 pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
     let mut all =
         PythonDependencies { hashes: true, locked: source.has(LOCK), ..PythonDependencies::default() };
-    all.fact(source, LOCK)?;
-    let lock = pyproject::table(source, LOCK)?.unwrap_or_default();
+    all.add_fact(source, LOCK)?;
+    let lock = pyproject::read_table(source, LOCK)?.unwrap_or_default();
     if let Some(project) = PyprojectFile::read(source)? {
         all.facts.push((pyproject::FILE.to_owned(), project.facts()));
         all.package = project.is_poetry_package();
@@ -35,15 +35,15 @@ pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDep
             (Some("directory"), Some(path)) => {
                 let develop = package.get("develop").and_then(Value::as_bool) == Some(true);
                 all.hashes = false;
-                all.local(source, LOCK, path, develop && jailed)?;
+                all.add_local(source, LOCK, path, develop && jailed)?;
             }
-            (Some("file"), Some(path)) => all.local(source, LOCK, path, false)?,
+            (Some("file"), Some(path)) => all.add_local(source, LOCK, path, false)?,
             (Some("git"), _) => all.hashes = false,
             _ => {}
         }
     }
     if all.package {
-        all.local(source, pyproject::FILE, ".", jailed)?;
+        all.add_local(source, pyproject::FILE, ".", jailed)?;
     }
     if !all.locked {
         all.warnings.push(errors::python::no_lock(LOCK, "poetry lock"));
@@ -56,13 +56,13 @@ const REQUIREMENTS: &str = r"from pathlib import Path; from poetry.core.factory 
 
 /// Returns the steps that make the virtualenv.
 pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
-    let poetry = target.program();
+    let poetry = target.tool_program();
     let mut steps = vec![target.venv_step(true)];
     if all.locked || !all.sources.is_empty() {
         if !all.locked {
             steps.push(BuildStep::new(STEP, &[&poetry, "lock"], false));
         }
-        steps.extend(exported(target, all));
+        steps.extend(export_steps(target, all));
     } else {
         // poetry's resolver needs the JSON interface too.
         let python = Path::new(&poetry).with_file_name("python");
@@ -71,7 +71,7 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
         steps.push(pip::from_file(target));
     }
     if all.package {
-        let pip = target.pip();
+        let pip = target.pip_program();
         let root: &[&str] = if !all.locked && target.jailed {
             // Without a lock file poetry would make one first.
             &[&pip, "install", "--no-deps", "--editable", "."]
@@ -82,13 +82,13 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
         };
         steps.push(BuildStep::new(ROOT, root, true));
     }
-    steps.extend(pip::apart(target, all));
+    steps.extend(pip::install_added(target, all));
     steps
 }
 
 /// Exports the lock file and installs it.
-fn exported(target: &VenvTarget<'_>, all: &PythonDependencies) -> [BuildStep; 2] {
-    let poetry = target.program();
+fn export_steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> [BuildStep; 2] {
+    let poetry = target.tool_program();
     let hashes = if all.hashes { "" } else { " --without-hashes" };
     let export = format!(
         "exec \"$0\" export --only main --with-credentials{hashes} --format requirements.txt --output \"$TMPDIR/requirements.txt\""
@@ -97,7 +97,7 @@ fn exported(target: &VenvTarget<'_>, all: &PythonDependencies) -> [BuildStep; 2]
 }
 
 /// Returns the warning for an app that could not be installed as a package, which most need not be.
-pub(crate) fn no_root(ended: &StepOutcome) -> String {
+pub(crate) fn root_warning(ended: &StepOutcome) -> String {
     let why = ended
         .lines
         .iter()

@@ -69,7 +69,7 @@ pub(crate) struct ToolSource {
 ///
 /// # Errors
 /// Fails if the requested version is malformed, or no Python can run the program.
-pub(crate) fn provide(
+pub(crate) fn find_program(
     manager: Option<PythonManager>,
     source: &AppSource,
     site: &BuildTarget,
@@ -81,13 +81,13 @@ pub(crate) fn provide(
         Some(PythonManager::Pipenv) => PIPENV,
         Some(PythonManager::Pip | PythonManager::Project) | None => return Ok(None),
     };
-    let asked = asked(&tool, source, site)?;
+    let asked = requested_specifier(&tool, source, site)?;
     let on_machine = FOLDERS.map(|folder| Path::new(folder).join(tool.name));
     let there = on_machine
         .iter()
         .find(|path| path.canonicalize().is_ok_and(|real| real.starts_with("/usr") && runs(&real)));
     if let (None, true, Some(program)) = (&asked, tool.plugins.is_empty(), there) {
-        let fact = format!("{} {}", program.display(), stamp(program));
+        let fact = format!("{} {}", program.display(), file_stamp(program));
         return Ok(Some(ToolSource { program: program.clone(), fact, layer: None, home: None }));
     }
     let requirement = asked.unwrap_or_else(|| format!("=={}", tool.pinned));
@@ -95,11 +95,11 @@ pub(crate) fn provide(
     else {
         return Err(errors::python::no_venv(&own.version.minor()).into());
     };
-    Ok(Some(installed(&tool, &requirement, &python, site)))
+    Ok(Some(plan_install(&tool, &requirement, &python, site)))
 }
 
 /// Returns the requested version as a specifier for pip.
-fn asked(tool: &PythonTool, source: &AppSource, site: &BuildTarget) -> anyhow::Result<Option<String>> {
+fn requested_specifier(tool: &PythonTool, source: &AppSource, site: &BuildTarget) -> anyhow::Result<Option<String>> {
     let told = source
         .variable(tool.setting)
         .or(site.build_env.get(tool.setting).map(|value| (value.as_str(), "host.yaml")));
@@ -125,7 +125,7 @@ fn asked(tool: &PythonTool, source: &AppSource, site: &BuildTarget) -> anyhow::R
 }
 
 /// Returns size and date of a program, which change when it is upgraded.
-fn stamp(program: &Path) -> String {
+fn file_stamp(program: &Path) -> String {
     let meta = program.canonicalize().and_then(|real| real.metadata());
     meta.map_or_else(
         |_| String::new(),
@@ -136,7 +136,7 @@ fn stamp(program: &Path) -> String {
     )
 }
 
-fn installed(
+fn plan_install(
     tool: &PythonTool,
     requirement: &str,
     python: &PythonInterpreter,

@@ -18,18 +18,18 @@ pub(crate) const INDEXES: [&str; 3] = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_
 /// Reads the lock file.
 pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
     let mut all = PythonDependencies { hashes: true, locked: true, ..PythonDependencies::default() };
-    all.fact(source, LOCK)?;
-    let lock = pyproject::table(source, LOCK)?.unwrap_or_default();
+    all.add_fact(source, LOCK)?;
+    let lock = pyproject::read_table(source, LOCK)?.unwrap_or_default();
     if let Some(project) = PyprojectFile::read(source)? {
         all.facts.push((pyproject::FILE.to_owned(), project.facts()));
     }
     for package in all.locked_packages(&lock) {
         let place = |kind| package.get("source").and_then(|source| source.get(kind)).and_then(Value::as_str);
         if let Some(path) = place("editable") {
-            all.local(source, LOCK, path, jailed)?;
+            all.add_local(source, LOCK, path, jailed)?;
             all.package = true;
         } else if let Some(path) = place("directory").or_else(|| place("path")) {
-            all.local(source, LOCK, path, false)?;
+            all.add_local(source, LOCK, path, false)?;
         }
     }
     Ok(all)
@@ -38,8 +38,8 @@ pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDep
 /// Returns the steps that make the virtualenv.
 pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     let python = target.interpreter.path.to_string_lossy();
-    let uv = target.program();
-    let venv = target.python();
+    let uv = target.tool_program();
+    let venv = target.python_program();
     let mut steps = Vec::new();
     if target.mirror {
         // The lock file contains URLs of its index; a mirror has the same files under others.
@@ -74,7 +74,7 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
         }
         steps.push(BuildStep::new(STEP, &sync, false));
     }
-    let added = pip::added(target, all);
+    let added = pip::added_packages(target, all);
     if !added.is_empty() {
         let mut install = vec![uv.as_str(), "pip", "install", "--python", &venv, "--compile-bytecode"];
         install.extend(added);

@@ -151,7 +151,7 @@ pub(crate) fn find_for_tools(site: &BuildTarget) -> Option<PythonInterpreter> {
 }
 
 /// Returns the homes of the interpreters that no jail shows by itself.
-pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+pub(crate) fn list_homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     list_side_by_side(build_env).filter_map(|python| python.home).collect()
 }
 
@@ -193,7 +193,7 @@ fn list_installed(build_env: &BTreeMap<String, String>) -> Vec<InstalledPython> 
 
 /// Lists the Pythons of pyenv and uv, whose homes are named by their versions.
 fn list_side_by_side(build_env: &BTreeMap<String, String>) -> impl Iterator<Item = InstalledPython> {
-    pyenv::homes(build_env).into_iter().filter_map(|home| {
+    pyenv::list_homes(build_env).into_iter().filter_map(|home| {
         let version = pyenv::parse_home_name(&home).filter(|version| version.0[0] == 3)?;
         let path = home.join(format!("bin/python{}", version.minor()));
         let home = (!home.starts_with("/usr")).then_some(home);

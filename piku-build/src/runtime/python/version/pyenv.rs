@@ -14,7 +14,7 @@ use crate::plan::build_plan::LayerPlan;
 use crate::runtime::python::version::interpreter::PythonInterpreter;
 use crate::runtime::python::version::range::PythonRange;
 use crate::runtime::version::{RuntimeVersion, VersionMatch};
-use crate::runtime::{BuildTarget, told};
+use crate::runtime::{BuildTarget, operator_path};
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::runs;
 use piku_files::free_space::SpaceNeeded;
@@ -27,18 +27,18 @@ pub(crate) const LAYER: &str = "python";
 const FORMAT: u32 = 1;
 
 /// Returns the directory of pyenv.
-fn root(build_env: &BTreeMap<String, String>) -> Option<PathBuf> {
-    let root = told(build_env, "PYENV_ROOT").or_else(|| Some(told(build_env, "HOME")?.join(".pyenv")))?;
+fn pyenv_root(build_env: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let root = operator_path(build_env, "PYENV_ROOT").or_else(|| Some(operator_path(build_env, "HOME")?.join(".pyenv")))?;
     fs::canonicalize(root).ok()
 }
 
 /// Lists the homes of the installed ones.
-pub(crate) fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
-    let uv = told(build_env, "UV_PYTHON_INSTALL_DIR").or_else(|| {
-        let data = told(build_env, "XDG_DATA_HOME");
-        Some(data.or_else(|| Some(told(build_env, "HOME")?.join(".local/share")))?.join("uv/python"))
+pub(crate) fn list_homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let uv = operator_path(build_env, "UV_PYTHON_INSTALL_DIR").or_else(|| {
+        let data = operator_path(build_env, "XDG_DATA_HOME");
+        Some(data.or_else(|| Some(operator_path(build_env, "HOME")?.join(".local/share")))?.join("uv/python"))
     });
-    let mut homes: Vec<PathBuf> = [root(build_env).map(|root| root.join("versions")), uv]
+    let mut homes: Vec<PathBuf> = [pyenv_root(build_env).map(|root| root.join("versions")), uv]
         .into_iter()
         .flatten()
         .filter_map(|folder| fs::read_dir(folder).ok())
@@ -70,8 +70,8 @@ pub(crate) fn find_recipe(
     build_env: &BTreeMap<String, String>,
     any_of: &[PythonRange],
 ) -> Option<PyenvRecipe> {
-    let root = root(build_env)?;
-    let plugin = plugin(&root);
+    let root = pyenv_root(build_env)?;
+    let plugin = plugin_dir(&root);
     if !runs(&plugin.join("bin/python-build")) {
         return None;
     }
@@ -80,9 +80,9 @@ pub(crate) fn find_recipe(
         .filter_map(|entry| RuntimeVersion::exact(entry.file_name().to_str()?))
         .filter(|version| version.0[0] == 3)
         .collect();
-    let cache = cached(&root.join("cache"));
+    let cache = list_sources(&root.join("cache"));
     let has_source =
-        |version: &RuntimeVersion| cache.iter().any(|name| name.starts_with(&source_of(*version)));
+        |version: &RuntimeVersion| cache.iter().any(|name| name.starts_with(&source_prefix(*version)));
     let best = |asked: &PythonRange| {
         let fitting = all.iter().filter(|version| asked.matches(**version) == VersionMatch::Exact);
         fitting.copied().max_by_key(|version| (has_source(version), *version))
@@ -91,17 +91,17 @@ pub(crate) fn find_recipe(
 }
 
 /// Lists the sources that pyenv has downloaded.
-fn cached(folder: &Path) -> Vec<String> {
+fn list_sources(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// Returns the beginning of the name of a source.
-fn source_of(version: RuntimeVersion) -> String {
+fn source_prefix(version: RuntimeVersion) -> String {
     format!("Python-{version}.")
 }
 
-fn plugin(root: &Path) -> PathBuf {
+fn plugin_dir(root: &Path) -> PathBuf {
     root.join("plugins/python-build")
 }
 
@@ -127,7 +127,7 @@ impl PyenvRecipe {
         }
         let key = key.finish();
         let mount = site.mount(LAYER, &key);
-        let plugin = plugin(&self.root);
+        let plugin = plugin_dir(&self.root);
         let cache = self.root.join("cache");
         let mut run = vec!["/usr/bin/env".to_owned()];
         if !site.build_env.contains_key("PYTHON_CONFIGURE_OPTS") {
@@ -135,8 +135,8 @@ impl PyenvRecipe {
             run.push("PYTHON_CONFIGURE_OPTS=--disable-test-modules --without-static-libpython".to_owned());
         }
         let mut host = vec![plugin.clone()];
-        let source = source_of(self.version);
-        if cached(&cache).iter().any(|name| name.starts_with(&source)) {
+        let source = source_prefix(self.version);
+        if list_sources(&cache).iter().any(|name| name.starts_with(&source)) {
             run.push(format!("PYTHON_BUILD_CACHE_PATH={}", cache.display()));
             host.push(cache);
         }
@@ -156,7 +156,7 @@ impl PyenvRecipe {
 }
 
 /// Explains a failure of python-build.
-pub(crate) fn explain(ended: &StepOutcome, version: &str, from: &str) -> UserError {
+pub(crate) fn explain_failure(ended: &StepOutcome, version: &str, from: &str) -> UserError {
     const NEEDED: &str = "build-essential libssl-dev zlib1g-dev libbz2-dev libreadline-dev libsqlite3-dev libffi-dev liblzma-dev";
     if ended.code > 128 {
         return errors::step_failed(STEP, ended, &[]);

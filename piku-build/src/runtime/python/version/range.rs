@@ -47,7 +47,7 @@ impl PythonRange {
         if text.starts_with("pypy") || text.starts_with("graalpy") || text.contains("conda") {
             bail!("only CPython is supported");
         }
-        let clauses: Vec<_> = text.split(',').map(clause).collect::<anyhow::Result<_>>()?;
+        let clauses: Vec<_> = text.split(',').map(parse_clause).collect::<anyhow::Result<_>>()?;
         Ok(Self(clauses))
     }
 
@@ -77,7 +77,7 @@ impl PythonRange {
     }
 }
 
-fn clause(text: &str) -> anyhow::Result<VersionClause> {
+fn parse_clause(text: &str) -> anyhow::Result<VersionClause> {
     const OPS: [(&str, VersionOperator); 11] = [
         ("===", VersionOperator::Equal),
         ("~=", VersionOperator::Compatible),

@@ -1,7 +1,7 @@
 //! Build constraints: whether a Go file takes part in the build. A pattern such as `./...` skips excluded
 //! files silently, so a plan that lists programs evaluates the constraints itself.
 
-use super::header::FileHeader;
+use super::file_header::FileHeader;
 
 /// The tags that satisfy `//go:build` lines and suffixes of file names.
 pub(super) struct BuildTags {
@@ -61,12 +61,12 @@ const MACHINES: [&str; 24] = [
 
 impl BuildTags {
     /// Returns whether a file takes part in the build, by its name and by the constraint in its header.
-    pub(super) fn take(&self, name: &str, header: &FileHeader) -> bool {
-        self.take_name(name) && header.constraint.as_ref().is_none_or(|expression| self.holds(expression))
+    pub(super) fn includes_file(&self, name: &str, header: &FileHeader) -> bool {
+        self.includes_name(name) && header.constraint.as_ref().is_none_or(|expression| self.evaluate(expression))
     }
 
     /// Evaluates the suffix of a file name: `x_linux.go`, `x_arm64.go`, `x_linux_arm64.go`.
-    fn take_name(&self, name: &str) -> bool {
+    fn includes_name(&self, name: &str) -> bool {
         let stem = name.split('.').next().unwrap_or(name);
         let mut parts: Vec<&str> = stem.split('_').skip(1).collect();
         let mut takes = true;
@@ -79,7 +79,7 @@ impl BuildTags {
         takes
     }
 
-    fn has(&self, tag: &str) -> bool {
+    fn has_tag(&self, tag: &str) -> bool {
         // Every Go here is newer than the releases that constraints still name.
         matches!(tag, "linux" | "unix" | "gc" | "cgo")
             || tag == self.architecture
@@ -89,31 +89,31 @@ impl BuildTags {
 
     /// Evaluates an expression of tags with `!`, `&&`, `||` and parentheses. Go itself rejects malformed
     /// ones.
-    fn holds(&self, text: &str) -> bool {
+    fn evaluate(&self, text: &str) -> bool {
         let spaced = ["(", ")", "!", "&&", "||"]
             .iter()
             .fold(text.to_owned(), |text, sign| text.replace(sign, &format!(" {sign} ")));
         let mut words = spaced.split_whitespace().peekable();
-        self.either(&mut words)
+        self.parse_or(&mut words)
     }
 
-    fn either<'a>(&self, words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> bool {
-        let mut value = self.both(words);
+    fn parse_or<'a>(&self, words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> bool {
+        let mut value = self.parse_and(words);
         while words.next_if_eq(&"||").is_some() {
-            value |= self.both(words);
+            value |= self.parse_and(words);
         }
         value
     }
 
-    fn both<'a>(&self, words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> bool {
-        let mut value = self.single(words);
+    fn parse_and<'a>(&self, words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> bool {
+        let mut value = self.parse_not(words);
         while words.next_if_eq(&"&&").is_some() {
-            value &= self.single(words);
+            value &= self.parse_not(words);
         }
         value
     }
 
-    fn single<'a>(&self, words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> bool {
+    fn parse_not<'a>(&self, words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> bool {
         // A loop, so that a long row of signs does not exhaust the stack.
         let mut negated = false;
         while words.next_if_eq(&"!").is_some() {
@@ -121,11 +121,11 @@ impl BuildTags {
         }
         let value = match words.next() {
             Some("(") => {
-                let value = self.either(words);
+                let value = self.parse_or(words);
                 words.next_if_eq(&")");
                 value
             }
-            Some(tag) => self.has(tag),
+            Some(tag) => self.has_tag(tag),
             None => true,
         };
         value != negated
@@ -153,7 +153,7 @@ mod tests {
             "x.pb_windows.go",
             "x_windows_of.go",
         ] {
-            assert!(tags().take_name(name), "{name}");
+            assert!(tags().includes_name(name), "{name}");
         }
         for name in [
             "main_windows.go",
@@ -163,7 +163,7 @@ mod tests {
             "x_hurd.go",
             "x_s390.pb.go",
         ] {
-            assert!(!tags().take_name(name), "{name}");
+            assert!(!tags().includes_name(name), "{name}");
         }
     }
 
@@ -178,10 +178,10 @@ mod tests {
             "a || b || unix",
             "!(a && b)",
         ] {
-            assert!(tags().holds(text), "{text}");
+            assert!(tags().evaluate(text), "{text}");
         }
         for text in ["ignore", "windows", "!linux", "linux && arm64", "!(a || linux)", "darwin||windows"] {
-            assert!(!tags().holds(text), "{text}");
+            assert!(!tags().evaluate(text), "{text}");
         }
     }
 }

@@ -37,7 +37,7 @@ const PACKAGES: &[(&str, &str)] = &[
 ];
 
 /// Returns the Debian package that contains a program.
-pub(super) fn package(program: &str) -> Option<&'static str> {
+pub(super) fn package_of_program(program: &str) -> Option<&'static str> {
     PACKAGES.iter().find(|(name, _)| *name == program).map(|(_, package)| *package)
 }
 
@@ -92,7 +92,7 @@ impl StartProblem {
         let problem = Self::new(format!(
             "there is no program '{name}', neither in the app's dependencies nor on this machine"
         ));
-        if let Some(package) = package(name) {
+        if let Some(package) = package_of_program(name) {
             problem.hint(format!("on the machine: apt install {package}"))
         } else {
             problem
@@ -122,7 +122,7 @@ impl StartProblem {
         Self::new(format!("'{path}' is empty"))
     }
 
-    pub(crate) fn cut(path: &str) -> Self {
+    pub(crate) fn truncated(path: &str) -> Self {
         Self::new(format!("'{path}' begins like a program and ends too early"))
     }
 

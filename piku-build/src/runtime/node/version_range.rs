@@ -5,7 +5,7 @@ use anyhow::bail;
 use crate::runtime::version::{RuntimeVersion, VersionMatch};
 
 /// Parses `20.11.1` or `v20.11.1`; a suffix after `-` or `+` is ignored.
-pub(super) fn exact(text: &str) -> Option<RuntimeVersion> {
+pub(super) fn parse_exact(text: &str) -> Option<RuntimeVersion> {
     RuntimeVersion::exact(text.trim().trim_start_matches('v').split(['-', '+']).next()?)
 }
 
@@ -51,7 +51,7 @@ impl NodeRange {
         if text.is_empty() {
             bail!("it is empty");
         }
-        let intervals = text.split("||").map(alternative).collect::<anyhow::Result<_>>()?;
+        let intervals = text.split("||").map(parse_alternative).collect::<anyhow::Result<_>>()?;
         of(intervals, false)
     }
 
@@ -73,11 +73,11 @@ impl NodeRange {
 }
 
 /// Parses one alternative of a range: the versions that satisfy all its comparators.
-fn alternative(text: &str) -> anyhow::Result<Interval> {
+fn parse_alternative(text: &str) -> anyhow::Result<Interval> {
     let mut text = text.trim().replace(',', " ");
     if let Some((from, to)) = text.split_once(" - ") {
         let (from, to) =
-            (comparator(&format!(">={}", from.trim()))?, comparator(&format!("<={}", to.trim()))?);
+            (parse_comparator(&format!(">={}", from.trim()))?, parse_comparator(&format!("<={}", to.trim()))?);
         return Ok((from.0, to.1));
     }
     // A space may separate an operator from its version.
@@ -88,13 +88,13 @@ fn alternative(text: &str) -> anyhow::Result<Interval> {
     }
     let mut all = ANY;
     for word in text.split_whitespace() {
-        let (from, to) = comparator(word)?;
+        let (from, to) = parse_comparator(word)?;
         all = (all.0.max(from), all.1.min(to));
     }
     Ok(all)
 }
 
-fn comparator(word: &str) -> anyhow::Result<Interval> {
+fn parse_comparator(word: &str) -> anyhow::Result<Interval> {
     let digits = word.trim_start_matches(['>', '<', '=', '^', '~']);
     let operator = &word[..word.len() - digits.len()];
     let mut parts = Vec::new();
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn matched(asked: &str, version: &str) -> VersionMatch {
-        NodeRange::parse(asked).expect(asked).matches(exact(version).unwrap())
+        NodeRange::parse(asked).expect(asked).matches(parse_exact(version).unwrap())
     }
 
     #[test]

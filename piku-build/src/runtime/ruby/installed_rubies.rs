@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::super::{BuildTarget, told};
+use super::super::{BuildTarget, operator_path};
 use super::requirement::parse_version;
 use crate::runtime::version::RuntimeVersion;
 use crate::tree::root_view::runs;
@@ -46,7 +46,7 @@ pub(super) fn list_installed(site: &BuildTarget) -> Vec<InstalledRuby> {
         site.find_tool(bin.join("ruby").to_str()?)?;
         inspect(&bin, None)
     });
-    let own = homes(site.build_env).into_iter().filter_map(|home| {
+    let own = list_homes(site.build_env).into_iter().filter_map(|home| {
         let hidden = (!home.starts_with("/usr")).then(|| home.clone());
         inspect(&home.join("bin"), hidden)
     });
@@ -56,15 +56,15 @@ pub(super) fn list_installed(site: &BuildTarget) -> Vec<InstalledRuby> {
 }
 
 /// Returns the homes of those that no jail shows by itself.
-pub(crate) fn hidden_homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
-    let all = homes(build_env).into_iter();
+pub(crate) fn list_hidden_homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let all = list_homes(build_env).into_iter();
     all.filter(|home| !home.starts_with("/usr") && runs(&home.join("bin/ruby"))).collect()
 }
 
 /// Lists the homes of those outside of the system's directories, with links resolved.
-fn homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
-    let home = told(build_env, "HOME");
-    let root = told(build_env, "RBENV_ROOT").or_else(|| Some(home.as_ref()?.join(".rbenv")));
+fn list_homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let home = operator_path(build_env, "HOME");
+    let root = operator_path(build_env, "RBENV_ROOT").or_else(|| Some(home.as_ref()?.join(".rbenv")));
     let folders = root.map(|root| root.join("versions")).into_iter();
     let folders = folders.chain(home.iter().flat_map(|home| AT_HOME.map(|below| home.join(below))));
     let mut homes: Vec<PathBuf> = folders
@@ -92,10 +92,10 @@ fn inspect(bin: &Path, home: Option<PathBuf>) -> Option<InstalledRuby> {
         .stdin(Stdio::null())
         .output()
         .ok()?;
-    read(&String::from_utf8_lossy(&output.stdout), bin, home)
+    parse_output(&String::from_utf8_lossy(&output.stdout), bin, home)
 }
 
-fn read(said: &str, bin: &Path, home: Option<PathBuf>) -> Option<InstalledRuby> {
+fn parse_output(said: &str, bin: &Path, home: Option<PathBuf>) -> Option<InstalledRuby> {
     let mut lines = said.lines();
     let (engine, version) = (lines.next()?, parse_version(lines.next()?)?.version);
     let (api, arch, bundler) = (lines.next()?.to_owned(), lines.next()?.to_owned(), lines.next()?.to_owned());
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_a_ruby_says() {
-        let read = |said| read(said, Path::new("/usr/bin"), None);
+        let read = |said| parse_output(said, Path::new("/usr/bin"), None);
         let ruby = read("ruby\n3.1.2\n3.1.0\nx86_64-linux-gnu\n2.3.15\n").unwrap();
         assert_eq!((ruby.version, ruby.api.as_str()), (RuntimeVersion([3, 1, 2]), "3.1.0"));
         assert_eq!(read("ruby\n3.1.2\n3.1.0\nx\n\n").unwrap().bundler, "");

@@ -18,16 +18,16 @@ impl<'a> FileHeader<'a> {
     pub(super) fn parse(text: &'a str) -> Self {
         // Go accepts a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let constraint = go_build(text).or_else(|| plus_build(text));
+        let constraint = find_go_build(text).or_else(|| find_plus_build(text));
         Self {
-            package: package(text),
+            package: package_name(text),
             constraint: constraint.filter(|found| found.len() <= LONGEST_CONSTRAINT),
         }
     }
 }
 
 /// Returns the name in the package clause.
-fn package(text: &str) -> Option<&str> {
+fn package_name(text: &str) -> Option<&str> {
     let rest = skip_comments(text)?.strip_prefix("package")?;
     // `package/* so */main` is Go as well; `packagemain` is not.
     if rest.starts_with(is_letter) {
@@ -57,7 +57,7 @@ fn skip_comments(mut text: &str) -> Option<&str> {
 }
 
 /// Returns the expression of the first `//go:build` line with only comments before it.
-fn go_build(text: &str) -> Option<String> {
+fn find_go_build(text: &str) -> Option<String> {
     let mut in_block = false;
     for line in text.lines() {
         let mut line = line.trim();
@@ -86,7 +86,7 @@ fn go_build(text: &str) -> Option<String> {
 
 /// Returns the `// +build` lines as one expression. Only `//` comments may precede them, and an empty line
 /// must follow.
-fn plus_build(text: &str) -> Option<String> {
+fn find_plus_build(text: &str) -> Option<String> {
     let mut terms = Vec::new();
     let mut unconfirmed = Vec::new();
     for line in text.lines().map(str::trim) {

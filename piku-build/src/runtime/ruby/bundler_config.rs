@@ -39,17 +39,17 @@ pub(super) fn read(source: &AppSource) -> anyhow::Result<BTreeMap<String, String
         let (line, column) = err.location().map_or((1, 1), |place| (place.line(), place.column()));
         told::bad_settings(FILE, line, column)
     })?;
-    let counts = all.into_iter().filter(|(name, _)| name.starts_with("BUNDLE_") && !is_ours(name));
-    Ok(counts.filter_map(|(name, value)| Some((name, plain(&value)?))).collect())
+    let counts = all.into_iter().filter(|(name, _)| name.starts_with("BUNDLE_") && !is_reserved(name));
+    Ok(counts.filter_map(|(name, value)| Some((name, as_variable(&value)?))).collect())
 }
 
 /// Returns whether the layer decides a setting.
-pub(super) fn is_ours(name: &str) -> bool {
+pub(super) fn is_reserved(name: &str) -> bool {
     OURS.contains(&name)
 }
 
 /// Converts a value to that of a variable.
-fn plain(value: &serde_yaml::Value) -> Option<String> {
+fn as_variable(value: &serde_yaml::Value) -> Option<String> {
     match value {
         serde_yaml::Value::String(text) => Some(text.clone()),
         serde_yaml::Value::Bool(yes) => Some(yes.to_string()),

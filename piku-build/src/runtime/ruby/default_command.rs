@@ -29,8 +29,8 @@ pub(super) struct RubyServer {
 }
 
 /// Finds the default command.
-pub(super) fn find(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Option<RubyServer>> {
-    if rails::is_one(source, gemfile)? {
+pub(super) fn find_default(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Option<RubyServer>> {
+    if rails::uses_rails(source, gemfile)? {
         let own = source.has_path("bin/rails")?;
         return Ok(Some(if own {
             RubyServer {
@@ -49,7 +49,7 @@ pub(super) fn find(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Opti
     }
     // Since Rack 3, rackup is a separate gem.
     let old_rack = gemfile.lock.gems.get("rack").is_some_and(|version| version.starts_with(['1', '2']));
-    let command = if !gemfile.has("rackup") && !old_rack && gemfile.has("puma") {
+    let command = if !gemfile.uses_gem("rackup") && !old_rack && gemfile.uses_gem("puma") {
         "bundle exec puma -b tcp://$BIND_ADDRESS:$PORT config.ru"
     } else {
         "bundle exec rackup config.ru -o $BIND_ADDRESS -p $PORT"
@@ -61,12 +61,12 @@ pub(super) fn find(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Opti
 ///
 /// # Errors
 /// Fails if no gem of the app contains the program of a process type.
-pub(super) fn check(processes: &IndexMap<ProcessName, String>, view: &RootView) -> Result<(), UserError> {
+pub(super) fn check_bundled_programs(processes: &IndexMap<ProcessName, String>, view: &RootView) -> Result<(), UserError> {
     for entry in command_check::entries(processes) {
         let Some(words) = command_check::simple_words(&entry.command) else { continue };
         let [first, second, program, ..] = words.as_slice() else { continue };
         let bundled = first.ends_with("bundle") && second == "exec" && !program.starts_with('-');
-        if bundled && !program.contains(['/', '$']) && !is_there(program, view) {
+        if bundled && !program.contains(['/', '$']) && !is_found(program, view) {
             return Err(told::no_program(entry.name.as_ref(), program));
         }
     }
@@ -75,7 +75,7 @@ pub(super) fn check(processes: &IndexMap<ProcessName, String>, view: &RootView) 
 
 /// Returns whether Bundler finds a program: one of the app's gems, or one of the machine's that is not of
 /// another gem. Bundler does not start the programs of Debian's gems, although they are on PATH.
-fn is_there(program: &str, view: &RootView) -> bool {
+fn is_found(program: &str, view: &RootView) -> bool {
     let Some(found) = view.program(program) else { return view.find(Path::new(program)).is_some() };
     let is_mounted = view.mounts().any(|(mount, _)| found.inside.starts_with(mount));
     if view.own(&found) || is_mounted || WITH_RUBY.contains(&program) {
@@ -101,7 +101,7 @@ mod tests {
             }
             let source = AppSource::read(dir.path(), None).unwrap();
             let gemfile = Gemfile::read(&source).unwrap().unwrap();
-            find(&source, &gemfile).unwrap().map(|served| served.command.split(" -").next().unwrap())
+            find_default(&source, &gemfile).unwrap().map(|served| served.command.split(" -").next().unwrap())
         };
         let (ru, rack) = (("config.ru", ""), "GEM\n  specs:\n    puma (6.4.2)\n    rack (2.2.8)\n");
         assert_eq!(found(&[("Gemfile", "gem 'rack'")]), None);

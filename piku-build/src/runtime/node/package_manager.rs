@@ -1,8 +1,8 @@
 //! The package managers npm, yarn and pnpm. npm is the machine's; npm installs the others from the
 //! registry, in the version that reads the lock file.
 
-use super::package::PackageJson;
-use super::range::exact;
+use super::package_json::PackageJson;
+use super::version_range::parse_exact;
 use crate::app::app_source::{AppSource, decode};
 use crate::errors::node as errors;
 
@@ -82,14 +82,14 @@ impl NodeManager {
         let fetch = match kind {
             ManagerKind::Npm => None,
             ManagerKind::Classic => Some(format!("yarn@{}", version.unwrap_or("1"))),
-            ManagerKind::Berry => Some(format!("@yarnpkg/cli-dist@{}", version.unwrap_or(berry(source)?))),
-            ManagerKind::Pnpm => Some(format!("pnpm@{}", pnpm(source, package, version)?)),
+            ManagerKind::Berry => Some(format!("@yarnpkg/cli-dist@{}", version.unwrap_or(berry_version(source)?))),
+            ManagerKind::Pnpm => Some(format!("pnpm@{}", pnpm_version(source, package, version)?)),
         };
         Ok(Self { kind, fetch, from, lock, warnings })
     }
 
     /// Returns the command that installs the locked packages, with development dependencies if `dev`.
-    pub(super) fn install(&self, dev: bool) -> Vec<&'static str> {
+    pub(super) fn install_command(&self, dev: bool) -> Vec<&'static str> {
         let locked = self.lock.is_some();
         match (self.kind, locked) {
             (ManagerKind::Npm, _) => {
@@ -115,7 +115,7 @@ impl NodeManager {
     }
 
     /// Returns the command that removes development dependencies.
-    pub(super) fn prune(&self) -> Vec<&'static str> {
+    pub(super) fn prune_command(&self) -> Vec<&'static str> {
         match self.kind {
             ManagerKind::Npm => {
                 vec!["npm", "prune", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
@@ -150,12 +150,12 @@ impl ManagerKind {
 
 /// Returns whether yarn.lock was written by yarn 2 or newer.
 fn is_berry(source: &AppSource) -> anyhow::Result<bool> {
-    Ok(lines(source, "yarn.lock")?.iter().any(|line| line.starts_with("__metadata:")))
+    Ok(first_lines(source, "yarn.lock")?.iter().any(|line| line.starts_with("__metadata:")))
 }
 
 /// Returns the major version of yarn that writes the app's lock file.
-fn berry(source: &AppSource) -> anyhow::Result<&'static str> {
-    let lines = lines(source, "yarn.lock")?;
+fn berry_version(source: &AppSource) -> anyhow::Result<&'static str> {
+    let lines = first_lines(source, "yarn.lock")?;
     let version = lines.iter().find_map(|line| line.strip_prefix("  version: "));
     Ok(match version.and_then(|version| version.trim().parse::<u32>().ok()) {
         Some(..=6) => "3",
@@ -164,11 +164,11 @@ fn berry(source: &AppSource) -> anyhow::Result<&'static str> {
 }
 
 /// Returns the pnpm version that reads the app's lock file: another one rejects it or rewrites it.
-fn pnpm(source: &AppSource, package: &PackageJson, version: Option<&str>) -> anyhow::Result<String> {
+fn pnpm_version(source: &AppSource, package: &PackageJson, version: Option<&str>) -> anyhow::Result<String> {
     if let Some(version) = version {
         return Ok(version.to_owned());
     }
-    let lines = lines(source, "pnpm-lock.yaml")?;
+    let lines = first_lines(source, "pnpm-lock.yaml")?;
     let format = lines.iter().find_map(|line| line.strip_prefix("lockfileVersion:"));
     let format = format.unwrap_or_default().trim().trim_matches(['\'', '"']).to_owned();
     let wanted = match format.as_str() {
@@ -181,13 +181,13 @@ fn pnpm(source: &AppSource, package: &PackageJson, version: Option<&str>) -> any
     // 9 and 10 write the same format; `engines.pnpm` may choose one.
     let engines = package.text("engines.pnpm").filter(|_| wanted == "9");
     Ok(match engines {
-        Some(text) if exact(text).is_some() => text.to_owned(),
+        Some(text) if parse_exact(text).is_some() => text.to_owned(),
         Some(text) if text.contains("10") => "10".to_owned(),
         _ => wanted.to_owned(),
     })
 }
 
-fn lines(source: &AppSource, name: &str) -> anyhow::Result<Vec<String>> {
+fn first_lines(source: &AppSource, name: &str) -> anyhow::Result<Vec<String>> {
     let text = source.text(name)?.unwrap_or_default();
     Ok(decode(&text).lines().take(40).map(str::to_owned).collect())
 }

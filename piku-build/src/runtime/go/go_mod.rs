@@ -26,7 +26,7 @@ impl GoModule {
         let mut block = String::new();
         for line in text.lines().map(str::trim) {
             if let Some(comment) = line.strip_prefix("//") {
-                module.comment(comment.trim());
+                module.read_comment(comment.trim());
                 continue;
             }
             let line = line.split("//").next().unwrap_or_default().trim();
@@ -36,15 +36,15 @@ impl GoModule {
                 verb.trim().clone_into(&mut block);
             } else if block.is_empty() {
                 let (verb, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
-                module.line(verb, unquoted(rest.trim()));
+                module.read_line(verb, unquoted(rest.trim()));
             } else {
-                module.line(&block, unquoted(line));
+                module.read_line(&block, unquoted(line));
             }
         }
         module
     }
 
-    fn line(&mut self, verb: &str, rest: &str) {
+    fn read_line(&mut self, verb: &str, rest: &str) {
         match verb {
             "module" => rest.clone_into(&mut self.path),
             "go" => self.go = Some(rest.to_owned()),
@@ -54,7 +54,7 @@ impl GoModule {
         }
     }
 
-    fn comment(&mut self, text: &str) {
+    fn read_comment(&mut self, text: &str) {
         let Some(rest) = text.strip_prefix("+heroku ") else { return };
         let mut words = rest.split_whitespace();
         match words.next() {
@@ -68,7 +68,7 @@ impl GoModule {
 
     /// Returns Go's name for the program at the top of the module: the last part of its path without a
     /// `v2`.
-    pub(super) fn program(&self) -> &str {
+    pub(super) fn program_name(&self) -> &str {
         let mut parts = self.path.rsplit('/');
         let last = parts.next().unwrap_or_default();
         let is_version = |part: &str| {
@@ -93,11 +93,11 @@ mod tests {
             "// +heroku goVersion go1.21\n// +heroku install ./cmd/... ./tool\nmodule example.org/shop/v2 // a shop\n\n\
              go 1.22.1\n\ntoolchain go1.23.4\n\nrequire (\n\tgo.uber.org/zap v1.0.0\n)\nrequire module.example/x v1.0.0\n",
         );
-        assert_eq!((module.path.as_str(), module.program()), ("example.org/shop/v2", "shop"));
+        assert_eq!((module.path.as_str(), module.program_name()), ("example.org/shop/v2", "shop"));
         assert_eq!((module.go.as_deref(), module.toolchain.as_deref()), (Some("1.22.1"), Some("1.23.4")));
         assert_eq!(module.heroku_go.as_deref(), Some("1.21"));
         assert_eq!(module.heroku_install, ["./cmd/...", "./tool"]);
-        assert_eq!(GoModule::parse("module \"hello\"\ntoolchain default\n").program(), "hello");
+        assert_eq!(GoModule::parse("module \"hello\"\ntoolchain default\n").program_name(), "hello");
         assert_eq!(GoModule::parse("toolchain default\n").toolchain, None);
     }
 

@@ -10,8 +10,8 @@ use piku_files::{FileKind, FolderEntry};
 
 use super::super::BuildTarget;
 use super::gemfile::Gemfile;
-use super::machine::InstalledRuby;
-use super::settings;
+use super::installed_rubies::InstalledRuby;
+use super::bundler_config;
 use crate::app::app_source::AppSource;
 use crate::errors::ruby as told;
 use crate::plan::build_plan::LayerPlan;
@@ -78,11 +78,11 @@ impl AppGems {
         ruby: &InstalledRuby,
     ) -> anyhow::Result<Self> {
         let locked = gemfile.lock_text.is_some();
-        let vendored = vendored(source)?;
-        let missing = missing(gemfile, &vendored);
+        let vendored = list_vendored(source)?;
+        let missing = list_missing(gemfile, &vendored);
         let local = !vendored.is_empty() && missing.is_empty();
-        let settings = settings::read(source)?;
-        let key = key(source, site, gemfile, ruby, &settings)?;
+        let settings = bundler_config::read(source)?;
+        let key = cache_key(source, site, gemfile, ruby, &settings)?;
         let mount = site.mount(NAME, &key);
         let home = mount.join("ruby").join(&ruby.api);
 
@@ -196,7 +196,7 @@ pub(super) fn build_env(gemfile: &Gemfile, ruby: &InstalledRuby) -> BTreeMap<Str
 }
 
 /// Returns the cache key, which covers everything that determines the gems.
-fn key(
+fn cache_key(
     source: &AppSource,
     site: &BuildTarget,
     gemfile: &Gemfile,
@@ -221,7 +221,7 @@ fn key(
     }
     if gemfile.local || !gemfile.lock.paths.is_empty() {
         let mut files = BTreeSet::new();
-        describing(source, Path::new(""), DEPTH, &mut files)?;
+        find_metadata(source, Path::new(""), DEPTH, &mut files)?;
         for file in files {
             key.fact(&format!("file {}", file.display()), &source.text(&file)?.unwrap_or_default());
         }
@@ -230,7 +230,7 @@ fn key(
     let counts = |name: &&String| {
         (name.starts_with("BUNDLE_") || name.starts_with("GEM_"))
             && !ONLY_FETCHING.contains(&name.as_str())
-            && !settings::is_ours(name)
+            && !bundler_config::is_reserved(name)
     };
     for (name, value) in settings.iter().filter(|(name, _)| counts(name)) {
         key.fact(&format!("settings {name}"), value.as_bytes());
@@ -245,7 +245,7 @@ fn key(
 }
 
 /// Finds the metadata of gems in the app: their gemspecs, and the version files that those read.
-fn describing(
+fn find_metadata(
     source: &AppSource,
     below: &Path,
     depth: usize,
@@ -256,7 +256,7 @@ fn describing(
         let skipped =
             [".git", "node_modules", "cache", "bundle", "tmp"].iter().any(|skipped| name == *skipped);
         if kind == FileKind::Folder && depth > 0 && !skipped {
-            describing(source, &path, depth - 1, found)?;
+            find_metadata(source, &path, depth - 1, found)?;
         } else if kind == FileKind::Regular
             && found.len() < MOST
             && (path.extension() == Some(OsStr::new("gemspec")) || name == "version.rb")
@@ -268,7 +268,7 @@ fn describing(
 }
 
 /// Lists the gems in `vendor/cache`.
-fn vendored(source: &AppSource) -> anyhow::Result<Vec<String>> {
+fn list_vendored(source: &AppSource) -> anyhow::Result<Vec<String>> {
     if !source.has("vendor/") {
         return Ok(Vec::new());
     }
@@ -282,7 +282,7 @@ fn vendored(source: &AppSource) -> anyhow::Result<Vec<String>> {
 }
 
 /// Returns the locked gems that `vendor/cache` lacks for every platform.
-fn missing(gemfile: &Gemfile, vendored: &[String]) -> Vec<String> {
+fn list_missing(gemfile: &Gemfile, vendored: &[String]) -> Vec<String> {
     let is_there = |full: &String| vendored.binary_search(full).is_ok();
     let there: BTreeSet<&str> = gemfile
         .lock

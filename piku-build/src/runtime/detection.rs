@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{ALL, DetectResult, Runtime};
+use super::{RUNTIMES, DetectResult, Runtime};
 use crate::app::app_source::AppSource;
 use crate::errors;
 
@@ -50,38 +50,38 @@ pub(crate) fn choose(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
         (!value.trim().is_empty()).then(|| (format!("{name} in {from}"), value))
     });
     match asked {
-        Some((from, value)) => named(source, &from, value),
-        None => first(source),
+        Some((from, value)) => choose_named(source, &from, value),
+        None => choose_first(source),
     }
 }
 
 /// Chooses the runtimes that the app names.
-fn named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<RuntimeChoice> {
+fn choose_named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<RuntimeChoice> {
     let mut runtimes: Vec<&'static dyn Runtime> = Vec::new();
     for name in value.split([',', ' ']).filter(|name| !name.is_empty()) {
-        let known = ALL.iter().find(|runtime| runtime.name() == name);
-        let known = known.ok_or_else(|| errors::unknown_runtime(from, name, &names()))?;
+        let known = RUNTIMES.iter().find(|runtime| runtime.name() == name);
+        let known = known.ok_or_else(|| errors::unknown_runtime(from, name, &runtime_names()))?;
         if !runtimes.iter().any(|runtime| runtime.name() == name) {
             runtimes.push(*known);
         }
     }
     let Some(last) = runtimes.last() else {
-        return Err(errors::unknown_runtime(from, value, &names()).into());
+        return Err(errors::unknown_runtime(from, value, &runtime_names()).into());
     };
     let mut reasons = Vec::new();
     let mut others = Vec::new();
-    for runtime in ALL {
+    for runtime in RUNTIMES {
         let is_named = runtimes.iter().any(|named| named.name() == runtime.name());
         match runtime.detect(source)? {
-            DetectResult::Refused(failure) if is_named => return Err(failure.into()),
+            DetectResult::Unsupported(failure) if is_named => return Err(failure.into()),
             // The app names it: if the plan finds nothing to build, its error says what is missing.
-            DetectResult::Fits(because) | DetectResult::Perhaps(because) if is_named => reasons.push(because),
-            DetectResult::Not(_) if is_named => {}
-            DetectResult::Fits(because) | DetectResult::Perhaps(because) => {
-                others.push(other(*runtime, format!("{because}, but {from} does not name it")));
+            DetectResult::Match(because) | DetectResult::WeakMatch(because) if is_named => reasons.push(because),
+            DetectResult::NoMatch(_) if is_named => {}
+            DetectResult::Match(because) | DetectResult::WeakMatch(because) => {
+                others.push(not_chosen(*runtime, format!("{because}, but {from} does not name it")));
             }
-            DetectResult::Refused(failure) => others.push(other(*runtime, failure.to_string())),
-            DetectResult::Not(because) => others.push(other(*runtime, because)),
+            DetectResult::Unsupported(failure) => others.push(not_chosen(*runtime, failure.to_string())),
+            DetectResult::NoMatch(because) => others.push(not_chosen(*runtime, because)),
         }
     }
     reasons.insert(0, format!("named by {from}"));
@@ -95,34 +95,34 @@ fn named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<RuntimeC
 }
 
 /// Chooses the first runtime that matches, else the first weak match.
-fn first(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
+fn choose_first(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
     let mut answers = Vec::new();
-    for runtime in ALL {
+    for runtime in RUNTIMES {
         answers.push((*runtime, runtime.detect(source)?));
     }
-    let sure = answers.iter().position(|(_, answer)| matches!(answer, DetectResult::Fits(_)));
-    let at = sure.or_else(|| answers.iter().position(|(_, answer)| !matches!(answer, DetectResult::Not(_))));
+    let sure = answers.iter().position(|(_, answer)| matches!(answer, DetectResult::Match(_)));
+    let at = sure.or_else(|| answers.iter().position(|(_, answer)| !matches!(answer, DetectResult::NoMatch(_))));
     let Some(at) = at else {
         let looked_for: Vec<_> = answers
             .into_iter()
             .filter_map(|(runtime, answer)| match answer {
-                DetectResult::Not(because) => Some((runtime.name(), because)),
+                DetectResult::NoMatch(because) => Some((runtime.name(), because)),
                 _ => None,
             })
             .collect();
-        return Err(errors::nothing_fits(&looked_for, &source.names, &below(source)).into());
+        return Err(errors::nothing_fits(&looked_for, &source.names, &find_below(source)).into());
     };
     let (runtime, answer) = answers.remove(at);
     let because = match answer {
-        DetectResult::Refused(failure) => return Err(failure.into()),
-        DetectResult::Fits(because) | DetectResult::Perhaps(because) | DetectResult::Not(because) => because,
+        DetectResult::Unsupported(failure) => return Err(failure.into()),
+        DetectResult::Match(because) | DetectResult::WeakMatch(because) | DetectResult::NoMatch(because) => because,
     };
     let first = runtime.name();
     let others = answers.into_iter().map(|(runtime, answer)| match answer {
-        DetectResult::Fits(because) => other(runtime, format!("{because}, but {first} comes first")),
-        DetectResult::Perhaps(because) => other(runtime, format!("{because}, but {first} fits better")),
-        DetectResult::Refused(failure) => other(runtime, failure.to_string()),
-        DetectResult::Not(because) => other(runtime, because),
+        DetectResult::Match(because) => not_chosen(runtime, format!("{because}, but {first} comes first")),
+        DetectResult::WeakMatch(because) => not_chosen(runtime, format!("{because}, but {first} fits better")),
+        DetectResult::Unsupported(failure) => not_chosen(runtime, failure.to_string()),
+        DetectResult::NoMatch(because) => not_chosen(runtime, because),
     });
     let others = others.collect();
     let detected = DetectedRuntime { runtime: first, runtimes: vec![first], because, others };
@@ -131,23 +131,23 @@ fn first(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
 
 /// Returns the folders at the top that hold an app, each with its runtime: the push may be one folder too
 /// high.
-fn below(source: &AppSource) -> Vec<(String, &'static str)> {
+fn find_below(source: &AppSource) -> Vec<(String, &'static str)> {
     let folders = source.names.iter().filter_map(|name| name.strip_suffix('/')).take(FOLDERS);
     let fits = folders.filter_map(|folder| {
         // Errors below are reported when the folder is made the app.
         let inside = source.folder(folder).ok()?;
-        let fits = |runtime: &&&dyn Runtime| matches!(runtime.detect(&inside), Ok(DetectResult::Fits(_)));
-        Some((folder.to_owned(), ALL.iter().find(fits)?.name()))
+        let fits = |runtime: &&&dyn Runtime| matches!(runtime.detect(&inside), Ok(DetectResult::Match(_)));
+        Some((folder.to_owned(), RUNTIMES.iter().find(fits)?.name()))
     });
     fits.collect()
 }
 
-fn other(runtime: &'static dyn Runtime, because: String) -> OtherRuntime {
+fn not_chosen(runtime: &'static dyn Runtime, because: String) -> OtherRuntime {
     OtherRuntime { runtime: runtime.name(), because }
 }
 
-fn names() -> Vec<String> {
-    ALL.iter().map(|runtime| runtime.name().to_owned()).collect()
+fn runtime_names() -> Vec<String> {
+    RUNTIMES.iter().map(|runtime| runtime.name().to_owned()).collect()
 }
 
 impl std::fmt::Display for DetectedRuntime {

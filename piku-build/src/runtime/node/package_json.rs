@@ -93,12 +93,12 @@ impl PackageJson {
     }
 
     /// Returns the name of the build script.
-    pub(super) fn build(&self) -> Option<&'static str> {
+    pub(super) fn build_script(&self) -> Option<&'static str> {
         ["heroku-postbuild", "build"].into_iter().find(|name| self.script(name).is_some())
     }
 
     /// Returns the start script, unless it runs a development server.
-    pub(super) fn start(&self) -> Option<&str> {
+    pub(super) fn start_script(&self) -> Option<&str> {
         self.script("start").filter(|text| {
             !DEVELOPMENT.iter().any(|server| {
                 text.strip_prefix(server).is_some_and(|rest| rest.is_empty() || rest.starts_with(" -"))
@@ -118,7 +118,7 @@ impl PackageJson {
     }
 
     /// Returns the JSON without the fields that do not affect dependencies.
-    pub(super) fn reduced(mut self) -> anyhow::Result<Vec<u8>> {
+    pub(super) fn dependency_json(mut self) -> anyhow::Result<Vec<u8>> {
         self.0.retain(|name, _| !NO_DEPENDENCIES.contains(&name.as_str()));
         serde_json::to_vec_pretty(&self.0).context("cannot write JSON")
     }
@@ -152,14 +152,14 @@ mod tests {
             ("vite build && node x.js", true),
         ] {
             let package = package(&format!(r#"{{"scripts": {{"start": "{start}"}}}}"#));
-            assert_eq!(package.start().is_some(), counts, "{start}");
+            assert_eq!(package.start_script().is_some(), counts, "{start}");
         }
-        assert!(package("{}").start().is_none());
+        assert!(package("{}").start_script().is_none());
     }
 
     #[test]
     fn a_changed_script_changes_no_dependency() {
-        let reduced = |text| package(text).reduced().unwrap();
+        let reduced = |text| package(text).dependency_json().unwrap();
         let plain = reduced(r#"{"name": "a", "dependencies": {"b": "1"}}"#);
         assert_eq!(plain, reduced(r#"{"name": "a", "scripts": {"x": "y"}, "dependencies": {"b": "1"}}"#));
         assert_ne!(plain, reduced(r#"{"name": "a", "dependencies": {"b": "2"}}"#));
