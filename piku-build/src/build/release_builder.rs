@@ -110,7 +110,10 @@ impl ReleaseBuilder<'_> {
                 progress::warning(&warning);
             }
         }
-        whole.parts.iter().try_for_each(|RuntimePart { runtime, plan }| runtime.check_processes(plan, &view))?;
+        whole
+            .parts
+            .iter()
+            .try_for_each(|RuntimePart { runtime, plan }| runtime.check_processes(plan, &view))?;
         whole
             .plans()
             .filter_map(|plan| plan.profile)

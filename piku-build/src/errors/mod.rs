@@ -9,10 +9,10 @@ pub(crate) mod java;
 pub(crate) mod layers;
 pub(crate) mod node;
 pub(crate) mod pack;
+pub(crate) mod process_start;
 pub(crate) mod python;
 pub(crate) mod ruby;
 pub(crate) mod rust;
-pub(crate) mod process_start;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -154,8 +154,13 @@ pub(crate) fn not_a_folder(name: &Path, kind: FileKind) -> UserError {
 }
 
 pub(crate) fn huge_file(name: &Path, bytes: u64, most: u64) -> UserError {
-    UserError::new(format!("'{}' has {}, more than {}", name.display(), format_size(bytes), format_size(most)))
-        .hint("what piku reads itself is a small text: is it the right file?")
+    UserError::new(format!(
+        "'{}' has {}, more than {}",
+        name.display(),
+        format_size(bytes),
+        format_size(most)
+    ))
+    .hint("what piku reads itself is a small text: is it the right file?")
 }
 
 /// A build step left a link that leads piku's writes out of the app's folder.

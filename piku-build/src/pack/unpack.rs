@@ -206,7 +206,7 @@ impl StreamIntake<'_> {
             architecture: &natives.architecture(),
             native: natives.shown(),
             has_profile: profile::is_in(&tree),
-            homes: &runtime::homes(&self.settings.build_env),
+            homes: &runtime::list_homes(&self.settings.build_env),
             may_be_unjailed: sandbox == SandboxMode::Off,
             now: Timestamp::now(),
         })?;

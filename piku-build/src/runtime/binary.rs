@@ -23,7 +23,9 @@ impl Runtime for BinaryRuntime {
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         Ok(match &source.procfile {
             Some(_) => DetectResult::WeakMatch("there is a Procfile".to_owned()),
-            None => DetectResult::NoMatch("a Procfile that starts a program or a script is missing".to_owned()),
+            None => {
+                DetectResult::NoMatch("a Procfile that starts a program or a script is missing".to_owned())
+            }
         })
     }
 

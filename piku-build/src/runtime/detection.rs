@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{RUNTIMES, DetectResult, Runtime};
+use super::{DetectResult, RUNTIMES, Runtime};
 use crate::app::app_source::AppSource;
 use crate::errors;
 
@@ -75,7 +75,9 @@ fn choose_named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<R
         match runtime.detect(source)? {
             DetectResult::Unsupported(failure) if is_named => return Err(failure.into()),
             // The app names it: if the plan finds nothing to build, its error says what is missing.
-            DetectResult::Match(because) | DetectResult::WeakMatch(because) if is_named => reasons.push(because),
+            DetectResult::Match(because) | DetectResult::WeakMatch(because) if is_named => {
+                reasons.push(because)
+            }
             DetectResult::NoMatch(_) if is_named => {}
             DetectResult::Match(because) | DetectResult::WeakMatch(because) => {
                 others.push(not_chosen(*runtime, format!("{because}, but {from} does not name it")));
@@ -101,7 +103,8 @@ fn choose_first(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
         answers.push((*runtime, runtime.detect(source)?));
     }
     let sure = answers.iter().position(|(_, answer)| matches!(answer, DetectResult::Match(_)));
-    let at = sure.or_else(|| answers.iter().position(|(_, answer)| !matches!(answer, DetectResult::NoMatch(_))));
+    let at =
+        sure.or_else(|| answers.iter().position(|(_, answer)| !matches!(answer, DetectResult::NoMatch(_))));
     let Some(at) = at else {
         let looked_for: Vec<_> = answers
             .into_iter()
@@ -115,12 +118,16 @@ fn choose_first(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
     let (runtime, answer) = answers.remove(at);
     let because = match answer {
         DetectResult::Unsupported(failure) => return Err(failure.into()),
-        DetectResult::Match(because) | DetectResult::WeakMatch(because) | DetectResult::NoMatch(because) => because,
+        DetectResult::Match(because) | DetectResult::WeakMatch(because) | DetectResult::NoMatch(because) => {
+            because
+        }
     };
     let first = runtime.name();
     let others = answers.into_iter().map(|(runtime, answer)| match answer {
         DetectResult::Match(because) => not_chosen(runtime, format!("{because}, but {first} comes first")),
-        DetectResult::WeakMatch(because) => not_chosen(runtime, format!("{because}, but {first} fits better")),
+        DetectResult::WeakMatch(because) => {
+            not_chosen(runtime, format!("{because}, but {first} fits better"))
+        }
         DetectResult::Unsupported(failure) => not_chosen(runtime, failure.to_string()),
         DetectResult::NoMatch(because) => not_chosen(runtime, because),
     });

@@ -80,7 +80,12 @@ pub(crate) trait Runtime: Sync {
     fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan>;
 
     /// Copies from the previous release's tree what the steps would otherwise make again.
-    fn reuse_previous(&self, _plan: &BuildPlan, _before: &TreeHandle, _tree: &TreeHandle) -> anyhow::Result<()> {
+    fn reuse_previous(
+        &self,
+        _plan: &BuildPlan,
+        _before: &TreeHandle,
+        _tree: &TreeHandle,
+    ) -> anyhow::Result<()> {
         Ok(())
     }
 

@@ -137,7 +137,10 @@ impl RequestedVersion {
     pub(crate) fn unmet(&self, language: &str, installed: &[impl Display]) -> UserError {
         let installed: Vec<_> = installed.iter().map(ToString::to_string).collect();
         let Self { text, from } = self;
-        UserError::new(format!("{from} asks for {language} {text}; this machine has {}", join_names(&installed)))
+        UserError::new(format!(
+            "{from} asks for {language} {text}; this machine has {}",
+            join_names(&installed)
+        ))
     }
 
     /// Returns the error for a request that is not a version.

@@ -219,7 +219,8 @@ fn detect_on_host(source: &AppSource) -> anyhow::Result<Option<(String, String)>
     }
     let jailed = source.sandbox.decide(false)?;
     let all = source.packs.iter();
-    let mut answers = all.filter_map(|(name, dir)| Some((name.clone(), run_detect(source, name, dir, jailed)?)));
+    let mut answers =
+        all.filter_map(|(name, dir)| Some((name.clone(), run_detect(source, name, dir, jailed)?)));
     Ok(answers.next())
 }
 

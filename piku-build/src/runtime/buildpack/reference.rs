@@ -94,7 +94,9 @@ pub(super) fn is_safe_name(name: &str) -> bool {
 }
 
 /// Returns the buildpacks that the app names, in the order in which they run, and where they are named.
-pub(super) fn read_references(source: &AppSource) -> anyhow::Result<Option<(Vec<BuildpackReference>, String)>> {
+pub(super) fn read_references(
+    source: &AppSource,
+) -> anyhow::Result<Option<(Vec<BuildpackReference>, String)>> {
     if let Some((value, from)) = source.variable(VARIABLE) {
         let from = format!("{VARIABLE} in {from}");
         if !value.trim().is_empty() {

@@ -62,7 +62,8 @@ const MACHINES: [&str; 24] = [
 impl BuildTags {
     /// Returns whether a file takes part in the build, by its name and by the constraint in its header.
     pub(super) fn includes_file(&self, name: &str, header: &FileHeader) -> bool {
-        self.includes_name(name) && header.constraint.as_ref().is_none_or(|expression| self.evaluate(expression))
+        self.includes_name(name)
+            && header.constraint.as_ref().is_none_or(|expression| self.evaluate(expression))
     }
 
     /// Evaluates the suffix of a file name: `x_linux.go`, `x_arm64.go`, `x_linux_arm64.go`.

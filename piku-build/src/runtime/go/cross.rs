@@ -61,7 +61,10 @@ pub(super) fn list_step(
 }
 
 /// Rejects an app with C code. If the listing failed, `go build` explains why.
-pub(super) fn check_list_step(ended: &StepOutcome, target: Option<&TargetArchitecture>) -> anyhow::Result<()> {
+pub(super) fn check_list_step(
+    ended: &StepOutcome,
+    target: Option<&TargetArchitecture>,
+) -> anyhow::Result<()> {
     let is_package = |line: &&String| !line.is_empty() && !line.contains([' ', ':', '\t']);
     let found: Vec<String> = ended.lines.iter().filter(is_package).cloned().collect();
     match target {

@@ -58,7 +58,9 @@ impl Runtime for GoRuntime {
             }
         }
         Ok(match file {
-            Some(name) => DetectResult::WeakMatch(format!("there is {name}, and no {MODULE}: no dependencies")),
+            Some(name) => {
+                DetectResult::WeakMatch(format!("there is {name}, and no {MODULE}: no dependencies"))
+            }
             None => DetectResult::NoMatch(format!(
                 "{MODULE}, {WORKSPACE} or *.go files with a 'package main' are missing"
             )),
@@ -160,7 +162,8 @@ fn find_packages(source: &AppSource, tags: &BuildTags) -> anyhow::Result<(GoModu
         }
         return Ok((module, found));
     }
-    let mut found: Vec<GoPackage> = packages::read_package(source, Path::new(""), tags)?.into_iter().collect();
+    let mut found: Vec<GoPackage> =
+        packages::read_package(source, Path::new(""), tags)?.into_iter().collect();
     for package in &mut found {
         package.name = started_program(source).unwrap_or_else(|| NAMELESS.to_owned());
     }

@@ -77,7 +77,11 @@ fn walk_module(
 }
 
 /// Returns the program in a folder, without its name; `None` if it has no `package main`.
-pub(super) fn read_package(source: &AppSource, dir: &Path, tags: &BuildTags) -> anyhow::Result<Option<GoPackage>> {
+pub(super) fn read_package(
+    source: &AppSource,
+    dir: &Path,
+    tags: &BuildTags,
+) -> anyhow::Result<Option<GoPackage>> {
     let mut package =
         GoPackage { dir: dir.to_owned(), name: String::new(), files: Vec::new(), stamps: Vec::new() };
     for name in list_names(source, dir, |kind| kind != FileKind::Folder)? {
@@ -88,9 +92,9 @@ pub(super) fn read_package(source: &AppSource, dir: &Path, tags: &BuildTags) -> 
         let text = String::from_utf8_lossy(&text);
         let header = FileHeader::parse(&text);
         if header.package == Some("main") && tags.includes_file(&name, &header) {
-            package
-                .stamps
-                .extend(find_stamps(&text).filter(|stamp| !package.stamps.contains(stamp)).collect::<Vec<_>>());
+            package.stamps.extend(
+                find_stamps(&text).filter(|stamp| !package.stamps.contains(stamp)).collect::<Vec<_>>(),
+            );
             package.files.push(name);
         }
     }
@@ -98,7 +102,11 @@ pub(super) fn read_package(source: &AppSource, dir: &Path, tags: &BuildTags) -> 
 }
 
 /// Returns the UTF-8 names of a folder's entries of some kinds, sorted.
-fn list_names(source: &AppSource, dir: &Path, takes: impl Fn(FileKind) -> bool) -> anyhow::Result<Vec<String>> {
+fn list_names(
+    source: &AppSource,
+    dir: &Path,
+    takes: impl Fn(FileKind) -> bool,
+) -> anyhow::Result<Vec<String>> {
     let entries = source.list(dir)?.into_iter().filter(|entry| takes(entry.kind));
     Ok(entries.filter_map(|entry| entry.name.into_string().ok()).collect())
 }
@@ -161,7 +169,8 @@ mod tests {
         assert_eq!(found[0].files, ["main.go"]);
         assert_eq!(found[0].stamps, ["version", "commit"]);
         let other =
-            find_programs(&source, Path::new("other"), &GoModule::parse("module other.org/tool\n"), &tags()).unwrap();
+            find_programs(&source, Path::new("other"), &GoModule::parse("module other.org/tool\n"), &tags())
+                .unwrap();
         assert_eq!((other[0].pattern().as_str(), other[0].name.as_str()), ("./other", "tool"));
     }
     /// Each file alone in a folder: the folders that hold a program are those that `go list` names.
@@ -247,7 +256,8 @@ mod tests {
         let Some(expected) = go_list(dir.path()) else { return };
         let source = AppSource::read(dir.path(), None).unwrap();
         let tags = BuildTags { architecture: "amd64".to_owned(), asked: vec!["web".to_owned()] };
-        let found = find_programs(&source, Path::new(""), &GoModule::parse("module example.org/x\n"), &tags).unwrap();
+        let found =
+            find_programs(&source, Path::new(""), &GoModule::parse("module example.org/x\n"), &tags).unwrap();
         let found: Vec<String> = found.iter().map(|one| one.dir.display().to_string()).collect();
         for (number, case) in cases.iter().enumerate() {
             let name = format!("c{number:03}");

@@ -70,7 +70,8 @@ fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedJdk>> {
     for (file, marks) in FILES {
         let Some(text) = text(file)? else { continue };
         let text = without_comments(&text);
-        if let Some((mark, feature)) = marks.iter().find_map(|mark| Some((mark, release_after(&text, mark)?))) {
+        if let Some((mark, feature)) = marks.iter().find_map(|mark| Some((mark, release_after(&text, mark)?)))
+        {
             let name = mark.trim_matches(['<', '>', '(']);
             let version = RequestedVersion::new(feature.to_string(), format!("{name} in {file}"));
             return Ok(Some(RequestedJdk { feature, version, is_pinned: false }));

@@ -137,7 +137,8 @@ impl Runtime for JavaRuntime {
             let command = match artifacts::find_install_script(&view.tree, &folders) {
                 Some(script) => script.display().to_string(),
                 None => jar_command(
-                    &jar::find_program(&view.tree, &folders).map_err(|found| errors::java::no_runnable(&found))?,
+                    &jar::find_program(&view.tree, &folders)
+                        .map_err(|found| errors::java::no_runnable(&found))?,
                 ),
             };
             plan.processes = IndexMap::from([("web".parse()?, command)]);

@@ -3,11 +3,11 @@
 //! files.
 
 mod failures;
-mod package_manager;
 mod node_modules;
 mod package_json;
-mod version_range;
+mod package_manager;
 mod version;
+mod version_range;
 
 use std::collections::BTreeMap;
 
@@ -21,9 +21,9 @@ use crate::errors::{self, node as told};
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::RootView;
-use package_manager::{ManagerKind, NodeManager};
 use node_modules::MODULES;
 use package_json::{FILE, LIFECYCLE, PackageJson};
+use package_manager::{ManagerKind, NodeManager};
 use piku_layout::jail::PATH;
 
 /// Programs that start an app without a start script.
@@ -79,8 +79,15 @@ impl Runtime for NodeRuntime {
         // The modules of a front end that is only built are removed anyway.
         let runs = processes_from.as_deref() != Some(told::BY_BUILD);
         let steps = tree_steps(&package, &manager, &own, dev && has_dev && runs);
-        let modules =
-            node_modules::modules_layer(source, site, &package, &node, &manager, dev, site.jailed && steps.is_empty())?;
+        let modules = node_modules::modules_layer(
+            source,
+            site,
+            &package,
+            &node,
+            &manager,
+            dev,
+            site.jailed && steps.is_empty(),
+        )?;
 
         let mut layers = Vec::new();
         let mut bins = Vec::new();
@@ -159,7 +166,12 @@ impl Runtime for NodeRuntime {
 }
 
 /// Returns the steps that run in the tree after the packages are installed.
-fn tree_steps(package: &PackageJson, manager: &NodeManager, own: &[&'static str], prune: bool) -> Vec<BuildStep> {
+fn tree_steps(
+    package: &PackageJson,
+    manager: &NodeManager,
+    own: &[&'static str],
+    prune: bool,
+) -> Vec<BuildStep> {
     let program = manager.kind.program();
     let mut steps: Vec<BuildStep> =
         own.iter().map(|name| BuildStep::new(name, &["npm", "run", name], false)).collect();

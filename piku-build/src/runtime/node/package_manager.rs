@@ -82,7 +82,9 @@ impl NodeManager {
         let fetch = match kind {
             ManagerKind::Npm => None,
             ManagerKind::Classic => Some(format!("yarn@{}", version.unwrap_or("1"))),
-            ManagerKind::Berry => Some(format!("@yarnpkg/cli-dist@{}", version.unwrap_or(berry_version(source)?))),
+            ManagerKind::Berry => {
+                Some(format!("@yarnpkg/cli-dist@{}", version.unwrap_or(berry_version(source)?)))
+            }
             ManagerKind::Pnpm => Some(format!("pnpm@{}", pnpm_version(source, package, version)?)),
         };
         Ok(Self { kind, fetch, from, lock, warnings })

@@ -76,8 +76,10 @@ impl NodeRange {
 fn parse_alternative(text: &str) -> anyhow::Result<Interval> {
     let mut text = text.trim().replace(',', " ");
     if let Some((from, to)) = text.split_once(" - ") {
-        let (from, to) =
-            (parse_comparator(&format!(">={}", from.trim()))?, parse_comparator(&format!("<={}", to.trim()))?);
+        let (from, to) = (
+            parse_comparator(&format!(">={}", from.trim()))?,
+            parse_comparator(&format!("<={}", to.trim()))?,
+        );
         return Ok((from.0, to.1));
     }
     // A space may separate an operator from its version.

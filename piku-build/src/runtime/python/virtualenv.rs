@@ -65,7 +65,16 @@ pub(super) fn plan_layer(
     // Locking, and a build of the app as a package, write into the app's folder.
     let writes_app =
         !all.local.is_empty() || !all.locked && all.manager.is_some_and(|it| it != PythonManager::Pip);
-    Ok(LayerPlan { name: NAME, steps, key, need: estimate_space(all, with_pip), writes_app, mount, tools, host })
+    Ok(LayerPlan {
+        name: NAME,
+        steps,
+        key,
+        need: estimate_space(all, with_pip),
+        writes_app,
+        mount,
+        tools,
+        host,
+    })
 }
 
 /// Returns the cache key, which covers everything that determines the virtualenv.

@@ -61,7 +61,10 @@ pub(super) fn find_default(source: &AppSource, gemfile: &Gemfile) -> anyhow::Res
 ///
 /// # Errors
 /// Fails if no gem of the app contains the program of a process type.
-pub(super) fn check_bundled_programs(processes: &IndexMap<ProcessName, String>, view: &RootView) -> Result<(), UserError> {
+pub(super) fn check_bundled_programs(
+    processes: &IndexMap<ProcessName, String>,
+    view: &RootView,
+) -> Result<(), UserError> {
     for entry in command_check::entries(processes) {
         let Some(words) = command_check::simple_words(&entry.command) else { continue };
         let [first, second, program, ..] = words.as_slice() else { continue };

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use piku_files::{FileKind, FolderEntry};
 
 use super::super::BuildTarget;
+use super::bundler_config;
 use super::gemfile::Gemfile;
 use super::installed_rubies::InstalledRuby;
-use super::bundler_config;
 use crate::app::app_source::AppSource;
 use crate::errors::ruby as told;
 use crate::plan::build_plan::LayerPlan;

@@ -1,14 +1,14 @@
 //! Ruby: Bundler installs the locked gems into a layer; Rails' assets are made in the app's tree.
 
-mod gems;
+mod bundler_config;
+mod default_command;
 mod failures;
 mod gemfile;
 mod gemfile_lock;
+mod gems;
 mod installed_rubies;
 mod rails;
 mod requirement;
-mod default_command;
-mod bundler_config;
 mod version;
 
 use indexmap::IndexMap;
@@ -21,8 +21,8 @@ use crate::errors::{self, ruby as told};
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::RootView;
-use gems::AppGems;
 use gemfile::Gemfile;
+use gems::AppGems;
 pub(super) use installed_rubies::list_hidden_homes as homes;
 use version::RubyChoice;
 

@@ -59,7 +59,11 @@ pub(super) fn uses_rails(source: &AppSource, gemfile: &Gemfile) -> anyhow::Resul
 }
 
 /// Returns the steps that make the assets; none without a pipeline, or if the app turns it off.
-pub(super) fn asset_steps(source: &AppSource, gemfile: &Gemfile, bundle: &str) -> anyhow::Result<Vec<BuildStep>> {
+pub(super) fn asset_steps(
+    source: &AppSource,
+    gemfile: &Gemfile,
+    bundle: &str,
+) -> anyhow::Result<Vec<BuildStep>> {
     let off = OFF.iter().any(|name| {
         source.variable(name).is_some_and(|(value, _)| !matches!(value.trim(), "" | "0" | "false"))
     });
@@ -92,7 +96,10 @@ pub(super) fn explain_assets(ended: &StepOutcome) -> anyhow::Error {
 /// Returns whether the app lacks a key that signs cookies.
 pub(super) fn needs_secret(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<bool> {
     let has = |name| source.variable(name).is_some_and(|(value, _)| !value.trim().is_empty());
-    Ok(uses_rails(source, gemfile)? && !has(SECRET) && !has(MASTER) && !source.has_path("config/master.key")?)
+    Ok(uses_rails(source, gemfile)?
+        && !has(SECRET)
+        && !has(MASTER)
+        && !source.has_path("config/master.key")?)
 }
 
 /// Removes the link to the cache, and clears the times in compressed assets, which differ in each build

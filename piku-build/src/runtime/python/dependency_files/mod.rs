@@ -71,7 +71,11 @@ pub(crate) fn find(source: &AppSource) -> anyhow::Result<Option<PythonManifest>>
 
 /// Returns the package manager for a file; `None` if it holds only the settings of tools, as many a
 /// pyproject.toml.
-fn reading_manager(source: &AppSource, file: &str, manager: PythonManager) -> anyhow::Result<Option<PythonManager>> {
+fn reading_manager(
+    source: &AppSource,
+    file: &str,
+    manager: PythonManager,
+) -> anyhow::Result<Option<PythonManager>> {
     Ok(match file {
         pyproject::FILE => match PyprojectFile::read(source)? {
             Some(project) if project.is_project() => {

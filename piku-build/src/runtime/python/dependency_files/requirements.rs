@@ -52,7 +52,12 @@ impl PythonRequirements {
         Ok(all)
     }
 
-    fn read_file(&mut self, source: &AppSource, path: &Path, from: Option<(&Path, usize)>) -> anyhow::Result<()> {
+    fn read_file(
+        &mut self,
+        source: &AppSource,
+        path: &Path,
+        from: Option<(&Path, usize)>,
+    ) -> anyhow::Result<()> {
         if self.files.iter().any(|(known, _)| known == path) {
             return Ok(());
         }
@@ -76,7 +81,13 @@ impl PythonRequirements {
         Ok(())
     }
 
-    fn read_line(&mut self, source: &AppSource, file: &Path, number: usize, line: &str) -> anyhow::Result<()> {
+    fn read_line(
+        &mut self,
+        source: &AppSource,
+        file: &Path,
+        number: usize,
+        line: &str,
+    ) -> anyhow::Result<()> {
         let folder = file.parent().unwrap_or(Path::new(""));
         if line.contains("--hash") || line.contains("--require-hashes") {
             self.hashes = true;

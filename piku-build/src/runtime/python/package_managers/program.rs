@@ -99,7 +99,11 @@ pub(crate) fn find_program(
 }
 
 /// Returns the requested version as a specifier for pip.
-fn requested_specifier(tool: &PythonTool, source: &AppSource, site: &BuildTarget) -> anyhow::Result<Option<String>> {
+fn requested_specifier(
+    tool: &PythonTool,
+    source: &AppSource,
+    site: &BuildTarget,
+) -> anyhow::Result<Option<String>> {
     let told = source
         .variable(tool.setting)
         .or(site.build_env.get(tool.setting).map(|value| (value.as_str(), "host.yaml")));

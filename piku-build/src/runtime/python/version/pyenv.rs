@@ -28,7 +28,8 @@ const FORMAT: u32 = 1;
 
 /// Returns the directory of pyenv.
 fn pyenv_root(build_env: &BTreeMap<String, String>) -> Option<PathBuf> {
-    let root = operator_path(build_env, "PYENV_ROOT").or_else(|| Some(operator_path(build_env, "HOME")?.join(".pyenv")))?;
+    let root = operator_path(build_env, "PYENV_ROOT")
+        .or_else(|| Some(operator_path(build_env, "HOME")?.join(".pyenv")))?;
     fs::canonicalize(root).ok()
 }
 
