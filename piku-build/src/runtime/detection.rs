@@ -76,7 +76,7 @@ fn choose_named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<R
             DetectResult::Unsupported(failure) if is_named => return Err(failure.into()),
             // The app names it: if the plan finds nothing to build, its error says what is missing.
             DetectResult::Match(because) | DetectResult::WeakMatch(because) if is_named => {
-                reasons.push(because)
+                reasons.push(because);
             }
             DetectResult::NoMatch(_) if is_named => {}
             DetectResult::Match(because) | DetectResult::WeakMatch(because) => {
