@@ -17,12 +17,12 @@ const EDITION: &str = "edition";
 const LOCKED: &str = "locked-edition";
 
 /// The editions that are in use.
-pub(crate) struct LayerEditions {
+pub(crate) struct LayerGenerations {
     open: String,
     locked: String,
 }
 
-impl LayerEditions {
+impl LayerGenerations {
     /// Those of the layers in this folder.
     pub(crate) fn read(layers: &Path) -> anyhow::Result<Self> {
         let read = |name: &str| {
@@ -36,7 +36,7 @@ impl LayerEditions {
     }
 
     /// An edition that nobody has seen; with `locked` of the layers that a lock determines too.
-    pub(crate) fn anew(self, locked: bool) -> Self {
+    pub(crate) fn next(self, locked: bool) -> Self {
         let open = jiff::Timestamp::now().to_string();
         Self { locked: if locked { open.clone() } else { self.locked }, open }
     }
@@ -52,7 +52,7 @@ impl LayerEditions {
     }
 
     /// Returns the text that goes into a key; `None` in the first generation.
-    pub(crate) fn of(&self, locked: bool) -> Option<&str> {
+    pub(crate) fn key_text(&self, locked: bool) -> Option<&str> {
         let edition = if locked { &self.locked } else { &self.open };
         (!edition.is_empty()).then_some(edition.as_str())
     }
@@ -66,16 +66,16 @@ mod tests {
     fn another_edition_lasts_when_it_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let layers = dir.path().join("layers");
-        let both = |of: &LayerEditions| [false, true].map(|locked| of.of(locked).map(str::to_owned));
-        let read = || LayerEditions::read(&layers).unwrap();
+        let both = |of: &LayerGenerations| [false, true].map(|locked| of.key_text(locked).map(str::to_owned));
+        let read = || LayerGenerations::read(&layers).unwrap();
         assert_eq!(both(&read()), [None, None]);
-        let anew = read().anew(false);
-        assert!(anew.of(false).is_some() && anew.of(true).is_none());
+        let anew = read().next(false);
+        assert!(anew.key_text(false).is_some() && anew.key_text(true).is_none());
         assert_eq!(both(&read()), [None, None], "it was not kept");
         anew.keep(&layers).unwrap();
         assert_eq!(both(&read()), both(&anew));
-        let all = anew.anew(true);
-        assert!(all.of(true).is_some() && all.of(true) == all.of(false));
+        let all = anew.next(true);
+        assert!(all.key_text(true).is_some() && all.key_text(true) == all.key_text(false));
         all.keep(&layers).unwrap();
         assert_eq!(both(&read()), both(&all));
     }
