@@ -181,7 +181,7 @@ fn a_refused_push_names_the_setting_that_bounds_it() {
     let said = laptop.push().fails_with(&["git refused the push", "1.0 MiB (max_push_size in host.yaml)"]);
     assert!(!said.contains("Nothing has changed"), "{said}");
     settings("disk_reserve: 1000000000\n");
-    laptop.push().fails_with(&["not enough room on the disk", "disk_reserve in host.yaml"]);
+    laptop.push().fails_with(&["not enough space on the disk", "disk_reserve in host.yaml"]);
     assert_eq!(server.deploys().len(), 1);
 
     let take = |bytes: u64| {
@@ -191,7 +191,7 @@ fn a_refused_push_names_the_setting_that_bounds_it() {
     };
     let said = take(5);
     assert!(
-        said.contains("not enough room on the disk") && said.contains("disk_reserve in host.yaml"),
+        said.contains("not enough space on the disk") && said.contains("disk_reserve in host.yaml"),
         "{said}"
     );
     settings("max_push_size: 1\n");
