@@ -28,7 +28,7 @@ use piku_report::progress;
 use crate::native::native_search::{NativeSearch, record};
 use crate::plan::build_plan::TreeLayer;
 use crate::step::interrupt;
-use crate::store::edition::LayerGenerations;
+use crate::store::generation::LayerGenerations;
 use crate::tree::tree_layer;
 use piku_release::machine::TargetMachine;
 
@@ -36,12 +36,9 @@ use piku_release::machine::TargetMachine;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The directory of the layers. To have all layers built again, it gets a new generation.
-///
-/// A layer that is in use is never written again. To have all of them built anew, the folder gets a new
-/// edition.
 pub(crate) struct LayerStore {
     dir: PathBuf,
-    editions: LayerGenerations,
+    generations: LayerGenerations,
     /// Locks on the layers in use, so that they are not removed during the build.
     held: RefCell<Vec<Flock<File>>>,
 }
@@ -73,26 +70,26 @@ impl LayerStore {
             }
             Err(err) => return Err(err).with_context(|| format!("cannot open '{}'", dir.display())),
         };
-        let editions = LayerGenerations::read(&dir)?;
-        Ok(Self { dir, editions, held: RefCell::default() })
+        let generations = LayerGenerations::read(&dir)?;
+        Ok(Self { dir, generations, held: RefCell::default() })
     }
 
     /// Returns the same store in a new generation, which contains no layers. Layers that a lock file
-    /// determines stay unless `locked` is true. Call `keep_edition` to make it permanent.
+    /// determines stay unless `locked` is true. Call `keep_generation` to make it permanent.
     #[must_use]
     pub(crate) fn new_generation(self, locked: bool) -> Self {
-        Self { editions: self.editions.next(locked), ..self }
+        Self { generations: self.generations.next(locked), ..self }
     }
 
-    /// Makes this edition the one that later builds find.
+    /// Makes this generation permanent for later builds.
     pub(crate) fn keep_generation(&self) -> anyhow::Result<()> {
-        self.editions.keep(&self.dir)
+        self.generations.keep(&self.dir)
     }
 
     /// Returns the text that goes into every key, for layers that a lock file determines or for others;
     /// `None` in the first generation.
     pub(crate) fn generation(&self, locked: bool) -> Option<&str> {
-        self.editions.key_text(locked)
+        self.generations.key_text(locked)
     }
 
     /// Returns the store's directory.

@@ -1,6 +1,6 @@
-//! Editions of a folder of layers. A layer that is in use is never written again; to have all of them built
-//! anew, their folder gets a new *edition*: a word that goes into every key. Layers that a lock determines
-//! have an edition of their own: built anew they would be no other than before.
+//! Generations of a directory of layers. A layer in use is never written again. To have all layers built
+//! again, their directory gets a new generation, a text that goes into every key. Layers that a lock file
+//! determines have their own generation, because building them again gives the same result.
 
 #![expect(clippy::disallowed_methods, reason = "the store's own files beside the layers")]
 
@@ -11,19 +11,19 @@ use std::path::Path;
 use anyhow::Context;
 use piku_files::atomic_file;
 
-/// Says, beside the folder, which edition of the layers is in use: `layers.edition`. Not there in the first.
-const EDITION: &str = "edition";
-/// The same of the layers that a lock determines: `layers.locked-edition`.
-const LOCKED: &str = "locked-edition";
+/// Extension of the file with the generation, beside the directory: `layers.edition`. Missing in the first.
+const FILE: &str = "edition";
+/// Extension of the file for layers that a lock file determines: `layers.locked-edition`.
+const LOCKED_FILE: &str = "locked-edition";
 
-/// The editions that are in use.
+/// The generations in use.
 pub(crate) struct LayerGenerations {
     open: String,
     locked: String,
 }
 
 impl LayerGenerations {
-    /// Those of the layers in this folder.
+    /// Reads the generations of the layers in this directory.
     pub(crate) fn read(layers: &Path) -> anyhow::Result<Self> {
         let read = |name: &str| {
             let file = layers.with_extension(name);
@@ -32,20 +32,20 @@ impl LayerGenerations {
                 read => read.with_context(|| format!("cannot read '{}'", file.display())),
             }
         };
-        Ok(Self { open: read(EDITION)?, locked: read(LOCKED)? })
+        Ok(Self { open: read(FILE)?, locked: read(LOCKED_FILE)? })
     }
 
-    /// An edition that nobody has seen; with `locked` of the layers that a lock determines too.
+    /// Returns a new generation; with `locked` also for layers that a lock file determines.
     pub(crate) fn next(self, locked: bool) -> Self {
         let open = jiff::Timestamp::now().to_string();
         Self { locked: if locked { open.clone() } else { self.locked }, open }
     }
 
-    /// Makes them those that later builds find.
+    /// Writes the generations for later builds.
     pub(crate) fn keep(&self, layers: &Path) -> anyhow::Result<()> {
-        for (name, edition) in [(EDITION, &self.open), (LOCKED, &self.locked)] {
+        for (name, generation) in [(FILE, &self.open), (LOCKED_FILE, &self.locked)] {
             let file = layers.with_extension(name);
-            atomic_file::write(&file, edition.as_bytes(), 0o644)
+            atomic_file::write(&file, generation.as_bytes(), 0o644)
                 .with_context(|| format!("cannot write '{}'", file.display()))?;
         }
         Ok(())
@@ -53,8 +53,8 @@ impl LayerGenerations {
 
     /// Returns the text that goes into a key; `None` in the first generation.
     pub(crate) fn key_text(&self, locked: bool) -> Option<&str> {
-        let edition = if locked { &self.locked } else { &self.open };
-        (!edition.is_empty()).then_some(edition.as_str())
+        let generation = if locked { &self.locked } else { &self.open };
+        (!generation.is_empty()).then_some(generation.as_str())
     }
 }
 
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_edition_lasts_when_it_is_kept() {
+    fn another_generation_lasts_when_it_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let layers = dir.path().join("layers");
         let both = |of: &LayerGenerations| [false, true].map(|locked| of.key_text(locked).map(str::to_owned));
