@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use piku_tests::snapshot::{assert_redacted, assert_snapshot, file, str};
 use support::Tool;
 
 const PROCFILE: &str = "\
@@ -48,12 +49,17 @@ fn systemd_units_whole() {
         .arg("web=2,work=0");
     let (stdout, stderr, code) = tool.run();
     assert_eq!(code, 0, "{stderr}");
-    assert_eq!(stderr, "Procfile:4: warning: 'static' has no unit: a web server serves it\n");
-    let shell = shell();
-    assert_eq!(
-        stdout,
-        format!(
-            "\
+    assert_snapshot(
+        &stderr,
+        str![[r#"
+Procfile:4: warning: 'static' has no unit: a web server serves it
+
+"#]],
+    );
+    assert_redacted(
+        &stdout,
+        &[("[SHELL]", shell())],
+        str![[r##"
 # blog.target
 [Unit]
 Description=blog
@@ -75,12 +81,12 @@ StartLimitIntervalSec=0
 Type=exec
 User=piku
 WorkingDirectory=/srv/50%% blog
-Environment=\"URL=http://127.0.0.1:%i/50%%\"
-Environment=\"PROC_TYPE=web\"
-Environment=\"PS=web.%i\"
-Environment=\"BIND_ADDRESS=127.0.0.1\"
-Environment=\"PORT=%i\"
-ExecStart={shell} -c \"exec ./serve $$PORT\"
+Environment="URL=http://127.0.0.1:%i/50%%"
+Environment="PROC_TYPE=web"
+Environment="PS=web.%i"
+Environment="BIND_ADDRESS=127.0.0.1"
+Environment="PORT=%i"
+ExecStart=[SHELL] -c "exec ./serve $$PORT"
 SyslogIdentifier=blog.web
 Restart=always
 RestartSec=1
@@ -98,10 +104,10 @@ StartLimitIntervalSec=0
 Type=exec
 User=piku
 WorkingDirectory=/srv/50%% blog
-Environment=\"URL=http://127.0.0.1:/50%%\"
-Environment=\"PROC_TYPE=work\"
-Environment=\"PS=work.%i\"
-ExecStart={shell} -c \"a | b\"
+Environment="URL=http://127.0.0.1:/50%%"
+Environment="PROC_TYPE=work"
+Environment="PS=work.%i"
+ExecStart=[SHELL] -c "a | b"
 SyslogIdentifier=blog.work
 Restart=always
 RestartSec=1
@@ -116,10 +122,10 @@ Description=blog cron
 Type=oneshot
 User=piku
 WorkingDirectory=/srv/50%% blog
-Environment=\"URL=http://127.0.0.1:/50%%\"
-Environment=\"PROC_TYPE=cron\"
-Environment=\"PS=cron\"
-ExecStart={shell} -c \"exec ./x\"
+Environment="URL=http://127.0.0.1:/50%%"
+Environment="PROC_TYPE=cron"
+Environment="PS=cron"
+ExecStart=[SHELL] -c "exec ./x"
 SyslogIdentifier=blog.cron
 
 # blog.cron.timer
@@ -130,9 +136,31 @@ PartOf=blog.target
 [Timer]
 OnCalendar=*-*-* 00:00:00
 AccuracySec=1s
-"
-        )
+
+"##]],
     );
+}
+
+#[test]
+fn nginx_files_whole() {
+    let proxied = Tool::new(&["render", "nginx", "--app", "blog", "--upstream", "127.0.0.1:5000"])
+        .file("Procfile", "web: a\nstatic: public\n")
+        .file("ENV", "NGINX_SERVER_NAME=blog.test www.blog.test\nNGINX_STATIC_PATHS=/media:/data/media\nNGINX_CACHE_PREFIXES=/thumb\nNGINX_HTTPS_ONLY=true\n");
+    for folder in ["app/public", "data/media"] {
+        fs::create_dir_all(proxied.path().join(folder)).expect("a folder");
+    }
+    let proxied = ["--root", "app", "--data", "data", "--cache", "/cache", "--acme-root", "/acme"]
+        .into_iter()
+        .chain(["--certificate", "/tls/certificate.pem", "--key", "/tls/key.pem"])
+        .fold(proxied, Tool::arg);
+    let dir = proxied.path().to_owned();
+    assert_redacted(
+        &proxied.transcript(),
+        &[("[DIR]", dir.to_str().expect("text"))],
+        file!["nginx-site.txt"],
+    );
+    let main = Tool::new(&["render", "nginx", "--main", "/srv/nginx", "--listen", "8080"]);
+    assert_snapshot(&main.transcript(), file!["nginx-main.txt"]);
 }
 
 #[test]
@@ -176,37 +204,55 @@ fn systemd_takes_the_units() {
 
 #[test]
 fn systemd_says_what_it_cannot_have() {
-    let run = |args: &[&str], procfile: &str| {
-        let all: Vec<&str> = ["render", "systemd"].iter().chain(args).copied().collect();
-        let (stdout, stderr, code) = Tool::new(&all).file("Procfile", procfile).run();
-        assert_eq!(stdout, "");
-        (stderr, code)
-    };
-    for (args, procfile, told) in [
-        (&[][..], "release: x", "Procfile:1"),
-        (&["-m", "x=2"], "web: x", "piku-procfile: --formation: the Procfile has no service 'x'\n"),
-        (&["--user", "a b"], "web: x", "piku-procfile: --user: 'a b' is not a user name\n"),
-        (&["--dir", "/a\nb"], "web: x", "piku-procfile: --dir: systemd cannot use the path"),
-        (
-            &["--port", "65535", "-m", "web=2"],
-            "web: x",
-            "piku-procfile: --port: no ports are left for 'web'\n",
-        ),
-    ] {
-        let (stderr, code) = run(args, procfile);
-        if procfile == "release: x" {
-            assert_eq!(
-                (stderr.as_str(), code),
-                ("piku-procfile: the Procfile has nothing that runs under systemd\n", 1)
-            );
-        } else {
-            assert!(stderr.starts_with(told) && code == 1, "{stderr}");
-        }
-    }
     let long = format!("web: {}\n", "x".repeat(200 << 10));
-    assert_eq!(
-        run(&[], &long),
-        ("Procfile:1: 'web': the command is longer than Linux's limit of 128 KiB\n".to_owned(), 1)
+    let cases = [
+        (&[][..], "release: x"),
+        (&["-m", "x=2"], "web: x"),
+        (&["--user", "a b"], "web: x"),
+        (&["--dir", "/a\nb"], "web: x"),
+        (&["--port", "65535", "-m", "web=2"], "web: x"),
+        (&[], &long),
+    ];
+    let text = cases.map(|(args, procfile)| {
+        Tool::new(&[&["render", "systemd"], args].concat()).file("Procfile", procfile).transcript()
+    });
+    assert_snapshot(
+        &text.concat(),
+        str![[r#"
+$ piku-procfile render systemd
+exit status: 1
+--- stderr
+piku-procfile: the Procfile has nothing that runs under systemd
+
+$ piku-procfile render systemd -m x=2
+exit status: 1
+--- stderr
+piku-procfile: --formation: the Procfile has no service 'x'
+
+$ piku-procfile render systemd --user a b
+exit status: 1
+--- stderr
+piku-procfile: --user: 'a b' is not a user name
+
+$ piku-procfile render systemd --dir /a
+b
+exit status: 1
+--- stderr
+piku-procfile: --dir: systemd cannot use the path '/a
+b'
+
+$ piku-procfile render systemd --port 65535 -m web=2
+exit status: 1
+--- stderr
+piku-procfile: --port: no ports are left for 'web'
+
+$ piku-procfile render systemd
+exit status: 1
+--- stderr
+Procfile:1: 'web': the command is longer than Linux's limit of 128 KiB
+
+
+"#]],
     );
 }
 
@@ -218,17 +264,26 @@ fn a_crontab_is_taken_by_cron() {
             .file("ENV", "A='it is 50%'\nMAILTO=x\n");
         let (stdout, stderr, code) = tool.run();
         assert_eq!(code, 0, "{stderr}");
-        assert_eq!(stderr, "ENV:2: warning: MAILTO: is left out: cron sets its own\n");
+        assert_snapshot(
+            &stderr,
+            str![[r#"
+ENV:2: warning: MAILTO: is left out: cron sets its own
+
+"#]],
+        );
         stdout
     };
-    assert_eq!(
-        text,
-        format!(
-            "# generated by piku-procfile render crontab\nSHELL={}\nA=\"it is 50%\"\n\
-             */15 8-10 * * mon-fri cd /srv/blog || exit; ./report $(date +\\%F)\n\
-             0 12 13 * fri cd /srv/blog || exit; exec ./unlucky\n",
-            shell()
-        )
+    assert_redacted(
+        &text,
+        &[("[SHELL]", shell())],
+        str![[r##"
+# generated by piku-procfile render crontab
+SHELL=[SHELL]
+A="it is 50%"
+*/15 8-10 * * mon-fri cd /srv/blog || exit; ./report $(date +\%F)
+0 12 13 * fri cd /srv/blog || exit; exec ./unlucky
+
+"##]],
     );
     // The schedules are the parser's own again.
     for line in text.lines().skip(3) {
@@ -258,36 +313,50 @@ fn a_crontab_is_taken_by_cron() {
 fn an_app_that_asks_for_nothing_is_one_clear_line() {
     Tool::new(&["render", "nginx"]).file("Procfile", "web: a").says(
         1,
-        "ENV: NGINX_SERVER_NAME: no host name is set, so nginx cannot serve the app
+        str![[r#"
+ENV: NGINX_SERVER_NAME: no host name is set, so nginx cannot serve the app
 hint: write a name such as 'blog.example.org', or '*.example.org' for all names below it
-",
+
+"#]],
     );
     Tool::new(&["render", "nginx"]).file("Procfile", "web: a").file("ENV", "NGINX_SERVER_NAME=a.b").says(
         1,
-        "piku-procfile: --upstream is missing: the app has a web process
+        str![[r#"
+piku-procfile: --upstream is missing: the app has a web process
 hint: name each instance, such as --upstream 127.0.0.1:5000, or use --maintenance
-",
+
+"#]],
     );
     Tool::new(&["render", "nginx", "--upstream", "127.0.0.1:5000"])
         .file("Procfile", "web: a")
         .file("ENV", "\nNGINX_SERVER_NAME=a b;c\n")
         .says(
             1,
-            "ENV:2: NGINX_SERVER_NAME: 'b;c' is no host name
+            str![[r#"
+ENV:2: NGINX_SERVER_NAME: 'b;c' is not a host name
 hint: write a name such as 'blog.example.org', or '*.example.org' for all names below it
-",
+
+"#]],
         );
     // In a deploy, with the push's margin.
     Tool::new(&["render", "nginx"])
         .env("PIKU_TALK", "deploy")
         .file("Procfile", "static: /etc/..")
         .file("ENV", "NGINX_SERVER_NAME=a.b")
-        .says(1, " !     Procfile:1: static: 'etc/..' leads out of the app with '..'\n");
+        .says(
+            1,
+            str![[r#"
+ !     Procfile:1: static: 'etc/..': '..' is not allowed
+
+"#]],
+        );
     Tool::new(&["render", "crontab"]).file("Procfile", "web: a").says(
         1,
-        "piku-procfile: the Procfile has no crons
-hint: a cron is five fields and a command: 'cron: 0 5 * * * ./backup'
-",
+        str![[r#"
+piku-procfile: the Procfile has no cron jobs
+hint: a cron job has five fields and a command: 'cron: 0 5 * * * ./backup'
+
+"#]],
     );
 }
 
@@ -295,34 +364,46 @@ hint: a cron is five fields and a command: 'cron: 0 5 * * * ./backup'
 fn an_included_file_is_read_in_the_app_only() {
     let outside = tempfile::NamedTempFile::new().expect("a file");
     fs::write(outside.path(), "hunter2;").expect("a file");
-    let render = |name: &str, prepare: &dyn Fn(&Path)| {
+    let texts = ["nginx.conf", "none", "../x", "link"].map(|name| {
         let tool = Tool::new(&["render", "nginx", "--root", ".", "--upstream", "127.0.0.1:5000"])
             .file("Procfile", "web: a")
             .file("nginx.conf", "gzip on;\nroot /etc;\n")
             .file("ENV", format!("NGINX_SERVER_NAME=a.b\nNGINX_INCLUDE_FILE={name}\n"));
-        prepare(tool.path());
-        let (stdout, stderr, code) = tool.run();
-        assert_eq!((stdout.as_str(), code), ("", 1));
-        assert!(!stderr.contains("hunter2"), "{stderr}");
-        stderr
-    };
-    assert_eq!(
-        render("nginx.conf", &|_| {}),
-        "nginx.conf:2: 'root' is not allowed in an app's file\nhint: use NGINX_STATIC_PATHS and NGINX_CATCH_ALL to serve files\n"
-    );
-    assert_eq!(render("none", &|_| {}), "ENV:2: NGINX_INCLUDE_FILE: there is no file 'none'\n");
-    assert_eq!(render("../x", &|_| {}), "ENV:2: NGINX_INCLUDE_FILE: '../x': '..' is not allowed\n");
-    assert_eq!(
-        render("link", &|dir| {
-            std::os::unix::fs::symlink(outside.path(), dir.join("link")).expect("a link");
-        }),
-        "ENV:2: NGINX_INCLUDE_FILE: cannot read 'link': a link leads out of the app's folder\n"
+        std::os::unix::fs::symlink(outside.path(), tool.path().join("link")).expect("a link");
+        tool.transcript()
+    });
+    assert_snapshot(
+        &texts.concat(),
+        str![[r#"
+$ piku-procfile render nginx --root . --upstream 127.0.0.1:5000
+exit status: 1
+--- stderr
+nginx.conf:2: 'root' is not allowed in an app's file
+hint: use NGINX_STATIC_PATHS and NGINX_CATCH_ALL to serve files
+
+$ piku-procfile render nginx --root . --upstream 127.0.0.1:5000
+exit status: 1
+--- stderr
+ENV:2: NGINX_INCLUDE_FILE: there is no file 'none'
+
+$ piku-procfile render nginx --root . --upstream 127.0.0.1:5000
+exit status: 1
+--- stderr
+ENV:2: NGINX_INCLUDE_FILE: '../x': '..' is not allowed
+
+$ piku-procfile render nginx --root . --upstream 127.0.0.1:5000
+exit status: 1
+--- stderr
+ENV:2: NGINX_INCLUDE_FILE: cannot read 'link': a symlink leads out of the app tree
+
+
+"#]],
     );
 }
 
 #[test]
 fn a_wrong_command_line_is_exit_code_2() {
-    for args in [
+    let wrong = [
         &["render"][..],
         &["render", "apache"],
         &["render", "nginx", "--listen", "x"],
@@ -332,8 +413,90 @@ fn a_wrong_command_line_is_exit_code_2() {
         &["render", "nginx", "--main", "/x", "--app", "blog"],
         &["render", "systemd", "-m", "web"],
         &["render", "systemd", "--port", "0"],
-    ] {
-        let (stdout, stderr, code) = Tool::new(args).run();
-        assert_eq!((stdout.as_str(), code), ("", 2), "{args:?}: {stderr}");
-    }
+    ];
+    assert_snapshot(
+        &wrong.map(|args| Tool::new(args).transcript()).concat(),
+        str![[r#"
+$ piku-procfile render
+exit status: 2
+--- stderr
+Convert a Procfile and an ENV file to the configuration of nginx, systemd or cron
+
+Usage: piku-procfile render <COMMAND>
+
+Commands:
+  nginx    Print the nginx server block of an app, or the nginx.conf of an instance that runs without root
+  systemd  Print the systemd units of an app's processes and cron jobs
+  crontab  Print an app's cron jobs as a crontab for cron(8)
+  help     Print this message or the help of the given subcommand(s)
+
+Options:
+  -h, --help  Print help (see more with '--help')
+
+$ piku-procfile render apache
+exit status: 2
+--- stderr
+error: unrecognized subcommand 'apache'
+
+Usage: piku-procfile render <COMMAND>
+
+For more information, try '--help'.
+
+$ piku-procfile render nginx --listen x
+exit status: 2
+--- stderr
+error: invalid value 'x' for '--listen <[ADDRESS:]PORT>': 'x' is not PORT, ADDRESS:PORT or [ADDRESS]:PORT
+
+For more information, try '--help'.
+
+$ piku-procfile render nginx --upstream unix:/x
+exit status: 2
+--- stderr
+error: invalid value 'unix:/x' for '--upstream <HOST:PORT>': 'unix:/x' is not HOST:PORT
+
+For more information, try '--help'.
+
+$ piku-procfile render nginx --app ../x
+exit status: 2
+--- stderr
+error: invalid value '../x' for '--app <NAME>': bad app name "../x": use 1 to 63 of a-z, 0-9 and '-', with no '-' at either end
+
+For more information, try '--help'.
+
+$ piku-procfile render nginx --key x
+exit status: 2
+--- stderr
+error: the following required arguments were not provided:
+  --certificate <FILE>
+
+Usage: piku-procfile render nginx --key <FILE> --certificate <FILE>
+
+For more information, try '--help'.
+
+$ piku-procfile render nginx --main /x --app blog
+exit status: 2
+--- stderr
+error: the argument '--main <DIR>' cannot be used with '--app <NAME>'
+
+Usage: piku-procfile render nginx --main <DIR>
+
+For more information, try '--help'.
+
+$ piku-procfile render systemd -m web
+exit status: 2
+--- stderr
+error: invalid value 'web' for '--formation <TYPE=N,…>': expected TYPE=N
+
+For more information, try '--help'.
+
+$ piku-procfile render systemd --port 0
+exit status: 2
+--- stderr
+error: invalid value '0' for '--port <PORT>': 0 is not in 1..=65535
+
+For more information, try '--help'.
+
+
+"#]],
+    );
 }

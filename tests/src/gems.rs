@@ -1,11 +1,11 @@
-//! Gems for tests: those that the machine has from its own packages, packed again, and made-up ones with native code; in a folder
-//! of an app, or in the index on loopback.
+//! Gems for tests: packed again from the gems of this machine, or generated with native code; for the directory of an app or
+//! for the index on loopback.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Packs a gem of this machine's.
+/// Packs an installed gem.
 const PACK: &str = r#"
 require "rubygems/package"
 folder, *names = ARGV
@@ -19,7 +19,7 @@ names.each do |name|
 end
 "#;
 
-/// Makes a gem whose module has a `VERSION` that C code returns.
+/// Builds a gem whose module has a `version` function in C.
 const MAKE: &str = r##"
 require "rubygems/package"
 require "tmpdir"
@@ -46,7 +46,7 @@ Dir.mktmpdir do |dir|
 end
 "##;
 
-/// Writes the list of a folder's gems as Bundler asks for it.
+/// Writes the compact index that Bundler reads.
 const LIST: &str = r##"
 require "rubygems/package"
 require "digest"
@@ -65,9 +65,9 @@ end
 File.write("#{top}/versions", "created_at: 2026-01-01T00:00:00Z\n---\n#{versions.join}")
 "##;
 
-/// What serves a `config.ru`, by the names of its gems: since Rack 3 the program is a gem of its own.
+/// Returns the names of the gems that serve a `config.ru`; since Rack 3, `rackup` is a separate gem.
 #[must_use]
-pub fn of_rack() -> Vec<&'static str> {
+pub fn rack_gem_names() -> Vec<&'static str> {
     let old =
         Command::new("ruby").args(["-e", "gem 'rack', '< 3'"]).output().expect("ruby runs").status.success();
     let mut names = vec!["rack", "webrick"];
@@ -75,18 +75,18 @@ pub fn of_rack() -> Vec<&'static str> {
     names
 }
 
-/// Packs these gems of the machine's into a folder.
-pub fn pack(folder: &Path, names: &[&str]) {
+/// Packs installed gems into a directory.
+pub fn pack_gems(folder: &Path, names: &[&str]) {
     ruby(PACK, folder, names);
 }
 
-/// Makes a gem with native code and puts it into a folder.
-pub fn make(folder: &Path, name: &str, version: &str) {
+/// Builds a gem with native code into a directory.
+pub fn make_gem(folder: &Path, name: &str, version: &str) {
     ruby(MAKE, folder, &[name, version]);
 }
 
-/// Lists the gems that lie in `top/gems`.
-pub(crate) fn list(top: &Path) {
+/// Writes the index of the gems in `top/gems`.
+pub(crate) fn write_index(top: &Path) {
     fs::create_dir_all(top.join("info")).expect("a folder");
     ruby(LIST, top, &[]);
 }

@@ -1,13 +1,13 @@
-//! A page through HTTP, by hand: one GET, the whole answer.
+//! A minimal HTTP client: one GET, the whole response.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// The status and the body that `http://127.0.0.1:PORT PATH` answers; an error when nothing does within five seconds.
+/// Returns status and body of `http://127.0.0.1:PORT/PATH`; fails without a response within five seconds.
 ///
 /// # Errors
-/// When nothing listens there, or what answers is not HTTP.
+/// If nothing listens there, or the response is not HTTP.
 pub fn get(port: u16, path: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;

@@ -1,4 +1,4 @@
-//! A package index on loopback with packages that a test makes up, so that a test can publish a new version of one.
+//! A package index on loopback, so that a test can publish new versions of its own packages.
 
 use std::fs;
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use crate::gems;
 use crate::ports::free_port;
 use crate::world::wait_for;
 
-/// Makes a wheel with one module that has a `VERSION`.
+/// Builds a wheel with one module that has a `VERSION`.
 const WHEEL: &str = r#"
 import sys, zipfile
 folder, name, version = sys.argv[1:]
@@ -21,7 +21,7 @@ with zipfile.ZipFile(f"{folder}/{name}-{version}-py3-none-any.whl", "w") as whee
     wheel.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
 "#;
 
-/// A running index; ended when dropped.
+/// A running package index, ended when dropped.
 #[derive(Debug)]
 pub struct Index {
     server: Child,
@@ -30,7 +30,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty one, with its files in the new folder `dir`.
+    /// Starts an empty index with its files in the new directory `dir`.
     ///
     /// # Panics
     /// When python3 cannot serve it.
@@ -52,28 +52,28 @@ impl Index {
         index
     }
 
-    /// The value of `PIP_INDEX_URL`.
+    /// Returns the value for `PIP_INDEX_URL`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/simple", self.port)
     }
 
-    /// The source of a Gemfile.
+    /// Returns the URL for `source` in a Gemfile.
     #[must_use]
     pub fn gems_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Publishes these gems of the machine's.
+    /// Publishes installed gems.
     pub fn publish_gems(&self, names: &[&str]) {
-        gems::pack(&self.dir.join("gems"), names);
-        gems::list(&self.dir);
+        gems::pack_gems(&self.dir.join("gems"), names);
+        gems::write_index(&self.dir);
     }
 
     /// Publishes a version of a gem whose module has a native `version`.
     pub fn publish_gem(&self, name: &str, version: &str) {
-        gems::make(&self.dir.join("gems"), name, version);
-        gems::list(&self.dir);
+        gems::make_gem(&self.dir.join("gems"), name, version);
+        gems::write_index(&self.dir);
     }
 
     /// Publishes a version of a package whose module has a `VERSION`. The name is one word.

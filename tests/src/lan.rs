@@ -1,5 +1,5 @@
-//! Several machines on one LAN, as network namespaces: the first one has a link of its own to each of the others, which can be
-//! cut. All of it is gone when this is dropped, and seen by nobody else.
+//! Several machines on one LAN, as network namespaces: the first has a link to each of the others, which can be cut. Dropping
+//! the LAN removes everything.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,13 +9,13 @@ use std::thread;
 
 use nix::sched::{CloneFlags, setns};
 
-/// Machines on a LAN.
+/// Network namespaces connected by links.
 pub struct Lan {
     names: Vec<String>,
 }
 
 impl Lan {
-    /// So many machines; nothing where this machine lets nobody make namespaces, said aloud, and a failure where CI is set.
+    /// Creates `machines` namespaces; reports a skipped test and returns `None` if that is not permitted, and fails with CI set.
     #[must_use]
     pub fn new(machines: usize) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -43,13 +43,13 @@ impl Lan {
         Some(lan)
     }
 
-    /// Where the first machine finds another one.
+    /// Returns the address of a machine as the first one sees it.
     #[must_use]
     pub fn address(at: usize) -> String {
         format!("10.99.{at}.2")
     }
 
-    /// Does something on a machine: whatever it starts has that machine's network.
+    /// Runs `what` on a machine; processes that it starts have that machine's network.
     pub fn on<T: Send>(&self, at: usize, what: impl FnOnce() -> T + Send) -> T {
         let name = &self.names[at];
         let on_it = || {
@@ -61,13 +61,13 @@ impl Lan {
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// Cuts the link to a machine.
+    /// Takes the link to a machine down.
     pub fn cut(&self, at: usize) {
         self.ip(at, &["link", "set", "lan", "down"]);
     }
 
-    /// Mends it.
-    pub fn mend(&self, at: usize) {
+    /// Brings the link to a machine up again.
+    pub fn restore(&self, at: usize) {
         self.ip(at, &["link", "set", "lan", "up"]);
     }
 

@@ -1,4 +1,4 @@
-//! piku's nginx in a test: its settings, and a browser's side of it.
+//! piku's nginx in a test: its settings, and requests to it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,47 +9,47 @@ use std::time::Duration;
 use crate::ports::free_port;
 use crate::world::World;
 
-/// A world whose nginx runs, with these settings of nginx as well.
+/// Starts a server with nginx; `more` is added to the nginx settings.
 ///
 /// # Panics
-/// When it does not come up.
+/// If nginx does not start.
 #[must_use]
-pub fn served(more: &str) -> (World, Ports) {
+pub fn start_server(more: &str) -> (World, Ports) {
     let ports = Ports::free();
     let mut world = World::with_settings(&ports.settings(more));
     world.start_nginx();
     (world, ports)
 }
 
-/// Where it listens, for `host.yaml`.
+/// Ports that nginx listens on, for `host.yaml`.
 #[derive(Debug, Clone, Copy)]
 pub struct Ports {
-    /// For HTTP.
+    /// Port of HTTP.
     pub http: u16,
-    /// For HTTPS.
+    /// Port of HTTPS.
     pub https: u16,
 }
 
 impl Ports {
-    /// Two that no other test is given.
+    /// Reserves two ports that no other test is given.
     #[must_use]
     pub fn free() -> Self {
         Self { http: free_port(), https: free_port() }
     }
 
-    /// The lines of `host.yaml`, with these settings of nginx as well.
+    /// Returns the lines for `host.yaml`, with `more` settings of nginx.
     #[must_use]
     pub fn settings(self, more: &str) -> String {
         let Self { http, https } = self;
         format!("nginx: {{http: '127.0.0.1:{http}', https: '127.0.0.1:{https}', ipv6: false{more}}}\n")
     }
 
-    /// What `http://HOST PATH` answers, whole.
+    /// Returns the whole response to GET `http://HOST/PATH`.
     ///
     /// # Panics
     /// When nginx does not answer.
     #[must_use]
-    pub fn get(self, host: &str, path: &str) -> Answer {
+    pub fn get(self, host: &str, path: &str) -> HttpResponse {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
     }
 
@@ -58,21 +58,21 @@ impl Ports {
     /// # Panics
     /// When nginx does not answer.
     #[must_use]
-    pub fn send(self, request: &str) -> Answer {
+    pub fn send(self, request: &str) -> HttpResponse {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http)).expect("nginx listens");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
         stream.write_all(request.as_bytes()).expect("nginx reads");
         let mut all = Vec::new();
         stream.read_to_end(&mut all).expect("nginx answers");
-        Answer::read(&all)
+        HttpResponse::read(&all)
     }
 
-    /// The same over HTTPS, by curl; whoever vouches for the certificate is in `authority`, nothing for whoever.
+    /// Does the same over HTTPS by curl, verifying the certificate against `authority` if given.
     ///
     /// # Panics
     /// When curl gets no answer.
     #[must_use]
-    pub fn get_securely(self, host: &str, path: &str, authority: Option<&Path>) -> Answer {
+    pub fn get_securely(self, host: &str, path: &str, authority: Option<&Path>) -> HttpResponse {
         let mut curl = Command::new("curl");
         curl.args(["-s", "-S", "-i", "--http1.1", "--resolve", &format!("{host}:{}:127.0.0.1", self.https)]);
         match authority {
@@ -81,22 +81,22 @@ impl Ports {
         };
         let out = curl.arg(format!("https://{host}:{}{path}", self.https)).output().expect("curl");
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        Answer::read(&out.stdout)
+        HttpResponse::read(&out.stdout)
     }
 }
 
-/// An answer.
+/// An HTTP response.
 #[derive(Debug)]
-pub struct Answer {
-    /// Its status.
+pub struct HttpResponse {
+    /// Status code.
     pub status: u16,
-    /// Its status line and headers.
+    /// Status line and headers.
     pub head: String,
-    /// What follows them.
+    /// Everything after the headers.
     pub body: String,
 }
 
-impl Answer {
+impl HttpResponse {
     fn read(all: &[u8]) -> Self {
         let all = String::from_utf8_lossy(all);
         let (head, body) = all.split_once("\r\n\r\n").unwrap_or((&all, ""));

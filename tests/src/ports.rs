@@ -1,8 +1,7 @@
-//! Ports that a test hands to a server which binds them itself, later.
+//! Ports that a test hands to a server which binds them later.
 //!
-//! They lie below those that the kernel gives to connections and to whoever asks for any port, and below those of apps. A
-//! number is kept from all other tests, in this process and in others, until the process ends: by an abstract socket of that
-//! name, which leaves no file.
+//! They lie below the ephemeral ports and below those of apps. An abstract socket with the number in its name reserves a port
+//! against all other tests, in this process and in others, until the process ends; it leaves no file.
 
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
@@ -15,10 +14,10 @@ const COUNT: u16 = 20_000 - FIRST;
 
 static KEPT: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
 
-/// Reserves a port that nobody listens on and no other test is given.
+/// Reserves a port that no process listens on and no other test is given.
 ///
 /// # Panics
-/// When there is none left.
+/// If every port is taken.
 #[must_use]
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -30,7 +29,7 @@ pub fn free_port() -> u16 {
         let name = format!("piku-tests port {port}");
         let name = SocketAddr::from_abstract_name(name.as_bytes()).expect("a short name");
         let Ok(keeper) = UnixListener::bind_addr(&name) else { continue };
-        // Anybody else's server, on whatever address.
+        // Another process may listen there, on any address.
         if TcpListener::bind(("0.0.0.0", port)).is_ok() {
             KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(keeper);
             return port;
@@ -46,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_number_is_given_twice_nor_one_that_is_listened_on() {
+    fn free_ports_are_unique() {
         let first = free_port();
         let taken = TcpListener::bind(("127.0.0.1", first)).unwrap();
         let ports: HashSet<u16> = (0..50).map(|_| free_port()).collect();

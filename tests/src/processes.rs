@@ -1,4 +1,4 @@
-//! The processes of one world, found by what the kernel says of them and ended by their ids.
+//! Processes of one test server, found in /proc and ended by their ids.
 
 use std::fs;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// The ids of the processes whose command line holds `text` and whose command line, environment or working folder
-/// holds `place`.
+/// Returns the ids of the processes whose command line contains `text` and whose command line, environment or working
+/// directory contains `place`.
 #[must_use]
-pub fn of(place: &Path, text: &str) -> Vec<i32> {
+pub fn find(place: &Path, text: &str) -> Vec<i32> {
     let place = place.to_str().expect("a world's folder is text");
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
@@ -28,7 +28,7 @@ pub fn of(place: &Path, text: &str) -> Vec<i32> {
     found
 }
 
-/// The children of a process, of all its threads; none where it has just ended.
+/// Returns the children of all threads of a process; none if it has just ended.
 #[must_use]
 pub fn children(pid: i32) -> Vec<i32> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
@@ -38,7 +38,7 @@ pub fn children(pid: i32) -> Vec<i32> {
         .collect()
 }
 
-/// SIGKILL to each of them; whether there was one.
+/// Sends SIGKILL to each; returns whether there was one.
 pub fn kill_all(pids: &[i32]) -> bool {
     for pid in pids {
         // It may have ended by itself.

@@ -1,9 +1,11 @@
-//! A laptop's work tree: files in, commit, `git push` through the real git and ssh.
+//! A work tree on the laptop: write files, commit, `git push` through the real git and ssh.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+
+use crate::snapshot::{IntoData, assert_redacted};
 
 /// A git work tree with a remote named `piku`.
 pub struct Repo {
@@ -11,7 +13,7 @@ pub struct Repo {
     ssh: String,
 }
 
-/// What `git push` said and how it ended.
+/// Output and result of `git push`.
 #[derive(Debug)]
 pub struct Push {
     ok: bool,
@@ -33,7 +35,7 @@ socketserver.ThreadingTCPServer(("127.0.0.1", int(os.environ["PORT"])), Page).se
 "#;
 
 impl Repo {
-    /// An empty work tree on the branch `main`.
+    /// Creates an empty work tree on the branch `main`.
     #[must_use]
     pub fn new(dir: &Path, url: &str, ssh: &str) -> Self {
         fs::create_dir_all(dir).expect("work tree");
@@ -45,12 +47,12 @@ impl Repo {
         repo
     }
 
-    /// An app that serves `page` without any dependency.
+    /// Writes an app that serves `page` and has no dependency.
     pub fn serves(&self, page: &str) -> &Self {
         self.file("Procfile", "web: ./serve\n").program("serve", SERVE).file("page", page)
     }
 
-    /// The work tree's folder.
+    /// Returns the root of the work tree.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.dir
@@ -71,7 +73,7 @@ impl Repo {
         self
     }
 
-    /// Makes a symbolic link.
+    /// Creates a symlink.
     pub fn link(&self, name: &str, target: &str) -> &Self {
         symlink(target, self.dir.join(name)).expect("link");
         self
@@ -83,14 +85,14 @@ impl Repo {
         self
     }
 
-    /// Commits everything that lies there, also when nothing has changed.
+    /// Commits all files, even if nothing has changed.
     pub fn commit(&self, message: &str) -> &Self {
         self.git(&["add", "-A"]);
         self.git(&["commit", "-q", "--allow-empty", "-m", message]);
         self
     }
 
-    /// A git command with an environment of its own.
+    /// Returns a git command with a cleared environment.
     #[must_use]
     pub fn command(&self) -> Command {
         let mut git = Command::new("git");
@@ -105,27 +107,27 @@ impl Repo {
         git
     }
 
-    /// Runs git, which must succeed, and returns what it printed.
+    /// Runs git, which must succeed, and returns its stdout.
     pub fn git(&self, args: &[&str]) -> String {
         let out = self.command().args(args).output().expect("git runs");
         assert!(out.status.success(), "git {args:?}: {out:?}");
         String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
     }
 
-    /// `git push piku main`.
+    /// Runs `git push piku main`.
     #[must_use]
     pub fn push(&self) -> Push {
         self.push_with(&["piku", "main"])
     }
 
-    /// `git push piku main`, under way.
+    /// Starts `git push piku main`.
     pub fn start_push(&self) -> Child {
         let mut git = self.command();
         git.args(["push", "piku", "main"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         git.spawn().expect("git runs")
     }
 
-    /// `git push` with these words.
+    /// Runs `git push` with these arguments.
     #[must_use]
     pub fn push_with(&self, words: &[&str]) -> Push {
         Push::from(self.command().arg("push").args(words).output().expect("git runs"))
@@ -143,13 +145,29 @@ impl From<Output> for Push {
 }
 
 impl Push {
-    /// The push must have succeeded; returns what it said.
+    /// Expects success; returns the output.
     pub fn succeeds(self) -> String {
         assert!(self.ok, "the push failed:\n{}", self.said);
         self.said
     }
 
-    /// The push must have failed with exit 1 and each of these texts; returns what it said.
+    /// Expects success and this whole output, redacted; returns the output.
+    #[track_caller]
+    pub fn succeeds_as(self, snapshot: impl IntoData) -> String {
+        let said = self.succeeds();
+        assert_redacted(&said, &[], snapshot);
+        said
+    }
+
+    /// Expects a failure with this whole output, redacted; returns the output.
+    #[track_caller]
+    pub fn fails_as(self, snapshot: impl IntoData) -> String {
+        let said = self.fails_with(&[]);
+        assert_redacted(&said, &[], snapshot);
+        said
+    }
+
+    /// Expects a failure whose output contains each of these texts; returns the output.
     pub fn fails_with(self, texts: &[&str]) -> String {
         assert!(!self.ok, "the push should have failed:\n{}", self.said);
         for text in texts {

@@ -1,4 +1,4 @@
-//! A machine that builds and two that run what it sends, on one LAN.
+//! A build host and two target hosts on one LAN.
 
 use std::fs;
 
@@ -6,33 +6,33 @@ use crate::lan::Lan;
 use crate::repo::{Push, Repo};
 use crate::world::World;
 
-/// A machine that builds, and two that run.
+/// A build host with two target hosts.
 pub struct Scene {
-    /// The machine that takes the pushes.
+    /// Build host, which receives the pushes.
     pub builder: World,
-    /// Those that it sends releases to.
+    /// Target hosts, which receive releases.
     pub runners: [World; 2],
-    /// The network that connects them.
+    /// Network between them.
     pub lan: Lan,
 }
 
 impl Scene {
-    /// Three machines; nothing where this machine lets nobody make namespaces.
+    /// Starts all three; `None` if network namespaces are not permitted.
     #[must_use]
     pub fn new() -> Option<Self> {
         let lan = Lan::new(3)?;
         let runners = [1, 2].map(|at| lan.on(at, || World::listening_on("0.0.0.0", "")));
         let builder = lan.on(0, World::new);
-        let key = builder.own_key("ship");
+        let key = builder.create_server_key("ship");
         for world in &runners {
-            world.let_in("builder", &key.with_extension("pub"), &["blog"]);
+            world.authorize_key("builder", &key.with_extension("pub"), &["blog"]);
         }
         let known: String = [0, 1].map(|at| known_host(at + 1, &runners[at])).concat();
         fs::write(builder.path("home/known"), known).expect("known hosts");
         Some(Self { builder, runners, lan })
     }
 
-    /// `deploy_to` of both apps, with more settings for each.
+    /// Writes `deploy_to` for both apps, with `more` settings for each.
     pub fn deploy_to(&self, more: &str) {
         let machines = [0, 1].map(|at| {
             let world = &self.runners[at];
@@ -47,30 +47,30 @@ impl Scene {
         self.builder.set_settings(&format!("deploy_to:\n  blog: {of_app}\n  shop: {of_app}\n"));
     }
 
-    /// A push to the builder.
+    /// Pushes to the build host.
     pub fn push(&self, repo: &Repo) -> Push {
         self.lan.on(0, || repo.push())
     }
 
-    /// Returns the app's page on each of the two.
+    /// Returns the app's page on each target host.
     #[must_use]
     pub fn pages(&self) -> [String; 2] {
         [0, 1].map(|at| self.lan.on(at + 1, || self.runners[at].page("blog")))
     }
 
-    /// Runs a verb on one of the two.
+    /// Runs a verb on a target host.
     pub fn config(&self, at: usize, words: &str) {
         let out = self.lan.on(at + 1, || self.runners[at].ssh("laptop", words));
         assert!(out.status.success(), "{out:?}");
     }
 
-    /// The name of a machine in what a push says.
+    /// Returns the name of a target host in the output of a push.
     #[must_use]
     pub fn name(&self, at: usize) -> String {
         format!("{}:{}", Lan::address(at + 1), self.runners[at].ssh_port())
     }
 
-    /// Ends all of them, each in its own network.
+    /// Stops all three, each in its own network.
     pub fn end(self) {
         let Self { builder, runners: [one, two], lan } = self;
         for (at, world) in [builder, one, two].into_iter().enumerate() {

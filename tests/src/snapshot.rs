@@ -5,9 +5,10 @@ use std::process::Output;
 use std::sync::OnceLock;
 
 use regex::Regex;
-use snapbox::{Assert, IntoData, Redactions};
+use snapbox::{Assert, Redactions};
 
-pub use snapbox::{Data, file, str};
+pub use snapbox::data::Inline;
+pub use snapbox::{Data, IntoData, file, str};
 
 /// Placeholders and the values that they stand for; a group `redacted` limits the replacement to a part of the match.
 /// Values are matched where their context names them, so that a changed text cannot hide behind a placeholder.
@@ -15,31 +16,43 @@ const PATTERNS: &[(&str, &str)] = &[
     ("[TIME]", r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?( UTC|Z)?"),
     ("[DURATION]", r"\b(after|for|in|within|took) (?<redacted>\d+(\.\d+)? ?(ms|s|min)\b( \d+ ?s\b)?)"),
     ("[PID]", r"\b(pid|process) (?<redacted>\d+)\b"),
-    ("[PORT]", r"(\bport |(127\.0\.0\.1|localhost|::1\]|\s):)(?<redacted>\d{4,5})\b"),
+    ("[PORT]", r"(\b[Pp][Oo][Rr][Tt] |\bssh -p |(127\.0\.0\.1|localhost|::1\]|\s):)(?<redacted>\d{5})\b"),
     ("[SHA]", r"\b[0-9a-f]{64}\b"),
     ("[COMMIT]", r"\b[0-9a-f]{40}\b"),
-    ("[SHORT]", r"\b(layer \S+|commit|kept|key) (?<redacted>[0-9a-f]{7,16})\b"),
-    ("[SIZE]", r"\b\d+(\.\d+)? [KMGT]i?B\b"),
+    ("[USER]", r"(ssh://|\bssh -p \S+ )(?<redacted>[^@ ]+)@"),
+    ("[COMMITS]", r"\b[0-9a-f]{7,40}\.\.\.?[0-9a-f]{7,40}\b"),
+    ("[SHORT]", r"\b(layer \S+|commit|key) (?<redacted>[0-9a-f]{7,16})\b"),
+    ("[SHORT]", r"(?<redacted>\b[0-9a-f]{7,16}) of [a-z]"),
     ("[VERSION]", r"\b(Python|Node|Go|Java|Ruby|Rust|npm|pip|Bundler) (?<redacted>\d+(\.\d+)+)"),
-    ("[DIR]", r"/tmp/\.?[A-Za-z-]*[A-Za-z0-9]{6}\b"),
+    ("[VERSION]", r"(?m)^runtime  [a-z]+ (?<redacted>\d+(\.\d+)+)"),
+    ("[VERSION]", r"(\bpipenv==|\bpoetry==|\buv==|/ruby/)(?<redacted>\d+(\.\d+)+)"),
+    ("[BIN]", r"(?<redacted>/(usr|opt|home|root)[^ ']*/bin)/(go|mvn|gradle|cargo|bundle)\b"),
+    ("[PYTHON]", r"/(usr|opt|home|root)[^ ']*/bin/python3(\.\d+)?\b"),
+    ("[SCRIPT]", r"(?s) -c '(?<redacted>import [^\n]*\n.*?\n)' node_modules"),
+    ("[PROTECTIONS]", r"Sandbox: (?<redacted>.+)"),
 ];
 
-/// Compares an output with its snapshot, `str![[…]]` or `file!["…"]`.
+/// Compares an output that is the same everywhere with its snapshot, `str![[…]]` or `file!["…"]`.
 #[track_caller]
-pub fn assert_snapshot(actual: impl AsRef<str>, snapshot: impl IntoData) {
-    assert_redacted(actual, &[], snapshot);
+pub fn assert_snapshot(actual: &str, snapshot: impl IntoData) {
+    compare(actual, Redactions::new(), snapshot);
 }
 
-/// Compares as [`assert_snapshot`] does, with these placeholders and values (`("[DIR]", "/tmp/x")`) as well.
+/// Compares an output with its snapshot after redacting these values (`("[DIR]", "/tmp/x")`) and what [`PATTERNS`] find.
 #[track_caller]
-pub fn assert_redacted(actual: impl AsRef<str>, values: &[(&'static str, &str)], snapshot: impl IntoData) {
+pub fn assert_redacted(actual: &str, values: &[(&'static str, &str)], snapshot: impl IntoData) {
     let mut redactions = redactions().clone();
     for (placeholder, value) in values {
         redactions.insert(placeholder, (*value).to_owned()).expect("a placeholder");
     }
-    // Backslashes stay what they are: this is no Windows.
+    compare(actual, redactions, snapshot);
+}
+
+#[track_caller]
+fn compare(actual: &str, redactions: Redactions, snapshot: impl IntoData) {
+    // A backslash is no separator of paths here.
     let assert = Assert::new().action_env(snapbox::assert::DEFAULT_ACTION_ENV).normalize_paths(false);
-    assert.redact_with(redactions).eq(actual.as_ref(), snapshot);
+    assert.redact_with(redactions).eq(actual, snapshot);
 }
 
 /// Returns an exit code with everything that was printed, as one text.
@@ -64,10 +77,14 @@ fn redactions() -> &'static Redactions {
     static REDACTIONS: OnceLock<Redactions> = OnceLock::new();
     REDACTIONS.get_or_init(|| {
         let mut redactions = Redactions::new();
+        let mut add = |placeholder: &'static str, pattern: &str| {
+            redactions.insert(placeholder, Regex::new(pattern).expect("a pattern")).expect("a placeholder");
+        };
         for (placeholder, pattern) in PATTERNS {
-            let pattern = Regex::new(pattern).expect("a pattern");
-            redactions.insert(placeholder, pattern).expect("a placeholder");
+            add(placeholder, pattern);
         }
+        let temporary = regex::escape(&std::env::temp_dir().display().to_string());
+        add("[DIR]", &format!(r"{temporary}/\.?[A-Za-z-]*[A-Za-z0-9]{{6}}\b"));
         redactions
     })
 }

@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lets_in_who_has_a_key_and_runs_the_forced_command() {
+    fn known_key_runs_forced_command() {
         let dir = tempfile::tempdir().unwrap();
         let keys = dir.path().join("authorized_keys");
         let sshd = Sshd::start(&dir.path().join("ssh d"), &keys);

@@ -1,4 +1,4 @@
-//! The five tools as cargo has built them, in a place that the account of the tests can reach.
+//! The five tools as cargo has built them, in a directory that the account of the tests can reach.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,20 @@ use crate::account::Account;
 
 const TOOLS: [&str; 5] = ["piku-receive", "piku-build", "piku-run", "piku-procfile", "piku-chroot"];
 
-/// The repository's own folder.
+/// Returns the root of the repository.
 #[must_use]
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository")
 }
 
-/// The folder with the tools: cargo's own, or copies below `dir` where `account` cannot reach that.
+/// Returns the directory with the tools: cargo's own, or copies below `dir` if `account` cannot reach that.
 #[must_use]
 pub fn reachable_by(account: &Account, dir: &Path) -> PathBuf {
     let built = built();
     for tool in TOOLS {
         assert!(built.join(tool).exists(), "{tool} is not built; run `cargo build --workspace` first");
     }
-    if TOOLS.iter().all(|tool| account.reaches(&built.join(tool))) {
+    if TOOLS.iter().all(|tool| account.can_reach(&built.join(tool))) {
         return built;
     }
     let bin = dir.join("bin");
@@ -35,8 +35,8 @@ pub fn reachable_by(account: &Account, dir: &Path) -> PathBuf {
     bin
 }
 
-/// The program that attacks a jail from inside, built static so that an app can ship it. All of it is built in another way
-/// than the rest, so in a folder of its own.
+/// Builds the program that attacks a jail from inside, static so that an app can ship it; its flags differ from those of the
+/// workspace, so it has a target directory of its own.
 #[must_use]
 pub fn attack() -> PathBuf {
     let target = built().parent().expect("a target folder").join("attack");

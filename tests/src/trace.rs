@@ -1,4 +1,4 @@
-//! The system calls of a world's server, counted by strace where it is installed and may look at other processes.
+//! System calls of a test server, recorded by strace if it is installed and may trace other processes.
 
 use std::fs;
 use std::io::Write;
@@ -10,14 +10,14 @@ use nix::unistd::Pid;
 
 use crate::world::wait_for;
 
-/// Calls that are being watched for; those of all that the watched processes start too.
+/// A running strace of processes and their children.
 pub struct CallTrace {
     strace: Child,
     output: PathBuf,
 }
 
 impl CallTrace {
-    /// Begins to watch these processes for these calls (`fsync,syncfs`). Nothing, said aloud, where that cannot be done.
+    /// Traces `calls` (`fsync,syncfs`) of these processes; reports a skipped test and returns `None` if strace cannot.
     ///
     /// # Panics
     /// With CI set in the environment, where nothing may be skipped.
@@ -46,7 +46,7 @@ impl CallTrace {
         }
     }
 
-    /// Ends it; returns a line for each call.
+    /// Ends the trace; returns a line for each call.
     #[must_use]
     pub fn end(mut self) -> Vec<String> {
         let pid = i32::try_from(self.strace.id()).expect("a pid");

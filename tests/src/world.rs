@@ -1,5 +1,5 @@
-//! A whole piku in a temporary folder: its own root, keys, sshd and daemon, and a laptop that pushes to it. Everything it
-//! starts is ended when it is dropped, also when the test fails.
+//! A complete piku server in a temporary directory, with its own root, keys, sshd and daemon, and a laptop that pushes to it.
+//! Dropping it ends every process that it started, also when the test fails.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,46 +21,46 @@ use crate::repo::Repo;
 use crate::sshd::Sshd;
 use crate::tools;
 
-/// How long anything may take before a test gives up; a bound, not a promise.
+/// Time after which a test gives up; no test depends on it.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// One server and one laptop.
+/// A server and a laptop.
 pub struct World {
     account: Account,
     bin: PathBuf,
     daemon: Option<Child>,
     nginx: Option<Child>,
     sshd: Option<Sshd>,
-    /// As long as it listens, no other world takes these ports.
+    /// Keeps these ports from other servers as long as it listens.
     _guard: TcpListener,
     dir: TempDir,
 }
 
 impl World {
-    /// A running server with one key, `laptop`, that may do everything.
+    /// Starts a server with one key, `laptop`, without restrictions.
     #[must_use]
     pub fn new() -> Self {
         Self::with_settings("")
     }
 
-    /// The same, with these lines in `host.yaml`.
+    /// Starts a server with these lines in `host.yaml`.
     #[must_use]
     pub fn with_settings(settings: &str) -> Self {
         Self::listening_on("127.0.0.1", settings)
     }
 
-    /// The same, its sshd listening on this address.
+    /// Starts a server whose sshd listens on `address`.
     #[must_use]
     pub fn listening_on(address: &str, settings: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("piku-").tempdir().expect("a folder");
         open_to_others(dir.path());
-        let account = Account::of_tests();
+        let account = Account::for_tests();
         let bin = tools::reachable_by(&account, dir.path());
         let (ports, guard) = next_ports();
         let mut world = Self { account, bin, daemon: None, nginx: None, sshd: None, _guard: guard, dir };
         for folder in ["home", "home/.ssh", "root", "log"] {
             fs::create_dir(world.path(folder)).expect(folder);
-            world.account.owns(&world.path(folder));
+            world.account.take_ownership(&world.path(folder));
         }
         fs::set_permissions(world.root(), fs::Permissions::from_mode(0o700)).expect("mode of the root");
         fs::create_dir(world.path("laptop")).expect("laptop");
@@ -73,26 +73,26 @@ impl World {
         }
         let settings = format!("{settings}\nports: {{first: {ports}, last: {}}}\n", ports + 98);
         fs::write(world.root().join("host.yaml"), settings).expect("host.yaml");
-        world.account.owns(&world.root().join("host.yaml"));
+        world.account.take_ownership(&world.root().join("host.yaml"));
         world.add_key("laptop", &[]);
         world.sshd = Some(Sshd::start_on(address, &world.path("sshd"), &world.authorized_keys()));
         world.start_daemon();
         world
     }
 
-    /// A path below the world's folder.
+    /// Returns a path below the temporary directory.
     #[must_use]
     pub fn path(&self, below: &str) -> PathBuf {
         self.dir.path().join(below)
     }
 
-    /// piku's root.
+    /// Returns `PIKU_ROOT`.
     #[must_use]
     pub fn root(&self) -> PathBuf {
         self.path("root")
     }
 
-    /// An app's folder below the root.
+    /// Returns the directory of an app.
     #[must_use]
     pub fn app(&self, app: &str) -> PathBuf {
         self.root().join("apps").join(app)
@@ -102,7 +102,7 @@ impl World {
         self.path("home/.ssh/authorized_keys")
     }
 
-    /// Makes a key pair on the laptop and lets it in under `name`, for these apps only when there are any.
+    /// Creates a key pair on the laptop and authorizes it as `name`, for all apps if `apps` is empty.
     pub fn add_key(&self, name: &str, apps: &[&str]) {
         let key = self.key(name);
         let made = Command::new("ssh-keygen")
@@ -110,11 +110,11 @@ impl World {
             .arg(&key)
             .status();
         assert!(made.expect("ssh-keygen runs").success());
-        self.let_in(name, &key.with_extension("pub"), apps);
+        self.authorize_key(name, &key.with_extension("pub"), apps);
     }
 
-    /// Lets a key in that is somebody's already.
-    pub fn let_in(&self, name: &str, public: &Path, apps: &[&str]) {
+    /// Authorizes an existing public key.
+    pub fn authorize_key(&self, name: &str, public: &Path, apps: &[&str]) {
         let mut add = self.tool("piku-receive");
         add.args(["key", "add", name, "--authorized-keys"]).arg(self.authorized_keys());
         for app in apps {
@@ -125,7 +125,7 @@ impl World {
         assert!(out.status.success(), "{out:?}");
     }
 
-    /// Puts other lines into `host.yaml`; the ports stay.
+    /// Replaces the lines of `host.yaml`, except for the ports.
     pub fn set_settings(&self, settings: &str) {
         let path = self.root().join("host.yaml");
         let old = fs::read_to_string(&path).expect("host.yaml");
@@ -133,21 +133,21 @@ impl World {
         fs::write(&path, format!("{settings}\n{ports}\n")).expect("host.yaml");
     }
 
-    /// A key pair in the server's home, for the server's own use; the path of the private key.
+    /// Creates a key pair in the server's home; returns the path of the private key.
     #[must_use]
-    pub fn own_key(&self, name: &str) -> PathBuf {
+    pub fn create_server_key(&self, name: &str) -> PathBuf {
         let key = crate::sshd::key_pair(&self.path("home"), name);
-        self.account.owns(&key);
+        self.account.take_ownership(&key);
         key
     }
 
-    /// The port of its sshd.
+    /// Returns the port of sshd.
     #[must_use]
     pub fn ssh_port(&self) -> u16 {
         self.sshd().port()
     }
 
-    /// The process of its sshd.
+    /// Returns the process id of sshd.
     #[must_use]
     pub fn sshd_pid(&self) -> i32 {
         self.sshd().pid()
@@ -157,13 +157,13 @@ impl World {
         self.path("laptop").join(format!("{name}_key"))
     }
 
-    /// One of the five tools, as the server's user has it.
+    /// Returns a command for one of the five tools, run as the server's account.
     #[must_use]
     pub fn tool(&self, name: &str) -> Command {
         self.command(self.bin.join(name))
     }
 
-    /// Any program, as the server's user runs it.
+    /// Returns a command for any program, run as the server's account.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         self.as_server(&mut command);
@@ -172,7 +172,7 @@ impl World {
 
     /// Gives `command` the server's account and environment.
     fn as_server(&self, command: &mut Command) {
-        self.account.runs(command);
+        self.account.apply_to(command);
         command
             .env_clear()
             .env("HOME", self.path("home"))
@@ -182,7 +182,7 @@ impl World {
             .current_dir(self.path("home"));
     }
 
-    /// Starts the daemon and waits until it can be asked.
+    /// Starts the daemon and waits for its socket.
     pub fn start_daemon(&mut self) {
         let log = fs::OpenOptions::new()
             .create(true)
@@ -196,54 +196,54 @@ impl World {
         wait_for("the daemon's socket", || UnixStream::connect(&socket).is_ok());
     }
 
-    /// Has piku keep an nginx running, and waits until it serves. The settings say where.
+    /// Starts `piku-run nginx` and waits until nginx serves.
     pub fn start_nginx(&mut self) {
         let log =
             fs::OpenOptions::new().create(true).append(true).open(self.path("nginx.log")).expect("nginx.log");
         let mut nginx = self.tool("piku-run");
         nginx.arg("nginx").stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log);
-        let before = self.said_by_nginx().matches("nginx serves").count();
+        let before = self.nginx_log().matches("nginx serves").count();
         self.nginx = Some(nginx.spawn().expect("piku-run nginx"));
-        wait_for("nginx", || self.said_by_nginx().matches("nginx serves").count() > before);
+        wait_for("nginx", || self.nginx_log().matches("nginx serves").count() > before);
     }
 
-    /// Ends piku's nginx, or whoever keeps it, with this signal.
+    /// Sends this signal to `piku-run nginx` and waits until it has ended.
     pub fn end_nginx(&mut self, signal: Signal) {
         let mut nginx = self.nginx.take().expect("an nginx");
         kill(pid(&nginx), signal).expect("kill nginx");
         nginx.wait().expect("wait for nginx");
     }
 
-    fn said_by_nginx(&self) -> String {
+    fn nginx_log(&self) -> String {
         fs::read_to_string(self.path("nginx.log")).unwrap_or_default()
     }
 
-    /// Ends the daemon with this signal and waits until it is gone. Its workers stay.
+    /// Ends the daemon with this signal and waits for it. Its workers keep running.
     pub fn end_daemon(&mut self, signal: Signal) {
         let mut daemon = self.daemon.take().expect("a daemon");
         kill(pid(&daemon), signal).expect("kill the daemon");
         daemon.wait().expect("wait for the daemon");
     }
 
-    /// A new work tree on the laptop with a remote `piku` for `app`.
+    /// Creates a work tree on the laptop with a remote `piku` for `app`.
     #[must_use]
     pub fn repo(&self, app: &str) -> Repo {
         self.repo_with_key(app, "laptop")
     }
 
-    /// The same, pushing with another key.
+    /// Creates a work tree that pushes with another key.
     #[must_use]
     pub fn repo_with_key(&self, app: &str, key: &str) -> Repo {
         Repo::new(&self.path("laptop").join(format!("{app}-{key}")), &self.url(app), &self.git_ssh(key))
     }
 
-    /// The address that `app` is pushed to.
+    /// Returns the URL of `app` for git.
     #[must_use]
     pub fn url(&self, app: &str) -> String {
         format!("ssh://{}@127.0.0.1:{}/{app}", self.account.name, self.sshd().port())
     }
 
-    /// The ssh command line with which git reaches the server.
+    /// Returns the value of `GIT_SSH_COMMAND` for a key.
     #[must_use]
     pub fn git_ssh(&self, key: &str) -> String {
         self.sshd().git_ssh_command(&self.key(key))
@@ -253,13 +253,13 @@ impl World {
         self.sshd.as_ref().expect("sshd runs")
     }
 
-    /// `ssh piku@host WORDS`, as a laptop says it.
+    /// Runs `ssh piku@host WORDS` on the laptop.
     #[must_use]
     pub fn ssh(&self, key: &str, words: &str) -> Output {
         self.ssh_with("", key, words)
     }
 
-    /// The same with a terminal at the other end, as `ssh -t` asks for.
+    /// Runs `ssh -tt piku@host WORDS`.
     #[must_use]
     pub fn ssh_on_a_terminal(&self, key: &str, words: &str) -> Output {
         self.ssh_with("-tt", key, words)
@@ -272,7 +272,7 @@ impl World {
         command.args(["sh", words]).stdin(Stdio::null()).output().expect("ssh runs")
     }
 
-    /// `ssh piku@host WORDS`, under way, with pipes.
+    /// Starts `ssh piku@host WORDS` with pipes.
     #[must_use]
     pub fn start_ssh(&self, key: &str, words: &str) -> Child {
         let line = self.git_ssh(key);
@@ -284,13 +284,13 @@ impl World {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ssh runs")
     }
 
-    /// Whom its sshd lets in.
+    /// Returns the user that sshd lets in.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.account.name
     }
 
-    /// `piku-run ps APP` as values.
+    /// Returns the rows of `piku-run ps APP`.
     #[must_use]
     pub fn ps(&self, app: &str) -> Vec<serde_json::Value> {
         let out =
@@ -299,7 +299,7 @@ impl World {
         serde_json::from_slice(&out.stdout).expect("an array")
     }
 
-    /// The port of the app's first listening instance.
+    /// Returns the port of the app's first listening instance.
     #[must_use]
     pub fn port(&self, app: &str) -> u16 {
         let ps = self.ps(app);
@@ -307,23 +307,23 @@ impl World {
         u16::try_from(port.unwrap_or_else(|| panic!("no port in {ps:#?}"))).expect("a port")
     }
 
-    /// The app's page at `/`.
+    /// Fetches the app's page at `/`.
     #[must_use]
     pub fn page(&self, app: &str) -> String {
         http::get(self.port(app), "/")
-            .unwrap_or_else(|err| panic!("{app} does not answer: {err}\n{}", self.story()))
+            .unwrap_or_else(|err| panic!("{app} does not answer: {err}\n{}", self.logs()))
             .1
     }
 
-    /// What the daemon and sshd said, for a failed test's message.
+    /// Returns the logs of daemon, nginx and sshd, for the message of a failed test.
     #[must_use]
-    pub fn story(&self) -> String {
+    pub fn logs(&self) -> String {
         let read = |name: &str| fs::read_to_string(self.path(name)).unwrap_or_default();
         let names = ["daemon.log", "nginx.log", "root/nginx/error.log", "sshd/sshd.log"];
         names.map(|name| format!("--- {name}\n{}", read(name))).concat()
     }
 
-    /// The numbers of the releases on disk.
+    /// Returns the numbers of the releases on disk.
     #[must_use]
     pub fn releases(&self, app: &str) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.app(app).join("releases"))
@@ -362,12 +362,12 @@ impl Drop for World {
         drop(self.sshd.take());
         if std::thread::panicking() {
             let mut err = std::io::stderr().lock();
-            let _ = std::io::Write::write_all(&mut err, self.story().as_bytes());
+            let _ = std::io::Write::write_all(&mut err, self.logs().as_bytes());
         }
     }
 }
 
-/// Waits until `is` holds, for as long as [`PATIENCE`].
+/// Waits until `is` returns true; panics after [`PATIENCE`].
 pub fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
     let since = Instant::now();
     while !is() {
@@ -384,7 +384,7 @@ fn open_to_others(dir: &Path) {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("mode of the world's folder");
 }
 
-/// A hundred ports for one world, and what keeps all others from them, those of other processes too: a listener on the last.
+/// Reserves a hundred ports for one server; a listener on the last keeps them from other test processes too.
 fn next_ports() -> (u16, TcpListener) {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let process = u16::try_from(std::process::id() % 100).expect("below a hundred");

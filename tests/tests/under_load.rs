@@ -161,7 +161,7 @@ fn download(ports: Ports) -> std::io::Result<usize> {
 }
 
 #[test]
-fn no_request_fails_while_releases_come_and_go_and_those_in_charge_are_killed() {
+fn no_request_fails_under_load() {
     let rounds: usize = std::env::var("PIKU_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
     let others = rounds.div_ceil(4);
     let ports = Ports::free();
@@ -199,10 +199,10 @@ fn no_request_fails_while_releases_come_and_go_and_those_in_charge_are_killed() 
     let push = repo.start_push();
     let before = load.good();
     wait_for("the deploy's first instance", || {
-        processes::of(&world.path(""), " supervise ").len() == 1 && load.good() > before + 50
+        processes::find(&world.path(""), " supervise ").len() == 1 && load.good() > before + 50
     });
     world.end_daemon(Signal::SIGKILL);
-    kill_all(&processes::of(&world.path(""), " supervise "));
+    kill_all(&processes::find(&world.path(""), " supervise "));
     let before = load.good();
     wait_for("answers with nobody in charge", || load.good() > before + 100);
     world.start_daemon();

@@ -1,9 +1,8 @@
-//! Writes files atomically. Each caller chooses what a power cut may undo:
+//! Files that are whole or not there. Each caller says what a power cut may take:
 //!
 //! - [`write`]: nothing. When it returns, the file is on the disk.
-//! - [`write_ordered`]: the new file, together with everything that is synced after it.
-//! - [`write_passing`]: the file or its content. For files that are written again, or have no meaning
-//!   after a boot.
+//! - [`write_ordered`]: the new file, but then also all that is synced after it: whoever has the later change has this one.
+//! - [`write_passing`]: the file, or what is in it. For what is made anew, or means nothing after the machine was started anew.
 
 #![expect(clippy::disallowed_methods, reason = "piku's own files")]
 
@@ -14,16 +13,16 @@ use std::path::Path;
 
 use crate::write_order::{order_folder, write_out};
 
-/// Replaces the file `path`. After a power cut it has the old or the new content, complete.
+/// Replaces `path` by `content` with the given mode. After a power cut the file is the old or the new one, whole.
 ///
 /// # Errors
-/// Fails if a step fails. The old file then stays and no temporary file is left.
+/// When a step fails; the old file is then untouched and nothing is left beside it.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     replace(path, content, mode, File::sync_all)?;
     sync_parent(path)
 }
 
-/// Replaces the file `path` and writes it to the disk before anything that is synced later.
+/// The same, on the disk before all that is synced later; when that is, is up to who syncs it.
 ///
 /// # Errors
 /// As [`write`].
@@ -32,8 +31,8 @@ pub fn write_ordered(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     order_parent(path)
 }
 
-/// Replaces the file `path` without a sync: after a power cut it may have any content, which its readers
-/// must handle.
+/// The same, and nothing is done for a power cut: the file may be the old one then, the new one, or hold anything. Whoever reads it
+/// has to live with that.
 ///
 /// # Errors
 /// As [`write`].
@@ -41,12 +40,12 @@ pub fn write_passing(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     replace(path, content, mode, |_| Ok(()))
 }
 
-/// Writes a temporary file, syncs it with `sync` and renames it.
+/// Writes the file aside, has it put on the disk, and renames it.
 fn replace(
     path: &Path,
     content: &[u8],
     mode: u32,
-    sync: impl FnOnce(&File) -> io::Result<()>,
+    put: impl FnOnce(&File) -> io::Result<()>,
 ) -> io::Result<()> {
     let name = path.file_name().ok_or_else(|| io::Error::other("no file name"))?;
     let mut aside_name = std::ffi::OsString::from(".");
@@ -56,33 +55,33 @@ fn replace(
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&aside)?;
         file.write_all(content)?;
-        sync(&file)?;
+        put(&file)?;
         fs::rename(&aside, path)
     })();
     if written.is_err() {
-        // The first error matters.
+        // The first error is the one to tell.
         let _ = fs::remove_file(&aside);
     }
     written
 }
 
-/// Syncs the directory of `path`, so that a rename in it survives a power cut.
+/// Makes a rename in `path`'s folder survive a power cut.
 ///
 /// # Errors
 /// When the folder cannot be opened or synced.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
-    open_parent(path)?.map_or(Ok(()), |dir| dir.sync_all())
+    open_parent(path)?.map_or(Ok(()), |folder| folder.sync_all())
 }
 
-/// Writes a rename in the directory of `path` to the disk before anything that is synced later.
+/// Makes a rename in `path`'s folder be on the disk before all that is synced later.
 ///
 /// # Errors
 /// When the folder cannot be opened or synced.
 pub fn order_parent(path: &Path) -> io::Result<()> {
-    open_parent(path)?.map_or(Ok(()), |dir| order_folder(&dir))
+    open_parent(path)?.map_or(Ok(()), |folder| order_folder(&folder))
 }
 
-/// Opens the directory of `path`; `None` for the root directory.
+/// Opens the folder that `path` lies in; the top of all lies in none.
 fn open_parent(path: &Path) -> io::Result<Option<File>> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => File::open(".").map(Some),

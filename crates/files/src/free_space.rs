@@ -1,5 +1,6 @@
-//! Checks the free space of a disk before anything is written.
+//! Room on the disk, looked at before anything is written: a refusal with numbers is better than half of the work.
 
+use std::io;
 use std::ops::{AddAssign, Mul};
 use std::path::Path;
 
@@ -7,16 +8,16 @@ use anyhow::Context;
 use piku_report::user_error::UserError;
 use rustix::fs::statvfs;
 
-/// Space that a write needs.
+/// What is about to be written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SpaceNeeded {
-    /// Disk usage in bytes.
+    /// Bytes.
     pub bytes: u64,
-    /// Number of files and directories.
+    /// Files and folders.
     pub files: u64,
 }
 
-/// Space that stays free for records, logs and the app's own writes in the meantime.
+/// What stays free beyond a need: for records, logs and whatever else the app's workers write meanwhile.
 const RESERVE: SpaceNeeded = SpaceNeeded { bytes: 4 << 20, files: 100 };
 
 impl AddAssign for SpaceNeeded {
@@ -35,56 +36,55 @@ impl Mul<u64> for SpaceNeeded {
 }
 
 impl SpaceNeeded {
-    /// Returns the space of one file or directory of this length, which takes whole blocks.
+    /// One file or folder of this many bytes, which takes whole blocks.
     #[must_use]
     pub fn of(bytes: u64) -> Self {
         Self { bytes: bytes.checked_next_multiple_of(4096).unwrap_or(u64::MAX).max(4096), files: 1 }
     }
 }
 
-/// Checks that the file system of `dir` has space for `need` and a small reserve. `what` names the writer,
-/// in the singular.
+/// Refuses when the file system of `dir` has not room for `need` and a little more; `what` is what needs it, in the singular.
 ///
 /// # Errors
-/// Fails with the numbers and a hint if space is missing, or if the file system cannot be queried.
+/// With the numbers, and a way out. When the file system cannot be asked, too.
 pub fn check(dir: &Path, need: SpaceNeeded, what: &str) -> anyhow::Result<()> {
     check_keeping(dir, need, 0, what)
 }
 
-/// Like [`check`], with at least `reserve` bytes that must stay free.
+/// The same where at least `reserve` bytes are to stay free, for what comes from outside.
 ///
 /// # Errors
 /// As [`check`].
 pub fn check_keeping(dir: &Path, need: SpaceNeeded, reserve: u64, what: &str) -> anyhow::Result<()> {
-    let free = FreeSpace::of(dir)?;
+    let stat = FreeSpace::of(dir)?;
     let reserve = SpaceNeeded { bytes: RESERVE.bytes.max(reserve), files: RESERVE.files };
-    require_space(dir, need, reserve, what, free).map_err(Into::into)
+    judge(dir, need, reserve, what, stat).map_err(Into::into)
 }
 
-/// Free space of a file system.
+/// The bytes and files that a file system has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FreeSpace {
-    /// Bytes available to users other than root.
+    /// Bytes, for who is not root.
     pub bytes: u64,
-    /// Number of files that can be created, if the file system has a limit.
+    /// Files and folders, where the file system counts them.
     pub files: Option<u64>,
 }
 
 impl FreeSpace {
-    /// Queries the file system of `dir`.
+    /// Asks the file system of `dir`.
     ///
     /// # Errors
-    /// Fails if `statvfs` does.
+    /// When it cannot be asked.
     pub fn of(dir: &Path) -> anyhow::Result<Self> {
-        let stat = statvfs(dir).with_context(|| format!("cannot query the disk of '{}'", dir.display()))?;
+        let stat = statvfs(dir).with_context(|| format!("cannot look at the disk of '{}'", dir.display()))?;
         let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
-        // btrfs and others have no limit.
+        // btrfs and others count none.
         let files = (stat.f_files != 0).then_some(stat.f_favail);
         Ok(Self { bytes, files })
     }
 }
 
-fn require_space(
+fn judge(
     dir: &Path,
     need: SpaceNeeded,
     reserve: SpaceNeeded,
@@ -96,7 +96,7 @@ fn require_space(
     wanted += reserve;
     let refusal = if free < wanted.bytes {
         format!(
-            "not enough space on the disk of '{}': {what} needs about {} and a reserve of {}; {} are free, {} are missing",
+            "not enough room on the disk of '{}': {what} needs about {} and {} of reserve, {} are free, {} are missing",
             dir.display(),
             size(need.bytes),
             size(reserve.bytes),
@@ -105,7 +105,7 @@ fn require_space(
         )
     } else if let Some(files) = files.filter(|files| *files < wanted.files) {
         format!(
-            "not enough inodes on the disk of '{}': {what} needs {} files and a reserve of {}; {files} are free, {} are missing",
+            "no room for more files on the disk of '{}': {what} needs {} and {} of reserve, {files} can be made, {} are missing",
             dir.display(),
             need.files,
             reserve.files,
@@ -115,14 +115,14 @@ fn require_space(
         return Ok(());
     };
     let hint = if reserve.bytes > RESERVE.bytes {
-        "run 'piku gc' to remove unused files, enlarge the disk, or lower disk_reserve in host.yaml"
+        "'piku gc' removes what nothing needs; or make the disk larger, or disk_reserve in host.yaml smaller"
     } else {
-        "run 'piku gc' to remove unused files, or enlarge the disk"
+        "'piku gc' removes what nothing needs; or make the disk larger"
     };
     Err(UserError::new(refusal).hint(hint))
 }
 
-/// Formats a number of bytes with a binary unit: `512 KiB`, `38.2 MiB`.
+/// Bytes for people, by 1024: `512 KiB`, `38.2 MiB`.
 #[must_use]
 pub fn size(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;
@@ -135,41 +135,46 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// Whether something failed since the disk is full, of bytes or of files, or a quota is used up.
+#[must_use]
+pub fn is_full(err: &io::Error) -> bool {
+    matches!(err.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn errors_say_how_much_is_missing() {
+    fn says_how_much_is_missing() {
         let dir = std::env::temp_dir();
         check(&dir, SpaceNeeded { bytes: 1, files: 1 }, "the app").unwrap();
         let refusal =
             check(&dir, SpaceNeeded { bytes: u64::MAX, files: 0 }, "the app").unwrap_err().to_string();
         assert!(refusal.contains("missing"), "{refusal}");
-        let result = |need, bytes, files| {
+        let said = |need, bytes, files| {
             let free = FreeSpace { bytes, files };
-            require_space(Path::new("/d"), need, RESERVE, "the app", free)
-                .map_err(|refusal| refusal.to_string())
+            judge(Path::new("/d"), need, RESERVE, "the app", free).map_err(|refusal| refusal.to_string())
         };
         let need = SpaceNeeded::of(10 << 20) * 2;
-        assert_eq!(result(need, 24 << 20, Some(102)), Ok(()));
-        assert_eq!(result(need, 24 << 20, None), Ok(()));
+        assert_eq!(said(need, 24 << 20, Some(102)), Ok(()));
+        assert_eq!(said(need, 24 << 20, None), Ok(()));
         assert_eq!(
-            result(need, 22 << 20, None).unwrap_err(),
-            "not enough space on the disk of '/d': the app needs about 20.0 MiB and a reserve of 4.0 MiB; \
+            said(need, 22 << 20, None).unwrap_err(),
+            "not enough room on the disk of '/d': the app needs about 20.0 MiB and 4.0 MiB of reserve, \
              22.0 MiB are free, 2.0 MiB are missing"
         );
         assert_eq!(
-            result(need, 24 << 20, Some(0)).unwrap_err(),
-            "not enough inodes on the disk of '/d': the app needs 2 files and a reserve of 100; 0 are free, \
+            said(need, 24 << 20, Some(0)).unwrap_err(),
+            "no room for more files on the disk of '/d': the app needs 2 and 100 of reserve, 0 can be made, \
              102 are missing"
         );
     }
 
     #[test]
-    fn sizes_have_a_unit() {
-        let formatted = [0, 1, 1024, 1 << 20, (1 << 30) - 1, 1 << 30, u64::MAX].map(size);
+    fn sizes() {
+        let told = [0, 1, 1024, 1 << 20, (1 << 30) - 1, 1 << 30, u64::MAX].map(size);
         let expected = ["0 KiB", "1 KiB", "1 KiB", "1.0 MiB", "1024.0 MiB", "1.0 GiB", "17179869184.0 GiB"];
-        assert_eq!(formatted, expected);
+        assert_eq!(told, expected);
     }
 }

@@ -1,5 +1,4 @@
-//! Contracts between the tools: paths below the root, names of apps and process types, and the settings of
-//! the host.
+//! What the tools agree on: paths below the root, the names of apps and process types, and the settings of the host.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 

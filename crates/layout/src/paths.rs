@@ -1,4 +1,4 @@
-//! Paths below the root. Only this module and the scripts define them.
+//! Where things lie below the root. Besides the scripts, this is the only place that knows.
 
 #![expect(clippy::disallowed_methods, reason = "piku's own folders")]
 
@@ -20,8 +20,7 @@ pub const DEPLOY_PREFIX: &str = "deploy.";
 pub struct PikuRoot(PathBuf);
 
 impl PikuRoot {
-    /// The given folder, or else `~/.piku`. `PIKU_ROOT` has been looked at by the command line (clap's
-    /// `env`).
+    /// The given folder, or else `~/.piku`. `PIKU_ROOT` has been looked at by the command line (clap's `env`).
     ///
     /// # Errors
     /// When no folder is given and HOME is not set.
@@ -32,13 +31,13 @@ impl PikuRoot {
             .ok_or_else(|| io::Error::other("neither --root nor PIKU_ROOT nor HOME is set"))
     }
 
-    /// Returns the path of the root directory.
+    /// The root itself.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Directory of an app, which need not exist.
+    /// One app's folder, whether it is there or not.
     #[must_use]
     pub fn app(&self, name: &AppName) -> AppDir {
         AppDir { dir: self.0.join("apps").join(name.as_str()), run: self.0.join("run").join(name.as_str()) }
@@ -76,44 +75,44 @@ impl PikuRoot {
         self.run().join("daemon.sock")
     }
 
-    /// Directory with a file per claimed port, locked while an instance has the port.
+    /// One file a claimed port, locked while an instance has the port.
     #[must_use]
     pub fn ports(&self) -> PathBuf {
         self.run().join("ports")
     }
 
-    /// Log of all actions with the key that performed them, one per line.
+    /// Who did what, a line each.
     #[must_use]
     pub fn audit_log(&self) -> PathBuf {
         self.0.join("audit.log")
     }
 
-    /// Subordinate uids of the apps; piku-chroot writes the file.
+    /// Which app has which subordinate uid; piku-chroot keeps it.
     #[must_use]
     pub fn uid_ranges(&self) -> PathBuf {
         self.0.join("uid-ranges")
     }
 
-    /// Configuration, logs and temporary files of piku's nginx.
+    /// Everything of piku's nginx.
     #[must_use]
     pub fn nginx(&self) -> PathBuf {
         self.0.join("nginx")
     }
 
-    /// Certificates and the state of the ACME client.
+    /// Certificates, and what it takes to get them.
     #[must_use]
     pub fn acme(&self) -> PathBuf {
         self.0.join("acme")
     }
 
-    /// Settings of this machine, `host.yaml`.
+    /// This machine's settings.
     #[must_use]
     pub fn settings(&self) -> PathBuf {
         self.0.join("host.yaml")
     }
 }
 
-/// Directory of an app, and its directory for sockets.
+/// One app's folder and its place among the sockets.
 #[derive(Debug, Clone)]
 pub struct AppDir {
     dir: PathBuf,
@@ -121,13 +120,13 @@ pub struct AppDir {
 }
 
 impl AppDir {
-    /// Returns the path of the app's directory.
+    /// The folder itself.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.dir
     }
 
-    /// Bare git repository that receives pushes.
+    /// The bare repository.
     #[must_use]
     pub fn repo(&self) -> PathBuf {
         self.dir.join("repo.git")
@@ -145,19 +144,19 @@ impl AppDir {
         self.dir.join("verdict.json")
     }
 
-    /// Variables that `config:set` has stored.
+    /// What `config:set` stored.
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.dir.join("config.json")
     }
 
-    /// Last run of each cron job and its result.
+    /// When each cron last ran, and how that ended.
     #[must_use]
     pub fn crons(&self) -> PathBuf {
         self.dir.join("crons.json")
     }
 
-    /// Number of instances of each process type that the operator wants.
+    /// How many of each process type the operator wants.
     #[must_use]
     pub fn formation(&self) -> PathBuf {
         self.dir.join("formation.json")
@@ -175,7 +174,7 @@ impl AppDir {
         self.dir.join("maintenance")
     }
 
-    /// Directory with a subdirectory per release.
+    /// One directory a release.
     #[must_use]
     pub fn releases(&self) -> PathBuf {
         self.dir.join("releases")
@@ -207,8 +206,8 @@ impl AppDir {
         numbers_in(&self.releases(), "", "")
     }
 
-    /// The number of the next deploy: above every release and every deploy's log, so that the log of a
-    /// failed deploy is never written over.
+    /// The number of the next deploy: above every release and every deploy's log, so that the log of a failed deploy is
+    /// never written over.
     ///
     /// # Errors
     /// When one of the folders is there and cannot be read.
@@ -231,13 +230,13 @@ impl AppDir {
         self.run.join("paused")
     }
 
-    /// Returns true if no process of the app should run.
+    /// Whether nothing of the app is to run.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped().exists() || self.paused().exists()
     }
 
-    /// Dependency layers, one directory per cache key.
+    /// Dependency layers, one folder a content hash.
     #[must_use]
     pub fn layers(&self) -> PathBuf {
         self.dir.join("layers")
@@ -249,7 +248,7 @@ impl AppDir {
         self.dir.join("incoming")
     }
 
-    /// Build caches of the package managers.
+    /// What the package managers keep between builds.
     #[must_use]
     pub fn cache(&self) -> PathBuf {
         self.dir.join("cache")
@@ -261,7 +260,7 @@ impl AppDir {
         self.dir.join("data")
     }
 
-    /// Logs of instances and deploys.
+    /// The folder of the logs.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.dir.join("log")
@@ -273,13 +272,13 @@ impl AppDir {
         self.log().join(format!("{instance}.log"))
     }
 
-    /// Log of the deploy with this number.
+    /// The log of one deploy.
     #[must_use]
     pub fn deploy_log(&self, number: u64) -> PathBuf {
         self.log().join(format!("deploy-{number}.log"))
     }
 
-    /// Record of a deploy, removed when its release exists.
+    /// What that deploy was of; gone when there is a release of it.
     #[must_use]
     pub fn attempt(&self, number: u64) -> PathBuf {
         self.log().join(format!("deploy-{number}.json"))

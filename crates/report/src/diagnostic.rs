@@ -1,49 +1,49 @@
-//! Diagnostics of a file, in the form of a compiler: the place, the message, the line with a caret, and a
-//! hint. All bad lines are reported at once, up to a limit.
+//! What is wrong with a file, said the way a compiler says it: the place first, the line with a caret below it, and what to
+//! do about it. All bad lines at once, and never more text than somebody reads.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// Number of diagnostics that are shown per file; the rest are counted.
+/// How many errors of one file are told; the rest is counted.
 const MAX_SHOWN: usize = 20;
-/// Number of characters of a quoted line that are shown.
+/// How much of a quoted line is shown, in characters.
 const WIDTH: usize = 76;
-/// Number of characters of a word that a message repeats.
+/// How much of a name or word is repeated inside a message, in characters.
 const WORD: usize = 40;
 
-/// Severity of a diagnostic.
+/// Whether the file is refused for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiagnosticSeverity {
-    /// The file is rejected.
+    /// The file is not taken.
     Error,
-    /// The file is accepted, but the line is probably a mistake.
+    /// The file is taken; its author should look at the line.
     Warning,
 }
 
-/// An error or a warning about a place in a file.
+/// One thing that is wrong, and where.
 ///
-/// Displayed as `Procfile:7:5: message`, without a column if it is about the whole line, then the line, a
-/// caret and `hint: …` on separate lines, without a newline at the end.
+/// Displayed as `Procfile:7:5: message`, without a column where the whole line is meant, then the line, a caret and
+/// `hint: …`, each on a line of its own; no newline at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Decides if the file is rejected.
+    /// Error or warning.
     pub severity: DiagnosticSeverity,
-    /// File name without its directory, because a deploy checks files in a temporary directory.
+    /// The file's name without its folder: a deploy checks files in a folder that is gone afterwards.
     pub file: String,
-    /// Line, from 1; 0 if the source has no lines, such as a stored setting.
+    /// The line, from 1; 0 where what is meant has no lines, such as a setting kept on the server.
     pub line: usize,
-    /// Character in the line, from 1; `None` for the whole line.
+    /// The character in the line, from 1; none where the whole line is meant.
     pub column: Option<usize>,
-    /// Lower case, no full stop.
+    /// What is wrong: lower case, no full stop.
     pub message: String,
-    /// Part of the line that is shown below.
+    /// The part of the line to show below.
     pub quote: Option<QuotedLine>,
-    /// Advice on how to correct it.
+    /// What to do about it.
     pub hint: Option<String>,
 }
 
 impl Diagnostic {
-    /// Creates an error about a whole line.
+    /// An error about a whole line.
     pub fn error(file: &str, line: usize, message: impl Into<String>) -> Self {
         let file = file.chars().map(visible).collect();
         // A message may hold the file's own words: ${NAME:?message}.
@@ -59,21 +59,21 @@ impl Diagnostic {
         }
     }
 
-    /// Turns the error into a warning.
+    /// The same as a warning.
     #[must_use]
     pub fn warning(mut self) -> Self {
         self.severity = DiagnosticSeverity::Warning;
         self
     }
 
-    /// Shows the line below the message.
+    /// Shows the line.
     #[must_use]
     pub fn quote(mut self, line: &str) -> Self {
         self.quote = Some(QuotedLine::of(line, None));
         self
     }
 
-    /// Shows the line below the message, with a caret at its byte `at`.
+    /// Shows the line and points at its byte `at`.
     #[must_use]
     pub fn quote_at(mut self, line: &str, at: usize) -> Self {
         self.quote = Some(QuotedLine::of(line, Some(at)));
@@ -81,7 +81,7 @@ impl Diagnostic {
         self
     }
 
-    /// Sets the line that follows `hint:`.
+    /// Adds what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -115,21 +115,21 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Part of a line, safe for a terminal: each character takes one column and none moves the cursor.
+/// A readable part of a line: one character a column, nothing in it that moves a terminal's cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotedLine {
-    /// At most about 80 characters.
+    /// The text, at most some 80 characters.
     pub text: String,
-    /// Number of characters before the caret.
+    /// How many characters stand before the caret.
     pub caret: Option<usize>,
 }
 
 impl QuotedLine {
-    /// Takes the part of `line` around its byte `at`, or its beginning.
+    /// The part of `line` around its byte `at`, or its beginning.
     fn of(line: &str, at: Option<usize>) -> Self {
         let point = at.unwrap_or(0).min(line.len());
         let end = line[point..].char_indices().nth(WIDTH).map_or(line.len(), |(at, _)| point + at);
-        // If little text follows, more of the beginning fits.
+        // What follows needs no room that the beginning of the line can have.
         let before = WIDTH.saturating_sub(line[point..end].chars().count()).max(WIDTH / 2);
         let start = line[..point].char_indices().rev().take(before).last().map_or(point, |(at, _)| at);
         let mut text = String::from(if start > 0 { "…" } else { "" });
@@ -142,18 +142,17 @@ impl QuotedLine {
     }
 }
 
-/// Replaces control characters, with which a file name or a value could move the terminal's cursor or set
-/// its title.
+/// A text as it may reach a terminal: a file's name or a value of ENV may hold what moves its cursor or sets its title.
 #[must_use]
 pub fn readable(text: &str) -> String {
     text.chars().map(|c| if c == '\t' { c } else { visible(c) }).collect()
 }
 
-/// Returns the character, or a replacement if it does not fill exactly one column.
+/// The character itself, or what stands for it where it would not fill exactly one column.
 fn visible(c: char) -> char {
     match c {
         '\t' | '\n' => ' ',
-        // Text direction marks: a line is shown in its actual order.
+        // Text direction marks: a line is shown in the order in which it is run.
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
             '\u{fffd}'
         }
@@ -162,13 +161,13 @@ fn visible(c: char) -> char {
     }
 }
 
-/// Returns the number of the character at byte `at`, from 1.
+/// The number of the character at byte `at`, from 1.
 #[must_use]
 pub fn column(line: &str, at: usize) -> usize {
     line[..at.min(line.len())].chars().count() + 1
 }
 
-/// Quotes a word of a file for a message: shortened, without control characters.
+/// A word of the file as a message repeats it: between quotes, shortened, readable.
 pub fn quote_word(text: &str) -> String {
     let shown: String = shorten_text(text, WORD).chars().map(visible).collect();
     format!("'{shown}'")
@@ -183,7 +182,7 @@ pub fn shorten_text(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// All diagnostics of a rejected file, in the order of its lines; never empty.
+/// Everything that is wrong with a file, in the order of its lines; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
@@ -201,7 +200,7 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
-/// Collects the diagnostics of a file. Beyond the limit it only counts them.
+/// Collects diagnostics while a file is read, and only counts them once there are more than anybody reads.
 #[derive(Debug, Default)]
 pub struct DiagnosticCollector {
     kept: Vec<Diagnostic>,
@@ -209,7 +208,7 @@ pub struct DiagnosticCollector {
 }
 
 impl DiagnosticCollector {
-    /// Adds a diagnostic. `make` is only called if it will be shown.
+    /// Takes one more; `make` is called only when it will be shown.
     pub fn push(&mut self, make: impl FnOnce() -> Diagnostic) {
         if self.kept.len() <= MAX_SHOWN {
             self.kept.push(make());
@@ -224,11 +223,11 @@ impl DiagnosticCollector {
         self.kept.is_empty()
     }
 
-    /// Returns the diagnostics in the order of their lines; the last one counts those that are not shown.
+    /// In the order of the lines, with the number of those left out at the end.
     #[must_use]
     pub fn finish(mut self) -> Vec<Diagnostic> {
         self.kept.sort_by_key(|diagnostic| diagnostic.line);
-        // One more than the limit is kept: its line is the place of the count.
+        // One too many is kept, so that the first one left out gives the last line its place.
         if self.kept.len() > MAX_SHOWN {
             if let Some(rest) = self.kept.last_mut() {
                 let what = if rest.severity == DiagnosticSeverity::Warning { "warnings" } else { "errors" };

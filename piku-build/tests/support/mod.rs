@@ -207,7 +207,10 @@ impl Ran {
 
 impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "exit {:?}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr)
+        let code = self.code.map_or("by a signal".to_owned(), |code| code.to_string());
+        let printed = [("stdout", &self.stdout), ("stderr", &self.stderr)]
+            .map(|(name, text)| if text.is_empty() { String::new() } else { format!("--- {name}\n{text}") });
+        write!(f, "exit {code}\n{}", printed.concat())
     }
 }
 

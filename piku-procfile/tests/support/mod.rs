@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use piku_tests::snapshot::{IntoData, assert_snapshot, transcript};
 use tempfile::TempDir;
 
 /// A folder with files, and the tool's command line.
@@ -67,15 +68,26 @@ impl Tool {
         (text(out.stdout), text(out.stderr), out.status.code().expect("an exit code"))
     }
 
-    /// It must end with exit code 0 and say exactly this on stdout, and nothing on stderr.
+    /// Expects exit code 0, this stdout and an empty stderr.
     #[track_caller]
-    pub(crate) fn prints(self, stdout: &str) {
-        assert_eq!(self.run(), (stdout.to_owned(), String::new(), 0));
+    pub(crate) fn prints(self, stdout: impl IntoData) {
+        let (out, err, code) = self.run();
+        assert_eq!((err.as_str(), code), ("", 0));
+        assert_snapshot(&out, stdout);
     }
 
-    /// It must end with this exit code, say exactly this on stderr, and nothing on stdout.
+    /// Expects this exit code, this stderr and an empty stdout.
     #[track_caller]
-    pub(crate) fn says(self, code: i32, stderr: &str) {
-        assert_eq!(self.run(), (String::new(), stderr.to_owned(), code));
+    pub(crate) fn says(self, code: i32, stderr: impl IntoData) {
+        let (out, err, found) = self.run();
+        assert_eq!((out.as_str(), found), ("", code), "{err}");
+        assert_snapshot(&err, stderr);
+    }
+
+    /// Runs it and returns its command line and all that it printed, as one text.
+    pub(crate) fn transcript(mut self) -> String {
+        let args: Vec<_> = self.command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        let output = self.command.stdin(Stdio::null()).output().expect("the tool runs");
+        format!("$ piku-procfile {}\n{}\n", args.join(" "), transcript(&output))
     }
 }

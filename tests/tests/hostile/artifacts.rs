@@ -9,7 +9,7 @@ const HOOK: &str =
     "fn main() { std::fs::write(std::env::var(\"HOME\").unwrap() + \"/harm\", \"\").unwrap() }\n";
 
 #[test]
-fn a_program_is_put_into_no_folder_that_a_link_names() {
+fn artifact_is_not_written_through_symlink() {
     let host = VictimWorld::new(&[], &[]);
     let repo = host.attacker("evil");
     repo.file("Cargo.toml", MANIFEST).file("Cargo.lock", LOCK).file("src/bin/reference-transaction.rs", HOOK);
@@ -44,7 +44,7 @@ cp target/a-1.jar sub/target/b-1.jar
 "#;
 
 #[test]
-fn what_maven_makes_replaces_nothing_behind_a_link() {
+fn maven_output_does_not_follow_symlinks() {
     let host = VictimWorld::new(&[("target/page", "of the victim\n")], &[]);
     let repo = host.attacker("evil");
     repo.file("pom.xml", "<project/>\n").program("mvnw", MVNW);

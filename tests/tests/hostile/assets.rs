@@ -33,7 +33,7 @@ const LOCK: &str = "GEM\n  remote: http://127.0.0.1:1/\n  specs:\n    rake (1.0.
 const GZIP: [u8; 20] = [31, 139, 8, 0, 1, 2, 3, 4, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 #[test]
-fn compressed_assets_are_settled_in_the_tree_alone() {
+fn compressed_assets_stay_inside_tree() {
     let host = VictimWorld::new(&[], &[("assets/page.gz", &GZIP)]);
     let repo = host.attacker("evil");
     fs::create_dir_all(repo.path().join("vendor/cache")).expect("a folder");

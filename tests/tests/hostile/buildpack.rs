@@ -5,7 +5,7 @@ use piku_tests::processes;
 use crate::victim::VictimWorld;
 
 #[test]
-fn what_a_buildpack_leaves_is_read_inside_the_tree_alone() {
+fn buildpack_files_are_read_inside_tree() {
     let host = VictimWorld::new(&[], &[]);
     let repo = host.attacker("evil");
     repo.without("Procfile").file(".buildpacks", "./bp\n").file("good", "web: ./serve\n");
@@ -34,7 +34,7 @@ fn what_a_buildpack_leaves_is_read_inside_the_tree_alone() {
         String::from_utf8_lossy(&said.stdout),
         String::from_utf8_lossy(&said.stderr)
     ));
-    assert!(processes::of(&host.world.root(), "swaps").is_empty());
+    assert!(processes::find(&host.world.root(), "swaps").is_empty());
     // A Procfile that a pack has written is one all the same.
     repo.program("bp/bin/release", "#!/bin/sh\nln -s good \"$1/Procfile\"\n")
         .commit("Good")

@@ -4,16 +4,16 @@ use piku_tests::processes::{self, kill_all};
 use piku_tests::world::{World, wait_for};
 
 #[test]
-fn a_killed_build_that_took_rights_off_its_folders_stops_no_later_push() {
+fn unreadable_build_leftovers_do_not_block_push() {
     let world = World::new();
     let repo = world.repo("blog");
     repo.serves("good\n");
     let build = "mkdir -p d/e && touch d/e/f && chmod 000 d/e && chmod 500 d && sleep 1000";
     repo.file("Procfile", format!("web: ./serve\npreflight: {build}\n"));
     let push = repo.commit("Hangs").start_push();
-    wait_for("the build", || !processes::of(&world.root(), "sleep 1000").is_empty());
-    kill_all(&processes::of(&world.root(), "lib/post-receive"));
-    kill_all(&processes::of(&world.root(), "piku-build build"));
+    wait_for("the build", || !processes::find(&world.root(), "sleep 1000").is_empty());
+    kill_all(&processes::find(&world.root(), "lib/post-receive"));
+    kill_all(&processes::find(&world.root(), "piku-build build"));
     assert!(!push.wait_with_output().expect("git push").status.success());
     repo.serves("better\n").commit("Better").push().succeeds();
     assert_eq!(world.page("blog"), "better\n");
@@ -22,7 +22,7 @@ fn a_killed_build_that_took_rights_off_its_folders_stops_no_later_push() {
 }
 
 #[test]
-fn a_subject_without_an_end_is_cut() {
+fn long_commit_subject_is_truncated() {
     let world = World::new();
     let repo = world.repo("blog");
     repo.serves("good\n").file("message", "é".repeat(100_000)).git(&["add", "-A"]);

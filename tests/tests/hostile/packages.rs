@@ -27,7 +27,7 @@ fn package(more: &str) -> String {
 }
 
 #[test]
-fn what_an_install_script_leaves_is_no_layer_unless_it_is_one() {
+fn install_scripts_cannot_fake_layer() {
     let host = VictimWorld::new(&[], &[]);
     let repo = host.attacker("evil");
     let layers = || fs::read_dir(host.world.app("evil").join("layers")).map_or(0, Iterator::count);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use piku_tests::nginx::{Ports, served};
+use piku_tests::nginx::{Ports, start_server};
 use piku_tests::world::{World, wait_for};
 
 /// Binds each port that its user may, again and again, and tells what it is sent.
@@ -109,13 +109,13 @@ fn steals_nothing(world: &World, ports: Ports, victim: &str, shared: &str) {
 }
 
 #[test]
-fn a_crash_gives_nobody_the_visitors_of_an_app_and_others_are_deployed_on() {
-    let (world, ports) = served("");
+fn crashed_app_loses_its_port_to_nobody() {
+    let (world, ports) = start_server("");
     steals_nothing(&world, ports, VICTIM, "each in its jail");
 }
 
 #[test]
-fn the_same_where_nothing_but_piku_keeps_the_ports_apart() {
+fn hostile_ports_without_landlock() {
     let (world, ports) = served_without_jail();
     // One that lets others listen beside it loses requests until piku has found out.
     let alone = VICTIM.replace("SO_REUSEPORT", "SO_REUSEADDR");

@@ -78,7 +78,7 @@ impl Sender {
 }
 
 #[test]
-fn a_received_release_says_no_more_of_itself_than_a_push_could() {
+fn received_release_gains_no_privilege() {
     let Some(sender) = Sender::new() else { return };
     let world = &sender.world;
     let root = world.root();
@@ -111,7 +111,7 @@ fn a_received_release_says_no_more_of_itself_than_a_push_could() {
 }
 
 #[test]
-fn the_task_of_a_received_release_fills_no_log_and_writes_to_no_terminal() {
+fn received_release_task_output_is_bounded() {
     let Some(sender) = Sender::new() else { return };
     let task = "release: printf '\\033[2Jhere\\n'; yes | head -c 4000000; printf '\\033[2Jend\\n'; false";
     let host = sender.world.root().join("host.yaml");
@@ -125,7 +125,7 @@ fn the_task_of_a_received_release_fills_no_log_and_writes_to_no_terminal() {
 }
 
 #[test]
-fn an_offer_does_not_tell_what_is_on_the_host() {
+fn offered_release_reveals_no_host_files() {
     let Some(sender) = Sender::new() else { return };
     let world = &sender.world;
     let head = String::from_utf8(sender.packed(&["--part", "head"])).expect("text");

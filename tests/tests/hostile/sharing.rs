@@ -9,7 +9,7 @@ const LINKS: &str = "web: ./serve\npreflight: ln -s @ROOT@/apps/victim/data d; l
                      ln -s hop/victim/data e; mkdir f; ln -s ../hop/victim/data f/g; ln -s d __pycache__\n";
 
 #[test]
-fn nothing_is_shared_through_a_link_of_the_release_before() {
+fn hard_links_do_not_follow_symlinks() {
     let story = "dear diary\n";
     let host = VictimWorld::new(&[], &[("story", story.as_bytes())]);
     let repo = host.attacker("evil");

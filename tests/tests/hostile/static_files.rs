@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use piku_tests::nginx::served;
+use piku_tests::nginx::start_server;
 use piku_tests::world::wait_for;
 
 #[test]
-fn no_link_of_a_served_folder_is_followed() {
-    let (world, ports) = served("");
+fn static_files_do_not_follow_symlinks() {
+    let (world, ports) = start_server("");
     let victim = world.repo("victim");
     victim.serves("untouched\n").commit("One").push().succeeds();
     fs::write(world.app("victim").join("data/diary"), "dear diary\n").expect("diary");

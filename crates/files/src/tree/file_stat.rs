@@ -1,29 +1,29 @@
-//! Type and metadata of an entry.
+//! The kind and the metadata of an entry of a tree.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, makedev, statx};
 
-/// File type, as in `st_mode`.
+/// The type of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FileKind {
-    /// `S_IFREG`
+    /// A regular file.
     Regular,
-    /// `S_IFDIR`
+    /// A folder.
     Folder,
-    /// `S_IFLNK`
+    /// A symbolic link.
     Link,
-    /// `S_IFIFO`
+    /// A named pipe.
     Pipe,
-    /// `S_IFSOCK`
+    /// A socket.
     Socket,
-    /// `S_IFCHR` or `S_IFBLK`
+    /// A device.
     Device,
 }
 
 impl FileKind {
-    /// Returns the name with an article, for messages.
+    /// Returns its name with an article, for messages.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -50,58 +50,58 @@ impl From<FileType> for FileKind {
     }
 }
 
-/// Metadata of an entry, as from `statx(2)`.
+/// The facts about an entry, as its folder or its descriptor gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStat {
-    /// File type when the metadata was read.
+    /// Its type.
     pub kind: FileKind,
-    /// Length in bytes, including holes.
+    /// Its length in bytes; holes count.
     pub len: u64,
-    /// Disk usage in bytes, without holes.
+    /// The space that it takes on the disk, in bytes; holes take none.
     pub disk: u64,
-    /// Permission bits with set-uid, set-gid and sticky: at most `0o7777`.
+    /// Its permission bits with set-uid, set-gid and sticky: at most `0o7777`.
     pub mode: u32,
-    /// Owner's user ID on the host.
+    /// The user it belongs to.
     pub uid: u32,
-    /// Owner's group ID on the host.
+    /// The group it belongs to.
     pub gid: u32,
-    /// Device number of its file system.
+    /// The number of its file system.
     pub dev: u64,
-    /// Inode number, unique in the file system.
+    /// Its number there.
     pub ino: u64,
-    /// Number of hard links.
+    /// The number of its hard links.
     pub links: u32,
-    /// Modification time of the content.
+    /// When its content was changed.
     pub modified: SystemTime,
 }
 
 impl FileStat {
-    /// Returns true for a regular file.
+    /// Returns whether it is a regular file.
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.kind == FileKind::Regular
     }
 
-    /// Returns true for a folder.
+    /// Returns whether it is a folder.
     #[must_use]
     pub fn is_dir(&self) -> bool {
         self.kind == FileKind::Folder
     }
 
-    /// Returns true for a symbolic link.
+    /// Returns whether it is a symbolic link.
     #[must_use]
     pub fn is_symlink(&self) -> bool {
         self.kind == FileKind::Link
     }
 
-    /// Returns true if both are the same inode.
+    /// Returns whether both are one inode.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         (self.dev, self.ino) == (other.dev, other.ino)
     }
 
-    /// Reads the metadata of an open descriptor.
-    pub(crate) fn read(fd: impl AsFd) -> rustix::io::Result<Self> {
+    /// Reads the facts about the open descriptor `fd`.
+    pub(crate) fn of(fd: impl AsFd) -> rustix::io::Result<Self> {
         Ok(statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?.into())
     }
 }
@@ -111,7 +111,7 @@ impl From<Statx> for FileStat {
         let mode = u32::from(stat.stx_mode);
         let modified = u64::try_from(stat.stx_mtime.tv_sec).map_or(SystemTime::UNIX_EPOCH, |seconds| {
             let since = Duration::new(seconds, stat.stx_mtime.tv_nsec.min(999_999_999));
-            // utimensat accepts times that no clock has.
+            // A time that no clock has is set by whoever can call utimensat.
             SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
         });
         Self {

@@ -1,4 +1,4 @@
-//! Walks through a tree by directory descriptors.
+//! A walk through a tree, folder by folder, each by its descriptor.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,11 +11,11 @@ use crate::tree::file_stat::{FileKind, FileStat};
 use crate::tree::handle::TreeHandle;
 use crate::tree::read::TreeFile;
 
-/// Maximum depth of a tree that can be walked or copied: each level takes a descriptor, and the kernel
-/// accepts hardly longer paths. A deeper tree can still be removed.
-pub(crate) const MAX_DEPTH: usize = 256;
+/// The greatest depth of folders in a tree that is walked or copied: each level costs a descriptor, and a path of as many
+/// names is near the longest that the kernel accepts. What is nested deeper can still be removed.
+pub(crate) const DEEPEST: usize = 256;
 
-/// An entry that a walk visits.
+/// An entry that a walk has come to.
 #[derive(Debug)]
 pub struct TreeEntry<'a> {
     tree: &'a TreeHandle,
@@ -25,14 +25,14 @@ pub struct TreeEntry<'a> {
     stat: FileStat,
 }
 
-/// Next step of a walk.
+/// Where a walk goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WalkStep {
-    /// Enter this entry, if it is a directory.
+    /// With what is in this entry, where it is a folder.
     Into,
-    /// Continue with the next entry.
+    /// With the entry after this one.
     Over,
-    /// End the walk.
+    /// Nowhere.
     Stop,
 }
 
@@ -47,58 +47,58 @@ impl<'a> TreeEntry<'a> {
         Self { tree, folder, path, name, stat }
     }
 
-    /// Returns the path relative to the tree.
+    /// Returns its path, relative to where the walk has begun.
     #[must_use]
     pub fn path(&self) -> &'a Path {
         self.path
     }
 
-    /// Returns the last name of the path.
+    /// Returns its name.
     #[must_use]
     pub fn name(&self) -> &'a OsStr {
         self.name
     }
 
-    /// Returns the metadata when the directory was read.
+    /// Returns what it was when its folder was read.
     #[must_use]
     pub fn stat(&self) -> &FileStat {
         &self.stat
     }
 
-    /// Opens the regular file for reading.
+    /// Opens it, where it is a regular file.
     ///
     /// # Errors
-    /// Fails if it is not a regular file or no longer exists.
+    /// When it is none, or is gone.
     pub fn open_file(&self) -> Result<TreeFile, TreeError> {
         let (file, stat) =
             directory::open_file(self.folder, self.name).map_err(|err| self.error("read", err))?;
         Ok(TreeFile { file, stat })
     }
 
-    /// Reads the target of the symlink.
+    /// Reads its target, where it is a link.
     ///
     /// # Errors
-    /// Fails if it is not a symlink or no longer exists.
+    /// When it is none, or is gone.
     pub fn read_link(&self) -> Result<PathBuf, TreeError> {
         directory::read_link(self.folder, self.name).map(PathBuf::from).map_err(|err| self.error("read", err))
     }
 
-    /// Sets the mode. For a directory, this happens before the walk enters it.
+    /// Sets its mode, where it is no link; of a folder before the walk goes into it.
     ///
     /// # Errors
-    /// Fails if it is a symlink, no longer exists, or belongs to another user.
+    /// When it is gone, or not this user's.
     pub fn set_mode(&self, mode: u32) -> Result<(), TreeError> {
         directory::set_mode(self.folder, self.name, mode & 0o777)
             .map_err(|err| self.error("set the mode of", err))
     }
 
-    /// Replaces the entry atomically by a hard link to an open file of any tree.
+    /// Puts the file, which was opened in some tree, into the place of this one.
     ///
     /// # Errors
-    /// Fails if the kernel cannot link the file (`CrossesDevices`, `TooManyLinks`). The entry stays then.
+    /// When it cannot be linked there (`CrossesDevices`, `TooManyLinks`); this one stays then.
     pub fn replace_by_link(&self, file: &TreeFile) -> Result<(), TreeError> {
-        let aside = directory::temporary_name();
-        directory::link_file(file.file.as_fd(), self.folder, &aside)
+        let aside = directory::aside();
+        directory::link(file.file.as_fd(), self.folder, &aside)
             .and_then(|()| {
                 directory::rename(self.folder, &aside, self.folder, self.name).inspect_err(|_| {
                     let _ = directory::unlink(self.folder, &aside);
@@ -113,12 +113,11 @@ impl<'a> TreeEntry<'a> {
 }
 
 impl TreeHandle {
-    /// Calls `visit` for every entry below the top, a directory before its content, otherwise in no order.
-    /// No symlink is followed. Entries that disappear or are replaced during the walk are skipped.
+    /// Calls `visit` for all below this tree's top, a folder before what is in it, in no order. No link is followed; what vanishes
+    /// or is swapped meanwhile is skipped.
     ///
     /// # Errors
-    /// Returns the errors of `visit`. Fails if a directory cannot be read or directories are nested more
-    /// than 256 deep.
+    /// Those of `visit`; and when a folder cannot be read, or folders are nested more than 256 deep.
     pub fn walk<E: From<TreeError>>(
         &self,
         mut visit: impl FnMut(&TreeEntry<'_>) -> Result<WalkStep, E>,
@@ -128,7 +127,7 @@ impl TreeHandle {
         self.walk_folder(top, &mut path, 0, &mut visit).map(drop)
     }
 
-    /// Visits the entries of a directory. Returns false if the walk has ended.
+    /// Visits all that is in a folder and returns whether the walk goes on.
     fn walk_folder<E: From<TreeError>>(
         &self,
         folder: OwnedFd,
@@ -150,12 +149,12 @@ impl TreeHandle {
             let goes_on = match step {
                 WalkStep::Stop => false,
                 WalkStep::Into if stat.kind == FileKind::Folder => {
-                    if depth >= MAX_DEPTH {
+                    if depth >= DEEPEST {
                         return Err(cannot(path, too_deep()).into());
                     }
                     match directory::open_folder(here, &name) {
                         Ok(below) => self.walk_folder(below, path, depth + 1, visit)?,
-                        Err(err) if is_replaced(&err) => true,
+                        Err(err) if is_swapped(&err) => true,
                         Err(err) => return Err(cannot(path, err).into()),
                     }
                 }
@@ -170,8 +169,8 @@ impl TreeHandle {
     }
 }
 
-/// Returns true if the error means that a directory has disappeared or has become another type.
-pub(crate) fn is_replaced(err: &io::Error) -> bool {
+/// Returns whether the error says that what was a folder just now is gone, or is another thing.
+pub(crate) fn is_swapped(err: &io::Error) -> bool {
     use rustix::io::Errno;
     [Errno::NOENT, Errno::NOTDIR, Errno::LOOP]
         .into_iter()
@@ -179,5 +178,5 @@ pub(crate) fn is_replaced(err: &io::Error) -> bool {
 }
 
 pub(crate) fn too_deep() -> io::Error {
-    io::Error::other(format!("directories are nested more than {MAX_DEPTH} deep"))
+    io::Error::other(format!("folders are nested more than {DEEPEST} deep"))
 }

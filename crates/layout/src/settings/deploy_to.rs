@@ -1,5 +1,5 @@
-//! `deploy_to:` of `host.yaml`: where the releases of an app run that are built on this machine. The
-//! operator's choice, since it says which key opens which machine.
+//! `deploy_to:` of `host.yaml`: where the releases of an app run that are built on this machine. The operator's choice, since
+//! it says which key opens which machine.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Machines on which the releases of an app run.
+/// Where one app's releases run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeployTo {
@@ -17,9 +17,9 @@ pub struct DeployTo {
     pub identity: Option<PathBuf>,
     /// The file with the machines' host keys; the user's and the system's when not given.
     pub known_hosts: Option<PathBuf>,
-    /// Run the releases on this machine too.
+    /// Whether they run on this machine too.
     pub here: bool,
-    /// If one machine fails, roll back all of them.
+    /// Whether a machine that fails takes all back to what they had.
     pub all_or_nothing: bool,
     /// For how many seconds a machine that cannot be reached, or a transfer that broke off, is tried again.
     pub patience: u64,
@@ -42,11 +42,11 @@ impl Default for DeployTo {
 /// A machine as ssh reaches it: `[USER@]HOST[:PORT]`, an IPv6 address in brackets where a port follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineAddress {
-    /// User to log in as.
+    /// Whom to log in as, where it says so.
     pub user: Option<String>,
-    /// Host name or IP address.
+    /// Its name or address.
     pub host: String,
-    /// Port of its sshd.
+    /// The port of its sshd, where it says so.
     pub port: Option<u16>,
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 
 use super::listen_address::ListenAddress;
 
-/// ACME client that requests certificates for the apps' host names.
+/// Who gets certificates for the apps' names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum CertificateClient {
     /// The one that is installed, acme.sh before certbot.
@@ -19,7 +19,7 @@ pub enum CertificateClient {
     /// certbot.
     #[serde(rename = "certbot")]
     Certbot,
-    /// No client; certificates are self-signed.
+    /// Nobody; certificates are self-signed.
     #[serde(rename = "off")]
     Off,
 }
@@ -28,24 +28,23 @@ pub enum CertificateClient {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NginxSettings {
-    /// Run an nginx for the apps.
+    /// Whether there is to be one.
     pub enabled: bool,
-    /// Addresses for HTTP: `PORT`, `ADDRESS:PORT`, or a list of them.
+    /// Where it listens for HTTP: `PORT`, `ADDRESS:PORT`, or a list of them.
     #[serde(deserialize_with = "listens", serialize_with = "as_texts")]
     pub http: Vec<ListenAddress>,
-    /// Addresses for HTTPS; an empty list disables HTTPS.
+    /// Where it listens for HTTPS; an empty list for nowhere.
     #[serde(deserialize_with = "listens", serialize_with = "as_texts")]
     pub https: Vec<ListenAddress>,
-    /// Listen on IPv6 too.
+    /// Whether it listens on IPv6 too.
     pub ipv6: bool,
-    /// The largest number of connections of each of its worker processes; derived from the machine's
-    /// memory when not set.
+    /// The largest number of connections of each of its worker processes; derived from the machine's memory when not set.
     pub connections: Option<u32>,
     /// For how many seconds requests that are under way may go on when a new release is live.
     pub drain: u32,
-    /// Client that requests certificates.
+    /// Who gets certificates.
     pub acme: CertificateClient,
-    /// Email address for messages of the certificate authority.
+    /// Whom the authority writes to.
     pub acme_email: Option<String>,
     /// The authority, when not Let's Encrypt: an address, or a name that the client knows.
     pub acme_server: Option<String>,

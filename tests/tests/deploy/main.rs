@@ -1,0 +1,11 @@
+//! Pushes over a real ssh, and what an operator does with what they deploy.
+
+mod bad_input;
+mod build_control;
+mod operate;
+mod output;
+mod own_users;
+mod push;
+mod rebuild;
+mod stages;
+mod writes;

@@ -1,0 +1,36 @@
+//! Deploys where the disk of the app's folder is full: a real file system without room, in a mount namespace of the command's own.
+
+use std::process::Output;
+
+use piku_tests::world::World;
+
+/// Puts a copy of the app's folder on a file system of 8 MB, fills that to its last byte, and runs the command.
+const ON_A_FULL_DISK: &str = r#"set -e
+app=$1 aside=$2; shift 2
+mkdir "$aside"; cp -a "$app/." "$aside"
+mount -t tmpfs -o size=8m,mode=700 tmpfs "$app"
+cp -a "$aside/." "$app"
+dd if=/dev/zero of="$app/filler" bs=4k 2>/dev/null || :
+exec "$@""#;
+
+fn on_a_full_disk(world: &World, app: &str, words: &[&str]) -> Output {
+    let mut command = world.command("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", ON_A_FULL_DISK, "sh"]);
+    command.arg(world.app(app)).arg(world.path("home/aside")).args(words);
+    command.output().expect("unshare runs")
+}
+
+#[test]
+fn deploy_on_full_disk_fails_cleanly() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    repo.serves("good\n").commit("Good").push().succeeds();
+    // Of a commit that is live already: what is written down of that one is no success of this one.
+    let out = on_a_full_disk(&world, "blog", &["piku-receive", "deploy", "blog"]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert_eq!(world.page("blog"), "good\n");
+    repo.serves("better\n").commit("Better").push().succeeds();
+    assert_eq!(world.page("blog"), "better\n");
+}

@@ -1,0 +1,5 @@
+//! Processes that are killed and disks that are full: the old release serves, and the next push is clean.
+
+mod crash;
+mod full_disk;
+mod random_kills;

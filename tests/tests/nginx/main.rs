@@ -1,0 +1,6 @@
+//! Apps under their host names, served by a real nginx that piku runs.
+
+mod acme;
+mod fair_share;
+mod settings;
+mod sites;

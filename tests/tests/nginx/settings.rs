@@ -1,0 +1,196 @@
+//! Apps under their host names: what goes wrong, what verbs change, sites of files, certificates of an authority.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use nix::sys::signal::Signal;
+use piku_tests::nginx::start_server;
+use piku_tests::world::World;
+
+#[test]
+fn bad_nginx_setting_fails_deploy() {
+    let (world, ports) = start_server("");
+    let repo = world.repo("blog");
+    repo.serves("good\n").file("ENV", "NGINX_SERVER_NAME=blog.test\n").commit("Good").push().succeeds();
+    let file = || fs::read_to_string(world.root().join("nginx/apps/blog.conf")).expect("its file");
+    let before = file();
+
+    repo.file("ENV", "NGINX_SERVER_NAME=blog.test\nNGINX_CACHE_SIZE=x\n").commit("Bad number");
+    repo.push().fails_with(&["ENV:2: NGINX_CACHE_SIZE", "nothing was changed"]);
+    repo.file("ENV", "NGINX_SERVER_NAME=blog.test\nNGINX_INCLUDE_FILE=own.conf\n");
+    repo.file("own.conf", "root /etc;\n").commit("Bad include").push().fails_with(&["own.conf:1: 'root'"]);
+    // Only nginx itself finds this error.
+    repo.file("own.conf", "location ~ '(' { return 200; }\n").commit("Bad expression");
+    repo.push().fails_with(&["nginx rejects the app's settings", "apps/blog.conf"]);
+    repo.without("own.conf").file("Procfile", "worker: sleep 1000\n");
+    repo.file("ENV", "NGINX_SERVER_NAME=blog.test\n").commit("Nothing to serve");
+    repo.push().fails_with(&["neither a web process nor static files"]);
+    let other = world.repo("shop");
+    other.serves("shop\n").file("ENV", "NGINX_SERVER_NAME=shop.test blog.test\n").commit("Taken");
+    other.push().fails_with(&["the app 'blog' has the name 'blog.test' already"]);
+
+    assert_eq!(file(), before);
+    assert_eq!(ports.get("blog.test", "/").body, "good\n");
+    let check = || {
+        let out = world.tool("piku-run").args(["nginx", "--check"]).output().expect("piku-run");
+        (out.status.success(), text(&out))
+    };
+    assert_eq!(check(), (true, String::new()));
+    let path = world.root().join("nginx/apps/blog.conf");
+    fs::write(&path, before.replacen("server {", "server { listen", 1)).expect("a bad file");
+    let (good, said) = check();
+    assert!(!good && said.contains("nginx rejects its configuration: "), "{said}");
+    assert!(said.contains("apps/blog.conf:") && said.contains("hint: push or restart"), "{said}");
+    fs::write(&path, &before).expect("the file");
+    other.file("ENV", "NGINX_SERVER_NAME=shop.test\n").commit("Free").push().succeeds();
+    assert_eq!(ports.get("shop.test", "/").body, "shop\n");
+
+    // What the operator sets is told as such, and is not stored.
+    let out = world.ssh("laptop", "config:set blog NGINX_HTTPS_ONLY=perhaps");
+    assert!(!out.status.success() && text(&out).contains("NGINX_HTTPS_ONLY"), "{}", text(&out));
+    assert_eq!(ports.get("blog.test", "/").body, "good\n");
+}
+
+fn text(out: &std::process::Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+#[test]
+fn verbs_update_nginx() {
+    let (mut world, ports) = start_server("");
+    let verb = |world: &World, words: &str| {
+        let out = world.ssh("laptop", words);
+        assert!(out.status.success(), "{words}: {}", text(&out));
+    };
+    let repo = world.repo("blog");
+    repo.serves("one\n").file("ENV", "NGINX_SERVER_NAME=blog.test\n").commit("One").push().succeeds();
+
+    verb(&world, "maintenance:on blog");
+    let down = ports.get("blog.test", "/");
+    assert_eq!(down.status, 503);
+    assert!(down.head.contains("Retry-After") && down.body.contains("maintenance"), "{down:?}");
+    repo.file("page", "two\n").commit("Two").push().succeeds();
+    assert_eq!(ports.get("blog.test", "/").status, 503, "a deploy does not end it");
+    verb(&world, "maintenance:off blog");
+    assert_eq!(ports.get("blog.test", "/").body, "two\n");
+
+    verb(&world, "config:set blog NGINX_HTTPS_ONLY=true 'NGINX_BASIC_AUTH=ann:secret'");
+    let moved = ports.get("blog.test", "/a?b");
+    assert_eq!(moved.status, 301);
+    assert!(moved.head.contains(&format!("https://blog.test:{}/a?b", ports.https)), "{moved:?}");
+    assert_eq!(ports.get_securely("blog.test", "/", None).status, 401);
+    verb(&world, "config:unset blog NGINX_HTTPS_ONLY NGINX_BASIC_AUTH");
+    verb(&world, "ps:scale blog web=2");
+    let file = fs::read_to_string(world.root().join("nginx/apps/blog.conf")).expect("its file");
+    assert_eq!(file.matches("max_fails=0").count(), 4, "two instances, two ways: {file}");
+    verb(&world, "ps:scale blog web=0");
+    assert_eq!(ports.get("blog.test", "/").status, 503);
+    verb(&world, "ps:scale blog web=1");
+    assert_eq!(ports.get("blog.test", "/").body, "two\n");
+
+    // Whoever is in charge of nginx is killed: it serves on, and the next one takes it up.
+    world.end_nginx(Signal::SIGKILL);
+    assert_eq!(ports.get("blog.test", "/").body, "two\n");
+    world.start_nginx();
+    repo.file("page", "three\n").commit("Three").push().succeeds();
+    assert_eq!(ports.get("blog.test", "/").body, "three\n");
+    // Without it a deploy says so.
+    world.end_nginx(Signal::SIGTERM);
+    let said = repo.file("page", "four\n").commit("Four").push().succeeds();
+    assert!(said.contains("piku's nginx does not run") && said.contains("http://127.0.0.1:"), "{said}");
+    world.start_nginx();
+    assert_eq!(ports.get("blog.test", "/").body, "four\n");
+
+    verb(&world, "stop blog");
+    assert_eq!(ports.get("blog.test", "/").status, 404);
+    verb(&world, "restart blog");
+    assert_eq!(ports.get("blog.test", "/").body, "four\n");
+    verb(&world, "destroy blog --confirm blog");
+    assert_eq!(ports.get("blog.test", "/").status, 404);
+    let left = [world.root().join("nginx/apps/blog.conf"), world.root().join("acme/certificates/blog")];
+    assert!(left.iter().all(|path| !path.exists()), "{left:?}");
+}
+
+#[test]
+fn static_site_is_served() {
+    let (world, ports) = start_server("");
+    let repo = world.repo("site");
+    repo.file("Procfile", "static: public\n").file("public/index.html", "<p>home\n");
+    repo.file("public/.secret", "no\n");
+    repo.file("ENV", "NGINX_SERVER_NAME=site.test\nNGINX_CATCH_ALL=index.html\n").commit("Site");
+    let said = repo.push().succeeds();
+    assert!(said.contains(&format!("https://site.test:{}", ports.https)), "{said}");
+    assert_eq!(ports.get("site.test", "/").body, "<p>home\n");
+    assert_eq!(ports.get("site.test", "/some/page").body, "<p>home\n");
+    assert_ne!(ports.get("site.test", "/.secret").body, "no\n");
+    repo.file("public/index.html", "<p>new\n").commit("New").push().succeeds();
+    assert_eq!(ports.get("site.test", "/").body, "<p>new\n");
+    assert!(world.ps("site").is_empty(), "nothing runs for it");
+}
+
+/// An acme.sh that knows an authority of its own: it looks for its answer through nginx as that would, and counts.
+const ACME: &str = r#"#!/bin/sh
+set -eu
+echo "$*" >>"$HOME/asked"
+case $1 in
+--issue)
+    while [ "$1" != --webroot ]; do shift; done
+    echo proof >"$2/.well-known/acme-challenge/token"
+    [ "$(curl -s -H 'Host: blog.example.org' "http://127.0.0.1:$(cat "$HOME/port")/.well-known/acme-challenge/token")" = proof ]
+    [ ! -e "$HOME/refuse" ] ;;
+--install-cert)
+    while [ "$#" -gt 0 ]; do
+        case $1 in
+        --fullchain-file) certificate=$2 ;;
+        --key-file) key=$2 ;;
+        esac
+        shift
+    done
+    [ ! -e "$HOME/empty" ] || { : >"$certificate"; : >"$key"; exit 0; }
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=vouched \
+        -addext subjectAltName=DNS:blog.example.org -keyout "$key" -out "$certificate" 2>/dev/null ;;
+esac
+"#;
+
+#[test]
+fn only_valid_certificate_is_installed() {
+    let (world, ports) = start_server("");
+    let home = |name: &str| world.path("home").join(name);
+    fs::create_dir(home(".acme.sh")).expect("a folder");
+    fs::write(home(".acme.sh/acme.sh"), ACME).expect("a script");
+    fs::set_permissions(home(".acme.sh/acme.sh"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    fs::write(home("port"), ports.http.to_string()).expect("a port");
+    let repo = world.repo("blog");
+    repo.serves("page\n").file("ENV", "NGINX_SERVER_NAME=blog.example.org pi.local\nNGINX_HTTPS_ONLY=1\n");
+    repo.commit("One").push().succeeds();
+    assert!(!home("asked").exists(), "no deploy asks anybody");
+
+    let renew = |more: &[&str]| {
+        let out = world.tool("piku-run").args(["certs", "renew"]).args(more).output().expect("piku-run");
+        (out.status.success(), text(&out))
+    };
+    let asked = || fs::read_to_string(home("asked")).unwrap_or_default().lines().count();
+    let in_use = || fs::read_link(world.root().join("acme/certificates/blog/current")).expect("a link");
+    let before = in_use();
+    fs::write(home("refuse"), "").expect("a file");
+    assert!(!renew(&[]).0);
+    assert_eq!(asked(), 1);
+    let (good, said) = renew(&[]);
+    assert!(good && said.contains(" failed; the next one is after "), "{said}");
+    assert_eq!(asked(), 1, "not asked again at once");
+    fs::remove_file(home("refuse")).expect("a file");
+    fs::write(home("empty"), "").expect("a file");
+    let (good, said) = renew(&["--force"]);
+    assert!(!good && said.contains("is empty"), "{said}");
+    assert_eq!(in_use(), before, "an empty one is never put in");
+    fs::remove_file(home("empty")).expect("a file");
+
+    let (good, said) = renew(&["blog", "--force"]);
+    assert!(good, "{said}");
+    let certificate = world.root().join("acme/certificates/blog/current/certificate.pem");
+    assert_eq!(ports.get_securely("blog.example.org", "/", Some(&certificate)).body, "page\n");
+    let count = asked();
+    assert!(renew(&[]).0 && asked() == count, "it is good for months");
+    repo.file("page", "two\n").commit("Two").push().succeeds();
+    assert_eq!(ports.get_securely("blog.example.org", "/", Some(&certificate)).body, "two\n");
+}

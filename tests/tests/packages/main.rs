@@ -1,0 +1,4 @@
+//! The Debian packages: their contents, and their life from installation to purge.
+
+mod contents;
+mod life_cycle;

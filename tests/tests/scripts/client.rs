@@ -1,0 +1,189 @@
+//! `scripts/piku` on a laptop: one file, copied by itself, with git, ssh and what POSIX has, in each shell that is here.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use piku_tests::tools::repository;
+use piku_tests::world::World;
+
+/// All that the client may call. None of it has an option that POSIX does not know.
+const PROGRAMS: [&str; 9] = ["[", "git", "ssh", "sh", "cat", "id", "printf", "sed", "tr"];
+
+/// Shells that a laptop may have as its `sh`, as they are when they are called so. The first must be here.
+const SHELLS: [&[&str]; 7] = [
+    &["dash"],
+    &["bash", "--posix"],
+    &["busybox", "ash"],
+    &["mksh"],
+    &["posh"],
+    &["yash", "--posix"],
+    &["zsh", "--emulate", "sh"],
+];
+
+/// A folder with the client alone, and one with all that it may call.
+struct Laptop {
+    dir: tempfile::TempDir,
+}
+
+impl Laptop {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::create_dir(dir.path().join("programs")).expect("programs");
+        fs::create_dir(dir.path().join("my bin")).expect("bin");
+        for program in PROGRAMS {
+            symlink(found(program).expect(program), dir.path().join("programs").join(program))
+                .expect(program);
+        }
+        let laptop = Self { dir };
+        fs::copy(repository().join("scripts/piku"), laptop.client()).expect("a copy of scripts/piku");
+        laptop
+    }
+
+    fn client(&self) -> PathBuf {
+        self.dir.path().join("my bin/piku")
+    }
+
+    /// `piku WORDS` in `folder`, by this shell.
+    fn piku(&self, shell: &[&str], folder: &Path, words: &[&str]) -> Command {
+        let mut command = Command::new(found(shell[0]).expect(shell[0]));
+        command.args(&shell[1..]).arg(self.client()).args(words).current_dir(folder).stdin(Stdio::null());
+        command
+            .env_clear()
+            .env("PATH", self.dir.path().join("programs"))
+            .env("HOME", self.dir.path())
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("LANG", "C.UTF-8");
+        command
+    }
+}
+
+fn found(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// The shells that are here.
+fn shells() -> Vec<&'static [&'static str]> {
+    assert!(found(SHELLS[0][0]).is_some(), "{} is not installed", SHELLS[0][0]);
+    SHELLS.into_iter().filter(|shell| found(shell[0]).is_some()).collect()
+}
+
+/// The command must end with `code`; returns what it printed, stdout and stderr.
+fn says(mut command: Command, code: i32) -> String {
+    let out = command.output().expect("a shell");
+    said(&out, code, &command)
+}
+
+fn said(out: &Output, code: i32, command: &Command) -> String {
+    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert_eq!(out.status.code(), Some(code), "{command:?}: {text}");
+    text
+}
+
+#[test]
+fn client_prints_version_and_help_offline() {
+    let laptop = Laptop::new();
+    let version = env!("CARGO_PKG_VERSION");
+    for shell in shells() {
+        let piku = |words: &[&str], code| says(laptop.piku(shell, laptop.dir.path(), words), code);
+        assert_eq!(piku(&["--version"], 0), format!("piku {version}\n"), "{shell:?}");
+        let help = piku(&["--help"], 0);
+        assert!(
+            help.starts_with("usage: piku ") && help.contains("\n  rollback APP [N] "),
+            "{shell:?}: {help}"
+        );
+        let rollback = piku(&["help", "rollback"], 0);
+        assert!(rollback.starts_with("usage: piku rollback APP [N] "), "{shell:?}: {rollback}");
+        assert_eq!(rollback.lines().count(), 1, "{shell:?}: {rollback}");
+        assert_eq!(piku(&["rollback", "--help"], 0), rollback, "{shell:?}");
+        let unknown = format!("piku: unknown verb 'frob'; 'piku help' lists those of this piku, {version}\n");
+        assert_eq!(piku(&["frob"], 2), unknown, "{shell:?}");
+        assert_eq!(piku(&["help", "frob"], 2), unknown, "{shell:?}");
+        let lost = piku(&["ps"], 1);
+        assert!(lost.contains("git remote add piku piku@HOST:APP"), "{shell:?}: {lost}");
+    }
+}
+
+#[test]
+fn every_verb_has_help() {
+    let laptop = Laptop::new();
+    let help = says(laptop.piku(SHELLS[0], laptop.dir.path(), &["help"]), 0);
+    let lines = help.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    let mut seen = 0;
+    for verb in lines.filter_map(|line| line.split(' ').next()) {
+        let text = says(laptop.piku(SHELLS[0], laptop.dir.path(), &["help", verb]), 0);
+        assert!(text.starts_with(&format!("usage: piku {verb} ")), "{verb}: {text}");
+        let told = text.trim_end().rsplit("  ").next().unwrap_or_default();
+        assert!(told.len() > 5, "{verb} has no description: {text}");
+        seen += 1;
+    }
+    assert!(seen > 25, "only {seen} verbs");
+}
+
+#[test]
+fn client_works_in_each_shell() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    repo.serves("x\n").commit("One").push().succeeds();
+    let laptop = Laptop::new();
+    for shell in shells() {
+        let piku = |words: &[&str]| {
+            let mut command = laptop.piku(shell, repo.path(), words);
+            command.env("GIT_SSH_COMMAND", world.git_ssh("laptop"));
+            command
+        };
+        assert_eq!(says(piku(&["apps"]), 0), "blog\n", "{shell:?}");
+        let value = "a  \"b\" $c `d` \\ it's *\nzwei ü\n\n";
+        says(piku(&["config:set", "--no-restart", &format!("NAME={value}")]), 0);
+        assert_eq!(says(piku(&["config:get", "NAME"]), 0), format!("{value}\n"), "{shell:?}");
+        let words =
+            ["run", "sh", "-c", r#"printf '<%s>' "$@"; exit 7"#, "sh", "", " ", "it's", "-n", "*", "\n"];
+        assert_eq!(says(piku(&words), 7), "<>< ><it's><-n><*><\n>", "{shell:?}");
+        says(piku(&["config:get", "NOTHING"]), 1);
+        says(piku(&["rollback", "1", "2"]), 2);
+
+        let file = laptop.dir.path().join("import");
+        fs::write(&file, "OTHER=from a file\n").expect("a file");
+        let mut import = piku(&["config:import", "--no-restart"]);
+        import.stdin(fs::File::open(&file).expect("the file"));
+        says(import, 0);
+        assert_eq!(says(piku(&["config:get", "OTHER"]), 0), "from a file\n", "{shell:?}");
+
+        let version = env!("CARGO_PKG_VERSION");
+        let both = says(piku(&["--remote", "piku", "--version"]), 0);
+        assert_eq!(
+            both,
+            format!("piku {version}\n{}@127.0.0.1: piku {version}\n", world.user()),
+            "{shell:?}"
+        );
+        assert_eq!(says(piku(&["--version"]), 0), format!("piku {version}\n"), "no server is asked");
+    }
+}
+
+#[test]
+fn client_warns_about_other_server_version() {
+    let laptop = Laptop::new();
+    let folder = laptop.dir.path();
+    let git = |words: &[&str]| {
+        assert!(Command::new("git").args(words).current_dir(folder).status().expect("git").success());
+    };
+    git(&["init", "-q"]);
+    git(&["remote", "add", "piku", "piku@my-server:blog"]);
+    for (code, answer, line) in [
+        (1, "piku-receive: 'version' is not for this door", "piku: piku on piku@my-server is too old"),
+        (255, "ssh: connect to host my-server port 22: Connection refused", "ssh: connect to host my-server"),
+    ] {
+        let mut asked = laptop.piku(SHELLS[0], folder, &["--remote=piku", "--version"]);
+        asked.env("GIT_SSH_COMMAND", format!("echo \"{answer}\" >&2; exit {code}; :"));
+        let out = asked.output().expect("a shell");
+        said(&out, code, &asked);
+        let err = String::from_utf8_lossy(&out.stderr);
+        assert!(err.starts_with(line) && err.lines().count() == 1, "{err}");
+    }
+    let mut asked = laptop.piku(SHELLS[0], folder, &["--remote=piku", "--version"]);
+    asked.env("GIT_SSH_COMMAND", "echo 'piku 9.8.7'; exit 0; :");
+    let told = says(asked, 0);
+    assert!(told.ends_with("\npiku@my-server: piku 9.8.7\n"), "{told}");
+}

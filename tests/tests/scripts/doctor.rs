@@ -1,0 +1,119 @@
+//! `piku doctor` says which protections hold, which were lost, and how to mend that.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use piku_tests::world::World;
+
+/// The lines of doctor that are about protections, each followed by how to mend it.
+fn protections(world: &World, words: &[&str], chroot: Option<&str>) -> Vec<String> {
+    let mut doctor = world.command(world.path("lib/doctor"));
+    doctor.args(words).env("PIKU_ROOT", world.root());
+    if let Some(program) = chroot {
+        doctor.env("PIKU_CHROOT", program);
+    }
+    let out = doctor.output().expect("doctor runs");
+    let said = String::from_utf8(out.stdout).expect("text");
+    let mut lines = Vec::new();
+    let mut ours = false;
+    for line in said.lines() {
+        ours = line.contains("  protection") || ours && line.starts_with("      fix:");
+        if ours {
+            lines.push(line.to_owned());
+        }
+    }
+    assert!(!lines.is_empty(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+    lines
+}
+
+/// A piku-chroot that ends as one does that can make no jail.
+fn broken(world: &World, obstacle: &str) -> String {
+    let program = world.path("broken-chroot");
+    let report = format!(
+        r#"{{"event":"ended","exit_code":125,"memory_peak_bytes":null,"oom_kills":0,"obstacle":"{obstacle}"}}"#
+    );
+    let script = format!(
+        "#!/bin/sh\necho '{report}'\necho 'piku-chroot: it is off\nhint: switch it on' >&2\nexit 125\n"
+    );
+    fs::write(&program, script).expect("a script");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode");
+    program.to_str().expect("UTF-8").to_owned()
+}
+
+fn recorded(world: &World) -> String {
+    let text = fs::read_to_string(world.root().join("host.yaml")).expect("host.yaml");
+    text.lines().find(|line| line.starts_with("protections:")).expect("a record").to_owned()
+}
+
+#[test]
+fn doctor_reports_lost_protections() {
+    let world = World::new();
+    let holds = protections(&world, &[], None);
+    assert!(holds.iter().any(|line| line == "ok    protection: namespaces"), "{holds:#?}");
+    let before = recorded(&world);
+    assert!(before.contains("namespaces"), "{before}");
+
+    let absent = broken(&world, "absent");
+    let lost = protections(&world, &["--quiet"], Some(&absent));
+    assert!(lost[0].starts_with("FAIL  protection: namespaces: lost since it was recorded: "), "{lost:#?}");
+    assert!(lost[1].ends_with("if that is intended: sudo piku doctor --record"), "{lost:#?}");
+
+    let shortage = protections(&world, &["--record"], Some(&broken(&world, "temporary")));
+    assert!(shortage[0].contains("no jail can be made now: it is off"), "{shortage:#?}");
+    assert_eq!(recorded(&world), before, "a shortage is not recorded");
+
+    let absent = broken(&world, "absent");
+    let without = protections(&world, &["--record"], Some(&absent));
+    assert!(without[0].starts_with("warn  protection: namespaces: "), "{without:#?}");
+    assert!(without[0].ends_with("; apps run without a jail"), "{without:#?}");
+    assert_eq!(recorded(&world), "protections: []");
+
+    // A machine that has more than is recorded is proposed to record it again.
+    let more = protections(&world, &[], None);
+    assert!(more[0].starts_with("warn  protection: namespaces: works, but is not recorded"), "{more:#?}");
+    assert!(more[1].ends_with("sudo piku doctor --record"), "{more:#?}");
+    protections(&world, &["--record"], None);
+    assert_eq!(recorded(&world), before);
+}
+
+/// What doctor says of a machine with so many megabytes, as the kernel of that one would tell it.
+fn memory(world: &World, [total, available, swap]: [u64; 3], swaps: &str, words: &[&str]) -> Vec<String> {
+    let proc = world.path("proc");
+    fs::create_dir_all(&proc).expect("a folder");
+    let meminfo = format!(
+        "MemTotal: {} kB\nMemFree: 1 kB\nMemAvailable: {} kB\nSwapTotal: {swap} kB\nSwapFree: {swap} kB\n",
+        total * 1024,
+        available * 1024,
+        swap = swap * 1024
+    );
+    fs::write(proc.join("meminfo"), meminfo).expect("a file");
+    fs::write(proc.join("swaps"), format!("Filename Type Size Used Priority\n{swaps}")).expect("a file");
+    let mut doctor = world.command(world.path("lib/doctor"));
+    let out = doctor.args(words).env("PIKU_ROOT", world.root()).env("PIKU_PROC", proc).output();
+    let said = String::from_utf8(out.expect("doctor runs").stdout).expect("text");
+    let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+    let at = lines.iter().position(|line| line.contains("  memory: "));
+    at.map_or_else(Vec::new, |at| lines[at..].iter().take(2).cloned().collect())
+}
+
+#[test]
+fn doctor_reports_builds_that_lack_memory() {
+    let world = World::new();
+    let said = memory(&world, [225, 172, 0], "", &["--quiet"]);
+    let expected =
+        "warn  memory: 225 MB and no swap, 172 MB for builds; builds of some languages need more: Node 200, ";
+    assert!(said[0].starts_with(expected), "{said:#?}");
+    assert!(said[1].starts_with("      fix: sudo apt-get install systemd-zram-generator"), "{said:#?}");
+    assert!(said[1].contains("deploy_to"), "{said:#?}");
+
+    let said = memory(&world, [225, 172, 112], "/dev/zram0 partition 114684 0 100\n", &[]);
+    assert!(said[0].contains("and 112 MB of swap, in zram, 284 MB for builds; "), "{said:#?}");
+    assert!(!said[0].contains("Node") && said[0].contains("Rust"), "{said:#?}");
+    assert!(said[1].contains("add a swap file") && !said[1].contains("zram"), "{said:#?}");
+
+    let said = memory(&world, [100, 60, 2000], "/var/swap file 2048000 0 -2\n", &[]);
+    assert_eq!(said[0], "ok    memory: 100 MB and 2000 MB of swap, 2060 MB for builds");
+    let said = memory(&world, [3800, 3000, 0], "", &[]);
+    assert_eq!(said[0], "ok    memory: 3800 MB and no swap, 3000 MB for builds");
+    assert!(memory(&world, [3800, 3000, 0], "", &["--quiet"]).is_empty());
+}

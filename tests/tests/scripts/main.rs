@@ -1,0 +1,8 @@
+//! The shell scripts that people run on a laptop or a host.
+
+mod client;
+mod doctor;
+mod measure;
+mod prepare;
+mod setup;
+mod shell;
