@@ -273,7 +273,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             target.architecture.and_then(|asked| asked.0),
             format,
         ),
-        BuildVerb::Build(typed) => build_job::run(&BuildJob {
+        BuildVerb::Build(typed) => build_job::run_build(&BuildJob {
             place: typed.host.place(Some(&typed.cache)),
             dir: typed.dir,
             take: typed.take,
@@ -299,7 +299,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         }
         BuildVerb::Unpack(typed) => {
             let place = typed.host.place(None);
-            let machine = target::this_machine(&place.settings()?)?;
+            let machine = target::this_machine(&place.read_settings()?)?;
             let asked = FitQuestion { place, app: typed.app, machine };
             let (output, before) = (typed.output, typed.before);
             pack::unpack(&UnpackRequest { asked, output, number: typed.number, via: typed.via, before })
@@ -307,7 +307,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         BuildVerb::Machine { settings, format } => pack::machine(settings.as_deref(), format),
         BuildVerb::Fits { app, host, format } => {
             let place = host.place(None);
-            let machine = target::this_machine(&place.settings()?)?;
+            let machine = target::this_machine(&place.read_settings()?)?;
             pack::fits(&FitQuestion { place, app, machine }, format)
         }
     }?;

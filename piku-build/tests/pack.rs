@@ -353,7 +353,7 @@ fn strangers_streams_go_nowhere() {
         unpack(&world, "1", &bytes).bad(&[word]);
     }
     let huge = head.replace("\"bytes\":", "\"bytes\":99999999999999");
-    unpack(&world, "1", &stream(&huge, |_| ())).bad(&["not enough room on the disk"]);
+    unpack(&world, "1", &stream(&huge, |_| ())).bad(&["not enough space on the disk"]);
     assert!(names(&world.path("there")).iter().all(|name| name == "layers"));
     assert!(!world.path("evil").exists() && !Path::new("/tmp/evil").exists());
 

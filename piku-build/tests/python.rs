@@ -372,5 +372,5 @@ fn a_full_disk_is_seen_before_the_build() {
     let small = format!("mount -t tmpfs -o size=3m none '{}'", world.path("small").display());
     let args = ["build", "app", "--sandbox", "off", "--cache", "small/cache", "--output", "small/out"];
     let Some(ran) = under(&small, &world, &args) else { return };
-    ran.bad(&["not enough room on the disk", " are missing", "hint: 'piku gc'"]).not_said("Collecting");
+    ran.bad(&["not enough space on the disk", " are missing", "hint: run 'piku gc'"]).not_said("Collecting");
 }

@@ -1,5 +1,5 @@
-//! Runs a command of a Procfile in a shell. A simple command gets `exec` in front, so that the process itself, not the shell,
-//! receives signals.
+//! Runs a command of a Procfile in a shell. A simple command gets `exec` in front, so that the process
+//! itself, not the shell, receives signals.
 
 #![expect(clippy::disallowed_methods, reason = "looks for the host's shells")]
 
@@ -7,13 +7,15 @@ use std::path::Path;
 
 use crate::env::is_name;
 
-/// Returns the argument vector that runs `command`: `[SHELL, "-c", TEXT]`. The shell is bash if the host has it, else sh.
+/// Returns the argument vector that runs `command`: `[SHELL, "-c", TEXT]`. The shell is bash if the host
+/// has it, else sh.
 #[must_use]
 pub fn argv(command: &str) -> [String; 3] {
     [find_shell().to_owned(), "-c".to_owned(), shell_text(command)]
 }
 
-/// Returns the argument vector of a shell that sources `.profile.d/*.sh` in its working directory, as on Heroku, then runs `argv`.
+/// Returns the argument vector of a shell that sources `.profile.d/*.sh` in its working directory, as on
+/// Heroku, then runs `argv`.
 #[must_use]
 pub fn argv_with_profile(argv: &[String]) -> Vec<String> {
     const TEXT: &str = r#"for piku_file in ./.profile.d/*.sh; do [ ! -f "$piku_file" ] || . "$piku_file"; done; unset piku_file; exec "$@""#;
@@ -38,7 +40,8 @@ fn shell_text(command: &str) -> String {
 
 /// Returns true if `command` is one simple command whose program is not a shell builtin.
 ///
-/// `false` is always safe: the shell then stays as the parent of the process. A doubtful command is not simple.
+/// `false` is always safe: the shell then stays as the parent of the process. A doubtful command is not
+/// simple.
 fn is_simple(command: &str) -> bool {
     let Some(first) = simple_first_word(command) else { return false };
     !first.is_empty() && !first.starts_with(['-', '+']) && !SHELL_WORDS.contains(&first.as_str())
@@ -58,8 +61,8 @@ const SHELL_WORDS: &[&str] = &[
     "test", "times", "trap", "true", "type", "typeset", "ulimit", "umask", "unalias", "unset", "wait",
 ];
 
-/// Returns the first word of a simple command without quotes. `None` if the command has an operator, a substitution, a newline, an
-/// unclosed quote or an assignment in front.
+/// Returns the first word of a simple command without quotes. `None` if the command has an operator, a
+/// substitution, a newline, an unclosed quote or an assignment in front.
 ///
 /// Text in quotes does not count: `node -e "a; b"` is a simple command. A comment may follow.
 fn simple_first_word(command: &str) -> Option<String> {

@@ -1,5 +1,6 @@
-//! The ENV file: `NAME=value` lines with quotes, comments and `$NAME`. The contract is the table in `docs/procfile-and-env.md`,
-//! whose rows are tests in `tests/env.rs`. Nothing in the file is ever executed.
+//! The ENV file: `NAME=value` lines with quotes, comments and `$NAME`. The contract is the table in
+//! `docs/procfile-and-env.md`, whose rows are tests in `tests/env.rs`. Nothing in the file is ever
+//! executed.
 
 mod expand;
 mod parser;
@@ -48,8 +49,8 @@ pub struct EnvFile {
 }
 
 impl EnvFile {
-    /// Parses the content of a file, which diagnostics call `ENV`. `platform` has the values of variables that the file uses but
-    /// does not set before.
+    /// Parses the content of a file, which diagnostics call `ENV`. `platform` has the values of variables
+    /// that the file uses but does not set before.
     ///
     /// # Errors
     /// Returns a diagnostic for every bad line. They do not repeat values, which may be secret.

@@ -1,4 +1,5 @@
-//! Parsers of the two files an app ships, Procfile and ENV, and the configuration of other programs that is rendered from them.
+//! Parsers of the two files an app ships, Procfile and ENV, and the configuration of other programs that
+//! is rendered from them.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 

@@ -9,8 +9,8 @@ pub const VARIABLE: &str = "LISTEN_PORTS";
 /// Maximum number of ports of an app.
 const MAX_PORTS: usize = 16;
 
-/// Parses the value of `LISTEN_PORTS`, such as `4369,9100`. An unset variable has no ports. `range` has the ports that piku gives to
-/// instances.
+/// Parses the value of `LISTEN_PORTS`, such as `4369,9100`. An unset variable has no ports. `range` has
+/// the ports that piku gives to instances.
 ///
 /// # Errors
 /// Fails if an item is not a port or is in `range`.

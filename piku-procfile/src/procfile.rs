@@ -1,5 +1,5 @@
-//! The Procfile: one process type per line, `name: command`. The contract is the table in `docs/procfile-and-env.md`, whose rows
-//! are tests in `tests/procfile.rs`.
+//! The Procfile: one process type per line, `name: command`. The contract is the table in
+//! `docs/procfile-and-env.md`, whose rows are tests in `tests/procfile.rs`.
 
 mod parser;
 

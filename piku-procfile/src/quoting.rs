@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-/// Returns true if the text is not empty and has only ASCII letters, digits and these `marks`: no format quotes such a word.
+/// Returns true if the text is not empty and has only ASCII letters, digits and these `marks`: no format
+/// quotes such a word.
 pub(crate) fn is_plain(text: &str, marks: &[u8]) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || marks.contains(&b))
 }
@@ -21,12 +22,14 @@ pub(crate) fn quote_double(text: &str, special: &[char]) -> String {
     quoted
 }
 
-/// Quotes a word for nginx. A `$` begins a variable with or without quotes; callers that write an app's text reject it.
+/// Quotes a word for nginx. A `$` begins a variable with or without quotes; callers that write an app's
+/// text reject it.
 pub(crate) fn quote_nginx(word: &str) -> String {
     if is_plain(word, b"_-./:*=@$+,~^!%&?|<>[]") { word.to_owned() } else { quote_double(word, &['"', '\\']) }
 }
 
-/// Quotes a word for a shell in single quotes. A `'` is written without a backslash, which cron interprets in several ways.
+/// Quotes a word for a shell in single quotes. A `'` is written without a backslash, which cron interprets
+/// in several ways.
 pub(crate) fn quote_shell(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\"'\"'"))
 }

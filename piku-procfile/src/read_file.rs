@@ -1,5 +1,6 @@
-//! Reads the files of an app with limits: diagnostics show lines of these files to the user who pushed, so a symlink must not lead
-//! to the secrets of another app, and a device or an endless file must not block a deploy.
+//! Reads the files of an app with limits: diagnostics show lines of these files to the user who pushed, so
+//! a symlink must not lead to the secrets of another app, and a device or an endless file must not block a
+//! deploy.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -59,7 +60,8 @@ fn open_device(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Reads a regular file of the tree `root`; `None` if it does not exist. A symlink must not lead out of the tree.
+/// Reads a regular file of the tree `root`; `None` if it does not exist. A symlink must not lead out of
+/// the tree.
 pub(crate) fn read_tree_file(root: &Path, below: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     let about = || format!("cannot read '{}'", below.display());
     let file = match TreeHandle::open_following(root)?.open_file(below) {

@@ -1,7 +1,8 @@
 //! The schedule of a cron job: five fields as in crontab(5), or a word such as `@daily`.
 //!
-//! `piku-run` computes the times of a schedule with the crate croner, which accepts more. This module accepts only what every cron
-//! understands, reports errors with their byte, and expands a schedule for systemd. A property test compares the two.
+//! `piku-run` computes the times of a schedule with the crate croner, which accepts more. This module
+//! accepts only what every cron understands, reports errors with their byte, and expands a schedule for
+//! systemd. A property test compares the two.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +40,8 @@ pub(crate) fn looks_like_schedule(command: &str) -> bool {
     command.starts_with(|c: char| c.is_ascii_digit() || c == '*' || c == '@')
 }
 
-/// Splits a line into the schedule, with single blanks between its fields, and the command, which may be empty.
+/// Splits a line into the schedule, with single blanks between its fields, and the command, which may be
+/// empty.
 ///
 /// # Errors
 /// Fails at the first bad field.
@@ -70,14 +72,15 @@ pub fn split_schedule(text: &str) -> Result<(String, &str), BadSchedule> {
     Ok((fields.join(" "), rest))
 }
 
-/// Minutes, hours, days of the month, months and days of the week (0 is Sunday) at which a schedule runs, each ascending.
+/// Minutes, hours, days of the month, months and days of the week (0 is Sunday) at which a schedule runs,
+/// each ascending.
 pub(crate) struct ScheduleTimes {
     pub(crate) fields: [Vec<u32>; 5],
     pub(crate) requires_both_days: bool,
 }
 
-/// Returns true if a day must match both fields for days: if one of them begins with `*`, as crontab(5) has it. Otherwise the
-/// job runs on days that match either of them.
+/// Returns true if a day must match both fields for days: if one of them begins with `*`, as crontab(5)
+/// has it. Otherwise the job runs on days that match either of them.
 #[must_use]
 pub fn requires_both_days(schedule: &str) -> bool {
     schedule.split(' ').enumerate().any(|(at, field)| matches!(at, 2 | 4) && field.starts_with('*'))
@@ -267,7 +270,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4000))]
 
-        /// `piku-run` computes the times with croner: a schedule is valid for both or for neither, and means the same.
+        /// `piku-run` computes the times with croner: a schedule is valid for both or for neither, and
+        /// means the same.
         #[test]
         fn croner_agrees(fields in FIELDS.map(fields), day in 0..1500_i64, minute in 0..1440_i64) {
             let schedule = fields.join(" ");

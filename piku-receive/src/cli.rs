@@ -22,8 +22,9 @@ use piku_report::output::OutputFormat;
 
 /// Receive pushes and deploy them.
 ///
-/// sshd runs 'piku-receive --key NAME' as the forced command of a key in `authorized_keys`. The request of the
-/// client, a git service or a verb, is in `SSH_ORIGINAL_COMMAND`. The subcommands manage keys and serve the hooks.
+/// sshd runs 'piku-receive --key NAME' as the forced command of a key in `authorized_keys`. The request of
+/// the client, a git service or a verb, is in `SSH_ORIGINAL_COMMAND`. The subcommands manage keys and serve
+/// the hooks.
 #[derive(Debug, Parser)]
 #[command(name = "piku-receive", version, subcommand_negates_reqs = true)]
 #[command(after_long_help = exit_status::MAIN)]
@@ -92,8 +93,8 @@ enum ReceiveAction {
     },
     /// Ask the machines in `deploy_to` for their platforms and print what must be built.
     ///
-    /// Prints a line for each platform: its architecture, 'must' or 'may' (a failed build fails the deploy, or not),
-    /// and its machines. This machine is 'here', on the first line.
+    /// Prints a line for each platform: its architecture, 'must' or 'may' (a failed build fails the deploy,
+    /// or not), and its machines. This machine is 'here', on the first line.
     #[command(after_long_help = exit_status::TARGETS)]
     Targets {
         #[command(flatten)]
@@ -129,8 +130,8 @@ enum ReceiveAction {
     },
     /// Begin the deploy of a push (for the hook).
     ///
-    /// Reads git's 'OLD NEW REF' lines from stdin. If a deploy is due, records that it begins and prints its commit,
-    /// its number and the push options.
+    /// Reads git's 'OLD NEW REF' lines from stdin. If a deploy is due, records that it begins and prints its
+    /// commit, its number and the push options.
     #[command(alias = "select", after_long_help = exit_status::COMMAND)]
     BeginDeploy {
         /// Bare repository.

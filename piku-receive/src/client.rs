@@ -15,8 +15,8 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{shown}'")
 }
 
-/// Returns a word of a command line that users copy. Quotes more than [`shell_words::quote`], which leaves `^` and `{}` to
-/// shells that expand them.
+/// Returns a word of a command line that users copy. Quotes more than [`shell_words::quote`], which leaves
+/// `^` and `{}` to shells that expand them.
 pub(crate) fn shell_word(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./:@%+,-".contains(c);
     if text.chars().all(is_plain) && !text.is_empty() {

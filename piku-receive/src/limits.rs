@@ -97,7 +97,7 @@ impl IntakeLimit {
             return UserError::new(what).hint(format!("{MAX_PUSH} sets the limit"));
         }
         let what = format!(
-            "not enough room on the disk of '{}': the data has {}, {} are free, and {} must stay free",
+            "not enough space on the disk of '{}': the data has {}, {} are free, and {} must stay free",
             self.dir.display(),
             size(bytes),
             size(self.free),

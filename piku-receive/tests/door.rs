@@ -1,4 +1,4 @@
-//! Who comes in and what they may ask for, through a real sshd.
+//! Requests over a real sshd: which are executed, and which are refused.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 

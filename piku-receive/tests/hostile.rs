@@ -1,4 +1,4 @@
-//! Attacks by a hostile push, or through a repository that somebody has written into.
+//! Attacks by a hostile push, or through a repository that an attacker has changed.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
@@ -140,7 +140,7 @@ fn old_oddities_of_histories_are_taken_and_broken_objects_are_not() {
     let head = laptop.git(&["rev-parse", "HEAD"]);
     let mut parent = head.clone();
     let page = tree(&laptop, "100644", "page", &blob);
-    // As other tools have written them: no address, no date, a time zone that is none, a padded mode.
+    // As other tools have written them: no address, no date, an invalid time zone, a padded mode.
     for author in
         ["A laptop <> 1 +0000", "A laptop 1 +0000", "<a@x 1 +0000", "A <a@x> 1 +051800", "A <a@x>1 +0000"]
     {
@@ -181,7 +181,7 @@ fn a_refused_push_names_the_setting_that_bounds_it() {
     let said = laptop.push().fails_with(&["git refused the push", "1.0 MiB (max_push_size in host.yaml)"]);
     assert!(!said.contains("Nothing has changed"), "{said}");
     settings("disk_reserve: 1000000000\n");
-    laptop.push().fails_with(&["not enough room on the disk", "disk_reserve in host.yaml"]);
+    laptop.push().fails_with(&["not enough space on the disk", "disk_reserve in host.yaml"]);
     assert_eq!(server.deploys().len(), 1);
 
     let take = |bytes: u64| {
@@ -191,7 +191,7 @@ fn a_refused_push_names_the_setting_that_bounds_it() {
     };
     let said = take(5);
     assert!(
-        said.contains("not enough room on the disk") && said.contains("disk_reserve in host.yaml"),
+        said.contains("not enough space on the disk") && said.contains("disk_reserve in host.yaml"),
         "{said}"
     );
     settings("max_push_size: 1\n");

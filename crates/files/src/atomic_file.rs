@@ -1,8 +1,9 @@
-//! Files that are whole or not there. Each caller says what a power cut may take:
+//! Writes files atomically. Each caller chooses what a power cut may undo:
 //!
 //! - [`write`]: nothing. When it returns, the file is on the disk.
-//! - [`write_ordered`]: the new file, but then also all that is synced after it: whoever has the later change has this one.
-//! - [`write_passing`]: the file, or what is in it. For what is made anew, or means nothing after the machine was started anew.
+//! - [`write_ordered`]: the new file, together with everything that is synced after it.
+//! - [`write_passing`]: the file or its content. For files that are written again, or have no meaning
+//!   after a boot.
 
 #![expect(clippy::disallowed_methods, reason = "piku's own files")]
 
@@ -13,16 +14,16 @@ use std::path::Path;
 
 use crate::write_order::{order_folder, write_out};
 
-/// Replaces `path` by `content` with the given mode. After a power cut the file is the old or the new one, whole.
+/// Replaces the file `path`. After a power cut it has the old or the new content, complete.
 ///
 /// # Errors
-/// When a step fails; the old file is then untouched and nothing is left beside it.
+/// Fails if a step fails. The old file then stays and no temporary file is left.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     replace(path, content, mode, File::sync_all)?;
     sync_parent(path)
 }
 
-/// The same, on the disk before all that is synced later; when that is, is up to who syncs it.
+/// Replaces the file `path` and writes it to the disk before anything that is synced later.
 ///
 /// # Errors
 /// As [`write`].
@@ -31,8 +32,8 @@ pub fn write_ordered(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     order_parent(path)
 }
 
-/// The same, and nothing is done for a power cut: the file may be the old one then, the new one, or hold anything. Whoever reads it
-/// has to live with that.
+/// Replaces the file `path` without a sync: after a power cut it may have any content, which its readers
+/// must handle.
 ///
 /// # Errors
 /// As [`write`].
@@ -40,12 +41,12 @@ pub fn write_passing(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     replace(path, content, mode, |_| Ok(()))
 }
 
-/// Writes the file aside, has it put on the disk, and renames it.
+/// Writes a temporary file, syncs it with `sync` and renames it.
 fn replace(
     path: &Path,
     content: &[u8],
     mode: u32,
-    put: impl FnOnce(&File) -> io::Result<()>,
+    sync: impl FnOnce(&File) -> io::Result<()>,
 ) -> io::Result<()> {
     let name = path.file_name().ok_or_else(|| io::Error::other("no file name"))?;
     let mut aside_name = std::ffi::OsString::from(".");
@@ -55,33 +56,33 @@ fn replace(
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&aside)?;
         file.write_all(content)?;
-        put(&file)?;
+        sync(&file)?;
         fs::rename(&aside, path)
     })();
     if written.is_err() {
-        // The first error is the one to tell.
+        // The first error matters.
         let _ = fs::remove_file(&aside);
     }
     written
 }
 
-/// Makes a rename in `path`'s folder survive a power cut.
+/// Syncs the directory of `path`, so that a rename in it survives a power cut.
 ///
 /// # Errors
 /// When the folder cannot be opened or synced.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
-    open_parent(path)?.map_or(Ok(()), |folder| folder.sync_all())
+    open_parent(path)?.map_or(Ok(()), |dir| dir.sync_all())
 }
 
-/// Makes a rename in `path`'s folder be on the disk before all that is synced later.
+/// Writes a rename in the directory of `path` to the disk before anything that is synced later.
 ///
 /// # Errors
 /// When the folder cannot be opened or synced.
 pub fn order_parent(path: &Path) -> io::Result<()> {
-    open_parent(path)?.map_or(Ok(()), |folder| order_folder(&folder))
+    open_parent(path)?.map_or(Ok(()), |dir| order_folder(&dir))
 }
 
-/// Opens the folder that `path` lies in; the top of all lies in none.
+/// Opens the directory of `path`; `None` for the root directory.
 fn open_parent(path: &Path) -> io::Result<Option<File>> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => File::open(".").map(Some),

@@ -1,6 +1,5 @@
-//! Room on the disk, looked at before anything is written: a refusal with numbers is better than half of the work.
+//! Checks the free space of a disk before anything is written.
 
-use std::io;
 use std::ops::{AddAssign, Mul};
 use std::path::Path;
 
@@ -8,16 +7,16 @@ use anyhow::Context;
 use piku_report::user_error::UserError;
 use rustix::fs::statvfs;
 
-/// What is about to be written.
+/// Space that a write needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SpaceNeeded {
-    /// Bytes.
+    /// Disk usage in bytes.
     pub bytes: u64,
-    /// Files and folders.
+    /// Number of files and directories.
     pub files: u64,
 }
 
-/// What stays free beyond a need: for records, logs and whatever else the app's workers write meanwhile.
+/// Space that stays free for records, logs and the app's own writes in the meantime.
 const RESERVE: SpaceNeeded = SpaceNeeded { bytes: 4 << 20, files: 100 };
 
 impl AddAssign for SpaceNeeded {
@@ -36,55 +35,56 @@ impl Mul<u64> for SpaceNeeded {
 }
 
 impl SpaceNeeded {
-    /// One file or folder of this many bytes, which takes whole blocks.
+    /// Returns the space of one file or directory of this length, which takes whole blocks.
     #[must_use]
     pub fn of(bytes: u64) -> Self {
         Self { bytes: bytes.checked_next_multiple_of(4096).unwrap_or(u64::MAX).max(4096), files: 1 }
     }
 }
 
-/// Refuses when the file system of `dir` has not room for `need` and a little more; `what` is what needs it, in the singular.
+/// Checks that the file system of `dir` has space for `need` and a small reserve. `what` names the writer,
+/// in the singular.
 ///
 /// # Errors
-/// With the numbers, and a way out. When the file system cannot be asked, too.
+/// Fails with the numbers and a hint if space is missing, or if the file system cannot be queried.
 pub fn check(dir: &Path, need: SpaceNeeded, what: &str) -> anyhow::Result<()> {
     check_keeping(dir, need, 0, what)
 }
 
-/// The same where at least `reserve` bytes are to stay free, for what comes from outside.
+/// Like [`check`], with at least `reserve` bytes that must stay free.
 ///
 /// # Errors
 /// As [`check`].
 pub fn check_keeping(dir: &Path, need: SpaceNeeded, reserve: u64, what: &str) -> anyhow::Result<()> {
-    let stat = FreeSpace::of(dir)?;
+    let free = FreeSpace::of(dir)?;
     let reserve = SpaceNeeded { bytes: RESERVE.bytes.max(reserve), files: RESERVE.files };
-    judge(dir, need, reserve, what, stat).map_err(Into::into)
+    require_space(dir, need, reserve, what, free).map_err(Into::into)
 }
 
-/// The bytes and files that a file system has room for.
+/// Free space of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FreeSpace {
-    /// Bytes, for who is not root.
+    /// Bytes available to users other than root.
     pub bytes: u64,
-    /// Files and folders, where the file system counts them.
+    /// Number of files that can be created, if the file system has a limit.
     pub files: Option<u64>,
 }
 
 impl FreeSpace {
-    /// Asks the file system of `dir`.
+    /// Queries the file system of `dir`.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// Fails if `statvfs` does.
     pub fn of(dir: &Path) -> anyhow::Result<Self> {
-        let stat = statvfs(dir).with_context(|| format!("cannot look at the disk of '{}'", dir.display()))?;
+        let stat = statvfs(dir).with_context(|| format!("cannot query the disk of '{}'", dir.display()))?;
         let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
-        // btrfs and others count none.
+        // btrfs and others have no limit.
         let files = (stat.f_files != 0).then_some(stat.f_favail);
         Ok(Self { bytes, files })
     }
 }
 
-fn judge(
+fn require_space(
     dir: &Path,
     need: SpaceNeeded,
     reserve: SpaceNeeded,
@@ -96,7 +96,7 @@ fn judge(
     wanted += reserve;
     let refusal = if free < wanted.bytes {
         format!(
-            "not enough room on the disk of '{}': {what} needs about {} and {} of reserve, {} are free, {} are missing",
+            "not enough space on the disk of '{}': {what} needs about {} and a reserve of {}; {} are free, {} are missing",
             dir.display(),
             size(need.bytes),
             size(reserve.bytes),
@@ -105,7 +105,7 @@ fn judge(
         )
     } else if let Some(files) = files.filter(|files| *files < wanted.files) {
         format!(
-            "no room for more files on the disk of '{}': {what} needs {} and {} of reserve, {files} can be made, {} are missing",
+            "not enough inodes on the disk of '{}': {what} needs {} files and a reserve of {}; {files} are free, {} are missing",
             dir.display(),
             need.files,
             reserve.files,
@@ -115,14 +115,14 @@ fn judge(
         return Ok(());
     };
     let hint = if reserve.bytes > RESERVE.bytes {
-        "'piku gc' removes what nothing needs; or make the disk larger, or disk_reserve in host.yaml smaller"
+        "run 'piku gc' to remove unused files, enlarge the disk, or lower disk_reserve in host.yaml"
     } else {
-        "'piku gc' removes what nothing needs; or make the disk larger"
+        "run 'piku gc' to remove unused files, or enlarge the disk"
     };
     Err(UserError::new(refusal).hint(hint))
 }
 
-/// Bytes for people, by 1024: `512 KiB`, `38.2 MiB`.
+/// Formats a number of bytes with a binary unit: `512 KiB`, `38.2 MiB`.
 #[must_use]
 pub fn size(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;
@@ -135,46 +135,41 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// Whether something failed since the disk is full, of bytes or of files, or a quota is used up.
-#[must_use]
-pub fn is_full(err: &io::Error) -> bool {
-    matches!(err.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn says_how_much_is_missing() {
+    fn errors_say_how_much_is_missing() {
         let dir = std::env::temp_dir();
         check(&dir, SpaceNeeded { bytes: 1, files: 1 }, "the app").unwrap();
         let refusal =
             check(&dir, SpaceNeeded { bytes: u64::MAX, files: 0 }, "the app").unwrap_err().to_string();
         assert!(refusal.contains("missing"), "{refusal}");
-        let said = |need, bytes, files| {
+        let result = |need, bytes, files| {
             let free = FreeSpace { bytes, files };
-            judge(Path::new("/d"), need, RESERVE, "the app", free).map_err(|refusal| refusal.to_string())
+            require_space(Path::new("/d"), need, RESERVE, "the app", free)
+                .map_err(|refusal| refusal.to_string())
         };
         let need = SpaceNeeded::of(10 << 20) * 2;
-        assert_eq!(said(need, 24 << 20, Some(102)), Ok(()));
-        assert_eq!(said(need, 24 << 20, None), Ok(()));
+        assert_eq!(result(need, 24 << 20, Some(102)), Ok(()));
+        assert_eq!(result(need, 24 << 20, None), Ok(()));
         assert_eq!(
-            said(need, 22 << 20, None).unwrap_err(),
-            "not enough room on the disk of '/d': the app needs about 20.0 MiB and 4.0 MiB of reserve, \
+            result(need, 22 << 20, None).unwrap_err(),
+            "not enough space on the disk of '/d': the app needs about 20.0 MiB and a reserve of 4.0 MiB; \
              22.0 MiB are free, 2.0 MiB are missing"
         );
         assert_eq!(
-            said(need, 24 << 20, Some(0)).unwrap_err(),
-            "no room for more files on the disk of '/d': the app needs 2 and 100 of reserve, 0 can be made, \
+            result(need, 24 << 20, Some(0)).unwrap_err(),
+            "not enough inodes on the disk of '/d': the app needs 2 files and a reserve of 100; 0 are free, \
              102 are missing"
         );
     }
 
     #[test]
-    fn sizes() {
-        let told = [0, 1, 1024, 1 << 20, (1 << 30) - 1, 1 << 30, u64::MAX].map(size);
+    fn sizes_have_a_unit() {
+        let formatted = [0, 1, 1024, 1 << 20, (1 << 30) - 1, 1 << 30, u64::MAX].map(size);
         let expected = ["0 KiB", "1 KiB", "1 KiB", "1.0 MiB", "1024.0 MiB", "1.0 GiB", "17179869184.0 GiB"];
-        assert_eq!(told, expected);
+        assert_eq!(formatted, expected);
     }
 }

@@ -1,23 +1,27 @@
-//! Trees of files that hostile code has written, reached through one directory handle.
+//! Files: safe access to trees that hostile code has written, atomic writes, free space and hashes.
 //!
-//! Whatever a build step, a process or a received package has left in a folder is hostile: names, links, sizes, types, modes and
-//! the moment at which they change. A path string that is handed to `std::fs` is resolved anew by each call and leads wherever a
-//! link in it leads. A [`TreeHandle`] holds the folder itself instead, and resolves every path beneath it:
+//! Everything that a build step, a process or a received package has left in a directory is hostile:
+//! names, symlinks, sizes, types, modes, and the moment at which they change. `std::fs` resolves a path
+//! again in each call and follows every symlink in it. A [`TreeHandle`] holds the directory open instead
+//! and resolves every path beneath it:
 //!
-//! - A path never leaves the tree: not by `..`, not by an absolute path, not by a link in the middle or at the end of it, and not
-//!   by a magic link of `/proc`. What would is an error, for which [`TreeError::leads_out`] is true.
-//! - A link that stays in the tree works for reading, as it does for the app itself (`requirements.txt -> base.txt`). An absolute
-//!   link leads out, also one to `/app/…`, which inside the jail is the tree: what a release needs at build time is named
-//!   relative to it. Copies keep every link as it is.
-//! - What changes an entry (write, rename, remove, link, mode, times) is about the entry itself, never about what a link in its
-//!   place points to.
-//! - Only regular files are opened, without waiting: a named pipe, a socket, a device is an error. What is read has a bound.
-//! - A walk follows no link, and what vanishes or changes while it is under way is skipped or an error, never a way out.
+//! - A path never leaves the tree: not by `..`, an absolute path, a symlink in the middle or at the end,
+//!   or a magic link of `/proc`. Such a path is an error for which [`TreeError::leads_out`] is true.
+//! - Reading follows symlinks that stay in the tree, as for the app itself (`requirements.txt ->
+//!   base.txt`). An absolute symlink leads out, even one to `/app/…`, which is the tree inside the jail.
+//!   Copies keep symlinks as they are.
+//! - Operations that change an entry (write, rename, remove, link, mode, times) never follow a symlink in
+//!   its place.
+//! - Only regular files are opened, without blocking: a named pipe, a socket or a device is an error.
+//!   Every read has a limit.
+//! - A walk follows no symlinks. An entry that disappears or changes during the walk is skipped or an
+//!   error, never a way out.
 //!
-//! Paths of several parts are resolved by `cap-std`: `openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`, and where a
-//! kernel or a seccomp filter has no `openat2` part by part through descriptors. It was preferred to `pathrs`, which resolves
-//! as if the tree were the root: a link `/etc/passwd` then silently names a file of the tree, where piku has to refuse. A single
-//! name needs no resolution: it is given to the kernel relative to the descriptor of its folder, with `O_NOFOLLOW`.
+//! `cap-std` resolves paths of several parts: by `openat2` with `RESOLVE_BENEATH` and
+//! `RESOLVE_NO_MAGICLINKS`, or part by part if the kernel or a seccomp filter does not allow `openat2`.
+//! The crate `pathrs` resolves as if the tree were the root: a symlink to `/etc/passwd` would silently
+//! name a file of the tree, where piku must report an error. A single name needs no resolution: the kernel
+//! gets it relative to the descriptor of its directory, with `O_NOFOLLOW`.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 

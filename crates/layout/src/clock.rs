@@ -1,23 +1,26 @@
-//! How far the wall clock of a machine is believed. A board without a battery for its clock boots in 1970 or where it was turned off,
-//! and is set once it has found a time server; a wrong battery or a typing error takes a clock years ahead, and the way back is a
-//! jump, too. `docs/clock.md` has the rule for each use of a time. All of these are functions of the time that they are given.
+//! Rules for trusting the wall clock of a machine. A board without a battery for its clock boots in 1970
+//! or where it was turned off, and is set once it has found a time server; a wrong battery or a typing
+//! error takes a clock years ahead, and the way back is a jump, too. `docs/clock.md` has the rule for each
+//! use of a time. All of these are functions of the time that they are given.
 
 use std::time::{Duration, SystemTime};
 
-/// Seconds from 1970 to 1 March 2025. No machine runs this program earlier: the compiler that it needs, Rust 1.85, is of February
-/// 2025. It is no build time, so that two builds are the same.
+/// Seconds from 1970 to 1 March 2025. No machine runs this program earlier: the compiler that it needs,
+/// Rust 1.85, is of February 2025. It is no build time, so that two builds are the same.
 pub const EARLIEST: i64 = 1_740_787_200;
 
 /// Dates that are less than this ahead of the clock are those of a clock that was set back a little.
 pub const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Returns whether a clock that says `seconds` since 1970 has been set since it began at some time of its own.
+/// Returns whether a clock that says `seconds` since 1970 has been set since it began at some time of its
+/// own.
 #[must_use]
 pub fn is_set(seconds: i64) -> bool {
     seconds >= EARLIEST
 }
 
-/// Returns how long before `now` something has a `date`. A date that is ahead of the clock is none to count from: nothing.
+/// Returns how long before `now` something has a `date`. A date that is ahead of the clock is none to
+/// count from: nothing.
 #[must_use]
 pub fn age(date: SystemTime, now: SystemTime) -> Option<Duration> {
     now.duration_since(date).ok()

@@ -1,4 +1,5 @@
-//! What the tools agree on: paths below the root, the names of apps and process types, and the settings of the host.
+//! Contracts between the tools: paths below the root, names of apps and process types, and the settings of
+//! the host.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 

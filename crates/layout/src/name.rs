@@ -1,5 +1,5 @@
-//! Names that exist only when they are good: an [`AppName`] can be joined to a path, put into a host name or a socket's
-//! address without another look. Parsed at the edge, a type from there on.
+//! Names that exist only when they are good: an [`AppName`] can be joined to a path, put into a host name
+//! or a socket's address without another look. Parsed at the edge, a type from there on.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 /// The longest name of an app or of a process type, in bytes: a DNS label's length (RFC 1035, 2.3.4).
 pub const MAX_LEN: usize = 63;
-/// The largest number of characters of a bad name that a message repeats: a good one and what is wrong with a slightly longer
-/// one.
+/// The largest number of characters of a bad name that a message repeats: a good one and what is wrong
+/// with a slightly longer one.
 const SHOWN: usize = 80;
 
-/// Why a name was refused; its `Display` is one line that says what a good name looks like.
+/// Error of a bad name. `Display` is one line that says what a good name looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadName {
     what: &'static str,
@@ -35,7 +35,7 @@ impl std::error::Error for BadName {}
 pub struct AppName(String);
 
 impl AppName {
-    /// The name as text.
+    /// Returns the checked name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -65,13 +65,14 @@ impl FromStr for AppName {
     }
 }
 
-/// A process type's name as a Procfile has it: `[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?`, at most 63 characters.
+/// A process type's name as a Procfile has it: `[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?`, at most 63
+/// characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ProcessName(String);
 
 impl ProcessName {
-    /// The name as text.
+    /// Returns the checked name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

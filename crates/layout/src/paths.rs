@@ -1,4 +1,4 @@
-//! Where things lie below the root. Besides the scripts, this is the only place that knows.
+//! Paths below the root. Only this module and the scripts define them.
 
 #![expect(clippy::disallowed_methods, reason = "piku's own folders")]
 
@@ -20,7 +20,8 @@ pub const DEPLOY_PREFIX: &str = "deploy.";
 pub struct PikuRoot(PathBuf);
 
 impl PikuRoot {
-    /// The given folder, or else `~/.piku`. `PIKU_ROOT` has been looked at by the command line (clap's `env`).
+    /// The given folder, or else `~/.piku`. `PIKU_ROOT` has been looked at by the command line (clap's
+    /// `env`).
     ///
     /// # Errors
     /// When no folder is given and HOME is not set.
@@ -31,13 +32,13 @@ impl PikuRoot {
             .ok_or_else(|| io::Error::other("neither --root nor PIKU_ROOT nor HOME is set"))
     }
 
-    /// The root itself.
+    /// Returns the path of the root directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// One app's folder, whether it is there or not.
+    /// Directory of an app, which need not exist.
     #[must_use]
     pub fn app(&self, name: &AppName) -> AppDir {
         AppDir { dir: self.0.join("apps").join(name.as_str()), run: self.0.join("run").join(name.as_str()) }
@@ -75,44 +76,44 @@ impl PikuRoot {
         self.run().join("daemon.sock")
     }
 
-    /// One file a claimed port, locked while an instance has the port.
+    /// Directory with a file per claimed port, locked while an instance has the port.
     #[must_use]
     pub fn ports(&self) -> PathBuf {
         self.run().join("ports")
     }
 
-    /// Who did what, a line each.
+    /// Log of all actions with the key that performed them, one per line.
     #[must_use]
     pub fn audit_log(&self) -> PathBuf {
         self.0.join("audit.log")
     }
 
-    /// Which app has which subordinate uid; piku-chroot keeps it.
+    /// Subordinate uids of the apps; piku-chroot writes the file.
     #[must_use]
     pub fn uid_ranges(&self) -> PathBuf {
         self.0.join("uid-ranges")
     }
 
-    /// Everything of piku's nginx.
+    /// Configuration, logs and temporary files of piku's nginx.
     #[must_use]
     pub fn nginx(&self) -> PathBuf {
         self.0.join("nginx")
     }
 
-    /// Certificates, and what it takes to get them.
+    /// Certificates and the state of the ACME client.
     #[must_use]
     pub fn acme(&self) -> PathBuf {
         self.0.join("acme")
     }
 
-    /// This machine's settings.
+    /// Settings of this machine, `host.yaml`.
     #[must_use]
     pub fn settings(&self) -> PathBuf {
         self.0.join("host.yaml")
     }
 }
 
-/// One app's folder and its place among the sockets.
+/// Directory of an app, and its directory for sockets.
 #[derive(Debug, Clone)]
 pub struct AppDir {
     dir: PathBuf,
@@ -120,13 +121,13 @@ pub struct AppDir {
 }
 
 impl AppDir {
-    /// The folder itself.
+    /// Returns the path of the app's directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.dir
     }
 
-    /// The bare repository.
+    /// Bare git repository that receives pushes.
     #[must_use]
     pub fn repo(&self) -> PathBuf {
         self.dir.join("repo.git")
@@ -144,19 +145,19 @@ impl AppDir {
         self.dir.join("verdict.json")
     }
 
-    /// What `config:set` stored.
+    /// Variables that `config:set` has stored.
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.dir.join("config.json")
     }
 
-    /// When each cron last ran, and how that ended.
+    /// Last run of each cron job and its result.
     #[must_use]
     pub fn crons(&self) -> PathBuf {
         self.dir.join("crons.json")
     }
 
-    /// How many of each process type the operator wants.
+    /// Number of instances of each process type that the operator wants.
     #[must_use]
     pub fn formation(&self) -> PathBuf {
         self.dir.join("formation.json")
@@ -174,7 +175,7 @@ impl AppDir {
         self.dir.join("maintenance")
     }
 
-    /// One directory a release.
+    /// Directory with a subdirectory per release.
     #[must_use]
     pub fn releases(&self) -> PathBuf {
         self.dir.join("releases")
@@ -206,8 +207,8 @@ impl AppDir {
         numbers_in(&self.releases(), "", "")
     }
 
-    /// The number of the next deploy: above every release and every deploy's log, so that the log of a failed deploy is
-    /// never written over.
+    /// The number of the next deploy: above every release and every deploy's log, so that the log of a
+    /// failed deploy is never written over.
     ///
     /// # Errors
     /// When one of the folders is there and cannot be read.
@@ -230,13 +231,13 @@ impl AppDir {
         self.run.join("paused")
     }
 
-    /// Whether nothing of the app is to run.
+    /// Returns true if no process of the app should run.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped().exists() || self.paused().exists()
     }
 
-    /// Dependency layers, one folder a content hash.
+    /// Dependency layers, one directory per cache key.
     #[must_use]
     pub fn layers(&self) -> PathBuf {
         self.dir.join("layers")
@@ -248,7 +249,7 @@ impl AppDir {
         self.dir.join("incoming")
     }
 
-    /// What the package managers keep between builds.
+    /// Build caches of the package managers.
     #[must_use]
     pub fn cache(&self) -> PathBuf {
         self.dir.join("cache")
@@ -260,7 +261,7 @@ impl AppDir {
         self.dir.join("data")
     }
 
-    /// The folder of the logs.
+    /// Logs of instances and deploys.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.dir.join("log")
@@ -272,13 +273,13 @@ impl AppDir {
         self.log().join(format!("{instance}.log"))
     }
 
-    /// The log of one deploy.
+    /// Log of the deploy with this number.
     #[must_use]
     pub fn deploy_log(&self, number: u64) -> PathBuf {
         self.log().join(format!("deploy-{number}.log"))
     }
 
-    /// What that deploy was of; gone when there is a release of it.
+    /// Record of a deploy, removed when its release exists.
     #[must_use]
     pub fn attempt(&self, number: u64) -> PathBuf {
         self.log().join(format!("deploy-{number}.json"))

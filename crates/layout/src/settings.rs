@@ -26,7 +26,7 @@ pub use nginx::{CertificateClient, NginxSettings};
 pub use pause::SettingPause;
 pub use protection::Protection;
 
-/// What to do where user namespaces are not to be had.
+/// Behaviour on a host without user namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SandboxMode {
@@ -39,7 +39,7 @@ pub enum SandboxMode {
     Off,
 }
 
-/// Who the apps are to the kernel, in their jails.
+/// Users as which the apps run in their jails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AppUsers {
@@ -65,15 +65,16 @@ impl Default for PortRange {
     }
 }
 
-/// How much is kept of what each instance says.
+/// Limits for the log files of each instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
-    /// A file of this many megabytes is put away.
+    /// Size in megabytes at which a file is rotated.
     pub megabytes: u32,
-    /// How many of those are kept beside the one being written.
+    /// Number of rotated files that are kept.
     pub keep: u32,
-    /// The time for which lines are gathered in memory before they are written; without it each is written as it comes.
+    /// The time for which lines are gathered in memory before they are written; without it each is written
+    /// as it comes.
     pub flush: SettingPause,
 }
 
@@ -83,16 +84,17 @@ impl Default for LogSettings {
     }
 }
 
-/// The whole file. A missing file is the default; an unknown key is an error, so that a misspelt one is noticed.
+/// The whole file. A missing file is the default; an unknown key is an error, so that a misspelt one is
+/// noticed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HostSettings {
-    /// Whether the jail is required, preferred or off.
+    /// Use of the jail: required, preferred or off.
     pub sandbox: SandboxMode,
-    /// The protections that this machine has for apps, as the install recorded them; one that is missing later is an error.
-    /// `None` before they were recorded, and empty on a machine that can make no jail.
+    /// The protections that this machine has for apps, as the install recorded them; one that is missing
+    /// later is an error. `None` before they were recorded, and empty on a machine that can make no jail.
     pub protections: Option<Vec<Protection>>,
-    /// Whether the apps are users of their own.
+    /// Users as which the apps run.
     pub app_users: AppUsers,
     /// The apps that have a network of their own.
     pub network: AppNetworks,
@@ -100,28 +102,28 @@ pub struct HostSettings {
     pub ports: PortRange,
     /// The nginx that serves the apps under their host names.
     pub nginx: NginxSettings,
-    /// How much is kept of what instances say.
+    /// Limits for log files.
     pub logs: LogSettings,
-    /// Where the releases of which app run that are built here; on this machine, where nothing is said.
+    /// Machines on which the releases of an app run; this machine, if the app is missing.
     #[serde(alias = "deploy-to")]
     pub deploy_to: BTreeMap<AppName, DeployTo>,
-    /// The architecture that this machine says it is to those that build for it, by uname's or Debian's name: `armv6l`; what its
-    /// programs are, when not set.
+    /// The architecture that this machine says it is to those that build for it, by uname's or Debian's
+    /// name: `armv6l`; what its programs are, when not set.
     pub architecture: Option<String>,
     /// Environment of every build step: a proxy, a mirror, a certificate bundle of this site.
     pub build_env: BTreeMap<String, String>,
-    /// How long a build may take, in seconds.
+    /// Maximum duration of a build, in seconds.
     pub build_timeout: u64,
     /// The largest part of a deploy's output that is kept, and shown to its push, in MiB.
     pub deploy_log: u64,
     /// The time that a push, or another change, waits for the one that is under way, in seconds.
     pub lock_timeout: u64,
-    /// How many releases of an app stay on the disk to go back to, the live one among them; two at least.
+    /// Number of releases of an app that stay on disk, including the live one; at least two.
     pub keep_releases: usize,
-    /// How much an app's build caches may take, in MiB, before some of them go.
+    /// Size of an app's build caches in MiB beyond which some are removed.
     pub cache_limit: u64,
-    /// The memory that a build may take, as `--limit memory=` of piku-chroot has it: `512m`, `50%`; what is available when it
-    /// begins, when not set.
+    /// The memory that a build may take, as `--limit memory=` of piku-chroot has it: `512m`, `50%`; what
+    /// is available when it begins, when not set.
     pub build_memory: Option<String>,
     /// By how much builds stand back behind what runs, 0 to 19 as nice(1) has it.
     pub build_nice: u8,
@@ -191,7 +193,7 @@ impl HostSettings {
     }
 }
 
-/// The message without the text that it found: a proxy's password is nothing for whoever pushes.
+/// Removes the value from a message: users who push must not see the password of a proxy.
 fn without_value(message: &str) -> String {
     match (message.find("string \""), message.rfind('"')) {
         (Some(from), Some(to)) => format!("{}a string{}", &message[..from], &message[to + 1..]),

@@ -48,14 +48,14 @@ impl TargetMachine {
     ///
     /// # Errors
     /// Fails if the kernel does not name the machine.
-    pub fn this() -> anyhow::Result<Self> {
+    pub fn detect() -> anyhow::Result<Self> {
         let uname = utsname::uname().context("cannot ask the kernel for its architecture")?;
-        let own = ElfFile::own()
+        let own = ElfFile::read_self()
             .context("cannot read '/proc/self/exe'")?
             .context("'/proc/self/exe' is no ELF file")?;
         let shell = File::open(SHELL).and_then(|file| ElfFile::read(&file)).ok().flatten();
         let cpuinfo = fs::read("/proc/cpuinfo").unwrap_or_default();
-        Ok(Self::of(&MachineFacts {
+        Ok(Self::from_facts(&MachineFacts {
             own: own.architecture.family(),
             shell: shell.as_ref().map(|shell| shell.architecture.family()),
             uname: &uname.machine().to_string_lossy(),
@@ -67,7 +67,7 @@ impl TargetMachine {
     /// which differ if a 32-bit system runs on a 64-bit kernel. The jail allows no other families, and a
     /// library needs a program of its family.
     #[must_use]
-    pub fn of(facts: &MachineFacts<'_>) -> Self {
+    pub fn from_facts(facts: &MachineFacts<'_>) -> Self {
         let is_sister = |shell: &&str| matches!((facts.own, *shell), (ARM, "aarch64") | ("aarch64", ARM));
         let level = |family: &str| match family {
             // An ARM of 64 bits runs all that those of 32 bits run, where it runs any of it.
@@ -104,7 +104,7 @@ impl TargetMachine {
     /// Returns its name for a message about a program that it does not run: levels are left out that say
     /// nothing of why.
     #[must_use]
-    pub fn beside(&self, program: &ProgramArchitecture) -> String {
+    pub fn name_beside(&self, program: &ProgramArchitecture) -> String {
         let name = |here: &ProgramArchitecture| {
             let family = here.family();
             if family == X86_64 && family != program.family() { family.to_owned() } else { here.to_string() }
@@ -140,7 +140,7 @@ fn x86_level(cpuinfo: &str) -> u8 {
 /// # Errors
 /// Fails if the kernel does not name the machine.
 pub fn architecture() -> anyhow::Result<String> {
-    let machine = TargetMachine::this()?;
+    let machine = TargetMachine::detect()?;
     let first = machine.programs.first().context("the machine runs no programs")?;
     Ok(if first.family() == X86_64 { X86_64.to_owned() } else { first.to_string() })
 }
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     fn machine(own: &str, shell: &str, uname: &str, cpuinfo: &str) -> String {
-        TargetMachine::of(&MachineFacts { own, shell: Some(shell), uname, cpuinfo }).to_string()
+        TargetMachine::from_facts(&MachineFacts { own, shell: Some(shell), uname, cpuinfo }).to_string()
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn this_machine_runs_its_own_programs() {
-        let here = TargetMachine::this().unwrap();
+        let here = TargetMachine::detect().unwrap();
         assert_eq!(TargetMachine::parse(&here.to_string()), Some(here.clone()));
         assert!(here.runs(&ProgramArchitecture::parse(&architecture().unwrap())));
         assert!(!here.runs(&ProgramArchitecture::parse("sparc64")));

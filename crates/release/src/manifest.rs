@@ -122,17 +122,17 @@ impl BuiltRelease {
     /// Fails if the file cannot be written.
     pub fn write(&self, dir: &Path) -> anyhow::Result<()> {
         let path = dir.join(FILE);
-        atomic_file::write_ordered(&path, self.text()?.as_bytes(), 0o644)
+        atomic_file::write_ordered(&path, self.to_yaml()?.as_bytes(), 0o644)
             .with_context(|| format!("cannot write '{}'", path.display()))
     }
 
     /// Writes the file into a directory that is still being made and synced as a whole.
     pub fn write_unsynced(&self, dir: &Path) -> anyhow::Result<()> {
         let path = dir.join(FILE);
-        fs::write(&path, self.text()?).with_context(|| format!("cannot write '{}'", path.display()))
+        fs::write(&path, self.to_yaml()?).with_context(|| format!("cannot write '{}'", path.display()))
     }
 
-    fn text(&self) -> anyhow::Result<String> {
+    fn to_yaml(&self) -> anyhow::Result<String> {
         serde_yaml::to_string(self).context("cannot write the release as YAML")
     }
 }

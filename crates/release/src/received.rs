@@ -119,7 +119,7 @@ impl ReceivedManifest {
     pub fn parse(text: &[u8]) -> anyhow::Result<Self> {
         ensure!(text.len() <= LONGEST, "bad release.yaml: it is longer than {LONGEST} bytes");
         let raw: UntrustedFields = serde_yaml::from_slice(text)
-            .map_err(|err| anyhow::anyhow!("{}", shown(&err.to_string(), 300)))
+            .map_err(|err| anyhow::anyhow!("{}", first_line(&err.to_string(), 300)))
             .context("bad release.yaml")?;
         raw.check().context("bad release.yaml")
     }
@@ -163,7 +163,8 @@ impl ReceivedManifest {
             self.jailed || here.may_be_unjailed,
             "the release wants to run without a jail, which it may where host.yaml says 'sandbox: off'"
         );
-        let host = self.homes.iter().map(|wanted| home(wanted, here.homes)).collect::<anyhow::Result<_>>()?;
+        let host =
+            self.homes.iter().map(|wanted| find_home(wanted, here.homes)).collect::<anyhow::Result<_>>()?;
         let by = match here.via {
             Some(via) => format!("{} via {via}", self.by),
             None => self.by,
@@ -179,7 +180,7 @@ impl ReceivedManifest {
             tree_of: None,
             at: self.at.min(here.now),
             architecture: here.architecture.to_string(),
-            native: here.native.as_deref().map(|path| shown(path, LONGEST_NAME)),
+            native: here.native.as_deref().map(|path| first_line(path, LONGEST_NAME)),
             runtime: self.runtime,
             version: self.version,
             version_from: self.version_from,
@@ -196,12 +197,12 @@ impl ReceivedManifest {
 }
 
 /// Finds a home among those of this machine; it is this machine's path that is mounted.
-fn home(wanted: &Path, here: &[PathBuf]) -> anyhow::Result<PathBuf> {
+fn find_home(wanted: &Path, here: &[PathBuf]) -> anyhow::Result<PathBuf> {
     let found = here.iter().find(|home| home.as_path() == wanted).cloned();
     found.with_context(|| {
         format!(
             "the release needs the interpreter in '{}', and no interpreter of this machine is there",
-            shown(&wanted.to_string_lossy(), 200)
+            first_line(&wanted.to_string_lossy(), 200)
         )
     })
 }
@@ -223,13 +224,13 @@ impl UntrustedFields {
         Ok(ReceivedManifest {
             app: self.app,
             commit: self.commit,
-            subject: shown(&self.subject, 300),
-            by: shown(&self.by, 64),
+            subject: first_line(&self.subject, 300),
+            by: first_line(&self.by, 64),
             at: self.at,
             architecture: self.architecture,
             runtime: self.runtime,
             version: self.version,
-            version_from: self.version_from.map(|from| shown(&from, 200)),
+            version_from: self.version_from.map(|from| first_line(&from, 200)),
             layers: self.layers,
             homes: self.host,
             processes: self.processes,
@@ -313,7 +314,7 @@ fn is_word(text: &str) -> bool {
 }
 
 /// Returns the start of the first line without control characters.
-fn shown(text: &str, most: usize) -> String {
+fn first_line(text: &str, most: usize) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(most).collect()
 }

@@ -142,7 +142,7 @@ impl TargetArchitecture {
 ///
 /// # Errors
 /// Fails if the kernel does not name the machine.
-pub fn cross(
+pub fn cross_target(
     asked: Option<&'static TargetArchitecture>,
 ) -> anyhow::Result<Option<&'static TargetArchitecture>> {
     let own = machine::architecture()?;
@@ -172,11 +172,11 @@ impl AskedArchitecture {
 ///
 /// # Errors
 /// Fails if it is unknown, or the kernel does not name the machine.
-pub fn said_by_operator(settings: &HostSettings) -> anyhow::Result<Option<&'static TargetArchitecture>> {
+pub fn operator_target(settings: &HostSettings) -> anyhow::Result<Option<&'static TargetArchitecture>> {
     let Some(name) = &settings.architecture else { return Ok(None) };
     let known = TargetArchitecture::parse(name)
         .map_err(|why| UserError::new(format!("bad 'architecture: {name}' in host.yaml: {why}")))?;
-    cross(Some(known))
+    cross_target(Some(known))
 }
 
 /// Returns this machine: the architecture in the host settings, or what its programs are.
@@ -184,9 +184,9 @@ pub fn said_by_operator(settings: &HostSettings) -> anyhow::Result<Option<&'stat
 /// # Errors
 /// Fails if the name in the host settings is unknown, or the kernel does not name the machine.
 pub fn this_machine(settings: &HostSettings) -> anyhow::Result<TargetMachine> {
-    match said_by_operator(settings)? {
+    match operator_target(settings)? {
         Some(said) => Ok(said.machine()),
-        None => TargetMachine::this(),
+        None => TargetMachine::detect(),
     }
 }
 
@@ -194,8 +194,8 @@ pub fn this_machine(settings: &HostSettings) -> anyhow::Result<TargetMachine> {
 ///
 /// # Errors
 /// Fails if the name in the host settings is unknown, or the kernel does not name the machine.
-pub fn of_this_machine(settings: &HostSettings) -> anyhow::Result<String> {
-    if let Some(known) = said_by_operator(settings)? {
+pub fn host_architecture(settings: &HostSettings) -> anyhow::Result<String> {
+    if let Some(known) = operator_target(settings)? {
         return Ok(known.name.to_owned());
     }
     let own = machine::architecture()?;
@@ -226,7 +226,7 @@ mod tests {
         let refused = TargetArchitecture::parse("pdp11").unwrap_err();
         assert!(refused.contains("x86_64 (amd64)") && refused.contains("armv6l"), "{refused}");
         for one in &ALL {
-            assert_eq!(elf::machine_of(one.name), Some(one.elf), "{}", one.name);
+            assert_eq!(elf::machine_number(one.name), Some(one.elf), "{}", one.name);
         }
         assert_eq!(TargetArchitecture::parse("armv6").unwrap().debian(), "armv6l");
     }

@@ -1,49 +1,49 @@
-//! What is wrong with a file, said the way a compiler says it: the place first, the line with a caret below it, and what to
-//! do about it. All bad lines at once, and never more text than somebody reads.
+//! Diagnostics of a file, in the form of a compiler: the place, the message, the line with a caret, and a
+//! hint. All bad lines are reported at once, up to a limit.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// How many errors of one file are told; the rest is counted.
+/// Number of diagnostics that are shown per file; the rest are counted.
 const MAX_SHOWN: usize = 20;
-/// How much of a quoted line is shown, in characters.
+/// Number of characters of a quoted line that are shown.
 const WIDTH: usize = 76;
-/// How much of a name or word is repeated inside a message, in characters.
+/// Number of characters of a word that a message repeats.
 const WORD: usize = 40;
 
-/// Whether the file is refused for it.
+/// Severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiagnosticSeverity {
-    /// The file is not taken.
+    /// The file is rejected.
     Error,
-    /// The file is taken; its author should look at the line.
+    /// The file is accepted, but the line is probably a mistake.
     Warning,
 }
 
-/// One thing that is wrong, and where.
+/// An error or a warning about a place in a file.
 ///
-/// Displayed as `Procfile:7:5: message`, without a column where the whole line is meant, then the line, a caret and
-/// `hint: …`, each on a line of its own; no newline at the end.
+/// Displayed as `Procfile:7:5: message`, without a column if it is about the whole line, then the line, a
+/// caret and `hint: …` on separate lines, without a newline at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Error or warning.
+    /// Decides if the file is rejected.
     pub severity: DiagnosticSeverity,
-    /// The file's name without its folder: a deploy checks files in a folder that is gone afterwards.
+    /// File name without its directory, because a deploy checks files in a temporary directory.
     pub file: String,
-    /// The line, from 1; 0 where what is meant has no lines, such as a setting kept on the server.
+    /// Line, from 1; 0 if the source has no lines, such as a stored setting.
     pub line: usize,
-    /// The character in the line, from 1; none where the whole line is meant.
+    /// Character in the line, from 1; `None` for the whole line.
     pub column: Option<usize>,
-    /// What is wrong: lower case, no full stop.
+    /// Lower case, no full stop.
     pub message: String,
-    /// The part of the line to show below.
+    /// Part of the line that is shown below.
     pub quote: Option<QuotedLine>,
-    /// What to do about it.
+    /// Advice on how to correct it.
     pub hint: Option<String>,
 }
 
 impl Diagnostic {
-    /// An error about a whole line.
+    /// Creates an error about a whole line.
     pub fn error(file: &str, line: usize, message: impl Into<String>) -> Self {
         let file = file.chars().map(visible).collect();
         // A message may hold the file's own words: ${NAME:?message}.
@@ -59,21 +59,21 @@ impl Diagnostic {
         }
     }
 
-    /// The same as a warning.
+    /// Turns the error into a warning.
     #[must_use]
     pub fn warning(mut self) -> Self {
         self.severity = DiagnosticSeverity::Warning;
         self
     }
 
-    /// Shows the line.
+    /// Shows the line below the message.
     #[must_use]
     pub fn quote(mut self, line: &str) -> Self {
         self.quote = Some(QuotedLine::of(line, None));
         self
     }
 
-    /// Shows the line and points at its byte `at`.
+    /// Shows the line below the message, with a caret at its byte `at`.
     #[must_use]
     pub fn quote_at(mut self, line: &str, at: usize) -> Self {
         self.quote = Some(QuotedLine::of(line, Some(at)));
@@ -81,7 +81,7 @@ impl Diagnostic {
         self
     }
 
-    /// Adds what to do.
+    /// Sets the line that follows `hint:`.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -115,21 +115,21 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// A readable part of a line: one character a column, nothing in it that moves a terminal's cursor.
+/// Part of a line, safe for a terminal: each character takes one column and none moves the cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotedLine {
-    /// The text, at most some 80 characters.
+    /// At most about 80 characters.
     pub text: String,
-    /// How many characters stand before the caret.
+    /// Number of characters before the caret.
     pub caret: Option<usize>,
 }
 
 impl QuotedLine {
-    /// The part of `line` around its byte `at`, or its beginning.
+    /// Takes the part of `line` around its byte `at`, or its beginning.
     fn of(line: &str, at: Option<usize>) -> Self {
         let point = at.unwrap_or(0).min(line.len());
         let end = line[point..].char_indices().nth(WIDTH).map_or(line.len(), |(at, _)| point + at);
-        // What follows needs no room that the beginning of the line can have.
+        // If little text follows, more of the beginning fits.
         let before = WIDTH.saturating_sub(line[point..end].chars().count()).max(WIDTH / 2);
         let start = line[..point].char_indices().rev().take(before).last().map_or(point, |(at, _)| at);
         let mut text = String::from(if start > 0 { "…" } else { "" });
@@ -142,17 +142,18 @@ impl QuotedLine {
     }
 }
 
-/// A text as it may reach a terminal: a file's name or a value of ENV may hold what moves its cursor or sets its title.
+/// Replaces control characters, with which a file name or a value could move the terminal's cursor or set
+/// its title.
 #[must_use]
 pub fn readable(text: &str) -> String {
     text.chars().map(|c| if c == '\t' { c } else { visible(c) }).collect()
 }
 
-/// The character itself, or what stands for it where it would not fill exactly one column.
+/// Returns the character, or a replacement if it does not fill exactly one column.
 fn visible(c: char) -> char {
     match c {
         '\t' | '\n' => ' ',
-        // Text direction marks: a line is shown in the order in which it is run.
+        // Text direction marks: a line is shown in its actual order.
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
             '\u{fffd}'
         }
@@ -161,13 +162,13 @@ fn visible(c: char) -> char {
     }
 }
 
-/// The number of the character at byte `at`, from 1.
+/// Returns the number of the character at byte `at`, from 1.
 #[must_use]
 pub fn column(line: &str, at: usize) -> usize {
     line[..at.min(line.len())].chars().count() + 1
 }
 
-/// A word of the file as a message repeats it: between quotes, shortened, readable.
+/// Quotes a word of a file for a message: shortened, without control characters.
 pub fn quote_word(text: &str) -> String {
     let shown: String = shorten_text(text, WORD).chars().map(visible).collect();
     format!("'{shown}'")
@@ -182,7 +183,7 @@ pub fn shorten_text(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// Everything that is wrong with a file, in the order of its lines; never empty.
+/// All diagnostics of a rejected file, in the order of its lines; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
@@ -200,7 +201,7 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
-/// Collects diagnostics while a file is read, and only counts them once there are more than anybody reads.
+/// Collects the diagnostics of a file. Beyond the limit it only counts them.
 #[derive(Debug, Default)]
 pub struct DiagnosticCollector {
     kept: Vec<Diagnostic>,
@@ -208,7 +209,7 @@ pub struct DiagnosticCollector {
 }
 
 impl DiagnosticCollector {
-    /// Takes one more; `make` is called only when it will be shown.
+    /// Adds a diagnostic. `make` is only called if it will be shown.
     pub fn push(&mut self, make: impl FnOnce() -> Diagnostic) {
         if self.kept.len() <= MAX_SHOWN {
             self.kept.push(make());
@@ -223,11 +224,11 @@ impl DiagnosticCollector {
         self.kept.is_empty()
     }
 
-    /// In the order of the lines, with the number of those left out at the end.
+    /// Returns the diagnostics in the order of their lines; the last one counts those that are not shown.
     #[must_use]
     pub fn finish(mut self) -> Vec<Diagnostic> {
         self.kept.sort_by_key(|diagnostic| diagnostic.line);
-        // One too many is kept, so that the first one left out gives the last line its place.
+        // One more than the limit is kept: its line is the place of the count.
         if self.kept.len() > MAX_SHOWN {
             if let Some(rest) = self.kept.last_mut() {
                 let what = if rest.severity == DiagnosticSeverity::Warning { "warnings" } else { "errors" };

@@ -1,5 +1,5 @@
-//! How the tools talk: errors with hints and an exit code, diagnostics that point into a file, and data on stdout in the
-//! form that was asked for.
+//! Output of the tools: errors with hints and an exit code, diagnostics that point into a file, and data
+//! on stdout in the form that was asked for.
 
 pub mod diagnostic;
 pub mod output;

@@ -1,4 +1,4 @@
-//! Data on stdout, in the form that was asked for: the same `--format` in all tools.
+//! Data on stdout, in the format that `--format` names.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// The form of printed data.
+/// Value of `--format` in all tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum OutputFormat {
     /// For people.
@@ -18,10 +18,10 @@ pub enum OutputFormat {
     Yaml,
 }
 
-/// The value as JSON or YAML, or the text made for people.
+/// Returns the value as JSON or YAML, or the plain text.
 ///
 /// # Errors
-/// When it cannot be rendered, which no value of ours brings about.
+/// Fails if serialization does.
 pub fn render(
     format: OutputFormat,
     value: &(impl Serialize + ?Sized),
@@ -34,7 +34,7 @@ pub fn render(
     })
 }
 
-/// Prints the value as JSON or YAML, or the text made for people.
+/// Prints the value as JSON or YAML, or the plain text.
 ///
 /// # Errors
 /// As [`render`] and [`write`].
@@ -46,19 +46,19 @@ pub fn print(
     write(render(format, value, text)?.as_bytes())
 }
 
-/// Writes to stdout as it is. A reader that has seen enough (`| head`) is no error.
+/// Writes bytes to stdout. A closed pipe (`| head`) is not an error.
 ///
 /// # Errors
-/// When stdout cannot be written for another reason, such as a full disk.
+/// Fails if stdout cannot be written, for example to a full disk.
 pub fn write(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     forgive(stdout.write_all(bytes).and_then(|()| stdout.flush())).context("cannot write to stdout")
 }
 
-/// Takes a closed pipe for done.
+/// Turns the error of a closed pipe into success.
 ///
 /// # Errors
-/// Any other one than that.
+/// Returns any other error.
 pub fn forgive(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -66,7 +66,8 @@ pub fn forgive(written: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Columns for people: each as wide as its widest cell, nothing after the last; a row of headings first.
+/// Formats a table with headings. Each column is as wide as its widest cell, without blanks at the end of
+/// a line.
 #[must_use]
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {

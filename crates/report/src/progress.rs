@@ -1,5 +1,5 @@
-//! Progress of a deploy on stderr, in the form that Heroku made known. Nothing here fails: a client that has gone away must
-//! not stop a deploy.
+//! Progress of a deploy on stderr, in the form that Heroku made known. Nothing here fails: a client that
+//! has gone away must not stop a deploy.
 
 use std::io::Write;
 

@@ -1,20 +1,20 @@
-//! Output of programs that nobody trusts, as it may reach a terminal: text and colours, and nothing that moves the cursor, fills
-//! the clipboard, changes the title or asks the terminal for an answer.
+//! Makes the output of untrusted programs safe for a terminal: only text and colours remain, nothing that
+//! moves the cursor, fills the clipboard, changes the title or requests a response from the terminal.
 
-/// Longer sequences for colours are none that a program needs: two colours of 24 bits and all attributes fit.
+/// Maximum length of a colour sequence: two 24-bit colours and all attributes fit.
 const LONGEST_SGR: usize = 64;
 
-/// The end of all colours.
+/// Resets colours and attributes.
 const RESET: &str = "\x1b[0m";
 
-/// Returns the line as text alone: bytes that are no UTF-8 become the replacement character, escape sequences and control
-/// characters but the tab go.
+/// Returns the line as plain text. Invalid UTF-8 becomes the replacement character; escape sequences and
+/// control characters except tabs are removed.
 #[must_use]
 pub fn plain_text(line: &[u8]) -> String {
     clean(line, false)
 }
 
-/// Returns the same with its colours (SGR), which end with it.
+/// Like [`plain_text`], but keeps colours (SGR), which are reset at the end.
 #[must_use]
 pub fn coloured_text(line: &[u8]) -> String {
     clean(line, true)
@@ -44,7 +44,8 @@ fn clean(line: &[u8], colours: bool) -> String {
             '\u{9b}' => drop(control_sequence(&mut rest)),
             '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => skip_string(&mut rest),
             '\t' => clean.push(c),
-            // A progress bar that is drawn anew: its states stay apart, and nothing is hidden by what comes after.
+            // A progress bar that is drawn anew: its states stay apart, and nothing is hidden by what
+            // comes after.
             '\r' if rest.peek().is_some_and(|c| *c != '\r') && !clean.is_empty() && !clean.ends_with(' ') => {
                 clean.push(' ');
             }
@@ -58,7 +59,7 @@ fn clean(line: &[u8], colours: bool) -> String {
     clean
 }
 
-/// Takes the rest of a control sequence, with the character that ends it.
+/// Reads the rest of a control sequence, including its final character.
 fn control_sequence(rest: &mut impl Iterator<Item = char>) -> String {
     let mut sequence = String::new();
     for c in rest {
@@ -76,13 +77,13 @@ fn is_sgr(sequence: &str) -> bool {
         && sequence.strip_suffix('m').is_some_and(|parameters| parameters.chars().all(is_parameter))
 }
 
-/// Takes the rest of a sequence that chooses other letters: `ESC ( B` is part of what `tput sgr0` puts after colours.
+/// Skips the rest of a sequence that selects a character set: `tput sgr0` prints `ESC ( B` after colours.
 fn skip_letters(rest: &mut std::iter::Peekable<impl Iterator<Item = char>>) {
     while rest.next_if(|c| (' '..='/').contains(c)).is_some() {}
     rest.next_if(|c| ('0'..='~').contains(c));
 }
 
-/// Takes a string for the terminal, which ends with BEL, ESC \ or its C1 form, and at the line's end at the latest.
+/// Skips a string for the terminal, up to BEL, ESC \, its C1 form or the end of the line.
 fn skip_string(rest: &mut std::iter::Peekable<impl Iterator<Item = char>>) {
     while let Some(c) = rest.next() {
         if matches!(c, '\x07' | '\u{9c}') || c == '\x1b' && rest.next_if_eq(&'\\').is_some() {
@@ -91,7 +92,7 @@ fn skip_string(rest: &mut std::iter::Peekable<impl Iterator<Item = char>>) {
     }
 }
 
-/// Characters that have a line shown in another order than it is written in.
+/// Returns true for characters that change the order in which a line is displayed.
 fn is_direction_mark(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

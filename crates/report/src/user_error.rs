@@ -1,5 +1,5 @@
-//! How an error reads. One place prints it, once: the tool's name, what failed and its causes after colons, and on a line
-//! of its own what to do about it. During a deploy the same text has the form that `git push` shows for an error.
+//! Errors for users. Each is printed once: the name of the tool, the message and its causes after colons,
+//! then a hint on its own line. During a deploy each line has the prefix that `git push` shows for errors.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +18,7 @@ pub const USAGE: u8 = 2;
 /// Exit code 75: busy, try again (`EX_TEMPFAIL` of sysexits.h).
 pub const BUSY: u8 = 75;
 
-/// An error that knows what to do about it, or which exit code it deserves. Travels inside an [`anyhow::Error`].
+/// An error with hints and an exit code. It travels inside an [`anyhow::Error`].
 #[derive(Debug)]
 pub struct UserError {
     message: String,
@@ -27,19 +27,19 @@ pub struct UserError {
 }
 
 impl UserError {
-    /// One line that says what failed; exit code 1, no hint.
+    /// Creates an error with exit code 1 and no hint. The message is one line.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), hints: Vec::new(), code: FAILED }
     }
 
-    /// Adds a line that can be acted on.
+    /// Adds a hint: a line that says what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    /// Adds another failure: its message on a line of its own, its hints that are not there yet.
+    /// Adds another error: its message on a new line, and its hints without duplicates.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.message = format!("{}\n{}", self.message, other.message);
@@ -51,7 +51,7 @@ impl UserError {
         self
     }
 
-    /// Ends the tool with this exit code instead of 1.
+    /// Sets the exit code of the tool.
     #[must_use]
     pub fn code(mut self, code: u8) -> Self {
         self.code = code;
@@ -67,9 +67,9 @@ impl fmt::Display for UserError {
 
 impl std::error::Error for UserError {}
 
-/// Gives any failed result its way out.
+/// Adds a hint to any failed result.
 pub trait WithHint<T> {
-    /// The same error, with a line that can be acted on.
+    /// Adds a hint to the error.
     fn hint(self, hint: impl Into<String>) -> anyhow::Result<T>;
 }
 
@@ -85,7 +85,7 @@ impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
     }
 }
 
-/// The hints and the exit code that an error carries, wherever in its chain they stand.
+/// Returns the hints and the exit code of an error, from anywhere in its chain.
 #[must_use]
 pub fn advice(err: &anyhow::Error) -> (Vec<String>, u8) {
     err.chain()
@@ -93,9 +93,9 @@ pub fn advice(err: &anyhow::Error) -> (Vec<String>, u8) {
         .map_or((Vec::new(), FAILED), |failure| (failure.hints.clone(), failure.code))
 }
 
-/// Prints the error on stderr and returns the code to exit with. A closed stderr changes neither.
+/// Prints the error on stderr and returns the exit code, even if stderr is closed.
 ///
-/// What is wrong with a Procfile or an ENV file begins with the file's own name, whichever tool has read it.
+/// Diagnostics begin with the name of their file, not of the tool.
 #[must_use]
 pub fn report(tool: &str, err: &anyhow::Error) -> ExitCode {
     let (hints, code) = advice(err);
@@ -119,7 +119,7 @@ pub fn tell(text: &str) {
     progress::print(margin, &lines.join("\n"));
 }
 
-/// A line that people read: of one that quotes a whole file in a line, such as a minified one, the beginning and the end.
+/// Shortens a very long line, such as one that quotes a minified file, to its beginning and its end.
 fn brief(line: &str) -> Cow<'_, str> {
     const BEGINNING: usize = 1500;
     const END: usize = 300;

@@ -8,7 +8,7 @@ use anyhow::Context;
 use nix::errno::Errno;
 use piku_files::{FileStat, FolderEntry, TreeHandle};
 
-use crate::app::app_source::tidy;
+use crate::app::app_source::normalize_path;
 use crate::errors;
 
 /// The longest file of an app that is read into memory.
@@ -18,12 +18,12 @@ const MAX_FILE: u64 = 8 * 1024 * 1024;
 ///
 /// # Errors
 /// Fails if it is not a file, is a link that leads out of the tree, is huge, or cannot be read.
-pub(crate) fn text(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<Vec<u8>>> {
-    let Some(stat) = find(tree, name)? else { return Ok(None) };
+pub(crate) fn read_bytes(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    let Some(stat) = find_file(tree, name)? else { return Ok(None) };
     if !stat.is_file() {
         return Err(errors::not_a_file(name, stat.kind).into());
     }
-    match tree.read_bounded(below(tree, name)?, MAX_FILE) {
+    match tree.read_bounded(resolve_path(tree, name)?, MAX_FILE) {
         Err(err) if err.kind() == io::ErrorKind::FileTooLarge => {
             Err(errors::huge_file(name, stat.len, MAX_FILE).into())
         }
@@ -35,8 +35,8 @@ pub(crate) fn text(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<Vec<
 ///
 /// # Errors
 /// Fails if it leads out of the tree, or is a broken or circular link.
-pub(crate) fn find(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<FileStat>> {
-    let below = below(tree, name)?;
+pub(crate) fn find_file(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<FileStat>> {
+    let below = resolve_path(tree, name)?;
     match tree.metadata(&below) {
         Ok(stat) => Ok(Some(stat)),
         Err(err) if err.leads_out() => Err(errors::leads_out(name).into()),
@@ -57,8 +57,8 @@ pub(crate) fn find(tree: &TreeHandle, name: &Path) -> anyhow::Result<Option<File
 ///
 /// # Errors
 /// Fails if it cannot be read, or leads out of the tree.
-pub(crate) fn list(tree: &TreeHandle, name: &Path) -> anyhow::Result<Vec<FolderEntry>> {
-    tree.read_dir(below(tree, name)?)
+pub(crate) fn list_folder(tree: &TreeHandle, name: &Path) -> anyhow::Result<Vec<FolderEntry>> {
+    tree.read_dir(resolve_path(tree, name)?)
         .map_err(|err| if err.leads_out() { errors::leads_out(name).into() } else { err.into() })
 }
 
@@ -82,8 +82,8 @@ pub(crate) fn make_folder(tree: &TreeHandle, path: &Path) -> anyhow::Result<()> 
 }
 
 /// The path without `.` and `..`, by its text alone.
-fn below(tree: &TreeHandle, name: &Path) -> anyhow::Result<PathBuf> {
-    let tidied = tidy(name);
+fn resolve_path(tree: &TreeHandle, name: &Path) -> anyhow::Result<PathBuf> {
+    let tidied = normalize_path(name);
     let below = tidied.strip_prefix(tree.path()).unwrap_or(&tidied);
     if below.components().all(|part| matches!(part, Component::Normal(_))) {
         return Ok(below.to_owned());
@@ -132,11 +132,11 @@ mod tests {
             symlink(target, app.join(link)).unwrap();
         }
         let tree = TreeHandle::open(&app).unwrap();
-        let text = |name: &str| text(&tree, Path::new(name));
+        let text = |name: &str| read_bytes(&tree, Path::new(name));
         for name in ["real.txt", "good", "sub/chain", "./sub/../good"] {
             assert_eq!(text(name).unwrap().unwrap(), b"six\n", "{name}");
         }
-        assert_eq!(super::text(&tree, Path::new(odd)).unwrap().unwrap(), b"odd\n");
+        assert_eq!(super::read_bytes(&tree, Path::new(odd)).unwrap().unwrap(), b"odd\n");
         let long = "n".repeat(256);
         for name in ["none.txt", "real.txt/x", "none/x", &long] {
             assert_eq!(text(name).unwrap(), None, "{name}");
@@ -158,6 +158,6 @@ mod tests {
                 assert!(err.contains(why) && !err.contains("hunter2"), "{name}: {err}");
             }
         }
-        assert!(list(&tree, Path::new("hop")).unwrap_err().to_string().contains("out of the app"));
+        assert!(list_folder(&tree, Path::new("hop")).unwrap_err().to_string().contains("out of the app"));
     }
 }

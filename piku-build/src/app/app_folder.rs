@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use piku_files::{FileKind, TreeHandle};
 
-use crate::app::app_source::{AppSource, tidy};
+use crate::app::app_source::{AppSource, normalize_path};
 use crate::errors;
 
 /// The variable, in the ENV at the top or in the config.
@@ -19,21 +19,21 @@ const SHARED: [&str; 2] = ["Procfile", "ENV"];
 /// # Errors
 /// Fails if it is not a folder, its Procfile, its ENV or the config is invalid, or `APP_DIR` names no
 /// directory.
-pub(crate) fn find(dir: &Path, config: Option<&Path>) -> anyhow::Result<AppSource> {
+pub(crate) fn read_app(dir: &Path, config: Option<&Path>) -> anyhow::Result<AppSource> {
     let top = AppSource::open(dir, config)?;
     let Some(below) = named(&top)? else { return AppSource::read(dir, config) };
     let mut source = AppSource::open_tree(top.tree.subtree(&below)?, config)?;
     for name in SHARED {
-        if source.has(name) {
+        if source.has_entry(name) {
             continue;
         }
-        if let Some(text) = top.text(name)? {
+        if let Some(text) = top.read_text(name)? {
             source.shared.push((name, text));
         }
     }
     source.below = Some(below);
     source.parse()?;
-    if source.has("ENV") && top.env.len() > usize::from(top.env.contains_key(VARIABLE)) {
+    if source.has_entry("ENV") && top.env.len() > usize::from(top.env.contains_key(VARIABLE)) {
         source.notes.push(
             "the folder of the app has an ENV of its own; the one at the top says APP_DIR alone".to_owned(),
         );
@@ -48,7 +48,7 @@ pub(crate) fn find(dir: &Path, config: Option<&Path>) -> anyhow::Result<AppSourc
 fn named(top: &AppSource) -> anyhow::Result<Option<PathBuf>> {
     let Some((value, from)) = top.variable(VARIABLE) else { return Ok(None) };
     let bad = |why: &str| errors::bad_app_dir(value, from, why);
-    let below = tidy(Path::new(value.trim().trim_matches('/')));
+    let below = normalize_path(Path::new(value.trim().trim_matches('/')));
     if below.as_os_str().is_empty() {
         return Ok(None);
     }
@@ -69,7 +69,7 @@ fn named(top: &AppSource) -> anyhow::Result<Option<PathBuf>> {
 }
 
 /// Writes the files of the top directory into the app's directory after it has been moved.
-pub(crate) fn settle(tree: &TreeHandle, shared: &[(&'static str, Vec<u8>)]) -> anyhow::Result<()> {
+pub(crate) fn write_inherited(tree: &TreeHandle, shared: &[(&'static str, Vec<u8>)]) -> anyhow::Result<()> {
     for (name, text) in shared {
         tree.write(name, text, 0o644)?;
     }

@@ -77,7 +77,7 @@ impl AppSource {
     /// Fails if its ENV or the config is invalid.
     pub(crate) fn open_tree(tree: TreeHandle, config: Option<&Path>) -> anyhow::Result<Self> {
         let mut source = Self {
-            names: names(&tree)?,
+            names: list_names(&tree)?,
             tree,
             below: None,
             shared: Vec::new(),
@@ -107,7 +107,7 @@ impl AppSource {
     ///
     /// # Errors
     /// Fails if its Procfile or its ENV is invalid.
-    pub(crate) fn of_tree(tree: &TreeHandle, config: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn read_tree(tree: &TreeHandle, config: Option<&Path>) -> anyhow::Result<Self> {
         let mut source = Self::open_tree(tree.clone(), config)?;
         source.parse()?;
         Ok(source)
@@ -115,10 +115,10 @@ impl AppSource {
 
     fn parse_env(&mut self) -> anyhow::Result<()> {
         if let Some(text) = self.own_or_shared("ENV")? {
-            let env = EnvFile::parse(&text, &platform(), ParseOptions::default())?;
+            let env = EnvFile::parse(&text, &placeholder_variables(), ParseOptions::default())?;
             self.warnings = env.warnings;
             self.env = env.vars;
-        } else if self.has(".env") {
+        } else if self.has_entry(".env") {
             self.notes.push("'.env' is not read: settings that ship with the app stand in a file named ENV, secrets are set with config:set".to_owned());
         }
         Ok(())
@@ -144,17 +144,17 @@ impl AppSource {
     /// A file of the app's folder, or the one that it has from the top.
     fn own_or_shared(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
         let shared = self.shared.iter().find(|(shared, _)| *shared == name);
-        shared.map_or_else(|| self.text(name), |(_, text)| Ok(Some(text.clone())))
+        shared.map_or_else(|| self.read_text(name), |(_, text)| Ok(Some(text.clone())))
     }
 
     /// Reads a file; see [`app_file::text`].
-    pub(crate) fn text(&self, name: impl AsRef<Path>) -> anyhow::Result<Option<Vec<u8>>> {
-        app_file::text(&self.tree, name.as_ref())
+    pub(crate) fn read_text(&self, name: impl AsRef<Path>) -> anyhow::Result<Option<Vec<u8>>> {
+        app_file::read_bytes(&self.tree, name.as_ref())
     }
 
     /// Finds a file; see [`app_file::find`].
     pub(crate) fn find(&self, name: impl AsRef<Path>) -> anyhow::Result<Option<FileStat>> {
-        app_file::find(&self.tree, name.as_ref())
+        app_file::find_file(&self.tree, name.as_ref())
     }
 
     /// Returns whether a path in the folder leads to anything.
@@ -167,11 +167,11 @@ impl AppSource {
 
     /// Lists a directory; see [`app_file::list`].
     pub(crate) fn list(&self, name: impl AsRef<Path>) -> anyhow::Result<Vec<FolderEntry>> {
-        app_file::list(&self.tree, name.as_ref())
+        app_file::list_folder(&self.tree, name.as_ref())
     }
 
     /// Returns whether the top directory has a file or a directory (`name/`) of this name.
-    pub(crate) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has_entry(&self, name: &str) -> bool {
         self.names.binary_search_by(|there| there.as_str().cmp(name)).is_ok()
     }
 
@@ -196,7 +196,7 @@ pub(crate) fn decode(bytes: &[u8]) -> String {
 }
 
 /// The path without `.` and without `..` but in front, by its text alone.
-pub(crate) fn tidy(path: &Path) -> PathBuf {
+pub(crate) fn normalize_path(path: &Path) -> PathBuf {
     let mut tidied = PathBuf::new();
     for part in path.components() {
         match part {
@@ -215,7 +215,7 @@ pub(crate) fn tidy(path: &Path) -> PathBuf {
 }
 
 /// Returns the names in the top directory without `.git`.
-fn names(tree: &TreeHandle) -> anyhow::Result<Vec<String>> {
+fn list_names(tree: &TreeHandle) -> anyhow::Result<Vec<String>> {
     let mut names: Vec<String> = tree
         .read_dir("")?
         .into_iter()
@@ -253,7 +253,7 @@ fn stored(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
 
 /// Returns the variables that `ENV` may refer to. A build has no port, so the values are placeholders of the
 /// right form.
-fn platform() -> IndexMap<String, String> {
+fn placeholder_variables() -> IndexMap<String, String> {
     [
         ("PORT", "5000"),
         ("BIND_ADDRESS", "127.0.0.1"),
@@ -284,7 +284,7 @@ mod tests {
         symlink("/dev/zero", dir.path().join("link")).unwrap();
         let source = AppSource::read(dir.path(), None).unwrap();
         assert_eq!(source.names, ["link", "real.txt", "sub/"]);
-        assert!(source.has("sub/") && source.has("real.txt") && !source.has("sub"));
+        assert!(source.has_entry("sub/") && source.has_entry("real.txt") && !source.has_entry("sub"));
     }
 
     #[test]

@@ -41,8 +41,8 @@ pub(crate) fn check(
 ) -> Result<Vec<String>, UserError> {
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
-    for entry in entries(processes) {
-        match judge(&entry, view, on) {
+    for entry in parse_entries(processes) {
+        match check_entry(&entry, view, on) {
             Ok(warning) => warnings.extend(warning.map(|text| format!("{}: {text}", entry.name))),
             Err(problem) => problems.push((entry, problem)),
         }
@@ -51,7 +51,7 @@ pub(crate) fn check(
 }
 
 /// The process types as the one parser reads them: it knows a schedule from a command.
-pub(crate) fn entries(processes: &IndexMap<ProcessName, String>) -> Vec<ProcfileEntry> {
+pub(crate) fn parse_entries(processes: &IndexMap<ProcessName, String>) -> Vec<ProcfileEntry> {
     let lines: Vec<_> = processes.iter().map(|(name, command)| format!("{name}: {command}")).collect();
     let text = lines.join("\n");
     Procfile::parse(text.as_bytes(), ParseOptions::default())
@@ -60,7 +60,7 @@ pub(crate) fn entries(processes: &IndexMap<ProcessName, String>) -> Vec<Procfile
 }
 
 /// Returns the words of a command if it is one simple command with a literal program name.
-pub(crate) fn simple_words(text: &str) -> Option<Vec<String>> {
+pub(crate) fn split_simple(text: &str) -> Option<Vec<String>> {
     if command::argv(text)[2] == text {
         return None;
     }
@@ -70,7 +70,7 @@ pub(crate) fn simple_words(text: &str) -> Option<Vec<String>> {
 }
 
 /// Checks that the program or script that an entry starts exists. Returns a warning if it probably fails.
-fn judge(
+fn check_entry(
     entry: &ProcfileEntry,
     view: &RootView,
     on: StartTarget<'_>,
@@ -78,22 +78,25 @@ fn judge(
     if entry.kind == ProcessKind::Static {
         return folder(&entry.command, view).map(|()| None);
     }
-    let Some(words) = simple_words(&entry.command) else { return Ok(None) };
+    let Some(words) = split_simple(&entry.command) else { return Ok(None) };
     let program = &words[0];
     let found = if program.contains('/') {
-        view.find(Path::new(program)).ok_or_else(|| absent(program, view))?
+        view.find(Path::new(program)).ok_or_else(|| explain_missing(program, view))?
     } else {
         view.program(program).ok_or_else(|| {
             let beside = view.find(Path::new(program)).is_some_and(|found| found.place.is_file());
             StartProblem::missing_program(program, beside)
         })?
     };
-    let warning =
-        if view.own(&found) { executable(program, &found, view, on)? } else { present(program, &found)? };
-    if let Some(script) = script(&words) {
+    let warning = if view.is_app_file(&found) {
+        executable(program, &found, view, on)?
+    } else {
+        present(program, &found)?
+    };
+    if let Some(script) = find_script(&words) {
         let found = view.find(Path::new(script));
         if !found.is_some_and(|found| found.place.is_file()) {
-            return Err(absent(script, view));
+            return Err(explain_missing(script, view));
         }
     }
     Ok(warning)
@@ -101,7 +104,7 @@ fn judge(
 
 /// Explains why a path leads to nothing: the advice about git helps if the file is missing, not if a link is
 /// broken.
-fn absent(path: &str, view: &RootView) -> StartProblem {
+fn explain_missing(path: &str, view: &RootView) -> StartProblem {
     let below = Path::new(path).strip_prefix(&view.app).unwrap_or(Path::new(path));
     let is_link = view.tree.symlink_metadata(below).is_ok_and(|stat| stat.is_symlink());
     if is_link { StartProblem::dead_link(path) } else { StartProblem::missing_file(path) }
@@ -148,7 +151,7 @@ fn executable(
     if head.starts_with(b"#!") {
         return interpreter(program, &head, view).map(|()| None);
     }
-    foreign(program, &head)?;
+    refuse_foreign(program, &head)?;
     Ok(Some(format!("'{program}' has no '#!' line: the shell will take it for a shell script")))
 }
 
@@ -198,7 +201,7 @@ fn interpreter(program: &str, head: &[u8], view: &RootView) -> Result<(), StartP
 }
 
 /// Refuses programs for other systems and placeholders of files that git did not fetch.
-fn foreign(program: &str, head: &[u8]) -> Result<(), StartProblem> {
+fn refuse_foreign(program: &str, head: &[u8]) -> Result<(), StartProblem> {
     const MACH_O: [[u8; 4]; 5] = [
         [0xfe, 0xed, 0xfa, 0xce],
         [0xfe, 0xed, 0xfa, 0xcf],
@@ -218,7 +221,7 @@ fn foreign(program: &str, head: &[u8]) -> Result<(), StartProblem> {
 }
 
 /// Returns the file that a well-known interpreter runs: `python app.py`, `sh run.sh`, `java -jar app.jar`.
-pub(crate) fn script(words: &[String]) -> Option<&str> {
+pub(crate) fn find_script(words: &[String]) -> Option<&str> {
     let name = Path::new(words.first()?).file_name()?.to_str()?;
     // Options that take an argument, and options after which no script follows.
     let (with_value, none): (&[&str], &[char]) = match name {
@@ -262,10 +265,10 @@ mod tests {
     #[test]
     fn only_plain_commands_are_judged() {
         for plain in ["./server --port $PORT", "gunicorn app:app", "'./my server'"] {
-            assert!(simple_words(plain).is_some(), "{plain}");
+            assert!(split_simple(plain).is_some(), "{plain}");
         }
         for other in ["cd x && ./y", "$BIN/x", "~/x", "A=1 ./x", "./x | ./y", "exec ./x", "./x 'y", "bin/*"] {
-            assert!(simple_words(other).is_none(), "{other}");
+            assert!(split_simple(other).is_none(), "{other}");
         }
     }
 
@@ -294,18 +297,18 @@ mod tests {
 
     #[test]
     fn scripts_of_interpreters() {
-        assert_eq!(script(&words("python -u -X dev app.py --x")), Some("app.py"));
-        assert_eq!(script(&words("/usr/bin/python3.11 app.py")), Some("app.py"));
-        assert_eq!(script(&words("python -m http.server")), None);
-        assert_eq!(script(&words("python -um http.server")), None);
-        assert_eq!(script(&words("sh -eu run.sh")), Some("run.sh"));
-        assert_eq!(script(&words("bash -o pipefail run.sh")), Some("run.sh"));
-        assert_eq!(script(&words("sh -ec 'echo a'")), None);
-        assert_eq!(script(&words("java -Dx=$PORT -jar target/app.jar --x")), Some("target/app.jar"));
-        assert_eq!(script(&words("java -jar target/*.jar")), None);
-        assert_eq!(script(&words("java -cp x Main")), None);
-        assert_eq!(script(&words("python $MAIN")), None);
-        assert_eq!(script(&words("pythonic app.py")), None);
-        assert_eq!(script(&words("python")), None);
+        assert_eq!(find_script(&words("python -u -X dev app.py --x")), Some("app.py"));
+        assert_eq!(find_script(&words("/usr/bin/python3.11 app.py")), Some("app.py"));
+        assert_eq!(find_script(&words("python -m http.server")), None);
+        assert_eq!(find_script(&words("python -um http.server")), None);
+        assert_eq!(find_script(&words("sh -eu run.sh")), Some("run.sh"));
+        assert_eq!(find_script(&words("bash -o pipefail run.sh")), Some("run.sh"));
+        assert_eq!(find_script(&words("sh -ec 'echo a'")), None);
+        assert_eq!(find_script(&words("java -Dx=$PORT -jar target/app.jar --x")), Some("target/app.jar"));
+        assert_eq!(find_script(&words("java -jar target/*.jar")), None);
+        assert_eq!(find_script(&words("java -cp x Main")), None);
+        assert_eq!(find_script(&words("python $MAIN")), None);
+        assert_eq!(find_script(&words("pythonic app.py")), None);
+        assert_eq!(find_script(&words("python")), None);
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn is_in(tree: &TreeHandle) -> bool {
 }
 
 /// Writes a file that is read before the app's own files, which may change its variables.
-pub(crate) fn put(tree: &TreeHandle, name: &str, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_file(tree: &TreeHandle, name: &str, text: &str) -> anyhow::Result<()> {
     match tree.find(FOLDER)?.map(|stat| stat.kind) {
         None => tree.create_dir(FOLDER)?,
         Some(FileKind::Folder) => {}
@@ -40,7 +40,7 @@ mod tests {
         let put_into = |name: &str| {
             top.create_dir_all(name).unwrap();
             let tree = top.subtree(name).unwrap();
-            (put(&tree, "java.sh", "x").map_err(|err| err.to_string()), tree)
+            (write_file(&tree, "java.sh", "x").map_err(|err| err.to_string()), tree)
         };
         let (made, tree) = put_into("new");
         assert_eq!(made, Ok(()));

@@ -37,7 +37,7 @@ impl BuildContext<'_> {
         what: &str,
     ) -> anyhow::Result<()> {
         let leave = CopyExclusions::new([self.cache, self.store.path(), self.work.path()]);
-        let need = copy::measure(from, &leave)?;
+        let need = copy::measure_tree(from, &leave)?;
         free_space::check(self.work.path(), need, what)?;
         for odd in copy::copy_tree(from, to, name, &leave, need)? {
             progress::warning(&format!(
@@ -49,12 +49,12 @@ impl BuildContext<'_> {
     }
 
     /// Returns the tree of the previous release if its results may be reused.
-    pub(crate) fn made_before(&self) -> Option<&TreeHandle> {
+    pub(crate) fn reusable_tree(&self) -> Option<&TreeHandle> {
         self.before.as_ref().filter(|_| self.takes_made)
     }
 
     /// Returns a runner for steps in the tree at `app`.
-    pub(crate) fn room<'a>(
+    pub(crate) fn step_runner<'a>(
         &'a self,
         app: &'a Path,
         app_writable: bool,

@@ -84,11 +84,11 @@ pub(crate) enum ReusePolicy {
 }
 
 /// Builds the release.
-pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
-    interrupt::watch()?;
-    let mut settings = build.place.settings()?;
+pub(crate) fn run_build(build: &BuildJob) -> anyhow::Result<()> {
+    interrupt::watch_signals()?;
+    let mut settings = build.place.read_settings()?;
     settings.build_memory = settings.build_memory.or_else(resources::available_memory);
-    interrupt::limit(Duration::from_secs(settings.build_timeout))?;
+    interrupt::limit_time(Duration::from_secs(settings.build_timeout))?;
     resources::lower_priority(&settings)?;
     let output = std::path::absolute(&build.output)
         .with_context(|| format!("cannot find '{}'", build.output.display()))?;
@@ -97,30 +97,32 @@ pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
 
     // The check for jails runs in the background.
     let sandbox = SandboxPolicy::new(build.place.sandbox, &settings);
-    sandbox.begin();
+    sandbox.start_check();
     // Detection reads the app in place, so that an unknown app is not copied.
-    let source = build.place.find(&build.dir)?;
+    let source = build.place.read_app(&build.dir)?;
     let DetectedRuntime { runtimes, because, .. } = runtime::choose(&source)?.detected;
     let names: Vec<_> = runtimes.into_iter().map(capital).collect();
     let place =
         source.below.as_deref().map_or_else(String::new, |below| format!(" in '{}'", below.display()));
     progress::step(&format!("{} app detected{place}: {because}", names.join(" and ")));
-    let jailed = sandbox.decide(true)?;
+    let jailed = sandbox.use_jail(true)?;
     if !jailed {
         build_step::adopt_orphans()?;
     }
     let app = app_name(build, source.tree.path())?;
 
-    let cache = host_paths::make(&build.cache)?;
-    let layers = host_paths::make(build.place.layers.as_deref().unwrap_or(&build.cache.join("layers")))?;
+    let cache = host_paths::create_folder(&build.cache)?;
+    let layers =
+        host_paths::create_folder(build.place.layers.as_deref().unwrap_or(&build.cache.join("layers")))?;
     let mut store = LayerStore::new(&layers)?;
     if build.reuse != ReusePolicy::All {
-        store = store.anew(build.reuse == ReusePolicy::Nothing);
+        store = store.new_generation(build.reuse == ReusePolicy::Nothing);
     }
     let work = WorkFolder::new(parent)?;
     let fresh = work.join("cache");
-    let used = if build.reuse == ReusePolicy::Nothing { host_paths::make(&fresh)? } else { cache.clone() };
-    let before = build.before.as_deref().filter(|_| jailed).and_then(hard_link::tree_of);
+    let used =
+        if build.reuse == ReusePolicy::Nothing { host_paths::create_folder(&fresh)? } else { cache.clone() };
+    let before = build.before.as_deref().filter(|_| jailed).and_then(hard_link::open_previous);
     let bench = BuildContext {
         settings: &settings,
         jailed,
@@ -137,13 +139,13 @@ pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
     }
     let compared = build.before.as_ref().filter(|_| build.reuse == ReusePolicy::Caches);
     let made = work.tree().subtree(RELEASE)?;
-    let is_same = |before: &PathBuf| unchanged::is_same(before, &release, &made.subtree(TREE)?, &store);
+    let is_same = |before: &PathBuf| unchanged::is_unchanged(before, &release, &made.subtree(TREE)?, &store);
     if compared.map_or(Ok(false), is_same)? {
         progress::step("Nothing has changed");
-        return discard(&store, &release, compared);
+        return discard_new_layers(&store, &release, compared);
     }
     if build.reuse != ReusePolicy::All {
-        store.keep_edition()?;
+        store.keep_generation()?;
     }
     let aside = work.join(RELEASE);
     release.write_unsynced(&aside)?;
@@ -156,7 +158,11 @@ pub(crate) fn run(build: &BuildJob) -> anyhow::Result<()> {
 }
 
 /// Removes new layers of a build whose result equals the previous release.
-fn discard(store: &LayerStore, release: &BuiltRelease, before: Option<&PathBuf>) -> anyhow::Result<()> {
+fn discard_new_layers(
+    store: &LayerStore,
+    release: &BuiltRelease,
+    before: Option<&PathBuf>,
+) -> anyhow::Result<()> {
     let old = before.map(|before| BuiltRelease::read(before)).transpose()?;
     let is_old =
         |layer: &&ReleaseLayer| old.iter().flat_map(|old| &old.layers).any(|old| old.key == layer.key);
@@ -176,9 +182,9 @@ impl BuildJob {
         app: AppName,
     ) -> anyhow::Result<BuiltRelease> {
         let tree = self.place_tree(bench, found)?;
-        let mut source = self.place.of_tree(&tree)?;
+        let mut source = self.place.read_tree(&tree)?;
         if preflight(bench, &source)? {
-            source = self.place.of_tree(&tree)?;
+            source = self.place.read_tree(&tree)?;
         }
         source.warnings.iter().for_each(|warning| progress::error(&warning.to_string()));
         found.notes.iter().for_each(|note| progress::warning(note));
@@ -190,8 +196,8 @@ impl BuildJob {
         let runtimes = runtime::choose(&source)?.runtimes;
         let tools = LayerStore::new(&bench.cache.join(TOOLS))?;
         let architecture = machine::architecture()?;
-        let cross = target::cross(self.architecture)?;
-        let here = TargetMachine::this()?;
+        let cross = target::cross_target(self.architecture)?;
+        let here = TargetMachine::detect()?;
         let machine = cross.map_or_else(|| here.clone(), TargetArchitecture::machine);
         let site = BuildTarget {
             jailed: bench.jailed,
@@ -213,7 +219,7 @@ impl BuildJob {
             source: &source,
             tree: &tree,
         };
-        making.all(&mut whole)?;
+        making.execute_plan(&mut whole)?;
         making.refuse_foreign(&whole, &architecture)?;
         supply_secrets(&mut whole, self.before.as_deref())?;
         let types: Vec<_> = whole.processes.keys().map(AsRef::as_ref).collect();
@@ -224,10 +230,10 @@ impl BuildJob {
         };
         progress::step(&format!("Process types: {}{from}", types.join(", ")));
         if let Some(old) = &bench.before {
-            hard_link::with(old, &tree)?;
+            hard_link::share_files(old, &tree)?;
         }
-        let natives = making.natives(&whole)?;
-        if let Some(file) = natives.binding() {
+        let natives = making.find_native_files(&whole)?;
+        if let Some(file) = natives.binding_file() {
             progress::detail(&format!("Needs {} for '{}'", file.architecture, file.path.display()));
         }
         Ok(self.facts(bench, whole, app, &natives, cross, &tree))
@@ -265,8 +271,8 @@ impl BuildJob {
             runtime: (*runtime).to_owned(),
             version: version.clone(),
             version_from: version_from.clone(),
-            layers: whole.shown().collect(),
-            host: whole.host().cloned().collect(),
+            layers: whole.mounted_layers().collect(),
+            host: whole.host_folders().cloned().collect(),
             profile: profile::is_in(tree),
             kept: taken_in.map(|layer| layer.key.clone()).collect(),
             processes: whole.processes,
@@ -289,7 +295,7 @@ impl BuildJob {
             remove_all(pushed).with_context(|| format!("cannot remove '{}'", pushed.display()))?;
         }
         let tree = release.subtree(TREE)?;
-        app_folder::settle(&tree, &source.shared)?;
+        app_folder::write_inherited(&tree, &source.shared)?;
         Ok(tree)
     }
 }
@@ -303,8 +309,8 @@ fn preflight(bench: &BuildContext<'_>, source: &AppSource) -> anyhow::Result<boo
     progress::step(&format!("Running preflight: {}", entry.command));
     let run = piku_procfile::command::argv(&entry.command).into();
     let step = BuildStep { name: "preflight", run, quiet: false };
-    let env = environment::of_preflight(&bench.settings.build_env, source);
-    let ended = bench.room(source.tree.path(), true, Vec::new(), &env).run(&step)?;
+    let env = environment::preflight_environment(&bench.settings.build_env, source);
+    let ended = bench.step_runner(source.tree.path(), true, Vec::new(), &env).run(&step)?;
     if ended.succeeded() {
         return Ok(true);
     }

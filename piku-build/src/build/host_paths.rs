@@ -34,23 +34,23 @@ pub(crate) struct HostPaths {
 
 impl HostPaths {
     /// The app in this folder, or in the one below it that `APP_DIR` names.
-    pub(crate) fn find(&self, dir: &Path) -> anyhow::Result<AppSource> {
-        self.with_packs(app_folder::find(dir, self.config.as_deref())?)
+    pub(crate) fn read_app(&self, dir: &Path) -> anyhow::Result<AppSource> {
+        self.with_packs(app_folder::read_app(dir, self.config.as_deref())?)
     }
 
     /// Reads the app in this tree, without a look at `APP_DIR`.
-    pub(crate) fn of_tree(&self, tree: &TreeHandle) -> anyhow::Result<AppSource> {
-        self.with_packs(AppSource::of_tree(tree, self.config.as_deref())?)
+    pub(crate) fn read_tree(&self, tree: &TreeHandle) -> anyhow::Result<AppSource> {
+        self.with_packs(AppSource::read_tree(tree, self.config.as_deref())?)
     }
 
     fn with_packs(&self, mut source: AppSource) -> anyhow::Result<AppSource> {
         source.packs = self.buildpacks.as_deref().map(buildpack::list_host_buildpacks).unwrap_or_default();
-        source.sandbox = SandboxPolicy::new(self.sandbox, &self.settings()?);
+        source.sandbox = SandboxPolicy::new(self.sandbox, &self.read_settings()?);
         Ok(source)
     }
 
     /// Reads the host settings; the defaults if there is no file.
-    pub(crate) fn settings(&self) -> anyhow::Result<HostSettings> {
+    pub(crate) fn read_settings(&self) -> anyhow::Result<HostSettings> {
         self.settings.as_deref().map(HostSettings::read).transpose().map(Option::unwrap_or_default)
     }
 }
@@ -65,7 +65,7 @@ pub(crate) fn refuse_existing(output: &Path) -> anyhow::Result<()> {
 }
 
 /// Creates the directory if it is missing, and returns its path without links.
-pub(crate) fn make(dir: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn create_folder(dir: &Path) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(dir)
         .and_then(|()| fs::canonicalize(dir))
         .with_context(|| format!("cannot make '{}'", dir.display()))

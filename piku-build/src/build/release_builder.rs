@@ -62,7 +62,7 @@ struct LayerOwner<'a> {
 
 impl ReleaseBuilder<'_> {
     /// Executes the plan and checks its result.
-    pub(crate) fn all(&self, whole: &mut CombinedPlan) -> anyhow::Result<()> {
+    pub(crate) fn execute_plan(&self, whole: &mut CombinedPlan) -> anyhow::Result<()> {
         for plan in whole.plans() {
             if let (Some(version), Some(from)) = (&plan.version, &plan.version_from) {
                 progress::step(&format!("{} {version} ({from})", capital(plan.runtime)));
@@ -74,12 +74,12 @@ impl ReleaseBuilder<'_> {
             let mut view = self.view(whole);
             let owner = LayerOwner { runtime: *runtime, plan, view: &view };
             for (place, layer) in plan.layers.iter().enumerate() {
-                self.layer(&owner, false, layer, &plan.layers[..place])?;
+                self.build_layer(&owner, false, layer, &plan.layers[..place])?;
             }
             for layer in &plan.tree_layers {
                 self.tree_layer(*runtime, plan, layer, &view)?;
             }
-            if let Some(before) = self.at.made_before() {
+            if let Some(before) = self.at.reusable_tree() {
                 runtime.reuse_previous(plan, before, self.tree)?;
             }
             // Nobody else's until its fruits are taken out.
@@ -94,10 +94,10 @@ impl ReleaseBuilder<'_> {
         }
         // Files that the owner cannot read could neither be compared with the next release nor sent to
         // another machine.
-        copy::settle_modes(self.tree)?;
+        copy::normalize_modes(self.tree)?;
         if self.at.jailed {
             for layer in whole.plans().flat_map(|plan| &plan.tree_layers) {
-                tree_layer::share(&self.store.tree(&layer.key)?, self.tree, layer)?;
+                tree_layer::link_files(&self.store.tree(&layer.key)?, self.tree, layer)?;
             }
         }
         let view = self.view(whole);
@@ -117,11 +117,11 @@ impl ReleaseBuilder<'_> {
         whole
             .plans()
             .filter_map(|plan| plan.profile)
-            .try_for_each(|(name, text)| profile::put(self.tree, name, text))
+            .try_for_each(|(name, text)| profile::write_file(self.tree, name, text))
     }
 
     /// Finds a layer in the store, or builds it after the layers `before`. Tools come from their own store.
-    fn layer(
+    fn build_layer(
         &self,
         owner: &LayerOwner<'_>,
         is_tool: bool,
@@ -131,7 +131,7 @@ impl ReleaseBuilder<'_> {
         let LayerOwner { runtime, plan, view } = *owner;
         let store = if is_tool { self.tools } else { self.store };
         let short = &layer.key[..12];
-        let unfinished = match store.take(&layer.key)? {
+        let unfinished = match store.find_or_lock(&layer.key)? {
             TakenLayer::There if is_tool => return store.touch(&layer.key),
             TakenLayer::There => {
                 progress::step(&format!("Dependencies are unchanged: layer {} {short}", layer.name));
@@ -140,7 +140,7 @@ impl ReleaseBuilder<'_> {
             TakenLayer::Build(unfinished) => unfinished,
         };
         for tool in &layer.tools {
-            self.layer(owner, true, tool, before)?;
+            self.build_layer(owner, true, tool, before)?;
         }
         let what = if is_tool { "what reads the lock file" } else { "dependencies" };
         progress::step(&format!("Installing {what}: layer {} {short}", layer.name));
@@ -152,30 +152,30 @@ impl ReleaseBuilder<'_> {
         } else {
             view.tree.path()
         };
-        let env = environment::of_steps(&plan.env, plan, &self.at.settings.build_env, self.source);
+        let env = environment::step_environment(&plan.env, plan, &self.at.settings.build_env, self.source);
         let mut mounts = finished(before, self.store);
         mounts.extend(finished(&layer.tools, self.tools));
-        mounts.extend(plan.host.iter().chain(&layer.host).map(|folder| StepMount::same(folder)));
+        mounts.extend(plan.host.iter().chain(&layer.host).map(|folder| StepMount::read_only(folder)));
         mounts.push(StepMount { real: unfinished.content(), inside: layer.mount.clone(), writable: true });
-        let room = self.at.room(app, layer.writes_app, mounts, &env);
+        let room = self.at.step_runner(app, layer.writes_app, mounts, &env);
         for step in &layer.steps {
             let ended = room.run(step)?;
             runtime.check_step(step, &ended, plan, view)?;
         }
         self.at.work.tree().remove_all(SCRATCH)?;
         self.finish(unfinished, layer.name, plan)?;
-        hold(store, layer.name, &layer.key)
+        protect_layer(store, layer.name, &layer.key)
     }
 
     /// Locks a layer that must be built; `None` if it is complete.
-    fn take(
+    fn lock_layer(
         &self,
         name: &str,
         key: &str,
         need: free_space::SpaceNeeded,
     ) -> anyhow::Result<Option<UnfinishedLayer>> {
         let short = &key[..12];
-        let TakenLayer::Build(unfinished) = self.store.take(key)? else {
+        let TakenLayer::Build(unfinished) = self.store.find_or_lock(key)? else {
             progress::step(&format!("Dependencies are unchanged: layer {name} {short}"));
             return Ok(None);
         };
@@ -192,20 +192,21 @@ impl ReleaseBuilder<'_> {
         layer: &TreeLayer,
         view: &RootView,
     ) -> anyhow::Result<()> {
-        if let Some(unfinished) = self.take(layer.name, &layer.key, layer.need)? {
+        if let Some(unfinished) = self.lock_layer(layer.name, &layer.key, layer.need)? {
             let content = unfinished.content();
-            tree_layer::seed(&unfinished.tree()?, &layer.files)?;
-            let env = environment::of_steps(&plan.env, plan, &self.at.settings.build_env, self.source);
-            let room = self.at.room(&content, true, finished(&plan.layers, self.store), &env);
+            tree_layer::write_inputs(&unfinished.tree()?, &layer.files)?;
+            let env =
+                environment::step_environment(&plan.env, plan, &self.at.settings.build_env, self.source);
+            let room = self.at.step_runner(&content, true, finished(&plan.layers, self.store), &env);
             for step in &layer.steps {
                 let ended = room.run(step)?;
                 runtime.check_step(step, &ended, plan, view)?;
             }
-            unfinished.settle(layer)?;
+            unfinished.check_steps(layer)?;
             self.finish(unfinished, layer.name, plan)?;
         }
-        hold(self.store, layer.name, &layer.key)?;
-        tree_layer::take_in(&self.store.tree(&layer.key)?, self.tree, layer)
+        protect_layer(self.store, layer.name, &layer.key)?;
+        tree_layer::add_to_tree(&self.store.tree(&layer.key)?, self.tree, layer)
     }
 
     /// Runs the steps of one plan in the app tree, which contains the results of the plans before it.
@@ -218,38 +219,38 @@ impl ReleaseBuilder<'_> {
     ) -> anyhow::Result<()> {
         let RuntimePart { runtime, plan } = &whole.parts[at];
         let build_env = &self.at.settings.build_env;
-        let env = environment::of_steps(&whole.env_until(at), plan, build_env, self.source);
+        let env = environment::step_environment(&whole.env_until(at), plan, build_env, self.source);
         let content = |layer: ReleaseLayer| StepMount {
             real: self.store.content(&layer.key),
             inside: layer.mount,
             writable: false,
         };
-        let layers = whole.parts[..=at].iter().flat_map(|part| part.plan.shown()).map(content);
-        let host = whole.host().map(|folder| StepMount::same(folder));
+        let layers = whole.parts[..=at].iter().flat_map(|part| part.plan.mounted_layers()).map(content);
+        let host = whole.host_folders().map(|folder| StepMount::read_only(folder));
         let mounts = layers.chain(plan.mounts.iter().cloned()).chain(host).collect();
-        let room = self.at.room(view.work.path(), true, mounts, &env);
+        let room = self.at.step_runner(view.work.path(), true, mounts, &env);
         for step in &plan.steps {
             let ended = room.run(step)?;
             let judged = runtime.check_step(step, &ended, plan, view);
             if let (Err(_), Some(kept)) = (&judged, kept) {
                 // A compiler that reports an error leaves complete files; a killed one may not.
                 if ended.code < 128 {
-                    kept.settle()?;
+                    kept.finish()?;
                 }
             }
             judged?;
         }
-        kept.map_or(Ok(()), KeptTree::settle)
+        kept.map_or(Ok(()), KeptTree::finish)
     }
 
     /// The work tree in which a plan's steps run, where they do not run in the release's.
     fn kept(&self, plan: &BuildPlan) -> anyhow::Result<Option<KeptTree>> {
         let Some(keep) = plan.keep else { return Ok(None) };
         let cache = self.at.cache;
-        free_space::check(cache, copy::measure(self.tree, &CopyExclusions::new([]))?, "the work tree")?;
+        free_space::check(cache, copy::measure_tree(self.tree, &CopyExclusions::new([]))?, "the work tree")?;
         let version = plan.version.as_deref().unwrap_or_default();
         let made_by = format!("{} {version} {}", plan.runtime, self.at.jailed);
-        KeptTree::take(cache, plan.runtime, &made_by, keep, self.tree).map(Some)
+        KeptTree::open_tree(cache, plan.runtime, &made_by, keep, self.tree).map(Some)
     }
 
     /// Marks a layer as complete if it is not empty: exit code 0 alone proves nothing.
@@ -262,24 +263,24 @@ impl ReleaseBuilder<'_> {
     }
 
     /// Searches the finished release for native files.
-    pub(crate) fn natives(&self, whole: &CombinedPlan) -> anyhow::Result<NativeSearch<'_>> {
+    pub(crate) fn find_native_files(&self, whole: &CombinedPlan) -> anyhow::Result<NativeSearch<'_>> {
         let mut search = NativeSearch::new(self.machine);
-        search.tree(self.tree, Path::new(TREE))?;
-        whole.shown().try_for_each(|layer| match self.cross {
+        search.add_tree(self.tree, Path::new(TREE))?;
+        whole.mounted_layers().try_for_each(|layer| match self.cross {
             // The marker of a layer names its native file.
-            Some(_) => search.tree(&self.store.tree(&layer.key)?, Path::new(&layer.name)),
-            None => self.store.search(&layer.key, &layer.name, &mut search),
+            Some(_) => search.add_tree(&self.store.tree(&layer.key)?, Path::new(&layer.name)),
+            None => self.store.add_native_files(&layer.key, &layer.name, &mut search),
         })?;
         Ok(search)
     }
 
     /// Refuses native code for this machine in a release for another architecture.
     pub(crate) fn refuse_foreign(&self, whole: &CombinedPlan, here: &str) -> anyhow::Result<()> {
-        let (Some(target), Some(here)) = (self.cross, elf::machine_of(here)) else { return Ok(()) };
+        let (Some(target), Some(here)) = (self.cross, elf::machine_number(here)) else { return Ok(()) };
         let mut search = ForeignSearch::new(here, target);
-        search.tree(self.tree, None)?;
-        for layer in whole.shown() {
-            search.tree(&self.store.tree(&layer.key)?, Some(&layer.name))?;
+        search.add_tree(self.tree, None)?;
+        for layer in whole.mounted_layers() {
+            search.add_tree(&self.store.tree(&layer.key)?, Some(&layer.name))?;
         }
         let packages = search.packages();
         if !packages.is_empty() {
@@ -300,8 +301,8 @@ impl ReleaseBuilder<'_> {
         let own = self.source.variable("PATH").map(|(path, _)| path);
         let path = own.or(whole.env.get("PATH").map(String::as_str));
         let layer = |layer: ReleaseLayer| (layer.mount, MountedFolder::Layer(self.store.content(&layer.key)));
-        let host = whole.host().map(|folder| (folder.clone(), MountedFolder::Host(folder.clone())));
-        let mounts = whole.shown().map(layer).chain(host).collect();
+        let host = whole.host_folders().map(|folder| (folder.clone(), MountedFolder::Host(folder.clone())));
+        let mounts = whole.mounted_layers().map(layer).chain(host).collect();
         RootView::new(self.tree.clone(), self.at.jailed, mounts, path.unwrap_or(PATH)).for_target(self.cross)
     }
 }
@@ -317,7 +318,7 @@ fn finished(layers: &[LayerPlan], store: &LayerStore) -> Vec<StepMount> {
 }
 
 /// Protects a layer from garbage collection until the release is in its place.
-fn hold(store: &LayerStore, name: &str, key: &str) -> anyhow::Result<()> {
+fn protect_layer(store: &LayerStore, name: &str, key: &str) -> anyhow::Result<()> {
     store.hold(key).map(drop).with_context(|| format!("cannot lock the layer '{name}'"))
 }
 

@@ -10,7 +10,7 @@ use piku_release::manifest::{BuiltRelease, TREE};
 
 /// Returns whether `new`, with its tree in `tree` and its layers in `store`, equals the release in the
 /// directory `before`.
-pub(crate) fn is_same(
+pub(crate) fn is_unchanged(
     before: &Path,
     new: &BuiltRelease,
     tree: &TreeHandle,
@@ -36,12 +36,12 @@ pub(crate) fn is_same(
         // The old layer may have been removed.
         let Ok(old) = store.tree(&was.key) else { return Ok(false) };
         let names = (was.key.as_str(), is.key.as_str());
-        if !(TreePair { old: &old, new: &store.tree(&is.key)?, names }).differ_in()?.is_empty() {
+        if !(TreePair { old: &old, new: &store.tree(&is.key)?, names }).find_differences()?.is_empty() {
             return Ok(false);
         }
     }
     let old = TreeHandle::open(&before.join(TREE))?;
-    Ok(TreePair { old: &old, new: tree, names: ("", "") }.differ_in()?.is_empty())
+    Ok(TreePair { old: &old, new: tree, names: ("", "") }.find_differences()?.is_empty())
 }
 
 /// The old release's environment as it would be with the new one's layers: without a jail their keys are in

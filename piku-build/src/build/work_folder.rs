@@ -33,7 +33,7 @@ impl WorkFolder {
         let parent_lock = File::open(parent)
             .and_then(FileLock::exclusive)
             .with_context(|| format!("cannot lock '{}'", parent.display()))?;
-        sweep(parent).with_context(|| format!("cannot clean '{}'", parent.display()))?;
+        remove_abandoned(parent).with_context(|| format!("cannot clean '{}'", parent.display()))?;
         let made = tempfile::Builder::new()
             .prefix(PREFIX)
             .tempdir_in(parent)
@@ -69,7 +69,7 @@ impl Drop for WorkFolder {
     }
 }
 
-fn sweep(parent: &Path) -> io::Result<()> {
+fn remove_abandoned(parent: &Path) -> io::Result<()> {
     for entry in fs::read_dir(parent)? {
         let entry = entry?;
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) || !entry.file_type()?.is_dir() {

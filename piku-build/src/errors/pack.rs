@@ -29,7 +29,7 @@ pub(crate) fn other_architecture(
     file: Option<&str>,
     machine: &TargetMachine,
 ) -> UserError {
-    let ours = machine.beside(its);
+    let ours = machine.name_beside(its);
     let what = match file {
         Some(file) => format!("this release needs {its} for '{file}', this machine is {ours}"),
         None => format!("this release was built for {its}, this machine is {ours}"),

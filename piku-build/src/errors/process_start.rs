@@ -127,13 +127,13 @@ impl StartProblem {
     }
 
     pub(crate) fn wrong_machine(path: &str, its: &ProgramArchitecture, machine: &TargetMachine) -> Self {
-        let ours = machine.beside(its);
+        let ours = machine.name_beside(its);
         Self::new(format!("'{path}' is a program for {its}, this machine is {ours}"))
             .hint(format!("build it for {ours}: {}", how_to_build_for(machine)))
     }
 
     pub(crate) fn wrong_target(path: &str, its: &ProgramArchitecture, machine: &TargetMachine) -> Self {
-        let wanted = machine.beside(its);
+        let wanted = machine.name_beside(its);
         Self::new(format!("'{path}' is a program for {its}, the release is for {wanted}"))
             .hint(format!("build it for {wanted}: {}", how_to_build_for(machine)))
     }

@@ -37,7 +37,7 @@ impl ForeignSearch {
     }
 
     /// Searches all files of a tree. Files outside of all packages belong to `package`, or to the app.
-    pub(crate) fn tree(&mut self, tree: &TreeHandle, package: Option<&str>) -> anyhow::Result<()> {
+    pub(crate) fn add_tree(&mut self, tree: &TreeHandle, package: Option<&str>) -> anyhow::Result<()> {
         tree.walk(|entry| {
             interrupt::check()?;
             if entry.stat().is_file() {

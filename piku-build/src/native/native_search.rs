@@ -56,7 +56,7 @@ impl<'a> NativeSearch<'a> {
     }
 
     /// Looks at all files of a tree, which are named with `name` in front.
-    pub(crate) fn tree(&mut self, tree: &TreeHandle, name: &Path) -> anyhow::Result<()> {
+    pub(crate) fn add_tree(&mut self, tree: &TreeHandle, name: &Path) -> anyhow::Result<()> {
         tree.walk(|entry| {
             let stat = entry.stat();
             interrupt::check()?;
@@ -69,13 +69,13 @@ impl<'a> NativeSearch<'a> {
                 opened => opened?.file,
             };
             let path = name.join(entry.path());
-            self.file(&path, &file).with_context(|| format!("cannot read '{}'", path.display()))?;
+            self.add_file(&path, &file).with_context(|| format!("cannot read '{}'", path.display()))?;
             Ok::<_, anyhow::Error>(WalkStep::Into)
         })
     }
 
     /// Adds one file if it is native.
-    pub(crate) fn file(&mut self, path: &Path, file: &File) -> io::Result<()> {
+    pub(crate) fn add_file(&mut self, path: &Path, file: &File) -> io::Result<()> {
         let Some(elf) = ElfFile::read_leniently(file)?.filter(|elf| elf.is_runnable) else { return Ok(()) };
         self.add(NativeFile { architecture: elf.architecture, path: path.to_owned() });
         Ok(())
@@ -98,23 +98,23 @@ impl<'a> NativeSearch<'a> {
     }
 
     /// Returns the native file that binds the release; files of the userland's family first.
-    pub(crate) fn binding(&self) -> Option<&NativeFile> {
+    pub(crate) fn binding_file(&self) -> Option<&NativeFile> {
         self.machine.programs().iter().find_map(|program| self.found.get(program.family()))
     }
 
     /// Returns the name of the file that binds the release, as manifests have it.
     pub(crate) fn shown(&self) -> Option<String> {
-        self.binding().map(|file| shown(&file.path))
+        self.binding_file().map(|file| shown(&file.path))
     }
 
     /// Returns a file that does not run on the machine.
-    pub(crate) fn foreign(&self) -> Option<&NativeFile> {
+    pub(crate) fn foreign_file(&self) -> Option<&NativeFile> {
         self.foreign.as_ref()
     }
 
     /// Returns the kind of machine that the release needs.
     pub(crate) fn architecture(&self) -> ReleaseArchitecture {
-        match self.binding() {
+        match self.binding_file() {
             Some(file) => ReleaseArchitecture::Native(file.architecture.clone()),
             None => ReleaseArchitecture::Any,
         }
@@ -139,7 +139,7 @@ pub(crate) mod record {
 
     /// Returns the line for a layer's marker.
     pub(crate) fn write(search: &NativeSearch<'_>) -> String {
-        match search.binding() {
+        match search.binding_file() {
             Some(file) => format!("{LINE}{} {}\n", file.architecture, shown(&file.path)),
             None => format!("{LINE}{NONE}\n"),
         }
@@ -178,10 +178,10 @@ mod tests {
         }
         let machine = TargetMachine::parse(machine).unwrap();
         let mut search = NativeSearch::new(&machine);
-        search.tree(&TreeHandle::open(dir.path()).unwrap(), Path::new("app")).unwrap();
+        search.add_tree(&TreeHandle::open(dir.path()).unwrap(), Path::new("app")).unwrap();
         let path = |file: &NativeFile| file.path.display().to_string();
-        let binding = search.binding().map(path).unwrap_or_default();
-        (search.architecture().to_string(), binding, search.foreign().map(path))
+        let binding = search.binding_file().map(path).unwrap_or_default();
+        (search.architecture().to_string(), binding, search.foreign_file().map(path))
     }
 
     #[test]
@@ -254,8 +254,8 @@ mod tests {
         {
             search.add(NativeFile { architecture: ProgramArchitecture::parse(name), path: path.into() });
         }
-        assert_eq!(search.binding().unwrap().path, Path::new("c"));
+        assert_eq!(search.binding_file().unwrap().path, Path::new("c"));
         assert_eq!(search.architecture().to_string(), "armv7l");
-        assert_eq!(search.foreign().unwrap().path, Path::new("e"));
+        assert_eq!(search.foreign_file().unwrap().path, Path::new("e"));
     }
 }

@@ -14,7 +14,7 @@ use elf::section::SectionHeader;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use piku_release::elf::{self as header, ElfFile, Stream, name_at};
+use piku_release::elf::{self as header, ElfFile, Stream, read_name};
 
 /// Version of glibc, such as `2.36`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +74,7 @@ pub(super) fn needed(stream: &mut Stream<'_>) -> Option<GlibcVersion> {
     VerNeedIterator::new(endian, class, count, 0, &table)
         .flat_map(|(_, symbols)| symbols)
         .take(MOST_SYMBOLS)
-        .filter_map(|symbol| GlibcVersion::of_symbols(name_at(&names, symbol.vna_name)?))
+        .filter_map(|symbol| GlibcVersion::of_symbols(read_name(&names, symbol.vna_name)?))
         .max()
 }
 
@@ -85,7 +85,7 @@ fn defined(stream: &mut Stream<'_>) -> Option<GlibcVersion> {
     VerDefIterator::new(endian, class, count, 0, &table)
         .flat_map(|(_, symbols)| symbols)
         .take(MOST_SYMBOLS)
-        .filter_map(|symbol| GlibcVersion::of_symbols(name_at(&names, symbol.vda_name)?))
+        .filter_map(|symbol| GlibcVersion::of_symbols(read_name(&names, symbol.vda_name)?))
         .max()
 }
 
@@ -95,8 +95,8 @@ type Table = (Vec<u8>, (Vec<u8>, u64));
 fn versions(stream: &mut Stream<'_>, kind: u32) -> Option<Table> {
     let table = stream.section_headers().iter().find(|header| header.sh_type == kind).copied()?;
     let names: SectionHeader = stream.section_headers().get(table.sh_link as usize).copied()?;
-    let names = header::section(stream, &names)?.to_vec();
-    Some((names, (header::section(stream, &table)?.to_vec(), u64::from(table.sh_info))))
+    let names = header::read_section(stream, &names)?.to_vec();
+    Some((names, (header::read_section(stream, &table)?.to_vec(), u64::from(table.sh_info))))
 }
 
 /// This machine's glibc for programs of this kind.
@@ -107,7 +107,7 @@ pub(super) fn glibc(machine: u16) -> Option<GlibcVersion> {
     });
     debian.chain(FOLDERS.iter().map(PathBuf::from)).find_map(|folder| {
         let file = File::open(folder.join("libc.so.6")).ok()?;
-        let mut stream = header::open(&file).ok()??;
+        let mut stream = header::open_stream(&file).ok()??;
         (stream.ehdr.e_machine == machine).then(|| defined(&mut stream))?
     })
 }
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_real_program_needs_no_more_than_its_machine_has() {
         let file = File::open("/bin/sh").unwrap();
-        let mut stream = header::open(&file).unwrap().unwrap();
+        let mut stream = header::open_stream(&file).unwrap().unwrap();
         let machine = stream.ehdr.e_machine;
         if let Some(here) = glibc(machine) {
             let needs = needed(&mut stream).unwrap();

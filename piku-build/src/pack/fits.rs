@@ -59,7 +59,7 @@ pub(crate) fn run(asked: &FitQuestion, format: OutputFormat) -> anyhow::Result<(
     let head = PackHead::parse(&text)?;
     asked.check(&head)?;
     let store = asked.place.layers.as_deref().map(LayerStore::new).transpose()?;
-    let here = |key: &str| store.as_ref().is_some_and(|store| store.has(key));
+    let here = |key: &str| store.as_ref().is_some_and(|store| store.is_complete(key));
     let lacks: Vec<_> = head.layers.iter().map(|layer| layer.key.as_str()).filter(|key| !here(key)).collect();
     output::print(format, &FitAnswer { lacks: lacks.clone() }, || {
         lacks.iter().flat_map(|key| [key, "\n"]).collect()
@@ -78,10 +78,10 @@ impl FitQuestion {
         // On another architecture the other requirements do not matter.
         check_machine(head, &self.machine)?;
         problems.extend(c_library(head, &self.machine));
-        let settings = self.place.settings()?;
-        problems.extend(programs(head, &runtime::list_homes(&settings.build_env)));
+        let settings = self.place.read_settings()?;
+        problems.extend(check_programs(head, &runtime::list_homes(&settings.build_env)));
         if let Some(release) = &head.release {
-            let jailed = SandboxPolicy::new(self.place.sandbox, &settings).decide(false)?;
+            let jailed = SandboxPolicy::new(self.place.sandbox, &settings).use_jail(false)?;
             // Without a jail it would have all rights of this user: that is the operator's to say, for all
             // apps.
             let is_off = self.place.sandbox.unwrap_or(settings.sandbox) == SandboxMode::Off;
@@ -115,8 +115,8 @@ pub(super) fn check_machine(head: &PackHead, machine: &TargetMachine) -> Result<
 }
 
 fn c_library(head: &PackHead, here: &TargetMachine) -> Option<UserError> {
-    let own = || elf::machine_of(here.programs().first()?.family());
-    let machine = elf::machine_of(&head.architecture).or_else(own)?;
+    let own = || elf::machine_number(here.programs().first()?.family());
+    let machine = elf::machine_number(&head.architecture).or_else(own)?;
     let has_musl = || clib::has_musl(machine);
     if head.needs.musl && !has_musl() {
         return Some(errors::no_musl());
@@ -131,14 +131,14 @@ fn c_library(head: &PackHead, here: &TargetMachine) -> Option<UserError> {
 
 /// Checks the interpreters to which links of layers lead: each exists and is the same version. Other paths
 /// are not examined, so that the sender learns nothing about them.
-fn programs(head: &PackHead, homes: &[PathBuf]) -> Vec<UserError> {
+fn check_programs(head: &PackHead, homes: &[PathBuf]) -> Vec<UserError> {
     let mut missing = Vec::new();
     for (link, wanted) in &head.needs.programs {
         if !is_interpreter(link, homes) {
             missing.push(errors::no_interpreter(link));
             continue;
         }
-        match fs::canonicalize(jvm::of_this_machine(link)) {
+        match fs::canonicalize(jvm::localize_path(link)) {
             Ok(found) if found.file_name() == wanted.file_name() => {}
             Ok(found) => missing.push(errors::other_program(link, wanted, &found)),
             Err(_) => missing.push(errors::missing_program(link, wanted)),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn judged(architecture: &str, needs: &str) -> String {
-        judged_on(&TargetMachine::this().unwrap(), architecture, needs)
+        judged_on(&TargetMachine::detect().unwrap(), architecture, needs)
     }
 
     #[test]
@@ -229,15 +229,18 @@ mod tests {
         for secret in ["/etc/shadow", "/root/.ssh", "/proc/self/exe", "/usr/bin/../bin/sh", "sh"] {
             let needs = format!(r#"{{"glibc":null,"musl":false,"programs":{{"{secret}":"x"}}}}"#);
             let refused = judged(&here, &needs);
-            assert_eq!(refused, format!("'{secret}' is no interpreter that a release may need"));
+            assert_eq!(refused, format!("'{secret}' is not an interpreter that a release may need"));
         }
         let command = |name: &str| {
             judged(&here, &format!(r#"{{"glibc":null,"musl":false,"programs":{{}},"commands":["{name}"]}}"#))
         };
         assert_eq!(command("sh"), "");
-        assert_eq!(command("node0.1"), "this release is started by 'node0.1', which this machine has not");
+        assert_eq!(
+            command("node0.1"),
+            "this release is started by 'node0.1', which is missing on this machine"
+        );
         for secret in ["passwd", "../../home/piku/python3", ""] {
-            assert_eq!(command(secret), format!("'{secret}' is no interpreter that a release may need"));
+            assert_eq!(command(secret), format!("'{secret}' is not an interpreter that a release may need"));
         }
         let dash = fs::canonicalize("/bin/sh").unwrap();
         let other = judged(&here, r#"{"glibc":null,"musl":false,"programs":{"/bin/sh":"/usr/bin/fish"}}"#);

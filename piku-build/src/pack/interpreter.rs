@@ -41,7 +41,7 @@ pub(super) fn is_of_system(program: &Path) -> bool {
 
 /// Returns whether the system has this command.
 pub(super) fn has_command(name: &str) -> bool {
-    FOLDERS.iter().any(|folder| root_view::runs(&Path::new(folder).join(name)))
+    FOLDERS.iter().any(|folder| root_view::is_executable(&Path::new(folder).join(name)))
 }
 
 #[cfg(test)]

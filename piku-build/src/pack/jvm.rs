@@ -16,14 +16,14 @@ const ARCHITECTURES: [&str; 9] =
 const VARIABLES: [&str; 2] = ["JAVA_HOME", "PATH"];
 
 /// Replaces the Java of another architecture in a path by this machine's; returns other paths unchanged.
-pub(super) fn of_this_machine(path: &Path) -> PathBuf {
+pub(super) fn localize_path(path: &Path) -> PathBuf {
     find(Path::new(JAVAS), path).unwrap_or_else(|| path.to_owned())
 }
 
 /// Replaces Javas of another machine in an environment by this machine's.
-pub(super) fn settle(env: &mut BTreeMap<String, String>) {
+pub(super) fn localize_env(env: &mut BTreeMap<String, String>) {
     for (_, value) in env.iter_mut().filter(|(name, _)| VARIABLES.contains(&name.as_str())) {
-        let folders = value.split(':').map(|folder| of_this_machine(Path::new(folder)));
+        let folders = value.split(':').map(|folder| localize_path(Path::new(folder)));
         *value = folders.map(|folder| folder.to_string_lossy().into_owned()).collect::<Vec<_>>().join(":");
     }
 }
@@ -74,7 +74,7 @@ mod tests {
         }
         let mut env = BTreeMap::from([("PATH".to_owned(), "/layers/venv/bin:/usr/bin:".to_owned())]);
         let before = env.clone();
-        settle(&mut env);
+        localize_env(&mut env);
         assert_eq!(env, before);
     }
 }

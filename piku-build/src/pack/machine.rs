@@ -31,8 +31,8 @@ struct MachineAnswer {
 /// Prints the description of this machine.
 pub(crate) fn run(settings: Option<&Path>, format: OutputFormat) -> anyhow::Result<()> {
     let settings = settings.map(HostSettings::read).transpose()?.unwrap_or_default();
-    let architecture = target::of_this_machine(&settings)?;
-    let machine = elf::machine_of(&architecture);
+    let architecture = target::host_architecture(&settings)?;
+    let machine = elf::machine_number(&architecture);
     let glibc = machine.and_then(clib::glibc).map(|version| version.to_string());
     let musl = machine.is_some_and(clib::has_musl);
     let answer = MachineAnswer { architecture, glibc, musl, python: pythons() };

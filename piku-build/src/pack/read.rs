@@ -42,7 +42,7 @@ pub(super) trait PartTaker {
 }
 
 /// Reads the stream. Returns an error unless everything matches the hash.
-pub(super) fn all(input: impl Read, taker: &mut dyn PartTaker) -> anyhow::Result<PackHead> {
+pub(super) fn read_stream(input: impl Read, taker: &mut dyn PartTaker) -> anyhow::Result<PackHead> {
     let mut input = BufReader::with_capacity(1 << 16, input);
     let mut magic = Vec::new();
     input.by_ref().take(4).read_to_end(&mut magic).context("cannot read the stream")?;
@@ -52,32 +52,32 @@ pub(super) fn all(input: impl Read, taker: &mut dyn PartTaker) -> anyhow::Result
     let mut zstd = zstd::Decoder::with_buffer(magic.chain(input)).context("cannot read the stream")?;
     zstd.window_log_max(WINDOW_LOG).context("cannot read the stream")?;
     let mut tar = Archive::new(zstd);
-    let head = entries(&mut tar, taker)?;
+    let head = read_entries(&mut tar, taker)?;
     // After the hash, the archive must end.
     let mut rest = Vec::new();
-    tar.into_inner().take(LONGEST_TEXT).read_to_end(&mut rest).map_err(broken)?;
+    tar.into_inner().take(LONGEST_TEXT).read_to_end(&mut rest).map_err(explain_error)?;
     ensure!(rest.iter().all(|byte| *byte == 0), "the stream goes on behind its end");
     Ok(head)
 }
 
 const ENDS_EARLY: &str = "the stream ends early";
 
-fn entries(tar: &mut Archive<impl Read>, taker: &mut dyn PartTaker) -> anyhow::Result<PackHead> {
+fn read_entries(tar: &mut Archive<impl Read>, taker: &mut dyn PartTaker) -> anyhow::Result<PackHead> {
     let mut sum = ContentHash::default();
     let mut head: Option<PackHead> = None;
     let mut left = (0, 0);
     let mut long = LongNames::default();
     // Raw entries: long names are separate entries, whose size is limited here.
-    for entry in tar.entries().map_err(broken)?.raw(true) {
+    for entry in tar.entries().map_err(explain_error)?.raw(true) {
         interrupt::check()?;
-        let mut entry = entry.map_err(broken)?;
+        let mut entry = entry.map_err(explain_error)?;
         if long.take(&mut entry)? {
             continue;
         }
         let (path, target) = long.names(&entry)?;
         let Some(known) = &head else {
             ensure!(path == Path::new(HEAD), "this is no packed release: it does not begin with {HEAD}");
-            let text = text(&mut entry)?;
+            let text = read_text(&mut entry)?;
             sum.entry(&path, EntryKind::File(text.len() as u64), 0o644, 0);
             io::copy(&mut sum.through(text.as_slice()), &mut io::sink())?;
             let parsed = PackHead::parse(&text)?;
@@ -87,14 +87,14 @@ fn entries(tar: &mut Archive<impl Read>, taker: &mut dyn PartTaker) -> anyhow::R
             continue;
         };
         if path == Path::new(SUM) {
-            let said = text(&mut entry)?;
+            let said = read_text(&mut entry)?;
             ensure!(
                 sum.finish().as_bytes() == said,
                 "the stream is damaged: its hash is not that of its content"
             );
             return Ok(known.clone());
         }
-        let item = judge(&entry, &path, target.as_deref())?;
+        let item = check_entry(&entry, &path, target.as_deref())?;
         let size = if let EntryKind::File(size) = item.kind { size } else { 0 };
         left = left
             .0
@@ -104,14 +104,14 @@ fn entries(tar: &mut Archive<impl Read>, taker: &mut dyn PartTaker) -> anyhow::R
         sum.entry(item.path, item.kind, item.mode, item.time);
         let mut content = sum.through(&mut entry);
         taker.take(&item, &mut content).with_context(|| format!("'{}'", path.display()))?;
-        io::copy(&mut content, &mut io::sink()).map_err(broken)?;
+        io::copy(&mut content, &mut io::sink()).map_err(explain_error)?;
         ensure!(content.bytes == size, ENDS_EARLY);
     }
     bail!(ENDS_EARLY)
 }
 
 /// Checks that an entry is one that `pack` writes.
-fn judge<'a>(
+fn check_entry<'a>(
     entry: &Entry<'_, impl Read>,
     path: &'a Path,
     target: Option<&'a Path>,
@@ -161,7 +161,7 @@ impl LongNames {
         };
         ensure!(entry.size() <= LONGEST_PATH, "a path is longer than {LONGEST_PATH} bytes");
         let mut name = Vec::new();
-        entry.read_to_end(&mut name).map_err(broken)?;
+        entry.read_to_end(&mut name).map_err(explain_error)?;
         while name.last() == Some(&0) {
             name.pop();
         }
@@ -184,16 +184,16 @@ impl LongNames {
     }
 }
 
-fn text(entry: &mut Entry<'_, impl Read>) -> anyhow::Result<Vec<u8>> {
+fn read_text(entry: &mut Entry<'_, impl Read>) -> anyhow::Result<Vec<u8>> {
     ensure!(entry.header().entry_type() == EntryType::Regular, "it is no file");
     ensure!(entry.size() <= LONGEST_TEXT, "it is longer than {LONGEST_TEXT} bytes");
     let mut text = Vec::new();
-    entry.read_to_end(&mut text).map_err(broken)?;
+    entry.read_to_end(&mut text).map_err(explain_error)?;
     Ok(text)
 }
 
 /// Explains an error of zstd or tar.
-fn broken(err: io::Error) -> anyhow::Error {
+fn explain_error(err: io::Error) -> anyhow::Error {
     if err.kind() == io::ErrorKind::UnexpectedEof {
         return anyhow::anyhow!(ENDS_EARLY);
     }

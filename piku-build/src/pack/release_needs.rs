@@ -56,12 +56,12 @@ pub(super) struct NeedsSearch {
 impl NeedsSearch {
     /// For a release that was built on this machine for this architecture.
     pub(super) fn new(architecture: &str) -> Self {
-        let machine = elf::machine_of(architecture);
+        let machine = elf::machine_number(architecture);
         Self { machine, ours: machine.and_then(clib::glibc), needs: ReleaseNeeds::default() }
     }
 
     /// Adds the requirements of a file.
-    pub(super) fn file(&mut self, file: &File) -> io::Result<()> {
+    pub(super) fn add_file(&mut self, file: &File) -> io::Result<()> {
         let Some(elf) = ElfFile::read(file)? else { return Ok(()) };
         if Some(elf.machine) != self.machine {
             return Ok(());
@@ -73,7 +73,7 @@ impl NeedsSearch {
             }
             self.needs.glibc = self.needs.glibc.max(self.ours.map(|_| GlibcVersion::ANY));
         }
-        if let Some(mut stream) = elf::open(file)? {
+        if let Some(mut stream) = elf::open_stream(file)? {
             let needed = clib::needed(&mut stream).filter(|needed| Some(*needed) <= self.ours);
             self.needs.glibc = self.needs.glibc.max(needed);
         }
@@ -89,30 +89,30 @@ impl NeedsSearch {
         has: &dyn Fn(&Path) -> bool,
     ) {
         let by_runtime = RUNTIMES.contains(&release.runtime.as_str()).then(|| release.runtime.clone());
-        let entries = command_check::entries(&release.processes);
+        let entries = command_check::parse_entries(&release.processes);
         let commands = entries.iter().filter(|entry| entry.kind != ProcessKind::Static);
         let words =
-            commands.filter_map(|entry| command_check::simple_words(&entry.command)?.into_iter().next());
+            commands.filter_map(|entry| command_check::split_simple(&entry.command)?.into_iter().next());
         // Every machine has shells.
         let names = words.chain(by_runtime).filter(|name| !SHELLS.contains(&name.as_str()));
         let names: BTreeSet<String> = names.filter(|name| is_command(name)).collect();
         let path = path.or(release.env.get("PATH").map(String::as_str)).unwrap_or(PATH);
         for name in names {
             let mut programs = path.split(':').map(|folder| Path::new(folder).join(&name));
-            let first =
-                programs.find(|program| program.is_absolute() && (has(program) || root_view::runs(program)));
+            let first = programs
+                .find(|program| program.is_absolute() && (has(program) || root_view::is_executable(program)));
             let Some(program) = first.filter(|program| !has(program)) else { continue };
             if is_of_system(&program) {
                 self.needs.commands.insert(name);
             } else {
-                self.link(&program);
+                self.add_link(&program);
             }
         }
     }
 
     /// Looks at where a link of a layer leads.
-    pub(super) fn link(&mut self, target: &Path) {
-        if is_interpreter(target, &[]) && root_view::runs(target) {
+    pub(super) fn add_link(&mut self, target: &Path) {
+        if is_interpreter(target, &[]) && root_view::is_executable(target) {
             if let Ok(real) = fs::canonicalize(target) {
                 self.needs.programs.insert(target.to_owned(), real);
             }
@@ -145,21 +145,21 @@ mod tests {
     #[test]
     fn what_this_machine_runs_and_where_links_lead() {
         let mut search = NeedsSearch::new(&piku_release::machine::architecture().unwrap());
-        search.link(Path::new("/app/bin/sh"));
-        search.link(Path::new("sh"));
-        search.link(Path::new("/nowhere/sh"));
-        search.link(Path::new("/usr/bin/env"));
+        search.add_link(Path::new("/app/bin/sh"));
+        search.add_link(Path::new("sh"));
+        search.add_link(Path::new("/nowhere/sh"));
+        search.add_link(Path::new("/usr/bin/env"));
         assert_eq!(search.needs, ReleaseNeeds::default());
-        search.link(Path::new("/bin/sh"));
+        search.add_link(Path::new("/bin/sh"));
         assert_eq!(
             search.needs.programs.get(Path::new("/bin/sh")),
             Some(&fs::canonicalize("/bin/sh").unwrap())
         );
-        search.file(&File::open("/bin/sh").unwrap()).unwrap();
+        search.add_file(&File::open("/bin/sh").unwrap()).unwrap();
         assert!(search.needs.glibc.is_some() || search.needs.musl);
 
         let mut other = NeedsSearch::new("sparc64");
-        other.file(&File::open("/bin/sh").unwrap()).unwrap();
+        other.add_file(&File::open("/bin/sh").unwrap()).unwrap();
         assert_eq!(other.needs, ReleaseNeeds::default());
     }
 }

@@ -29,7 +29,7 @@ impl TreePlanter {
     }
 
     /// Adds an entry at `below`, a path relative to the top, empty for the top itself.
-    pub(super) fn take(
+    pub(super) fn write_entry(
         &mut self,
         below: &Path,
         item: &PackItem<'_>,

@@ -61,16 +61,16 @@ pub(crate) struct UnpackRequest {
 
 /// Unpacks the stream from stdin.
 pub(crate) fn run(unpack: &UnpackRequest) -> anyhow::Result<()> {
-    interrupt::watch()?;
+    interrupt::watch_signals()?;
     let output =
         unpack.output.as_deref().map(std::path::absolute).transpose().context("cannot find the output")?;
     if let Some(output) = &output {
         host_paths::refuse_existing(output)?;
     }
-    let store = unpack.asked.place.layers.as_deref().map(host_paths::make).transpose()?;
+    let store = unpack.asked.place.layers.as_deref().map(host_paths::create_folder).transpose()?;
     let store = store.as_deref().map(LayerStore::new).transpose()?;
-    let settings = unpack.asked.place.settings()?;
-    interrupt::limit(Duration::from_secs(settings.build_timeout))?;
+    let settings = unpack.asked.place.read_settings()?;
+    interrupt::limit_time(Duration::from_secs(settings.build_timeout))?;
     let mut taking = StreamIntake {
         unpack,
         output,
@@ -80,7 +80,7 @@ pub(crate) fn run(unpack: &UnpackRequest) -> anyhow::Result<()> {
         place: None,
         yaml: Vec::new(),
     };
-    let head = read::all(io::stdin().lock(), &mut taking)?;
+    let head = read::read_stream(io::stdin().lock(), &mut taking)?;
     interrupt::check()?;
     taking.finish(&head)
 }
@@ -113,7 +113,7 @@ impl PartTaker for StreamIntake<'_> {
             };
             if !layer.packed {
                 ensure!(
-                    store.has(&layer.key),
+                    store.is_complete(&layer.key),
                     "it needs the layer '{}' ({}), which is neither in it nor in '{}'",
                     layer.name,
                     layer.key,
@@ -122,7 +122,7 @@ impl PartTaker for StreamIntake<'_> {
                 continue;
             }
             free_space::check_keeping(store.path(), need, self.settings.reserve_bytes(), "what comes in")?;
-            let taken = match store.take(&layer.key)? {
+            let taken = match store.find_or_lock(&layer.key)? {
                 TakenLayer::There => None,
                 TakenLayer::Build(unfinished) => {
                     let plant = TreePlanter::new(unfinished.tree()?);
@@ -153,14 +153,14 @@ impl PartTaker for StreamIntake<'_> {
             let mut names = below.components();
             let key = names.next().map(|key| key.as_os_str().to_string_lossy()).unwrap_or_default();
             return match self.layers.get_mut(&*key) {
-                Some(Some((_, plant))) => plant.take(names.as_path(), item, content),
+                Some(Some((_, plant))) => plant.write_entry(names.as_path(), item, content),
                 Some(None) => Ok(()),
                 None => bail!("its head says nothing of it"),
             };
         }
         let Some((_, plant)) = &mut self.place else { bail!("its head says nothing of it") };
         if let Ok(below) = item.path.strip_prefix(TREE) {
-            return plant.take(below, item, content);
+            return plant.write_entry(below, item, content);
         }
         ensure!(item.path == Path::new(manifest::FILE) && self.yaml.is_empty(), "no release has such a file");
         content.take(LONGEST_TEXT).read_to_end(&mut self.yaml)?;
@@ -175,7 +175,7 @@ impl StreamIntake<'_> {
         // If the release is refused, its layers are removed.
         let manifest = self.place.is_some().then(|| ReceivedManifest::parse(&self.yaml)).transpose()?;
         if let Some(manifest) = &manifest {
-            self.judge(manifest, head)?;
+            self.check_against_head(manifest, head)?;
         }
         for layer in &head.layers {
             if let Some(Some((unfinished, plant))) = self.layers.remove(&layer.key) {
@@ -189,15 +189,18 @@ impl StreamIntake<'_> {
         };
         plant.finish()?;
         let tree = work.tree().subtree(Path::new(RELEASE).join(TREE))?;
-        let natives = self.natives(&manifest, &tree)?;
-        if let (None, Some(file)) = (natives.binding(), natives.foreign()) {
+        let natives = self.find_native_files(&manifest, &tree)?;
+        if let (None, Some(file)) = (natives.binding_file(), natives.foreign_file()) {
             let (path, its) = (file.path.display(), &file.architecture);
-            progress::warning(&format!("'{path}' is for {its}, and this machine is {}", machine.beside(its)));
+            progress::warning(&format!(
+                "'{path}' is for {its}, and this machine is {}",
+                machine.name_beside(its)
+            ));
         }
         let claims_any = manifest.architecture() == ReleaseArchitecture::ANY;
         let before = self.unpack.before.as_deref().filter(|_| manifest.is_jailed());
-        if let Some(old) = before.and_then(hard_link::tree_of) {
-            hard_link::with(&old, &tree)?;
+        if let Some(old) = before.and_then(hard_link::open_previous) {
+            hard_link::share_files(&old, &tree)?;
         }
         let sandbox = self.unpack.asked.place.sandbox.unwrap_or(self.settings.sandbox);
         let mut release = manifest.into_release(&LocalFacts {
@@ -210,7 +213,7 @@ impl StreamIntake<'_> {
             may_be_unjailed: sandbox == SandboxMode::Off,
             now: Timestamp::now(),
         })?;
-        jvm::settle(&mut release.env);
+        jvm::localize_env(&mut release.env);
         let aside = work.join(RELEASE);
         // The builder of a release with programs has chosen the machines for it.
         let on = StartTarget { machine, judges_levels: claims_any };
@@ -226,18 +229,22 @@ impl StreamIntake<'_> {
     }
 
     /// Finds the architecture that the release needs from its files alone.
-    fn natives(&self, release: &ReceivedManifest, tree: &TreeHandle) -> anyhow::Result<NativeSearch<'_>> {
+    fn find_native_files(
+        &self,
+        release: &ReceivedManifest,
+        tree: &TreeHandle,
+    ) -> anyhow::Result<NativeSearch<'_>> {
         let mut search = NativeSearch::new(&self.unpack.asked.machine);
-        search.tree(tree, Path::new(TREE))?;
+        search.add_tree(tree, Path::new(TREE))?;
         for layer in release.layers() {
             let store = self.store.as_ref().context("no layers")?;
-            store.search(&layer.key, &layer.name, &mut search)?;
+            store.add_native_files(&layer.key, &layer.name, &mut search)?;
         }
         Ok(search)
     }
 
     /// Checks that the manifest agrees with the head, which has been checked against this machine.
-    fn judge(&self, release: &ReceivedManifest, head: &PackHead) -> anyhow::Result<()> {
+    fn check_against_head(&self, release: &ReceivedManifest, head: &PackHead) -> anyhow::Result<()> {
         let facts = head.release.as_ref().context("bad head")?;
         let same = *release.app() == facts.app
             && release.is_jailed() == facts.jailed
@@ -269,7 +276,7 @@ impl StreamIntake<'_> {
         };
         let homes = release.host.iter().map(|home| Ok((home.clone(), MountedFolder::Host(home.clone()))));
         let mounts = release.layers.iter().map(content).chain(homes).collect::<anyhow::Result<_>>()?;
-        let cross = target::said_by_operator(&self.settings)?;
+        let cross = target::operator_target(&self.settings)?;
         let view = RootView::new(source.tree.clone(), release.jailed, mounts, path.unwrap_or(PATH));
         Ok(view.for_target(cross))
     }

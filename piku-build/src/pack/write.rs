@@ -61,7 +61,7 @@ struct PackTree {
 
 /// Writes the stream to stdout.
 pub(crate) fn run(pack: &PackSource) -> anyhow::Result<()> {
-    interrupt::watch()?;
+    interrupt::watch_signals()?;
     let release = BuiltRelease::read(&pack.release)?;
     let (layers, trees) = choose(pack, &release)?;
     let with_release = !matches!(pack.part, PackScope::Layer(_));
@@ -110,7 +110,7 @@ fn choose(pack: &PackSource, release: &BuiltRelease) -> anyhow::Result<(Vec<Pack
         for layer in &mut layers {
             layer.packed = *wanted != PackScope::Release;
             ensure!(
-                store.has(&layer.key),
+                store.is_complete(&layer.key),
                 "the layer '{}' ({}) is not in '{}'",
                 layer.name,
                 layer.key,
@@ -167,9 +167,9 @@ fn head(
             if stat.is_file() {
                 let file = tree.handle.open_file_nofollow(below)?;
                 let cannot = || format!("cannot read '{}'", tree.handle.path().join(below).display());
-                search.file(&file.file).with_context(cannot)?;
+                search.add_file(&file.file).with_context(cannot)?;
                 if !with_release {
-                    natives.file(below, &file.file).with_context(cannot)?;
+                    natives.add_file(below, &file.file).with_context(cannot)?;
                 }
             } else if stat.is_symlink() {
                 let target = tree.handle.read_link(below)?;
@@ -177,7 +177,7 @@ fn head(
                     return Err(errors::link_out(&tree.name.join(below), &target).into());
                 }
                 if tree.layer {
-                    search.link(&target);
+                    search.add_link(&target);
                 }
             }
             if counts {
@@ -218,12 +218,12 @@ fn write(pack: &PackSource, head: &PackHead, trees: &[PackTree], out: impl Write
     let mut zstd = zstd::Encoder::new(out, LEVEL).context("cannot compress")?;
     zstd.include_checksum(true).context("cannot compress")?;
     let mut stream = PackStream { tar: Builder::new(zstd), sum: ContentHash::default() };
-    stream.text(HEAD, &serde_json::to_vec(head)?)?;
+    stream.write_text(HEAD, &serde_json::to_vec(head)?)?;
     for tree in trees {
         if !tree.layer {
             let text =
                 TreeHandle::open_following(&pack.release)?.read_bounded(manifest::FILE, LONGEST_TEXT)?;
-            stream.text(manifest::FILE, &text)?;
+            stream.write_text(manifest::FILE, &text)?;
         } else if head.layers.iter().any(|layer| !layer.packed && tree.name.ends_with(&layer.key)) {
             continue;
         }
@@ -242,7 +242,7 @@ fn write(pack: &PackSource, head: &PackHead, trees: &[PackTree], out: impl Write
 }
 
 impl<W: Write> PackStream<W> {
-    fn text(&mut self, name: &str, text: &[u8]) -> anyhow::Result<()> {
+    fn write_text(&mut self, name: &str, text: &[u8]) -> anyhow::Result<()> {
         self.file(Path::new(name), text, text.len() as u64, 0o644, 0)
     }
 

@@ -42,9 +42,9 @@ impl BuildTarget<'_> {
     /// same result.
     pub(crate) fn key(&self, kind: &str, format: u32, locked: bool) -> CacheKey {
         let mut key = CacheKey::new(kind, format);
-        key.fact("architecture", self.architecture.as_bytes());
-        if let Some(edition) = self.store.and_then(|store| store.edition(locked)) {
-            key.fact("edition", edition.as_bytes());
+        key.field("architecture", self.architecture.as_bytes());
+        if let Some(edition) = self.store.and_then(|store| store.generation(locked)) {
+            key.field("edition", edition.as_bytes());
         }
         key
     }

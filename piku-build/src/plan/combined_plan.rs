@@ -83,12 +83,12 @@ impl CombinedPlan {
     }
 
     /// All layers that processes see, in order.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = ReleaseLayer> {
-        self.plans().flat_map(BuildPlan::shown)
+    pub(crate) fn mounted_layers(&self) -> impl Iterator<Item = ReleaseLayer> {
+        self.plans().flat_map(BuildPlan::mounted_layers)
     }
 
     /// Returns the directories of the host that the release needs.
-    pub(crate) fn host(&self) -> impl Iterator<Item = &PathBuf> {
+    pub(crate) fn host_folders(&self) -> impl Iterator<Item = &PathBuf> {
         self.plans().flat_map(|plan| &plan.host)
     }
 

@@ -53,11 +53,11 @@ pub(crate) fn show<'a>(
     tools: Option<&LayerStore>,
     env: Vec<&'a str>,
 ) -> PlanReport<'a> {
-    let hit = |key: &str| store.is_some_and(|store| store.has(key));
+    let hit = |key: &str| store.is_some_and(|store| store.is_complete(key));
     let mut steps = Vec::new();
     for plan in whole.plans() {
         let missed = plan.layers.iter().filter(|layer| !hit(&layer.key)).flat_map(|layer| {
-            let at_hand = |tool: &&LayerPlan| tools.is_some_and(|tools| tools.has(&tool.key));
+            let at_hand = |tool: &&LayerPlan| tools.is_some_and(|tools| tools.is_complete(&tool.key));
             let made = layer.tools.iter().filter(move |tool| !at_hand(tool)).chain([layer]);
             made.flat_map(|layer| &layer.steps)
         });

@@ -21,7 +21,7 @@ use piku_release::target::{self, TargetArchitecture};
 
 /// Runs `detect DIR`.
 pub(crate) fn detect(dir: &Path, format: OutputFormat) -> anyhow::Result<()> {
-    let source = app_folder::find(dir, None)?;
+    let source = app_folder::read_app(dir, None)?;
     let detected = runtime::choose(&source)?.detected;
     output::print(format, &detected, || detected.to_string())
 }
@@ -33,16 +33,16 @@ pub(crate) fn plan(
     asked: Option<&'static TargetArchitecture>,
     format: OutputFormat,
 ) -> anyhow::Result<()> {
-    let settings = place.settings()?;
-    let source = place.find(dir)?;
+    let settings = place.read_settings()?;
+    let source = place.read_app(dir)?;
     let RuntimeChoice { runtimes, detected } = runtime::choose(&source)?;
-    let jailed = SandboxPolicy::new(place.sandbox, &settings).decide(true)?;
+    let jailed = SandboxPolicy::new(place.sandbox, &settings).use_jail(true)?;
     let store = place.layers.as_deref().map(LayerStore::new).transpose()?;
     let tools = place.tools.as_deref().map(LayerStore::new).transpose()?;
     let HostSettings { build_env, .. } = &settings;
     let architecture = machine::architecture()?;
     let (architecture, tools) = (architecture.as_str(), tools.as_ref());
-    let cross = target::cross(asked)?;
+    let cross = target::cross_target(asked)?;
     let site =
         BuildTarget { jailed, store: store.as_ref(), tools, architecture, cross, build_env, commit: "" };
     let whole = CombinedPlan::plan(&runtimes, &source, &site)?;
@@ -51,7 +51,9 @@ pub(crate) fn plan(
         progress::warning(warning);
     }
     let steps: Vec<_> = (0..whole.parts.len())
-        .map(|at| environment::of_steps(&whole.env_until(at), &whole.parts[at].plan, build_env, &source))
+        .map(|at| {
+            environment::step_environment(&whole.env_until(at), &whole.parts[at].plan, build_env, &source)
+        })
         .collect();
     let secrets = whole.plans().flat_map(|plan| plan.secrets.iter().copied());
     let names: BTreeSet<&str> = steps

@@ -9,8 +9,8 @@ use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_layout::name::ProcessName;
 
 use crate::app::app_file;
-use crate::app::app_source::tidy;
-use crate::app::command_check::{entries, simple_words};
+use crate::app::app_source::normalize_path;
+use crate::app::command_check::{parse_entries, split_simple};
 use crate::errors;
 use crate::plan::build_target::BuildTarget;
 use crate::tree::copy;
@@ -33,7 +33,7 @@ pub(crate) struct BuiltProgram {
 
 impl BuiltProgram {
     /// Returns its path in the release.
-    pub(crate) fn place(&self) -> PathBuf {
+    pub(crate) fn release_path(&self) -> PathBuf {
         Path::new(FOLDER).join(&self.name)
     }
 }
@@ -48,7 +48,7 @@ pub(crate) fn env(site: &BuildTarget) -> BTreeMap<String, String> {
 }
 
 /// Returns the names of programs that are missing in `work`: exit code 0 alone proves nothing.
-pub(crate) fn missing(programs: &[BuiltProgram], work: &TreeHandle) -> Vec<String> {
+pub(crate) fn missing_programs(programs: &[BuiltProgram], work: &TreeHandle) -> Vec<String> {
     let made = |program: &&BuiltProgram| {
         // A step may have left a link at the path or on the way to it. Such a link is not a compiled program.
         // The app may link its directory `bin` to another one in the tree.
@@ -78,11 +78,15 @@ pub(crate) fn check_target(
 }
 
 /// Installs the programs in the release's tree unless they are there.
-pub(crate) fn place(programs: &[BuiltProgram], work: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
+pub(crate) fn install_programs(
+    programs: &[BuiltProgram],
+    work: &TreeHandle,
+    tree: &TreeHandle,
+) -> anyhow::Result<()> {
     let limit = copy::limit_of_disk(tree)?;
     let is_same = work.is_same(tree)?;
     for program in programs {
-        let place = program.place();
+        let place = program.release_path();
         if is_same && program.made == place {
             continue;
         }
@@ -94,14 +98,14 @@ pub(crate) fn place(programs: &[BuiltProgram], work: &TreeHandle, tree: &TreeHan
 
 /// Links programs to other paths by which process types start them: `./web`, `target/release/web`. Existing
 /// files stay.
-pub(crate) fn link(
+pub(crate) fn link_programs(
     processes: &IndexMap<ProcessName, String>,
     programs: &[BuiltProgram],
     tree: &TreeHandle,
 ) -> anyhow::Result<()> {
-    for entry in entries(processes) {
-        let Some(words) = simple_words(&entry.command) else { continue };
-        let path = tidy(Path::new(&words[0]));
+    for entry in parse_entries(processes) {
+        let Some(words) = split_simple(&entry.command) else { continue };
+        let path = normalize_path(Path::new(&words[0]));
         let path = path.strip_prefix(APP).unwrap_or(&path);
         let called = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let program = programs.iter().find(|program| Some(&program.name) == called.as_ref());
@@ -115,19 +119,23 @@ pub(crate) fn link(
         if let Some(parent) = path.parent() {
             app_file::make_folder(tree, parent)?;
         }
-        tree.symlink(up.join(program.place()), path)?;
+        tree.symlink(up.join(program.release_path()), path)?;
     }
     Ok(())
 }
 
 /// Removes files that only a build needs, and directories that become empty.
-pub(crate) fn prune(tree: &TreeHandle, only_builds: &dyn Fn(&Path) -> bool) -> anyhow::Result<()> {
-    Ok(empty(tree, Path::new(""), only_builds).map(drop)?)
+pub(crate) fn prune_tree(tree: &TreeHandle, only_builds: &dyn Fn(&Path) -> bool) -> anyhow::Result<()> {
+    Ok(remove_unneeded(tree, Path::new(""), only_builds).map(drop)?)
 }
 
 /// Removes what `only_builds` selects below `path`, and directories that become empty. Returns whether the
 /// directory has become empty.
-fn empty(folder: &TreeHandle, path: &Path, only_builds: &dyn Fn(&Path) -> bool) -> Result<bool, TreeError> {
+fn remove_unneeded(
+    folder: &TreeHandle,
+    path: &Path,
+    only_builds: &dyn Fn(&Path) -> bool,
+) -> Result<bool, TreeError> {
     let mut removed = false;
     let mut kept = false;
     for entry in folder.read_dir("")? {
@@ -135,7 +143,8 @@ fn empty(folder: &TreeHandle, path: &Path, only_builds: &dyn Fn(&Path) -> bool) 
         let goes = if only_builds(&below) {
             folder.remove_all(&entry.name)?;
             true
-        } else if entry.kind == FileKind::Folder && empty(&folder.subtree(&entry.name)?, &below, only_builds)?
+        } else if entry.kind == FileKind::Folder
+            && remove_unneeded(&folder.subtree(&entry.name)?, &below, only_builds)?
         {
             folder.remove_dir(&entry.name)?;
             true
@@ -172,7 +181,7 @@ mod tests {
         ]
         .map(|(name, command)| (name.parse().unwrap(), command.to_owned()));
         let programs = ["web", "worker", "run"].map(program);
-        link(&processes.into(), &programs, &TreeHandle::open(dir.path()).unwrap()).unwrap();
+        link_programs(&processes.into(), &programs, &TreeHandle::open(dir.path()).unwrap()).unwrap();
         let target = |path: &str| fs::read_link(dir.path().join(path)).ok();
         assert_eq!(target("target/release/web"), Some("../../bin/web".into()));
         assert_eq!(target("worker"), Some("bin/worker".into()));
@@ -190,7 +199,7 @@ mod tests {
         }
         fs::create_dir(dir.path().join("uploads")).unwrap();
         let go = |path: &Path| path == Path::new("vendor") || path.extension().is_some_and(|end| end == "go");
-        prune(&TreeHandle::open(dir.path()).unwrap(), &go).unwrap();
+        prune_tree(&TreeHandle::open(dir.path()).unwrap(), &go).unwrap();
         let there = |name: &str| dir.path().join(name).exists();
         assert!(there("web/page.html") && there("bin/a") && there("uploads"));
         assert!(!there("a.go") && !there("cmd") && !there("web/web.go") && !there("vendor"));
@@ -212,29 +221,29 @@ mod tests {
         let pipe = work.path().join("target/release/pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let programs = ["web", "worker", "alias", "pipe", "none"].map(program);
-        assert_eq!(missing(&programs, &work), ["worker", "alias", "pipe", "none"]);
+        assert_eq!(missing_programs(&programs, &work), ["worker", "alias", "pipe", "none"]);
 
         work.symlink("target/release", "bin").unwrap();
         work.symlink("../outside", "out").unwrap();
         let of = |made: &str| [BuiltProgram { name: "web".to_owned(), made: made.into() }];
-        assert_eq!(missing(&of("bin/web"), &work), [""; 0]);
-        assert_eq!(missing(&of("out/worker"), &work), ["web"]);
+        assert_eq!(missing_programs(&of("bin/web"), &work), [""; 0]);
+        assert_eq!(missing_programs(&of("out/worker"), &work), ["web"]);
 
         let web = [program("web")];
         for target in ["../outside/hooks", "/tmp", "chain"] {
             tree.remove_all("").unwrap();
             tree.symlink("../outside/hooks", "chain").unwrap();
             tree.symlink(target, "bin").unwrap();
-            let refusal = place(&web, &work, &tree).unwrap_err().to_string();
+            let refusal = install_programs(&web, &work, &tree).unwrap_err().to_string();
             assert!(refusal.contains("'bin' leads out of the app's folder"), "{refusal}");
             let processes = [("web".parse().unwrap(), "./bin/web".to_owned())];
-            assert!(link(&processes.into(), &web, &tree).is_err());
+            assert!(link_programs(&processes.into(), &web, &tree).is_err());
         }
         // A program in whose place a link lies is put there instead of the link.
         tree.remove_all("").unwrap();
         tree.create_dir("bin").unwrap();
         tree.symlink("../../outside/hooks/update", "bin/web").unwrap();
-        place(&web, &work, &tree).unwrap();
+        install_programs(&web, &work, &tree).unwrap();
         assert_eq!(tree.symlink_metadata("bin/web").unwrap().mode, 0o755);
         let names = |path: &str| top.read_dir(path).unwrap().len();
         assert_eq!((names("outside/hooks"), names("outside")), (1, 2));
@@ -243,7 +252,7 @@ mod tests {
         tree.remove_all("").unwrap();
         tree.create_dir("programs").unwrap();
         symlink("programs", tree.path().join("bin")).unwrap();
-        place(&web, &work, &tree).unwrap();
+        install_programs(&web, &work, &tree).unwrap();
         let mode = fs::metadata(tree.path().join("programs/web")).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o755);
     }

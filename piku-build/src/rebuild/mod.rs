@@ -95,7 +95,7 @@ pub(crate) fn run(asked: &RebuildRequest) -> anyhow::Result<ExitCode> {
             details: vec![format!("{err:#}")],
         }));
     }
-    output::print(asked.format, &rows, || rows.iter().map(summary::text).collect())?;
+    output::print(asked.format, &rows, || rows.iter().map(summary::format_row).collect())?;
     let worst = rows.iter().map(|row| row.result).min_by_key(|result| match result.code() {
         FAILED => 0,
         BUSY => 1,
@@ -143,7 +143,7 @@ fn rebuild(asked: &RebuildRequest, app: &AppName) -> anyhow::Result<RebuildRow> 
     let row = |result, details| RebuildRow { app: app.clone(), result, release: Some(after.number), details };
     match deploy.status.code() {
         Some(0) if after.number == before.number => Ok(row(RebuildOutcome::Unchanged, Vec::new())),
-        Some(0) => Ok(row(RebuildOutcome::Updated, summary::changes(&dir, &before, &after))),
+        Some(0) => Ok(row(RebuildOutcome::Updated, summary::list_changes(&dir, &before, &after))),
         Some(code) if code == i32::from(BUSY) => Ok(row(RebuildOutcome::Busy, Vec::new())),
         _ => {
             let said = String::from_utf8_lossy(&deploy.stdout).into_owned()

@@ -10,7 +10,7 @@ use crate::store::packages;
 use piku_release::manifest::{BuiltRelease, ReleaseLayer};
 
 /// Returns one paragraph about an app.
-pub(super) fn text(row: &RebuildRow) -> String {
+pub(super) fn format_row(row: &RebuildRow) -> String {
     let app = &row.app;
     let head = match (row.result, row.release) {
         (RebuildOutcome::Unchanged, _) => return String::new(),
@@ -27,7 +27,7 @@ pub(super) fn text(row: &RebuildRow) -> String {
 }
 
 /// Returns the changes from the first release to the second.
-pub(super) fn changes(app: &AppDir, before: &BuiltRelease, after: &BuiltRelease) -> Vec<String> {
+pub(super) fn list_changes(app: &AppDir, before: &BuiltRelease, after: &BuiltRelease) -> Vec<String> {
     let mut lines = Vec::new();
     if before.version != after.version {
         let version =
@@ -37,13 +37,15 @@ pub(super) fn changes(app: &AppDir, before: &BuiltRelease, after: &BuiltRelease)
     let Ok(store) = LayerStore::new(&app.layers()) else { return lines };
     for new in &after.layers {
         let packages = |layer: &ReleaseLayer| {
-            store.tree(&layer.key).map_or_else(|_| BTreeMap::new(), |tree| packages::of(&layer.name, &tree))
+            store
+                .tree(&layer.key)
+                .map_or_else(|_| BTreeMap::new(), |tree| packages::list_packages(&layer.name, &tree))
         };
         let now = packages(new);
         match before.layers.iter().find(|old| old.name == new.name) {
             Some(old) if old.key == new.key => {}
             Some(old) => {
-                lines.extend(packages::changes(&packages(old), &now));
+                lines.extend(packages::list_changes(&packages(old), &now));
             }
             None => lines.push(format!("layer {} is new", new.name)),
         }

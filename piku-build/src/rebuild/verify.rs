@@ -53,7 +53,8 @@ fn differences(one: &Path, other: &Path) -> anyhow::Result<Vec<String>> {
     let mut found = Vec::new();
     let [old, new] = [&left, &right].map(|place| TreeHandle::open(&place.join(TREE)));
     let trees = TreePair { old: &old?, new: &new?, names: ("", "") };
-    found.extend(trees.differ_in()?.iter().map(|path| Path::new(APP).join(path).display().to_string()));
+    found
+        .extend(trees.find_differences()?.iter().map(|path| Path::new(APP).join(path).display().to_string()));
     let layers = BuiltRelease::read(&left)?.layers.into_iter().zip(BuiltRelease::read(&right)?.layers);
     for (old, new) in layers {
         let content =
@@ -61,7 +62,7 @@ fn differences(one: &Path, other: &Path) -> anyhow::Result<Vec<String>> {
         let (left, right) = (content(one, &old.key)?, content(other, &new.key)?);
         let trees =
             TreePair { old: &left, new: &right, names: (&one.to_string_lossy(), &other.to_string_lossy()) };
-        found.extend(trees.differ_in()?.iter().map(|path| old.mount.join(path).display().to_string()));
+        found.extend(trees.find_differences()?.iter().map(|path| old.mount.join(path).display().to_string()));
     }
     Ok(found)
 }

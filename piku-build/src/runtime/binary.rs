@@ -31,7 +31,7 @@ impl Runtime for BinaryRuntime {
 
     fn plan(&self, source: &AppSource, _site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let processes = super::procfile_processes(source).ok_or_else(|| errors::no_procfile(self.name()))?;
-        let unbuilt = NOT_BUILT.iter().filter(|name| source.has(name));
+        let unbuilt = NOT_BUILT.iter().filter(|name| source.has_entry(name));
         Ok(BuildPlan {
             runtime: self.name(),
             processes,

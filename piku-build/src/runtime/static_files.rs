@@ -46,7 +46,7 @@ impl Runtime for StaticRuntime {
             });
         }
         if let Some(name) =
-            ["index.htm", "Index.html", "INDEX.HTML", "index.HTML"].iter().find(|name| source.has(name))
+            ["index.htm", "Index.html", "INDEX.HTML", "index.HTML"].iter().find(|name| source.has_entry(name))
         {
             return Ok(DetectResult::Unsupported(told::misspelt(name)));
         }
@@ -109,18 +109,18 @@ fn served_folder(source: &AppSource) -> anyhow::Result<Option<&'static str>> {
     let is_there = |folder: &str| -> anyhow::Result<bool> {
         Ok(source.find(Path::new(folder).join(PAGE))?.is_some_and(|page| page.is_file()))
     };
-    if source.has(PAGE)
+    if source.has_entry(PAGE)
         && (find_source_script(source)?.is_none()
-            || !FOLDERS.iter().any(|folder| source.has(&format!("{folder}/"))))
+            || !FOLDERS.iter().any(|folder| source.has_entry(&format!("{folder}/"))))
     {
         return Ok(Some(SITE));
     }
     for folder in FOLDERS {
-        if source.has(&format!("{folder}/")) && is_there(folder)? {
+        if source.has_entry(&format!("{folder}/")) && is_there(folder)? {
             return Ok(Some(folder));
         }
     }
-    Ok(source.has(PAGE).then_some(SITE))
+    Ok(source.has_entry(PAGE).then_some(SITE))
 }
 
 fn page_path(folder: &str) -> String {
@@ -129,10 +129,10 @@ fn page_path(folder: &str) -> String {
 
 /// Returns a script of the page at the top that no browser runs, which makes it the source of a front end.
 fn find_source_script(source: &AppSource) -> anyhow::Result<Option<String>> {
-    if !source.has(PAGE) {
+    if !source.has_entry(PAGE) {
         return Ok(None);
     }
-    let text = decode(&source.text(PAGE)?.unwrap_or_default());
+    let text = decode(&source.read_text(PAGE)?.unwrap_or_default());
     let parts = text.split("src=").skip(1).filter_map(|rest| {
         let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
         rest[1..].split(quote).next()

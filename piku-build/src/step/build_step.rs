@@ -58,7 +58,7 @@ const NO_MEMORY: [&str; 5] =
 impl StepOutcome {
     /// Returns whether it failed for lack of memory: the kernel killed it, or its last lines contain such a
     /// message.
-    pub(crate) fn wanted_memory(&self) -> bool {
+    pub(crate) fn is_out_of_memory(&self) -> bool {
         let says = |line: &String| {
             let line = line.to_lowercase();
             NO_MEMORY.iter().any(|text| line.contains(text))
@@ -76,7 +76,7 @@ impl StepOutcome {
 ///
 /// # Errors
 /// Fails if it cannot be started, or the build is interrupted. A command that fails is not an error here.
-pub(crate) fn run(mut command: Command, quiet: bool) -> anyhow::Result<StepOutcome> {
+pub(crate) fn run_command(mut command: Command, quiet: bool) -> anyhow::Result<StepOutcome> {
     interrupt::check()?;
     let program = command.get_program().to_string_lossy().into_owned();
     let (output, input) = pipe().context("cannot make a pipe")?;
@@ -88,12 +88,12 @@ pub(crate) fn run(mut command: Command, quiet: bool) -> anyhow::Result<StepOutco
     // The write ends that `command` holds would keep the pipe open for ever.
     drop(command);
     let group = Pid::from_raw(i32::try_from(child.id()).context("bad pid")?);
-    interrupt::running(Some(group));
+    interrupt::set_group(Some(group));
     let lines = forward(File::from(output), quiet);
     // Not reaped yet: until then no other process gets the number of the group.
     let waited = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
     let _ = killpg(group, Signal::SIGKILL);
-    interrupt::running(None);
+    interrupt::set_group(None);
     let status = child.wait().with_context(|| format!("cannot wait for '{program}'"))?;
     kill_orphans();
     waited.with_context(|| format!("cannot wait for '{program}'"))?;
@@ -157,7 +157,7 @@ mod tests {
     fn sh(text: &str) -> StepOutcome {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", text]);
-        run(command, true).unwrap()
+        run_command(command, true).unwrap()
     }
 
     #[test]

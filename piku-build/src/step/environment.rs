@@ -24,7 +24,7 @@ pub(crate) type Variables = BTreeMap<String, String>;
 /// Returns the environment of a plan's steps. Later sources win: the base, the processes' variables of the
 /// runtimes so far (`workers`), the plan's own for builds, the operator's `build_env`, the app's `ENV`, the
 /// operator's config.
-pub(crate) fn of_steps(
+pub(crate) fn step_environment(
     workers: &Variables,
     plan: &BuildPlan,
     build_env: &Variables,
@@ -37,7 +37,7 @@ pub(crate) fn of_steps(
 }
 
 /// Returns the environment of a preflight task, which runs before there is a plan.
-pub(crate) fn of_preflight(build_env: &Variables, source: &AppSource) -> Variables {
+pub(crate) fn preflight_environment(build_env: &Variables, source: &AppSource) -> Variables {
     declared(base(), build_env, source)
 }
 

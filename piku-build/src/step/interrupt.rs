@@ -29,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const LAST_GRACE: Duration = Duration::from_secs(60);
 
 /// Takes the signals from now on.
-pub(crate) fn watch() -> anyhow::Result<()> {
+pub(crate) fn watch_signals() -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot take signals")?;
     thread::Builder::new()
         .name("signals".to_owned())
@@ -43,7 +43,7 @@ pub(crate) fn watch() -> anyhow::Result<()> {
 }
 
 /// Ends the build when it takes longer than this.
-pub(crate) fn limit(time: Duration) -> anyhow::Result<()> {
+pub(crate) fn limit_time(time: Duration) -> anyhow::Result<()> {
     let wait = move || {
         thread::sleep(time);
         end(TOO_LONG);
@@ -82,7 +82,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
 }
 
 /// Sets the process group of the running step.
-pub(crate) fn running(group: Option<Pid>) {
+pub(crate) fn set_group(group: Option<Pid>) {
     *GROUP.lock().unwrap_or_else(PoisonError::into_inner) = group;
     // A signal that came before the step was known has not reached it.
     if CAME.load(Ordering::SeqCst) != 0 {

@@ -30,7 +30,7 @@ impl SandboxPolicy {
     }
 
     /// Starts to check what this machine can do, in the background.
-    pub(crate) fn begin(&self) {
+    pub(crate) fn start_check(&self) {
         if self.sandbox != SandboxMode::Off {
             thread::spawn(jail::available);
         }
@@ -41,7 +41,7 @@ impl SandboxPolicy {
     /// # Errors
     /// Fails if the jail is required or was there before, and cannot be used; and whenever the reason may
     /// pass.
-    pub(crate) fn decide(&self, loud: bool) -> anyhow::Result<bool> {
+    pub(crate) fn use_jail(&self, loud: bool) -> anyhow::Result<bool> {
         if self.sandbox == SandboxMode::Off {
             if loud {
                 progress::detail("the sandbox is off: the steps run with all rights of this user");
@@ -58,7 +58,7 @@ impl SandboxPolicy {
                 Ok(true)
             }
             Err(err) => {
-                self.judge(err)?;
+                self.refuse_missing_jail(err)?;
                 if loud {
                     let what = "the steps run without a jail, with all rights of this user";
                     progress::warning(&format!("{what}: {err}"));
@@ -79,7 +79,7 @@ impl SandboxPolicy {
     }
 
     /// Refuses to build without a jail, unless this machine never had one and none is required.
-    fn judge(&self, err: &TrialError) -> Result<(), UserError> {
+    fn refuse_missing_jail(&self, err: &TrialError) -> Result<(), UserError> {
         if !err.is_absence() {
             return Err(err.failure());
         }
@@ -106,7 +106,7 @@ mod tests {
     /// The exit code of a build that finds no jail; `None` when it goes on without one.
     fn code(sandbox: SandboxMode, recorded: &[Protection], obstacle: JailObstacle) -> Option<u8> {
         let err = TrialError::new("no jail can be made".to_owned(), Vec::new(), obstacle);
-        policy(sandbox, recorded).judge(&err).err().map(|failure| advice(&failure.into()).1)
+        policy(sandbox, recorded).refuse_missing_jail(&err).err().map(|failure| advice(&failure.into()).1)
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(crate) fn forward(output: File, quiet: bool) -> Receiver<VecDeque<String>> {
             if !line.ends_with(b"\n") && reader.skip_until(b'\n').is_err() {
                 break;
             }
-            lines.take(&line);
+            lines.add_line(&line);
             line.clear();
         }
         // The receiver is gone: nobody waits for output of processes that outlived the command.
@@ -61,7 +61,7 @@ struct LastLines {
 }
 
 impl LastLines {
-    fn take(&mut self, line: &[u8]) {
+    fn add_line(&mut self, line: &[u8]) {
         let text = text_of(line);
         if !self.quiet {
             progress::detail(&text);
@@ -98,7 +98,7 @@ impl LastLines {
         let quiet = self.quiet;
         for (at, line) in lines.iter().enumerate() {
             self.quiet = quiet || lines.len() - at > TAIL_SHOWN;
-            self.take(line);
+            self.add_line(line);
         }
         self.quiet = quiet;
     }

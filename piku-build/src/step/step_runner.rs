@@ -58,7 +58,7 @@ pub(crate) struct StepMount {
 
 impl StepMount {
     /// A folder of the machine, read-only where it is.
-    pub(crate) fn same(folder: &Path) -> Self {
+    pub(crate) fn read_only(folder: &Path) -> Self {
         Self { real: folder.to_owned(), inside: folder.to_owned(), writable: false }
     }
 }
@@ -109,17 +109,20 @@ impl StepRunner<'_> {
                 place(name, &cache.join(folder).join(below));
             }
         }
-        let command =
-            if self.jailed { self.jail()?.command(&env, &step.run) } else { self.plain(&env, &step.run) };
+        let command = if self.jailed {
+            self.jail()?.command(&env, &step.run)
+        } else {
+            self.unjailed_command(&env, &step.run)
+        };
         let mut ended =
-            build_step::run(command, step.quiet).with_context(|| format!("step '{}'", step.name))?;
+            build_step::run_command(command, step.quiet).with_context(|| format!("step '{}'", step.name))?;
         let mut whole = None;
         if let Some(jail) = self.jailed.then(|| report::read(&self.report())).and_then(|(_, end)| end) {
             ended.out_of_memory |= jail.oom_kills > 0;
             whole = jail.memory_peak_bytes;
             ended.peak = whole.unwrap_or(ended.peak);
         }
-        match self.memory.filter(|_| ended.wanted_memory()) {
+        match self.memory.filter(|_| ended.is_out_of_memory()) {
             Some(memory) => Err(errors::beyond_memory(step.name, whole, memory).into()),
             None => Ok(ended),
         }
@@ -158,7 +161,7 @@ impl StepRunner<'_> {
         Ok(jail)
     }
 
-    fn plain(&self, env: &Variables, argv: &[String]) -> Command {
+    fn unjailed_command(&self, env: &Variables, argv: &[String]) -> Command {
         resources::raise_oom_score();
         let mut command = Command::new(argv.first().map_or("", String::as_str));
         command.args(argv.get(1..).unwrap_or_default()).env_clear().envs(env).current_dir(self.app);

@@ -16,12 +16,12 @@ impl CacheKey {
     /// Starts a key for layers of this kind. Increase `format` when their content changes.
     pub(crate) fn new(kind: &str, format: u32) -> Self {
         let mut key = Self(Sha256::new());
-        key.fact(kind, &format.to_le_bytes());
+        key.field(kind, &format.to_le_bytes());
         key
     }
 
     /// Adds one fact. Lengths go in too, so that no two lists of facts read the same.
-    pub(crate) fn fact(&mut self, name: &str, value: &[u8]) {
+    pub(crate) fn field(&mut self, name: &str, value: &[u8]) {
         for part in [name.as_bytes(), value] {
             self.0.update((part.len() as u64).to_le_bytes());
             self.0.update(part);
@@ -30,7 +30,7 @@ impl CacheKey {
 
     /// Adds a file of a tree, or a folder in it with all below it that `takes` wants: names, kinds, execute
     /// bits, contents.
-    pub(crate) fn tree(
+    pub(crate) fn add_tree(
         &mut self,
         tree: &TreeHandle,
         path: &Path,
@@ -38,11 +38,11 @@ impl CacheKey {
     ) -> anyhow::Result<()> {
         // A link is resolved first: its target counts.
         let stat = tree.metadata(path)?;
-        self.entry(tree, path, Path::new(""), &stat, takes)
+        self.add_entry(tree, path, Path::new(""), &stat, takes)
     }
 
     /// `below` is the path from where the folder begins.
-    fn entry(
+    fn add_entry(
         &mut self,
         tree: &TreeHandle,
         path: &Path,
@@ -52,20 +52,20 @@ impl CacheKey {
     ) -> anyhow::Result<()> {
         let name = below.to_string_lossy();
         if stat.is_dir() {
-            self.fact("folder", name.as_bytes());
+            self.field("folder", name.as_bytes());
             for entry in tree.read_dir(path)? {
                 let (path, below) = (path.join(&entry.name), below.join(&entry.name));
-                self.entry(tree, &path, &below, &tree.symlink_metadata(&path)?, takes)?;
+                self.add_entry(tree, &path, &below, &tree.symlink_metadata(&path)?, takes)?;
             }
         } else if !takes(below) && !below.as_os_str().is_empty() {
             // Not an input of the layer.
         } else if stat.is_symlink() {
-            self.fact(&format!("link {name}"), tree.read_link(path)?.as_os_str().as_bytes());
+            self.field(&format!("link {name}"), tree.read_link(path)?.as_os_str().as_bytes());
         } else if stat.is_file() {
             let runs = stat.mode & 0o100 != 0;
             let content = hash_file(tree.open_file(path)?)
                 .with_context(|| format!("cannot read '{}'", path.display()))?;
-            self.fact(&format!("file {name} {runs}"), &content);
+            self.field(&format!("file {name} {runs}"), &content);
         }
         Ok(())
     }
@@ -91,7 +91,7 @@ mod tests {
     fn key(facts: &[(&str, &str)]) -> String {
         let mut key = CacheKey::new("test", 1);
         for (name, value) in facts {
-            key.fact(name, value.as_bytes());
+            key.field(name, value.as_bytes());
         }
         key.finish()
     }
@@ -109,7 +109,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let of = |takes: &dyn Fn(&Path) -> bool| {
             let mut key = CacheKey::new("test", 1);
-            key.tree(&TreeHandle::open(dir.path()).unwrap(), Path::new(""), takes).unwrap();
+            key.add_tree(&TreeHandle::open(dir.path()).unwrap(), Path::new(""), takes).unwrap();
             key.finish()
         };
         let all = |_: &Path| true;

@@ -28,7 +28,7 @@ use piku_report::progress;
 use crate::native::native_search::{NativeSearch, record};
 use crate::plan::build_plan::TreeLayer;
 use crate::step::interrupt;
-use crate::store::edition::LayerEditions;
+use crate::store::generation::LayerGenerations;
 use crate::tree::tree_layer;
 use piku_release::machine::TargetMachine;
 
@@ -36,12 +36,9 @@ use piku_release::machine::TargetMachine;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The directory of the layers. To have all layers built again, it gets a new generation.
-///
-/// A layer that is in use is never written again. To have all of them built anew, the folder gets a new
-/// edition.
 pub(crate) struct LayerStore {
     dir: PathBuf,
-    editions: LayerEditions,
+    generations: LayerGenerations,
     /// Locks on the layers in use, so that they are not removed during the build.
     held: RefCell<Vec<Flock<File>>>,
 }
@@ -73,26 +70,26 @@ impl LayerStore {
             }
             Err(err) => return Err(err).with_context(|| format!("cannot open '{}'", dir.display())),
         };
-        let editions = LayerEditions::read(&dir)?;
-        Ok(Self { dir, editions, held: RefCell::default() })
+        let generations = LayerGenerations::read(&dir)?;
+        Ok(Self { dir, generations, held: RefCell::default() })
     }
 
     /// Returns the same store in a new generation, which contains no layers. Layers that a lock file
-    /// determines stay unless `locked` is true. Call `keep_edition` to make it permanent.
+    /// determines stay unless `locked` is true. Call `keep_generation` to make it permanent.
     #[must_use]
-    pub(crate) fn anew(self, locked: bool) -> Self {
-        Self { editions: self.editions.anew(locked), ..self }
+    pub(crate) fn new_generation(self, locked: bool) -> Self {
+        Self { generations: self.generations.next(locked), ..self }
     }
 
-    /// Makes this edition the one that later builds find.
-    pub(crate) fn keep_edition(&self) -> anyhow::Result<()> {
-        self.editions.keep(&self.dir)
+    /// Makes this generation permanent for later builds.
+    pub(crate) fn keep_generation(&self) -> anyhow::Result<()> {
+        self.generations.keep(&self.dir)
     }
 
     /// Returns the text that goes into every key, for layers that a lock file determines or for others;
     /// `None` in the first generation.
-    pub(crate) fn edition(&self, locked: bool) -> Option<&str> {
-        self.editions.of(locked)
+    pub(crate) fn generation(&self, locked: bool) -> Option<&str> {
+        self.generations.key_text(locked)
     }
 
     /// Returns the store's directory.
@@ -115,12 +112,17 @@ impl LayerStore {
 
     /// Returns whether the layer is complete. A layer that its steps have replaced by a link, as older
     /// versions allowed, is not.
-    pub(crate) fn has(&self, key: &str) -> bool {
+    pub(crate) fn is_complete(&self, key: &str) -> bool {
         self.dir.join(key).join(COMPLETE).is_file() && self.tree(key).is_ok()
     }
 
     /// Adds a complete layer's native files, from its marker or by reading its files.
-    pub(crate) fn search(&self, key: &str, name: &str, search: &mut NativeSearch<'_>) -> anyhow::Result<()> {
+    pub(crate) fn add_native_files(
+        &self,
+        key: &str,
+        name: &str,
+        search: &mut NativeSearch<'_>,
+    ) -> anyhow::Result<()> {
         let marker = fs::read(self.dir.join(key).join(COMPLETE)).unwrap_or_default();
         match record::read(&String::from_utf8_lossy(&marker)) {
             Some(found) => {
@@ -129,7 +131,7 @@ impl LayerStore {
                 }
                 Ok(())
             }
-            None => search.tree(&self.tree(key)?, Path::new(name)),
+            None => search.add_tree(&self.tree(key)?, Path::new(name)),
         }
     }
 
@@ -154,12 +156,12 @@ impl LayerStore {
     /// Protects a complete layer from removal as long as this store lives. Returns whether the layer is
     /// complete.
     pub(crate) fn hold(&self, key: &str) -> io::Result<bool> {
-        if !self.has(key) {
+        if !self.is_complete(key) {
             return Ok(false);
         }
         let dir = self.dir.join(key);
         match lock_layer(&dir, FlockArg::LockSharedNonblock)? {
-            Some(lock) if is_same_folder(&lock, &dir) && self.has(key) => {
+            Some(lock) if is_same_folder(&lock, &dir) && self.is_complete(key) => {
                 self.held.borrow_mut().push(lock);
                 Ok(true)
             }
@@ -172,7 +174,7 @@ impl LayerStore {
     ///
     /// # Errors
     /// Fails if the folder cannot be made, locked or emptied, or the build is interrupted.
-    pub(crate) fn take(&self, key: &str) -> anyhow::Result<TakenLayer> {
+    pub(crate) fn find_or_lock(&self, key: &str) -> anyhow::Result<TakenLayer> {
         let dir = self.dir.join(key);
         let cannot = || format!("cannot prepare the layer '{}'", dir.display());
         let mut said = false;
@@ -191,7 +193,7 @@ impl LayerStore {
                 continue;
             };
             // Its last holder may have finished it, or failed and removed the folder that is locked now.
-            if self.has(key) || !is_same_folder(&lock, &dir) {
+            if self.is_complete(key) || !is_same_folder(&lock, &dir) {
                 continue;
             }
             let around = TreeHandle::open(&dir)?;
@@ -218,14 +220,14 @@ impl UnfinishedLayer {
     }
 
     /// Checks and rearranges the results of the steps of a layer that goes into the app tree.
-    pub(crate) fn settle(&self, layer: &TreeLayer) -> anyhow::Result<()> {
-        tree_layer::settle(&self.around, CONTENT, layer)
+    pub(crate) fn check_steps(&self, layer: &TreeLayer) -> anyhow::Result<()> {
+        tree_layer::check_steps(&self.around, CONTENT, layer)
     }
 
     /// Records the layer's native files and marks it as complete. `about` describes it for people.
     pub(crate) fn finish_for(self, machine: &TargetMachine, about: &str) -> anyhow::Result<()> {
         let mut search = NativeSearch::new(machine);
-        search.tree(&self.tree()?, Path::new(""))?;
+        search.add_tree(&self.tree()?, Path::new(""))?;
         self.finish(&format!("{about}\n{}", record::write(&search)))
     }
 
@@ -282,7 +284,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn build(store: &LayerStore, key: &str) -> UnfinishedLayer {
-        match store.take(key).unwrap() {
+        match store.find_or_lock(key).unwrap() {
             TakenLayer::Build(unfinished) => unfinished,
             TakenLayer::There => panic!("{key} is there"),
         }
@@ -300,12 +302,12 @@ mod tests {
         // Killed: nothing is dropped, the folder stays.
         fs::create_dir_all(store.content("k").join("sub")).unwrap();
         fs::write(store.content("k").join("half"), "").unwrap();
-        assert!(!store.has("k"));
+        assert!(!store.is_complete("k"));
         let unfinished = build(&store, "k");
         assert_eq!(fs::read_dir(unfinished.content()).unwrap().count(), 0);
         fs::write(unfinished.content().join("whole"), "").unwrap();
         unfinished.finish("test").unwrap();
-        assert!(store.has("k") && matches!(store.take("k").unwrap(), TakenLayer::There));
+        assert!(store.is_complete("k") && matches!(store.find_or_lock("k").unwrap(), TakenLayer::There));
         assert!(store.content("k").join("whole").exists());
         assert_eq!(fs::read_dir(store.path().join("k")).unwrap().count(), 2);
 
@@ -314,7 +316,7 @@ mod tests {
         drop(store);
         let store = LayerStore::new(&dir.path().join("layers")).unwrap();
         build(&store, "k").finish("test").unwrap();
-        assert!(store.has("k"));
+        assert!(store.is_complete("k"));
     }
 
     #[test]
@@ -326,11 +328,11 @@ mod tests {
         fs::write(dir.path().join("victim/key"), "").unwrap();
         fs::remove_dir(store.content("k")).unwrap();
         std::os::unix::fs::symlink(dir.path().join("victim"), store.content("k")).unwrap();
-        assert!(!store.has("k") && store.tree("k").is_err());
+        assert!(!store.is_complete("k") && store.tree("k").is_err());
         drop(store);
         let store = LayerStore::new(&dir.path().join("layers")).unwrap();
         build(&store, "k").finish("test").unwrap();
-        assert!(store.has("k") && store.tree("k").unwrap().is_empty().unwrap());
+        assert!(store.is_complete("k") && store.tree("k").unwrap().is_empty().unwrap());
         assert!(dir.path().join("victim/key").is_file());
     }
 
@@ -343,14 +345,14 @@ mod tests {
         for key in ["needed", "used", "old"] {
             build(&store, key).finish("test").unwrap();
         }
-        assert!(matches!(store.take("used").unwrap(), TakenLayer::There));
+        assert!(matches!(store.find_or_lock("used").unwrap(), TakenLayer::There));
         let building = build(&store, "building");
         fs::write(store.path().join("edition"), "2").unwrap();
         let paths = ["building", "old", "used"].map(|key| store.path().join(key));
         assert_eq!(list_unused(store.path(), &needed).unwrap(), paths);
         assert!(withdraw_layer(&paths[0]).unwrap().is_none() && withdraw_layer(&paths[2]).unwrap().is_none());
         let gone = withdraw_layer(&paths[1]).unwrap().unwrap();
-        assert!(gone.join(CONTENT).exists() && !store.has("old"));
+        assert!(gone.join(CONTENT).exists() && !store.is_complete("old"));
         assert!(withdraw_layer(&paths[1]).unwrap().is_none());
         drop((store, building));
         assert!(withdraw_layer(&paths[2]).unwrap().is_some());
@@ -365,7 +367,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     let store = LayerStore::new(&path).unwrap();
-                    if let TakenLayer::Build(unfinished) = store.take("k").unwrap() {
+                    if let TakenLayer::Build(unfinished) = store.find_or_lock("k").unwrap() {
                         // The first one fails.
                         if built.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 {
                             unfinished.finish("test").unwrap();

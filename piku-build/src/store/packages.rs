@@ -15,7 +15,7 @@ const MODULES: &str = "node_modules";
 const LONGEST: u64 = 1 << 20;
 
 /// Lists names and versions of the packages in this layer; empty if it has no metadata.
-pub(crate) fn of(name: &str, layer: &TreeHandle) -> BTreeMap<String, String> {
+pub(crate) fn list_packages(name: &str, layer: &TreeHandle) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     collect(layer, OsStr::new(""), name == MODULES, DEPTH, &mut found);
     found
@@ -64,7 +64,7 @@ fn gem(file: &str) -> Option<(String, String)> {
 
 /// Describes the changes, sorted by name: `requests 2.31.0 → 2.32.3`, `six 1.16.0 is new`, `idna 3.6 is
 /// gone`.
-pub(crate) fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<String> {
+pub(crate) fn list_changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<String> {
     let mut lines: BTreeMap<&str, String> = BTreeMap::new();
     for (name, before) in old {
         match new.get(name) {
@@ -105,12 +105,12 @@ mod tests {
                 .unwrap();
         }
         let tree = TreeHandle::open(dir.path()).unwrap();
-        let found = of("venv", &tree);
+        let found = list_packages("venv", &tree);
         assert_eq!(found.len(), 5, "{found:?}");
         assert_eq!((found["six"].as_str(), found["@types/node"].as_str()), ("1.16.0", "4.1.0"));
         assert_eq!(found["rack-protection"], "3.0.5");
         assert_eq!(found["nokogiri"], "1.16.0-x86_64-linux");
-        assert_eq!(of(MODULES, &tree.subtree(MODULES).unwrap()).len(), 2);
+        assert_eq!(list_packages(MODULES, &tree.subtree(MODULES).unwrap()).len(), 2);
     }
 
     #[test]
@@ -119,6 +119,6 @@ mod tests {
             |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
         let (old, new) =
             (map(&[("a", "1"), ("b", "1"), ("c", "1")]), map(&[("b", "2"), ("c", "1"), ("d", "5")]));
-        assert_eq!(changes(&old, &new), ["a 1 is gone", "b 1 → 2", "d 5 is new"]);
+        assert_eq!(list_changes(&old, &new), ["a 1 is gone", "b 1 → 2", "d 5 is new"]);
     }
 }

@@ -42,7 +42,7 @@ impl CopyExclusions {
 }
 
 /// Returns the space that a copy needs.
-pub(crate) fn measure(tree: &TreeHandle, leave: &CopyExclusions) -> anyhow::Result<SpaceNeeded> {
+pub(crate) fn measure_tree(tree: &TreeHandle, leave: &CopyExclusions) -> anyhow::Result<SpaceNeeded> {
     let mut need = SpaceNeeded::of(0);
     tree.walk(|entry| {
         if leave.out(entry) {
@@ -87,7 +87,7 @@ pub(crate) fn limit_of_disk(tree: &TreeHandle) -> anyhow::Result<CopyLimit> {
 
 /// Restores permissions that a step has taken from the tree's owner, and sets all other modes to those of a
 /// copy.
-pub(crate) fn settle_modes(tree: &TreeHandle) -> anyhow::Result<()> {
+pub(crate) fn normalize_modes(tree: &TreeHandle) -> anyhow::Result<()> {
     tree.set_mode("", tree.metadata("")?.mode & 0o777 | 0o700)?;
     tree.walk(|entry| {
         let stat = entry.stat();
@@ -132,7 +132,7 @@ mod tests {
         for (path, closed) in [("closed/deep/x", 0o000), ("closed/deep", 0o000), ("cache", 0o2775)] {
             fs::set_permissions(app.join(path), Permissions::from_mode(closed)).unwrap();
         }
-        settle_modes(&TreeHandle::open(&app).unwrap()).unwrap();
+        normalize_modes(&TreeHandle::open(&app).unwrap()).unwrap();
         assert_eq!([mode("closed/deep/x"), mode("closed/deep"), mode("closed")], [0o400, 0o700, 0o755]);
         assert_eq!([mode("cache"), mode("run.sh")], [0o775, 0o755]);
         assert!(app.join("out").is_symlink());
@@ -144,7 +144,7 @@ mod tests {
         let (app, to) = (dir.path().join("app"), dir.path().join("to"));
         let leave = CopyExclusions::new([app.join("cache").as_path()]);
         let (tree, top) = (TreeHandle::open(&app).unwrap(), TreeHandle::open(dir.path()).unwrap());
-        let need = measure(&tree, &leave).unwrap();
+        let need = measure_tree(&tree, &leave).unwrap();
         assert!(need.files >= 6);
         assert!(copy_tree(&tree, &top, "to", &leave, need).unwrap().is_empty());
         assert!(!to.join(".git").exists() && !to.join("cache").exists());

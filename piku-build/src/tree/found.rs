@@ -68,7 +68,7 @@ impl FilePlace {
     /// Returns whether it is a file with an execute bit.
     pub(crate) fn runs(&self) -> bool {
         match self {
-            Self::Host(path) => runs(path),
+            Self::Host(path) => is_executable(path),
             Self::Tree(tree, path) => {
                 tree.metadata(path).is_ok_and(|stat| stat.is_file() && stat.mode & 0o111 != 0)
             }
@@ -87,7 +87,7 @@ impl FilePlace {
     }
 
     /// Reads at most `most` bytes; empty if it is not a regular file.
-    pub(crate) fn beginning(&self, most: u64) -> Vec<u8> {
+    pub(crate) fn read_start(&self, most: u64) -> Vec<u8> {
         let mut text = Vec::new();
         // An unreadable file counts as empty.
         let _ = self.open().and_then(|file| file.take(most).read_to_end(&mut text));
@@ -95,7 +95,7 @@ impl FilePlace {
     }
 
     /// Lists the names in a directory; empty if it is not a directory.
-    pub(crate) fn names(&self) -> Vec<String> {
+    pub(crate) fn list_names(&self) -> Vec<String> {
         let names = |path: &Path| -> Vec<_> {
             let entries = fs::read_dir(path).into_iter().flatten().flatten();
             entries.map(|entry| entry.file_name()).collect()
@@ -121,6 +121,6 @@ fn open_host_file(path: &Path) -> io::Result<File> {
 }
 
 /// Returns whether a path of the host is a file with an execute bit.
-pub(crate) fn runs(path: &Path) -> bool {
+pub(crate) fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

@@ -15,14 +15,14 @@ use piku_release::manifest::{BuiltRelease, TREE};
 
 /// Returns the tree of the release in the directory `before`; `None` if it is missing or writable for the
 /// app's processes.
-pub(crate) fn tree_of(before: &Path) -> Option<TreeHandle> {
+pub(crate) fn open_previous(before: &Path) -> Option<TreeHandle> {
     // The operator's own link may lead nowhere now.
     BuiltRelease::read(before).ok().filter(|release| release.jailed)?;
     TreeHandle::open(&before.join(TREE)).ok()
 }
 
 /// Links files of `tree` that are equal to those of `tree` of the old release.
-pub(crate) fn with(old: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
+pub(crate) fn share_files(old: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
     let mut old = FolderCursor::new(old);
     tree.walk(|entry| {
         if entry.stat().is_dir() {
@@ -33,11 +33,11 @@ pub(crate) fn with(old: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
         }
         // A path that is missing, is not a file or cannot be read is not equal.
         let Ok(Some(there)) = old.symlink_metadata(entry.path()) else { return Ok(WalkStep::Into) };
-        if !is_alike(&there, entry.stat()) {
+        if !has_same_metadata(&there, entry.stat()) {
             return Ok(WalkStep::Into);
         }
         let Ok(Some(there)) = old.open_file(entry.path()) else { return Ok(WalkStep::Into) };
-        if !same(&there, &entry.open_file()?)? {
+        if !has_same_content(&there, &entry.open_file()?)? {
             return Ok(WalkStep::Into);
         }
         match entry.replace_by_link(&there) {
@@ -60,12 +60,12 @@ pub(crate) fn with(old: &TreeHandle, tree: &TreeHandle) -> anyhow::Result<()> {
 }
 
 /// Returns whether two open files have the same rights and content, and are not one already.
-pub(crate) fn same(old: &TreeFile, new: &TreeFile) -> io::Result<bool> {
-    Ok(is_alike(&old.stat, &new.stat) && same_bytes(&old.file, &new.file)?)
+pub(crate) fn has_same_content(old: &TreeFile, new: &TreeFile) -> io::Result<bool> {
+    Ok(has_same_metadata(&old.stat, &new.stat) && same_bytes(&old.file, &new.file)?)
 }
 
 /// Returns whether they may be the same: two files with the same rights and length.
-pub(crate) fn is_alike(old: &FileStat, new: &FileStat) -> bool {
+pub(crate) fn has_same_metadata(old: &FileStat, new: &FileStat) -> bool {
     old.is_file()
         && new.is_file()
         && (old.len, old.mode, old.uid) == (new.len, new.mode, new.uid)
@@ -103,7 +103,7 @@ mod tests {
         symlink("folder", at("old/chain")).unwrap();
         symlink("../victim/diary", at("old/file")).unwrap();
         let [old, new] = ["old", "new"].map(|name| TreeHandle::open(&at(name)).unwrap());
-        with(&old, &new).unwrap();
+        share_files(&old, &new).unwrap();
         let inode = |path: &str| fs::symlink_metadata(at(path)).unwrap().ino();
         assert_eq!(inode("old/same"), inode("new/same"));
         assert_eq!(inode("old/own/diary"), inode("new/own/diary"));

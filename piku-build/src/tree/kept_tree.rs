@@ -67,7 +67,7 @@ pub(crate) struct KeptTree {
 impl KeptTree {
     /// Opens the tree `name` in the cache and makes it equal to `source`, except for the kept directories.
     /// They are removed if `made_by`, the compiler and its settings, has changed.
-    pub(crate) fn take(
+    pub(crate) fn open_tree(
         cache: &Path,
         name: &str,
         made_by: &str,
@@ -113,7 +113,7 @@ impl KeptTree {
 
     /// Marks the tree as complete after the steps have ended. After a power cut the mark may return, but it
     /// is never lost while results stay.
-    pub(crate) fn settle(&self) -> anyhow::Result<()> {
+    pub(crate) fn finish(&self) -> anyhow::Result<()> {
         let busy = self.dir.join(BUSY);
         let now = SystemTime::now();
         if now < self.begun {
@@ -165,7 +165,7 @@ impl TreeSync {
         interrupt::check()?;
         to.set_mode("", from.metadata("")?.mode | 0o700)?;
         if !made {
-            self.tidy(from, to, below)?;
+            self.remove_deleted(from, to, below)?;
         }
         for entry in from.read_dir("")? {
             let name = &entry.name;
@@ -180,7 +180,7 @@ impl TreeSync {
                     let made = made || self.is_kept(name);
                     self.folder(&from.subtree(name)?, &to.subtree(name)?, &below.join(name), made)?;
                 }
-                FileKind::Link => link(from, to, name)?,
+                FileKind::Link => link_file(from, to, name)?,
                 FileKind::Regular => file(from, to, name)?,
                 FileKind::Pipe | FileKind::Socket | FileKind::Device => {}
             }
@@ -193,7 +193,7 @@ impl TreeSync {
     }
 
     /// Removes from `to` what is missing in `from`, except for the compiler's directories.
-    fn tidy(&mut self, from: &TreeHandle, to: &TreeHandle, below: &Path) -> Result<(), TreeError> {
+    fn remove_deleted(&mut self, from: &TreeHandle, to: &TreeHandle, below: &Path) -> Result<(), TreeError> {
         for entry in to.read_dir("")? {
             let is_dir = entry.kind == FileKind::Folder;
             if from.find(&entry.name)?.is_some() || is_dir && self.is_kept(&entry.name) {
@@ -220,7 +220,7 @@ fn sources(tree: &TreeHandle) -> Result<Vec<u8>, TreeError> {
     Ok(paths)
 }
 
-fn link(from: &TreeHandle, to: &TreeHandle, name: &OsStr) -> Result<(), TreeError> {
+fn link_file(from: &TreeHandle, to: &TreeHandle, name: &OsStr) -> Result<(), TreeError> {
     let target = from.read_link(name)?;
     if to.read_link(name).is_ok_and(|there| there == target) {
         return Ok(());
@@ -233,7 +233,7 @@ fn link(from: &TreeHandle, to: &TreeHandle, name: &OsStr) -> Result<(), TreeErro
 /// too.
 fn file(from: &TreeHandle, to: &TreeHandle, name: &OsStr) -> anyhow::Result<()> {
     if let Ok(there) = to.open_file_nofollow(name) {
-        if hard_link::same(&there, &from.open_file_nofollow(name)?)? {
+        if hard_link::has_same_content(&there, &from.open_file_nofollow(name)?)? {
             return Ok(());
         }
     }
@@ -258,7 +258,7 @@ mod tests {
         fn take(&self, made_by: &str, forgets: bool) -> KeptTree {
             let keep = KeptFolders { folders: &["target"], forgets };
             let new = TreeHandle::open(&self.0.path().join("new")).unwrap();
-            KeptTree::take(&self.0.path().join("cache"), "x", made_by, keep, &new).unwrap()
+            KeptTree::open_tree(&self.0.path().join("cache"), "x", made_by, keep, &new).unwrap()
         }
     }
 
@@ -285,7 +285,7 @@ mod tests {
         fs::remove_dir_all(tree.join("sub")).unwrap();
         fs::create_dir(trees.0.path().join("away")).unwrap();
         symlink("../../../../away", tree.join("sub")).unwrap();
-        kept.settle().unwrap();
+        kept.finish().unwrap();
         drop(kept);
 
         fs::remove_dir_all(trees.0.path().join("new/old")).unwrap();
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(fs::read_to_string(trees.0.path().join("outside")).unwrap(), "safe");
         assert_eq!(fs::read_dir(trees.0.path().join("away")).unwrap().count(), 0);
         assert!(tree.join("target/x").exists() && !tree.join("old").exists() && !tree.join("other").exists());
-        kept.settle().unwrap();
+        kept.finish().unwrap();
     }
 
     #[test]
@@ -307,7 +307,7 @@ mod tests {
         let compile = || trees.write("cache/work/x/tree/target/x", "made");
         let day = Duration::from_secs(24 * 3600);
         trees.write("new/a", "1");
-        trees.take("1", false).settle().unwrap();
+        trees.take("1", false).finish().unwrap();
         compile();
         assert!(made.exists());
         let mark = File::open(trees.0.path().join("cache/work/x/made-by")).unwrap();
@@ -317,14 +317,14 @@ mod tests {
         // The clock goes back while it compiles.
         compile();
         kept.begun = SystemTime::now() + 3650 * day;
-        kept.settle().unwrap();
+        kept.finish().unwrap();
         drop(kept);
         let kept = trees.take("1", false);
         assert!(!made.exists());
         compile();
-        kept.settle().unwrap();
+        kept.finish().unwrap();
         drop(kept);
-        trees.take("1", false).settle().unwrap();
+        trees.take("1", false).finish().unwrap();
         assert!(made.exists());
     }
 
@@ -341,23 +341,23 @@ mod tests {
         let kept = trees.take("1", true);
         assert!(!made.exists());
         compile();
-        kept.settle().unwrap();
+        kept.finish().unwrap();
         drop(kept);
         let kept = trees.take("1", true);
         assert!(made.exists());
-        kept.settle().unwrap();
+        kept.finish().unwrap();
         drop(kept);
         // Another compiler.
         let kept = trees.take("2", true);
         assert!(!made.exists());
         compile();
-        kept.settle().unwrap();
+        kept.finish().unwrap();
         drop(kept);
         // What the compiler has written beside its folders goes, and nothing else.
         trees.write("cache/work/x/tree/beside", "made");
         let kept = trees.take("2", true);
         assert!(made.exists() && !kept.tree().path().join("beside").exists());
-        kept.settle().unwrap();
+        kept.finish().unwrap();
         drop(kept);
         // A source less, and a compiler that does not see it.
         fs::remove_file(trees.0.path().join("new/b")).unwrap();

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use piku_files::TreeHandle;
 
 use crate::tree::found::FilePlace;
-pub(crate) use crate::tree::found::runs;
+pub(crate) use crate::tree::found::is_executable;
 use piku_layout::jail::APP;
 use piku_release::target::TargetArchitecture;
 
@@ -97,7 +97,7 @@ impl RootView {
     }
 
     /// Returns whether it is a file of the app's own tree.
-    pub(crate) fn own(&self, found: &FoundFile) -> bool {
+    pub(crate) fn is_app_file(&self, found: &FoundFile) -> bool {
         found.inside.starts_with(&self.app)
     }
 

@@ -32,7 +32,7 @@ struct TreeComparison<'a> {
 
 impl TreePair<'_> {
     /// The paths that are in one of them only, or not the same in both; in order.
-    pub(crate) fn differ_in(&self) -> anyhow::Result<Vec<PathBuf>> {
+    pub(crate) fn find_differences(&self) -> anyhow::Result<Vec<PathBuf>> {
         let (old, new) = (FolderCursor::new(self.old), FolderCursor::new(self.new));
         let mut comparison = TreeComparison { trees: self, old, new, found: Vec::new() };
         comparison.folder(Path::new(""))?;
@@ -42,7 +42,7 @@ impl TreePair<'_> {
 
 impl TreeComparison<'_> {
     fn folder(&mut self, folder: &Path) -> anyhow::Result<()> {
-        let (left, right) = (names(self.trees.old, folder)?, names(self.trees.new, folder)?);
+        let (left, right) = (list_names(self.trees.old, folder)?, list_names(self.trees.new, folder)?);
         for name in left.union(&right) {
             let path = folder.join(name);
             let (old, new) = (self.old.symlink_metadata(&path)?, self.new.symlink_metadata(&path)?);
@@ -110,7 +110,7 @@ fn keeps_times(name: &[u8]) -> bool {
     name == b"__pycache__" || name.ends_with(b".pyc") || name.starts_with(b".sprockets-manifest-")
 }
 
-fn names(tree: &TreeHandle, folder: &Path) -> Result<BTreeSet<OsString>, TreeError> {
+fn list_names(tree: &TreeHandle, folder: &Path) -> Result<BTreeSet<OsString>, TreeError> {
     let names = tree.read_dir(folder)?.into_iter().map(|entry| entry.name);
     Ok(names.filter(|name| !keeps_times(name.as_encoded_bytes())).collect())
 }
@@ -141,7 +141,7 @@ mod tests {
             ("z", ""),
         ];
         let old = tree(&dir.path().join("old"), &files);
-        let differ = |new: &TreeHandle, names| TreePair { old: &old, new, names }.differ_in().unwrap();
+        let differ = |new: &TreeHandle, names| TreePair { old: &old, new, names }.find_differences().unwrap();
 
         let same = [
             ("a/x", "1"),
@@ -172,8 +172,8 @@ mod tests {
             nix::unistd::mkfifo(&top.path().join("pipe"), Mode::S_IRWXU).unwrap();
         }
         let trees = TreePair { old: &old, new: &new, names: ("", "") };
-        assert!(trees.differ_in().unwrap().is_empty());
+        assert!(trees.find_differences().unwrap().is_empty());
         new.write("pipe", "", 0o644).unwrap();
-        assert_eq!(trees.differ_in().unwrap(), [PathBuf::from("pipe")]);
+        assert_eq!(trees.find_differences().unwrap(), [PathBuf::from("pipe")]);
     }
 }

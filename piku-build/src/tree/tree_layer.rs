@@ -12,7 +12,7 @@ use crate::tree::copy;
 use crate::tree::hard_link;
 
 /// Writes the files that its steps read into a new layer.
-pub(crate) fn seed(content: &TreeHandle, files: &BTreeMap<PathBuf, Vec<u8>>) -> anyhow::Result<()> {
+pub(crate) fn write_inputs(content: &TreeHandle, files: &BTreeMap<PathBuf, Vec<u8>>) -> anyhow::Result<()> {
     for (path, text) in files {
         if let Some(folder) = path.parent() {
             content.create_dir_all(folder)?;
@@ -24,7 +24,7 @@ pub(crate) fn seed(content: &TreeHandle, files: &BTreeMap<PathBuf, Vec<u8>>) -> 
 
 /// Checks what the steps left in the directory `content` of `layers`, and refuses a layer whose directory was
 /// replaced. If the layer is mounted, only that directory stays.
-pub(crate) fn settle(unfinished: &TreeHandle, content: &str, layer: &TreeLayer) -> anyhow::Result<()> {
+pub(crate) fn check_steps(unfinished: &TreeHandle, content: &str, layer: &TreeLayer) -> anyhow::Result<()> {
     let made = unfinished.subtree(content)?.find(layer.folder)?;
     if let Some(stat) = made.filter(|stat| !stat.is_dir()) {
         return Err(swapped(layer.name, layer.folder, stat.kind).into());
@@ -47,7 +47,7 @@ pub(crate) fn settle(unfinished: &TreeHandle, content: &str, layer: &TreeLayer) 
 const MADE: &str = "made";
 
 /// Copies a finished layer into the tree, replacing what is there, or creates its mount point.
-pub(crate) fn take_in(content: &TreeHandle, tree: &TreeHandle, layer: &TreeLayer) -> anyhow::Result<()> {
+pub(crate) fn add_to_tree(content: &TreeHandle, tree: &TreeHandle, layer: &TreeLayer) -> anyhow::Result<()> {
     if layer.mount.is_some() {
         tree.remove_all(layer.folder)?;
         return Ok(tree.create_dir(layer.folder)?);
@@ -65,14 +65,14 @@ pub(crate) fn take_in(content: &TreeHandle, tree: &TreeHandle, layer: &TreeLayer
 }
 
 /// Links files of a read-only tree that are equal to those of the layer.
-pub(crate) fn share(content: &TreeHandle, tree: &TreeHandle, layer: &TreeLayer) -> anyhow::Result<()> {
+pub(crate) fn link_files(content: &TreeHandle, tree: &TreeHandle, layer: &TreeLayer) -> anyhow::Result<()> {
     if layer.mount.is_some() {
         return Ok(());
     }
     for folder in folders(content, layer.folder)? {
         // The build may have replaced it.
         if is_itself(tree, &folder)? {
-            hard_link::with(&content.subtree(&folder)?, &tree.subtree(&folder)?)?;
+            hard_link::share_files(&content.subtree(&folder)?, &tree.subtree(&folder)?)?;
         }
     }
     Ok(())
@@ -138,32 +138,32 @@ mod tests {
         content.symlink("../a/x.js", "node_modules/.bin/a").unwrap();
         tree.create_dir_all("node_modules/committed").unwrap();
         let layer = layer();
-        settle(&top, "content", &layer).unwrap();
-        take_in(&content, &tree, &layer).unwrap();
+        check_steps(&top, "content", &layer).unwrap();
+        add_to_tree(&content, &tree, &layer).unwrap();
         let one = |path: &str| content.metadata(path).unwrap().is_same(&tree.metadata(path).unwrap());
         assert!(!one(package) && !one(program));
         assert!(!tree.is_dir("node_modules/committed"));
         assert!(!tree.is_dir("sub"), "the app has no such folder");
         tree.write(program, "patched", 0o644).unwrap();
-        share(&content, &tree, &layer).unwrap();
+        link_files(&content, &tree, &layer).unwrap();
         assert!(one(package) && !one(program));
         assert_eq!(content.read_text(program, 100).unwrap(), files[1]);
 
         // What a build has put in its place is not followed.
-        take_in(&content, &tree, &layer).unwrap();
+        add_to_tree(&content, &tree, &layer).unwrap();
         tree.rename("node_modules", &top, "elsewhere").unwrap();
         tree.symlink("../elsewhere", "node_modules").unwrap();
-        share(&content, &tree, &layer).unwrap();
+        link_files(&content, &tree, &layer).unwrap();
         let copied = Path::new("elsewhere").join(Path::new(package).strip_prefix("node_modules").unwrap());
         assert!(!top.metadata(copied).unwrap().is_same(&content.metadata(package).unwrap()));
         tree.remove_file("node_modules").unwrap();
-        share(&content, &tree, &layer).unwrap();
+        link_files(&content, &tree, &layer).unwrap();
 
         let shown = TreeLayer { mount: Some("/app/node_modules".into()), ..layer };
-        settle(&top, "content", &shown).unwrap();
+        check_steps(&top, "content", &shown).unwrap();
         let content = top.subtree("content").unwrap();
         assert!(content.is_file("a/node_modules/b/x.js") && !content.is_dir("sub"));
-        take_in(&content, &tree, &shown).unwrap();
+        add_to_tree(&content, &tree, &shown).unwrap();
         assert!(tree.subtree("node_modules").unwrap().is_empty().unwrap());
     }
 
@@ -181,7 +181,7 @@ mod tests {
                     }
                 }
                 let layer = TreeLayer { mount: mount.clone(), ..layer() };
-                let refusal = settle(&top, "content", &layer).unwrap_err().to_string();
+                let refusal = check_steps(&top, "content", &layer).unwrap_err().to_string();
                 let expected = format!("left {} in place of the folder 'node_modules'", kind.name());
                 assert!(refusal.contains(&expected), "{refusal}");
                 assert_eq!(top.read_text("victim/key", 100).unwrap(), "victim/key");
@@ -196,9 +196,9 @@ mod tests {
         // The app's own folder for packages is a link to somebody else's.
         tree.symlink("../victim", "sub").unwrap();
         tree.symlink("../victim/node_modules", "node_modules").unwrap();
-        take_in(&content, &tree, &layer()).unwrap();
+        add_to_tree(&content, &tree, &layer()).unwrap();
         assert!(tree.is_file("node_modules/y"));
-        share(&content, &tree, &layer()).unwrap();
+        link_files(&content, &tree, &layer()).unwrap();
         assert_eq!(top.read_text("victim/node_modules/x", 100).unwrap(), "victim/node_modules/x");
         assert_eq!(top.read_dir("victim/node_modules").unwrap().len(), 1);
     }

@@ -1,14 +1,14 @@
-//! Any bytes are a Procfile, or are refused with readable errors; what is taken, rendered and parsed again is the same.
+//! Any bytes are a valid Procfile or give readable errors. A valid file that is printed and parsed again has the same entries.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use piku_procfile::command;
-use piku_procfile::procfile::{Options, Procfile};
+use piku_procfile::procfile::{ParseOptions, Procfile};
 
 fuzz_target!(|text: &[u8]| {
     for (strict, piku_compat) in [(false, false), (true, false), (false, true)] {
-        let options = Options { strict, piku_compat };
+        let options = ParseOptions { strict, piku_compat };
         match Procfile::parse(text, options) {
             Ok(procfile) => {
                 let again = Procfile::parse(procfile.to_string().as_bytes(), options).expect("parses again");
@@ -19,9 +19,9 @@ fuzz_target!(|text: &[u8]| {
                 }
             }
             Err(errors) => {
-                let said = errors.to_string();
-                assert!(said.starts_with("Procfile:") && said.len() < 20_000);
-                assert!(said.chars().all(|c| c == '\n' || !c.is_control()));
+                let message = errors.to_string();
+                assert!(message.starts_with("Procfile:") && message.len() < 20_000);
+                assert!(message.chars().all(|c| c == '\n' || !c.is_control()));
             }
         }
     }

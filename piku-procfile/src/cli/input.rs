@@ -53,7 +53,8 @@ fn read_stdin() -> anyhow::Result<Vec<u8>> {
     read_file::read_to_end(io::stdin().lock()).context("cannot read stdin")
 }
 
-/// Returns the platform variables that this process has in its environment; `default` is the value of the others.
+/// Returns the platform variables that this process has in its environment; `default` is the value of the
+/// others.
 pub(crate) fn platform_variables(default: Option<&str>) -> IndexMap<String, String> {
     env::PLATFORM
         .iter()

@@ -56,8 +56,8 @@ enum ProcfileVerb {
     },
     /// Print the variables of an ENV file
     ///
-    /// '$NAME' is replaced by the value that an earlier line of the file sets, or else by the value of a platform variable such
-    /// as PORT, which is read from this program's environment.
+    /// '$NAME' is replaced by the value that an earlier line of the file sets, or else by the value of a
+    /// platform variable such as PORT, which is read from this program's environment.
     #[command(after_long_help = EXIT_STATUS)]
     Env {
         /// ENV file, or '-' for stdin

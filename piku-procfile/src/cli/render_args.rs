@@ -255,7 +255,8 @@ impl AppArgs {
     }
 }
 
-/// Makes a path absolute: nginx, systemd and cron start in other directories. Symlinks are kept, so that their targets may change.
+/// Makes a path absolute: nginx, systemd and cron start in other directories. Symlinks are kept, so that
+/// their targets may change.
 fn make_absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

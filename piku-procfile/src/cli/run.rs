@@ -78,7 +78,8 @@ fn render(target: &RenderTarget) -> anyhow::Result<()> {
         }
         RenderTarget::Systemd { files, unit, output } => {
             let procfile = read_procfile_of(files)?;
-            // The ENV file is read once per process type, because PORT, PS and PROC_TYPE differ. Its warnings are printed once.
+            // The ENV file is read once per process type, because PORT, PS and PROC_TYPE differ. Its
+            // warnings are printed once.
             let mut first = true;
             let units = systemd::render(unit, &procfile, |type_variables| {
                 let mut platform = platform_variables(None);

@@ -7,7 +7,8 @@ use super::PLATFORM;
 
 /// Maximum nesting of `${A:-${B:-…}}`.
 const MAX_DEPTH: usize = 32;
-/// Linux's limit for one argument or environment string in bytes, with its NUL (`MAX_ARG_STRLEN` with 4 kB pages).
+/// Linux's limit for one argument or environment string in bytes, with its NUL (`MAX_ARG_STRLEN` with 4 kB
+/// pages).
 pub(crate) const MAX_STRING: usize = 128 << 10;
 
 /// Quoting of a value.
@@ -74,7 +75,8 @@ impl<'a> ValueExpander<'a> {
         Ok(value)
     }
 
-    /// Expands up to and with `end`, or to the end of the text, and returns true if it found `end`. Without `out`, the text is skipped.
+    /// Expands up to and with `end`, or to the end of the text, and returns true if it found `end`.
+    /// Without `out`, the text is skipped.
     fn expand_until(
         &mut self,
         end: Option<char>,

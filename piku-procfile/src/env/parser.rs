@@ -12,7 +12,8 @@ use crate::procfile::ParseOptions;
 const BLANKS: [char; 2] = [' ', '\t'];
 const NO_BLANKS: &str = "remove the blanks around '=': NAME=value";
 const NAME_RULE: &str = "a name has A-Z, a-z, 0-9 and '_', and does not begin with a digit";
-/// Linux's limit for the arguments and the environment of a program together: three quarters of the stack of 8 MiB.
+/// Linux's limit for the arguments and the environment of a program together: three quarters of the stack
+/// of 8 MiB.
 const MAX_TOTAL: usize = 6 << 20;
 
 struct EnvParser<'a> {
@@ -178,7 +179,8 @@ impl<'a> EnvParser<'a> {
         );
     }
 
-    /// Parses a quoted value, whose quote opens at byte `at` of the line. Returns the byte after the value's last line.
+    /// Parses a quoted value, whose quote opens at byte `at` of the line. Returns the byte after the
+    /// value's last line.
     fn parse_quoted(&mut self, line: EnvLine<'a>, name: &str, at: usize, quote: char) -> usize {
         let open = line.start + at;
         let inside = &self.text[open + 1..];
@@ -293,7 +295,8 @@ fn find_closing_quote(inside: &str, quote: char) -> Option<usize> {
     }
 }
 
-/// Returns an error at a byte of the line. It does not show the value, which may be secret: deploy logs are stored.
+/// Returns an error at a byte of the line. It does not show the value, which may be secret: deploy logs
+/// are stored.
 fn error_at(file: &str, line: EnvLine<'_>, at: usize, message: impl Into<String>) -> Diagnostic {
     let shown = line.text.find('=').map(|equals| format!("{}…", &line.text[..=equals]));
     match shown {

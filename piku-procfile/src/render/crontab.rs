@@ -1,5 +1,5 @@
-//! Renders the cron jobs of a Procfile as a crontab for cron(8) of Debian and its relatives. A line that they would read
-//! differently is an error.
+//! Renders the cron jobs of a Procfile as a crontab for cron(8) of Debian and its relatives. A line that
+//! they would read differently is an error.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Renders a Procfile as systemd units: a service template per process type, a service and a timer per cron job, and one
-//! target for the app.
+//! Renders a Procfile as systemd units: a service template per process type, a service and a timer per
+//! cron job, and one target for the app.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -61,14 +61,16 @@ impl fmt::Display for SystemdUnits {
 /// Distance between the first ports of two types.
 const PORTS_PER_TYPE: u16 = 100;
 
-/// Placeholder for the instance name in the value of PORT and PS while the ENV file is read. It has private-use characters, which
-/// no ENV file contains.
+/// Placeholder for the instance name in the value of PORT and PS while the ENV file is read. It has
+/// private-use characters, which no ENV file contains.
 const INSTANCE: &str = "\u{f0000}piku-instance\u{f0000}";
 
-/// Renders the units. `values` reads the variables of one type; it is given the values of `PORT`, `PS` and `PROC_TYPE`.
+/// Renders the units. `values` reads the variables of one type; it is given the values of `PORT`, `PS` and
+/// `PROC_TYPE`.
 ///
 /// # Errors
-/// Fails if the Procfile has nothing that runs under systemd, and with [`Diagnostics`] if a unit cannot express something.
+/// Fails if the Procfile has nothing that runs under systemd, and with [`Diagnostics`] if a unit cannot
+/// express something.
 pub(crate) fn render(
     settings: &UnitSettings,
     procfile: &Procfile,
@@ -244,8 +246,8 @@ fn quote_with_instance(word: &str) -> String {
     quote_systemd(word).replace(INSTANCE, "%i")
 }
 
-/// Converts a schedule to calendar events of systemd.time(7). Returns two events if cron runs the job on days that match either of
-/// the two fields for days. The second value is true if the job never runs.
+/// Converts a schedule to calendar events of systemd.time(7). Returns two events if cron runs the job on
+/// days that match either of the two fields for days. The second value is true if the job never runs.
 fn calendar_events(schedule: &str) -> (Vec<String>, bool) {
     const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
     let times = schedule::expand_schedule(schedule);

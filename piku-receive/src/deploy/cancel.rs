@@ -152,7 +152,8 @@ fn find_descendants(of: &[BuildProcess]) -> Vec<BuildProcess> {
     found
 }
 
-/// Finds the processes that have this file open, with their programs. For piku-receive the subcommand is added.
+/// Finds the processes that have this file open, with their programs. For piku-receive the subcommand is
+/// added.
 fn find_lock_holders(lock: &Path) -> Vec<(Pid, String)> {
     let Ok(meta) = fs::metadata(lock) else { return Vec::new() };
     let mut found = Vec::new();

@@ -66,7 +66,7 @@ fn a_tree_bomb_is_refused_before_anything_is_written() {
     let entries: Vec<_> = names.iter().map(|name| ("100644", large.as_str(), name.as_bytes())).collect();
     let inner = place.tree(&entries);
     let entries: Vec<_> = names.iter().map(|name| ("40000", inner.as_str(), name.as_bytes())).collect();
-    place.refused(&place.by_hand(&entries), "not enough room on the disk");
+    place.refused(&place.by_hand(&entries), "not enough space on the disk");
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn check_release(release: &BuiltRelease, app: &AppName, settings: &HostSettings)
     if let ReleaseArchitecture::Native(program) = ReleaseArchitecture::parse(&release.architecture) {
         let machine = target::this_machine(settings)?;
         if !machine.runs(&program) {
-            let here = machine.beside(&program);
+            let here = machine.name_beside(&program);
             let what = match &release.native {
                 Some(file) => format!("this release needs {program} for '{file}', this machine is {here}"),
                 None => format!("this release was built for {program}, this machine is {here}"),

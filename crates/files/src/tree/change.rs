@@ -1,4 +1,4 @@
-//! Changing entries of a tree. Each of these is about the entry itself: what a link in its place points to stays as it is.
+//! Operations that change entries of a tree. None of them follows a symlink in the place of the entry.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,11 +15,12 @@ use crate::tree::handle::{TreeHandle, is_top};
 use crate::tree::read::TreeFile;
 
 impl TreeHandle {
-    /// Replaces what is at `path` by a file with this content and mode. The file is written aside and renamed: whoever reads sees
-    /// the old one or the new one, whole. A link is replaced, a folder is an error.
+    /// Replaces the entry `path` by a file with this content and mode. The file is written under a
+    /// temporary name and renamed, so that a reader sees the old or the new one, complete. A symlink is
+    /// replaced; a directory is an error.
     ///
     /// # Errors
-    /// When the way to it leads out, or it cannot be written; nothing is left beside it then.
+    /// Fails if the path leads out or the file cannot be written. No temporary file is left then.
     pub fn write(
         &self,
         path: impl AsRef<Path>,
@@ -28,33 +29,34 @@ impl TreeHandle {
     ) -> Result<(), TreeError> {
         let path = path.as_ref();
         let write = |mut file: &File| file.write_all(content.as_ref());
-        self.replace(path, mode, write).map_err(|err| self.error("write", path, err))
+        self.replace_file(path, mode, write).map_err(|err| self.error("write", path, err))
     }
 
-    /// Makes the file `path`, which must not be there, not even as a link, and opens it for writing.
+    /// Creates the file `path` and opens it for writing.
     ///
     /// # Errors
-    /// When something is there, or the way to it leads out.
+    /// Fails if an entry exists, even a dangling symlink, or if the path leads out.
     pub fn create_file(&self, path: impl AsRef<Path>, mode: u32) -> Result<File, TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| directory::create(parent, name, mode))
+        self.with_parent(path, |parent, name| directory::create_file(parent, name, mode))
             .map_err(|err| self.error("write", path, err))
     }
 
-    /// Makes the folder `path`, which must not be there.
+    /// Creates the directory `path`.
     ///
     /// # Errors
-    /// When something is there, or the way to it leads out.
+    /// Fails if an entry exists or the path leads out.
     pub fn create_dir(&self, path: impl AsRef<Path>) -> Result<(), TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| directory::make(parent, name, 0o777))
+        self.with_parent(path, |parent, name| directory::create_directory(parent, name, 0o777))
             .map_err(|err| self.error("make", path, err))
     }
 
-    /// Makes the folder `path` and those above it, where they are not there. A link to a folder of the tree is one.
+    /// Creates the directory `path` and its missing parents. A symlink to a directory of the tree counts
+    /// as one.
     ///
     /// # Errors
-    /// When something else is there, or the way leads out.
+    /// Fails if another entry exists or the path leads out.
     pub fn create_dir_all(&self, path: impl AsRef<Path>) -> Result<(), TreeError> {
         let path = path.as_ref();
         if is_top(path) {
@@ -63,105 +65,107 @@ impl TreeHandle {
         self.dir().create_dir_all(path).map_err(|err| self.error("make", path, err))
     }
 
-    /// Makes the link `path`, which must not be there. Its target is not looked at.
+    /// Creates the symlink `path`. Its target is not checked.
     ///
     /// # Errors
-    /// When something is there, or the way to it leads out.
+    /// Fails if an entry exists or the path leads out.
     pub fn symlink(&self, target: impl AsRef<OsStr>, path: impl AsRef<Path>) -> Result<(), TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| directory::symlink(target.as_ref(), parent, name))
+        self.with_parent(path, |parent, name| directory::symlink(target.as_ref(), parent, name))
             .map_err(|err| self.error("link", path, err))
     }
 
-    /// Renames the entry `from` to the entry `new` of `to`, which may be this tree or another one. What is there is replaced as
-    /// rename(2) does.
+    /// Renames the entry `from` to the entry `new` of the tree `to`. An existing entry is replaced as by
+    /// rename(2).
     ///
     /// # Errors
-    /// When nothing is there, one of the ways leads out, or the two are on different file systems (`CrossesDevices`).
+    /// Fails if `from` does not exist, a path leads out, or the trees are on different file systems
+    /// (`CrossesDevices`).
     pub fn rename(&self, from: impl AsRef<Path>, to: &Self, new: impl AsRef<Path>) -> Result<(), TreeError> {
         let (from, new) = (from.as_ref(), new.as_ref());
-        self.at(from, |parent, name| {
-            to.at(new, |new_parent, new_name| directory::rename(parent, name, new_parent, new_name))
+        self.with_parent(from, |parent, name| {
+            to.with_parent(new, |new_parent, new_name| directory::rename(parent, name, new_parent, new_name))
         })
         .map_err(|err| self.error("rename", from, err))
     }
 
-    /// Gives an open file of some tree the new name `path` in this one; nothing must be there. It is the file that was opened, and
-    /// was found to be regular, that is linked, whatever its old name leads to by now.
+    /// Creates the hard link `path` to an open file of any tree. The link is to the file that was opened,
+    /// even if its old name now leads to another one.
     ///
     /// # Errors
-    /// When something is there, the way to it leads out, or the file cannot be linked there (`CrossesDevices`, `TooManyLinks`).
+    /// Fails if an entry exists, the path leads out, or the kernel cannot link the file (`CrossesDevices`,
+    /// `TooManyLinks`).
     pub fn link_file(&self, file: &TreeFile, path: impl AsRef<Path>) -> Result<(), TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| directory::link(file.file.as_fd(), parent, name))
+        self.with_parent(path, |parent, name| directory::link_file(file.file.as_fd(), parent, name))
             .map_err(|err| self.error("link", path, err))
     }
 
-    /// The same in the place of what is there, at once.
+    /// Replaces the entry `path` atomically by a hard link to an open file.
     ///
     /// # Errors
-    /// As [`TreeHandle::link_file`]; what is there stays then.
+    /// As [`TreeHandle::link_file`]. The entry stays then.
     pub fn replace_by_link(&self, path: impl AsRef<Path>, file: &TreeFile) -> Result<(), TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| {
+        self.with_parent(path, |parent, name| {
             // A rename between two names of one file does nothing and leaves both.
             if directory::stat(parent, name).is_ok_and(|there| there.is_same(&file.stat)) {
                 return Ok(());
             }
-            let aside = directory::aside();
-            directory::link(file.file.as_fd(), parent, &aside)?;
-            settle(parent, &aside, name)
+            let aside = directory::temporary_name();
+            directory::link_file(file.file.as_fd(), parent, &aside)?;
+            rename_or_remove(parent, &aside, name)
         })
         .map_err(|err| self.error("link", path, err))
     }
 
-    /// Removes the entry `path`, which is no folder; a link itself.
+    /// Removes the entry `path`, which is not a directory.
     ///
     /// # Errors
-    /// When nothing is there, it is a folder, or the way to it leads out.
+    /// Fails if it does not exist, is a directory, or the path leads out.
     pub fn remove_file(&self, path: impl AsRef<Path>) -> Result<(), TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| Ok(directory::unlink(parent, name)?))
+        self.with_parent(path, |parent, name| Ok(directory::unlink(parent, name)?))
             .map_err(|err| self.error("remove", path, err))
     }
 
-    /// Removes the empty folder `path`.
+    /// Removes the empty directory `path`.
     ///
     /// # Errors
-    /// When it is not empty, not there, or the way to it leads out.
+    /// Fails if it is not empty, does not exist, or the path leads out.
     pub fn remove_dir(&self, path: impl AsRef<Path>) -> Result<(), TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| Ok(directory::remove_folder(parent, name)?))
+        self.with_parent(path, |parent, name| Ok(directory::remove_directory(parent, name)?))
             .map_err(|err| self.error("remove", path, err))
     }
 
-    /// Sets the mode of the entry `path` itself, whatever mode it has now. Set-uid and set-gid are never set.
+    /// Sets the mode of the entry `path`, which need not be readable. Set-uid and set-gid are never set.
     ///
     /// # Errors
-    /// When it is a link, not there, or the way to it leads out.
+    /// Fails if it is a symlink, does not exist, or the path leads out.
     pub fn set_mode(&self, path: impl AsRef<Path>, mode: u32) -> Result<(), TreeError> {
         let path = path.as_ref();
         let set = || {
             if is_top(path) {
                 return directory::set_mode_of(self.as_fd(), mode & 0o777);
             }
-            self.at(path, |parent, name| directory::set_mode(parent, name, mode & 0o777))
+            self.with_parent(path, |parent, name| directory::set_mode(parent, name, mode & 0o777))
         };
         set().map_err(|err| self.error("set the mode of", path, err))
     }
 
-    /// Sets when the content of the entry `path` itself was changed.
+    /// Sets the modification time of the entry `path`.
     ///
     /// # Errors
-    /// When it is not there, or the way to it leads out.
+    /// Fails if it does not exist or the path leads out.
     pub fn set_modified(&self, path: impl AsRef<Path>, time: SystemTime) -> Result<(), TreeError> {
         let path = path.as_ref();
-        self.at(path, |parent, name| directory::set_modified(parent, name, time))
+        self.with_parent(path, |parent, name| directory::set_modified(parent, name, time))
             .map_err(|err| self.error("set the time of", path, err))
     }
 
-    /// Does something with the last name of `path` in its folder.
-    pub(crate) fn at<T>(
+    /// Calls `act` with the parent directory and the last name of `path`.
+    pub(crate) fn with_parent<T>(
         &self,
         path: &Path,
         act: impl FnOnce(std::os::fd::BorrowedFd<'_>, &OsStr) -> io::Result<T>,
@@ -170,29 +174,29 @@ impl TreeHandle {
         act(parent.as_fd(), name)
     }
 
-    /// Makes a file aside, lets `content` write it, and puts it into the place of `path`.
-    pub(crate) fn replace(
+    /// Creates a temporary file, writes it with `content` and renames it to `path`.
+    pub(crate) fn replace_file(
         &self,
         path: &Path,
         mode: u32,
         content: impl FnOnce(&File) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.at(path, |parent, name| {
-            let aside = directory::aside();
-            let file = directory::create(parent, &aside, 0o600)?;
+        self.with_parent(path, |parent, name| {
+            let aside = directory::temporary_name();
+            let file = directory::create_file(parent, &aside, 0o600)?;
             let filled = content(&file).and_then(|()| directory::set_mode_of(file.as_fd(), mode & 0o777));
             if let Err(err) = filled {
-                // The first error is the one to tell.
+                // The first error matters.
                 let _ = directory::unlink(parent, &aside);
                 return Err(err);
             }
-            settle(parent, &aside, name)
+            rename_or_remove(parent, &aside, name)
         })
     }
 }
 
-/// Puts what was made aside into its place, or removes it.
-fn settle(parent: impl AsFd, aside: &OsStr, name: &OsStr) -> io::Result<()> {
+/// Renames a temporary entry to its final name, or removes it.
+fn rename_or_remove(parent: impl AsFd, aside: &OsStr, name: &OsStr) -> io::Result<()> {
     let parent = parent.as_fd();
     directory::rename(parent, aside, parent, name).inspect_err(|_| {
         let _: Result<(), Errno> = directory::unlink(parent, aside);

@@ -1,4 +1,4 @@
-//! Copies of files and trees.
+//! Copies files and trees with a limit.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,47 +9,47 @@ use crate::tree::directory::{self, FolderEntries};
 use crate::tree::error::TreeError;
 use crate::tree::file_stat::{FileKind, FileStat};
 use crate::tree::handle::{TreeHandle, is_top};
-use crate::tree::walk::{DEEPEST, TreeEntry, too_deep};
+use crate::tree::walk::{MAX_DEPTH, TreeEntry, too_deep};
 
-/// The most that a copy may take: what its caller has measured and found room for. A tree that grows meanwhile is an error and
-/// not a full disk.
+/// Limit of a copy: the size that its caller has measured. A tree that grows in the meantime is an error
+/// and does not fill the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CopyLimit {
-    /// Bytes of files; holes count.
+    /// Total length of all files in bytes, including holes.
     pub bytes: u64,
-    /// Entries of any type.
+    /// Number of entries of any type.
     pub entries: u64,
 }
 
 impl CopyLimit {
-    /// No limit, for what piku itself has written and nobody can write to any more.
+    /// No limit, for a tree that piku has written and no app can change.
     pub const NONE: Self = Self { bytes: u64::MAX, entries: u64::MAX };
 
-    fn take(&mut self, bytes: u64) -> io::Result<()> {
+    fn consume(&mut self, bytes: u64) -> io::Result<()> {
         let rest = self.bytes.checked_sub(bytes).zip(self.entries.checked_sub(1));
         let (bytes, entries) = rest.ok_or_else(|| {
-            io::Error::new(io::ErrorKind::FileTooLarge, "the copy grows beyond what there was to copy")
+            io::Error::new(io::ErrorKind::FileTooLarge, "the tree has grown since it was measured")
         })?;
         *self = Self { bytes, entries };
         Ok(())
     }
 }
 
-/// A copy that is under way.
 struct TreeCopier<'a, E> {
     from: &'a TreeHandle,
     limit: CopyLimit,
     takes: &'a mut dyn FnMut(&TreeEntry<'_>) -> Result<bool, E>,
-    /// The entries that are no file, folder or link, and are left out.
+    /// Skipped entries: neither files nor directories nor symlinks.
     odd: Vec<PathBuf>,
 }
 
 impl TreeHandle {
-    /// Copies the regular file `from` itself into the place of `new` in `to`, at most `limit` bytes, by reflink where the file
-    /// system can. The copy has its mode, without set-uid and set-gid, and the time of now.
+    /// Copies the regular file `from` to the entry `new` of the tree `to`, which is replaced, by reflink
+    /// if the file system can. The copy has the same mode, without set-uid and set-gid, and the current
+    /// time.
     ///
     /// # Errors
-    /// When it is no regular file (a link is none), one of the ways leads out, or it is larger than `limit`.
+    /// Fails if `from` is not a regular file or is longer than `limit` bytes, or if a path leads out.
     pub fn copy_file(
         &self,
         from: impl AsRef<Path>,
@@ -61,20 +61,23 @@ impl TreeHandle {
         let source = self.open_file_nofollow(from)?;
         let fill = |file: &File| copy_content(&source.file, source.stat.len, file);
         CopyLimit { bytes: limit, entries: 1 }
-            .take(source.stat.len)
-            .and_then(|()| to.replace(new, source.stat.mode, fill))
+            .consume(source.stat.len)
+            .and_then(|()| to.replace_file(new, source.stat.mode, fill))
             .map_err(|err| self.error("copy", from, err))
     }
 
-    /// Copies what is in this tree into the folder `new` of `to`, which must not be there unless it is the tree `to` itself.
-    /// `takes` is asked for each entry, and what it says no to is left out with all below it. Returns what else was left out since
-    /// it is no file, folder or link.
+    /// Copies the content of this tree to the directory `new` of the tree `to`, which must not exist
+    /// unless it is `to` itself. Entries for which `takes` returns false are skipped, with everything
+    /// below them. Returns the entries that were skipped because they are neither files nor directories
+    /// nor symlinks.
     ///
-    /// Files keep their content, their mode (without set-uid, set-gid and sticky, and readable to their owner) and their time;
-    /// links their target. Nothing is shared with the original but blocks, where the file system can.
+    /// Files keep their content, mode (without set-uid, set-gid and sticky, and readable by their owner)
+    /// and time; symlinks keep their target. The copy shares only blocks with the original, if the file
+    /// system can.
     ///
     /// # Errors
-    /// Those of `takes`; and when the tree is larger than `limit`, changes its shape meanwhile, or cannot be read or written.
+    /// Returns the errors of `takes`. Fails if the tree exceeds `limit`, changes during the copy, or
+    /// cannot be read or written.
     pub fn copy_tree<E: From<TreeError>>(
         &self,
         to: &Self,
@@ -84,20 +87,20 @@ impl TreeHandle {
     ) -> Result<Vec<PathBuf>, E> {
         let new = new.as_ref();
         let open = || {
-            let stat = FileStat::of(self.dir())?;
+            let stat = FileStat::read(self.dir())?;
             let source = self.read_folder(Path::new(""))?;
             if is_top(new) {
                 return Ok((stat, source, to.read_folder(new)?));
             }
-            to.at(new, |parent, name| {
-                directory::make(parent, name, 0o700)?;
+            to.with_parent(new, |parent, name| {
+                directory::create_directory(parent, name, 0o700)?;
                 Ok((stat, source, directory::open_folder(parent, name)?))
             })
         };
         let (stat, source, target) = open().map_err(|err: io::Error| to.error("copy to", new, err))?;
         let mut copier = TreeCopier { from: self, limit, takes: &mut takes, odd: Vec::new() };
-        copier.folder(source, target.as_fd(), &mut PathBuf::new(), 0)?;
-        // The mode last: a folder without the right to write is filled first.
+        copier.copy_directory(source, target.as_fd(), &mut PathBuf::new(), 0)?;
+        // The mode is set last: a read-only directory could not be filled.
         directory::set_mode_of(target.as_fd(), stat.mode & 0o777 | 0o700)
             .map_err(|err| to.error("set the mode of", new, err))?;
         Ok(copier.odd)
@@ -105,7 +108,7 @@ impl TreeHandle {
 }
 
 impl<E: From<TreeError>> TreeCopier<'_, E> {
-    fn folder(
+    fn copy_directory(
         &mut self,
         from: OwnedFd,
         to: BorrowedFd<'_>,
@@ -127,29 +130,29 @@ impl<E: From<TreeError>> TreeCopier<'_, E> {
                 FileKind::Folder => {
                     let below = self
                         .limit
-                        .take(0)
-                        .and_then(|()| if depth < DEEPEST { Ok(()) } else { Err(too_deep()) })
+                        .consume(0)
+                        .and_then(|()| if depth < MAX_DEPTH { Ok(()) } else { Err(too_deep()) })
                         .and_then(|()| directory::open_folder(here, &name))
                         .and_then(|source| {
-                            directory::make(to, &name, 0o700)?;
+                            directory::create_directory(to, &name, 0o700)?;
                             Ok((source, directory::open_folder(to, &name)?))
                         });
                     let (source, target) = below.map_err(|err| cannot(path, err))?;
-                    self.folder(source, target.as_fd(), path, depth + 1)?;
+                    self.copy_directory(source, target.as_fd(), path, depth + 1)?;
                     directory::set_mode_of(target.as_fd(), stat.mode & 0o777 | 0o700)
                         .map_err(|err| cannot(path, err))?;
                 }
                 FileKind::Link => {
                     self.limit
-                        .take(0)
+                        .consume(0)
                         .and_then(|()| directory::read_link(here, &name))
                         .and_then(|target| directory::symlink(&target, to, &name))
                         .map_err(|err| cannot(path, err))?;
                 }
                 FileKind::Regular => {
                     let copied = directory::open_file(here, &name).and_then(|(source, stat)| {
-                        self.limit.take(stat.len)?;
-                        let target = directory::create(to, &name, 0o600)?;
+                        self.limit.consume(stat.len)?;
+                        let target = directory::create_file(to, &name, 0o600)?;
                         copy_content(&source, stat.len, &target)?;
                         directory::set_mode_of(target.as_fd(), stat.mode & 0o777 | 0o400)?;
                         target.set_modified(stat.modified)
@@ -164,7 +167,7 @@ impl<E: From<TreeError>> TreeCopier<'_, E> {
     }
 }
 
-/// Copies what a file held when it was looked at, in the kernel where that can.
+/// Copies the first `len` bytes of a file, in the kernel if possible.
 fn copy_content(from: &File, len: u64, mut to: &File) -> io::Result<()> {
     if len == 0 {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The same place in another tree, for whoever walks through one and compares it with the other.
+//! Looks up the entries of a second tree during a walk through the first one.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -6,56 +6,57 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use crate::tree::directory;
-use crate::tree::error::{TreeError, escape};
+use crate::tree::error::{TreeError, escape_error};
 use crate::tree::file_stat::FileStat;
 use crate::tree::handle::TreeHandle;
 use crate::tree::read::TreeFile;
-use crate::tree::walk::is_swapped;
+use crate::tree::walk::is_replaced;
 
-/// A place in a tree that follows a walk through another one. The folders on the way to it stay open, so that each is opened once;
-/// none of them is a link.
+/// A position in a tree that follows a walk through another one. The directories on the path stay open, so
+/// that each is opened once. None of them is a symlink.
 #[derive(Debug)]
 pub struct FolderCursor<'a> {
     tree: &'a TreeHandle,
     open: Vec<(OsString, OwnedFd)>,
-    /// A folder that is not there.
+    /// The last directory that was missing.
     missing: Option<PathBuf>,
 }
 
 impl<'a> FolderCursor<'a> {
-    /// A cursor at the top of `tree`.
+    /// Starts at the top of `tree`.
     #[must_use]
     pub fn new(tree: &'a TreeHandle) -> Self {
         Self { tree, open: Vec::new(), missing: None }
     }
 
-    /// Looks at the entry `path` itself; `None` when it is not there, or a folder on the way to it is not, or is a link.
+    /// Returns the metadata of the entry `path`; `None` if it or one of its parents does not exist, or a
+    /// parent is a symlink.
     ///
     /// # Errors
-    /// When it cannot be looked at.
+    /// Fails if the entry cannot be read.
     pub fn symlink_metadata(&mut self, path: &Path) -> Result<Option<FileStat>, TreeError> {
-        self.at(path, "look at", |folder, name| directory::stat(folder, name))
+        self.with_entry(path, "look at", |folder, name| directory::stat(folder, name))
     }
 
-    /// Opens the regular file `path`; `None` as above.
+    /// Opens the regular file `path`; `None` as for [`FolderCursor::symlink_metadata`].
     ///
     /// # Errors
-    /// When it is no regular file, or cannot be opened.
+    /// Fails if it is not a regular file or cannot be opened.
     pub fn open_file(&mut self, path: &Path) -> Result<Option<TreeFile>, TreeError> {
         let open = |folder: BorrowedFd<'_>, name: &OsStr| {
             let (file, stat) = directory::open_file(folder, name)?;
             Ok(TreeFile { file, stat })
         };
-        self.at(path, "read", open)
+        self.with_entry(path, "read", open)
     }
 
-    fn at<T>(
+    fn with_entry<T>(
         &mut self,
         path: &Path,
         what: &'static str,
         act: impl FnOnce(BorrowedFd<'_>, &OsStr) -> io::Result<T>,
     ) -> Result<Option<T>, TreeError> {
-        let done = match self.go(path) {
+        let done = match self.open_parent(path) {
             Ok(Some((folder, name))) => act(folder, name).map(Some),
             Ok(None) => Ok(None),
             Err(err) => Err(err),
@@ -66,10 +67,10 @@ impl<'a> FolderCursor<'a> {
         }
     }
 
-    /// Opens the folder that the path's last name lies in.
-    fn go<'p>(&mut self, path: &'p Path) -> io::Result<Option<(BorrowedFd<'_>, &'p OsStr)>> {
+    /// Opens the parent directory of `path`.
+    fn open_parent<'p>(&mut self, path: &'p Path) -> io::Result<Option<(BorrowedFd<'_>, &'p OsStr)>> {
         let mut parts = path.components();
-        let Some(Component::Normal(name)) = parts.next_back() else { return Err(escape()) };
+        let Some(Component::Normal(name)) = parts.next_back() else { return Err(escape_error()) };
         let folder = parts.as_path();
         if self.missing.as_deref().is_some_and(|missing| folder.starts_with(missing)) {
             return Ok(None);
@@ -78,20 +79,20 @@ impl<'a> FolderCursor<'a> {
         let common = folder.components().zip(&self.open).take_while(is_open).count();
         self.open.truncate(common);
         for (at, part) in folder.components().enumerate().skip(common) {
-            let Component::Normal(part) = part else { return Err(escape()) };
-            match directory::open_folder(self.top(), part) {
+            let Component::Normal(part) = part else { return Err(escape_error()) };
+            match directory::open_folder(self.deepest(), part) {
                 Ok(fd) => self.open.push((part.to_owned(), fd)),
-                Err(err) if is_swapped(&err) => {
+                Err(err) if is_replaced(&err) => {
                     self.missing = Some(folder.components().take(at + 1).collect());
                     return Ok(None);
                 }
                 Err(err) => return Err(err),
             }
         }
-        Ok(Some((self.top(), name)))
+        Ok(Some((self.deepest(), name)))
     }
 
-    fn top(&self) -> BorrowedFd<'_> {
+    fn deepest(&self) -> BorrowedFd<'_> {
         self.open.last().map_or_else(|| self.tree.as_fd(), |(_, fd)| fd.as_fd())
     }
 }

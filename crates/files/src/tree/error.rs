@@ -1,14 +1,14 @@
-//! Errors that name the path they are about, in one line.
+//! Errors that name their path in one line.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// The longest path that is repeated in a message; of a longer one the beginning is.
-const LONGEST: usize = 300;
+/// Number of characters of a path that a message shows.
+const MAX_SHOWN: usize = 300;
 
-/// A failed operation on a tree. Its text says what could not be done with which path; its source says why.
+/// A failed operation on a tree. The text names the operation and the path; the source is the cause.
 #[derive(Debug)]
 pub struct TreeError {
     what: &'static str,
@@ -17,10 +17,10 @@ pub struct TreeError {
 }
 
 impl TreeError {
-    /// An error of doing `what` ("read") with what lies at `path` below the folder `tree`.
+    /// `what` is the operation as a verb ("read"), `path` is relative to `tree`.
     pub(crate) fn new(what: &'static str, tree: &Path, path: &Path, cause: io::Error) -> Self {
         let full = if path.as_os_str().is_empty() { tree.to_owned() } else { tree.join(path) };
-        Self { what, path: display(&full), cause }
+        Self { what, path: shorten_path(&full), cause }
     }
 
     /// Returns the kind of the cause.
@@ -29,19 +29,19 @@ impl TreeError {
         self.cause.kind()
     }
 
-    /// Returns the kernel's number of the cause, where it comes from the kernel.
+    /// Returns the error number of the cause, if it comes from the kernel.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         self.cause.raw_os_error()
     }
 
-    /// Returns whether nothing is there: no such entry, or something on the way to it is no folder.
+    /// Returns true if the entry does not exist or one of its parents is not a directory.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
     }
 
-    /// Returns whether the path, or a link in it, leads out of the tree.
+    /// Returns true if the path, or a symlink in it, leads out of the tree.
     #[must_use]
     pub fn leads_out(&self) -> bool {
         self.kind() == io::ErrorKind::PermissionDenied && self.raw_os_error().is_none()
@@ -66,15 +66,15 @@ impl From<TreeError> for io::Error {
     }
 }
 
-/// The error of a path that leads out of its tree, as the resolver has it too.
-pub(crate) fn escape() -> io::Error {
+/// Returns the error of a path that leads out of its tree. The resolver's own error has the same kind.
+pub(crate) fn escape_error() -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, "the path leads out of the tree")
 }
 
-/// The path as one line of text, cut.
-fn display(path: &Path) -> String {
+/// Returns the path as one short line.
+fn shorten_path(path: &Path) -> String {
     let text = path.to_string_lossy().replace(char::is_control, "\u{fffd}");
-    match text.char_indices().nth(LONGEST) {
+    match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
@@ -92,6 +92,6 @@ mod tests {
         assert!(err.is_missing() && !err.leads_out());
         let long = TreeError::new("read", Path::new("/"), Path::new(&"é".repeat(4000)), cause());
         assert_eq!(long.to_string(), format!("cannot read '/{}…'", "é".repeat(299)));
-        assert!(TreeError::new("read", Path::new("/t"), Path::new(""), escape()).leads_out());
+        assert!(TreeError::new("read", Path::new("/t"), Path::new(""), escape_error()).leads_out());
     }
 }

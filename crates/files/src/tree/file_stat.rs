@@ -1,29 +1,29 @@
-//! The kind and the metadata of an entry of a tree.
+//! Type and metadata of an entry.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, makedev, statx};
 
-/// The type of an entry.
+/// File type, as in `st_mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FileKind {
-    /// A regular file.
+    /// `S_IFREG`
     Regular,
-    /// A folder.
+    /// `S_IFDIR`
     Folder,
-    /// A symbolic link.
+    /// `S_IFLNK`
     Link,
-    /// A named pipe.
+    /// `S_IFIFO`
     Pipe,
-    /// A socket.
+    /// `S_IFSOCK`
     Socket,
-    /// A device.
+    /// `S_IFCHR` or `S_IFBLK`
     Device,
 }
 
 impl FileKind {
-    /// Returns its name with an article, for messages.
+    /// Returns the name with an article, for messages.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -50,58 +50,58 @@ impl From<FileType> for FileKind {
     }
 }
 
-/// The facts about an entry, as its folder or its descriptor gives them.
+/// Metadata of an entry, as from `statx(2)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStat {
-    /// Its type.
+    /// File type when the metadata was read.
     pub kind: FileKind,
-    /// Its length in bytes; holes count.
+    /// Length in bytes, including holes.
     pub len: u64,
-    /// The space that it takes on the disk, in bytes; holes take none.
+    /// Disk usage in bytes, without holes.
     pub disk: u64,
-    /// Its permission bits with set-uid, set-gid and sticky: at most `0o7777`.
+    /// Permission bits with set-uid, set-gid and sticky: at most `0o7777`.
     pub mode: u32,
-    /// The user it belongs to.
+    /// Owner's user ID on the host.
     pub uid: u32,
-    /// The group it belongs to.
+    /// Owner's group ID on the host.
     pub gid: u32,
-    /// The number of its file system.
+    /// Device number of its file system.
     pub dev: u64,
-    /// Its number there.
+    /// Inode number, unique in the file system.
     pub ino: u64,
-    /// The number of its hard links.
+    /// Number of hard links.
     pub links: u32,
-    /// When its content was changed.
+    /// Modification time of the content.
     pub modified: SystemTime,
 }
 
 impl FileStat {
-    /// Returns whether it is a regular file.
+    /// Returns true for a regular file.
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.kind == FileKind::Regular
     }
 
-    /// Returns whether it is a folder.
+    /// Returns true for a folder.
     #[must_use]
     pub fn is_dir(&self) -> bool {
         self.kind == FileKind::Folder
     }
 
-    /// Returns whether it is a symbolic link.
+    /// Returns true for a symbolic link.
     #[must_use]
     pub fn is_symlink(&self) -> bool {
         self.kind == FileKind::Link
     }
 
-    /// Returns whether both are one inode.
+    /// Returns true if both are the same inode.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         (self.dev, self.ino) == (other.dev, other.ino)
     }
 
-    /// Reads the facts about the open descriptor `fd`.
-    pub(crate) fn of(fd: impl AsFd) -> rustix::io::Result<Self> {
+    /// Reads the metadata of an open descriptor.
+    pub(crate) fn read(fd: impl AsFd) -> rustix::io::Result<Self> {
         Ok(statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?.into())
     }
 }
@@ -111,7 +111,7 @@ impl From<Statx> for FileStat {
         let mode = u32::from(stat.stx_mode);
         let modified = u64::try_from(stat.stx_mtime.tv_sec).map_or(SystemTime::UNIX_EPOCH, |seconds| {
             let since = Duration::new(seconds, stat.stx_mtime.tv_nsec.min(999_999_999));
-            // A time that no clock has is set by whoever can call utimensat.
+            // utimensat accepts times that no clock has.
             SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
         });
         Self {

@@ -1,4 +1,4 @@
-//! The handle, and how a path is resolved beneath it.
+//! The handle and the resolution of paths beneath it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,23 +12,24 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::tree::directory;
-use crate::tree::error::{TreeError, escape};
+use crate::tree::error::{TreeError, escape_error};
 use crate::tree::file_stat::FileStat;
 
-/// A tree of files, held by a descriptor of its top folder. See the [crate] for what it promises.
+/// A tree of files, held by a descriptor of its top directory. See the [crate] for its guarantees.
 ///
-/// Paths that its functions take are relative to the tree; the empty path and `.` are the tree itself. A clone is the same tree.
+/// All paths are relative to the tree. The empty path and `.` are the tree itself. A clone refers to the
+/// same tree.
 #[derive(Debug, Clone)]
 pub struct TreeHandle {
     dir: Arc<Dir>,
     path: PathBuf,
 }
 
-/// The folder that a path's last name lies in.
+/// Parent directory of a path.
 pub(crate) enum ParentFolder<'a> {
-    /// The tree's top.
+    /// Top directory of the tree.
     Top(&'a Dir),
-    /// Some folder below it.
+    /// A directory below the top.
     Below(Dir),
 }
 
@@ -42,27 +43,27 @@ impl AsFd for ParentFolder<'_> {
 }
 
 impl TreeHandle {
-    /// Opens the tree in the folder `path`, which is piku's own up to its last name: links on the way are followed, a link in the
-    /// tree's own place is not.
+    /// Opens the directory `path` as a tree. Its parents belong to piku: symlinks in them are followed,
+    /// but `path` itself must not be one.
     ///
     /// # Errors
-    /// When it is not there or no folder.
+    /// Fails if it does not exist or is not a directory.
     pub fn open(path: &Path) -> Result<Self, TreeError> {
         Self::open_with(path, OFlags::NOFOLLOW)
     }
 
-    /// Opens the tree in a folder that an operator has named, or that a link of piku's own leads to (`current`).
+    /// Opens a directory that the operator has named or that a symlink of piku points to, such as `current`.
     ///
     /// # Errors
-    /// When it is not there or no folder.
+    /// Fails if it does not exist or is not a directory.
     pub fn open_following(path: &Path) -> Result<Self, TreeError> {
         Self::open_with(path, OFlags::empty())
     }
 
-    /// Makes the folder `path`, which must not be there, and opens it.
+    /// Creates the directory `path` and opens it.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// Fails if it exists or cannot be created.
     pub fn create(path: &Path) -> Result<Self, TreeError> {
         fs::mkdir(path, Mode::from_raw_mode(0o777))
             .map_err(|errno| TreeError::new("make", path, Path::new(""), errno.into()))?;
@@ -72,15 +73,15 @@ impl TreeHandle {
     fn open_with(path: &Path, flags: OFlags) -> Result<Self, TreeError> {
         let flags = flags | OFlags::CLOEXEC | OFlags::DIRECTORY;
         let opened = match fs::open(path, flags | OFlags::RDONLY, Mode::empty()) {
-            // Its own steps have closed it; what may be done with it then is set its mode.
+            // The app has removed its permissions. The handle can still set the mode.
             Err(Errno::ACCESS) => fs::open(path, flags | OFlags::PATH, Mode::empty()),
             opened => opened,
         };
         let fd = opened.map_err(|errno| {
-            // So says the kernel of a link in the place of a folder.
+            // The kernel's errors for a symlink.
             let cause = match errno {
                 Errno::LOOP | Errno::NOTDIR => {
-                    io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder")
+                    io::Error::new(io::ErrorKind::NotADirectory, "it is not a directory")
                 }
                 errno => errno.into(),
             };
@@ -93,11 +94,11 @@ impl TreeHandle {
         Self { dir: Arc::new(Dir::from_std_file(File::from(fd))), path }
     }
 
-    /// Opens the folder `path` of the tree as a tree of its own: no path and no link leads out of that one. A link in its place is
-    /// not followed.
+    /// Opens the directory `path` as a separate tree, which no path leads out of. `path` itself must not
+    /// be a symlink.
     ///
     /// # Errors
-    /// When it is not there, no folder, or not in the tree.
+    /// Fails if it does not exist, is not a directory, or is not in the tree.
     pub fn subtree(&self, path: impl AsRef<Path>) -> Result<Self, TreeError> {
         let path = path.as_ref();
         if is_top(path) {
@@ -110,25 +111,25 @@ impl TreeHandle {
         open().map(|fd| Self::new(fd, self.path.join(path))).map_err(|err| self.error("open", path, err))
     }
 
-    /// Returns the path that the tree was opened by: for messages, and for a mount of the whole tree while nobody can have
-    /// replaced it. A path *below* it must not be handed to anything that resolves it anew.
+    /// Returns the path by which the tree was opened. Use it for messages, and to mount the tree while no
+    /// app can have replaced it. Never pass a path *below* it to code that resolves it again.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Asks the kernel where the tree lies now: the path to hand to a program that cannot be given the descriptor. It has no
-    /// links in it; it is true as long as nobody can rename a folder on the way.
+    /// Returns the current path of the tree, for a program that cannot use the descriptor. It has no
+    /// symlinks, and stays valid while no app can rename one of its directories.
     ///
     /// # Errors
-    /// When the tree was removed, or `/proc` is not there.
+    /// Fails if the tree was removed or `/proc` is not mounted.
     pub fn current_path(&self) -> Result<PathBuf, TreeError> {
         use std::os::fd::AsRawFd;
         use std::os::unix::ffi::OsStringExt;
         let read = || {
             let name = format!("/proc/self/fd/{}", self.dir.as_fd().as_raw_fd());
             let path = fs::readlink(name, Vec::new())?.into_bytes();
-            if FileStat::of(&self.dir)?.links == 0 {
+            if FileStat::read(&self.dir)?.links == 0 {
                 return Err(Errno::NOENT.into());
             }
             Ok(PathBuf::from(std::ffi::OsString::from_vec(path)))
@@ -136,10 +137,10 @@ impl TreeHandle {
         read().map_err(|err: io::Error| self.error("find", Path::new(""), err))
     }
 
-    /// Returns whether both handles are of one folder.
+    /// Returns true if both handles refer to the same directory.
     ///
     /// # Errors
-    /// When one of them cannot be looked at.
+    /// Fails if the metadata of one of them cannot be read.
     pub fn is_same(&self, other: &Self) -> Result<bool, TreeError> {
         Ok(self.metadata("")?.is_same(&other.metadata("")?))
     }
@@ -148,10 +149,11 @@ impl TreeHandle {
         &self.dir
     }
 
-    /// Opens the folder that the last name of `path` lies in. Links on the way are followed as long as they stay in the tree.
+    /// Splits `path` into its parent directory and its last name. Symlinks in the parent are followed
+    /// while they stay in the tree.
     pub(crate) fn parent<'a, 'p>(&'a self, path: &'p Path) -> io::Result<(ParentFolder<'a>, &'p OsStr)> {
         let mut parts = path.components();
-        let Some(Component::Normal(name)) = parts.next_back() else { return Err(escape()) };
+        let Some(Component::Normal(name)) = parts.next_back() else { return Err(escape_error()) };
         directory::check_name(name)?;
         let above = parts.as_path();
         if is_top(above) {
@@ -160,15 +162,15 @@ impl TreeHandle {
         Ok((ParentFolder::Below(self.open_dir(above)?), name))
     }
 
-    /// Opens a folder by a path whose links stay in the tree.
+    /// Opens a directory. Symlinks are followed while they stay in the tree.
     pub(crate) fn open_dir(&self, path: &Path) -> io::Result<Dir> {
-        self.dir.open_dir(path).map_err(normal)
+        self.dir.open_dir(path).map_err(replace_escape_error)
     }
 
-    /// Opens the folder `path` for reading its entries; links that stay in the tree are followed.
+    /// Opens the directory `path` to read its entries. Symlinks are followed while they stay in the tree.
     pub(crate) fn read_folder(&self, path: &Path) -> io::Result<OwnedFd> {
-        // A descriptor of its own: the place in the list of entries belongs to the descriptor. A folder below the top is opened
-        // as a mere place (`O_PATH`) first, whose entries cannot be read.
+        // A new descriptor, because the position in the list of entries belongs to it, and because
+        // `open_dir` returns an `O_PATH` descriptor, which cannot be read.
         let flags = OFlags::CLOEXEC | OFlags::RDONLY | OFlags::DIRECTORY;
         if is_top(path) {
             return Ok(fs::openat(&self.dir, c".", flags, Mode::empty())?);
@@ -177,23 +179,27 @@ impl TreeHandle {
     }
 
     pub(crate) fn error(&self, what: &'static str, path: &Path, cause: io::Error) -> TreeError {
-        TreeError::new(what, &self.path, path, normal(cause))
+        TreeError::new(what, &self.path, path, replace_escape_error(cause))
     }
 }
 
 impl AsFd for TreeHandle {
-    /// The descriptor of the top folder: for a lock, a sync, or a call of the kernel that takes a folder and one name.
+    /// Returns the descriptor of the top directory, for a lock, a sync, or a system call with a single name.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
 }
 
-/// Returns whether the path is the tree itself.
+/// Returns true for the empty path and `.`.
 pub(crate) fn is_top(path: &Path) -> bool {
     path.components().all(|part| part == Component::CurDir)
 }
 
-/// The resolver's own error of a path that leads out is one of `cap-std`; ours has the same kind and other words.
-fn normal(err: io::Error) -> io::Error {
-    if err.kind() == io::ErrorKind::PermissionDenied && err.raw_os_error().is_none() { escape() } else { err }
+/// Replaces `cap-std`'s error of a path that leads out by ours, which has the same kind.
+fn replace_escape_error(err: io::Error) -> io::Error {
+    if err.kind() == io::ErrorKind::PermissionDenied && err.raw_os_error().is_none() {
+        escape_error()
+    } else {
+        err
+    }
 }

@@ -1,4 +1,4 @@
-//! Looking at a tree and reading from it.
+//! Operations that read a tree.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,32 +14,32 @@ use crate::tree::error::TreeError;
 use crate::tree::file_stat::{FileKind, FileStat};
 use crate::tree::handle::{TreeHandle, is_top};
 
-/// The most entries that one folder is listed with; a walk has no such bound.
-const MOST: usize = 1 << 20;
+/// Maximum number of entries of a listing. A walk has no limit.
+const MAX_ENTRIES: usize = 1 << 20;
 
 /// A regular file of a tree, open for reading.
 #[derive(Debug)]
 pub struct TreeFile {
-    /// The descriptor.
+    /// Refers to this file even if its name now leads to another one.
     pub file: File,
-    /// The metadata at the time of opening. Whoever can write to the file can make it longer.
+    /// Metadata when the file was opened. A process that can write to the file may extend it.
     pub stat: FileStat,
 }
 
-/// A name in a folder.
+/// An entry of a listed directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FolderEntry {
-    /// The name.
+    /// Single name, without a path.
     pub name: OsString,
-    /// Its type when the folder was read.
+    /// File type when the directory was read.
     pub kind: FileKind,
 }
 
 impl TreeFile {
-    /// Reads it to its end.
+    /// Reads the whole file.
     ///
     /// # Errors
-    /// When it holds more than `limit` bytes.
+    /// Fails if it has more than `limit` bytes.
     pub fn read_bounded(&mut self, limit: u64) -> io::Result<Vec<u8>> {
         let too_large =
             || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes"));
@@ -53,27 +53,27 @@ impl TreeFile {
 }
 
 impl TreeHandle {
-    /// Looks at what `path` leads to; a link is followed as long as it stays in the tree.
+    /// Returns the metadata of `path`. Symlinks are followed while they stay in the tree.
     ///
     /// # Errors
-    /// When nothing is there, or it leads out.
+    /// Fails if it does not exist or leads out.
     pub fn metadata(&self, path: impl AsRef<Path>) -> Result<FileStat, TreeError> {
         let path = path.as_ref();
         let stat = || {
             if is_top(path) {
-                return Ok(FileStat::of(self.dir())?);
+                return Ok(FileStat::read(self.dir())?);
             }
             let place = i32::try_from(OFlags::PATH.bits()).unwrap_or(0);
             let opened = self.dir().open_with(path, OpenOptions::new().read(true).custom_flags(place))?;
-            Ok(FileStat::of(&opened)?)
+            Ok(FileStat::read(&opened)?)
         };
         stat().map_err(|err| self.error("look at", path, err))
     }
 
-    /// Looks at the entry `path` itself, a link where it is one.
+    /// Returns the metadata of the entry `path` without following it.
     ///
     /// # Errors
-    /// When nothing is there, or the way to it leads out.
+    /// Fails if it does not exist or its parent leads out.
     pub fn symlink_metadata(&self, path: impl AsRef<Path>) -> Result<FileStat, TreeError> {
         let path = path.as_ref();
         if is_top(path) {
@@ -86,10 +86,10 @@ impl TreeHandle {
         stat().map_err(|err| self.error("look at", path, err))
     }
 
-    /// The same, `None` where nothing is.
+    /// Returns the metadata of the entry `path` without following it, or `None` if it does not exist.
     ///
     /// # Errors
-    /// When the way to it leads out, or cannot be read.
+    /// Fails if its parent leads out or cannot be read.
     pub fn find(&self, path: impl AsRef<Path>) -> Result<Option<FileStat>, TreeError> {
         match self.symlink_metadata(path) {
             Err(err) if err.is_missing() => Ok(None),
@@ -97,22 +97,22 @@ impl TreeHandle {
         }
     }
 
-    /// Returns whether `path` leads to a regular file that lies in the tree.
+    /// Returns true if `path` leads to a regular file of the tree.
     #[must_use]
     pub fn is_file(&self, path: impl AsRef<Path>) -> bool {
         self.metadata(path).is_ok_and(|stat| stat.is_file())
     }
 
-    /// Returns whether `path` leads to a folder that lies in the tree.
+    /// Returns true if `path` leads to a directory of the tree.
     #[must_use]
     pub fn is_dir(&self, path: impl AsRef<Path>) -> bool {
         self.metadata(path).is_ok_and(|stat| stat.is_dir())
     }
 
-    /// Opens the regular file that `path` leads to; a link is followed as long as it stays in the tree.
+    /// Opens the regular file `path` for reading. Symlinks are followed while they stay in the tree.
     ///
     /// # Errors
-    /// When nothing is there, it leads out, or it is no regular file.
+    /// Fails if it does not exist, leads out, or is not a regular file.
     pub fn open_file(&self, path: impl AsRef<Path>) -> Result<TreeFile, TreeError> {
         let path = path.as_ref();
         let open = || {
@@ -125,16 +125,16 @@ impl TreeHandle {
                 }
                 _ => err,
             })?;
-            directory::regular(opened.into_std())
+            directory::require_regular(opened.into_std())
         };
         let (file, stat) = open().map_err(|err| self.error("read", path, err))?;
         Ok(TreeFile { file, stat })
     }
 
-    /// Opens the regular file `path` itself: a link in its place is an error.
+    /// Opens the regular file `path` for reading. A symlink in its place is an error.
     ///
     /// # Errors
-    /// When nothing is there, the way to it leads out, or it is no regular file.
+    /// Fails if it does not exist, its parent leads out, or it is not a regular file.
     pub fn open_file_nofollow(&self, path: impl AsRef<Path>) -> Result<TreeFile, TreeError> {
         let path = path.as_ref();
         let open = || {
@@ -145,19 +145,19 @@ impl TreeHandle {
         Ok(TreeFile { file, stat })
     }
 
-    /// Reads the regular file that `path` leads to, at most `limit` bytes of it.
+    /// Reads the regular file `path`, following symlinks in the tree.
     ///
     /// # Errors
-    /// As [`TreeHandle::open_file`], and when it is larger.
+    /// As [`TreeHandle::open_file`]. Fails if the file has more than `limit` bytes.
     pub fn read_bounded(&self, path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, TreeError> {
         let path = path.as_ref();
         self.open_file(path)?.read_bounded(limit).map_err(|err| self.error("read", path, err))
     }
 
-    /// The same of a text in UTF-8.
+    /// Reads the regular file `path` as UTF-8, following symlinks in the tree.
     ///
     /// # Errors
-    /// As [`TreeHandle::read_bounded`], and when it is no UTF-8.
+    /// As [`TreeHandle::read_bounded`]. Fails if the text is not UTF-8.
     pub fn read_text(&self, path: impl AsRef<Path>, limit: u64) -> Result<String, TreeError> {
         let path = path.as_ref();
         String::from_utf8(self.read_bounded(path, limit)?).map_err(|_| {
@@ -165,10 +165,10 @@ impl TreeHandle {
         })
     }
 
-    /// Reads the target of the link `path`.
+    /// Reads the target of the symlink `path`.
     ///
     /// # Errors
-    /// When it is no link, or the way to it leads out.
+    /// Fails if it is not a symlink or its parent leads out.
     pub fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf, TreeError> {
         let path = path.as_ref();
         let read = || {
@@ -178,10 +178,10 @@ impl TreeHandle {
         read().map(PathBuf::from).map_err(|err| self.error("read", path, err))
     }
 
-    /// Lists the folder that `path` leads to, sorted by name; a link is followed as long as it stays in the tree.
+    /// Lists the directory `path`, sorted by name. Symlinks are followed while they stay in the tree.
     ///
     /// # Errors
-    /// When it cannot be read, or holds more than a million entries.
+    /// Fails if it cannot be read or has more than a million entries.
     pub fn read_dir(&self, path: impl AsRef<Path>) -> Result<Vec<FolderEntry>, TreeError> {
         let path = path.as_ref();
         let list = || {
@@ -196,8 +196,8 @@ impl TreeHandle {
                         Err(err) => return Err(err),
                     },
                 };
-                if found.len() >= MOST {
-                    return Err(io::Error::other(format!("it holds more than {MOST} entries")));
+                if found.len() >= MAX_ENTRIES {
+                    return Err(io::Error::other(format!("it holds more than {MAX_ENTRIES} entries")));
                 }
                 found.push(FolderEntry { name, kind });
             }
@@ -207,19 +207,19 @@ impl TreeHandle {
         list().map_err(|err: io::Error| self.error("read", path, err))
     }
 
-    /// Returns whether nothing is in the tree.
+    /// Returns true if the tree has no entries.
     ///
     /// # Errors
-    /// When its top cannot be read.
+    /// Fails if its top directory cannot be read.
     pub fn is_empty(&self) -> Result<bool, TreeError> {
         let first = || FolderEntries::new(self.read_folder(Path::new(""))?)?.next();
         first().map(|entry| entry.is_none()).map_err(|err| self.error("read", Path::new(""), err))
     }
 
-    /// Puts the regular file or the folder `path` itself on the disk; of anything else there is nothing to put.
+    /// Syncs the regular file or directory `path`. Other entries need no sync.
     ///
     /// # Errors
-    /// When it cannot be opened or synced.
+    /// Fails if it cannot be opened or synced.
     pub fn sync(&self, path: impl AsRef<Path>) -> Result<(), TreeError> {
         let path = path.as_ref();
         let sync = || {
@@ -236,10 +236,10 @@ impl TreeHandle {
         sync().map_err(|err| self.error("sync", path, err))
     }
 
-    /// Puts the whole file system that the tree lies on on the disk.
+    /// Syncs the whole file system of the tree.
     ///
     /// # Errors
-    /// When the kernel could not write all of it.
+    /// Fails if the kernel cannot write all of it.
     pub fn sync_file_system(&self) -> Result<(), TreeError> {
         let flags = OFlags::CLOEXEC | OFlags::RDONLY | OFlags::DIRECTORY;
         openat(self.as_fd(), c".", flags, Mode::empty())

@@ -1,4 +1,4 @@
-//! Removing whatever there is, with whatever modes, however deep.
+//! Removes entries of any type, mode and depth.
 
 use std::ffi::OsStr;
 use std::io;
@@ -8,26 +8,27 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use crate::tree::directory::{self, FolderEntries};
-use crate::tree::error::{TreeError, escape};
+use crate::tree::error::{TreeError, escape_error};
 use crate::tree::file_stat::FileKind;
 use crate::tree::handle::{TreeHandle, is_top};
-use crate::tree::walk::{DEEPEST, is_swapped};
+use crate::tree::walk::{MAX_DEPTH, is_replaced};
 
-/// The largest number of times that a folder is emptied if somebody fills it again meanwhile, or if it gets what was nested
-/// too deep in it.
-const ROUNDS: usize = 4096;
+/// Maximum number of times that a directory is emptied, if a process fills it again or deeply nested
+/// directories are moved up to it.
+const MAX_ROUNDS: usize = 4096;
 
 impl TreeHandle {
-    /// Removes the entry `path` itself, a folder with all that is in it; of the tree itself all that is in it. Nothing there is no
-    /// error. Folders that their steps have closed are opened first.
+    /// Removes the entry `path`, with everything in it if it is a directory. For the empty path, removes
+    /// the content of the tree. A missing entry is not an error. Directories without permissions get them
+    /// first.
     ///
     /// # Errors
-    /// When something stays that this process may not remove, or somebody goes on filling the folder.
+    /// Fails if this process may not remove an entry, or another process keeps filling the directory.
     pub fn remove_all(&self, path: impl AsRef<Path>) -> Result<(), TreeError> {
         let path = path.as_ref();
         let remove = || {
             if !is_top(path) {
-                return self.at(path, |parent, name| entry(parent, name, None, None));
+                return self.with_parent(path, |parent, name| remove_entry(parent, name, None, None));
             }
             let opened = match self.read_folder(path) {
                 Err(err) if is_denied(&err) => {
@@ -36,7 +37,7 @@ impl TreeHandle {
                 }
                 opened => opened,
             };
-            empty(&mut FolderEntries::new(opened?)?, None, 0)
+            remove_entries(&mut FolderEntries::new(opened?)?, None, 0)
         };
         match remove() {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -45,13 +46,13 @@ impl TreeHandle {
     }
 }
 
-/// Removes what is at `path`, as [`TreeHandle::remove_all`]. The path is piku's own up to its last name: links on the way to it are
-/// followed, one in its place is removed itself.
+/// Removes the entry `path` as [`TreeHandle::remove_all`] does. Its parents belong to piku: symlinks in
+/// them are followed, but a symlink in the place of the entry is itself removed.
 ///
 /// # Errors
-/// When something stays that this process may not remove.
+/// Fails if this process may not remove an entry.
 pub fn remove_all(path: &Path) -> io::Result<()> {
-    let (parent, Some(name)) = (path.parent(), path.file_name()) else { return Err(escape()) };
+    let (parent, Some(name)) = (path.parent(), path.file_name()) else { return Err(escape_error()) };
     let parent = parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match TreeHandle::open_following(parent) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -59,23 +60,28 @@ pub fn remove_all(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The folder that is removed as a whole, and how deep below it something is.
+/// The directory whose content is removed, and the depth of an entry below it.
 type Top<'a> = Option<(BorrowedFd<'a>, usize)>;
 
-/// Removes one entry of a folder, of which this is known.
-fn entry(parent: BorrowedFd<'_>, name: &OsStr, kind: Option<FileKind>, top: Top<'_>) -> io::Result<()> {
+/// Removes an entry of a directory. `kind` is its type, if known.
+fn remove_entry(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    kind: Option<FileKind>,
+    top: Top<'_>,
+) -> io::Result<()> {
     if kind != Some(FileKind::Folder) {
         match directory::unlink(parent, name) {
-            // It is a folder; POSIX says the second, Linux the first.
+            // It is a directory: the first is Linux's error, the second POSIX's.
             Err(Errno::ISDIR | Errno::PERM) => {}
             done => return Ok(done?),
         }
     }
     let depth = match top {
-        // Each level costs a descriptor: what is nested too deep is moved up, and met again there.
-        Some((top, depth)) if depth >= DEEPEST => {
+        // Each level takes a descriptor: deeper directories are moved up and removed there.
+        Some((top, depth)) if depth >= MAX_DEPTH => {
             directory::set_mode(parent, name, 0o700)?;
-            return directory::rename(parent, name, top, &directory::aside());
+            return directory::rename(parent, name, top, &directory::temporary_name());
         }
         Some((_, depth)) => depth,
         None => 0,
@@ -89,13 +95,13 @@ fn entry(parent: BorrowedFd<'_>, name: &OsStr, kind: Option<FileKind>, top: Top<
     };
     let mut entries = match opened {
         Ok(fd) => FolderEntries::new(fd)?,
-        // It was swapped just now for what is no folder.
-        Err(err) if is_swapped(&err) => return Ok(directory::unlink(parent, name)?),
+        // It has just been replaced by another type.
+        Err(err) if is_replaced(&err) => return Ok(directory::unlink(parent, name)?),
         Err(err) => return Err(err),
     };
-    for _ in 0..ROUNDS {
-        empty(&mut entries, top, depth)?;
-        match directory::remove_folder(parent, name) {
+    for _ in 0..MAX_ROUNDS {
+        remove_entries(&mut entries, top, depth)?;
+        match directory::remove_directory(parent, name) {
             Err(Errno::NOTEMPTY | Errno::EXIST) => entries.rewind(),
             done => return Ok(done?),
         }
@@ -103,20 +109,20 @@ fn entry(parent: BorrowedFd<'_>, name: &OsStr, kind: Option<FileKind>, top: Top<
     Err(Errno::NOTEMPTY.into())
 }
 
-/// Removes what is in a folder, until nothing is found in it.
-fn empty(entries: &mut FolderEntries, top: Top<'_>, depth: usize) -> io::Result<()> {
-    let mut is_opened = false;
-    for _ in 0..ROUNDS {
+/// Removes the entries of a directory until it is empty.
+fn remove_entries(entries: &mut FolderEntries, top: Top<'_>, depth: usize) -> io::Result<()> {
+    let mut has_permission = false;
+    for _ in 0..MAX_ROUNDS {
         let mut found = false;
         while let Some((name, kind)) = entries.next()? {
             found = true;
             let here = entries.fd()?;
             let top = Some((top.map_or(here, |(top, _)| top), depth + 1));
-            let mut removed = entry(here, &name, kind, top);
-            if !is_opened && removed.as_ref().is_err_and(is_denied) {
-                is_opened = true;
+            let mut removed = remove_entry(here, &name, kind, top);
+            if !has_permission && removed.as_ref().is_err_and(is_denied) {
+                has_permission = true;
                 directory::set_mode_of(here, 0o700)?;
-                removed = entry(here, &name, kind, top);
+                removed = remove_entry(here, &name, kind, top);
             }
             match removed {
                 Err(err) if err.kind() == io::ErrorKind::NotFound => {}
@@ -131,7 +137,7 @@ fn empty(entries: &mut FolderEntries, top: Top<'_>, depth: usize) -> io::Result<
     Err(Errno::NOTEMPTY.into())
 }
 
-/// Returns whether the permission bits stand in the way.
+/// Returns true for an error of permission bits.
 fn is_denied(err: &io::Error) -> bool {
     err.raw_os_error() == Some(Errno::ACCESS.raw_os_error())
 }
@@ -142,7 +148,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn whatever_it_is() {
+    fn entries_of_any_type_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("file"), "x").unwrap();

@@ -1,4 +1,4 @@
-//! A walk through a tree, folder by folder, each by its descriptor.
+//! Walks through a tree by directory descriptors.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,11 +11,11 @@ use crate::tree::file_stat::{FileKind, FileStat};
 use crate::tree::handle::TreeHandle;
 use crate::tree::read::TreeFile;
 
-/// The greatest depth of folders in a tree that is walked or copied: each level costs a descriptor, and a path of as many
-/// names is near the longest that the kernel accepts. What is nested deeper can still be removed.
-pub(crate) const DEEPEST: usize = 256;
+/// Maximum depth of a tree that can be walked or copied: each level takes a descriptor, and the kernel
+/// accepts hardly longer paths. A deeper tree can still be removed.
+pub(crate) const MAX_DEPTH: usize = 256;
 
-/// An entry that a walk has come to.
+/// An entry that a walk visits.
 #[derive(Debug)]
 pub struct TreeEntry<'a> {
     tree: &'a TreeHandle,
@@ -25,14 +25,14 @@ pub struct TreeEntry<'a> {
     stat: FileStat,
 }
 
-/// Where a walk goes on.
+/// Next step of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WalkStep {
-    /// With what is in this entry, where it is a folder.
+    /// Enter this entry, if it is a directory.
     Into,
-    /// With the entry after this one.
+    /// Continue with the next entry.
     Over,
-    /// Nowhere.
+    /// End the walk.
     Stop,
 }
 
@@ -47,58 +47,58 @@ impl<'a> TreeEntry<'a> {
         Self { tree, folder, path, name, stat }
     }
 
-    /// Returns its path, relative to where the walk has begun.
+    /// Returns the path relative to the tree.
     #[must_use]
     pub fn path(&self) -> &'a Path {
         self.path
     }
 
-    /// Returns its name.
+    /// Returns the last name of the path.
     #[must_use]
     pub fn name(&self) -> &'a OsStr {
         self.name
     }
 
-    /// Returns what it was when its folder was read.
+    /// Returns the metadata when the directory was read.
     #[must_use]
     pub fn stat(&self) -> &FileStat {
         &self.stat
     }
 
-    /// Opens it, where it is a regular file.
+    /// Opens the regular file for reading.
     ///
     /// # Errors
-    /// When it is none, or is gone.
+    /// Fails if it is not a regular file or no longer exists.
     pub fn open_file(&self) -> Result<TreeFile, TreeError> {
         let (file, stat) =
             directory::open_file(self.folder, self.name).map_err(|err| self.error("read", err))?;
         Ok(TreeFile { file, stat })
     }
 
-    /// Reads its target, where it is a link.
+    /// Reads the target of the symlink.
     ///
     /// # Errors
-    /// When it is none, or is gone.
+    /// Fails if it is not a symlink or no longer exists.
     pub fn read_link(&self) -> Result<PathBuf, TreeError> {
         directory::read_link(self.folder, self.name).map(PathBuf::from).map_err(|err| self.error("read", err))
     }
 
-    /// Sets its mode, where it is no link; of a folder before the walk goes into it.
+    /// Sets the mode. For a directory, this happens before the walk enters it.
     ///
     /// # Errors
-    /// When it is gone, or not this user's.
+    /// Fails if it is a symlink, no longer exists, or belongs to another user.
     pub fn set_mode(&self, mode: u32) -> Result<(), TreeError> {
         directory::set_mode(self.folder, self.name, mode & 0o777)
             .map_err(|err| self.error("set the mode of", err))
     }
 
-    /// Puts the file, which was opened in some tree, into the place of this one.
+    /// Replaces the entry atomically by a hard link to an open file of any tree.
     ///
     /// # Errors
-    /// When it cannot be linked there (`CrossesDevices`, `TooManyLinks`); this one stays then.
+    /// Fails if the kernel cannot link the file (`CrossesDevices`, `TooManyLinks`). The entry stays then.
     pub fn replace_by_link(&self, file: &TreeFile) -> Result<(), TreeError> {
-        let aside = directory::aside();
-        directory::link(file.file.as_fd(), self.folder, &aside)
+        let aside = directory::temporary_name();
+        directory::link_file(file.file.as_fd(), self.folder, &aside)
             .and_then(|()| {
                 directory::rename(self.folder, &aside, self.folder, self.name).inspect_err(|_| {
                     let _ = directory::unlink(self.folder, &aside);
@@ -113,11 +113,12 @@ impl<'a> TreeEntry<'a> {
 }
 
 impl TreeHandle {
-    /// Calls `visit` for all below this tree's top, a folder before what is in it, in no order. No link is followed; what vanishes
-    /// or is swapped meanwhile is skipped.
+    /// Calls `visit` for every entry below the top, a directory before its content, otherwise in no order.
+    /// No symlink is followed. Entries that disappear or are replaced during the walk are skipped.
     ///
     /// # Errors
-    /// Those of `visit`; and when a folder cannot be read, or folders are nested more than 256 deep.
+    /// Returns the errors of `visit`. Fails if a directory cannot be read or directories are nested more
+    /// than 256 deep.
     pub fn walk<E: From<TreeError>>(
         &self,
         mut visit: impl FnMut(&TreeEntry<'_>) -> Result<WalkStep, E>,
@@ -127,7 +128,7 @@ impl TreeHandle {
         self.walk_folder(top, &mut path, 0, &mut visit).map(drop)
     }
 
-    /// Visits all that is in a folder and returns whether the walk goes on.
+    /// Visits the entries of a directory. Returns false if the walk has ended.
     fn walk_folder<E: From<TreeError>>(
         &self,
         folder: OwnedFd,
@@ -149,12 +150,12 @@ impl TreeHandle {
             let goes_on = match step {
                 WalkStep::Stop => false,
                 WalkStep::Into if stat.kind == FileKind::Folder => {
-                    if depth >= DEEPEST {
+                    if depth >= MAX_DEPTH {
                         return Err(cannot(path, too_deep()).into());
                     }
                     match directory::open_folder(here, &name) {
                         Ok(below) => self.walk_folder(below, path, depth + 1, visit)?,
-                        Err(err) if is_swapped(&err) => true,
+                        Err(err) if is_replaced(&err) => true,
                         Err(err) => return Err(cannot(path, err).into()),
                     }
                 }
@@ -169,8 +170,8 @@ impl TreeHandle {
     }
 }
 
-/// Returns whether the error says that what was a folder just now is gone, or is another thing.
-pub(crate) fn is_swapped(err: &io::Error) -> bool {
+/// Returns true if the error means that a directory has disappeared or has become another type.
+pub(crate) fn is_replaced(err: &io::Error) -> bool {
     use rustix::io::Errno;
     [Errno::NOENT, Errno::NOTDIR, Errno::LOOP]
         .into_iter()
@@ -178,5 +179,5 @@ pub(crate) fn is_swapped(err: &io::Error) -> bool {
 }
 
 pub(crate) fn too_deep() -> io::Error {
-    io::Error::other(format!("folders are nested more than {DEEPEST} deep"))
+    io::Error::other(format!("directories are nested more than {MAX_DEPTH} deep"))
 }

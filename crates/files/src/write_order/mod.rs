@@ -1,12 +1,13 @@
-//! Putting new files on the disk in order: before all that is synced later, and without a sync of their own.
+//! Writes new files to the disk before anything that is synced later, without a sync of each file.
 //!
-//! A power cut may leave any part of what was not synced. But a file system that journals its changes in order (ext4, XFS) never
-//! keeps a later change without the earlier ones. There it is enough to write the *content* of new files out: whichever sync comes
-//! next carries their names, folders and lengths with it, all at once. On any other file system each new file and each folder is
-//! synced by itself. Nowhere is the whole file system synced: that waits for what everybody else writes meanwhile.
+//! A power cut may lose any change that was not synced. But a file system with an ordered journal (ext4,
+//! XFS) never keeps a change without the earlier ones. There it is enough to write the *content* of new
+//! files: the next sync of any file also writes their names, directories and lengths. On other file
+//! systems each new file and each directory is synced. The whole file system is never synced, because that
+//! would wait for the writes of all other processes.
 //!
-//! ext4 without a journal (`mkfs.ext4 -O ^has_journal`) keeps no order, and nothing else either: not even a symbolic link can be
-//! synced there. It is taken for an ext4 like any other.
+//! ext4 without a journal (`mkfs.ext4 -O ^has_journal`) keeps no order, and cannot even sync a symlink. It
+//! is treated like any ext4.
 
 mod sys;
 
@@ -21,57 +22,57 @@ use rustix::fs::{FsWord, fstatfs};
 
 use crate::tree::{FolderCursor, TreeEntry, TreeError, TreeHandle, WalkStep};
 
-/// The file systems that keep the order of changes.
+/// File systems that keep the order of changes.
 const ORDERED: [FsWord; 2] = [EXT4, XFS];
 const EXT4: FsWord = 0xef53;
 const XFS: FsWord = 0x5846_5342;
-/// So many files are written at a time: each is open for as long.
-const AT_ONCE: usize = 128;
-/// So many syncs wait at a time.
+/// Number of files that are open and written at the same time.
+const MAX_OPEN: usize = 128;
+/// Number of concurrent syncs.
 const THREADS: usize = 16;
 
-/// Returns whether the file system of `fd` never has a change on the disk without those before it.
+/// Returns true if the file system of `fd` never writes a change to the disk before earlier ones.
 pub fn keeps_order(fd: impl AsFd) -> bool {
     fstatfs(fd).is_ok_and(|about| ORDERED.contains(&about.f_type))
 }
 
-/// Puts the content of an open file on the disk before all that is synced later.
+/// Writes the content of an open file to the disk before anything that is synced later.
 ///
 /// # Errors
-/// When the disk does not take it.
+/// Fails if the disk does.
 pub fn write_out(file: &File) -> io::Result<()> {
-    if keeps_order(file) { written(file) } else { file.sync_all() }
+    if keeps_order(file) { wait_until_written(file) } else { file.sync_all() }
 }
 
-/// Puts a folder's entries on the disk before all that is synced later.
+/// Writes the entries of a directory to the disk before anything that is synced later.
 ///
 /// # Errors
-/// When the disk does not take them.
+/// Fails if the disk does.
 pub fn order_folder(folder: &File) -> io::Result<()> {
     if keeps_order(folder) { Ok(()) } else { folder.sync_all() }
 }
 
-fn written(file: &File) -> io::Result<()> {
-    // A kernel, or a sandbox around this process, that has no such call.
+fn wait_until_written(file: &File) -> io::Result<()> {
+    // The kernel or a sandbox may not support the call.
     sys::wait_written(file).or_else(|_| file.sync_data())
 }
 
 impl TreeHandle {
-    /// Puts all in the tree on the disk before all that is synced later. What it shares with the tree `old`, by hard links in the
-    /// same places, is there already.
+    /// Writes the tree to the disk before anything that is synced later. Files that are hard links to the
+    /// same path of the tree `old` are on the disk already.
     ///
     /// # Errors
-    /// When it cannot be read, or the disk does not take it.
+    /// Fails if the tree cannot be read or the disk fails.
     pub fn write_out(&self, old: Option<&Self>) -> Result<(), TreeError> {
         let done = if keeps_order(self) { self.write_new(old) } else { self.sync_new(old) };
         match done {
-            // A step has left a file that not even its owner may open: nothing smaller reaches it.
+            // The tree has a file that its owner cannot open: only a sync of the file system includes it.
             Err(err) if err.kind() == io::ErrorKind::PermissionDenied => self.sync_file_system(),
             done => done,
         }
     }
 
-    /// Writes the content of the new files out, many at a time.
+    /// Writes the content of the new files, many at a time.
     fn write_new(&self, old: Option<&Self>) -> Result<(), TreeError> {
         let mut begun = Vec::new();
         let cannot = |err| self.error("write out", "".as_ref(), err);
@@ -82,19 +83,19 @@ impl TreeHandle {
                     Err(err) if err.is_missing() => return Ok(WalkStep::Into),
                     opened => opened?.file,
                 };
-                // Only to have it begin: what counts is the end.
+                // Only starts the write: errors are reported when it ends.
                 let _ = sys::begin_write(&file);
                 begun.push(file);
             }
-            if begun.len() >= AT_ONCE {
-                begun.drain(..).try_for_each(|file| written(&file)).map_err(cannot)?;
+            if begun.len() >= MAX_OPEN {
+                begun.drain(..).try_for_each(|file| wait_until_written(&file)).map_err(cannot)?;
             }
             Ok::<_, TreeError>(WalkStep::Into)
         })?;
-        begun.iter().try_for_each(written).map_err(cannot)
+        begun.iter().try_for_each(wait_until_written).map_err(cannot)
     }
 
-    /// Syncs the new files and all folders, many at a time: one after the other each would wait for a commit of its own.
+    /// Syncs the new files and all directories, many at a time, so that they share commits of the journal.
     fn sync_new(&self, old: Option<&Self>) -> Result<(), TreeError> {
         let found = Mutex::new(self.new_entries(old)?);
         let next = || found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
@@ -113,7 +114,7 @@ impl TreeHandle {
         })
     }
 
-    /// The files that are new, and all folders.
+    /// Returns the paths of new files and of all directories.
     fn new_entries(&self, old: Option<&Self>) -> Result<Vec<PathBuf>, TreeError> {
         let mut found = vec![PathBuf::new()];
         let mut old = old.map(FolderCursor::new);
@@ -127,7 +128,7 @@ impl TreeHandle {
     }
 }
 
-/// Returns whether the old tree has the very file in the same place.
+/// Returns true if the old tree has the same inode at the same path.
 fn is_shared(old: &mut Option<FolderCursor<'_>>, entry: &TreeEntry<'_>) -> bool {
     let there = old.as_mut().and_then(|old| old.symlink_metadata(entry.path()).ok()?);
     there.is_some_and(|there| there.is_same(entry.stat()))
@@ -139,7 +140,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn what_is_shared_is_not_new() {
+    fn shared_files_are_not_new() {
         let dir = tempfile::tempdir().unwrap();
         let (old, new) = (dir.path().join("old"), dir.path().join("new"));
         for file in ["old/a", "old/sub/b", "old/c", "new/c", "new/sub/d"] {
@@ -147,7 +148,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x").unwrap();
         }
-        // A name more for a file of its own is no reason to leave it out.
+        // A second name in the new tree does not make a file shared.
         for (from, to) in [("old/a", "new/a"), ("old/sub/b", "new/sub/b"), ("new/c", "new/sub/e")] {
             fs::hard_link(dir.path().join(from), dir.path().join(to)).unwrap();
         }
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn more_files_than_are_open_at_a_time_are_written() {
         let dir = tempfile::tempdir().unwrap();
-        for number in 0..AT_ONCE * 2 + 3 {
+        for number in 0..MAX_OPEN * 2 + 3 {
             fs::write(dir.path().join(number.to_string()), "x").unwrap();
         }
         fs::write(dir.path().join("empty"), "").unwrap();

@@ -1,5 +1,5 @@
-//! `deploy_to:` of `host.yaml`: where the releases of an app run that are built on this machine. The operator's choice, since
-//! it says which key opens which machine.
+//! `deploy_to:` of `host.yaml`: where the releases of an app run that are built on this machine. The
+//! operator's choice, since it says which key opens which machine.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Where one app's releases run.
+/// Machines on which the releases of an app run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeployTo {
@@ -17,9 +17,9 @@ pub struct DeployTo {
     pub identity: Option<PathBuf>,
     /// The file with the machines' host keys; the user's and the system's when not given.
     pub known_hosts: Option<PathBuf>,
-    /// Whether they run on this machine too.
+    /// Run the releases on this machine too.
     pub here: bool,
-    /// Whether a machine that fails takes all back to what they had.
+    /// If one machine fails, roll back all of them.
     pub all_or_nothing: bool,
     /// For how many seconds a machine that cannot be reached, or a transfer that broke off, is tried again.
     pub patience: u64,
@@ -42,11 +42,11 @@ impl Default for DeployTo {
 /// A machine as ssh reaches it: `[USER@]HOST[:PORT]`, an IPv6 address in brackets where a port follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineAddress {
-    /// Whom to log in as, where it says so.
+    /// User to log in as.
     pub user: Option<String>,
-    /// Its name or address.
+    /// Host name or IP address.
     pub host: String,
-    /// The port of its sshd, where it says so.
+    /// Port of its sshd.
     pub port: Option<u16>,
 }
 

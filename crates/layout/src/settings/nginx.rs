@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 
 use super::listen_address::ListenAddress;
 
-/// Who gets certificates for the apps' names.
+/// ACME client that requests certificates for the apps' host names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum CertificateClient {
     /// The one that is installed, acme.sh before certbot.
@@ -19,7 +19,7 @@ pub enum CertificateClient {
     /// certbot.
     #[serde(rename = "certbot")]
     Certbot,
-    /// Nobody; certificates are self-signed.
+    /// No client; certificates are self-signed.
     #[serde(rename = "off")]
     Off,
 }
@@ -28,23 +28,24 @@ pub enum CertificateClient {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NginxSettings {
-    /// Whether there is to be one.
+    /// Run an nginx for the apps.
     pub enabled: bool,
-    /// Where it listens for HTTP: `PORT`, `ADDRESS:PORT`, or a list of them.
+    /// Addresses for HTTP: `PORT`, `ADDRESS:PORT`, or a list of them.
     #[serde(deserialize_with = "listens", serialize_with = "as_texts")]
     pub http: Vec<ListenAddress>,
-    /// Where it listens for HTTPS; an empty list for nowhere.
+    /// Addresses for HTTPS; an empty list disables HTTPS.
     #[serde(deserialize_with = "listens", serialize_with = "as_texts")]
     pub https: Vec<ListenAddress>,
-    /// Whether it listens on IPv6 too.
+    /// Listen on IPv6 too.
     pub ipv6: bool,
-    /// The largest number of connections of each of its worker processes; derived from the machine's memory when not set.
+    /// The largest number of connections of each of its worker processes; derived from the machine's
+    /// memory when not set.
     pub connections: Option<u32>,
     /// For how many seconds requests that are under way may go on when a new release is live.
     pub drain: u32,
-    /// Who gets certificates.
+    /// Client that requests certificates.
     pub acme: CertificateClient,
-    /// Whom the authority writes to.
+    /// Email address for messages of the certificate authority.
     pub acme_email: Option<String>,
     /// The authority, when not Let's Encrypt: an address, or a name that the client knows.
     pub acme_server: Option<String>,

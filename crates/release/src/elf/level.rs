@@ -7,7 +7,7 @@
 use elf::abi::{EM_ARM, EM_X86_64, PT_GNU_PROPERTY};
 use elf::section::SectionHeader;
 
-use super::{LONGEST, Stream, name_at, section};
+use super::{LONGEST, Stream, read_name, read_section};
 
 /// `sh_type` of `.ARM.attributes`.
 const SHT_ARM_ATTRIBUTES: u32 = 0x7000_0003;
@@ -35,7 +35,7 @@ fn arm_attributes(stream: &mut Stream<'_>) -> Option<u8> {
     let header =
         stream.section_headers().iter().find(|header| header.sh_type == SHT_ARM_ATTRIBUTES).copied()?;
     let is_little = matches!(stream.ehdr.endianness, elf::endian::AnyEndian::Little);
-    arm_version(section(stream, &header)?, is_little)
+    arm_version(read_section(stream, &header)?, is_little)
 }
 
 /// Reads build attributes: a letter, then sections of a length and a vendor, in them lists of a scope and a
@@ -54,14 +54,14 @@ fn arm_version(bytes: &[u8], is_little: bool) -> Option<u8> {
         let (scope, lists) = lists.split_first()?;
         let length = number(lists)?.checked_sub(1)?;
         if *scope == 1 {
-            return of_attributes(lists.get(4..length)?);
+            return level_of_attributes(lists.get(4..length)?);
         }
     }
     None
 }
 
 /// Returns the version of the architecture that has all that the attributes name.
-fn of_attributes(mut list: &[u8]) -> Option<u8> {
+fn level_of_attributes(mut list: &[u8]) -> Option<u8> {
     let mut version = None;
     while !list.is_empty() {
         let tag = uleb(&mut list)?;
@@ -129,10 +129,10 @@ fn x86_level(note: &[u8]) -> Option<u8> {
 /// Returns the number behind this setting of a Go program.
 fn go_setting(stream: &mut Stream<'_>, setting: &[u8]) -> Option<u8> {
     let names = stream.section_headers().get(usize::from(stream.ehdr.e_shstrndx)).copied()?;
-    let names = section(stream, &names)?.to_vec();
-    let is_info = |header: &&SectionHeader| name_at(&names, header.sh_name) == Some(GO_BUILD_INFO);
+    let names = read_section(stream, &names)?.to_vec();
+    let is_info = |header: &&SectionHeader| read_name(&names, header.sh_name) == Some(GO_BUILD_INFO);
     let header = stream.section_headers().iter().find(is_info).copied()?;
-    let info = section(stream, &header)?;
+    let info = read_section(stream, &header)?;
     let found = info.windows(setting.len()).position(|window| window == setting)?;
     info.get(found + setting.len()).filter(|digit| digit.is_ascii_digit()).map(|digit| digit - b'0')
 }
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(arm_version(&good, false), None);
         assert_eq!(arm_version(b"A\xff\xff\xff\xffaeabi\0", true), None);
         assert_eq!(arm_version(b"A\x00\x00\x00\x00aeabi\0", true), None);
-        assert_eq!(of_attributes(&[0xff; 20]), None);
+        assert_eq!(level_of_attributes(&[0xff; 20]), None);
     }
 
     #[test]

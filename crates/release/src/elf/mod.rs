@@ -61,7 +61,7 @@ pub type Stream<'a> = ElfStream<AnyEndian, &'a File>;
 impl ElfFile {
     /// Reads the headers of an open file; `None` if it is not a complete ELF file.
     pub fn read(file: &File) -> io::Result<Option<Self>> {
-        Ok(open(file)?.map(|mut stream| {
+        Ok(open_stream(file)?.map(|mut stream| {
             let level = level::read(&mut stream);
             Self {
                 machine: stream.ehdr.e_machine,
@@ -96,7 +96,7 @@ impl ElfFile {
 
     /// Reads the header of the running program.
     #[expect(clippy::disallowed_methods, reason = "its own program, by the kernel's name for it")]
-    pub fn own() -> io::Result<Option<Self>> {
+    pub fn read_self() -> io::Result<Option<Self>> {
         Self::read(&File::open("/proc/self/exe")?)
     }
 }
@@ -133,7 +133,7 @@ fn is_runnable(stream: &Stream<'_>) -> bool {
 }
 
 /// Reads the tables of an open file; `None` if it is not a complete ELF file.
-pub fn open(file: &File) -> io::Result<Option<Stream<'_>>> {
+pub fn open_stream(file: &File) -> io::Result<Option<Stream<'_>>> {
     let mut magic = [0; 4];
     if file.read_at(&mut magic, 0)? < magic.len() || magic != *b"\x7fELF" {
         return Ok(None);
@@ -201,7 +201,7 @@ fn read_header_as_linux(file: &File) -> io::Result<Option<FileHeader<AnyEndian>>
 /// Returns the name at this offset of a string table; `None` if it is longer than names of compilers: a table
 /// without a zero byte would be searched to its end for each of thousands of names.
 #[must_use]
-pub fn name_at(table: &[u8], at: u32) -> Option<&str> {
+pub fn read_name(table: &[u8], at: u32) -> Option<&str> {
     const LONGEST_NAME: usize = 64;
     let rest = table.get(usize::try_from(at).ok()?..)?;
     let rest = &rest[..rest.len().min(LONGEST_NAME)];
@@ -210,7 +210,7 @@ pub fn name_at(table: &[u8], at: u32) -> Option<&str> {
 
 /// Returns `e_machine` of an architecture as `uname -m` prints it; `None` if it is unknown.
 #[must_use]
-pub fn machine_of(architecture: &str) -> Option<u16> {
+pub fn machine_number(architecture: &str) -> Option<u16> {
     let program = ProgramArchitecture::parse(architecture);
     let name = match program.family() {
         "ppc64le" => "ppc64",
@@ -221,7 +221,7 @@ pub fn machine_of(architecture: &str) -> Option<u16> {
 
 /// The bytes of a section; `None` where the file's numbers lead nowhere, or to more than such a section ever
 /// has.
-pub fn section<'a>(stream: &'a mut Stream<'_>, header: &SectionHeader) -> Option<&'a [u8]> {
+pub fn read_section<'a>(stream: &'a mut Stream<'_>, header: &SectionHeader) -> Option<&'a [u8]> {
     if header.sh_size > LONGEST {
         return None;
     }
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn reads_a_real_program_and_survives_false_ones() {
-        let own = ElfFile::own().unwrap().unwrap();
+        let own = ElfFile::read_self().unwrap().unwrap();
         let shell = ElfFile::read(&File::open("/bin/sh").unwrap()).unwrap().unwrap();
         assert_eq!(own.machine, shell.machine);
         assert!(shell.loader.is_some_and(|loader| loader.exists()));
@@ -301,10 +301,10 @@ mod tests {
 
     #[test]
     fn a_name_has_an_end_and_is_short() {
-        assert_eq!(name_at(b"\0.text\0x", 1), Some(".text"));
-        assert_eq!((name_at(b"\0.text\0x", 7), name_at(b"abc\0", 9)), (None, None));
-        assert_eq!(name_at(&vec![b'a'; 1 << 20], 5), None);
-        assert_eq!(name_at(&[&[b'a'; 100][..], b"\0"].concat(), 5), None);
+        assert_eq!(read_name(b"\0.text\0x", 1), Some(".text"));
+        assert_eq!((read_name(b"\0.text\0x", 7), read_name(b"abc\0", 9)), (None, None));
+        assert_eq!(read_name(&vec![b'a'; 1 << 20], 5), None);
+        assert_eq!(read_name(&[&[b'a'; 100][..], b"\0"].concat(), 5), None);
     }
 
     #[test]
@@ -341,9 +341,9 @@ mod tests {
         bytes[18] = 183;
         let name = |bytes: &[u8]| read(bytes).unwrap().architecture.to_string();
         assert_eq!(name(&bytes), "aarch64");
-        assert_eq!(machine_of("aarch64"), Some(183));
+        assert_eq!(machine_number("aarch64"), Some(183));
         assert_eq!(
-            (machine_of("armv7l"), machine_of("x86_64-v3"), machine_of("any")),
+            (machine_number("armv7l"), machine_number("x86_64-v3"), machine_number("any")),
             (Some(40), Some(62), None)
         );
         bytes[5] = 2;

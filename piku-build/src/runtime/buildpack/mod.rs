@@ -130,7 +130,7 @@ impl Runtime for BuildpackRuntime {
 
     /// Takes the process types from `bin/release`. A Procfile that a buildpack wrote comes before them.
     fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
-        let read = |name: &str| app_file::text(&view.tree, Path::new(name));
+        let read = |name: &str| app_file::read_bytes(&view.tree, Path::new(name));
         let mut said = Vec::new();
         for at in 0.. {
             let name = format!("{RELEASE}-{at}");
@@ -217,7 +217,7 @@ fn detect_on_host(source: &AppSource) -> anyhow::Result<Option<(String, String)>
     if source.packs.is_empty() {
         return Ok(None);
     }
-    let jailed = source.sandbox.decide(false)?;
+    let jailed = source.sandbox.use_jail(false)?;
     let all = source.packs.iter();
     let mut answers =
         all.filter_map(|(name, dir)| Some((name.clone(), run_detect(source, name, dir, jailed)?)));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::app::app_source::{AppSource, decode, tidy};
+use crate::app::app_source::{AppSource, decode, normalize_path};
 use crate::errors::buildpack as told;
 
 /// Variable with one reference, and file with one a line.
@@ -57,7 +57,7 @@ impl BuildpackReference {
         }
         if text.contains('/') || text.starts_with('.') {
             // An app cannot name a folder outside of itself.
-            let path = tidy(Path::new(text));
+            let path = normalize_path(Path::new(text));
             let compile = path.join("bin/compile");
             let is_pack = !path.is_absolute() && source.find(&compile)?.is_some_and(|stat| stat.is_file());
             if !is_pack {
@@ -103,7 +103,7 @@ pub(super) fn read_references(
             return Ok(Some((vec![BuildpackReference::parse(value.trim(), &from, source)?], from)));
         }
     }
-    let Some(text) = source.text(FILE)? else { return Ok(None) };
+    let Some(text) = source.read_text(FILE)? else { return Ok(None) };
     let text = decode(&text);
     let mut packs = Vec::new();
     for (at, line) in text.lines().enumerate() {

@@ -17,13 +17,13 @@ use piku_layout::name::ProcessName;
 
 use super::version::RuntimeVersion;
 use super::{BuildTarget, DetectResult, Runtime};
-use crate::app::app_source::{AppSource, decode, tidy};
-use crate::app::command_check::simple_words;
+use crate::app::app_source::{AppSource, decode, normalize_path};
+use crate::app::command_check::split_simple;
 use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::programs::{self, BuiltProgram, FOLDER};
 use crate::step::build_step::{BuildStep, StepOutcome};
-use crate::tree::root_view::{RootView, runs};
+use crate::tree::root_view::{RootView, is_executable};
 use build_constraint::BuildTags;
 use file_header::FileHeader;
 use go_mod::GoModule;
@@ -45,13 +45,13 @@ impl Runtime for GoRuntime {
 
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         for name in [WORKSPACE, MODULE] {
-            if source.has(name) {
+            if source.has_entry(name) {
                 return Ok(DetectResult::Match(format!("there is a {name}")));
             }
         }
         let mut file = None;
         for name in source.names.iter().filter(|name| is_go(Path::new(name)) && !name.ends_with("_test.go")) {
-            let text = source.text(name)?.unwrap_or_default();
+            let text = source.read_text(name)?.unwrap_or_default();
             if FileHeader::parse(&decode(&text)).package == Some("main") {
                 file = Some(name);
                 break;
@@ -117,13 +117,13 @@ impl Runtime for GoRuntime {
     }
 
     fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
-        let missing = programs::missing(&plan.programs, &view.tree);
+        let missing = programs::missing_programs(&plan.programs, &view.tree);
         if !missing.is_empty() {
             return Err(errors::go::nothing_built(&missing).into());
         }
         programs::check_target(&plan.programs, &view.tree, view.cross)?;
-        programs::prune(&view.tree, &is_build_input)?;
-        programs::link(&plan.processes, &plan.programs, &view.tree)
+        programs::prune_tree(&view.tree, &is_build_input)?;
+        programs::link_programs(&plan.processes, &plan.programs, &view.tree)
     }
 }
 
@@ -142,12 +142,12 @@ fn is_build_input(below: &Path) -> bool {
 /// Reads the module or workspace, and finds its programs.
 fn find_packages(source: &AppSource, tags: &BuildTags) -> anyhow::Result<(GoModule, Vec<GoPackage>)> {
     let read = |name: PathBuf| -> anyhow::Result<Option<GoModule>> {
-        Ok(source.text(name)?.map(|text| GoModule::parse(&decode(&text))))
+        Ok(source.read_text(name)?.map(|text| GoModule::parse(&decode(&text))))
     };
     if let Some(work) = read(WORKSPACE.into())? {
         let mut found = Vec::new();
         for dir in &work.uses {
-            let dir = tidy(dir);
+            let dir = normalize_path(dir);
             if let Some(module) = read(dir.join(MODULE))? {
                 found.extend(packages::find_programs(source, &dir, &module, tags)?);
             }
@@ -194,7 +194,7 @@ fn matches_pattern(pattern: &str, package: &str) -> bool {
 fn started_program(source: &AppSource) -> Option<String> {
     let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
     entries.into_iter().find_map(|entry| {
-        let words = simple_words(&entry.command)?;
+        let words = split_simple(&entry.command)?;
         let path = Path::new(&words[0]);
         let plain = path.extension().is_none()
             && words[0].contains('/')
@@ -236,7 +236,7 @@ fn build_step(source: &AppSource, site: &BuildTarget, go: String, packages: &[Go
     let mut run = vec![go];
     // Programs contain no path of this machine, and the module cache can be removed.
     run.extend(["build", "-trimpath", "-modcacherw"].map(str::to_owned));
-    let is_module = source.has(MODULE) || source.has(WORKSPACE);
+    let is_module = source.has_entry(MODULE) || source.has_entry(WORKSPACE);
     if let Some(flags) = linker_flags(source, site, packages) {
         run.extend(["-ldflags".to_owned(), flags]);
     }
@@ -291,7 +291,7 @@ fn processes(source: &AppSource, programs: &[BuiltProgram]) -> anyhow::Result<In
         let names: Vec<_> = programs.iter().map(|program| program.name.clone()).collect();
         return Err(errors::go::no_process_types(&names).into());
     };
-    Ok(IndexMap::from([("web".parse()?, program.place().display().to_string())]))
+    Ok(IndexMap::from([("web".parse()?, program.release_path().display().to_string())]))
 }
 
 /// Returns a name that two programs share.
@@ -332,7 +332,7 @@ fn build_env(
         return Ok(env);
     }
     // Go 1.20 and newer detect that no C compiler is installed.
-    let compiler = ["gcc", "cc"].iter().any(|name| runs(&Path::new("/usr/bin").join(name)));
+    let compiler = ["gcc", "cc"].iter().any(|name| is_executable(&Path::new("/usr/bin").join(name)));
     if !compiler && choice.installed.version < RuntimeVersion([1, 20, 0]) {
         env.insert("CGO_ENABLED".to_owned(), "0".to_owned());
     }

@@ -10,7 +10,7 @@ use super::go_mod::GoModule;
 use crate::app::app_source::AppSource;
 use crate::errors;
 use crate::runtime::version::{PinnedVersion, RequestedVersion, RuntimeVersion, VersionMatch, nearest};
-use crate::tree::root_view::runs;
+use crate::tree::root_view::is_executable;
 
 /// Directories that the jail shows, with Debian's Gos and the one of the tarball.
 const ROOTS: [&str; 2] = ["/usr/lib", "/usr/local"];
@@ -145,7 +145,7 @@ fn list_installed() -> Vec<InstalledGo> {
 fn inspect(root: &Path) -> Option<InstalledGo> {
     let text = fs::read_to_string(root.join("VERSION")).ok()?;
     let version = parse_version(text.lines().next()?)?;
-    runs(&root.join("bin/go")).then(|| InstalledGo { root: root.to_owned(), version })
+    is_executable(&root.join("bin/go")).then(|| InstalledGo { root: root.to_owned(), version })
 }
 
 #[cfg(test)]

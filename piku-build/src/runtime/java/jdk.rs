@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::app::app_source::{AppSource, decode};
 use crate::errors;
 use crate::runtime::version::{RequestedVersion, RuntimeVersion, VersionChoice, VersionMatch, nearest};
-use crate::tree::root_view::runs;
+use crate::tree::root_view::is_executable;
 
 /// Directory that holds the JDKs, and the program of the one that Debian calls the default.
 const FOLDER: &str = "/usr/lib/jvm";
@@ -48,8 +48,9 @@ pub(super) fn choose(source: &AppSource, needs_compiler: bool) -> anyhow::Result
 }
 
 fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedJdk>> {
-    let text =
-        |name: &str| -> anyhow::Result<Option<String>> { Ok(source.text(name)?.map(|text| decode(&text))) };
+    let text = |name: &str| -> anyhow::Result<Option<String>> {
+        Ok(source.read_text(name)?.map(|text| decode(&text)))
+    };
     if let Some(properties) = text("system.properties")? {
         let value = properties.lines().find_map(|line| {
             let (name, value) = line.split_once(['=', ':'])?;
@@ -162,9 +163,9 @@ fn inspect(home: PathBuf) -> Option<InstalledJdk> {
     let text = fs::read_to_string(home.join("release")).ok()?;
     let version =
         text.lines().find_map(|line| line.strip_prefix("JAVA_VERSION="))?.trim_matches('"').to_owned();
-    let has_compiler = runs(&home.join("bin/javac"));
+    let has_compiler = is_executable(&home.join("bin/javac"));
     let feature = parse_feature(&version)?;
-    runs(&home.join("bin/java")).then_some(InstalledJdk { home, version, feature, has_compiler })
+    is_executable(&home.join("bin/java")).then_some(InstalledJdk { home, version, feature, has_compiler })
 }
 
 pub(super) fn program_path(home: &Path, name: &str) -> String {

@@ -45,14 +45,14 @@ impl Runtime for JavaRuntime {
     }
 
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
-        let gradle = GRADLE.iter().find(|name| source.has(name));
+        let gradle = GRADLE.iter().find(|name| source.has_entry(name));
         let jar = source.names.iter().find(|name| is_jar(name));
         Ok(match detect_tool(source) {
             Some(JavaTool::Maven) => DetectResult::Match(match gradle {
                 Some(other) => format!("there is a {POM}; it counts before {other}"),
                 None => format!("there is a {POM}"),
             }),
-            Some(JavaTool::Gradle) if source.has(POM) => {
+            Some(JavaTool::Gradle) if source.has_entry(POM) => {
                 DetectResult::Match(format!("there is a gradlew; {POM} has no mvnw and counts after it"))
             }
             Some(JavaTool::Gradle) => {
@@ -157,14 +157,14 @@ const MEMORY: &str = include_str!("memory.sh");
 
 /// Chooses the tool: Maven before Gradle, unless only Gradle has a wrapper.
 fn detect_tool(source: &AppSource) -> Option<JavaTool> {
-    let gradle = GRADLE.iter().any(|name| source.has(name));
-    if source.has(POM) && !(gradle && source.has("gradlew") && !source.has("mvnw")) {
+    let gradle = GRADLE.iter().any(|name| source.has_entry(name));
+    if source.has_entry(POM) && !(gradle && source.has_entry("gradlew") && !source.has_entry("mvnw")) {
         Some(JavaTool::Maven)
     } else if gradle {
         Some(JavaTool::Gradle)
     } else if source.names.iter().any(|name| is_jar(name)) {
         Some(JavaTool::Jar)
-    } else if source.has(MAIN) {
+    } else if source.has_entry(MAIN) {
         Some(JavaTool::Javac)
     } else {
         None
@@ -188,7 +188,7 @@ fn after_cleanup(folder: &str) -> Vec<String> {
 
 /// Runs `package` without the tests, or what Heroku's variables say.
 fn maven_step(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
-    let program = if source.has("mvnw") {
+    let program = if source.has_entry("mvnw") {
         vec!["sh".to_owned(), "./mvnw".to_owned()]
     } else {
         vec![site.tool("a Java app", "mvn")?.inside.to_string_lossy().into_owned()]
@@ -209,7 +209,7 @@ fn maven_step(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildSte
 /// Runs the task that Heroku's buildpack would, without the tests.
 fn gradle_step(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
     let mut run = after_cleanup("build");
-    if source.has("gradlew") {
+    if source.has_entry("gradlew") {
         run.extend(["sh", "./gradlew"].map(str::to_owned));
     } else {
         run.push(site.tool("a Java app", "gradle")?.inside.to_string_lossy().into_owned());
@@ -283,7 +283,7 @@ fn gradle_text(source: &AppSource) -> anyhow::Result<String> {
 }
 
 fn read_text(source: &AppSource, name: &str) -> anyhow::Result<String> {
-    Ok(source.text(name)?.map(|text| decode(&text)).unwrap_or_default())
+    Ok(source.read_text(name)?.map(|text| decode(&text)).unwrap_or_default())
 }
 
 /// Returns the command that starts a jar, with the framework's options to listen on `PORT`.

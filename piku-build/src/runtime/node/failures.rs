@@ -59,7 +59,7 @@ const RULES: [FailureRule; 12] = [
 
 /// Explains a failed step; `None` if no rule matches.
 pub(super) fn explain(step: &str, outcome: &StepOutcome) -> Option<UserError> {
-    if outcome.wanted_memory() {
+    if outcome.is_out_of_memory() {
         return None;
     }
     FailedStep::new(step, outcome, clean).explain(&RULES)

@@ -42,10 +42,10 @@ impl Runtime for NodeRuntime {
 
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         let misspelt = ["packages.json", "package.jsn", "Package.json", "pakage.json"];
-        if let Some(name) = misspelt.iter().find(|name| source.has(name) && !source.has(FILE)) {
+        if let Some(name) = misspelt.iter().find(|name| source.has_entry(name) && !source.has_entry(FILE)) {
             return Ok(DetectResult::Unsupported(told::misspelt(name)));
         }
-        if !source.has(FILE) {
+        if !source.has_entry(FILE) {
             return Ok(DetectResult::NoMatch(format!("{FILE} is missing")));
         }
         let package = match PackageJson::read(source) {
@@ -105,7 +105,7 @@ impl Runtime for NodeRuntime {
         }
         let mut warnings = node.warnings;
         warnings.extend(manager.warnings.iter().cloned());
-        if source.has("node_modules/") {
+        if source.has_entry("node_modules/") {
             warnings.push(told::committed_modules());
         }
         Ok(BuildPlan {
@@ -200,7 +200,7 @@ fn processes(
         // program.
         let more = ["prestart", "poststart"].iter().any(|name| package.script(name).is_some());
         let direct =
-            !more && !start.contains("npm_") && crate::app::command_check::simple_words(start).is_some();
+            !more && !start.contains("npm_") && crate::app::command_check::split_simple(start).is_some();
         let command = if direct { start.to_owned() } else { "npm start".to_owned() };
         return web(command, format!("the start script in {FILE}"));
     }
@@ -221,7 +221,7 @@ fn processes(
 
 /// Returns the program of an app without a start script.
 fn find_program<'a>(source: &AppSource, package: &'a PackageJson) -> Option<&'a str> {
-    if source.has("server.js") {
+    if source.has_entry("server.js") {
         return Some("server.js");
     }
     // An app with a build script needs a start script that names what the build made.
@@ -231,7 +231,7 @@ fn find_program<'a>(source: &AppSource, package: &'a PackageJson) -> Option<&'a 
     let main = package.text("main").map(|main| main.trim_start_matches("./"));
     let named =
         main.filter(|main| source.find(main).is_ok_and(|found| found.is_some_and(|stat| stat.is_file())));
-    named.or_else(|| SERVERS.into_iter().find(|name| source.has(name)))
+    named.or_else(|| SERVERS.into_iter().find(|name| source.has_entry(name)))
 }
 
 /// Returns the environment of the app's processes.

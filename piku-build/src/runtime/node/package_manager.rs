@@ -46,7 +46,7 @@ impl NodeManager {
     /// # Errors
     /// Fails if `packageManager` names an unknown one.
     pub(super) fn choose(source: &AppSource, package: &PackageJson) -> anyhow::Result<Self> {
-        let there: Vec<_> = LOCKS.iter().filter(|(name, _)| source.has(name)).collect();
+        let there: Vec<_> = LOCKS.iter().filter(|(name, _)| source.has_entry(name)).collect();
         let mut warnings = Vec::new();
         let named = package.text("packageManager");
         let (kind, from, version) = match named {
@@ -73,7 +73,7 @@ impl NodeManager {
         let wanted = if kind == ManagerKind::Berry { ManagerKind::Classic } else { kind };
         let lock = there.iter().find(|(_, of)| *of == wanted).map(|(name, _)| *name);
         if lock.is_none() {
-            let unread = UNREAD.into_iter().find(|name| source.has(name));
+            let unread = UNREAD.into_iter().find(|name| source.has_entry(name));
             warnings.push(errors::no_lock(kind.program(), unread));
         }
         for (name, _) in there.iter().filter(|(_, of)| *of != wanted) {
@@ -190,7 +190,7 @@ fn pnpm_version(source: &AppSource, package: &PackageJson, version: Option<&str>
 }
 
 fn first_lines(source: &AppSource, name: &str) -> anyhow::Result<Vec<String>> {
-    let text = source.text(name)?.unwrap_or_default();
+    let text = source.read_text(name)?.unwrap_or_default();
     Ok(decode(&text).lines().take(40).map(str::to_owned).collect())
 }
 

@@ -91,7 +91,7 @@ fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedVersion>> 
         return Ok(Some(requested));
     }
     for file in FILES {
-        let Some(text) = source.text(file)? else { continue };
+        let Some(text) = source.read_text(file)? else { continue };
         let text = decode(&text);
         let mut lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
         if let Some(line) = lines.find(|line| !line.is_empty()) {

@@ -10,7 +10,7 @@ use piku_procfile::procfile::ProcessKind;
 use piku_report::progress;
 
 use super::bytecode;
-use crate::app::command_check::{entries, is_python, script};
+use crate::app::command_check::{find_script, is_python, parse_entries};
 use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::StepOutcome;
@@ -68,8 +68,8 @@ pub(super) fn check_step(ended: &StepOutcome, plan: &BuildPlan, view: &RootView)
 
 /// Checks that the modules which are served exist.
 pub(super) fn check_modules(plan: &BuildPlan, view: &RootView) -> anyhow::Result<()> {
-    for entry in entries(&plan.processes) {
-        let Some(words) = crate::app::command_check::simple_words(&entry.command) else { continue };
+    for entry in parse_entries(&plan.processes) {
+        let Some(words) = crate::app::command_check::split_simple(&entry.command) else { continue };
         let elsewhere = ["--chdir", "--pythonpath", "--app-dir", "--config", "-c"];
         if words.iter().any(|word| elsewhere.iter().any(|option| word.starts_with(option))) {
             continue;
@@ -94,7 +94,7 @@ pub(super) fn check_modules(plan: &BuildPlan, view: &RootView) -> anyhow::Result
 fn is_installed(view: &RootView, top: &str) -> bool {
     let libraries = view.mounts().map(|(_, place)| place.join("lib"));
     libraries.chain([FilePlace::Host("/usr/lib".into())]).any(|library| {
-        library.names().iter().filter(|name| name.starts_with("python3")).any(|name| {
+        library.list_names().iter().filter(|name| name.starts_with("python3")).any(|name| {
             let python = library.join(name);
             ["", "site-packages"].iter().any(|folder| has_module(&python.join(folder), top))
                 || is_in_place(view, &python.join("site-packages"), top)
@@ -109,13 +109,13 @@ fn has_module(folder: &FilePlace, top: &str) -> bool {
 /// Returns whether an editable package of the app has the module: in a folder that a `.pth` file names, or
 /// in the text of a finder, which only Python can evaluate.
 fn is_in_place(view: &RootView, packages: &FilePlace, top: &str) -> bool {
-    packages.names().iter().any(|name| {
+    packages.list_names().iter().any(|name| {
         let file = packages.join(name);
         let is_path = Path::new(name).extension().is_some_and(|extension| extension == "pth");
         if name.starts_with("__editable__") && !is_path {
-            return String::from_utf8_lossy(&file.beginning(MOST)).contains(top);
+            return String::from_utf8_lossy(&file.read_start(MOST)).contains(top);
         }
-        let text = if is_path { file.beginning(MOST) } else { Vec::new() };
+        let text = if is_path { file.read_start(MOST) } else { Vec::new() };
         let text = String::from_utf8_lossy(&text);
         let folders = text.lines().filter(|line| line.starts_with('/'));
         folders.filter_map(|folder| view.find(Path::new(folder))).any(|found| has_module(&found.place, top))
@@ -137,10 +137,10 @@ fn is_identifier(word: &str) -> bool {
 /// Returns the files that the process types start, each with its process type.
 fn started_files(plan: &BuildPlan, tree: &TreeHandle) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
-    for entry in entries(&plan.processes) {
+    for entry in parse_entries(&plan.processes) {
         let Ok(words) = shell_words::split(&entry.command) else { continue };
         let program = words.first().map(String::as_str).unwrap_or_default();
-        let files = [script(&words), Some(program)].into_iter().flatten().filter_map(|file| {
+        let files = [find_script(&words), Some(program)].into_iter().flatten().filter_map(|file| {
             let file = file.strip_prefix("./").unwrap_or(file);
             super::is_python_file(file).then(|| PathBuf::from(file))
         });
@@ -190,7 +190,7 @@ fn reachable_files(tree: &TreeHandle, start: &Path) -> Vec<(PathBuf, Option<Path
     while at < all.len() {
         let file = all[at].0.clone();
         at += 1;
-        let text = FilePlace::Tree(tree.clone(), file.clone()).beginning(MOST);
+        let text = FilePlace::Tree(tree.clone(), file.clone()).read_start(MOST);
         for module in String::from_utf8_lossy(&text).lines().flat_map(|line| parse_imports(line, &file)) {
             // `import a.b` runs `a` too.
             let parents = module.match_indices('.').map(|(end, _)| &module[..end]);

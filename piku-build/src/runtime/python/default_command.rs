@@ -58,11 +58,11 @@ pub(super) fn from_wsgi_entry(callable: &str) -> PythonServer {
 
 /// Finds the callable of an app, if it has exactly one.
 pub(super) fn find_server(source: &AppSource) -> anyhow::Result<Option<PythonServer>> {
-    let django = source.names.iter().filter(|name| name.ends_with('/') && source.has("manage.py"));
+    let django = source.names.iter().filter(|name| name.ends_with('/') && source.has_entry("manage.py"));
     let files = FILES.iter().chain(&ASYNC_FILES).map(|file| (*file).to_owned());
     let mut found = Vec::new();
     for file in files.chain(django.map(|folder| format!("{folder}wsgi.py"))) {
-        if let Some(text) = source.text(&file)? {
+        if let Some(text) = source.read_text(&file)? {
             found.extend(find_callable(&file, &String::from_utf8_lossy(&text)));
         }
     }

@@ -51,7 +51,7 @@ impl Runtime for PythonRuntime {
         if let Some((name, meant)) = dependency_files::find_misspelt(source) {
             return Ok(DetectResult::Unsupported(errors::python::misspelt(name, meant)));
         }
-        if let Some(name) = CONDA.iter().find(|name| source.has(name)) {
+        if let Some(name) = CONDA.iter().find(|name| source.has_entry(name)) {
             return Ok(DetectResult::Unsupported(errors::python::conda(name)));
         }
         let own = source.names.iter().find(|name| is_python_file(name));
@@ -125,7 +125,7 @@ impl Runtime for PythonRuntime {
             }
             _ => {}
         }
-        let source = AppSource::of_tree(&view.tree, None)?;
+        let source = AppSource::read_tree(&view.tree, None)?;
         let file = dependency_files::find(&source)?.map_or(FILE, |manifest| manifest.file);
         let version = plan.version.as_deref().unwrap_or_default();
         let from = plan.version_from.as_deref().unwrap_or_default();

@@ -87,24 +87,24 @@ fn cache_key(
     added: &[&str],
 ) -> anyhow::Result<String> {
     let mut key = site.key(NAME, FORMAT, all.locked && added.is_empty());
-    key.fact("python", interpreter.path.as_os_str().as_encoded_bytes());
-    key.fact("version", interpreter.version.to_string().as_bytes());
-    key.fact("libc", interpreter.libc.as_bytes());
-    key.fact("mount", site.layers().as_os_str().as_encoded_bytes());
-    key.fact("manager", format!("{:?} {}", all.manager, tool.map_or("", |tool| &tool.fact)).as_bytes());
+    key.field("python", interpreter.path.as_os_str().as_encoded_bytes());
+    key.field("version", interpreter.version.to_string().as_bytes());
+    key.field("libc", interpreter.libc.as_bytes());
+    key.field("mount", site.layers().as_os_str().as_encoded_bytes());
+    key.field("manager", format!("{:?} {}", all.manager, tool.map_or("", |tool| &tool.fact)).as_bytes());
     for (name, content) in &all.facts {
-        key.fact(name, content);
+        key.field(name, content);
     }
     for LocalRequirement { path, editable, .. } in &all.local {
-        key.fact("local", path.as_os_str().as_encoded_bytes());
+        key.field("local", path.as_os_str().as_encoded_bytes());
         if source.has_path(path)? {
             // The code of an editable package is read from the release's tree; only its metadata counts.
             let takes = |below: &Path| !is_git(below) && (!editable || is_metadata(below));
-            key.tree(&source.tree, path, &takes)?;
+            key.add_tree(&source.tree, path, &takes)?;
         }
     }
     for name in added {
-        key.fact("added", name.as_bytes());
+        key.field("added", name.as_bytes());
     }
     // Another index or policy installs other packages.
     let prefixes = package_managers::variable_prefixes(all.manager);
@@ -112,10 +112,10 @@ fn cache_key(
         prefixes.iter().any(|prefix| name.starts_with(prefix)) && !ONLY_FETCHING.contains(&name.as_str())
     };
     for name in source.env.keys().chain(source.config.keys()).filter(counts) {
-        key.fact(name, source.variable(name).map_or("", |(value, _)| value).as_bytes());
+        key.field(name, source.variable(name).map_or("", |(value, _)| value).as_bytes());
     }
     for (name, value) in site.build_env.iter().filter(|(name, _)| counts(name)) {
-        key.fact(&format!("host {name}"), value.as_bytes());
+        key.field(&format!("host {name}"), value.as_bytes());
     }
     Ok(key.finish())
 }

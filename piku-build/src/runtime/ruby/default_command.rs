@@ -44,7 +44,7 @@ pub(super) fn find_default(source: &AppSource, gemfile: &Gemfile) -> anyhow::Res
             }
         }));
     }
-    if !source.has(RACK) {
+    if !source.has_entry(RACK) {
         return Ok(None);
     }
     // Since Rack 3, rackup is a separate gem.
@@ -65,8 +65,8 @@ pub(super) fn check_bundled_programs(
     processes: &IndexMap<ProcessName, String>,
     view: &RootView,
 ) -> Result<(), UserError> {
-    for entry in command_check::entries(processes) {
-        let Some(words) = command_check::simple_words(&entry.command) else { continue };
+    for entry in command_check::parse_entries(processes) {
+        let Some(words) = command_check::split_simple(&entry.command) else { continue };
         let [first, second, program, ..] = words.as_slice() else { continue };
         let bundled = first.ends_with("bundle") && second == "exec" && !program.starts_with('-');
         if bundled && !program.contains(['/', '$']) && !is_found(program, view) {
@@ -81,10 +81,10 @@ pub(super) fn check_bundled_programs(
 fn is_found(program: &str, view: &RootView) -> bool {
     let Some(found) = view.program(program) else { return view.find(Path::new(program)).is_some() };
     let is_mounted = view.mounts().any(|(mount, _)| found.inside.starts_with(mount));
-    if view.own(&found) || is_mounted || WITH_RUBY.contains(&program) {
+    if view.is_app_file(&found) || is_mounted || WITH_RUBY.contains(&program) {
         return true;
     }
-    let head = found.place.beginning(HEAD);
+    let head = found.place.read_start(HEAD);
     let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
     !(line.starts_with(b"#!") && String::from_utf8_lossy(line).contains("ruby"))
 }

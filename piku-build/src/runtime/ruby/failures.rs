@@ -168,13 +168,13 @@ pub(super) fn explain_bundler(outcome: &StepOutcome, version: &str) -> Option<Us
     let step = FailedStep::new("bundle", outcome, clean);
     let gem = step.capture("An error occurred while installing * (").unwrap_or("a gem").to_owned();
     let step = step.with("version", version).with("gem", &gem);
-    if outcome.wanted_memory() { None } else { step.explain(&BUNDLER) }
+    if outcome.is_out_of_memory() { None } else { step.explain(&BUNDLER) }
 }
 
 /// Explains why the assets could not be made; `None` if no rule matches.
 pub(super) fn explain_assets(outcome: &StepOutcome) -> Option<UserError> {
     let step = FailedStep::new("assets", outcome, str::trim);
-    if outcome.wanted_memory() { None } else { step.explain(&ASSETS) }
+    if outcome.is_out_of_memory() { None } else { step.explain(&ASSETS) }
 }
 
 fn clean(line: &str) -> &str {

@@ -118,7 +118,7 @@ impl AppGems {
         if !vendored.is_empty() && !missing.is_empty() {
             warnings.push(told::incomplete_cache(&missing));
         }
-        if source.has("vendor/") && source.has_path("vendor/bundle")? {
+        if source.has_entry("vendor/") && source.has_path("vendor/bundle")? {
             warnings.push(told::committed_gems());
         }
         let gems = gemfile.lock.gems.len().max(1) as u64;
@@ -214,16 +214,16 @@ fn cache_key(
         ("file", &gemfile.text),
         ("lock", gemfile.lock_text.as_deref().unwrap_or_default()),
     ] {
-        key.fact(name, value);
+        key.field(name, value);
     }
     if source.has_path(CACHE)? {
-        key.tree(&source.tree, Path::new(CACHE), &|_| true)?;
+        key.add_tree(&source.tree, Path::new(CACHE), &|_| true)?;
     }
     if gemfile.local || !gemfile.lock.paths.is_empty() {
         let mut files = BTreeSet::new();
         find_metadata(source, Path::new(""), DEPTH, &mut files)?;
         for file in files {
-            key.fact(&format!("file {}", file.display()), &source.text(&file)?.unwrap_or_default());
+            key.field(&format!("file {}", file.display()), &source.read_text(&file)?.unwrap_or_default());
         }
     }
     // Another source or policy installs other gems.
@@ -233,13 +233,13 @@ fn cache_key(
             && !bundler_config::is_reserved(name)
     };
     for (name, value) in settings.iter().filter(|(name, _)| counts(name)) {
-        key.fact(&format!("settings {name}"), value.as_bytes());
+        key.field(&format!("settings {name}"), value.as_bytes());
     }
     for name in source.env.keys().chain(source.config.keys()).filter(counts) {
-        key.fact(name, source.variable(name).map_or("", |(value, _)| value).as_bytes());
+        key.field(name, source.variable(name).map_or("", |(value, _)| value).as_bytes());
     }
     for (name, value) in site.build_env.iter().filter(|(name, _)| counts(name)) {
-        key.fact(&format!("host {name}"), value.as_bytes());
+        key.field(&format!("host {name}"), value.as_bytes());
     }
     Ok(key.finish())
 }
@@ -269,7 +269,7 @@ fn find_metadata(
 
 /// Lists the gems in `vendor/cache`.
 fn list_vendored(source: &AppSource) -> anyhow::Result<Vec<String>> {
-    if !source.has("vendor/") {
+    if !source.has_entry("vendor/") {
         return Ok(Vec::new());
     }
     if !source.find(CACHE)?.is_some_and(|stat| stat.is_dir()) {

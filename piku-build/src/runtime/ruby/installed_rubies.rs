@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use super::super::{BuildTarget, operator_path};
 use super::requirement::parse_version;
 use crate::runtime::version::RuntimeVersion;
-use crate::tree::root_view::runs;
+use crate::tree::root_view::is_executable;
 
 /// Directories of the system's Rubies. PATH does not count: the jail shows /usr alone.
 const FOLDERS: [&str; 2] = ["/usr/local/bin", "/usr/bin"];
@@ -58,7 +58,7 @@ pub(super) fn list_installed(site: &BuildTarget) -> Vec<InstalledRuby> {
 /// Returns the homes of those that no jail shows by itself.
 pub(crate) fn list_hidden_homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     let all = list_homes(build_env).into_iter();
-    all.filter(|home| !home.starts_with("/usr") && runs(&home.join("bin/ruby"))).collect()
+    all.filter(|home| !home.starts_with("/usr") && is_executable(&home.join("bin/ruby"))).collect()
 }
 
 /// Lists the homes of those outside of the system's directories, with links resolved.
@@ -81,7 +81,7 @@ fn list_homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
 
 fn inspect(bin: &Path, home: Option<PathBuf>) -> Option<InstalledRuby> {
     let program = bin.join("ruby");
-    if !runs(&program) {
+    if !is_executable(&program) {
         return None;
     }
     let output = Command::new(&program)

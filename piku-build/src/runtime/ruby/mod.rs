@@ -55,7 +55,7 @@ impl Runtime for RubyRuntime {
     fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let gemfile = Gemfile::read(source)?.ok_or_else(told::no_gemfile)?;
         let RubyChoice { installed: ruby, from, mut warnings } = version::choose(source, &gemfile, site)?;
-        if ruby.bundler.is_empty() || !crate::tree::root_view::runs(&ruby.bin.join("bundle")) {
+        if ruby.bundler.is_empty() || !crate::tree::root_view::is_executable(&ruby.bin.join("bundle")) {
             return Err(errors::missing_tool(told::KIND, "bundle").into());
         }
         let gems = AppGems::plan(source, site, &gemfile, &ruby)?;
@@ -148,7 +148,7 @@ fn processes(
 
 /// Detects an app that should have a Gemfile.
 fn without_gemfile(source: &AppSource) -> DetectResult {
-    let lock = ["Gemfile.lock", "gems.locked"].into_iter().find(|name| source.has(name));
+    let lock = ["Gemfile.lock", "gems.locked"].into_iter().find(|name| source.has_entry(name));
     if let Some(lock) = lock {
         return DetectResult::Unsupported(told::lock_alone(lock));
     }
@@ -160,7 +160,7 @@ fn without_gemfile(source: &AppSource) -> DetectResult {
     if let Some(name) = source.names.iter().find(close) {
         return DetectResult::Unsupported(told::misspelt(name));
     }
-    if source.has(default_command::RACK) && source.procfile.is_none() {
+    if source.has_entry(default_command::RACK) && source.procfile.is_none() {
         return DetectResult::Unsupported(told::rack_alone());
     }
     DetectResult::NoMatch("Gemfile or gems.rb is missing".to_owned())

@@ -54,7 +54,7 @@ const MASTER: &str = "RAILS_MASTER_KEY";
 /// Returns whether the app uses Rails. A gem of Rails alone does not make it one.
 pub(super) fn uses_rails(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<bool> {
     Ok((gemfile.uses_gem("rails") || gemfile.uses_gem("railties"))
-        && source.has("config/")
+        && source.has_entry("config/")
         && source.has_path(APPLICATION)?)
 }
 
@@ -145,10 +145,10 @@ pub(super) fn collect_warnings(source: &AppSource, gemfile: &Gemfile) -> anyhow:
     }
     let builds_node = BY_NODE.iter().find(|gem| gemfile.uses_gem(gem));
     let named = crate::runtime::detection::VARIABLES.iter().any(|name| source.variable(name).is_some());
-    if let Some(gem) = builds_node.filter(|_| source.has("package.json") && !named) {
+    if let Some(gem) = builds_node.filter(|_| source.has_entry("package.json") && !named) {
         warnings.push(told::wants_node(gem));
     }
-    let database = source.text("config/database.yml")?.map(|text| decode(&text)).unwrap_or_default();
+    let database = source.read_text("config/database.yml")?.map(|text| decode(&text)).unwrap_or_default();
     if database.contains("sqlite3")
         && source.variable("DATABASE_URL").is_none()
         && !database.contains("DATA_DIR")

@@ -42,7 +42,7 @@ fn read_request(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Option<
         return Ok(None);
     }
     for file in FILES {
-        let Some(text) = source.text(file)? else { continue };
+        let Some(text) = source.read_text(file)? else { continue };
         let text = decode(&text);
         // A file for several tools need not name Ruby.
         if file == FILES[1] && !text.lines().any(|line| line.trim_start().starts_with("ruby ")) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::toolchain::parse_version;
-use crate::app::app_source::{AppSource, decode, tidy};
+use crate::app::app_source::{AppSource, decode, normalize_path};
 use crate::errors;
 
 pub(super) const FILE: &str = "Cargo.toml";
@@ -91,7 +91,7 @@ impl CargoManifest {
             let Some(name) = bin.get("name").and_then(Value::as_str) else { continue };
             // A declared path renames the program that was found there.
             if let Some(path) = bin.get("path").and_then(Value::as_str) {
-                names.retain(|(_, place)| *place != dir.join(tidy(Path::new(path))));
+                names.retain(|(_, place)| *place != dir.join(normalize_path(Path::new(path))));
             }
             names.retain(|(found, _)| found != name);
             if bin.get("required-features").is_none() {
@@ -138,7 +138,7 @@ fn find_binaries(source: &AppSource, dir: &Path, package: &str) -> anyhow::Resul
 
 /// Expands a pattern such as `crates/*` to folders.
 fn expand_pattern(source: &AppSource, pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let pattern = tidy(Path::new(pattern));
+    let pattern = normalize_path(Path::new(pattern));
     let mut folders = vec![PathBuf::new()];
     for part in pattern.components() {
         let part = part.as_os_str().to_string_lossy().into_owned();
@@ -168,7 +168,7 @@ fn list_names(source: &AppSource, dir: &Path) -> anyhow::Result<Vec<String>> {
 
 fn read_table(source: &AppSource, dir: &Path) -> anyhow::Result<Option<Table>> {
     let file = dir.join(FILE);
-    let Some(text) = source.text(&file)? else { return Ok(None) };
+    let Some(text) = source.read_text(&file)? else { return Ok(None) };
     let parsed: Result<Table, _> = toml::from_str(&decode(&text));
     Ok(Some(parsed.map_err(|err| errors::rust::bad_file(&file, &err.to_string()))?))
 }

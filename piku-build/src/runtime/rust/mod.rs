@@ -14,7 +14,7 @@ use piku_layout::name::ProcessName;
 
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::AppSource;
-use crate::app::command_check::simple_words;
+use crate::app::command_check::split_simple;
 use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::programs::{self, BuiltProgram};
@@ -43,7 +43,7 @@ impl Runtime for RustRuntime {
     }
 
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
-        if source.has(FILE) {
+        if source.has_entry(FILE) {
             return Ok(DetectResult::Match(format!("there is a {FILE}")));
         }
         Ok(match source.names.iter().find(|name| name.eq_ignore_ascii_case(FILE)) {
@@ -67,7 +67,7 @@ impl Runtime for RustRuntime {
             Some(cross) => Path::new(TARGET).join(cross.triple).join("release"),
             None => Path::new(TARGET).join("release"),
         };
-        let locked = source.has(LOCK);
+        let locked = source.has_entry(LOCK);
         if !locked {
             warnings.push(format!("there is no {LOCK}: what is built may differ each time; commit it"));
         }
@@ -105,14 +105,14 @@ impl Runtime for RustRuntime {
     }
 
     fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
-        let missing = programs::missing(&plan.programs, &view.work);
+        let missing = programs::missing_programs(&plan.programs, &view.work);
         if !missing.is_empty() {
             return Err(errors::rust::nothing_built(&missing).into());
         }
         programs::check_target(&plan.programs, &view.work, view.cross)?;
-        programs::prune(&view.tree, &is_build_input)?;
-        programs::place(&plan.programs, &view.work, &view.tree)?;
-        programs::link(&plan.processes, &plan.programs, &view.tree)
+        programs::prune_tree(&view.tree, &is_build_input)?;
+        programs::install_programs(&plan.programs, &view.work, &view.tree)?;
+        programs::link_programs(&plan.processes, &plan.programs, &view.tree)
     }
 }
 
@@ -129,7 +129,7 @@ fn wanted_binaries<'a>(source: &AppSource, manifest: &'a CargoManifest) -> Vec<&
     let entries = || source.procfile.iter().flat_map(|procfile| &procfile.entries);
     let started = |binary: &&CargoBinary| {
         entries().any(|entry| {
-            simple_words(&entry.command).is_some_and(|words| {
+            split_simple(&entry.command).is_some_and(|words| {
                 Path::new(&words[0]).file_name().is_some_and(|name| name == binary.name.as_str())
             })
         })
@@ -190,7 +190,7 @@ fn processes(
         let names: Vec<_> = programs.iter().map(|program| program.name.clone()).collect();
         return Err(errors::rust::no_process_types(&names).into());
     };
-    Ok(IndexMap::from([("web".parse()?, program.place().display().to_string())]))
+    Ok(IndexMap::from([("web".parse()?, program.release_path().display().to_string())]))
 }
 
 fn build_env(root: &Path, cross: Option<&RustTarget>) -> BTreeMap<String, String> {

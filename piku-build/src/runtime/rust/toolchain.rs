@@ -16,7 +16,7 @@ use crate::errors;
 use crate::runtime::version::{
     PinnedVersion, RequestedVersion, RuntimeVersion, VersionChoice, VersionMatch, nearest,
 };
-use crate::tree::root_view::runs;
+use crate::tree::root_view::is_executable;
 use piku_release::target::TargetArchitecture;
 
 /// Prefixes that the jail shows.
@@ -72,7 +72,7 @@ pub(super) fn choose(
 /// Reads the toolchain that the app pins.
 fn read_channel(source: &AppSource) -> anyhow::Result<Option<RequestedVersion>> {
     for file in FILES {
-        let Some(text) = source.text(file)? else { continue };
+        let Some(text) = source.read_text(file)? else { continue };
         let text = decode(&text);
         let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         if !line.contains(['[', '=']) && file == FILES[0] {
@@ -167,7 +167,7 @@ fn inspect(root: PathBuf, shown: bool) -> Option<InstalledRust> {
     // The proxy of rustup runs toolchains in a home that the jail does not show.
     let is_proxy =
         fs::canonicalize(&cargo).is_ok_and(|real| real.file_name().is_some_and(|name| name == "rustup"));
-    if !runs(&cargo) || !runs(&rustc) || is_proxy {
+    if !is_executable(&cargo) || !is_executable(&rustc) || is_proxy {
         return None;
     }
     let out = Command::new(&rustc).arg("--version").env_clear().stdin(Stdio::null()).output().ok()?;

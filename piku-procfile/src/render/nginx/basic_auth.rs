@@ -13,7 +13,8 @@ pub(super) struct PasswordFile {
     pub(super) lines: Vec<String>,
 }
 
-/// Parses `NAME:PASSWORD` items separated by blanks. A password is plain text or a hash that crypt(3) or nginx understands.
+/// Parses `NAME:PASSWORD` items separated by blanks. A password is plain text or a hash that crypt(3) or
+/// nginx understands.
 pub(super) fn parse_basic_auth(
     settings: &RenderSettings,
     reader: &mut ValuesReader<'_>,

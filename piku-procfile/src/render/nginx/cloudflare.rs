@@ -1,4 +1,5 @@
-//! The address ranges of Cloudflare. The list is built in because a deploy makes no network requests; the operator can replace it.
+//! The address ranges of Cloudflare. The list is built in because a deploy makes no network requests; the
+//! operator can replace it.
 
 /// Source: <https://www.cloudflare.com/ips/>, unchanged since 2021.
 const RANGES: [&str; 22] = [

@@ -1,5 +1,5 @@
-//! Writes nginx's syntax: every block is closed, and words are quoted if needed. Only this module writes braces, quotes and
-//! semicolons.
+//! Writes nginx's syntax: every block is closed, and words are quoted if needed. Only this module writes
+//! braces, quotes and semicolons.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! Renders the `nginx.conf` of an instance that runs without root and uses one directory only. It includes the files of the apps
-//! and responds to requests for unknown hosts.
+//! Renders the `nginx.conf` of an instance that runs without root and uses one directory only. It includes
+//! the files of the apps and responds to requests for unknown hosts.
 
 use std::path::PathBuf;
 
@@ -21,8 +21,8 @@ pub struct NginxInstance {
     pub listen_tls: Vec<ListenAddress>,
     /// Listen on IPv6 too.
     pub ipv6: bool,
-    /// Certificate and key for HTTPS requests to unknown hosts, for an nginx older than 1.19.4, which cannot reject a handshake.
-    /// nginx closes the connection after the handshake.
+    /// Certificate and key for HTTPS requests to unknown hosts, for an nginx older than 1.19.4, which
+    /// cannot reject a handshake. nginx closes the connection after the handshake.
     pub default_certificate: Option<(PathBuf, PathBuf)>,
     /// Maximum number of connections per worker process, including those to the apps.
     pub connections: u32,

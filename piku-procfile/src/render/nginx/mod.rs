@@ -1,9 +1,10 @@
-//! Renders the nginx server block of an app, and the `nginx.conf` of an instance that runs without root. The variables of an app
-//! are parsed once into a [`VirtualHost`]; the writers use no other text of the app.
+//! Renders the nginx server block of an app, and the `nginx.conf` of an instance that runs without root.
+//! The variables of an app are parsed once into a [`VirtualHost`]; the writers use no other text of the
+//! app.
 //!
-//! All apps share one nginx that runs as piku's user, so it could read the files and secrets of every app. Therefore directories
-//! must be in the app's tree or data, nginx follows no symlinks in them, an app may only use some directives, and the operator
-//! decides on which addresses an app listens.
+//! All apps share one nginx that runs as piku's user, so it could read the files and secrets of every app.
+//! Therefore directories must be in the app's tree or data, nginx follows no symlinks in them, an app may
+//! only use some directives, and the operator decides on which addresses an app listens.
 
 mod basic_auth;
 mod cloudflare;
@@ -76,8 +77,8 @@ pub struct RenderSettings {
     pub http2: Http2Syntax,
     /// Respond to every request with 503.
     pub maintenance: bool,
-    /// Maximum number of concurrent requests, including websockets. Further requests get a 503, so that no app takes the
-    /// connections of the others. `None` for an nginx without `limit_conn`.
+    /// Maximum number of concurrent requests, including websockets. Further requests get a 503, so that no
+    /// app takes the connections of the others. `None` for an nginx without `limit_conn`.
     pub connections: Option<u32>,
 }
 
@@ -176,7 +177,8 @@ impl VirtualHost {
         server::render_server(self)
     }
 
-    /// Renders the password file, if the app uses basic authentication. The file may contain passwords in plain text.
+    /// Renders the password file, if the app uses basic authentication. The file may contain passwords in
+    /// plain text.
     #[must_use]
     pub fn password_file(&self) -> Option<String> {
         let file = self.basic_auth.as_ref()?;

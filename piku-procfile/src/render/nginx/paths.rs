@@ -62,7 +62,8 @@ impl FromStr for PathPrefix {
     }
 }
 
-/// A path as an app writes it: in its tree (`public`, `/app/public`) or in its data directory (`/data/media`).
+/// A path as an app writes it: in its tree (`public`, `/app/public`) or in its data directory
+/// (`/data/media`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum AppPath {
     /// Relative to the app tree; empty for the tree itself.
@@ -106,7 +107,8 @@ impl FromStr for AppPath {
     }
 }
 
-/// Returns true for a character that nginx reads literally in a path: no control character, and no `$`, which begins a variable.
+/// Returns true for a character that nginx reads literally in a path: no control character, and no `$`,
+/// which begins a variable.
 fn is_path_char(c: char) -> bool {
     c != '$' && !c.is_control()
 }

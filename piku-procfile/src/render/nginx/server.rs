@@ -1,4 +1,5 @@
-//! Writes the configuration of an app. It depends on no other file: zones, maps and upstreams have the app's name.
+//! Writes the configuration of an app. It depends on no other file: zones, maps and upstreams have the
+//! app's name.
 
 use super::config_writer::NginxConfigFile;
 use super::{CacheSettings, Http2Syntax, IncludeFile, PathPrefix, StaticDir, TlsFiles, VirtualHost};
@@ -18,7 +19,8 @@ impl VirtualHost {
         format!("$piku_{}_{role}", self.app.as_str().replace('-', "_"))
     }
 
-    /// Returns the name of a zone or an upstream of this app. The role begins with a dot, which no app name has.
+    /// Returns the name of a zone or an upstream of this app. The role begins with a dot, which no app
+    /// name has.
     fn zone(&self, role: &str) -> String {
         format!("piku-{}{role}", self.app)
     }
@@ -70,8 +72,9 @@ pub(super) fn render_server(site: &VirtualHost) -> String {
 }
 
 fn add_upstreams(site: &VirtualHost, to: &mut NginxConfigFile) {
-    // If an instance refuses a connection, nginx tries the next one, and this one again for the next request. A request that
-    // must not be sent twice gets a new connection: an instance may be closing a kept one.
+    // If an instance refuses a connection, nginx tries the next one, and this one again for the next
+    // request. A request that must not be sent twice gets a new connection: an instance may be closing a
+    // kept one.
     for (role, is_kept) in [("", true), (".once", false)] {
         to.add_block(&["upstream", &site.zone(role)], |to| {
             for upstream in &site.upstreams {
@@ -277,8 +280,8 @@ fn add_proxy_settings(site: &VirtualHost, to: &mut NginxConfigFile) {
     to.add(&["proxy_connect_timeout", "5s"]);
     to.add(&["proxy_read_timeout", "300s"]);
     to.add(&["proxy_send_timeout", "300s"]);
-    // nginx tries another instance only if this one did not respond at all, and never repeats POST, PATCH or LOCK once the
-    // request has been sent.
+    // nginx tries another instance only if this one did not respond at all, and never repeats POST, PATCH
+    // or LOCK once the request has been sent.
     to.add(&["proxy_next_upstream", "error"]);
 }
 

@@ -37,8 +37,8 @@ impl VirtualHost {
     /// Parses the variables of an app and reads its include file.
     ///
     /// # Errors
-    /// Fails if a setting of the caller is bad, or with a [`Diagnostics`](piku_report::diagnostic::Diagnostics) that has all errors
-    /// of the app.
+    /// Fails if a setting of the caller is bad, or with a
+    /// [`Diagnostics`](piku_report::diagnostic::Diagnostics) that has all errors of the app.
     pub fn read(settings: &RenderSettings, procfile: &Procfile, values: &AppValues) -> anyhow::Result<Self> {
         let mut read = ValuesReader::new(values);
         let names: IndexSet<HostName> =
@@ -93,8 +93,8 @@ impl VirtualHost {
     }
 }
 
-/// Returns the maximum number of concurrent requests. An app that sets larger buffers gets fewer requests, so that the memory
-/// for its responses stays the same.
+/// Returns the maximum number of concurrent requests. An app that sets larger buffers gets fewer requests,
+/// so that the memory for its responses stays the same.
 fn limit_connections(connections: u32, buffered: Option<u32>) -> u32 {
     /// Kilobytes per request: more than nginx's default.
     const PER_REQUEST: u64 = 64;
@@ -109,7 +109,8 @@ fn listen_sockets(
 ) -> anyhow::Result<(Vec<String>, Vec<String>)> {
     let ipv6 = settings.ipv6 && !read.parse_bool("DISABLE_IPV6");
     let mut chosen = [settings.listen.clone(), settings.listen_tls.clone()];
-    // An app can only choose among the operator's addresses: any other would not be available to the other apps.
+    // An app can only choose among the operator's addresses: any other would not be available to the other
+    // apps.
     for (name, is_v6) in [("NGINX_IPV4_ADDRESS", false), ("NGINX_IPV6_ADDRESS", true)] {
         let Some(text) = read.text(name) else { continue };
         let bare = text.trim_start_matches('[').trim_end_matches(']');

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use crate::app::app_source::{AppSource, tidy};
+use crate::app::app_source::{AppSource, normalize_path};
 use crate::runtime::python::dependency_files::PythonManager;
 use crate::runtime::python::dependency_files::requirements::{
     self, LocalRequirement, PythonRequirements, normalize_name,
@@ -44,7 +44,7 @@ impl PythonDependencies {
 
     /// Adds the content of a file as a fact.
     pub(crate) fn add_fact(&mut self, source: &AppSource, file: &str) -> anyhow::Result<()> {
-        if let Some(content) = source.text(file)? {
+        if let Some(content) = source.read_text(file)? {
             self.facts.push((file.to_owned(), content));
         }
         Ok(())
@@ -58,7 +58,7 @@ impl PythonDependencies {
         path: &str,
         editable: bool,
     ) -> anyhow::Result<()> {
-        let path = tidy(Path::new(path));
+        let path = normalize_path(Path::new(path));
         if source.has_path(&path)? {
             self.local.push(LocalRequirement { path, editable, file: PathBuf::from(lock), line: 1 });
         }

@@ -53,7 +53,7 @@ pub(crate) fn names() -> Vec<&'static str> {
 pub(crate) fn find(source: &AppSource) -> anyhow::Result<Option<PythonManifest>> {
     let mut found: Option<PythonManifest> = None;
     for (file, beside, manager) in FILES {
-        if !source.has(file) || beside.is_some_and(|beside| !source.has(beside)) {
+        if !source.has_entry(file) || beside.is_some_and(|beside| !source.has_entry(beside)) {
             continue;
         }
         match &mut found {
@@ -84,7 +84,7 @@ fn reading_manager(
             _ => None,
         },
         "setup.cfg" => {
-            let text = source.text(file)?.unwrap_or_default();
+            let text = source.read_text(file)?.unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
             let about = text.lines().any(|line| matches!(line.trim(), "[metadata]" | "[options]"));
             about.then_some(manager)

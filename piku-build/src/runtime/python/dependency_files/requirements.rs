@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use crate::app::app_source::{AppSource, decode, tidy};
+use crate::app::app_source::{AppSource, decode, normalize_path};
 
 pub(crate) const FILE: &str = "requirements.txt";
 /// The largest number of included files.
@@ -46,7 +46,7 @@ impl PythonRequirements {
     /// Fails if a file that is included is missing, or something leads out of the app.
     pub(crate) fn read(source: &AppSource) -> anyhow::Result<Self> {
         let mut all = Self::default();
-        if source.has(FILE) {
+        if source.has_entry(FILE) {
             all.read_file(source, Path::new(FILE), None)?;
         }
         Ok(all)
@@ -66,7 +66,7 @@ impl PythonRequirements {
             Err(anyhow!("too many files are included"))
         } else {
             source
-                .text(path)
+                .read_text(path)
                 .and_then(|text| text.ok_or_else(|| anyhow!("'{}' does not exist", path.display())))
         };
         let bytes = match place {
@@ -101,7 +101,7 @@ impl PythonRequirements {
                 if value.contains("://") || value.contains("${") {
                     return Ok(());
                 }
-                return self.read_file(source, &tidy(&folder.join(&value)), Some((file, number)));
+                return self.read_file(source, &normalize_path(&folder.join(&value)), Some((file, number)));
             }
         }
         // Paths of packages are relative to the app's folder, in which pip runs; those of included files,
@@ -153,7 +153,7 @@ impl PythonRequirements {
         if value.is_empty() || value.contains("${") {
             return Ok(());
         }
-        let path = tidy(Path::new(value));
+        let path = normalize_path(Path::new(value));
         let found = source.has_path(&path).with_context(|| format!("{}:{line}", file.display()))?;
         if found {
             self.local.push(LocalRequirement { path, editable, file: file.to_owned(), line });

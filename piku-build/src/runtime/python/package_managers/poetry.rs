@@ -21,7 +21,7 @@ pub(crate) const ROOT: &str = "poetry-root";
 /// Reads the lock file.
 pub(crate) fn read(source: &AppSource, jailed: bool) -> anyhow::Result<PythonDependencies> {
     let mut all =
-        PythonDependencies { hashes: true, locked: source.has(LOCK), ..PythonDependencies::default() };
+        PythonDependencies { hashes: true, locked: source.has_entry(LOCK), ..PythonDependencies::default() };
     all.add_fact(source, LOCK)?;
     let lock = pyproject::read_table(source, LOCK)?.unwrap_or_default();
     if let Some(project) = PyprojectFile::read(source)? {

@@ -14,7 +14,7 @@ use crate::runtime::python::dependency_files::PythonManager;
 use crate::runtime::python::dependency_files::pyproject::PyprojectFile;
 use crate::runtime::python::version::interpreter::{self, PythonInterpreter};
 use crate::step::build_step::BuildStep;
-use crate::tree::root_view::runs;
+use crate::tree::root_view::is_executable;
 use piku_files::free_space::SpaceNeeded;
 
 pub(crate) const STEP: &str = "tool";
@@ -85,7 +85,7 @@ pub(crate) fn find_program(
     let on_machine = FOLDERS.map(|folder| Path::new(folder).join(tool.name));
     let there = on_machine
         .iter()
-        .find(|path| path.canonicalize().is_ok_and(|real| real.starts_with("/usr") && runs(&real)));
+        .find(|path| path.canonicalize().is_ok_and(|real| real.starts_with("/usr") && is_executable(&real)));
     if let (None, true, Some(program)) = (&asked, tool.plugins.is_empty(), there) {
         let fact = format!("{} {}", program.display(), file_stamp(program));
         return Ok(Some(ToolSource { program: program.clone(), fact, layer: None, home: None }));
@@ -155,7 +155,7 @@ fn plan_install(
         ("libc", &python.libc),
         ("mount", &site.tool_mount("", "").to_string_lossy()),
     ] {
-        key.fact(name, value.as_bytes());
+        key.field(name, value.as_bytes());
     }
     let key = key.finish();
     let mount = site.tool_mount(tool.name, &key);

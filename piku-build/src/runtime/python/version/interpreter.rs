@@ -16,7 +16,7 @@ use crate::runtime::python::version::range::PythonRange;
 use crate::runtime::python::version::requested::{self, RequestedPython};
 use crate::runtime::version::{RuntimeVersion, VersionMatch, nearest};
 use crate::step::build_step::BuildStep;
-use crate::tree::root_view::runs;
+use crate::tree::root_view::is_executable;
 
 /// Directories with Debian's Pythons and those that the administrator has built. PATH does not count: the jail shows /usr alone.
 const FOLDERS: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
@@ -178,7 +178,7 @@ fn list_installed(build_env: &BTreeMap<String, String>) -> Vec<InstalledPython> 
         // The jail shows /usr alone.
         let Ok(real) = fs::canonicalize(&path) else { continue };
         let is_known = found.iter().any(|other| other.version.minor() == line.minor());
-        if is_known || !real.starts_with("/usr") || !runs(&real) {
+        if is_known || !real.starts_with("/usr") || !is_executable(&real) {
             continue;
         }
         let inspected = inspect(&path, None).ok();
@@ -199,7 +199,7 @@ fn list_side_by_side(build_env: &BTreeMap<String, String>) -> impl Iterator<Item
         let home = (!home.starts_with("/usr")).then_some(home);
         let python =
             InstalledPython { path, version, is_system: false, is_default: false, inspected: None, home };
-        runs(&python.path).then_some(python)
+        is_executable(&python.path).then_some(python)
     })
 }
 

@@ -16,7 +16,7 @@ use crate::runtime::python::version::range::PythonRange;
 use crate::runtime::version::{RuntimeVersion, VersionMatch};
 use crate::runtime::{BuildTarget, operator_path};
 use crate::step::build_step::{BuildStep, StepOutcome};
-use crate::tree::root_view::runs;
+use crate::tree::root_view::is_executable;
 use piku_files::free_space::SpaceNeeded;
 use piku_report::user_error::UserError;
 
@@ -73,7 +73,7 @@ pub(crate) fn find_recipe(
 ) -> Option<PyenvRecipe> {
     let root = pyenv_root(build_env)?;
     let plugin = plugin_dir(&root);
-    if !runs(&plugin.join("bin/python-build")) {
+    if !is_executable(&plugin.join("bin/python-build")) {
         return None;
     }
     let names = fs::read_dir(plugin.join("share/python-build")).ok()?.flatten();
@@ -124,7 +124,7 @@ impl PyenvRecipe {
             ("mount", &site.layers().to_string_lossy()),
             ("options", site.build_env.get("PYTHON_CONFIGURE_OPTS").map_or("", String::as_str)),
         ] {
-            key.fact(name, value.as_bytes());
+            key.field(name, value.as_bytes());
         }
         let key = key.finish();
         let mount = site.mount(LAYER, &key);

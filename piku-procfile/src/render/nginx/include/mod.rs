@@ -1,8 +1,8 @@
 //! `NGINX_INCLUDE_FILE`: an app's own directives for the inside of its server block.
 //!
-//! All apps share one nginx, which can read whatever piku can. Therefore an app may only use directives that say how its own
-//! requests are answered. Directives that open a file, a socket or a shared zone are errors, and the allowed ones are written
-//! anew, word by word.
+//! All apps share one nginx, which can read whatever piku can. Therefore an app may only use directives
+//! that say how its own requests are answered. Directives that open a file, a socket or a shared zone are
+//! errors, and the allowed ones are written anew, word by word.
 
 mod pattern;
 mod rules;

@@ -1,10 +1,10 @@
-//! Limits the cost of an app's regular expressions. All apps share one nginx, and while a worker matches an expression its other
-//! requests wait; PCRE's default limits allow a fifth of a second per request.
+//! Limits the cost of an app's regular expressions. All apps share one nginx, and while a worker matches
+//! an expression its other requests wait; PCRE's default limits allow a fifth of a second per request.
 //!
-//! PCRE counts its steps and gives up at a limit, which a pattern can lower with `(*LIMIT_MATCH=n)` in front of it
-//! (pcre2pattern(3)). The count starts again at each position where a match may begin. Therefore a pattern with unbounded
-//! repetition must begin with `^`, which leaves one such position, and a pattern without `^` gets a small limit. A request that
-//! exceeds the limit gets a 500.
+//! PCRE counts its steps and gives up at a limit, which a pattern can lower with `(*LIMIT_MATCH=n)` in
+//! front of it (pcre2pattern(3)). The count starts again at each position where a match may begin.
+//! Therefore a pattern with unbounded repetition must begin with `^`, which leaves one such position, and
+//! a pattern without `^` gets a small limit. A request that exceeds the limit gets a 500.
 
 use piku_report::diagnostic::quote_word;
 
@@ -135,7 +135,8 @@ fn skip_group_start(rest: &str) -> Option<&str> {
     name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_').then_some(behind)
 }
 
-/// Returns true if `{n}` or `{n,m}` is within [`MAX_REPEAT`]; other text in braces is literal. `rest` begins after the `{`.
+/// Returns true if `{n}` or `{n,m}` is within [`MAX_REPEAT`]; other text in braces is literal. `rest`
+/// begins after the `{`.
 fn is_small_repeat(rest: &str) -> bool {
     let Some((inside, _)) = rest.split_once('}') else { return true };
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());

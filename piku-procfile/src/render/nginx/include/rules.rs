@@ -64,7 +64,8 @@ const DENIED_HINTS: &[(&[&str], &str)] = &[
 /// Stands for the app's instances in `proxy_pass`.
 const APP: &str = "http://app";
 
-/// Prefix of all names that the rendered file defines. An app that used them could change where its requests go.
+/// Prefix of all names that the rendered file defines. An app that used them could change where its
+/// requests go.
 const RESERVED_PREFIX: &str = "piku_";
 
 /// Maximum number of buffers of one connection, and their maximum total size in kilobytes.
