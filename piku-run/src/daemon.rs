@@ -380,6 +380,6 @@ fn spawn_supervisor(
 
 /// To the daemon's log.
 fn log_error(text: &str) {
-    // Without a stderr there is nobody to tell.
+    // Without stderr the message is lost.
     let _ = writeln!(std::io::stderr().lock(), "piku-run: {text}");
 }

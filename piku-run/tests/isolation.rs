@@ -73,7 +73,7 @@ fn an_old_release_gets_no_host_directory_except_an_interpreters_home() {
         release["host"] = serde_json::json!([folder]);
         fs::write(&path, release.to_string()).unwrap();
         let said = server.bad(1, &["deploy", "blog", dir.to_str().unwrap()]);
-        assert!(said.contains("is no interpreter's home"), "{said}");
+        assert!(said.contains("is not the home of an interpreter"), "{said}");
     }
     // A release that is live already.
     let path = server.app("current/release.yaml");
@@ -83,7 +83,10 @@ fn an_old_release_gets_no_host_directory_except_an_interpreters_home() {
     for args in [&["restart", "blog"][..], &["exec", "blog", "--", "true"]] {
         let out = server.run(args);
         let said = String::from_utf8_lossy(&out.stderr);
-        assert!(!out.status.success() && said.contains("is no interpreter's home"), "{args:?}: {said}");
+        assert!(
+            !out.status.success() && said.contains("is not the home of an interpreter"),
+            "{args:?}: {said}"
+        );
     }
 }
 

@@ -371,7 +371,7 @@ fn a_lost_symlink_to_the_live_release_loses_no_release() {
         until("it is taken up", || server.states() == ["web.1 healthy"]);
         assert_eq!((server.pid("web.1"), server.releases()), (worker, vec!["1".to_owned(), "2".to_owned()]));
         let said = server.bad(1, &["restart", "blog"]);
-        assert!(said.contains("/current' is not the link to a release\nhint: mend it: ln -sfn"), "{said}");
+        assert!(said.contains("/current' is not the link to a release\nhint: restore it: ln -sfn"), "{said}");
     }
     server.deploy("three", &[("web", SERVE)]);
     assert_eq!(server.page(), "three");

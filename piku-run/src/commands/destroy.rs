@@ -84,7 +84,7 @@ fn when_nobody_pushes(dir: &AppDir, app: &AppName) -> anyhow::Result<Option<File
     let path = dir.lock();
     let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
     if lock.is_none() {
-        let what = format!("somebody is pushing to {app}");
+        let what = format!("a push to {app} is in progress");
         return Err(UserError::new(what).hint("try again when the push has ended").code(BUSY).into());
     }
     Ok(lock)

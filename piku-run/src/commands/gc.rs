@@ -49,7 +49,7 @@ fn of_app(
     let busy = |what: String| UserError::new(what).hint("try again when that has ended").code(BUSY);
     let path = dir.lock();
     let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
-    let mut lock = lock.ok_or_else(|| busy(format!("somebody is pushing to {app}")))?;
+    let mut lock = lock.ok_or_else(|| busy(format!("a push to {app} is in progress")))?;
     // As a push does: waiting processes print this name.
     let name = crate::releases::who();
     lock::write_text(&mut lock, &format!("{name} {} {:.0}\n", std::process::id(), jiff::Timestamp::now()))

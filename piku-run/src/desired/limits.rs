@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_bad_value_is_told_with_its_variable() {
         for (name, value, word) in [
-            ("MEMORY_LIMIT", "lots", "'lots' is no amount of memory"),
+            ("MEMORY_LIMIT", "lots", "'lots' is not an amount of memory"),
             ("WEB_PIDS_LIMIT", "0", "'0' is not a number from 1 on"),
             ("CPU_LIMIT", "-1", "'-1'"),
             ("MEMORY_LIMIT", "1g,pids=3", "more than one value"),

@@ -117,7 +117,9 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
     check.zone = vars.get("TZ").filter(|name| !name.is_empty()).and_then(|name| {
         let known = TimeZone::get(name.trim_start_matches(':'));
         if known.is_err() && !plan.crons.is_empty() {
-            warnings.push(format!("TZ={name} is no time zone of this machine: crons run by its own time"));
+            warnings.push(format!(
+                "this machine does not know the time zone TZ={name}: cron jobs run in its own"
+            ));
         }
         known.ok()
     });

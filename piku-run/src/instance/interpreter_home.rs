@@ -24,8 +24,8 @@ pub(crate) fn check(home: &Path, root: &Path) -> anyhow::Result<()> {
     };
     let (folder, root) = (real(home)?, real(root)?);
     if folder.starts_with(&root) || root.starts_with(&folder) || !has_interpreter(&folder) {
-        let what = format!("the release wants to see '{}', which is no interpreter's home", home.display());
-        return Err(UserError::new(what).hint("push it again: the release is then built anew").into());
+        let what = format!("the release names '{}', which is not the home of an interpreter", home.display());
+        return Err(UserError::new(what).hint("push again to build a new release").into());
     }
     Ok(())
 }

@@ -216,7 +216,7 @@ fn wake_supervisor(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow
     let mut asker = match connect_supervisor(&socket, patience) {
         Ok(Some(asker)) => asker,
         Ok(None) => {
-            let what = format!("the daemon is not running: nobody listens at '{}'", socket.display());
+            let what = format!("the daemon is not running: nothing listens at '{}'", socket.display());
             return Err(UserError::new(what).hint("systemctl start piku, or: piku-run daemon").into());
         }
         Err(err) if is_timeout(&err) => return Err(silent().into()),

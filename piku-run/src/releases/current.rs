@@ -70,7 +70,7 @@ pub(crate) fn live_release(app: &AppDir) -> anyhow::Result<Option<u64>> {
         // An interrupted first deploy leaves one release.
         if current.symlink_metadata().is_ok() || releases.len() > 1 {
             let what = format!("'{}' is not the link to a release", current.display());
-            let hint = format!("mend it: ln -sfn releases/N '{}'", current.display());
+            let hint = format!("restore it: ln -sfn releases/N '{}'", current.display());
             return Err(UserError::new(what).hint(hint).into());
         }
     }

@@ -89,8 +89,7 @@ impl AppSupervisor {
             Err(_) => match OwnedSockets::default().holder(port) {
                 PortHolder::Stranger(stranger) => self.lose_port(id, port, stranger),
                 _ if is_routed => {
-                    let by = "connections that have not ended, or by somebody who does not show himself"
-                        .to_owned();
+                    let by = "connections that have not ended, or by a hidden process".to_owned();
                     self.note_port_holder(id, port, &by);
                     self.events.push_back(CoreEvent::PortLost { id, by });
                 }
