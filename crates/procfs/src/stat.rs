@@ -35,18 +35,16 @@ impl ProcessStat {
 
     fn parse(text: &str) -> Option<Self> {
         // The second field is the program's name in parentheses, which may hold blanks and parentheses.
-        let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_ascii_whitespace().collect();
-        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
-        let id = |at: usize| fields.get(at)?.parse::<i32>().ok();
-        Some(Self {
-            state: fields.first()?.chars().next()?,
-            parent: id(1)?,
-            group: id(2)?,
-            session: id(3)?,
-            flags: number(6)?,
-            cpu_ticks: number(11)?.saturating_add(number(12)?),
-            start: number(19)?,
-        })
+        let mut fields = text[text.rfind(')')? + 1..].split_ascii_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let parent = fields.next()?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        let session = fields.next()?.parse().ok()?;
+        let flags = fields.nth(2)?.parse().ok()?;
+        let user: u64 = fields.nth(4)?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        let start = fields.nth(6)?.parse().ok()?;
+        Some(Self { state, parent, group, session, flags, cpu_ticks: user.saturating_add(system), start })
     }
 
     /// Returns whether the process has ended and its parent has not yet waited for it.
