@@ -35,9 +35,9 @@ complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "unpack" -d 'R
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "machine" -d 'Print what this machine is, for those who build for it: architecture, C library, Pythons'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "fits" -d 'Say whether a release would run here, its head on stdin (\'pack --part head\'), and print the layers that are not here'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c piku-build -n "__fish_piku_build_using_subcommand detect" -l format -d 'How to print it' -r -f -a "text\t'For people'
-json\t'For programs'
-yaml\t'For both'"
+complete -c piku-build -n "__fish_piku_build_using_subcommand detect" -l format -d 'How to print it' -r -f -a "text\t'Plain text'
+json\t'JSON'
+yaml\t'YAML'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand detect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l cache -d 'Where package managers keep their caches' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l architecture -d 'The architecture of the machine that will run it, by uname\'s or Debian\'s name: amd64, arm64, armhf, armv6l [default: this machine\'s]' -r
@@ -48,9 +48,9 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l buildpack
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
 prefer\t'Use it where it works, say where it does not'
 off\t'Never'"
-complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l format -d 'How to print it' -r -f -a "text\t'For people'
-json\t'For programs'
-yaml\t'For both'"
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l format -d 'How to print it' -r -f -a "text\t'Plain text'
+json\t'JSON'
+yaml\t'YAML'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l cache -d 'Where package managers keep their caches' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l before -d 'The folder of the release before this one: files that are the same are shared with it' -r -F
@@ -75,9 +75,9 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand build" -s h -l hel
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l jitter -d 'Wait up to so many seconds first, so that many machines do not all ask at once' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l wait -d 'How many seconds to wait for whoever is changing an app' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l format -d 'How to print it; as text only what has changed or failed' -r -f -a "text\t'For people'
-json\t'For programs'
-yaml\t'For both'"
+complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l format -d 'How to print it; as text only what has changed or failed' -r -f -a "text\t'Plain text'
+json\t'JSON'
+yaml\t'YAML'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l all -d 'All apps that run'
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l verify -d 'Build each of them twice from nothing and compare what comes of it; deploy nothing'
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -98,9 +98,9 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l via -d 
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l before -d 'The release before it, whose files it shares where they are the same' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand machine" -l settings -d 'This machine\'s settings' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand machine" -l format -d 'How to print it' -r -f -a "text\t'For people'
-json\t'For programs'
-yaml\t'For both'"
+complete -c piku-build -n "__fish_piku_build_using_subcommand machine" -l format -d 'How to print it' -r -f -a "text\t'Plain text'
+json\t'JSON'
+yaml\t'YAML'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand machine" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l app -d 'The app that it has to be of' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
@@ -110,9 +110,9 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l buildpack
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
 prefer\t'Use it where it works, say where it does not'
 off\t'Never'"
-complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l format -d 'How to print it' -r -f -a "text\t'For people'
-json\t'For programs'
-yaml\t'For both'"
+complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l format -d 'How to print it' -r -f -a "text\t'Plain text'
+json\t'JSON'
+yaml\t'YAML'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "detect" -d 'Say which runtime an app is of, why, and why the others lost'
 complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'

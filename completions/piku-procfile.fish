@@ -35,18 +35,18 @@ complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "help" -
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand check" -l strict -d 'Reject process types that are not DNS labels'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand check" -l piku-compat -d 'Accept duplicate names, bad names and malformed lines with a warning, as the Python piku does'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -l format -d 'Output format; \'text\' is a Procfile again' -r -f -a "text\t'For people'
-json\t'For programs'
-yaml\t'For both'"
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -l format -d 'Output format; \'text\' is a Procfile again' -r -f -a "text\t'Plain text'
+json\t'JSON'
+yaml\t'YAML'"
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -l strict -d 'Reject process types that are not DNS labels'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -l piku-compat -d 'Accept duplicate names, bad names and malformed lines with a warning, as the Python piku does'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand show" -l strict -d 'Reject process types that are not DNS labels'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand show" -l piku-compat -d 'Accept duplicate names, bad names and malformed lines with a warning, as the Python piku does'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l format -d 'Output format; \'text\' is quoted for a shell' -r -f -a "text\t'For people'
-json\t'For programs'
-yaml\t'For both'"
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l format -d 'Output format; \'text\' is quoted for a shell' -r -f -a "text\t'Plain text'
+json\t'JSON'
+yaml\t'YAML'"
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l check -d 'Only check the file; a good one prints nothing'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l piku-compat -d 'Keep the quotes around values, as the Python piku does'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -s h -l help -d 'Print help (see more with \'--help\')'

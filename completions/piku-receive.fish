@@ -51,9 +51,9 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fis
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from add" -l root -d 'Directory of all data of piku [default: ~/.piku]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from add" -l scripts -d 'Directory of post-receive and piku [default: ../lib/piku beside this program]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -l format -d 'Output format' -r -f -a "text\t'For people'
-json\t'For programs'
-yaml\t'For both'"
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -l format -d 'Output format' -r -f -a "text\t'Plain text'
+json\t'JSON'
+yaml\t'YAML'"
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -l authorized-keys -d 'File that sshd reads [default: `~/.ssh/authorized_keys`]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from remove" -l authorized-keys -d 'File that sshd reads [default: `~/.ssh/authorized_keys`]' -r -F

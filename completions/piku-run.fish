@@ -80,9 +80,9 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from help" -f -a "import" -d 'Unpack a tar archive from stdin into the directory'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Remove the files of a destroyed app'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c piku-run -n "__fish_piku_run_using_subcommand protections" -l format -d 'Output format' -r -f -a "text\t'For people'
-json\t'For programs'
-yaml\t'For both'"
+complete -c piku-run -n "__fish_piku_run_using_subcommand protections" -l format -d 'Output format' -r -f -a "text\t'Plain text'
+json\t'JSON'
+yaml\t'YAML'"
 complete -c piku-run -n "__fish_piku_run_using_subcommand protections" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand protections" -l record -d 'Record the protections in effect; builds and starts fail if one of them is missing later'
 complete -c piku-run -n "__fish_piku_run_using_subcommand protections" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -101,9 +101,9 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand start" -l root -d 'Roo
 complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand deploy" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand deploy" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -l format -d 'Output format' -r -f -a "text\t'For people'
-json\t'For programs'
-yaml\t'For both'"
+complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -l format -d 'Output format' -r -f -a "text\t'Plain text'
+json\t'JSON'
+yaml\t'YAML'"
 complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand scale" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
@@ -121,22 +121,22 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l root -d 'Root
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s f -l follow -d 'Keep printing new lines'
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l raw -d 'Print all bytes unchanged, including control sequences, for a file or another program. By default only text and colours are printed'
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-run -n "__fish_piku_run_using_subcommand releases" -l format -d 'Output format' -r -f -a "text\t'For people'
-json\t'For programs'
-yaml\t'For both'"
+complete -c piku-run -n "__fish_piku_run_using_subcommand releases" -l format -d 'Output format' -r -f -a "text\t'Plain text'
+json\t'JSON'
+yaml\t'YAML'"
 complete -c piku-run -n "__fish_piku_run_using_subcommand releases" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand releases" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand rollback" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand rollback" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-run -n "__fish_piku_run_using_subcommand gc" -l format -d 'Output format' -r -f -a "text\t'For people'
-json\t'For programs'
-yaml\t'For both'"
+complete -c piku-run -n "__fish_piku_run_using_subcommand gc" -l format -d 'Output format' -r -f -a "text\t'Plain text'
+json\t'JSON'
+yaml\t'YAML'"
 complete -c piku-run -n "__fish_piku_run_using_subcommand gc" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand gc" -l dry-run -d 'Only print what would be removed'
 complete -c piku-run -n "__fish_piku_run_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -l format -d 'Output format' -r -f -a "text\t'For people'
-json\t'For programs'
-yaml\t'For both'"
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -l format -d 'Output format' -r -f -a "text\t'Plain text'
+json\t'JSON'
+yaml\t'YAML'"
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -a "get" -d 'Print one value'

@@ -9,12 +9,12 @@ use serde::Serialize;
 /// Value of `--format` in all tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum OutputFormat {
-    /// For people.
+    /// Plain text
     #[default]
     Text,
-    /// For programs.
+    /// JSON
     Json,
-    /// For both.
+    /// YAML
     Yaml,
 }
 
