@@ -254,7 +254,7 @@ fn missing_daemon() {
 -----> Binary app detected: there is a Procfile
        Sandbox: [PROTECTIONS]
 -----> Process types: web
- !     piku-run: the daemon is not running: nobody listens at '[DIR]/root/run/daemon.sock'
+ !     piku-run: the daemon is not running: nothing listens at '[DIR]/root/run/daemon.sock'
  !     hint: systemctl start piku, or: piku-run daemon
  !     deploy 2 of blog failed at: start (exit 1); nothing was changed
 To ssh://127.0.0.1:[PORT]/blog
