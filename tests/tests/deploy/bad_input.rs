@@ -202,7 +202,7 @@ fn unsatisfiable_requirements() {
 -----> Installing dependencies: layer venv [SHORT]
        ERROR: Could not find a version that satisfies the requirement six==99.99.99 (from versions: [..])
        ERROR: No matching distribution found for six==99.99.99
- !     piku-build: requirements.txt:1: there is no 'six==99.99.99' that can be installed
+ !     piku-build: requirements.txt:1: cannot find a version for 'six==99.99.99'
  !     hint: the newest versions are [..]
  !     deploy 2 of blog failed at: build (exit 1); nothing was changed
 To ssh://127.0.0.1:[PORT]/blog

@@ -47,7 +47,7 @@ fn pages(command: &Command, called: &str, files: &mut Files) {
     }
 }
 
-/// Adds the values of options to the synopsis, which clap_mangen leaves out: `[--format FORMAT]`.
+/// Adds the values of options to the synopsis, which `clap_mangen` leaves out: `[--format FORMAT]`.
 fn name_values(page: &str, command: &Command) -> String {
     let mut command = command.clone();
     command.build();
@@ -57,8 +57,9 @@ fn name_values(page: &str, command: &Command) -> String {
     for arg in command.get_opts() {
         let Some(long) = arg.get_long().map(|long| long.replace('-', "\\-")) else { continue };
         let names = arg.get_value_names().unwrap_or_default();
-        let values: String =
+        let values: Vec<String> =
             names.iter().map(|name| format!(" \\fI{}\\fR", name.replace('-', "\\-"))).collect();
+        let values = values.concat();
         let option = format!("\\fB\\-\\-{long}\\fR");
         synopsis = synopsis.replace(&option, &format!("{option}{values}"));
     }
