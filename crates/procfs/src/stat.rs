@@ -19,8 +19,6 @@ pub struct ProcessStat {
     pub session: i32,
     /// Flags of the kernel (`PF_EXITING` and others of linux/sched.h).
     flags: u64,
-    /// Processor time that the process has used, in clock ticks.
-    cpu_ticks: u64,
     /// Start time in clock ticks since boot.
     pub start: u64,
 }
@@ -41,22 +39,14 @@ impl ProcessStat {
         let group = fields.next()?.parse().ok()?;
         let session = fields.next()?.parse().ok()?;
         let flags = fields.nth(2)?.parse().ok()?;
-        let user: u64 = fields.nth(4)?.parse().ok()?;
-        let system: u64 = fields.next()?.parse().ok()?;
-        let start = fields.nth(6)?.parse().ok()?;
-        Some(Self { state, parent, group, session, flags, cpu_ticks: user.saturating_add(system), start })
+        let start = fields.nth(12)?.parse().ok()?;
+        Some(Self { state, parent, group, session, flags, start })
     }
 
     /// Returns whether the process has ended and its parent has not yet waited for it.
     #[must_use]
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
-    }
-
-    /// Returns the processor time that the process has used.
-    #[must_use]
-    pub fn cpu_time(&self) -> Duration {
-        ticks(self.cpu_ticks)
     }
 }
 
@@ -129,15 +119,7 @@ mod tests {
         let stat = ProcessStat::parse(text).unwrap();
         assert_eq!(
             stat,
-            ProcessStat {
-                state: 'S',
-                parent: 7,
-                group: 42,
-                session: 41,
-                flags: 4_194_304,
-                cpu_ticks: 11,
-                start: 98765
-            }
+            ProcessStat { state: 'S', parent: 7, group: 42, session: 41, flags: 4_194_304, start: 98765 }
         );
     }
 

@@ -2,19 +2,16 @@
 
 use std::collections::HashMap;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use piku_chroot::report::LimitEnforcer;
 use piku_layout::name::{AppName, ProcessName};
-use piku_procfs::{ProcFields, ProcessStat, process_tree};
+use piku_procfs::{ProcFields, process_tree};
 use serde::{Deserialize, Serialize};
+use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 /// Sandbox of an instance without a jail.
 pub(crate) const NO_SANDBOX: &str = "none";
-
-/// Interval over which processor time is measured.
-const INTERVAL: Duration = Duration::from_millis(200);
 
 /// An instance as `ps` prints it. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,31 +128,35 @@ pub(crate) struct TreeUsage {
     pub(crate) memory_bytes: u64,
 }
 
-/// Measures the process trees below `roots`. Processor time is measured over 200 ms, during which the call
+/// Measures the process trees below `roots`. Processor usage is a difference over 200 ms, during which the call
 /// sleeps; the supervisor's loop must not call it.
 #[must_use]
 pub(crate) fn measure_all(roots: &[i32]) -> HashMap<i32, TreeUsage> {
     let mut trees: Vec<(i32, Vec<i32>)> = roots.iter().map(|root| (*root, process_tree(*root))).collect();
     trees.retain(|(_, tree)| !tree.is_empty());
-    if trees.is_empty() {
+    let all: Vec<Pid> = trees.iter().flat_map(|(_, tree)| tree).filter_map(|pid| sysinfo_pid(*pid)).collect();
+    if all.is_empty() {
         return HashMap::new();
     }
-    let cpu_time = |pid: i32| ProcessStat::read(pid).map(|stat| stat.cpu_time());
-    let begin = Instant::now();
-    let before: HashMap<i32, Duration> =
-        trees.iter().flat_map(|(_, tree)| tree).filter_map(|pid| Some((*pid, cpu_time(*pid)?))).collect();
-    thread::sleep(INTERVAL);
-    let elapsed = begin.elapsed().as_secs_f64();
+    // Only these processes are read, not the whole system.
+    let mut system = System::new();
+    let kind = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&all), true, kind);
+    thread::sleep(MINIMUM_CPU_UPDATE_INTERVAL);
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&all), true, kind);
     let add = |sum: TreeUsage, pid: &i32| {
-        let used = cpu_time(*pid)
-            .zip(before.get(pid))
-            .map_or(Duration::ZERO, |(now, before)| now.saturating_sub(*before));
+        let Some(process) = sysinfo_pid(*pid).and_then(|pid| system.process(pid)) else { return sum };
         TreeUsage {
-            cpu_percent: sum.cpu_percent + 100.0 * used.as_secs_f64() / elapsed,
-            memory_bytes: sum.memory_bytes + memory_share(*pid).unwrap_or(0),
+            cpu_percent: sum.cpu_percent + f64::from(process.cpu_usage()),
+            memory_bytes: sum.memory_bytes + memory_share(*pid).unwrap_or(process.memory()),
         }
     };
     trees.into_iter().map(|(root, tree)| (root, tree.iter().fold(TreeUsage::default(), add))).collect()
+}
+
+/// Converts a process id for sysinfo.
+fn sysinfo_pid(pid: i32) -> Option<Pid> {
+    u32::try_from(pid).ok().map(Pid::from_u32)
 }
 
 /// Adds the resource usage to the samples of running instances.
@@ -172,10 +173,7 @@ pub(crate) fn add_usage(instances: &mut [InstanceSample]) {
 /// Returns a process's share of memory in bytes; its anonymous memory if this user may not read its maps.
 fn memory_share(pid: i32) -> Option<u64> {
     let share = ProcFields::read(pid, "smaps_rollup").and_then(|rollup| rollup.bytes("Pss"));
-    share.or_else(|| {
-        let status = ProcFields::read(pid, "status")?;
-        status.bytes("RssAnon").or_else(|| status.bytes("VmRSS"))
-    })
+    share.or_else(|| ProcFields::read(pid, "status")?.bytes("RssAnon"))
 }
 
 #[cfg(test)]
