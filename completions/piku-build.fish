@@ -35,7 +35,7 @@ complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "unpack" -d 'R
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "machine" -d 'Print what this machine is, for those who build for it: architecture, C library, Pythons'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "fits" -d 'Say whether a release would run here, its head on stdin (\'pack --part head\'), and print the layers that are not here'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c piku-build -n "__fish_piku_build_using_subcommand detect" -l format -d 'How to print it' -r -f -a "text\t'Plain text'
+complete -c piku-build -n "__fish_piku_build_using_subcommand detect" -l format -d 'Output format' -r -f -a "text\t'Plain text'
 json\t'JSON'
 yaml\t'YAML'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand detect" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -43,12 +43,12 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l cache -d 
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l architecture -d 'The architecture of the machine that will run it, by uname\'s or Debian\'s name: amd64, arm64, armhf, armv6l [default: this machine\'s]' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l settings -d 'This machine\'s settings' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l config -d 'What `config set` stored for the app' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l config -d 'File with the settings that `config set` stored for the app' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l buildpacks -d 'The operator\'s buildpacks, a folder each [default: the folder buildpacks beside the settings]' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l sandbox -d 'Use of the jail for build steps [default: from the settings]' -r -f -a "require\t'Refuse to build without it'
 prefer\t'Use it where it works, say where it does not'
 off\t'Never'"
-complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l format -d 'How to print it' -r -f -a "text\t'Plain text'
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l format -d 'Output format' -r -f -a "text\t'Plain text'
 json\t'JSON'
 yaml\t'YAML'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -58,59 +58,59 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l output -
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l architecture -d 'The architecture of the machine that will run it, by uname\'s or Debian\'s name: amd64, arm64, armhf, armv6l [default: this machine\'s]' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l settings -d 'This machine\'s settings' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l config -d 'What `config set` stored for the app' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l config -d 'File with the settings that `config set` stored for the app' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l buildpacks -d 'The operator\'s buildpacks, a folder each [default: the folder buildpacks beside the settings]' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l sandbox -d 'Use of the jail for build steps [default: from the settings]' -r -f -a "require\t'Refuse to build without it'
 prefer\t'Use it where it works, say where it does not'
 off\t'Never'"
-complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l app -d 'Whose release it is [default: the folder\'s name]' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l app -d 'Name of the app [default: name of the directory]' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l number -d 'The release\'s number' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l commit -d 'The commit it is built from' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l subject -d 'The first line of the commit\'s message' -r
-complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l by -d 'Who pushed it' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l by -d 'Name of the pusher\'s key' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l move -d 'Take the folder itself instead of a copy: it is used up, whether the build succeeds or not'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l no-cache -d 'Begin with empty caches and build every layer anew'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l rebuild -d 'Build every layer anew that no lock determines; when all comes to what the release before is, there is no OUTPUT'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l jitter -d 'Wait up to so many seconds first, so that many machines do not all ask at once' -r
-complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l wait -d 'How many seconds to wait for whoever is changing an app' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l wait -d 'Seconds to wait for another change of an app' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l root -d 'The folder with everything that piku keeps [default: ~/.piku]' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l format -d 'How to print it; as text only what has changed or failed' -r -f -a "text\t'Plain text'
+complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l format -d 'Output format; the text lists only apps that changed or failed' -r -f -a "text\t'Plain text'
 json\t'JSON'
 yaml\t'YAML'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l all -d 'All apps that run'
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l verify -d 'Build each of them twice from nothing and compare what comes of it; deploy nothing'
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l layers -d 'Where its layers are kept' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l part -d 'How much of it: \'whole\'; \'head\', what it is and needs, as JSON; \'release\', without its layers; or one layer\'s key' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l part -d 'Part to pack: \'whole\'; \'head\', its kind and requirements as JSON; \'release\', without its layers; or the key of a layer' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l output -d 'The release\'s folder, which must not be there yet' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l settings -d 'This machine\'s settings' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l config -d 'What `config set` stored for the app' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l config -d 'File with the settings that `config set` stored for the app' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l buildpacks -d 'The operator\'s buildpacks, a folder each [default: the folder buildpacks beside the settings]' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l sandbox -d 'Use of the jail for build steps [default: from the settings]' -r -f -a "require\t'Refuse to build without it'
 prefer\t'Use it where it works, say where it does not'
 off\t'Never'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l app -d 'The app that it has to be of' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l number -d 'The number that it gets here [default: its own]' -r
-complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l via -d 'Who has brought it, named behind who pushed it' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l via -d 'Name of the key that sent it, recorded behind the name of the pusher' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l before -d 'The release before it, whose files it shares where they are the same' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand machine" -l settings -d 'This machine\'s settings' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand machine" -l format -d 'How to print it' -r -f -a "text\t'Plain text'
+complete -c piku-build -n "__fish_piku_build_using_subcommand machine" -l format -d 'Output format' -r -f -a "text\t'Plain text'
 json\t'JSON'
 yaml\t'YAML'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand machine" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l app -d 'The app that it has to be of' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l settings -d 'This machine\'s settings' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l config -d 'What `config set` stored for the app' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l config -d 'File with the settings that `config set` stored for the app' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l buildpacks -d 'The operator\'s buildpacks, a folder each [default: the folder buildpacks beside the settings]' -r -F
-complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l sandbox -d 'Whether steps run in the jail [default: as the settings say]' -r -f -a "require\t'Refuse to build without it'
+complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l sandbox -d 'Use of the jail for build steps [default: from the settings]' -r -f -a "require\t'Refuse to build without it'
 prefer\t'Use it where it works, say where it does not'
 off\t'Never'"
-complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l format -d 'How to print it' -r -f -a "text\t'Plain text'
+complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l format -d 'Output format' -r -f -a "text\t'Plain text'
 json\t'JSON'
 yaml\t'YAML'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -s h -l help -d 'Print help (see more with \'--help\')'

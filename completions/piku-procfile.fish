@@ -69,14 +69,14 @@ complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and 
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l cache -d 'Directory for cached responses; the app\'s own are in a subdirectory with its name' -r -F
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l passwords -d 'Path of the password file, which \'--print passwords\' prints' -r -F
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l cloudflare-ranges -d 'Address ranges of Cloudflare, one per line, in place of the built-in list' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l http2 -d 'How to enable HTTP/2 on HTTPS' -r -f -a "listen\t'As a parameter of `listen`, which every nginx accepts; 1.25.1 and later warn that it is deprecated'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l http2 -d 'Syntax that enables HTTP/2 on HTTPS' -r -f -a "listen\t'As a parameter of `listen`, which every nginx accepts; 1.25.1 and later warn that it is deprecated'
 on\t'With the directive `http2` of nginx 1.25.1 and later'
 off\t'No HTTP/2'"
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l connections -d 'Maximum number of concurrent requests; further ones get 503' -r
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l print -d 'Which file to print' -r -f -a "server\t'The server block'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l print -d 'File to print' -r -f -a "server\t'The server block'
 passwords\t'The password file'"
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l main -d 'Print the nginx.conf of an instance that uses only DIR and includes DIR/apps/*.conf' -r -F
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l shutdown-timeout -d 'How long old worker processes may finish their requests after a reload' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l shutdown-timeout -d 'Time for old worker processes to finish their requests after a reload' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l worker-connections -d 'Maximum number of connections per worker process' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l no-ipv6 -d 'Listen on IPv4 only'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l maintenance -d 'Respond to every request with 503 and a maintenance page'

@@ -1,4 +1,4 @@
-//! What was typed becomes plain values, and only those travel.
+//! The command line, as plain values.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ use crate::rebuild::cli::{self as rebuild, RebuildArgs};
 use piku_release::layers::TOOLS;
 use piku_release::target::{self, AskedArchitecture};
 
-/// What the tool's end means.
+/// Exit codes, as the manual lists them.
 const EXIT_STATUS: &str = "\
 Exit status:
   0      done; for detect and plan: the app can be built as it is
@@ -44,7 +44,7 @@ enum BuildVerb {
         /// The app's folder
         #[arg(default_value = ".")]
         dir: PathBuf,
-        /// How to print it
+        /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
     },
@@ -60,7 +60,7 @@ enum BuildVerb {
         target: TargetArgs,
         #[command(flatten)]
         host: HostArgs,
-        /// How to print it
+        /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
     },
@@ -86,7 +86,7 @@ enum BuildVerb {
         /// This machine's settings
         #[arg(long, value_name = "FILE")]
         settings: Option<PathBuf>,
-        /// How to print it
+        /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
     },
@@ -97,7 +97,7 @@ enum BuildVerb {
         app: Option<AppName>,
         #[command(flatten)]
         host: HostArgs,
-        /// How to print it
+        /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
     },
@@ -110,7 +110,7 @@ struct PackArgs {
     /// Where its layers are kept
     #[arg(long, value_name = "DIR")]
     layers: Option<PathBuf>,
-    /// How much of it: 'whole'; 'head', what it is and needs, as JSON; 'release', without its layers; or one layer's key
+    /// Part to pack: 'whole'; 'head', its kind and requirements as JSON; 'release', without its layers; or the key of a layer
     #[arg(long, value_name = "PART", default_value = "whole", value_parser = part)]
     part: PackScope,
 }
@@ -128,7 +128,7 @@ struct UnpackArgs {
     /// The number that it gets here [default: its own]
     #[arg(long, value_name = "N")]
     number: Option<u64>,
-    /// Who has brought it, named behind who pushed it
+    /// Name of the key that sent it, recorded behind the name of the pusher
     #[arg(long, value_name = "NAME", allow_hyphen_values = true, value_parser = any_bytes())]
     via: Option<String>,
     /// The release before it, whose files it shares where they are the same
@@ -154,13 +154,13 @@ struct HostArgs {
     /// This machine's settings
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// What `config set` stored for the app
+    /// File with the settings that `config set` stored for the app
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The operator's buildpacks, a folder each [default: the folder buildpacks beside the settings]
     #[arg(long, value_name = "DIR")]
     buildpacks: Option<PathBuf>,
-    /// Whether steps run in the jail [default: as the settings say]
+    /// Use of the jail for build steps [default: from the settings]
     #[arg(long, value_enum, value_name = "WHEN")]
     sandbox: Option<SandboxWhen>,
 }
@@ -210,7 +210,7 @@ struct BuildArgs {
     target: TargetArgs,
     #[command(flatten)]
     host: HostArgs,
-    /// Whose release it is [default: the folder's name]
+    /// Name of the app [default: name of the directory]
     #[arg(long, value_name = "NAME")]
     app: Option<AppName>,
     /// The release's number
@@ -222,7 +222,7 @@ struct BuildArgs {
     /// The first line of the commit's message
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true, value_parser = any_bytes())]
     subject: String,
-    /// Who pushed it
+    /// Name of the pusher's key
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, allow_hyphen_values = true, value_parser = any_bytes())]
     by: String,
 }

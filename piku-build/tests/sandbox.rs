@@ -1,7 +1,7 @@
 //! Builds where no jail can be made: only a machine that makes none at all builds without.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
+#![expect(clippy::print_stderr, reason = "a skipped test reports it")]
 
 mod support;
 

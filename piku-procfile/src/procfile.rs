@@ -25,7 +25,7 @@ pub struct ParseOptions {
     pub piku_compat: bool,
 }
 
-/// How piku uses a process type.
+/// Use that piku makes of a process type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProcessKind {

@@ -341,7 +341,7 @@ fn a_link_out_of_the_folder_shows_nothing_of_where_it_leads() {
         std::os::unix::fs::symlink(secret.path(), tool.path().join(name)).expect("a link");
         tool.says(
             1,
-            &format!(
+            format!(
                 "piku-procfile: cannot read '{name}': it is a symlink that leads out of its directory\nhint: replace the symlink by the file\n"
             ),
         );

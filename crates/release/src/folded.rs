@@ -1,5 +1,5 @@
 //! Releases that an older piku has folded: of their large files they keep what differs from a newer release.
-//! Nothing folds any more; whoever wants the tree of such a release has it made whole first.
+//! Nothing folds any more; a caller that needs the tree of such a release unfolds it first.
 //!
 //! `releases/N/delta/BASE/PATH` stands for `releases/N/app/PATH`: a zstd frame that refers to that file of
 //! the release BASE, with the date and the mode of the file. Where both are there the file counts; so a

@@ -63,7 +63,7 @@ pub(crate) struct BuildJob {
     pub(crate) cache: PathBuf,
     /// The release before this one, to share files with.
     pub(crate) before: Option<PathBuf>,
-    /// Which results of earlier builds are reused.
+    /// Results of earlier builds that are reused.
     pub(crate) reuse: ReusePolicy,
     pub(crate) output: PathBuf,
     /// Requested architecture of the release.

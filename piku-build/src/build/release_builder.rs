@@ -82,7 +82,7 @@ impl ReleaseBuilder<'_> {
             if let Some(before) = self.at.reusable_tree() {
                 runtime.reuse_previous(plan, before, self.tree)?;
             }
-            // Nobody else's until its fruits are taken out.
+            // Locked until its artifacts are taken out.
             let kept = self.kept(&whole.parts[at].plan)?;
             if let Some(kept) = &kept {
                 view.work = kept.tree().clone();

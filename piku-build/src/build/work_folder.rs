@@ -29,7 +29,7 @@ impl WorkFolder {
     /// Removes the folders of killed builds in `parent` and creates a new one.
     pub(crate) fn new(parent: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(parent).with_context(|| format!("cannot make '{}'", parent.display()))?;
-        // A new folder that is not locked yet looks abandoned, so nobody may remove folders meanwhile.
+        // A new folder that is not locked yet looks abandoned, so no other build may remove folders meanwhile.
         let parent_lock = File::open(parent)
             .and_then(FileLock::exclusive)
             .with_context(|| format!("cannot lock '{}'", parent.display()))?;

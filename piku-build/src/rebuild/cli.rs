@@ -18,7 +18,7 @@ Exit status:
   0   each app is as it was, or runs what was built anew
   1   some app could not be built or deployed, and runs on as it was; with --verify: two builds differ
   2   the command line is wrong
-  75  some app was being changed by somebody else for too long: try again";
+  75  another change of an app took too long: try again";
 
 /// Arguments of `rebuild`.
 #[derive(Args)]
@@ -35,13 +35,13 @@ pub(crate) struct RebuildArgs {
     /// Wait up to so many seconds first, so that many machines do not all ask at once
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     jitter: u64,
-    /// How many seconds to wait for whoever is changing an app
+    /// Seconds to wait for another change of an app
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     wait: u64,
     /// The folder with everything that piku keeps [default: ~/.piku]
     #[arg(long, env = ROOT_VARIABLE, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// How to print it; as text only what has changed or failed
+    /// Output format; the text lists only apps that changed or failed
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
 }

@@ -57,7 +57,7 @@ enum RebuildOutcome {
     Differs,
     /// The build or the deploy failed; the old release still runs.
     Failed,
-    /// Somebody else was changing it all the time.
+    /// Another change of the app took too long.
     Busy,
 }
 

@@ -21,7 +21,7 @@ pub(super) fn format_row(row: &RebuildRow) -> String {
         (RebuildOutcome::Differs, _) => format!("{app}: two builds of the same are not the same"),
         (RebuildOutcome::Failed, Some(release)) => format!("{app}: not rebuilt, release {release} runs on"),
         (RebuildOutcome::Failed, None) => format!("{app}: not rebuilt"),
-        (RebuildOutcome::Busy, _) => format!("{app}: not rebuilt, somebody else is changing it"),
+        (RebuildOutcome::Busy, _) => format!("{app}: not rebuilt, another change is in progress"),
     };
     row.details.iter().fold(head + "\n", |text, line| text + "  " + line + "\n")
 }

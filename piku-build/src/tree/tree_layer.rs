@@ -193,7 +193,7 @@ mod tests {
     fn links_of_a_tree_are_no_way_out_of_it() {
         let (_dir, top, content, tree) =
             scene(&["content/sub/node_modules/x", "content/node_modules/y", "victim/node_modules/x"]);
-        // The app's own folder for packages is a link to somebody else's.
+        // The app's own folder for packages is a link to another directory.
         tree.symlink("../victim", "sub").unwrap();
         tree.symlink("../victim/node_modules", "node_modules").unwrap();
         add_to_tree(&content, &tree, &layer()).unwrap();

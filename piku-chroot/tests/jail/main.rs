@@ -2,7 +2,7 @@
 //! and as a user without rights.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
+#![expect(clippy::print_stderr, reason = "a skipped test reports it")]
 
 mod attacks;
 mod check;

@@ -131,7 +131,7 @@ pub(crate) struct NginxArgs {
     /// Address ranges of Cloudflare, one per line, in place of the built-in list
     #[arg(long, value_name = "FILE")]
     cloudflare_ranges: Option<PathBuf>,
-    /// How to enable HTTP/2 on HTTPS
+    /// Syntax that enables HTTP/2 on HTTPS
     #[arg(long, value_enum, default_value_t)]
     http2: Http2Syntax,
     /// Respond to every request with 503 and a maintenance page
@@ -140,7 +140,7 @@ pub(crate) struct NginxArgs {
     /// Maximum number of concurrent requests; further ones get 503
     #[arg(long, default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
-    /// Which file to print
+    /// File to print
     #[arg(long, value_enum, default_value_t)]
     print: PrintedFile,
     /// Print the nginx.conf of an instance that uses only DIR and includes DIR/apps/*.conf
@@ -153,7 +153,7 @@ pub(crate) struct NginxArgs {
         ]
     )]
     main: Option<PathBuf>,
-    /// How long old worker processes may finish their requests after a reload
+    /// Time for old worker processes to finish their requests after a reload
     #[arg(long, default_value_t = 60, value_name = "SECONDS", requires = "main")]
     shutdown_timeout: u32,
     /// Maximum number of connections per worker process
@@ -222,7 +222,7 @@ impl FromStr for TypeCount {
     }
 }
 
-/// What `render` prints.
+/// Kind of file that `render` prints.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RenderTarget {
     Nginx {

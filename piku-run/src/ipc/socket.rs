@@ -26,7 +26,7 @@ const MAX_UNREAD: usize = 4 * 1024 * 1024;
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// Time limit for a client to read any of the queued responses.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
-/// Pause after an accept that failed for want of descriptors.
+/// Pause after an accept that failed because no descriptor was free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// A listening socket.

@@ -90,7 +90,7 @@ mod tests {
         drop(clients);
         let claim = guard.release();
         let back = TcpListener::bind(("127.0.0.1", port)).unwrap();
-        assert_eq!(PortGuard::hold(claim).unwrap_err().port(), port, "somebody has it");
+        assert_eq!(PortGuard::hold(claim).unwrap_err().port(), port, "it is in use");
         drop(back);
     }
 }

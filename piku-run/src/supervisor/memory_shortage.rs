@@ -11,7 +11,7 @@ use crate::core::ProcessExit;
 /// Number of processes that are named.
 const NAMED: usize = 2;
 
-/// Counts the processes that the kernel killed for want of memory.
+/// Counts the processes that the kernel killed because memory ran out.
 #[derive(Debug)]
 pub(super) struct ShortageWatch {
     kills: u64,

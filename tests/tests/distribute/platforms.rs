@@ -8,7 +8,7 @@ use piku_tests::nginx::Ports;
 use piku_tests::world::World;
 
 /// Runs a command without some system calls; the file says how.
-const WITHOUT: &str = include_str!("kernel.py");
+const WITHOUT: &str = include_str!("../../src/kernel.py");
 
 /// Plays nginx 1.18, which Ubuntu 22.04 has: it knows neither `-e` (1.19.5) nor `ssl_reject_handshake` (1.19.4).
 const NGINX_1_18: &str = r#"#!/bin/sh

@@ -114,7 +114,7 @@ fn wrong_push_options_are_reported() {
 }
 
 /// The packages that scripts/package has made; nothing, and said, where it has not.
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
+#[expect(clippy::print_stderr, reason = "a skipped test reports it")]
 fn made() -> Option<PathBuf> {
     let named = std::env::var_os("PIKU_PACKAGES").map(PathBuf::from);
     let folder = named.unwrap_or_else(|| repository().join("target/packages"));
@@ -195,7 +195,7 @@ struct OtherMachine {
 }
 
 impl OtherMachine {
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
+    #[expect(clippy::print_stderr, reason = "a skipped test reports it")]
     fn of(arch: &str) -> Option<Self> {
         let (name, processor, header) = match arch {
             "arm64" => (

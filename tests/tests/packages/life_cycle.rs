@@ -14,7 +14,7 @@ use piku_tests::tools::{reachable_by, repository};
 const PACKAGES: &str = "git,openssh-server,openssh-client,uidmap,ca-certificates,mount,nginx-light,openssl,python3,python3-venv,procps";
 
 /// Says that the test is skipped, or fails where nothing may be.
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
+#[expect(clippy::print_stderr, reason = "a skipped test reports it")]
 fn skip(why: &str) {
     assert!(std::env::var_os("CI").is_none(), "with CI set nothing may be skipped: {why}");
     eprintln!("skipped: the package's scripts in a tree of Debian: {why}");

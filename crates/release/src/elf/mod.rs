@@ -18,7 +18,7 @@ use elf::section::SectionHeader;
 
 use crate::architecture::ProgramArchitecture;
 
-/// `e_machine` of architectures for which somebody may push a program.
+/// `e_machine` of architectures of programs that may be pushed.
 const MACHINES: [(u16, &str); 12] = [
     (2, "sparc"),
     (3, "i386"),

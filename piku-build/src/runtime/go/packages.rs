@@ -266,7 +266,7 @@ mod tests {
     }
 
     /// The folders with a program, by the go command.
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
+    #[expect(clippy::print_stderr, reason = "a skipped test reports it")]
     fn go_list(dir: &Path) -> Option<Vec<String>> {
         let home = tempfile::tempdir().unwrap();
         let mut go = std::process::Command::new("go");

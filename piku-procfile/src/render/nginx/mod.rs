@@ -34,7 +34,7 @@ use basic_auth::PasswordFile;
 use include::IncludeFile;
 use paths::PathPrefix;
 
-/// How to enable HTTP/2 on HTTPS.
+/// Syntax that enables HTTP/2 on HTTPS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Http2Syntax {
     /// As a parameter of `listen`, which every nginx accepts; 1.25.1 and later warn that it is deprecated

@@ -48,9 +48,9 @@ struct World {
     probes: u32,
     /// Where requests were sent, in turn.
     routes: Vec<Option<AppRoute>>,
-    /// Whether old instances have requests that do not end by themselves here.
+    /// Old instances have requests that never end.
     requests_under_way: bool,
-    /// How a switch ends.
+    /// Result of a switch of requests.
     switch: Result<(), String>,
 }
 
@@ -149,7 +149,7 @@ impl World {
         format!("{}@{}", one.ps, one.release)
     }
 
-    /// What happened since the last look, without the talk.
+    /// Actions since the last call, without progress messages.
     fn did(&mut self) -> Vec<String> {
         std::mem::take(&mut self.log).into_iter().filter(|line| !line.starts_with("say ")).collect()
     }

@@ -1,4 +1,4 @@
-//! Ports that somebody else takes.
+//! Ports taken by other processes.
 
 use super::*;
 
@@ -88,7 +88,7 @@ fn a_crashed_instance_stays_in_the_route_until_its_port_is_lost_or_it_is_ready_o
     world.exit("web.1@1", 1);
     world.exit("web.1@1", 1);
     assert_eq!(world.states(), ["web.1@1 backoff"]);
-    assert_eq!(world.routes.len(), told, "its port is held, whoever asks is refused");
+    assert_eq!(world.routes.len(), told, "its port is held, connections to it are refused");
     taken(&mut world, "web.1@1");
     assert!(ports(&world).is_empty());
     world.pass(60);

@@ -10,7 +10,7 @@ fn what_announces_its_readiness_is_ready_when_it_says_so_and_one_that_listens_is
     let probes = world.probes;
     world.deploy(types.clone());
     world.pass(30);
-    assert_eq!(world.probes, probes, "nobody asks before it says so");
+    assert_eq!(world.probes, probes, "no probe before READY=1");
     assert_eq!(world.states()[1..], ["web.1@2 starting", "notify.1@2 starting"]);
     let (web, worker) = (world.id("web.1@2"), world.id("notify.1@2"));
     world.send(CoreEvent::Notified { id: worker });

@@ -1,4 +1,4 @@
-//! What a supervisor finds running when it begins.
+//! Instances that a new supervisor finds running.
 
 use super::*;
 

@@ -69,7 +69,7 @@ fn any_complete_status_below_500_is_alive() {
         );
     }
     let switched = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
-    assert_eq!(ask(None, &[switched]).0, ProbeProgress::Http(101), "nobody has asked for that");
+    assert_eq!(ask(None, &[switched]).0, ProbeProgress::Http(101), "an unrequested switch of protocols");
     let (progress, _) = ask(None, &["HTTP/1.0 502 Bad Gateway\r\nA: b\r\n\r\nbody"]);
     assert_eq!(progress, ProbeProgress::Http(502));
 }

@@ -103,7 +103,7 @@ impl Tree {
         Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
     }
 
-    /// What it says first.
+    /// Its first line.
     fn line(&mut self) -> String {
         let mut line = String::new();
         BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -130,8 +130,8 @@ sys.stdin.read()";
 fn a_server_inside_namespaces_is_found_from_outside() {
     let unshare = ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"];
     if !Command::new("unshare").args(unshare).arg("true").status().is_ok_and(|status| status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "user namespaces are not to be had");
-        let _ = writeln!(std::io::stderr(), "skipped: user namespaces are not to be had");
+        assert!(std::env::var_os("CI").is_none(), "user namespaces are not available");
+        let _ = writeln!(std::io::stderr(), "skipped: user namespaces are not available");
         return;
     }
     // A shell between, as a monitor and a stub are: the server is a grandchild in another pid namespace.
@@ -152,7 +152,7 @@ fn a_server_inside_namespaces_is_found_from_outside() {
 
 #[test]
 fn what_shares_its_port_with_a_stranger_does_not_belong() {
-    // Two sockets on one port: nobody knows which of them answers.
+    // Two sockets on one port: either of them may answer.
     let server = "import socket, sys
 s = socket.socket()
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -337,7 +337,7 @@ mod tests {
         assert!(taken.home.unwrap().ends_with("cpython-3.4.9-linux-x86_64-gnu"));
         assert_eq!(choice_with(dir.path(), &[]).unwrap().interpreter.home, None, "the machine's comes first");
 
-        // One that does not run is passed over, and said.
+        // One that does not run is skipped with a message.
         let broken = dir.path().join("versions/3.4.99/bin");
         fs::create_dir_all(&broken).unwrap();
         symlink("/bin/false", broken.join("python3.4")).unwrap();

@@ -284,7 +284,7 @@ mod tests {
     }
 
     /// Returns a row of 0 and 1 for each range: the versions that it contains.
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
+    #[expect(clippy::print_stderr, reason = "a skipped test reports it")]
     fn packaging(versions: &[String], asked: &[String]) -> Option<Vec<String>> {
         let program = "import glob, sys\n\
             sys.path[:0] = glob.glob('/usr/share/python-wheels/pip-*.whl')\n\
