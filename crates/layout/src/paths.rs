@@ -70,16 +70,16 @@ impl PikuRoot {
         self.0.join("run")
     }
 
-    /// The scanner's control socket.
+    /// Control socket of the daemon.
     #[must_use]
     pub fn daemon_socket(&self) -> PathBuf {
         self.run().join("daemon.sock")
     }
 
-    /// Directory with a file per claimed port, locked while an instance has the port.
+    /// Directory with a file per claimed port, locked while an instance has the port. No app can have this name.
     #[must_use]
     pub fn ports(&self) -> PathBuf {
-        self.run().join("ports")
+        self.run().join("ports.d")
     }
 
     /// Log of all actions with the key that performed them, one per line.

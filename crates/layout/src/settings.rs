@@ -50,12 +50,14 @@ pub enum AppUsers {
     Own,
 }
 
-/// The ports that instances get: outside Linux's ephemeral ports (32768 to 60999).
+/// Range of the ports of instances. The default is below Linux's ephemeral ports (32768 to 60999). If all of them are
+/// taken, an instance gets an ephemeral port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PortRange {
     /// The first port of the range.
     pub first: u16,
-    /// The last port of the range, itself in it.
+    /// The last port of the range, inclusive.
     pub last: u16,
 }
 
@@ -239,7 +241,9 @@ mod tests {
         assert_eq!(read.logs, LogSettings { megabytes: 2, ..LogSettings::default() });
         let read: HostSettings = serde_yaml::from_str("logs: {flush: 30s}\n").unwrap();
         assert_eq!(read.logs.flush.duration(), Some(std::time::Duration::from_secs(30)));
-        assert!(serde_yaml::from_str::<HostSettings>("sandbocks: off").is_err());
+        for unknown in ["sandbocks: off", "ports: {first: 1, last: 2, exclude: [1]}", "logs: {size: 1}"] {
+            assert!(serde_yaml::from_str::<HostSettings>(unknown).is_err(), "{unknown}");
+        }
         assert_eq!(HostSettings::read(Path::new("/no/such/host.yaml")).unwrap(), HostSettings::default());
     }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use crate::diagnostic::Diagnostics;
 use crate::progress;
 
-/// Set to `deploy` by the hook: errors are then printed as the push shows them, each line after ` !     `.
+/// Set to `deploy` by piku-receive for the hook: errors are then printed as a push shows them, with ` !     ` before each line.
 pub const TALK: &str = "PIKU_TALK";
 
 /// Exit code 1: it failed, or the answer is "no".
@@ -27,7 +27,7 @@ pub struct UserError {
 }
 
 impl UserError {
-    /// Creates an error with exit code 1 and no hint. The message is one line.
+    /// Creates an error with exit code 1 and no hint.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), hints: Vec::new(), code: FAILED }
     }

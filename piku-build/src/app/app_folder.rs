@@ -27,7 +27,7 @@ pub(crate) fn read_app(dir: &Path, config: Option<&Path>) -> anyhow::Result<AppS
         if source.has_entry(name) {
             continue;
         }
-        if let Some(text) = top.read_text(name)? {
+        if let Some(text) = top.read_bytes(name)? {
             source.shared.push((name, text));
         }
     }

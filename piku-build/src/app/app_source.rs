@@ -144,15 +144,15 @@ impl AppSource {
     /// A file of the app's folder, or the one that it has from the top.
     fn own_or_shared(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
         let shared = self.shared.iter().find(|(shared, _)| *shared == name);
-        shared.map_or_else(|| self.read_text(name), |(_, text)| Ok(Some(text.clone())))
+        shared.map_or_else(|| self.read_bytes(name), |(_, text)| Ok(Some(text.clone())))
     }
 
-    /// Reads a file; see [`app_file::text`].
-    pub(crate) fn read_text(&self, name: impl AsRef<Path>) -> anyhow::Result<Option<Vec<u8>>> {
+    /// Reads a file; see [`app_file::read_bytes`].
+    pub(crate) fn read_bytes(&self, name: impl AsRef<Path>) -> anyhow::Result<Option<Vec<u8>>> {
         app_file::read_bytes(&self.tree, name.as_ref())
     }
 
-    /// Finds a file; see [`app_file::find`].
+    /// Finds a file; see [`app_file::find_file`].
     pub(crate) fn find(&self, name: impl AsRef<Path>) -> anyhow::Result<Option<FileStat>> {
         app_file::find_file(&self.tree, name.as_ref())
     }
@@ -160,12 +160,12 @@ impl AppSource {
     /// Returns whether a path in the folder leads to anything.
     ///
     /// # Errors
-    /// As [`app_file::find`].
+    /// As [`app_file::find_file`].
     pub(crate) fn has_path(&self, name: impl AsRef<Path>) -> anyhow::Result<bool> {
         Ok(self.find(name)?.is_some())
     }
 
-    /// Lists a directory; see [`app_file::list`].
+    /// Lists a directory; see [`app_file::list_folder`].
     pub(crate) fn list(&self, name: impl AsRef<Path>) -> anyhow::Result<Vec<FolderEntry>> {
         app_file::list_folder(&self.tree, name.as_ref())
     }

@@ -199,16 +199,16 @@ impl BuildJob {
         let cross = target::cross_target(self.architecture)?;
         let here = TargetMachine::detect()?;
         let machine = cross.map_or_else(|| here.clone(), TargetArchitecture::machine);
-        let site = BuildTarget {
+        let build_target = BuildTarget {
             jailed: bench.jailed,
             store: Some(bench.store),
             tools: Some(&tools),
             architecture: &architecture,
             cross,
-            build_env: &bench.settings.build_env,
+            operator_env: &bench.settings.build_env,
             commit: &self.facts.commit,
         };
-        let mut whole = CombinedPlan::plan(&runtimes, &source, &site)?;
+        let mut whole = CombinedPlan::plan(&runtimes, &source, &build_target)?;
         let making = ReleaseBuilder {
             at: bench,
             store: bench.store,

@@ -62,16 +62,16 @@ struct LayerOwner<'a> {
 
 impl ReleaseBuilder<'_> {
     /// Executes the plan and checks its result.
-    pub(crate) fn execute_plan(&self, whole: &mut CombinedPlan) -> anyhow::Result<()> {
-        for plan in whole.plans() {
+    pub(crate) fn execute_plan(&self, combined: &mut CombinedPlan) -> anyhow::Result<()> {
+        for plan in combined.plans() {
             if let (Some(version), Some(from)) = (&plan.version, &plan.version_from) {
                 progress::step(&format!("{} {version} ({from})", capital(plan.runtime)));
             }
             plan.warnings.iter().for_each(|warning| progress::warning(warning));
         }
-        for at in 0..whole.parts.len() {
-            let RuntimePart { runtime, plan } = &whole.parts[at];
-            let mut view = self.view(whole);
+        for at in 0..combined.parts.len() {
+            let RuntimePart { runtime, plan } = &combined.parts[at];
+            let mut view = self.view(combined);
             let owner = LayerOwner { runtime: *runtime, plan, view: &view };
             for (place, layer) in plan.layers.iter().enumerate() {
                 self.build_layer(&owner, false, layer, &plan.layers[..place])?;
@@ -83,38 +83,38 @@ impl ReleaseBuilder<'_> {
                 runtime.reuse_previous(plan, before, self.tree)?;
             }
             // Locked until its artifacts are taken out.
-            let kept = self.kept(&whole.parts[at].plan)?;
+            let kept = self.kept(&combined.parts[at].plan)?;
             if let Some(kept) = &kept {
                 view.work = kept.tree().clone();
             }
-            self.steps(whole, at, &view, kept.as_ref())?;
-            let RuntimePart { runtime, plan } = &mut whole.parts[at];
+            self.steps(combined, at, &view, kept.as_ref())?;
+            let RuntimePart { runtime, plan } = &mut combined.parts[at];
             runtime.complete_plan(plan, &view)?;
-            whole.join(self.source);
+            combined.join(self.source);
         }
         // Files that the owner cannot read could neither be compared with the next release nor sent to
         // another machine.
         copy::normalize_modes(self.tree)?;
         if self.at.jailed {
-            for layer in whole.plans().flat_map(|plan| &plan.tree_layers) {
+            for layer in combined.plans().flat_map(|plan| &plan.tree_layers) {
                 tree_layer::link_files(&self.store.tree(&layer.key)?, self.tree, layer)?;
             }
         }
-        let view = self.view(whole);
+        let view = self.view(combined);
         // With files in `.profile.d`, only the shell knows where programs are.
         if !profile::is_in(self.tree) {
             // Other apps were compiled on this machine.
-            let judges_levels = whole.plans().all(|plan| plan.runtime == binary::NAME);
+            let judges_levels = combined.plans().all(|plan| plan.runtime == binary::NAME);
             let on = StartTarget { machine: self.machine, judges_levels };
-            for warning in command_check::check(&whole.processes, &view, on)? {
+            for warning in command_check::check(&combined.processes, &view, on)? {
                 progress::warning(&warning);
             }
         }
-        whole
+        combined
             .parts
             .iter()
             .try_for_each(|RuntimePart { runtime, plan }| runtime.check_processes(plan, &view))?;
-        whole
+        combined
             .plans()
             .filter_map(|plan| plan.profile)
             .try_for_each(|(name, text)| profile::write_file(self.tree, name, text))
@@ -157,9 +157,9 @@ impl ReleaseBuilder<'_> {
         mounts.extend(finished(&layer.tools, self.tools));
         mounts.extend(plan.host.iter().chain(&layer.host).map(|folder| StepMount::read_only(folder)));
         mounts.push(StepMount { real: unfinished.content(), inside: layer.mount.clone(), writable: true });
-        let room = self.at.step_runner(app, layer.writes_app, mounts, &env);
+        let runner = self.at.step_runner(app, layer.writes_app, mounts, &env);
         for step in &layer.steps {
-            let ended = room.run(step)?;
+            let ended = runner.run(step)?;
             runtime.check_step(step, &ended, plan, view)?;
         }
         self.at.work.tree().remove_all(SCRATCH)?;
@@ -197,9 +197,9 @@ impl ReleaseBuilder<'_> {
             tree_layer::write_inputs(&unfinished.tree()?, &layer.files)?;
             let env =
                 environment::step_environment(&plan.env, plan, &self.at.settings.build_env, self.source);
-            let room = self.at.step_runner(&content, true, finished(&plan.layers, self.store), &env);
+            let runner = self.at.step_runner(&content, true, finished(&plan.layers, self.store), &env);
             for step in &layer.steps {
-                let ended = room.run(step)?;
+                let ended = runner.run(step)?;
                 runtime.check_step(step, &ended, plan, view)?;
             }
             unfinished.check_steps(layer)?;
@@ -212,25 +212,25 @@ impl ReleaseBuilder<'_> {
     /// Runs the steps of one plan in the app tree, which contains the results of the plans before it.
     fn steps(
         &self,
-        whole: &CombinedPlan,
+        combined: &CombinedPlan,
         at: usize,
         view: &RootView,
         kept: Option<&KeptTree>,
     ) -> anyhow::Result<()> {
-        let RuntimePart { runtime, plan } = &whole.parts[at];
+        let RuntimePart { runtime, plan } = &combined.parts[at];
         let build_env = &self.at.settings.build_env;
-        let env = environment::step_environment(&whole.env_until(at), plan, build_env, self.source);
+        let env = environment::step_environment(&combined.env_until(at), plan, build_env, self.source);
         let content = |layer: ReleaseLayer| StepMount {
             real: self.store.content(&layer.key),
             inside: layer.mount,
             writable: false,
         };
-        let layers = whole.parts[..=at].iter().flat_map(|part| part.plan.mounted_layers()).map(content);
-        let host = whole.host_folders().map(|folder| StepMount::read_only(folder));
+        let layers = combined.parts[..=at].iter().flat_map(|part| part.plan.mounted_layers()).map(content);
+        let host = combined.host_folders().map(|folder| StepMount::read_only(folder));
         let mounts = layers.chain(plan.mounts.iter().cloned()).chain(host).collect();
-        let room = self.at.step_runner(view.work.path(), true, mounts, &env);
+        let runner = self.at.step_runner(view.work.path(), true, mounts, &env);
         for step in &plan.steps {
-            let ended = room.run(step)?;
+            let ended = runner.run(step)?;
             let judged = runtime.check_step(step, &ended, plan, view);
             if let (Err(_), Some(kept)) = (&judged, kept) {
                 // A compiler that reports an error leaves complete files; a killed one may not.
@@ -263,10 +263,10 @@ impl ReleaseBuilder<'_> {
     }
 
     /// Searches the finished release for native files.
-    pub(crate) fn find_native_files(&self, whole: &CombinedPlan) -> anyhow::Result<NativeSearch<'_>> {
+    pub(crate) fn find_native_files(&self, combined: &CombinedPlan) -> anyhow::Result<NativeSearch<'_>> {
         let mut search = NativeSearch::new(self.machine);
         search.add_tree(self.tree, Path::new(TREE))?;
-        whole.mounted_layers().try_for_each(|layer| match self.cross {
+        combined.mounted_layers().try_for_each(|layer| match self.cross {
             // The marker of a layer names its native file.
             Some(_) => search.add_tree(&self.store.tree(&layer.key)?, Path::new(&layer.name)),
             None => self.store.add_native_files(&layer.key, &layer.name, &mut search),
@@ -275,11 +275,11 @@ impl ReleaseBuilder<'_> {
     }
 
     /// Refuses native code for this machine in a release for another architecture.
-    pub(crate) fn refuse_foreign(&self, whole: &CombinedPlan, here: &str) -> anyhow::Result<()> {
+    pub(crate) fn refuse_foreign(&self, combined: &CombinedPlan, here: &str) -> anyhow::Result<()> {
         let (Some(target), Some(here)) = (self.cross, elf::machine_number(here)) else { return Ok(()) };
         let mut search = ForeignSearch::new(here, target);
         search.add_tree(self.tree, None)?;
-        for layer in whole.mounted_layers() {
+        for layer in combined.mounted_layers() {
             search.add_tree(&self.store.tree(&layer.key)?, Some(&layer.name))?;
         }
         let packages = search.packages();
@@ -297,12 +297,13 @@ impl ReleaseBuilder<'_> {
     }
 
     /// The finished release as its processes will see it.
-    fn view(&self, whole: &CombinedPlan) -> RootView {
+    fn view(&self, combined: &CombinedPlan) -> RootView {
         let own = self.source.variable("PATH").map(|(path, _)| path);
-        let path = own.or(whole.env.get("PATH").map(String::as_str));
+        let path = own.or(combined.env.get("PATH").map(String::as_str));
         let layer = |layer: ReleaseLayer| (layer.mount, MountedFolder::Layer(self.store.content(&layer.key)));
-        let host = whole.host_folders().map(|folder| (folder.clone(), MountedFolder::Host(folder.clone())));
-        let mounts = whole.mounted_layers().map(layer).chain(host).collect();
+        let host =
+            combined.host_folders().map(|folder| (folder.clone(), MountedFolder::Host(folder.clone())));
+        let mounts = combined.mounted_layers().map(layer).chain(host).collect();
         RootView::new(self.tree.clone(), self.at.jailed, mounts, path.unwrap_or(PATH)).for_target(self.cross)
     }
 }

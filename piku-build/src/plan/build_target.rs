@@ -23,7 +23,7 @@ pub(crate) struct BuildTarget<'a> {
     /// Architecture of the release if it is not that of this machine.
     pub(crate) cross: Option<&'static TargetArchitecture>,
     /// Variables that the operator sets for build steps.
-    pub(crate) build_env: &'a BTreeMap<String, String>,
+    pub(crate) operator_env: &'a BTreeMap<String, String>,
     /// The commit that is built, 40 hex digits; empty when that is not known.
     pub(crate) commit: &'a str,
 }
@@ -43,8 +43,9 @@ impl BuildTarget<'_> {
     pub(crate) fn key(&self, kind: &str, format: u32, locked: bool) -> CacheKey {
         let mut key = CacheKey::new(kind, format);
         key.field("architecture", self.architecture.as_bytes());
-        if let Some(edition) = self.store.and_then(|store| store.generation(locked)) {
-            key.field("edition", edition.as_bytes());
+        if let Some(generation) = self.store.and_then(|store| store.generation(locked)) {
+            // The name in keys of existing layers.
+            key.field("edition", generation.as_bytes());
         }
         key
     }

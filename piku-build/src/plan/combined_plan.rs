@@ -41,11 +41,11 @@ impl CombinedPlan {
     pub(crate) fn plan(
         runtimes: &[&'static dyn Runtime],
         source: &AppSource,
-        site: &BuildTarget,
+        target: &BuildTarget,
     ) -> anyhow::Result<Self> {
         let mut parts = Vec::new();
         for runtime in runtimes {
-            parts.push(RuntimePart { runtime: *runtime, plan: runtime.plan(source, site)? });
+            parts.push(RuntimePart { runtime: *runtime, plan: runtime.plan(source, target)? });
         }
         if source.procfile.is_none() {
             // The last runtime sets the default process types; the others need none.

@@ -43,9 +43,16 @@ pub(crate) fn plan(
     let architecture = machine::architecture()?;
     let (architecture, tools) = (architecture.as_str(), tools.as_ref());
     let cross = target::cross_target(asked)?;
-    let site =
-        BuildTarget { jailed, store: store.as_ref(), tools, architecture, cross, build_env, commit: "" };
-    let whole = CombinedPlan::plan(&runtimes, &source, &site)?;
+    let target = BuildTarget {
+        jailed,
+        store: store.as_ref(),
+        tools,
+        architecture,
+        cross,
+        operator_env: build_env,
+        commit: "",
+    };
+    let whole = CombinedPlan::plan(&runtimes, &source, &target)?;
     source.warnings.iter().for_each(|warning| progress::error(&warning.to_string()));
     for warning in source.notes.iter().chain(whole.plans().flat_map(|plan| &plan.warnings)) {
         progress::warning(warning);

@@ -39,9 +39,9 @@ impl BuiltProgram {
 }
 
 /// Returns the variables of processes that run these programs.
-pub(crate) fn env(site: &BuildTarget) -> BTreeMap<String, String> {
+pub(crate) fn env(build_target: &BuildTarget) -> BTreeMap<String, String> {
     // Without a jail the final path of a release is unknown; its processes start in its directory.
-    let folder = if site.jailed { Path::new(APP).join(FOLDER) } else { FOLDER.into() };
+    let folder = if build_target.jailed { Path::new(APP).join(FOLDER) } else { FOLDER.into() };
     [("PATH", format!("{}:{PATH}", folder.display())), ("LANG", "C.UTF-8".to_owned())]
         .map(|(name, value)| (name.to_owned(), value))
         .into()

@@ -3,6 +3,8 @@
 pub(crate) mod binary;
 pub(crate) mod buildpack;
 mod detection;
+#[cfg(test)]
+mod example;
 mod go;
 mod java;
 mod misspelt;
@@ -77,7 +79,7 @@ pub(crate) trait Runtime: Sync {
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult>;
 
     /// Plans the build. Runs no program of the app.
-    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan>;
+    fn plan(&self, source: &AppSource, target: &BuildTarget) -> anyhow::Result<BuildPlan>;
 
     /// Copies from the previous release's tree what the steps would otherwise make again.
     fn reuse_previous(

@@ -132,7 +132,7 @@ fn find_source_script(source: &AppSource) -> anyhow::Result<Option<String>> {
     if !source.has_entry(PAGE) {
         return Ok(None);
     }
-    let text = decode(&source.read_text(PAGE)?.unwrap_or_default());
+    let text = decode(&source.read_bytes(PAGE)?.unwrap_or_default());
     let parts = text.split("src=").skip(1).filter_map(|rest| {
         let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
         rest[1..].split(quote).next()

@@ -51,7 +51,7 @@ pub(crate) struct UnfinishedLayer {
     lock: Option<Flock<File>>,
 }
 
-/// Result of [`LayerStore::take`].
+/// Result of [`LayerStore::find_or_lock`].
 pub(crate) enum TakenLayer {
     /// The layer is complete.
     There,
@@ -267,8 +267,8 @@ impl Drop for UnfinishedLayer {
     }
 }
 
-/// The lock on a folder that is built in, as [`lock`]. The steps of the build inherit it: should the build be
-/// killed, the layer is locked until the last of them has ended.
+/// Tries to lock a directory for a build, see [`lock_layer`]. The steps of the build inherit the lock: if the build is
+/// killed, the layer stays locked until the last of them has ended.
 pub(crate) fn try_lock(dir: &Path) -> io::Result<Option<Flock<File>>> {
     let lock = lock_layer(dir, FlockArg::LockExclusiveNonblock)?;
     if let Some(lock) = &lock {

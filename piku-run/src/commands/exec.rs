@@ -12,7 +12,7 @@ use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{AppUsers, HostSettings};
 use piku_report::user_error::UserError;
 
-use crate::desired::{declared_ports, limits};
+use crate::desired::{extra_listen_ports, limits};
 use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
 use crate::instance::record::RecordFolder;
 use crate::releases::current;
@@ -45,7 +45,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, argv: &[String]) -> anyhow::Re
     current::create_data_dir(&world.dir)?;
     let terminal = stdin().is_terminal() && stdout().is_terminal();
     let limits = limits::of("run", &vars)?;
-    let listen = declared_ports(&vars, &HostSettings::read(&root.settings())?)?;
+    let listen = extra_listen_ports(&vars, &HostSettings::read(&root.settings())?)?;
     let tmp_size = limits::tmp_size("run", &vars)?;
     let tmp_size = tmp_size.as_deref();
     let around =

@@ -19,7 +19,7 @@ impl SupervisorCore {
         found.sort_by_key(|found| (!found.live, found.id));
         for one in found {
             let place = self.plan.as_ref().filter(|plan| plan.release == one.release);
-            let listens = place.and_then(|plan| plan.type_of_slot(&one.ps)).map(|kind| kind.listens);
+            let listens = place.and_then(|plan| plan.type_of_slot(&one.ps)).map(|kind| kind.must_listen);
             let taken =
                 self.instances.values().any(|other| other.ps == one.ps && other.live && !other.is_leaving());
             let since = self.now.saturating_sub(one.uptime);
@@ -27,7 +27,7 @@ impl SupervisorCore {
             let instance = AppInstance {
                 ps: one.ps,
                 release: one.release,
-                listens: listens.unwrap_or(one.port.is_some()),
+                must_listen: listens.unwrap_or(one.port.is_some()),
                 // Its notifications to the previous supervisor are unknown.
                 pace: asked,
                 port: one.port,

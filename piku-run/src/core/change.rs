@@ -86,7 +86,7 @@ impl SupervisorCore {
 
     /// Returns whether a slot must wait for the end of old workers.
     fn must_wait(&self, ps: &InstanceName, kind: &super::ProcessType) -> bool {
-        !kind.listens
+        !kind.must_listen
             && !kind.overlap
             && self.instances.iter().any(|(id, one)| self.is_in_the_way(*id, one, ps))
     }
@@ -308,7 +308,7 @@ impl SupervisorCore {
 
     /// Fails the change for an instance that did not become ready, naming the ports on which it listens
     /// instead.
-    pub(super) fn explain_silence(&mut self, id: InstanceId, ports: &[u16]) {
+    pub(super) fn fail_unready_instance(&mut self, id: InstanceId, ports: &[u16]) {
         let Some(change) = self.change.as_ref().filter(|change| change.fresh.contains(&id)) else { return };
         let Some(one) = self.instances.get(&id) else { return };
         let InstanceState::Starting { last, patience, diagnosed: true, unannounced, .. } = &one.state else {

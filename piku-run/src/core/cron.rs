@@ -25,7 +25,7 @@ impl SupervisorCore {
         let once = AppInstance {
             ps,
             release,
-            listens: false,
+            must_listen: false,
             pace: ProbePace::default(),
             port: None,
             live: false,

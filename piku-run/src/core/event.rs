@@ -52,7 +52,7 @@ pub(crate) enum CoreEvent {
     /// An instance has sent `READY=1`.
     Notified { id: InstanceId },
     /// Result of [`CoreAction::Diagnose`].
-    Listens { id: InstanceId, ports: Vec<u16> },
+    Diagnosed { id: InstanceId, ports: Vec<u16> },
     /// Result of [`CoreAction::RunTask`]; an error if the task could not be started.
     TaskEnded(Result<ProcessExit, String>),
     /// Result of [`CoreAction::Switch`].

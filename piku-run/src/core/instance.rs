@@ -78,7 +78,7 @@ pub(crate) enum ProbeOutcome {
     Closed,
     /// The response is not HTTP.
     NotHttp,
-    /// The connection was refused.
+    /// The connection was refused, or the listener was gone before it could be checked.
     Refused,
     /// No response within the time limit.
     Silent,
@@ -141,7 +141,7 @@ pub(crate) struct AppInstance {
     pub(crate) ps: InstanceName,
     pub(crate) release: u64,
     /// Gets `PORT` and must listen there.
-    pub(crate) listens: bool,
+    pub(crate) must_listen: bool,
     pub(crate) pace: ProbePace,
     /// Its port; `None` until one is chosen.
     pub(crate) port: Option<u16>,
@@ -200,7 +200,7 @@ impl AppInstance {
 
     /// Returns `healthy` for an instance with a health check, `running` for any other.
     pub(super) fn ready_label(&self) -> &'static str {
-        if self.listens { "healthy" } else { "running" }
+        if self.must_listen { "healthy" } else { "running" }
     }
 
     /// Returns the next deadline of the instance. `limit` is the time in which an instance on trial must

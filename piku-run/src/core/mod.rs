@@ -105,7 +105,7 @@ impl SupervisorCore {
             CoreEvent::PortTaken { id, by } => self.port_taken(id, &by),
             CoreEvent::PortLost { id, by } => self.port_lost(id, &by),
             CoreEvent::Notified { id } => self.record_notification(id),
-            CoreEvent::Listens { id, ports } => self.explain_silence(id, &ports),
+            CoreEvent::Diagnosed { id, ports } => self.fail_unready_instance(id, &ports),
             CoreEvent::TaskEnded(ended) => self.task_ended(ended),
             CoreEvent::Switched(result) => self.finish_switch(result),
             CoreEvent::Drained { id } => self.finish_drain(id),
@@ -172,7 +172,7 @@ impl SupervisorCore {
         let instance = AppInstance {
             ps,
             release: plan.release,
-            listens: kind.listens,
+            must_listen: kind.must_listen,
             pace: ProbePace { announced: kind.notifies, ..plan.pace },
             port: None,
             live,

@@ -13,7 +13,7 @@ pub(crate) struct ProcessType {
     /// Number of instances.
     pub(crate) count: u32,
     /// Its instances get `PORT` and must answer there. Instances of other types only have to stay up.
-    pub(crate) listens: bool,
+    pub(crate) must_listen: bool,
     /// Old and new instances may run side by side; always true for types that listen.
     pub(crate) overlap: bool,
     /// Its instances notify their readiness (`NOTIFY_SOCKET`). Types that listen also get health checks,

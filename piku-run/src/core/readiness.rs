@@ -12,7 +12,7 @@ impl SupervisorCore {
         let since = self.now;
         let Some(one) = self.instances.get_mut(&id) else { return };
         let unannounced = one.pace.announced;
-        let settled = (!one.listens && !unannounced).then_some(since + SETTLE);
+        let settled = (!one.must_listen && !unannounced).then_some(since + SETTLE);
         one.state = InstanceState::Starting {
             since,
             ask: None,
@@ -41,7 +41,7 @@ impl SupervisorCore {
     /// Schedules the first health check of an instance that listens.
     pub(super) fn schedule_probe(&mut self, id: InstanceId) {
         let now = self.now;
-        let Some(one) = self.instances.get_mut(&id).filter(|one| one.listens) else { return };
+        let Some(one) = self.instances.get_mut(&id).filter(|one| one.must_listen) else { return };
         if let InstanceState::Starting { ask, unannounced: false, .. } = &mut one.state {
             *ask = Some(now);
         }
@@ -55,7 +55,7 @@ impl SupervisorCore {
         if !std::mem::take(unannounced) {
             return;
         }
-        if one.listens { self.schedule_probe(id) } else { self.mark_ready(id) }
+        if one.must_listen { self.schedule_probe(id) } else { self.mark_ready(id) }
     }
 
     pub(super) fn handle_probe(&mut self, id: InstanceId, outcome: ProbeOutcome) {
@@ -79,8 +79,13 @@ impl SupervisorCore {
             ProbeOutcome::Silent => *ask = Some(now + pause.max(LATE)),
             _ => *ask = Some(now + pause),
         }
-        // Keep the most informative outcome.
-        if outcome != ProbeOutcome::Silent || matches!(last, None | Some(ProbeOutcome::Refused)) {
+        // Keep the most informative outcome: a response before silence, silence before a refused connection.
+        let rank = |outcome: &ProbeOutcome| match outcome {
+            ProbeOutcome::Refused => 0,
+            ProbeOutcome::Silent => 1,
+            _ => 2,
+        };
+        if last.as_ref().is_none_or(|last| rank(&outcome) >= rank(last)) {
             *last = Some(outcome);
         }
     }

@@ -84,7 +84,7 @@ impl SupervisorCore {
 
 fn ready_ports<'a>(instances: impl Iterator<Item = (&'a AppInstance, Option<u16>)>) -> Vec<u16> {
     let mut all: Vec<(&super::InstanceName, u16)> = instances
-        .filter(|(one, _)| one.listens && !one.is_leaving())
+        .filter(|(one, _)| one.must_listen && !one.is_leaving())
         .filter_map(|(one, port)| Some((&one.ps, port?)))
         .collect();
     all.sort();

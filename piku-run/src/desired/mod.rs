@@ -76,7 +76,7 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
         types.push(ProcessType {
             name: name.clone(),
             count: formation.get(name).copied().unwrap_or(1).min(MAX_COUNT),
-            listens: kind.has_port(),
+            must_listen: kind.has_port(),
             overlap: overlap.contains(&name.as_str()),
             notifies: notify.contains(&name.as_str()),
         });
@@ -148,7 +148,7 @@ pub(crate) fn check_limits(world: &ReleaseContext) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Fails if a value is not a port, or is in the range of ports for instances.
-pub(crate) fn declared_ports(vars: &Vars, settings: &HostSettings) -> anyhow::Result<Vec<u16>> {
+pub(crate) fn extra_listen_ports(vars: &Vars, settings: &HostSettings) -> anyhow::Result<Vec<u16>> {
     listen_ports::parse_listen_ports(vars.get(listen_ports::VARIABLE).map(String::as_str), settings.ports)
 }
 
@@ -157,7 +157,7 @@ pub(crate) fn check_network(world: &ReleaseContext, settings: &HostSettings) -> 
     let Ok((vars, _)) = world.vars(ProcessRole { ps: "web.1", kind: "web", port: Some(0) }) else {
         return Ok(());
     };
-    declared_ports(&vars, settings)?;
+    extra_listen_ports(&vars, settings)?;
     let protocol = health::protocol_of(&vars)?;
     match network::of(&vars, settings.network.of(&world.app))? {
         NetworkMode::Shared => Ok(()),
@@ -176,7 +176,7 @@ pub(crate) fn as_found(found: &[FoundWorker]) -> Option<RunPlan> {
             None => types.push(ProcessType {
                 name: one.ps.kind.clone(),
                 count: one.ps.index,
-                listens: one.port.is_some(),
+                must_listen: one.port.is_some(),
                 overlap: false,
                 notifies: false,
             }),

@@ -1,5 +1,5 @@
 //! A health check: one connection to 127.0.0.1, one request, the head of the response. It never blocks and
-//! reads no clock: the event loop waits for its descriptor, calls [`HealthProbe::ready`] and drops it after
+//! reads no clock: the event loop waits for its descriptor, calls [`HealthProbe::advance`] and drops it after
 //! the time limit.
 
 use std::fmt::Write as _;
@@ -62,7 +62,7 @@ impl HealthProbe {
     /// Starts a check of the app at `127.0.0.1:PORT` with `host` as host name. Without a path it requests
     /// `/` and accepts any complete response with a status below 500; with one it requires 2xx or 3xx.
     ///
-    /// The connection may be made or refused at once: call [`HealthProbe::ready`] before waiting for the
+    /// The connection may be made or refused at once: call [`HealthProbe::advance`] before waiting for the
     /// descriptor.
     #[must_use]
     pub(crate) fn start(port: u16, host: &str, path: Option<&str>) -> Self {
@@ -91,7 +91,7 @@ impl HealthProbe {
     }
 
     /// Returns whether it waits for reading and for writing. Valid until the next call of
-    /// [`HealthProbe::ready`].
+    /// [`HealthProbe::advance`].
     #[must_use]
     pub(crate) fn interest(&self) -> (bool, bool) {
         match self.state {
@@ -103,9 +103,9 @@ impl HealthProbe {
 
     /// Advances the check as far as possible without blocking. A finished check returns its result each
     /// time.
-    pub(crate) fn ready(&mut self) -> ProbeProgress {
+    pub(crate) fn advance(&mut self) -> ProbeProgress {
         loop {
-            match self.advance() {
+            match self.take_step() {
                 Ok(()) => {}
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return ProbeProgress::Waiting,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
@@ -141,7 +141,7 @@ impl HealthProbe {
     }
 
     /// Performs one system call; `WouldBlock` if it has to wait.
-    fn advance(&mut self) -> io::Result<()> {
+    fn take_step(&mut self) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         match &mut self.state {
             ProbeState::Connecting => {
@@ -169,7 +169,7 @@ impl HealthProbe {
                 let mut buffer = [0; 4096];
                 let count = stream.read(&mut buffer)?;
                 self.answer.extend_from_slice(&buffer[..count]);
-                match self.check_listener() {
+                match self.evaluate_response() {
                     ProbeLook::More if count > 0 => {}
                     // An incomplete page does not matter to the health of the app.
                     ProbeLook::More => {
@@ -185,7 +185,7 @@ impl HealthProbe {
     }
 
     /// Evaluates the bytes received so far.
-    fn check_listener(&mut self) -> ProbeLook {
+    fn evaluate_response(&mut self) -> ProbeLook {
         let head = match parse_head(&self.answer) {
             Ok(Some(head)) => head,
             Ok(None) if self.answer.len() < MAX_HEAD => return ProbeLook::More,
@@ -194,7 +194,7 @@ impl HealthProbe {
         // An interim response (100 Continue, 103 Early Hints) precedes the final one.
         if (100..200).contains(&head.status) && head.status != 101 {
             self.answer.drain(..head.length);
-            return if self.answer.is_empty() { ProbeLook::More } else { self.check_listener() };
+            return if self.answer.is_empty() { ProbeLook::More } else { self.evaluate_response() };
         }
         match head.body {
             Some(body) if body <= MAX_BODY && self.answer.len() < head.length + body => ProbeLook::More,

@@ -46,8 +46,8 @@ impl PortClaim {
     }
 }
 
-/// Claims a free port of the range: `prefer` if possible, otherwise the lowest; if all are taken, one
-/// outside of the range.
+/// Claims a free port of the range: `prefer` if possible, otherwise the lowest; if all are taken, an ephemeral
+/// one.
 ///
 /// # Errors
 /// Fails if no port is free or the lock directory cannot be used.
@@ -74,7 +74,7 @@ pub(crate) fn claim_port(
             }
         }
     }
-    claim_beyond(root, range)
+    claim_outside_range(root, range)
 }
 
 /// Number of ports outside of the range that are tried.
@@ -85,7 +85,7 @@ const BEYOND: usize = 64;
 ///
 /// # Errors
 /// Fails if no port is free or the lock directory cannot be used.
-pub(crate) fn claim_beyond(root: &PikuRoot, range: PortRange) -> anyhow::Result<PortClaim> {
+pub(crate) fn claim_outside_range(root: &PikuRoot, range: PortRange) -> anyhow::Result<PortClaim> {
     make_folder(root)?;
     for _ in 0..BEYOND {
         let Ok(any) = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)) else { break };
@@ -106,7 +106,7 @@ pub(crate) fn claim_beyond(root: &PikuRoot, range: PortRange) -> anyhow::Result<
 ///
 /// # Errors
 /// Fails if the lock directory cannot be used.
-pub(crate) fn take_up(root: &PikuRoot, port: u16) -> anyhow::Result<Option<PortClaim>> {
+pub(crate) fn reclaim_port(root: &PikuRoot, port: u16) -> anyhow::Result<Option<PortClaim>> {
     make_folder(root)?;
     lock_port(root, port)
 }
@@ -199,20 +199,20 @@ mod tests {
         let one = claim_port(&root, range, None).unwrap();
         let two = claim_port(&root, range, Some(one.port())).unwrap();
         assert_ne!(one.port(), two.port());
-        assert!(take_up(&root, one.port()).unwrap().is_none());
+        assert!(reclaim_port(&root, one.port()).unwrap().is_none());
 
         // A process that has the descriptor, here as its stdin, keeps the port.
         let stdin = Stdio::from(one.fd().try_clone_to_owned().unwrap());
         let mut worker = Command::new("sleep").arg("60").stdin(stdin).spawn().unwrap();
         let port = one.port();
         drop(one);
-        assert!(take_up(&root, port).unwrap().is_none());
+        assert!(reclaim_port(&root, port).unwrap().is_none());
         worker.kill().unwrap();
         worker.wait().unwrap();
         // A process that another test is starting has the descriptor too, until it executes its program.
         let taken_up = (0..1000).find_map(|_| {
             std::thread::sleep(std::time::Duration::from_millis(10));
-            take_up(&root, port).unwrap()
+            reclaim_port(&root, port).unwrap()
         });
         assert_eq!(taken_up.unwrap().port(), port);
         assert_eq!(claim_port(&root, range, Some(port)).unwrap().port(), port);
@@ -229,7 +229,7 @@ mod tests {
             let beyond = claim_port(&root, only, None).unwrap();
             assert_ne!(beyond.port(), taken, "{address}");
             // Nothing stays locked.
-            assert!(take_up(&root, taken).unwrap().is_some());
+            assert!(reclaim_port(&root, taken).unwrap().is_some());
         }
     }
 

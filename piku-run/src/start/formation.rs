@@ -40,7 +40,7 @@ pub(super) fn types(
             name: entry.name.clone(),
             count: named(entry.name.as_str()).unwrap_or(if entry.kind.is_long_running() { rest } else { 0 }),
             // No health checks: the user sees the output.
-            listens: false,
+            must_listen: false,
             overlap: false,
             notifies: false,
         })
@@ -84,7 +84,7 @@ mod tests {
             let kind = |count: &u32| ProcessType {
                 name: "web".parse().unwrap(),
                 count: *count,
-                listens: false,
+                must_listen: false,
                 overlap: false,
                 notifies: false,
             };

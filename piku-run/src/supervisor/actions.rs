@@ -29,7 +29,7 @@ impl AppSupervisor {
             CoreAction::Diagnose { id } => {
                 let sockets = self.workers.get(&id).map(|worker| OwnedSockets::of(&worker.family().roots()));
                 let ports = sockets.map(|sockets| sockets.ports()).unwrap_or_default();
-                self.events.push_back(CoreEvent::Listens { id, ports });
+                self.events.push_back(CoreEvent::Diagnosed { id, ports });
             }
             CoreAction::Terminate { id } => {
                 if let Some(worker) = self.workers.get(&id) {

@@ -10,7 +10,7 @@ const FULL: [&str; 3] = ["no space left on device", "enospc", "errno 28]"];
 impl AppSupervisor {
     /// Returns hints for the author of an app, by the last lines of an instance.
     pub(super) fn hints(&self, tail: &[String]) -> Vec<String> {
-        hints(tail, self.guards_ports)
+        hints(tail, self.kernel_restricts_ports)
     }
 }
 

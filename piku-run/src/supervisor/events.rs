@@ -33,7 +33,7 @@ enum SupervisorToken {
 }
 
 impl AppSupervisor {
-    pub(super) fn handle_ready(&mut self) -> anyhow::Result<()> {
+    pub(super) fn run_event_loop(&mut self) -> anyhow::Result<()> {
         let mut busy = self.now();
         loop {
             if self.leaving && !self.core.is_changing() {

@@ -12,7 +12,7 @@ impl AppSupervisor {
         let Some(port) = one.port else { return };
         // Do not send a check to another process.
         if let PortHolder::Stranger(stranger) = self.port_holder(id, port) {
-            return self.lose_port(id, port, stranger);
+            return self.report_port_taken(id, port, stranger);
         }
         let Some(one) = self.core.instance(id) else { return };
         let check = self.worlds.get(&one.release).map(|(_, check)| check.clone());
@@ -30,13 +30,13 @@ impl AppSupervisor {
     /// Advances a health check as far as possible.
     pub(super) fn advance_probe(&mut self, id: InstanceId) {
         let Some(probe) = self.probes.get_mut(&id) else { return };
-        let outcome = match probe.ready() {
+        let outcome = match probe.advance() {
             ProbeProgress::Waiting => return,
             ProbeProgress::Refused => ProbeOutcome::Refused,
             ProbeProgress::Failed(reason) => ProbeOutcome::Failed(reason),
             answer => match self.answering(id) {
                 Some((port, PortHolder::Stranger(stranger))) => {
-                    return self.lose_port(id, port, stranger);
+                    return self.report_port_taken(id, port, stranger);
                 }
                 // The process that answered no longer listens.
                 Some((_, PortHolder::Nobody)) | None => ProbeOutcome::Refused,

@@ -75,7 +75,7 @@ struct AppSupervisor {
     /// Reserved ports of instances that are down, so that no other process gets their requests.
     guards: BTreeMap<u16, PortGuard>,
     /// The kernel restricts each jail to its own ports.
-    guards_ports: bool,
+    kernel_restricts_ports: bool,
     /// Time of the last search for other listeners on the ports of instances.
     watched_at: Duration,
     /// Descriptions of processes that have taken ports of instances.
@@ -144,7 +144,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         workers: BTreeMap::new(),
         ports: BTreeMap::new(),
         guards: BTreeMap::new(),
-        guards_ports: piku_chroot::can_restrict_ports(),
+        kernel_restricts_ports: piku_chroot::can_restrict_ports(),
         watched_at: Duration::ZERO,
         notes: BTreeMap::new(),
         probes: BTreeMap::new(),
@@ -170,7 +170,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         _lock: lock,
     };
     supervisor.boot()?;
-    supervisor.handle_ready()
+    supervisor.run_event_loop()
 }
 
 impl AppSupervisor {
@@ -189,7 +189,7 @@ impl AppSupervisor {
         self.update_config_store();
         let mut found = Vec::new();
         for record in self.records.read_all().context("cannot read the records")? {
-            if let Some(one) = self.take_up(record) {
+            if let Some(one) = self.adopt_worker(record) {
                 found.push(one);
             }
         }
@@ -316,7 +316,7 @@ impl AppSupervisor {
     }
 
     /// Adopts a process by its record, or cleans up after one that has ended.
-    fn take_up(&mut self, record: crate::instance::record::WorkerRecord) -> Option<FoundWorker> {
+    fn adopt_worker(&mut self, record: crate::instance::record::WorkerRecord) -> Option<FoundWorker> {
         let id = record.id;
         if record.task || !record.is_alive() {
             // Its jail is empty: the leader ends last.
@@ -334,7 +334,7 @@ impl AppSupervisor {
             uptime: piku_procfs::uptime(record.start),
             once: record.runs == StartCount::Once,
         };
-        if let Ok(Some(claim)) = record.port.map_or(Ok(None), |port| ports::take_up(&self.root, port)) {
+        if let Ok(Some(claim)) = record.port.map_or(Ok(None), |port| ports::reclaim_port(&self.root, port)) {
             self.ports.insert(id, claim);
         }
         let adopted = self

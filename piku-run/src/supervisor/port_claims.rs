@@ -39,10 +39,10 @@ impl AppSupervisor {
         &mut self,
         id: InstanceId,
         release: u64,
-        kept: Option<u16>,
+        previous: Option<u16>,
         moves: u32,
     ) -> anyhow::Result<()> {
-        match kept {
+        match previous {
             Some(port) if self.gives_back(release) => {
                 if let Some(guard) = self.guards.remove(&port) {
                     self.ports.insert(id, guard.release());
@@ -56,9 +56,9 @@ impl AppSupervisor {
             return Ok(());
         }
         let claim = if moves > MOVES_IN_RANGE {
-            ports::claim_beyond(&self.root, self.settings.ports)?
+            ports::claim_outside_range(&self.root, self.settings.ports)?
         } else {
-            ports::claim_port(&self.root, self.settings.ports, kept)?
+            ports::claim_port(&self.root, self.settings.ports, previous)?
         };
         self.ports.insert(id, claim);
         Ok(())
@@ -67,7 +67,7 @@ impl AppSupervisor {
     /// Returns whether the next process may get the port of the previous one.
     fn gives_back(&self, release: u64) -> bool {
         let is_jailed = self.worlds.get(&release).is_some_and(|(world, _)| world.is_jailed());
-        self.guards_ports && is_jailed || matches!(self.reach, SiteReachability::Unnamed)
+        self.kernel_restricts_ports && is_jailed || matches!(self.reach, SiteReachability::Unnamed)
     }
 
     /// Reserves the port of an instance whose process has ended.
@@ -76,7 +76,7 @@ impl AppSupervisor {
         let Some(one) = self.core.instance(id) else { return };
         let (is_routed, is_leaving) = (one.routed == Some(port), one.is_leaving());
         // An adopted process may have held the only claim.
-        let claim = self.ports.remove(&id).or_else(|| ports::take_up(&self.root, port).ok().flatten());
+        let claim = self.ports.remove(&id).or_else(|| ports::reclaim_port(&self.root, port).ok().flatten());
         let Some(claim) = claim else { return };
         match hold_when_gone(claim) {
             Ok(guard) if is_routed || is_leaving && self.old.is_any() => {
@@ -87,7 +87,7 @@ impl AppSupervisor {
             }
             // Also a socket that is bound and does not listen, which cannot be seen.
             Err(_) => match OwnedSockets::default().holder(port) {
-                PortHolder::Stranger(stranger) => self.lose_port(id, port, stranger),
+                PortHolder::Stranger(stranger) => self.report_port_taken(id, port, stranger),
                 _ if is_routed => {
                     let by = "connections that have not ended, or by a hidden process".to_owned();
                     self.note_port_holder(id, port, &by);
@@ -123,7 +123,7 @@ impl AppSupervisor {
     }
 
     /// Handles another listener on the port of an instance.
-    pub(super) fn lose_port(&mut self, id: InstanceId, port: u16, stranger: StrangeListener) {
+    pub(super) fn report_port_taken(&mut self, id: InstanceId, port: u16, stranger: StrangeListener) {
         let by = self.describe_listener(stranger);
         self.probes.remove(&id);
         self.note_port_holder(id, port, &by);
@@ -173,14 +173,15 @@ impl AppSupervisor {
         self.watched_at = now;
         for (id, port) in watched {
             if let PortHolder::Stranger(stranger) = self.port_holder(id, port) {
-                self.lose_port(id, port, stranger);
+                self.report_port_taken(id, port, stranger);
             }
         }
         Some(WATCH)
     }
 
     fn is_guarded(&self, one: &AppInstance) -> bool {
-        self.guards_ports && self.worlds.get(&one.release).is_some_and(|(world, _)| world.is_jailed())
+        self.kernel_restricts_ports
+            && self.worlds.get(&one.release).is_some_and(|(world, _)| world.is_jailed())
     }
 
     /// Returns the ports of an instance that other machines can reach, bypassing nginx.

@@ -176,7 +176,7 @@ impl AppSupervisor {
     pub(super) fn why_not_served(&self, number: u64) -> Option<String> {
         let has_files = || {
             let world = self.worlds.get(&number)?.0.clone();
-            let listens = self.core.plan()?.types.iter().any(|kind| kind.listens);
+            let listens = self.core.plan()?.types.iter().any(|kind| kind.must_listen);
             Some(world.release.processes.contains_key("static") && !listens)
         };
         match &self.reach {

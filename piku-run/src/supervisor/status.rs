@@ -25,7 +25,7 @@ impl AppSupervisor {
         let mut rows: Vec<(&AppInstance, Row)> = Vec::new();
         for (id, one) in self.core.instances() {
             let worker = self.workers.get(&id);
-            let exposed = if one.is_up() && one.listens { self.exposed_ports(id) } else { Vec::new() };
+            let exposed = if one.is_up() && one.must_listen { self.exposed_ports(id) } else { Vec::new() };
             let warning = (!exposed.is_empty()).then(|| port_claims::join_ports(&exposed));
             let notes: Vec<String> = self.notes.get(&id).cloned().into_iter().chain(warning).collect();
             let uptime = one.running_since().map(|since| self.now().saturating_sub(since).as_secs());
@@ -176,7 +176,7 @@ pub(super) fn idle(app: &AppName, ps: &InstanceName) -> Row {
 fn state(one: &AppInstance) -> usage::SampledState {
     match one.state {
         InstanceState::Starting { .. } | InstanceState::Moving { .. } => usage::SampledState::Starting,
-        InstanceState::Ready { .. } if one.listens => usage::SampledState::Healthy,
+        InstanceState::Ready { .. } if one.must_listen => usage::SampledState::Healthy,
         InstanceState::Ready { .. } | InstanceState::CronRun { .. } => usage::SampledState::Running,
         InstanceState::Backoff { .. } if one.is_crash_looping() => usage::SampledState::CrashLooping,
         InstanceState::Backoff { .. } => usage::SampledState::Backoff,

@@ -21,7 +21,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::AppSupervisor;
 use crate::core::{InstanceId, InstanceName, InstanceState, JobId};
-use crate::desired::{declared_ports, limits};
+use crate::desired::{extra_listen_ports, limits};
 use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
 use crate::instance::launch;
 use crate::instance::ready_socket::{self, NotifySocket};
@@ -133,7 +133,7 @@ impl AppSupervisor {
     pub(super) fn spawn(&mut self, id: InstanceId) -> anyhow::Result<Option<u16>> {
         let one = self.core.instance(id).context("no such instance")?;
         let (ps, release, restarts, live) = (one.ps.clone(), one.release, one.restarts, one.live);
-        let (listens, kept, moves) = (one.listens, one.port, one.port_moves);
+        let (listens, kept, moves) = (one.must_listen, one.port, one.port_moves);
         let is_cron = matches!(one.state, InstanceState::CronRun { .. });
         if listens {
             self.claim_port(id, release, kept, moves)?;
@@ -232,7 +232,7 @@ impl AppSupervisor {
             let path = NotifySocket::path(&folder, world.release.jailed);
             vars.insert(ready_socket::VARIABLE.to_owned(), path.display().to_string());
         }
-        let listen = declared_ports(&vars, &self.settings)?;
+        let listen = extra_listen_ports(&vars, &self.settings)?;
         let tmp_size = limits::tmp_size(kind, &vars)?;
         let around = CommandOptions {
             limits: &record.limits,

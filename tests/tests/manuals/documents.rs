@@ -50,6 +50,14 @@ fn readme_is_short() {
 }
 
 #[test]
+fn the_example_of_a_runtime_compiles() {
+    let source = repository().join("piku-build/src/runtime/example.rs");
+    let source = fs::read_to_string(source).expect("the example, which piku-build's tests compile");
+    let shown = source.split("\n#[cfg(test)]").next().expect("its code");
+    assert_eq!(blocks("rust"), [shown], "docs/adding-a-runtime.md shows piku-build/src/runtime/example.rs");
+}
+
+#[test]
 fn links_between_documents_resolve() {
     let mut linked = BTreeSet::new();
     for (page, text) in pages() {

@@ -75,7 +75,7 @@ impl Runtime for BuildpackRuntime {
         ))
     }
 
-    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
+    fn plan(&self, source: &AppSource, target: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let packs = if let Some((packs, _)) = reference::read_references(source)? {
             packs
         } else {
@@ -86,13 +86,13 @@ impl Runtime for BuildpackRuntime {
         let mut mounts = Vec::new();
         for (at, pack) in packs.iter().enumerate() {
             if let BuildpackOrigin::Host(real) = &pack.origin {
-                let inside = if site.jailed { Path::new(PACKS).join(&pack.name) } else { real.clone() };
+                let inside = if target.jailed { Path::new(PACKS).join(&pack.name) } else { real.clone() };
                 mounts.push(StepMount { real: real.clone(), inside, writable: false });
             }
             if matches!(pack.origin, BuildpackOrigin::Git { .. }) {
-                site.tool("an app with a buildpack in git", "git")?;
+                target.tool("an app with a buildpack in git", "git")?;
             }
-            steps.extend(pack_steps(at, pack, source, site));
+            steps.extend(pack_steps(at, pack, source, target));
         }
         let processes = super::procfile_processes(source);
         Ok(BuildPlan {
@@ -161,12 +161,12 @@ fn pack_steps(
     at: usize,
     pack: &BuildpackReference,
     source: &AppSource,
-    site: &BuildTarget,
+    target: &BuildTarget,
 ) -> Vec<BuildStep> {
     let here = format!("\"$HOME/packs/{at}\"");
     let fetch = match &pack.origin {
         BuildpackOrigin::Host(real) => {
-            let from = if site.jailed { Path::new(PACKS).join(&pack.name) } else { real.clone() };
+            let from = if target.jailed { Path::new(PACKS).join(&pack.name) } else { real.clone() };
             format!("mkdir -p \"$HOME/packs\" && cp -R {} {here}", quoted(&from.to_string_lossy()))
         }
         BuildpackOrigin::App(path) => {

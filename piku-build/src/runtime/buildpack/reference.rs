@@ -103,7 +103,7 @@ pub(super) fn read_references(
             return Ok(Some((vec![BuildpackReference::parse(value.trim(), &from, source)?], from)));
         }
     }
-    let Some(text) = source.read_text(FILE)? else { return Ok(None) };
+    let Some(text) = source.read_bytes(FILE)? else { return Ok(None) };
     let text = decode(&text);
     let mut packs = Vec::new();
     for (at, line) in text.lines().enumerate() {

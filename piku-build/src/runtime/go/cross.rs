@@ -20,7 +20,7 @@ const SETTING: &str = "CGO_ENABLED";
 /// Fails if the app requires C code and this machine has no C compiler for the target.
 pub(super) fn env(
     source: &AppSource,
-    site: &BuildTarget,
+    build_target: &BuildTarget,
     target: &TargetArchitecture,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let mut env: BTreeMap<String, String> = [("GOOS", "linux"), ("GOARCH", target.go)]
@@ -29,8 +29,8 @@ pub(super) fn env(
     if let Some(level) = target.go_arm {
         env.insert("GOARM".to_owned(), level.to_owned());
     }
-    let Some(compiler) = site.cross_compiler() else {
-        if cgo_setting(source, site) == Some("1") {
+    let Some(compiler) = build_target.cross_compiler() else {
+        if cgo_setting(source, build_target) == Some("1") {
             return Err(errors::go::no_cross_compiler(&[], target).into());
         }
         env.insert(SETTING.to_owned(), "0".to_owned());
@@ -46,11 +46,14 @@ pub(super) fn env(
 /// and the program may build without it and not work.
 pub(super) fn list_step(
     source: &AppSource,
-    site: &BuildTarget,
+    build_target: &BuildTarget,
     go: &str,
     packages: &[GoPackage],
 ) -> Option<BuildStep> {
-    if site.cross.is_none() || site.cross_compiler().is_some() || cgo_setting(source, site).is_some() {
+    if build_target.cross.is_none()
+        || build_target.cross_compiler().is_some()
+        || cgo_setting(source, build_target).is_some()
+    {
         return None;
     }
     let with_c = "{{if and .CgoFiles (not .Standard)}}{{.ImportPath}}{{end}}";
@@ -76,7 +79,7 @@ pub(super) fn check_list_step(
 }
 
 /// Returns the setting of the app, or else of the operator, for C code.
-fn cgo_setting<'a>(source: &'a AppSource, site: &'a BuildTarget) -> Option<&'a str> {
-    let host = || site.build_env.get(SETTING).map(String::as_str);
+fn cgo_setting<'a>(source: &'a AppSource, build_target: &'a BuildTarget) -> Option<&'a str> {
+    let host = || build_target.operator_env.get(SETTING).map(String::as_str);
     source.variable(SETTING).map(|(value, _)| value.trim()).or_else(host)
 }

@@ -51,7 +51,7 @@ impl Runtime for GoRuntime {
         }
         let mut file = None;
         for name in source.names.iter().filter(|name| is_go(Path::new(name)) && !name.ends_with("_test.go")) {
-            let text = source.read_text(name)?.unwrap_or_default();
+            let text = source.read_bytes(name)?.unwrap_or_default();
             if FileHeader::parse(&decode(&text)).package == Some("main") {
                 file = Some(name);
                 break;
@@ -67,10 +67,11 @@ impl Runtime for GoRuntime {
         })
     }
 
-    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
-        let machine =
-            site.cross.map_or_else(|| go_architecture(site.architecture), |target| target.go.to_owned());
-        let tags = BuildTags { architecture: machine, asked: build_tags(source, site) };
+    fn plan(&self, source: &AppSource, build_target: &BuildTarget) -> anyhow::Result<BuildPlan> {
+        let machine = build_target
+            .cross
+            .map_or_else(|| go_architecture(build_target.architecture), |target| target.go.to_owned());
+        let tags = BuildTags { architecture: machine, asked: build_tags(source, build_target) };
         let (head, packages) = find_packages(source, &tags)?;
         if packages.is_empty() {
             return Err(errors::go::no_program(&tags.asked).into());
@@ -90,11 +91,11 @@ impl Runtime for GoRuntime {
             runtime: self.name(),
             version: Some(choice.version()),
             version_from: Some(choice.from.clone()),
-            steps: steps(source, site, &choice, &packages),
+            steps: steps(source, build_target, &choice, &packages),
             processes: processes(source, &programs)?,
             programs,
-            env: programs::env(site),
-            build_env: build_env(source, site, &choice)?,
+            env: programs::env(build_target),
+            build_env: build_env(source, build_target, &choice)?,
             warnings: choice.warnings,
             ..BuildPlan::default()
         })
@@ -142,7 +143,7 @@ fn is_build_input(below: &Path) -> bool {
 /// Reads the module or workspace, and finds its programs.
 fn find_packages(source: &AppSource, tags: &BuildTags) -> anyhow::Result<(GoModule, Vec<GoPackage>)> {
     let read = |name: PathBuf| -> anyhow::Result<Option<GoModule>> {
-        Ok(source.read_text(name)?.map(|text| GoModule::parse(&decode(&text))))
+        Ok(source.read_bytes(name)?.map(|text| GoModule::parse(&decode(&text))))
     };
     if let Some(work) = read(WORKSPACE.into())? {
         let mut found = Vec::new();
@@ -204,8 +205,8 @@ fn started_program(source: &AppSource) -> Option<String> {
 }
 
 /// Returns the build tags in `GOFLAGS`.
-fn build_tags(source: &AppSource, site: &BuildTarget) -> Vec<String> {
-    let flags = go_flags(source, site);
+fn build_tags(source: &AppSource, build_target: &BuildTarget) -> Vec<String> {
+    let flags = go_flags(source, build_target);
     let mut words = flags.split_whitespace().map(|word| word.trim_start_matches('-'));
     let mut found = Vec::new();
     while let Some(word) = words.next() {
@@ -215,29 +216,34 @@ fn build_tags(source: &AppSource, site: &BuildTarget) -> Vec<String> {
     found
 }
 
-fn go_flags<'a>(source: &'a AppSource, site: &'a BuildTarget) -> &'a str {
-    let host = || site.build_env.get("GOFLAGS").map_or("", String::as_str);
+fn go_flags<'a>(source: &'a AppSource, build_target: &'a BuildTarget) -> &'a str {
+    let host = || build_target.operator_env.get("GOFLAGS").map_or("", String::as_str);
     source.variable("GOFLAGS").map_or_else(host, |(value, _)| value)
 }
 
 fn steps(
     source: &AppSource,
-    site: &BuildTarget,
+    build_target: &BuildTarget,
     choice: &GoChoice,
     packages: &[GoPackage],
 ) -> Vec<BuildStep> {
     let go = choice.installed.program().to_string_lossy().into_owned();
-    let lists = cross::list_step(source, site, &go, packages);
-    lists.into_iter().chain([build_step(source, site, go, packages)]).collect()
+    let lists = cross::list_step(source, build_target, &go, packages);
+    lists.into_iter().chain([build_step(source, build_target, go, packages)]).collect()
 }
 
 /// Builds all programs in one call, so that shared packages are compiled once.
-fn build_step(source: &AppSource, site: &BuildTarget, go: String, packages: &[GoPackage]) -> BuildStep {
+fn build_step(
+    source: &AppSource,
+    build_target: &BuildTarget,
+    go: String,
+    packages: &[GoPackage],
+) -> BuildStep {
     let mut run = vec![go];
     // Programs contain no path of this machine, and the module cache can be removed.
     run.extend(["build", "-trimpath", "-modcacherw"].map(str::to_owned));
     let is_module = source.has_entry(MODULE) || source.has_entry(WORKSPACE);
-    if let Some(flags) = linker_flags(source, site, packages) {
+    if let Some(flags) = linker_flags(source, build_target, packages) {
         run.extend(["-ldflags".to_owned(), flags]);
     }
     run.push("-o".to_owned());
@@ -256,15 +262,15 @@ fn build_step(source: &AppSource, site: &BuildTarget, go: String, packages: &[Go
 
 /// Returns the linker flags that set `main.version` and `main.commit`, if the programs have these
 /// variables, and Heroku's `GO_LINKER_SYMBOL`. Returns none if the app sets its own.
-fn linker_flags(source: &AppSource, site: &BuildTarget, packages: &[GoPackage]) -> Option<String> {
-    if go_flags(source, site).contains("-ldflags") {
+fn linker_flags(source: &AppSource, build_target: &BuildTarget, packages: &[GoPackage]) -> Option<String> {
+    if go_flags(source, build_target).contains("-ldflags") {
         return None;
     }
     let mut words = Vec::new();
     let has = |stamp: &str| packages.iter().any(|package| package.stamps.contains(&stamp));
-    if !site.commit.is_empty() {
-        let short = site.commit.get(..12).unwrap_or(site.commit);
-        for (stamp, value) in [("version", short), ("commit", site.commit)] {
+    if !build_target.commit.is_empty() {
+        let short = build_target.commit.get(..12).unwrap_or(build_target.commit);
+        for (stamp, value) in [("version", short), ("commit", build_target.commit)] {
             if has(stamp) {
                 words.push(format!("-X main.{stamp}={value}"));
             }
@@ -315,7 +321,7 @@ fn go_architecture(machine: &str) -> String {
 
 fn build_env(
     source: &AppSource,
-    site: &BuildTarget,
+    build_target: &BuildTarget,
     choice: &GoChoice,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let root = choice.installed.root.display();
@@ -327,8 +333,8 @@ fn build_env(
         // git must not ask for a password.
         ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
     ]);
-    if let Some(target) = site.cross {
-        env.extend(cross::env(source, site, target)?);
+    if let Some(target) = build_target.cross {
+        env.extend(cross::env(source, build_target, target)?);
         return Ok(env);
     }
     // Go 1.20 and newer detect that no C compiler is installed.

@@ -88,7 +88,7 @@ pub(super) fn read_package(
         if !super::is_go(Path::new(&name)) || name.ends_with("_test.go") || name.starts_with(['.', '_']) {
             continue;
         }
-        let Some(text) = source.read_text(dir.join(&name))? else { continue };
+        let Some(text) = source.read_bytes(dir.join(&name))? else { continue };
         let text = String::from_utf8_lossy(&text);
         let header = FileHeader::parse(&text);
         if header.package == Some("main") && tags.includes_file(&name, &header) {

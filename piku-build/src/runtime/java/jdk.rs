@@ -49,7 +49,7 @@ pub(super) fn choose(source: &AppSource, needs_compiler: bool) -> anyhow::Result
 
 fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedJdk>> {
     let text = |name: &str| -> anyhow::Result<Option<String>> {
-        Ok(source.read_text(name)?.map(|text| decode(&text)))
+        Ok(source.read_bytes(name)?.map(|text| decode(&text)))
     };
     if let Some(properties) = text("system.properties")? {
         let value = properties.lines().find_map(|line| {

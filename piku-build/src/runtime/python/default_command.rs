@@ -62,7 +62,7 @@ pub(super) fn find_server(source: &AppSource) -> anyhow::Result<Option<PythonSer
     let files = FILES.iter().chain(&ASYNC_FILES).map(|file| (*file).to_owned());
     let mut found = Vec::new();
     for file in files.chain(django.map(|folder| format!("{folder}wsgi.py"))) {
-        if let Some(text) = source.read_text(&file)? {
+        if let Some(text) = source.read_bytes(&file)? {
             found.extend(find_callable(&file, &String::from_utf8_lossy(&text)));
         }
     }

@@ -22,7 +22,7 @@ fn find_manage_py(source: &AppSource) -> anyhow::Result<Option<String>> {
     let below = source.names.iter().filter(|name| name.ends_with('/')).map(|name| format!("{name}{MANAGE}"));
     let mut found = Vec::new();
     for path in std::iter::once(MANAGE.to_owned()).chain(below) {
-        let text = source.read_text(&path)?.unwrap_or_default();
+        let text = source.read_bytes(&path)?.unwrap_or_default();
         if String::from_utf8_lossy(&text).contains("DJANGO_SETTINGS_MODULE") {
             if path == MANAGE {
                 return Ok(Some(path));

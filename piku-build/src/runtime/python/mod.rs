@@ -67,22 +67,22 @@ impl Runtime for PythonRuntime {
         })
     }
 
-    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
+    fn plan(&self, source: &AppSource, target: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let PythonChoice { interpreter, from, unmet, layer, mut warnings } =
-            interpreter::choose(source, site)?;
-        let mut all = package_managers::read_dependencies(source, site.jailed)?;
+            interpreter::choose(source, target)?;
+        let mut all = package_managers::read_dependencies(source, target.jailed)?;
         let (processes, processes_from) = processes(source)?;
         let added = added_servers(source, &processes, &all);
         if (all.is_installing() || !added.is_empty()) && !interpreter.has_ensurepip {
             return Err(errors::python::no_venv(&interpreter.version.minor()).into());
         }
-        if let Some(local) = all.local.iter().find(|local| local.editable && !site.jailed) {
+        if let Some(local) = all.local.iter().find(|local| local.editable && !target.jailed) {
             let LocalRequirement { path, file, line, .. } = local;
             let path = if path.as_os_str().is_empty() { ".".into() } else { path.to_string_lossy() };
             return Err(errors::python::editable_without_jail(file, *line, &path).into());
         }
-        let tool = program::find_program(all.manager, source, site, &interpreter)?;
-        let venv = virtualenv::plan_layer(source, site, &interpreter, &all, tool, &added)?;
+        let tool = program::find_program(all.manager, source, target, &interpreter)?;
+        let venv = virtualenv::plan_layer(source, target, &interpreter, &all, tool, &added)?;
         let python = venv.mount.join("bin/python").to_string_lossy().into_owned();
         warnings.append(&mut all.warnings);
         Ok(BuildPlan {
@@ -90,7 +90,7 @@ impl Runtime for PythonRuntime {
             version: Some(interpreter.version.to_string()),
             version_from: Some(from),
             version_asked: unmet,
-            host: interpreter.home.into_iter().filter(|_| site.jailed).collect(),
+            host: interpreter.home.into_iter().filter(|_| target.jailed).collect(),
             steps: std::iter::once(bytecode::compile_step(&python))
                 .chain(django::plan_step(source, &python)?)
                 .collect(),

@@ -43,23 +43,29 @@ const ONLY_FETCHING: [&str; 15] = [
 /// Plans the layer.
 pub(super) fn plan_layer(
     source: &AppSource,
-    site: &BuildTarget,
+    build_target: &BuildTarget,
     interpreter: &PythonInterpreter,
     all: &PythonDependencies,
     tool: Option<ToolSource>,
     added: &[&str],
 ) -> anyhow::Result<LayerPlan> {
-    let key = cache_key(source, site, interpreter, all, tool.as_ref(), added)?;
-    let mount = site.mount(NAME, &key);
-    let mirror = uv::INDEXES.iter().any(|name| site.build_env.contains_key(*name));
-    let target =
-        VenvTarget { interpreter, venv: &mount, tool: tool.as_ref(), jailed: site.jailed, added, mirror };
+    let key = cache_key(source, build_target, interpreter, all, tool.as_ref(), added)?;
+    let mount = build_target.mount(NAME, &key);
+    let mirror = uv::INDEXES.iter().any(|name| build_target.operator_env.contains_key(*name));
+    let target = VenvTarget {
+        interpreter,
+        venv: &mount,
+        tool: tool.as_ref(),
+        jailed: build_target.jailed,
+        added,
+        mirror,
+    };
     let steps = package_managers::steps(&target, all);
     let with_pip = all.is_installing() || !added.is_empty();
     let (tools, host) = tool.map_or_else(Default::default, |tool| {
         (
             tool.layer.into_iter().collect(),
-            if site.jailed { tool.home.into_iter().collect() } else { Vec::new() },
+            if build_target.jailed { tool.home.into_iter().collect() } else { Vec::new() },
         )
     });
     // Locking, and a build of the app as a package, write into the app's folder.
@@ -80,17 +86,17 @@ pub(super) fn plan_layer(
 /// Returns the cache key, which covers everything that determines the virtualenv.
 fn cache_key(
     source: &AppSource,
-    site: &BuildTarget,
+    build_target: &BuildTarget,
     interpreter: &PythonInterpreter,
     all: &PythonDependencies,
     tool: Option<&ToolSource>,
     added: &[&str],
 ) -> anyhow::Result<String> {
-    let mut key = site.key(NAME, FORMAT, all.locked && added.is_empty());
+    let mut key = build_target.key(NAME, FORMAT, all.locked && added.is_empty());
     key.field("python", interpreter.path.as_os_str().as_encoded_bytes());
     key.field("version", interpreter.version.to_string().as_bytes());
     key.field("libc", interpreter.libc.as_bytes());
-    key.field("mount", site.layers().as_os_str().as_encoded_bytes());
+    key.field("mount", build_target.layers().as_os_str().as_encoded_bytes());
     key.field("manager", format!("{:?} {}", all.manager, tool.map_or("", |tool| &tool.fact)).as_bytes());
     for (name, content) in &all.facts {
         key.field(name, content);
@@ -114,7 +120,7 @@ fn cache_key(
     for name in source.env.keys().chain(source.config.keys()).filter(counts) {
         key.field(name, source.variable(name).map_or("", |(value, _)| value).as_bytes());
     }
-    for (name, value) in site.build_env.iter().filter(|(name, _)| counts(name)) {
+    for (name, value) in build_target.operator_env.iter().filter(|(name, _)| counts(name)) {
         key.field(&format!("host {name}"), value.as_bytes());
     }
     Ok(key.finish())

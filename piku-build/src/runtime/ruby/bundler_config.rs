@@ -30,7 +30,7 @@ const OURS: [&str; 14] = [
 /// # Errors
 /// Fails if it is not what Bundler writes.
 pub(super) fn read(source: &AppSource) -> anyhow::Result<BTreeMap<String, String>> {
-    let Some(text) = source.read_text(FILE)? else { return Ok(BTreeMap::new()) };
+    let Some(text) = source.read_bytes(FILE)? else { return Ok(BTreeMap::new()) };
     let text = decode(&text);
     if text.lines().all(|line| matches!(line.trim(), "" | "---")) {
         return Ok(BTreeMap::new());

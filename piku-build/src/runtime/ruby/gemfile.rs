@@ -34,8 +34,8 @@ impl Gemfile {
     /// Finds the dependency file of the app.
     pub(super) fn read(source: &AppSource) -> anyhow::Result<Option<Self>> {
         let Some((name, lock_name)) = find_names(source) else { return Ok(None) };
-        let Some(text) = source.read_text(&name)? else { return Ok(None) };
-        let lock_text = source.read_text(&lock_name)?;
+        let Some(text) = source.read_bytes(&name)? else { return Ok(None) };
+        let lock_text = source.read_bytes(&lock_name)?;
         let lock = lock_text.as_deref().map(|text| GemfileLock::parse(&decode(text))).unwrap_or_default();
         let decoded = decode(&text);
         let mut gemfile = Self {
@@ -110,7 +110,7 @@ fn ruby_conditions(rest: &str, source: &AppSource) -> anyhow::Result<Vec<String>
         let key = before.trim_start_matches(['(', ',', '[', ' ']).trim_end_matches("=>").trim();
         let reads = key.contains("file") || key.contains("File") || key.contains("read");
         if reads && !word.contains('#') {
-            if let Some(text) = source.read_text(word)? {
+            if let Some(text) = source.read_bytes(word)? {
                 conditions.extend(parse_version_file(&decode(&text)));
             }
         } else if key.contains("engine") && !key.contains("version") && word != "ruby" {

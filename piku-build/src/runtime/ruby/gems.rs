@@ -73,7 +73,7 @@ pub(super) struct AppGems {
 impl AppGems {
     pub(super) fn plan(
         source: &AppSource,
-        site: &BuildTarget,
+        target: &BuildTarget,
         gemfile: &Gemfile,
         ruby: &InstalledRuby,
     ) -> anyhow::Result<Self> {
@@ -82,8 +82,8 @@ impl AppGems {
         let missing = list_missing(gemfile, &vendored);
         let local = !vendored.is_empty() && missing.is_empty();
         let settings = bundler_config::read(source)?;
-        let key = cache_key(source, site, gemfile, ruby, &settings)?;
-        let mount = site.mount(NAME, &key);
+        let key = cache_key(source, target, gemfile, ruby, &settings)?;
+        let mount = target.mount(NAME, &key);
         let home = mount.join("ruby").join(&ruby.api);
 
         let bundle = ruby.bin.join("bundle").to_string_lossy().into_owned();
@@ -139,12 +139,12 @@ impl AppGems {
     /// Returns the environment of the app's processes.
     pub(super) fn env(
         &self,
-        site: &BuildTarget,
+        target: &BuildTarget,
         gemfile: &Gemfile,
         ruby: &InstalledRuby,
     ) -> BTreeMap<String, String> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let own = if site.jailed { "/app/bin" } else { "bin" };
+        let own = if target.jailed { "/app/bin" } else { "bin" };
         let mut path = vec![own.to_owned(), text(&self.home.join("bin"))];
         if PATH.split(':').find(|folder| Path::new(folder).join("ruby").exists()) != ruby.bin.to_str() {
             path.push(text(&ruby.bin));
@@ -170,7 +170,7 @@ impl AppGems {
         if !sync.contains(' ') {
             env.insert("RUBYOPT".to_owned(), format!("-r{sync}"));
         }
-        if site.jailed {
+        if target.jailed {
             env.insert("BUNDLE_GEMFILE".to_owned(), format!("/app/{}", gemfile.name));
         }
         env.extend(self.settings.clone());
@@ -198,18 +198,18 @@ pub(super) fn build_env(gemfile: &Gemfile, ruby: &InstalledRuby) -> BTreeMap<Str
 /// Returns the cache key, which covers everything that determines the gems.
 fn cache_key(
     source: &AppSource,
-    site: &BuildTarget,
+    target: &BuildTarget,
     gemfile: &Gemfile,
     ruby: &InstalledRuby,
     settings: &BTreeMap<String, String>,
 ) -> anyhow::Result<String> {
-    let mut key = site.key(NAME, FORMAT, gemfile.lock_text.is_some());
+    let mut key = target.key(NAME, FORMAT, gemfile.lock_text.is_some());
     for (name, value) in [
         ("ruby", ruby.version.to_string().as_bytes()),
         ("bin", ruby.bin.as_os_str().as_encoded_bytes()),
         ("api", ruby.api.as_bytes()),
         ("arch", ruby.arch.as_bytes()),
-        ("mount", site.layers().as_os_str().as_encoded_bytes()),
+        ("mount", target.layers().as_os_str().as_encoded_bytes()),
         ("name", gemfile.name.as_bytes()),
         ("file", &gemfile.text),
         ("lock", gemfile.lock_text.as_deref().unwrap_or_default()),
@@ -223,7 +223,7 @@ fn cache_key(
         let mut files = BTreeSet::new();
         find_metadata(source, Path::new(""), DEPTH, &mut files)?;
         for file in files {
-            key.field(&format!("file {}", file.display()), &source.read_text(&file)?.unwrap_or_default());
+            key.field(&format!("file {}", file.display()), &source.read_bytes(&file)?.unwrap_or_default());
         }
     }
     // Another source or policy installs other gems.
@@ -238,7 +238,7 @@ fn cache_key(
     for name in source.env.keys().chain(source.config.keys()).filter(counts) {
         key.field(name, source.variable(name).map_or("", |(value, _)| value).as_bytes());
     }
-    for (name, value) in site.build_env.iter().filter(|(name, _)| counts(name)) {
+    for (name, value) in target.operator_env.iter().filter(|(name, _)| counts(name)) {
         key.field(&format!("host {name}"), value.as_bytes());
     }
     Ok(key.finish())

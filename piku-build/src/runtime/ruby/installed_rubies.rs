@@ -40,13 +40,13 @@ pub(super) struct InstalledRuby {
 }
 
 /// Lists the installed Rubies: the system's first, then the others, the newest first.
-pub(super) fn list_installed(site: &BuildTarget) -> Vec<InstalledRuby> {
+pub(super) fn list_installed(target: &BuildTarget) -> Vec<InstalledRuby> {
     let system = FOLDERS.iter().filter_map(|folder| {
         let bin = PathBuf::from(folder);
-        site.find_tool(bin.join("ruby").to_str()?)?;
+        target.find_tool(bin.join("ruby").to_str()?)?;
         inspect(&bin, None)
     });
-    let own = list_homes(site.build_env).into_iter().filter_map(|home| {
+    let own = list_homes(target.operator_env).into_iter().filter_map(|home| {
         let hidden = (!home.starts_with("/usr")).then(|| home.clone());
         inspect(&home.join("bin"), hidden)
     });

@@ -52,15 +52,15 @@ impl Runtime for RubyRuntime {
         })
     }
 
-    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
+    fn plan(&self, source: &AppSource, target: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let gemfile = Gemfile::read(source)?.ok_or_else(told::no_gemfile)?;
-        let RubyChoice { installed: ruby, from, mut warnings } = version::choose(source, &gemfile, site)?;
+        let RubyChoice { installed: ruby, from, mut warnings } = version::choose(source, &gemfile, target)?;
         if ruby.bundler.is_empty() || !crate::tree::root_view::is_executable(&ruby.bin.join("bundle")) {
             return Err(errors::missing_tool(told::KIND, "bundle").into());
         }
-        let gems = AppGems::plan(source, site, &gemfile, &ruby)?;
+        let gems = AppGems::plan(source, target, &gemfile, &ruby)?;
         let (processes, processes_from) = processes(source, &gemfile)?;
-        let mut env = gems.env(site, &gemfile, &ruby);
+        let mut env = gems.env(target, &gemfile, &ruby);
         let mut secrets = Vec::new();
         if rails::uses_rails(source, &gemfile)? {
             for (name, value) in [
@@ -70,7 +70,7 @@ impl Runtime for RubyRuntime {
             ] {
                 env.insert(name.to_owned(), value.to_owned());
             }
-            if site.jailed {
+            if target.jailed {
                 env.insert("PIDFILE".to_owned(), rails::PID_FILE.to_owned());
             }
             secrets.extend(rails::needs_secret(source, &gemfile)?.then_some(rails::SECRET));
@@ -85,7 +85,7 @@ impl Runtime for RubyRuntime {
             version: Some(ruby.version.to_string()),
             version_from: Some(from),
             layers: vec![layer],
-            host: ruby.home.into_iter().filter(|_| site.jailed).collect(),
+            host: ruby.home.into_iter().filter(|_| target.jailed).collect(),
             steps: lock.into_iter().chain(rails::asset_steps(source, &gemfile, &bundle)?).collect(),
             processes,
             processes_from,

@@ -148,7 +148,7 @@ pub(super) fn collect_warnings(source: &AppSource, gemfile: &Gemfile) -> anyhow:
     if let Some(gem) = builds_node.filter(|_| source.has_entry("package.json") && !named) {
         warnings.push(told::wants_node(gem));
     }
-    let database = source.read_text("config/database.yml")?.map(|text| decode(&text)).unwrap_or_default();
+    let database = source.read_bytes("config/database.yml")?.map(|text| decode(&text)).unwrap_or_default();
     if database.contains("sqlite3")
         && source.variable("DATABASE_URL").is_none()
         && !database.contains("DATA_DIR")

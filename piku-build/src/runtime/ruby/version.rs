@@ -21,11 +21,11 @@ pub(super) type RubyChoice = VersionChoice<InstalledRuby>;
 pub(super) fn choose(
     source: &AppSource,
     gemfile: &Gemfile,
-    site: &BuildTarget,
+    target: &BuildTarget,
 ) -> anyhow::Result<RubyChoice> {
-    let installed = installed_rubies::list_installed(site);
+    let installed = installed_rubies::list_installed(target);
     if installed.is_empty() {
-        site.tool(told::KIND, "ruby")?;
+        target.tool(told::KIND, "ruby")?;
     }
     pick(installed, read_request(source, gemfile)?, gemfile)
 }
@@ -42,7 +42,7 @@ fn read_request(source: &AppSource, gemfile: &Gemfile) -> anyhow::Result<Option<
         return Ok(None);
     }
     for file in FILES {
-        let Some(text) = source.read_text(file)? else { continue };
+        let Some(text) = source.read_bytes(file)? else { continue };
         let text = decode(&text);
         // A file for several tools need not name Ruby.
         if file == FILES[1] && !text.lines().any(|line| line.trim_start().starts_with("ruby ")) {

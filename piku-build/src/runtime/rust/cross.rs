@@ -30,10 +30,10 @@ impl RustTarget {
     /// Fails if the standard library or the linker is missing; the hint installs it.
     pub(super) fn find(
         installed: &InstalledRust,
-        site: &BuildTarget,
+        build_target: &BuildTarget,
         target: &'static TargetArchitecture,
     ) -> anyhow::Result<Self> {
-        let compiler = site.cross_compiler();
+        let compiler = build_target.cross_compiler();
         let there: Vec<_> =
             target.rust.iter().copied().filter(|triple| has_std(&installed.root, triple)).collect();
         for triple in &there {
@@ -109,16 +109,16 @@ mod tests {
                 nightly: false,
                 shown,
             };
-            let site = BuildTarget {
+            let build_target = BuildTarget {
                 jailed: false,
                 store: None,
                 tools: None,
                 architecture: "sparc64",
                 cross: Some(target),
-                build_env: &empty,
+                operator_env: &empty,
                 commit: "",
             };
-            RustTarget::find(&installed, &site, target).map_err(|err| {
+            RustTarget::find(&installed, &build_target, target).map_err(|err| {
                 let (hints, _) = piku_report::user_error::advice(&err);
                 format!("{err:#} {}", hints.join(" "))
             })

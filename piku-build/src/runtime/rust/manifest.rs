@@ -168,7 +168,7 @@ fn list_names(source: &AppSource, dir: &Path) -> anyhow::Result<Vec<String>> {
 
 fn read_table(source: &AppSource, dir: &Path) -> anyhow::Result<Option<Table>> {
     let file = dir.join(FILE);
-    let Some(text) = source.read_text(&file)? else { return Ok(None) };
+    let Some(text) = source.read_bytes(&file)? else { return Ok(None) };
     let parsed: Result<Table, _> = toml::from_str(&decode(&text));
     Ok(Some(parsed.map_err(|err| errors::rust::bad_file(&file, &err.to_string()))?))
 }

@@ -52,17 +52,21 @@ impl Runtime for RustRuntime {
         })
     }
 
-    fn plan(&self, source: &AppSource, site: &BuildTarget) -> anyhow::Result<BuildPlan> {
+    fn plan(&self, source: &AppSource, build_target: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let manifest = manifest::read(source)?;
         let binaries = wanted_binaries(source, &manifest);
         if binaries.is_empty() {
             return Err(errors::rust::no_program().into());
         }
-        let RustChoice { installed, from, mut warnings } = toolchain::choose(source, &manifest, site.cross)?;
-        if site.find_tool("cc").is_none() {
+        let RustChoice { installed, from, mut warnings } =
+            toolchain::choose(source, &manifest, build_target.cross)?;
+        if build_target.find_tool("cc").is_none() {
             return Err(errors::rust::no_linker().into());
         }
-        let cross = site.cross.map(|target| RustTarget::find(&installed, site, target)).transpose()?;
+        let cross = build_target
+            .cross
+            .map(|target| RustTarget::find(&installed, build_target, target))
+            .transpose()?;
         let made = match &cross {
             Some(cross) => Path::new(TARGET).join(cross.triple).join("release"),
             None => Path::new(TARGET).join("release"),
@@ -74,7 +78,8 @@ impl Runtime for RustRuntime {
         let program =
             |binary: &&CargoBinary| BuiltProgram { name: binary.name.clone(), made: made.join(&binary.name) };
         let programs: Vec<_> = binaries.iter().map(program).collect();
-        let root = if site.jailed && !installed.shown { TOOLCHAIN.into() } else { installed.root.clone() };
+        let root =
+            if build_target.jailed && !installed.shown { TOOLCHAIN.into() } else { installed.root.clone() };
         Ok(BuildPlan {
             runtime: self.name(),
             version: Some(installed.version.to_string()),
@@ -84,7 +89,7 @@ impl Runtime for RustRuntime {
             keep: Some(KeptFolders { folders: &[TARGET], forgets: false }),
             processes: processes(source, &manifest, &programs)?,
             programs,
-            env: programs::env(site),
+            env: programs::env(build_target),
             build_env: build_env(&root, cross.as_ref()),
             warnings,
             ..BuildPlan::default()

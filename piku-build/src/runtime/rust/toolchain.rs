@@ -72,7 +72,7 @@ pub(super) fn choose(
 /// Reads the toolchain that the app pins.
 fn read_channel(source: &AppSource) -> anyhow::Result<Option<RequestedVersion>> {
     for file in FILES {
-        let Some(text) = source.read_text(file)? else { continue };
+        let Some(text) = source.read_bytes(file)? else { continue };
         let text = decode(&text);
         let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         if !line.contains(['[', '=']) && file == FILES[0] {

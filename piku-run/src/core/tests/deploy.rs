@@ -69,7 +69,7 @@ fn a_new_instance_that_keeps_a_question_waiting_is_not_told_to_listen_elsewhere(
     // It is asked again, and accepts, before its time is up.
     world.pass(3);
     world.log.clear();
-    world.send(CoreEvent::Listens { id, ports: vec![20001] });
+    world.send(CoreEvent::Diagnosed { id, ports: vec![20001] });
     world.exit("web.1@2", 143);
     let why = "it accepted GET / on port 20001 and did not answer within 30 s (HEALTHCHECK_TIMEOUT)";
     assert_eq!(world.did(), ["term web.1@2", &format!("failed web.1 was not healthy within 60 s: {why}")]);
@@ -86,7 +86,7 @@ fn a_new_instance_on_a_wrong_port_is_told_where_it_listens() {
     world.now += secs(1);
     world.send(CoreEvent::Tick);
     assert_eq!(world.did(), ["diagnose web.1@2"]);
-    world.send(CoreEvent::Listens { id, ports: vec![3000] });
+    world.send(CoreEvent::Diagnosed { id, ports: vec![3000] });
     assert_eq!(world.did(), ["term web.1@2"]);
     world.exit("web.1@2", 143);
     assert_eq!(
@@ -102,7 +102,7 @@ fn an_unhealthy_answer_is_named() {
     world.deploy(plan(1, &[("web", 1)]));
     world.send(CoreEvent::Probed { id: InstanceId(1), outcome: ProbeOutcome::Http(500) });
     world.pass(60);
-    world.send(CoreEvent::Listens { id: InstanceId(1), ports: vec![20000] });
+    world.send(CoreEvent::Diagnosed { id: InstanceId(1), ports: vec![20000] });
     world.exit("web.1@1", 0);
     assert_eq!(
         world.did().last().unwrap(),

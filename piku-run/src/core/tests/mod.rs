@@ -22,7 +22,7 @@ fn plan(release: u64, types: &[(&str, u32)]) -> RunPlan {
         .map(|(name, count)| ProcessType {
             name: name.parse().unwrap(),
             count: *count,
-            listens: *name == "web",
+            must_listen: *name == "web",
             overlap: name.starts_with("overlap"),
             notifies: name.starts_with("notify"),
         })
@@ -84,7 +84,7 @@ impl World {
                 match action {
                     CoreAction::Spawn { id } => {
                         let ps = self.name(id);
-                        let listens = self.core.instance(id).unwrap().listens;
+                        let listens = self.core.instance(id).unwrap().must_listen;
                         self.log.push(format!("spawn {ps}"));
                         if self.fail_spawns {
                             events.push_back(CoreEvent::SpawnFailed { id, reason: "no such file".into() });
@@ -177,7 +177,7 @@ impl World {
         let starting: Vec<InstanceId> = self
             .core
             .instances()
-            .filter(|(_, one)| one.listens && matches!(one.state, InstanceState::Starting { .. }))
+            .filter(|(_, one)| one.must_listen && matches!(one.state, InstanceState::Starting { .. }))
             .map(|(id, _)| id)
             .collect();
         for id in starting {

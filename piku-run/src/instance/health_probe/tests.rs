@@ -31,11 +31,11 @@ fn server(pieces: &[&str]) -> (u16, JoinHandle<String>) {
 /// Waits as the loop does, for ten seconds at most.
 fn run(probe: &mut HealthProbe) -> ProbeProgress {
     for _ in 0..10_000 {
-        match probe.ready() {
+        match probe.advance() {
             ProbeProgress::Waiting => wait(probe),
             done => {
                 assert_eq!(probe.fd().map(|fd| fd.as_raw_fd()), None);
-                assert_eq!(probe.ready(), done);
+                assert_eq!(probe.advance(), done);
                 return done;
             }
         }
@@ -113,7 +113,7 @@ fn half_an_answer_is_closed_and_other_protocols_are_no_http() {
 fn a_stream_without_end_is_alive_with_its_head() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut probe = HealthProbe::start(listener.local_addr().unwrap().port(), "x", None);
-    assert_eq!(probe.ready(), ProbeProgress::Waiting);
+    assert_eq!(probe.advance(), ProbeProgress::Waiting);
     let (mut stream, _) = listener.accept().unwrap();
     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").unwrap();
     assert_eq!(run(&mut probe), ProbeProgress::Alive);
@@ -124,9 +124,9 @@ fn one_that_accepts_and_is_silent_keeps_it_waiting() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut probe = HealthProbe::start(listener.local_addr().unwrap().port(), "x", None);
     while probe.interest() != (true, false) {
-        assert_eq!(probe.ready(), ProbeProgress::Waiting);
+        assert_eq!(probe.advance(), ProbeProgress::Waiting);
     }
-    assert_eq!(probe.ready(), ProbeProgress::Waiting);
+    assert_eq!(probe.advance(), ProbeProgress::Waiting);
     // It dies with the connection in its queue, as gunicorn does when the app cannot be imported.
     drop(listener);
     assert_eq!(run(&mut probe), ProbeProgress::Closed);

@@ -44,7 +44,7 @@ impl PythonDependencies {
 
     /// Adds the content of a file as a fact.
     pub(crate) fn add_fact(&mut self, source: &AppSource, file: &str) -> anyhow::Result<()> {
-        if let Some(content) = source.read_text(file)? {
+        if let Some(content) = source.read_bytes(file)? {
             self.facts.push((file.to_owned(), content));
         }
         Ok(())

@@ -84,7 +84,7 @@ fn reading_manager(
             _ => None,
         },
         "setup.cfg" => {
-            let text = source.read_text(file)?.unwrap_or_default();
+            let text = source.read_bytes(file)?.unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
             let about = text.lines().any(|line| matches!(line.trim(), "[metadata]" | "[options]"));
             about.then_some(manager)

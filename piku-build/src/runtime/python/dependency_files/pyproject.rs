@@ -42,7 +42,7 @@ pub(crate) struct PyprojectFile(Table);
 /// # Errors
 /// Fails if it is not TOML, with the place.
 pub(crate) fn read_table(source: &AppSource, file: &str) -> anyhow::Result<Option<Table>> {
-    let Some(bytes) = source.read_text(file)? else { return Ok(None) };
+    let Some(bytes) = source.read_bytes(file)? else { return Ok(None) };
     let text = decode(&bytes);
     let table = text.parse::<Table>().map_err(|err| {
         let before = err.span().map_or("", |span| text.get(..span.start).unwrap_or_default());

@@ -66,7 +66,7 @@ impl PythonRequirements {
             Err(anyhow!("too many files are included"))
         } else {
             source
-                .read_text(path)
+                .read_bytes(path)
                 .and_then(|text| text.ok_or_else(|| anyhow!("'{}' does not exist", path.display())))
         };
         let bytes = match place {

@@ -23,7 +23,7 @@ pub(crate) fn read(source: &AppSource) -> anyhow::Result<PythonDependencies> {
     all.add_fact(source, FILE)?;
     all.add_fact(source, LOCK)?;
     let table = pyproject::read_table(source, FILE)?.unwrap_or_default();
-    let Some(text) = source.read_text(LOCK)? else {
+    let Some(text) = source.read_bytes(LOCK)? else {
         let packages = table.get("packages").and_then(toml::Value::as_table);
         for (name, value) in packages.into_iter().flatten() {
             let version = value.as_str().filter(|version| *version != "*").unwrap_or_default();

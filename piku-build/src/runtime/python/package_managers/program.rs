@@ -72,7 +72,7 @@ pub(crate) struct ToolSource {
 pub(crate) fn find_program(
     manager: Option<PythonManager>,
     source: &AppSource,
-    site: &BuildTarget,
+    target: &BuildTarget,
     own: &PythonInterpreter,
 ) -> anyhow::Result<Option<ToolSource>> {
     let tool = match manager {
@@ -81,7 +81,7 @@ pub(crate) fn find_program(
         Some(PythonManager::Pipenv) => PIPENV,
         Some(PythonManager::Pip | PythonManager::Project) | None => return Ok(None),
     };
-    let asked = requested_specifier(&tool, source, site)?;
+    let asked = requested_specifier(&tool, source, target)?;
     let on_machine = FOLDERS.map(|folder| Path::new(folder).join(tool.name));
     let there = on_machine
         .iter()
@@ -91,22 +91,22 @@ pub(crate) fn find_program(
         return Ok(Some(ToolSource { program: program.clone(), fact, layer: None, home: None }));
     }
     let requirement = asked.unwrap_or_else(|| format!("=={}", tool.pinned));
-    let Some(python) = interpreter::find_for_tools(site).or_else(|| own.has_ensurepip.then(|| own.clone()))
+    let Some(python) = interpreter::find_for_tools(target).or_else(|| own.has_ensurepip.then(|| own.clone()))
     else {
         return Err(errors::python::no_venv(&own.version.minor()).into());
     };
-    Ok(Some(plan_install(&tool, &requirement, &python, site)))
+    Ok(Some(plan_install(&tool, &requirement, &python, target)))
 }
 
 /// Returns the requested version as a specifier for pip.
 fn requested_specifier(
     tool: &PythonTool,
     source: &AppSource,
-    site: &BuildTarget,
+    target: &BuildTarget,
 ) -> anyhow::Result<Option<String>> {
     let told = source
         .variable(tool.setting)
-        .or(site.build_env.get(tool.setting).map(|value| (value.as_str(), "host.yaml")));
+        .or(target.operator_env.get(tool.setting).map(|value| (value.as_str(), "host.yaml")));
     if let Some((version, place)) = told.filter(|(version, _)| !version.trim().is_empty()) {
         let good = |c: char| c.is_ascii_alphanumeric() || ".+!-".contains(c);
         if !version.trim().chars().all(good) {
@@ -144,21 +144,21 @@ fn plan_install(
     tool: &PythonTool,
     requirement: &str,
     python: &PythonInterpreter,
-    site: &BuildTarget,
+    target: &BuildTarget,
 ) -> ToolSource {
     let fact = format!("{}{requirement}", tool.name);
-    let mut key = site.key(tool.name, FORMAT, false);
+    let mut key = target.key(tool.name, FORMAT, false);
     for (name, value) in [
         ("tool", fact.as_str()),
         ("python", &python.path.to_string_lossy()),
         ("version", &python.version.to_string()),
         ("libc", &python.libc),
-        ("mount", &site.tool_mount("", "").to_string_lossy()),
+        ("mount", &target.tool_mount("", "").to_string_lossy()),
     ] {
         key.field(name, value.as_bytes());
     }
     let key = key.finish();
-    let mount = site.tool_mount(tool.name, &key);
+    let mount = target.tool_mount(tool.name, &key);
     let pip = mount.join("bin/pip").to_string_lossy().into_owned();
     let mut install = vec![pip.as_str(), "install", "--quiet", &fact];
     install.extend(tool.plugins);

@@ -92,8 +92,8 @@ struct InstalledPython {
 ///
 /// # Errors
 /// Fails if no Python is installed, or none that matches the request.
-pub(crate) fn choose(source: &AppSource, site: &BuildTarget) -> anyhow::Result<PythonChoice> {
-    let mut installed = list_installed(site.build_env);
+pub(crate) fn choose(source: &AppSource, target: &BuildTarget) -> anyhow::Result<PythonChoice> {
+    let mut installed = list_installed(target.operator_env);
     let default = installed.first().ok_or_else(errors::python::no_python)?;
     let mut warnings = Vec::new();
     let Some(RequestedPython { version: requested, any_of }) = requested::read(source, &mut warnings)? else {
@@ -114,10 +114,10 @@ pub(crate) fn choose(source: &AppSource, site: &BuildTarget) -> anyhow::Result<P
         };
         let best = any_of.iter().filter_map(nearest_to).min_by_key(|(_, matched)| *matched);
         if best.is_none_or(|(_, matched)| matched > VersionMatch::SameLine) {
-            if let Some(recipe) = pyenv::find_recipe(site.build_env, &any_of) {
+            if let Some(recipe) = pyenv::find_recipe(target.operator_env, &any_of) {
                 let any = installed.iter().find_map(|python| python.inspect().ok());
                 let libc = any.ok_or_else(errors::python::no_python)?.libc;
-                let (interpreter, layer) = recipe.plan(site, libc);
+                let (interpreter, layer) = recipe.plan(target, libc);
                 let (from, layer) = (requested.from, Some(layer));
                 return Ok(PythonChoice { interpreter, from, unmet: None, layer, warnings });
             }
@@ -143,8 +143,8 @@ pub(crate) fn choose(source: &AppSource, site: &BuildTarget) -> anyhow::Result<P
 
 /// Returns the Python that tools run on that are not part of the app: the machine's own if it has `ensurepip`, since tools drop
 /// old Pythons sooner than apps do.
-pub(crate) fn find_for_tools(site: &BuildTarget) -> Option<PythonInterpreter> {
-    let installed = list_installed(site.build_env).into_iter();
+pub(crate) fn find_for_tools(target: &BuildTarget) -> Option<PythonInterpreter> {
+    let installed = list_installed(target.operator_env).into_iter();
     installed
         .filter(|python| python.is_default)
         .find_map(|python| python.inspected.filter(|it| it.has_ensurepip))
@@ -249,16 +249,16 @@ mod tests {
             ("PYENV_ROOT".to_owned(), home.display().to_string()),
             ("UV_PYTHON_INSTALL_DIR".to_owned(), home.join("uv").display().to_string()),
         ]);
-        let site = BuildTarget {
+        let target = BuildTarget {
             jailed: true,
             store: None,
             tools: None,
             architecture: "x86_64",
             cross: None,
-            build_env: &build_env,
+            operator_env: &build_env,
             commit: "",
         };
-        choose(&source(files).1, &site)
+        choose(&source(files).1, &target)
     }
 
     fn choice(files: &[(&str, &str)]) -> anyhow::Result<PythonChoice> {

@@ -108,30 +108,30 @@ fn plugin_dir(root: &Path) -> PathBuf {
 
 impl PyenvRecipe {
     /// Plans the layer that it is built as; `libc` is the machine's.
-    pub(crate) fn plan(self, site: &BuildTarget, libc: String) -> (PythonInterpreter, LayerPlan) {
-        let layer = self.layer(site, &libc);
+    pub(crate) fn plan(self, target: &BuildTarget, libc: String) -> (PythonInterpreter, LayerPlan) {
+        let layer = self.layer(target, &libc);
         let path = layer.mount.join("bin/python3");
         let version = self.version;
         (PythonInterpreter { path, version, libc, has_ensurepip: true, home: None }, layer)
     }
 
-    fn layer(&self, site: &BuildTarget, libc: &str) -> LayerPlan {
+    fn layer(&self, target: &BuildTarget, libc: &str) -> LayerPlan {
         let version = self.version.to_string();
-        let mut key = site.key(LAYER, FORMAT, true);
+        let mut key = target.key(LAYER, FORMAT, true);
         for (name, value) in [
             ("version", version.as_str()),
             ("libc", libc),
-            ("mount", &site.layers().to_string_lossy()),
-            ("options", site.build_env.get("PYTHON_CONFIGURE_OPTS").map_or("", String::as_str)),
+            ("mount", &target.layers().to_string_lossy()),
+            ("options", target.operator_env.get("PYTHON_CONFIGURE_OPTS").map_or("", String::as_str)),
         ] {
             key.field(name, value.as_bytes());
         }
         let key = key.finish();
-        let mount = site.mount(LAYER, &key);
+        let mount = target.mount(LAYER, &key);
         let plugin = plugin_dir(&self.root);
         let cache = self.root.join("cache");
         let mut run = vec!["/usr/bin/env".to_owned()];
-        if !site.build_env.contains_key("PYTHON_CONFIGURE_OPTS") {
+        if !target.operator_env.contains_key("PYTHON_CONFIGURE_OPTS") {
             // Python's tests are half of its size.
             run.push("PYTHON_CONFIGURE_OPTS=--disable-test-modules --without-static-libpython".to_owned());
         }

@@ -57,7 +57,7 @@ pub(crate) fn read(
     }
     let mut found: Vec<RequestedVersion> = Vec::new();
     for name in [".python-version", "runtime.txt"] {
-        let Some(text) = source.read_text(name)? else { continue };
+        let Some(text) = source.read_bytes(name)? else { continue };
         let text = decode(&text);
         let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
         let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
