@@ -79,13 +79,10 @@ impl SupervisorCore {
             ProbeOutcome::Silent => *ask = Some(now + pause.max(LATE)),
             _ => *ask = Some(now + pause),
         }
-        // Keep the most informative outcome: a response before silence, silence before a refused connection.
-        let rank = |outcome: &ProbeOutcome| match outcome {
-            ProbeOutcome::Refused => 0,
-            ProbeOutcome::Silent => 1,
-            _ => 2,
-        };
-        if last.as_ref().is_none_or(|last| rank(&outcome) >= rank(last)) {
+        // Keep the most informative outcome: a response says more than none.
+        let has_response =
+            |outcome: &ProbeOutcome| !matches!(outcome, ProbeOutcome::Refused | ProbeOutcome::Silent);
+        if has_response(&outcome) || !last.as_ref().is_some_and(has_response) {
             *last = Some(outcome);
         }
     }

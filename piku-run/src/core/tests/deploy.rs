@@ -111,6 +111,23 @@ fn an_unhealthy_answer_is_named() {
 }
 
 #[test]
+fn an_unhealthy_answer_is_named_although_the_last_check_was_refused() {
+    let mut world = World::new();
+    world.send(CoreEvent::Boot { plan: None, found: vec![] });
+    world.deploy(plan(1, &[("web", 1)]));
+    world.send(CoreEvent::Probed { id: InstanceId(1), outcome: ProbeOutcome::Http(500) });
+    world.pass(59);
+    world.send(CoreEvent::Probed { id: InstanceId(1), outcome: ProbeOutcome::Refused });
+    world.pass(1);
+    world.send(CoreEvent::Diagnosed { id: InstanceId(1), ports: vec![] });
+    world.exit("web.1@1", 0);
+    assert_eq!(
+        world.did().last().unwrap(),
+        "failed web.1 was not healthy within 60 s: it answered 500 to GET / on port 20000"
+    );
+}
+
+#[test]
 fn a_new_instance_that_ignores_sigterm_is_killed() {
     let mut world = World::boot(plan(1, &[("web", 2)]));
     world.deploy(plan(2, &[("web", 2)]));
