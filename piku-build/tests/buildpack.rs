@@ -66,7 +66,7 @@ fn several_packs_work_one_after_the_other() {
     fs::remove_file(world.app().join("marker")).unwrap();
     world
         .build_with("3", &["--buildpacks", "buildpacks"])
-        .bad(&["the buildpack 'tool' does not take this app"]);
+        .bad(&["the buildpack 'tool' does not detect this app"]);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn packs_are_named_by_the_app_or_find_it() {
     world.write("ENV", "BUILDPACK_URL=zebras\n");
     world
         .build_with("2", &with)
-        .bad(&["BUILDPACK_URL in ENV names the buildpack 'zebras'; the host has mark, zebra\n"]);
+        .bad(&["BUILDPACK_URL in ENV names the unknown buildpack 'zebras'; the host has mark, zebra\n"]);
     world.write("ENV", format!("BUILDPACK_URL={}\n", world.path("buildpacks/mark").display()));
     world.build_with("2", &with).bad(&["and there is no bin/compile in that folder of the app"]);
     // By git: a repository that lies in the app itself is one that the jail shows.

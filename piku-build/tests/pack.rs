@@ -259,11 +259,19 @@ fn what_is_damaged_cut_or_for_another_machine_leaves_nothing() {
     for length in [0, 3, 10, whole.len() / 2, whole.len() - 5, whole.len() - 1] {
         nothing(&unpack(&world, "1", &whole[..length]), "cut");
     }
+    let content = zstd::decode_all(&whole[..]).expect("a stream");
+    let mut ignored = 0;
     for at in (0..whole.len()).step_by(whole.len() / 23) {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x10;
+        // zstd has bits without a meaning: the content and its checksum are then the same.
+        if zstd::decode_all(&bytes[..]).is_ok_and(|read| read == content) {
+            ignored += 1;
+            continue;
+        }
         nothing(&unpack(&world, "1", &bytes), &format!("byte {at}"));
     }
+    assert!(ignored < 5, "{ignored} of 24 changes made no difference");
     nothing(&unpack(&world, "1", &[&whole[..], b"more"].concat()), "more behind its end");
     nothing(&unpack(&world, "1", b"#!/bin/sh\n"), "no stream");
 
