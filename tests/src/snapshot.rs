@@ -38,7 +38,7 @@ pub fn assert_snapshot(actual: &str, snapshot: impl IntoData) {
     compare(actual, Redactions::new(), snapshot);
 }
 
-/// Compares an output with its snapshot after redacting these values (`("[DIR]", "/tmp/x")`) and what [`PATTERNS`] find.
+/// Compares an output with its snapshot after redacting these values (`("[DIR]", "/tmp/x")`) and what `PATTERNS` find.
 #[track_caller]
 pub fn assert_redacted(actual: &str, values: &[(&'static str, &str)], snapshot: impl IntoData) {
     let mut redactions = redactions().clone();

@@ -1,6 +1,6 @@
 //! Writes files atomically. Each caller chooses what a power cut may undo:
 //!
-//! - [`write`]: nothing. When it returns, the file is on the disk.
+//! - [`write()`]: nothing. When it returns, the file is on the disk.
 //! - [`write_ordered`]: the new file, together with everything that is synced after it.
 //! - [`write_passing`]: the file or its content. For files that are written again, or have no meaning
 //!   after a boot.
@@ -26,7 +26,7 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 /// Replaces the file `path` and writes it to the disk before anything that is synced later.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_ordered(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     replace(path, content, mode, write_out)?;
     order_parent(path)
@@ -36,7 +36,7 @@ pub fn write_ordered(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 /// must handle.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_passing(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     replace(path, content, mode, |_| Ok(()))
 }

@@ -37,7 +37,7 @@ pub fn render(
 /// Prints the value as JSON or YAML, or the plain text.
 ///
 /// # Errors
-/// As [`render`] and [`write`].
+/// As [`render`] and [`write()`].
 pub fn print(
     format: OutputFormat,
     value: &(impl Serialize + ?Sized),

@@ -4,10 +4,10 @@
 //! The stream is a tar archive, zstd-compressed: `zstd -dc FILE | tar tv` lists it. Its entries, in this
 //! order:
 //!
-//! - `head.json`: what is inside, and what it asks of the machine that runs it ([`head::Head`]);
+//! - `head.json`: what is inside, and what it asks of the machine that runs it ([`head::PackHead`]);
 //! - `layers/KEY/…`: the content of each dependency layer that is not left out, by key;
 //! - `release.yaml` and `app/…`;
-//! - `sha256`: the hash over all entries before it ([`sum::Sum`]).
+//! - `sha256`: the hash over all entries before it ([`content_hash::ContentHash`]).
 //!
 //! Entries are sorted by name and have no owners, so the same release gives the same bytes.
 

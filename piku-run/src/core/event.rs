@@ -34,7 +34,7 @@ pub(crate) enum CoreEvent {
     SpawnFailed { id: InstanceId, reason: String },
     /// All processes of an instance have ended.
     Exited { id: InstanceId, exit: ProcessExit },
-    /// Result of [`CoreAction::Probe`].
+    /// Result of [`CoreAction::Probe`](super::action::CoreAction::Probe).
     Probed { id: InstanceId, outcome: ProbeOutcome },
     /// Another process listens on the port of an instance. Precedes `Exited` if that ended the instance.
     PortTaken {
@@ -51,13 +51,13 @@ pub(crate) enum CoreEvent {
     },
     /// An instance has sent `READY=1`.
     Notified { id: InstanceId },
-    /// Result of [`CoreAction::Diagnose`].
+    /// Result of [`CoreAction::Diagnose`](super::action::CoreAction::Diagnose).
     Diagnosed { id: InstanceId, ports: Vec<u16> },
-    /// Result of [`CoreAction::RunTask`]; an error if the task could not be started.
+    /// Result of [`CoreAction::RunTask`](super::action::CoreAction::RunTask); an error if the task could not be started.
     TaskEnded(Result<ProcessExit, String>),
-    /// Result of [`CoreAction::Switch`].
+    /// Result of [`CoreAction::Switch`](super::action::CoreAction::Switch).
     Switched(Result<(), String>),
-    /// Result of [`CoreAction::Drain`].
+    /// Result of [`CoreAction::Drain`](super::action::CoreAction::Drain).
     Drained { id: InstanceId },
     /// A cron type is due.
     CronDue { kind: ProcessName },
