@@ -84,7 +84,7 @@ fn packs_are_named_by_the_app_or_find_it() {
         .build_with("2", &with)
         .bad(&["BUILDPACK_URL in ENV names the unknown buildpack 'zebras'; the host has mark, zebra\n"]);
     world.write("ENV", format!("BUILDPACK_URL={}\n", world.path("buildpacks/mark").display()));
-    world.build_with("2", &with).bad(&["and there is no bin/compile in that folder of the app"]);
+    world.build_with("2", &with).bad(&["but that folder of the app has no bin/compile"]);
     // By git: a repository that lies in the app itself is one that the jail shows.
     let git = |args: &[&str], dir: &Path| {
         let done = std::process::Command::new("git").args(args).current_dir(dir).output().unwrap();
