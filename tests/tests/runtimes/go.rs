@@ -103,7 +103,7 @@ fn go_build_errors_are_explained() {
     repo.commit("One").push().fails_as(str![[r#"
 -----> Go app detected: there is a go.mod
        Sandbox: [PROTECTIONS]
- !     piku-build: this is a Go app without a Procfile, and which of its programs is to be started is not obvious: site, tick
+ !     piku-build: this is a Go app without a Procfile, and it is not obvious which of its programs to start: site, tick
  !     hint: add a file 'Procfile' with a line for each process, for example 'web: bin/site'
  !     deploy 1 of shop failed at: build (exit 1); nothing was changed
 To ssh://127.0.0.1:[PORT]/shop
@@ -111,7 +111,7 @@ To ssh://127.0.0.1:[PORT]/shop
 error: failed to push some refs to 'ssh://127.0.0.1:[PORT]/shop'
 "#]]);
     told("Procfile", "web: bin/wep\n", &["'bin/wep' does not exist"]);
-    told("go.sum", "", &["go.mod and go.sum do not say all", "missing go.sum entry", "go mod tidy"]);
+    told("go.sum", "", &["go.mod and go.sum do not list all", "missing go.sum entry", "go mod tidy"]);
     told("go.mod", &MODULE.replace("go 1.17", "go 1.17\n\ntoolchain go1.999.0"), &["1.999.0"]);
 
     // Nothing but what a tag hides: `go build ./...` would end well.
