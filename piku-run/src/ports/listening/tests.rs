@@ -3,6 +3,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -73,7 +74,12 @@ fn our_own_port_is_ours_and_not_a_childs() {
     let PortHolder::Stranger(stranger) = belonging else { panic!("{belonging:?}") };
     assert_eq!(holder_of(stranger.inode), Some(me));
     drop(socket);
-    assert_eq!(holder(me, port), PortHolder::Nobody);
+    // A process that another test is just starting has the socket until its exec.
+    let is_closed = || holder(me, port) == PortHolder::Nobody;
+    assert!((0..100).any(|_| is_closed() || {
+        std::thread::sleep(Duration::from_millis(20));
+        false
+    }));
 }
 
 #[test]
