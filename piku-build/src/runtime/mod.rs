@@ -96,15 +96,21 @@ pub(crate) trait Runtime: Sync {
         &self,
         step: &BuildStep,
         ended: &StepOutcome,
+        plan: &BuildPlan,
+        view: &RootView,
+    ) -> anyhow::Result<()> {
+        if ended.succeeded() { Ok(()) } else { Err(self.explain_failure(step, ended, plan, view)) }
+    }
+
+    /// Explains a failed step.
+    fn explain_failure(
+        &self,
+        step: &BuildStep,
+        ended: &StepOutcome,
         _plan: &BuildPlan,
         _view: &RootView,
-    ) -> anyhow::Result<()> {
-        if ended.succeeded() {
-            return Ok(());
-        }
-        // Lines that were already shown are not repeated.
-        let lines: &[String] = if step.quiet { &ended.lines } else { &[] };
-        Err(errors::step_failed(step.name, ended, lines).into())
+    ) -> anyhow::Error {
+        unexplained(step, ended).into()
     }
 
     /// Completes the plan with what only the built tree can tell, such as the default process types.
@@ -129,6 +135,12 @@ fn operator_path(build_env: &BTreeMap<String, String>, name: &str) -> Option<Pat
 /// Procfile.
 fn procfile_processes(source: &AppSource) -> Option<IndexMap<ProcessName, String>> {
     source.procfile.as_ref().map(|procfile| procfile.entries.iter().map(convert_entry).collect())
+}
+
+/// Returns the error of a failed step without an explanation. Lines that were already shown are not repeated.
+fn unexplained(step: &BuildStep, ended: &StepOutcome) -> UserError {
+    let lines: &[String] = if step.quiet { &ended.lines } else { &[] };
+    errors::step_failed(step.name, ended, lines)
 }
 
 /// Converts a Procfile entry into that of a release. A schedule stays in front of its command.

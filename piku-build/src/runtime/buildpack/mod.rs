@@ -24,7 +24,7 @@ use serde::Deserialize;
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_file;
 use crate::app::app_source::AppSource;
-use crate::errors::{self, buildpack as told};
+use crate::errors::buildpack as told;
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::step::step_runner::StepMount;
@@ -110,22 +110,18 @@ impl Runtime for BuildpackRuntime {
         })
     }
 
-    fn check_step(
+    fn explain_failure(
         &self,
         step: &BuildStep,
         ended: &StepOutcome,
         _plan: &BuildPlan,
         _view: &RootView,
-    ) -> anyhow::Result<()> {
-        if ended.succeeded() {
-            return Ok(());
-        }
+    ) -> anyhow::Error {
         if step.name == DETECT && ended.code == 1 {
             let pack = step.run.last().map_or("", String::as_str);
-            return Err(told::not_its_own(pack).into());
+            return told::not_its_own(pack).into();
         }
-        let lines: &[String] = if step.quiet { &ended.lines } else { &[] };
-        Err(errors::step_failed(step.name, ended, lines).into())
+        super::unexplained(step, ended).into()
     }
 
     /// Takes the process types from `bin/release`. A Procfile that a buildpack wrote comes before them.

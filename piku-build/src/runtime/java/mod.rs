@@ -105,19 +105,16 @@ impl Runtime for JavaRuntime {
         })
     }
 
-    fn check_step(
+    fn explain_failure(
         &self,
         step: &BuildStep,
         ended: &StepOutcome,
         _plan: &BuildPlan,
         view: &RootView,
-    ) -> anyhow::Result<()> {
-        if ended.succeeded() {
-            return Ok(());
-        }
+    ) -> anyhow::Error {
         let failure = failures::explain(step.name, ended);
         let is_machines = step.name == "gradle" && !view.work.is_file("gradlew");
-        Err(if is_machines { errors::java::perhaps_the_gradle(failure) } else { failure }.into())
+        if is_machines { errors::java::perhaps_the_gradle(failure) } else { failure }.into()
     }
 
     fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {

@@ -124,19 +124,16 @@ impl Runtime for NodeRuntime {
         })
     }
 
-    fn check_step(
+    fn explain_failure(
         &self,
         step: &BuildStep,
         ended: &StepOutcome,
         _plan: &BuildPlan,
         _view: &RootView,
-    ) -> anyhow::Result<()> {
-        if ended.succeeded() {
-            return Ok(());
-        }
-        Err(failures::explain(step.name, ended)
+    ) -> anyhow::Error {
+        failures::explain(step.name, ended)
             .unwrap_or_else(|| errors::step_failed(step.name, ended, &[]))
-            .into())
+            .into()
     }
 
     /// Finds the pages that the build of a front end made.

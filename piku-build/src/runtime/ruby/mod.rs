@@ -97,26 +97,22 @@ impl Runtime for RubyRuntime {
         })
     }
 
-    fn check_step(
+    fn explain_failure(
         &self,
         step: &BuildStep,
         ended: &StepOutcome,
         plan: &BuildPlan,
         _view: &RootView,
-    ) -> anyhow::Result<()> {
-        if ended.succeeded() {
-            return Ok(());
-        }
-        let lines: &[String] = if step.quiet { &ended.lines } else { &[] };
-        let unexplained = || errors::step_failed(step.name, ended, lines);
-        Err(match step.name {
+    ) -> anyhow::Error {
+        let unexplained = || super::unexplained(step, ended);
+        match step.name {
             gems::STEP => {
                 let version = plan.version.as_deref().unwrap_or_default();
                 failures::explain_bundler(ended, version).unwrap_or_else(unexplained).into()
             }
             rails::ASSETS => rails::explain_assets(ended),
             _ => unexplained().into(),
-        })
+        }
     }
 
     fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {

@@ -96,17 +96,14 @@ impl Runtime for RustRuntime {
         })
     }
 
-    fn check_step(
+    fn explain_failure(
         &self,
         step: &BuildStep,
         ended: &StepOutcome,
         _plan: &BuildPlan,
         _view: &RootView,
-    ) -> anyhow::Result<()> {
-        if ended.succeeded() {
-            return Ok(());
-        }
-        Err(failures::explain(step.name, ended).into())
+    ) -> anyhow::Error {
+        failures::explain(step.name, ended).into()
     }
 
     fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
