@@ -22,7 +22,6 @@ because  there is a Procfile
 process  web: ./serve (Procfile)
 env      COLOUR LANG [..]PATH[..]
 -----> Dry run: nothing is stored, nothing is deployed
-To ssh://127.0.0.1:[PORT]/blog
    [COMMITS]  main -> main
 "#]]);
     assert_eq!(world.page("blog"), "one\n");

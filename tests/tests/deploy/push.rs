@@ -16,7 +16,6 @@ fn second_push_replaces_release() {
 -----> Starting web.1 on port [PORT]
        web.1 is healthy after [DURATION]
 -----> blog is live, release 1: http://127.0.0.1:[PORT]
-To ssh://127.0.0.1:[PORT]/blog
  * [new branch]      main -> main
 "#]]);
     assert_eq!(world.page("blog"), "one\n");
@@ -30,7 +29,6 @@ To ssh://127.0.0.1:[PORT]/blog
 -----> Starting web.1 on port [PORT]
        web.1 is healthy after [DURATION]
 -----> blog is live, release 2: http://127.0.0.1:[PORT]
-To ssh://127.0.0.1:[PORT]/blog
    [COMMITS]  main -> main
 "#]]);
     assert_eq!(world.page("blog"), "two\n");
@@ -79,7 +77,6 @@ fn python_dependencies_are_installed_once() {
 -----> Starting web.1 on port [PORT]
        web.1 is healthy after [DURATION]
 -----> site is live, release 1: http://127.0.0.1:[PORT]
-To ssh://127.0.0.1:[PORT]/site
  * [new branch]      main -> main
 "#]]);
     assert_eq!(world.page("site"), "signed: hello\n");
@@ -93,7 +90,6 @@ To ssh://127.0.0.1:[PORT]/site
 -----> Starting web.1 on port [PORT]
        web.1 is healthy after [DURATION]
 -----> site is live, release 2: http://127.0.0.1:[PORT]
-To ssh://127.0.0.1:[PORT]/site
    [COMMITS]  main -> main
 "#]]);
     assert_eq!(world.page("site"), "signed: goodbye\n");
@@ -166,9 +162,7 @@ fn failed_deploy_keeps_log() {
  !     the last lines of its log:
  !       the reason is here
  !     deploy 1 of blog failed at: start (exit 1); nothing was changed
-To ssh://127.0.0.1:[PORT]/blog
  * [new branch]      main -> main
-error: failed to push some refs to 'ssh://127.0.0.1:[PORT]/blog'
 "#]]);
     let log = world.tool("piku-run").args(["logs", "blog", "--deploy"]).output().expect("logs");
     assert!(String::from_utf8_lossy(&log.stdout).contains("the reason is here"), "{log:?}");

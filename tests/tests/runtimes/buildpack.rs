@@ -31,7 +31,6 @@ fn documented_host_buildpack_works() {
 -----> Starting web.1 on port [PORT]
        web.1 is healthy after [DURATION]
 -----> site is live, release 1: http://127.0.0.1:[PORT]
-To ssh://127.0.0.1:[PORT]/site
  * [new branch]      main -> main
 "#]]);
     assert_eq!(world.page("site"), "from a runtime of one's own\n");
@@ -63,7 +62,6 @@ fn static_release_needs_no_process() {
 -----> Process types: static (by default, from index.html)
        its files are served when NGINX_SERVER_NAME is set
 -----> pages is live, release 1
-To ssh://127.0.0.1:[PORT]/pages
  * [new branch]      main -> main
 "#]]);
     assert!(world.ps("pages").is_empty(), "{:#?}", world.ps("pages"));

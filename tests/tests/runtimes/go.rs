@@ -106,9 +106,7 @@ fn go_build_errors_are_explained() {
  !     piku-build: this is a Go app without a Procfile, and it is not obvious which of its programs to start: site, tick
  !     hint: add a file 'Procfile' with a line for each process, for example 'web: bin/site'
  !     deploy 1 of shop failed at: build (exit 1); nothing was changed
-To ssh://127.0.0.1:[PORT]/shop
  * [new branch]      main -> main
-error: failed to push some refs to 'ssh://127.0.0.1:[PORT]/shop'
 "#]]);
     told("Procfile", "web: bin/wep\n", &["'bin/wep' does not exist"]);
     told("go.sum", "", &["go.mod and go.sum do not list all", "missing go.sum entry", "go mod tidy"]);

@@ -94,7 +94,6 @@ fn maven_app_is_rebuilt_incrementally() {
 -----> Starting web.1 on port [PORT]
        web.1 is healthy after [DURATION]
 -----> shop is live, release 1: http://127.0.0.1:[PORT]
-To ssh://127.0.0.1:[PORT]/shop
  * [new branch]      main -> main
 "#]]);
     assert_eq!(world.page("shop"), "[\"hello\",\"note true\",\"small true\"]\n");
@@ -204,7 +203,6 @@ fn gradle_app_is_rebuilt_incrementally() {
 -----> Starting web.1 on port [PORT]
        web.1 is healthy after [DURATION]
 -----> shop is live, release 1: http://127.0.0.1:[PORT]
-To ssh://127.0.0.1:[PORT]/shop
  * [new branch]      main -> main
 "#]]);
     assert_eq!(world.page("shop"), "gradle\n");
