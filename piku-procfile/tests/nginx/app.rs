@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An app's process: it answers with what it was asked, and counts. `/fail` is read and never answered; `/upgrade` becomes
 /// an echo.
-pub(crate) struct App {
+pub(crate) struct ServedApp {
     pub(crate) port: u16,
     pub(crate) requests: Arc<AtomicUsize>,
 }
 
-impl App {
+impl ServedApp {
     pub(crate) fn start() -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = socket.local_addr().expect("an address").port();

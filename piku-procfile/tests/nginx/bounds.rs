@@ -4,13 +4,13 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::app::App;
+use crate::app::ServedApp;
 use crate::server::World;
 
 #[test]
 fn a_pattern_that_would_take_long_is_given_up_at_its_limit() {
     let Some(world) = World::new() else { return };
-    let app = App::start();
+    let app = ServedApp::start();
     let world = world
         .file("app/ENV", "NGINX_SERVER_NAME=blog.test\nNGINX_INCLUDE_FILE=nginx.inc\n")
         .file(

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::app::App;
+use crate::app::ServedApp;
 use crate::server::World;
 
 #[test]
@@ -113,7 +113,7 @@ fn a_catch_all_answers_for_a_single_page_app() {
 #[test]
 fn files_come_first_and_the_app_answers_the_rest() {
     let Some(world) = World::new() else { return };
-    let app = App::start();
+    let app = ServedApp::start();
     let world = world
         .file("app/Procfile", "web: serve\nstatic: public\n")
         .file("app/ENV", "NGINX_SERVER_NAME=blog.test\nNGINX_CACHE_PREFIXES=/thumb\nNGINX_CACHE_CONTROL=60\n")

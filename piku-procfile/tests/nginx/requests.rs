@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use piku_tests::ports::free_port;
 
-use crate::app::{App, head, header};
+use crate::app::{ServedApp, head, header};
 use crate::server::World;
 
 #[test]
 fn requests_reach_the_app_with_what_it_needs_to_know() {
     let Some(world) = World::new() else { return };
-    let app = App::start();
+    let app = ServedApp::start();
     let world = world.file("app/ENV", "NGINX_SERVER_NAME=blog.test, *.blog.test\n");
     let world = world.site(&["--upstream", &format!("127.0.0.1:{}", app.port)]).start();
     let port = world.port;
@@ -47,7 +47,7 @@ fn requests_reach_the_app_with_what_it_needs_to_know() {
 #[test]
 fn a_websocket_is_passed_through() {
     let Some(world) = World::new() else { return };
-    let app = App::start();
+    let app = ServedApp::start();
     let world = world.file("app/ENV", "NGINX_SERVER_NAME=blog.test");
     let world = world.site(&["--upstream", &format!("127.0.0.1:{}", app.port)]).start();
     let mut stream = TcpStream::connect(("127.0.0.1", world.port)).unwrap();
@@ -68,7 +68,7 @@ fn a_websocket_is_passed_through() {
 #[test]
 fn what_may_not_be_sent_twice_is_not_and_a_dead_instance_is_passed_over() {
     let Some(world) = World::new() else { return };
-    let apps = [App::start(), App::start()];
+    let apps = [ServedApp::start(), ServedApp::start()];
     let dead = free_port();
     let upstreams: Vec<String> =
         [dead, apps[0].port, apps[1].port].iter().map(|port| format!("127.0.0.1:{port}")).collect();

@@ -2,13 +2,13 @@
 
 use std::process::Command;
 
-use crate::app::{App, header};
+use crate::app::{ServedApp, header};
 use crate::server::World;
 
 #[test]
 fn names_and_passwords_are_asked_for_except_by_acme() {
     let Some(world) = World::new() else { return };
-    let app = App::start();
+    let app = ServedApp::start();
     // 'openssl passwd -6 -salt ab secret'
     let hash = "$6$ab$";
     let made =
@@ -55,7 +55,7 @@ fn maintenance_is_503_with_a_time_to_come_back() {
 #[test]
 fn https_is_served_and_redirected_to_and_strangers_get_no_certificate() {
     let Some(world) = World::new() else { return };
-    let app = App::start();
+    let app = ServedApp::start();
     let [key, certificate] = ["key.pem", "certificate.pem"].map(|name| world.path(name));
     let made = Command::new("openssl")
         .args([
@@ -105,7 +105,7 @@ fn https_is_served_and_redirected_to_and_strangers_get_no_certificate() {
 #[test]
 fn only_cloudflare_and_this_machine_get_an_answer() {
     let Some(world) = World::new() else { return };
-    let app = App::start();
+    let app = ServedApp::start();
     let world = world
         .file("app/ENV", "NGINX_SERVER_NAME=blog.test\nNGINX_CLOUDFLARE_ACL=1\n")
         .file("ranges", "127.0.0.3/32\n2400:cb00::/32\n");
@@ -120,7 +120,7 @@ fn only_cloudflare_and_this_machine_get_an_answer() {
 #[test]
 fn the_apps_own_lines_are_served_and_cannot_climb_out() {
     let Some(world) = World::new() else { return };
-    let app = App::start();
+    let app = ServedApp::start();
     let world = world
         .file("app/ENV", "NGINX_SERVER_NAME=blog.test\nNGINX_INCLUDE_FILE=conf/nginx.conf\nNGINX_STATIC_PATHS=/static:public\n")
         .file("app/public/a.css", "a {}")

@@ -8,14 +8,14 @@ use piku_release::manifest::ReleaseOrigin;
 use crate::instance::record::{self, RecordFolder, WorkerRecord};
 use crate::releases::tests::{set_live, write_release};
 
-struct App {
+struct StoredApp {
     dir: tempfile::TempDir,
     name: AppName,
     at: AppDir,
     settings: HostSettings,
 }
 
-impl App {
+impl StoredApp {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let name: AppName = "blog".parse().unwrap();
@@ -55,7 +55,7 @@ impl App {
 
 #[test]
 fn the_newest_releases_and_their_layers_are_kept() {
-    let mut app = App::new();
+    let mut app = StoredApp::new();
     for number in 1..=6 {
         app.release(number, &format!("layer{}", number / 2));
     }
@@ -83,7 +83,7 @@ fn the_newest_releases_and_their_layers_are_kept() {
 
 #[test]
 fn a_release_that_an_instance_runs_stays() {
-    let mut app = App::new();
+    let mut app = StoredApp::new();
     for number in 1..=4 {
         app.release(number, "layer");
     }
@@ -99,7 +99,7 @@ fn a_release_that_an_instance_runs_stays() {
 
 #[test]
 fn config_changes_do_not_push_out_the_previous_code() {
-    let mut app = App::new();
+    let mut app = StoredApp::new();
     app.settings.keep_releases = 3;
     for number in 1..=3 {
         app.release(number, "a");
@@ -118,7 +118,7 @@ fn config_changes_do_not_push_out_the_previous_code() {
 
 #[test]
 fn layers_stay_while_a_manifest_cannot_be_read() {
-    let mut app = App::new();
+    let mut app = StoredApp::new();
     app.settings.keep_releases = 2;
     for (number, layer) in [(1, "a"), (2, "b"), (3, "b")] {
         app.release(number, layer);
@@ -133,7 +133,7 @@ fn layers_stay_while_a_manifest_cannot_be_read() {
 
 #[test]
 fn leftovers_of_killed_processes_are_removed() {
-    let app = App::new();
+    let app = StoredApp::new();
     app.release(7, "a");
     app.set_live(7);
     let half = app.at.releases().join(".3.gone/app/sub");
@@ -157,7 +157,7 @@ fn leftovers_of_killed_processes_are_removed() {
 
 #[test]
 fn nothing_is_removed_while_a_release_is_being_made() {
-    let mut app = App::new();
+    let mut app = StoredApp::new();
     app.settings.keep_releases = 2;
     for number in 1..=3 {
         app.release(number, "a");
@@ -174,7 +174,7 @@ fn nothing_is_removed_while_a_release_is_being_made() {
 
 #[test]
 fn read_only_directories_are_removed_and_symlinks_not_followed() {
-    let mut app = App::new();
+    let mut app = StoredApp::new();
     app.settings.keep_releases = 2;
     let outside = app.dir.path().join("outside");
     fs::create_dir(&outside).unwrap();
@@ -195,7 +195,7 @@ fn read_only_directories_are_removed_and_symlinks_not_followed() {
 
 #[test]
 fn old_deploy_logs_and_excess_caches_are_removed() {
-    let mut app = App::new();
+    let mut app = StoredApp::new();
     app.release(2, "a");
     app.set_live(2);
     for number in 1..=25 {
@@ -240,7 +240,7 @@ fn old_deploy_logs_and_excess_caches_are_removed() {
 
 #[test]
 fn symlinks_left_by_a_build_are_not_followed() {
-    let mut app = App::new();
+    let mut app = StoredApp::new();
     app.release(1, "a");
     app.set_live(1);
     let victim = app.dir.path().join("victim");
@@ -274,7 +274,7 @@ fn symlinks_left_by_a_build_are_not_followed() {
 
 #[test]
 fn a_shared_file_is_freed_with_its_last_link() {
-    let mut app = App::new();
+    let mut app = StoredApp::new();
     app.settings.keep_releases = 2;
     for number in 1..=4 {
         app.release(number, "a");

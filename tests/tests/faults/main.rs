@@ -3,3 +3,4 @@
 mod crash;
 mod full_disk;
 mod random_kills;
+mod server_processes;

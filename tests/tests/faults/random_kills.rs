@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use piku_tests::http;
-use piku_tests::processes::{self, kill_all};
+use piku_tests::processes::kill_all;
 use piku_tests::repo::{Push, Repo};
 use piku_tests::world::{PATIENCE, World};
+
+use crate::server_processes::server_processes;
 
 /// Rounds where nobody asks for more.
 const ROUNDS: u64 = 15;
@@ -150,7 +152,7 @@ impl Trial {
     /// another.
     fn kill_one(&mut self) -> String {
         let mut kinds: BTreeMap<&'static str, Vec<i32>> = BTreeMap::new();
-        for (pid, kind) in everything(&self.world) {
+        for (pid, kind) in server_processes(&self.world) {
             kinds.entry(kind).or_default().push(pid);
         }
         let resident = |kind: &&str| ALWAYS.contains(kind);
@@ -227,7 +229,7 @@ impl Trial {
         }
 
         let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-        for (_, kind) in everything(&self.world) {
+        for (_, kind) in server_processes(&self.world) {
             *kinds.entry(kind).or_default() += 1;
         }
         let webs = usize::try_from(webs).map_err(|err| err.to_string())?;
@@ -239,7 +241,7 @@ impl Trial {
             ("worker", webs + 1),
         ];
         if kinds != BTreeMap::from(expected) {
-            return Err(format!("these run: {kinds:?}\n{:#?}", everything(&self.world)));
+            return Err(format!("these run: {kinds:?}\n{:#?}", server_processes(&self.world)));
         }
         Ok(expected_page(&page, &config))
     }
@@ -320,64 +322,6 @@ fn names(folder: &Path) -> Vec<String> {
         .unwrap_or_default();
     names.sort();
     names
-}
-
-/// All processes of the world's server, but for sshd's, each with what it is.
-fn everything(world: &World) -> Vec<(i32, &'static str)> {
-    let mut pids: BTreeSet<i32> = processes::find(&world.root(), "").into_iter().collect();
-    // Inside of a jail nothing names the world.
-    loop {
-        let below: Vec<i32> = pids.iter().flat_map(|pid| processes::children(*pid)).collect();
-        let before = pids.len();
-        pids.extend(below);
-        if pids.len() == before {
-            break;
-        }
-    }
-    pids.into_iter().filter_map(|pid| Some((pid, kind(pid)?))).collect()
-}
-
-/// What a process is; nothing for one that has just ended, and for who has no part in it.
-fn kind(pid: i32) -> Option<&'static str> {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let line = String::from_utf8_lossy(&line).replace('\0', " ");
-    let state = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, state) = state.rsplit_once(") ")?;
-    if state.starts_with('Z') || line.is_empty() {
-        return None;
-    }
-    let is_inner = fs::read_link(format!("/proc/{pid}/root")).is_ok_and(|root| root != Path::new("/"))
-        || fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| is_namespaced(&status));
-    let has = |text: &str| line.contains(text);
-    Some(match () {
-        () if has("sshd") => return None,
-        () if has("piku-chroot") => {
-            if is_inner {
-                "stub"
-            } else {
-                "monitor"
-            }
-        }
-        () if has("launch --") => "launch",
-        () if has("daemon") => "daemon",
-        () if has("supervise blog") => "supervisor",
-        () if has("piku-build") => "piku-build",
-        () if has("post-receive") => "hook",
-        () if has("piku-receive record") => "record",
-        () if has("receive-pack") || has("index-pack") || has("unpack-objects") => "git",
-        () if has("piku-receive") => "piku-receive",
-        () if has("piku-run") => "piku-run",
-        () if is_inner && (has("serve") || has("sleep 86399")) => "worker",
-        () if is_inner => "step",
-        () => "other",
-    })
-}
-
-/// Whether a process has another number in a namespace of its own.
-fn is_namespaced(status: &str) -> bool {
-    status
-        .lines()
-        .any(|line| line.strip_prefix("NSpid:").is_some_and(|ids| ids.split_whitespace().count() > 1))
 }
 
 /// Xorshift: the same choices for the same seed, and no crate for it.

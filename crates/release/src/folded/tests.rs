@@ -37,12 +37,12 @@ fn date(number: u64) -> SystemTime {
 }
 
 /// Three releases; of the first two an older piku has kept what differs.
-struct App {
+struct FoldedApp {
     _dir: tempfile::TempDir,
     at: AppDir,
 }
 
-impl App {
+impl FoldedApp {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = PikuRoot::new(Some(dir.path().to_owned())).unwrap().app(&"shop".parse().unwrap());
@@ -89,7 +89,7 @@ impl App {
 
 #[test]
 fn what_an_older_piku_has_folded_comes_back() {
-    let app = App::new();
+    let app = FoldedApp::new();
     assert_eq!(app.is_folded(), [true, true, false]);
     unfold(&app.at, 3).unwrap();
     assert_eq!(app.is_folded(), [true, true, false]);
@@ -102,11 +102,11 @@ fn what_an_older_piku_has_folded_comes_back() {
 
 #[test]
 fn a_release_that_others_differ_from_goes_once_they_are_whole() {
-    let app = App::new();
+    let app = FoldedApp::new();
     unfold_dependents(&app.at, 2).unwrap();
     app.is_whole(1);
     app.is_whole(2);
-    let app = App::new();
+    let app = FoldedApp::new();
     unfold_dependents(&app.at, 3).unwrap();
     assert_eq!(app.is_folded(), [true, false, false], "the second differed from it");
     app.is_whole(2);
@@ -114,7 +114,7 @@ fn a_release_that_others_differ_from_goes_once_they_are_whole() {
 
 #[test]
 fn who_is_killed_between_two_steps_has_lost_nothing() {
-    let app = App::new();
+    let app = FoldedApp::new();
     unfold(&app.at, 2).unwrap();
     // The file is back, and what stood for it is still there: the file counts. One in the making does not.
     app.fold(2, b"no frame");
@@ -129,7 +129,7 @@ fn who_is_killed_between_two_steps_has_lost_nothing() {
 
 #[test]
 fn another_file_than_it_was_made_from_is_an_error_and_never_another_program() {
-    let app = App::new();
+    let app = FoldedApp::new();
     let mut other = program(3);
     other[5000] ^= 1;
     fs::write(app.file(3), other).unwrap();
@@ -151,7 +151,7 @@ fn another_file_than_it_was_made_from_is_an_error_and_never_another_program() {
 
 #[test]
 fn a_frame_that_grows_beyond_all_that_was_folded_is_given_up() {
-    let app = App::new();
+    let app = FoldedApp::new();
     // A frame of one segment and 40 MiB, all of it zeros: blocks of 128 KiB that repeat a byte.
     let (size, block) = (40_u32 << 20, 128_u32 << 10);
     let mut frame = vec![40, 181, 47, 253, 0b1010_0000];
@@ -178,7 +178,7 @@ fn a_frame_that_grows_beyond_all_that_was_folded_is_given_up() {
 
 #[test]
 fn links_lead_neither_out_of_the_release_nor_out_of_its_base() {
-    let app = App::new();
+    let app = FoldedApp::new();
     let victim = app.at.path().join("victim");
     fs::create_dir(&victim).unwrap();
     // What lies outside is nothing to differ from: the base's folder is a link, or the file is, or a pipe has

@@ -12,13 +12,13 @@ use piku_report::user_error::advice;
 use super::*;
 use crate::log::{LogWriter, RotationLimits};
 
-struct App {
+struct LoggedApp {
     _dir: tempfile::TempDir,
     name: AppName,
     dir: AppDir,
 }
 
-impl App {
+impl LoggedApp {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let name: AppName = "blog".parse().unwrap();
@@ -103,7 +103,7 @@ fn at(second: i64) -> Timestamp {
 
 #[test]
 fn instances_are_merged_by_time_and_the_last_lines_count_for_all() {
-    let app = App::new();
+    let app = LoggedApp::new();
     let (mut web, mut ten, mut worker) = (app.writer("web.2"), app.writer("web.10"), app.writer("worker.1"));
     ten.feed(b"b\n", at(2));
     web.feed(b"a\n", at(1));
@@ -147,7 +147,7 @@ fn instances_are_merged_by_time_and_the_last_lines_count_for_all() {
 
 #[test]
 fn a_wrong_clock_does_not_reorder_lines() {
-    let app = App::new();
+    let app = LoggedApp::new();
     let (mut web, mut worker) = (app.writer("web.1"), app.writer("worker.1"));
     let ahead = |second: i64| Timestamp::from_second(95_000_000_000 + second).unwrap();
     let unset = |second: i64| Timestamp::from_second(second).unwrap();
@@ -177,7 +177,7 @@ fn a_wrong_clock_does_not_reorder_lines() {
 
 #[test]
 fn only_text_and_colours_are_shown_unless_all_bytes_are_asked_for() {
-    let app = App::new();
+    let app = LoggedApp::new();
     app.writer("web.1").feed(b"\x1b]0;title\x07\x1b[1mbold \xff\n", at(1));
     let mut out = Vec::new();
     show_logs(&app.name, &app.dir, &LogQuery { raw: true, ..LogQuery::default() }, &mut out, None).unwrap();
@@ -188,7 +188,7 @@ fn only_text_and_colours_are_shown_unless_all_bytes_are_asked_for() {
 
 #[test]
 fn missing_logs_are_explained_in_one_line() {
-    let app = App::new();
+    let app = LoggedApp::new();
     let hint = "they begin with the first deploy; 'logs --deploy' shows the deploy's own log";
     assert_eq!(app.error(&LogQuery::default()), format!("'blog' has no logs yet | {hint}"));
     assert_eq!(
@@ -204,7 +204,7 @@ fn missing_logs_are_explained_in_one_line() {
 
 #[test]
 fn the_log_of_a_deploy() {
-    let app = App::new();
+    let app = LoggedApp::new();
     // The log of an instance of the process type `deploy-12` is not the log of a deploy.
     app.writer("deploy-12.1").feed(b"x\n", at(1));
     for (number, text) in [(2, "two\n"), (9, "nine\n !     it broke"), (10, "-----> ten\n       ok\n")] {
@@ -222,7 +222,7 @@ fn the_log_of_a_deploy() {
 
 #[test]
 fn following_goes_on_across_rotations_under_load() {
-    let app = App::new();
+    let app = LoggedApp::new();
     let limits = RotationLimits { bytes: 20_000, keep: 90 };
     let mut writer = LogWriter::open(app.dir.instance_log("web.1"), limits).unwrap();
     writer.feed(b"early\nbefore\n", at(0));
@@ -243,7 +243,7 @@ fn following_goes_on_across_rotations_under_load() {
 
 #[test]
 fn an_instance_that_appears_is_followed_too() {
-    let app = App::new();
+    let app = LoggedApp::new();
     fs::create_dir(app.dir.log()).unwrap();
     let follower = PipeLines::new(app.follow(LogQuery::default()).0);
     let mut web = app.writer("web.1");
@@ -261,7 +261,7 @@ fn an_instance_that_appears_is_followed_too() {
 
 #[test]
 fn following_ends_with_its_listener_and_with_its_app() {
-    let app = App::new();
+    let app = LoggedApp::new();
     app.writer("web.1").feed(b"one\ntwo\n", at(1));
     let (mut pipe, result) = app.follow(LogQuery::default());
     let mut byte = [0];
@@ -278,7 +278,7 @@ fn following_ends_with_its_listener_and_with_its_app() {
 
 #[test]
 fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
-    let app = App::new();
+    let app = LoggedApp::new();
     app.writer("web.1").feed(b"one\n", at(1));
     let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
     drop(read);
