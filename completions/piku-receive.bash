@@ -25,6 +25,9 @@ _piku__receive() {
             piku__receive,cancel)
                 cmd="piku__receive__subcmd__cancel"
                 ;;
+            piku__receive,create)
+                cmd="piku__receive__subcmd__create"
+                ;;
             piku__receive,deploy)
                 cmd="piku__receive__subcmd__deploy"
                 ;;
@@ -57,6 +60,9 @@ _piku__receive() {
                 ;;
             piku__receive__subcmd__help,cancel)
                 cmd="piku__receive__subcmd__help__subcmd__cancel"
+                ;;
+            piku__receive__subcmd__help,create)
+                cmd="piku__receive__subcmd__help__subcmd__create"
                 ;;
             piku__receive__subcmd__help,deploy)
                 cmd="piku__receive__subcmd__help__subcmd__deploy"
@@ -122,7 +128,7 @@ _piku__receive() {
 
     case "${cmd}" in
         piku__receive)
-            opts="-h -V --key --app --root --scripts --help --version key deploy cancel targets ship export begin-deploy finish-deploy record admit help"
+            opts="-h -V --key --app --root --scripts --help --version key create deploy cancel targets ship export begin-deploy finish-deploy record admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -225,6 +231,32 @@ _piku__receive() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__receive__subcmd__create)
+            opts="-h --if-missing --root --scripts --by --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --scripts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --by)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__receive__subcmd__deploy)
             opts="-h --dry-run --no-cache --rebuild --wait --root --scripts --by --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -300,7 +332,7 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help)
-            opts="key deploy cancel targets ship export begin-deploy finish-deploy record admit help"
+            opts="key create deploy cancel targets ship export begin-deploy finish-deploy record admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -342,6 +374,20 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help__subcmd__cancel)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__help__subcmd__create)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -31,6 +31,7 @@ complete -c piku-receive -n "__fish_piku_receive_needs_command" -l scripts -d 'D
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -s V -l version -d 'Print version'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "key" -d 'Manage the keys that may push and run verbs'
+complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "create" -d 'Create an app before its first push'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "deploy" -d 'Deploy the tip of a branch without a push'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "cancel" -d 'End the running build, so that its push fails'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "targets" -d 'Ask the machines in `deploy_to` for their platforms and print what must be built'
@@ -62,6 +63,11 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fis
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the keys of piku'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Remove a key'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand create" -l root -d 'Directory of all data of piku [default: ~/.piku]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand create" -l scripts -d 'Directory of post-receive and piku [default: ../lib/piku beside this program]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand create" -l by -d 'Name of the key in records' -r
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand create" -l if-missing -d 'Print nothing and succeed if the app exists'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -l rebuild -d 'Rebuild this commit, the live one, and deploy it only if the result differs' -r
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -l wait -d 'Time to wait for another change of the app [default: `lock_timeout` of host.yaml]' -r
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -l root -d 'Directory of all data of piku [default: ~/.piku]' -r -F
@@ -100,17 +106,18 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand record" -s h -
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -l root -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -l app -r
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand admit" -s h -l help -d 'Print help'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "key" -d 'Manage the keys that may push and run verbs'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "deploy" -d 'Deploy the tip of a branch without a push'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "cancel" -d 'End the running build, so that its push fails'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "targets" -d 'Ask the machines in `deploy_to` for their platforms and print what must be built'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "ship" -d 'Send each machine in `deploy_to` the release for its platform and deploy it there'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "export" -d 'Write the tree of a commit and its submodules to a new directory'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "begin-deploy" -d 'Begin the deploy of a push (for the hook)'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "finish-deploy" -d 'Record that a deploy is live (for the hook)'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "record" -d 'Copy the output of a deploy to the push and to its log (for the hook)'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "admit" -d 'Refuse what cannot be deployed before git stores it (for the pre-receive hook)'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key create deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "key" -d 'Manage the keys that may push and run verbs'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key create deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "create" -d 'Create an app before its first push'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key create deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "deploy" -d 'Deploy the tip of a branch without a push'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key create deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "cancel" -d 'End the running build, so that its push fails'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key create deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "targets" -d 'Ask the machines in `deploy_to` for their platforms and print what must be built'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key create deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "ship" -d 'Send each machine in `deploy_to` the release for its platform and deploy it there'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key create deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "export" -d 'Write the tree of a commit and its submodules to a new directory'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key create deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "begin-deploy" -d 'Begin the deploy of a push (for the hook)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key create deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "finish-deploy" -d 'Record that a deploy is live (for the hook)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key create deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "record" -d 'Copy the output of a deploy to the push and to its log (for the hook)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key create deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "admit" -d 'Refuse what cannot be deployed before git stores it (for the pre-receive hook)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key create deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "add" -d 'Add a key; the public key is read from stdin'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "list" -d 'List the keys of piku'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "remove" -d 'Remove a key'

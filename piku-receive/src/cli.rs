@@ -17,7 +17,7 @@ use crate::deploy::{self, DeploySubject};
 use crate::key::{self, KeyName, NewKeyArgs};
 use crate::push::push_options::PushOptions;
 use crate::session::KeySession;
-use crate::{child_env, distribute, exit_status, export, push};
+use crate::{child_env, distribute, exit_status, export, push, repository};
 use piku_report::output::OutputFormat;
 
 /// Receive pushes and deploy them.
@@ -57,6 +57,20 @@ enum ReceiveAction {
     /// Manage the keys that may push and run verbs.
     #[command(subcommand)]
     Key(KeyAction),
+    /// Create an app before its first push.
+    #[command(after_long_help = exit_status::COMMAND)]
+    Create {
+        /// Name of the app.
+        app: AppName,
+        /// Print nothing and succeed if the app exists.
+        #[arg(long)]
+        if_missing: bool,
+        #[command(flatten)]
+        paths: MachineArgs,
+        /// Name of the key in records.
+        #[arg(long, env = "PIKU_KEY", default_value = "operator")]
+        by: String,
+    },
     /// Deploy the tip of a branch without a push.
     #[command(after_long_help = exit_status::DEPLOY)]
     Deploy {
@@ -262,6 +276,11 @@ impl ReceiveCli {
         };
         match action {
             ReceiveAction::Key(action) => action.run()?,
+            ReceiveAction::Create { app, if_missing, paths, by } => {
+                let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
+                let context = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
+                repository::create::create_app(&context, if_missing)?;
+            }
             ReceiveAction::Deploy { app, branch, dry_run, no_cache, rebuild, wait, paths, by } => {
                 child_env::set_umask();
                 let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);

@@ -3,6 +3,8 @@
 
 use std::env;
 
+use piku_layout::name::AppName;
+
 /// Returns text from a client in single quotes, with control characters escaped, cut after 100 characters.
 pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 100;
@@ -40,9 +42,34 @@ pub(crate) fn ssh_command() -> String {
     }
 }
 
+/// Returns the address of an app's repository for git, `USER@HOST:APP`, or an `ssh://` URL for another port
+/// than 22. Outside of an ssh session HOST is the machine's name.
+pub(crate) fn push_address(app: &AppName) -> String {
+    let connection = env::var("SSH_CONNECTION").unwrap_or_default();
+    let user = env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "piku".to_owned());
+    let machine = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    format_address(&connection, &user, machine.as_deref().unwrap_or("HOST"), app.as_str())
+}
+
+fn format_address(connection: &str, user: &str, machine: &str, app: &str) -> String {
+    let mut words = connection.split(' ').skip(2);
+    let (host, port) = (words.next().unwrap_or(machine), words.next().unwrap_or("22"));
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    if port == "22" { format!("{user}@{host}:{app}") } else { format!("ssh://{user}@{host}:{port}/{app}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_of_a_push() {
+        let of = |connection| format_address(connection, "piku", "pi", "blog");
+        assert_eq!(of(""), "piku@pi:blog");
+        assert_eq!(of("192.0.2.9 50000 192.0.2.1 22"), "piku@192.0.2.1:blog");
+        assert_eq!(of("::1 50000 ::1 22"), "piku@[::1]:blog");
+        assert_eq!(of("192.0.2.9 50000 192.0.2.1 2222"), "ssh://piku@192.0.2.1:2222/blog");
+    }
 
     #[test]
     fn text_of_a_client_is_one_short_line() {

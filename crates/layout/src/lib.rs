@@ -9,3 +9,4 @@ pub mod jail;
 pub mod name;
 pub mod paths;
 pub mod settings;
+pub mod unknown_app;

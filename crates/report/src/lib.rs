@@ -2,6 +2,7 @@
 //! on stdout in the form that was asked for.
 
 pub mod diagnostic;
+pub mod edit_distance;
 pub mod output;
 pub mod progress;
 pub mod terminal;

@@ -16,6 +16,7 @@ pub(crate) mod record;
 use std::time::Duration;
 
 use git2::Oid;
+use piku_layout::unknown_app::unknown_app;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
@@ -51,9 +52,7 @@ pub(crate) fn deploy_without_push(
     child_env::refuse_root(context.root)?;
     let app = context.dir();
     if !app.repo().exists() {
-        return Err(UserError::new(format!("there is no app '{}'", context.app))
-            .hint("the first push creates it")
-            .into());
+        return Err(unknown_app(context.root, context.app).hint("the first push creates it").into());
     }
     let lock = AppLock::acquire_within(&app, context.key, patience)?;
     setup::ensure_repository(&app, context.scripts)?;

@@ -2,6 +2,7 @@
 //! processes.
 
 pub(crate) mod branch;
+pub(crate) mod create;
 pub(crate) mod git_leftovers;
 pub(crate) mod setup;
 

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
+use piku_layout::unknown_app::unknown_app_in;
 use piku_report::user_error::{FAILED, UserError};
 
 use crate::app_context::AppContext;
@@ -148,7 +149,8 @@ impl KeySession {
     fn execute_git_read(&self, service: GitService, app: &AppName) -> anyhow::Result<SessionEnd> {
         let repo = self.root.app(app).repo();
         if !repo.exists() {
-            return Err(UserError::new(format!("there is no app '{app}'")).into());
+            let reaches = |other: &AppName| self.scope.is_empty() || self.scope.contains(other);
+            return Err(unknown_app_in(&self.root, app, reaches).into());
         }
         let name = service.name();
         setup::write_config(&repo, &self.scripts)?;

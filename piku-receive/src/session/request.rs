@@ -83,12 +83,14 @@ enum VerbArguments {
 }
 
 /// Verbs of `scripts/piku` that ssh clients can run. Keys can be managed on the server only.
-const VERBS: [(&str, VerbArguments); 27] = [
+const VERBS: [(&str, VerbArguments); 29] = [
     ("apps", VerbArguments::NoApp),
     ("help", VerbArguments::NoApp),
     ("version", VerbArguments::NoApp),
     ("ps", VerbArguments::OptionalApp),
     ("gc", VerbArguments::OptionalApp),
+    ("create", VerbArguments::App),
+    ("apps:create", VerbArguments::App),
     ("ps:scale", VerbArguments::App),
     ("maintenance:on", VerbArguments::App),
     ("maintenance:off", VerbArguments::App),

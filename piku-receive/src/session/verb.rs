@@ -6,12 +6,10 @@ use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
 use piku_layout::name::AppName;
 use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
+use piku_layout::unknown_app::KEY_APPS;
 
 use crate::app_context::{KEY, SCRIPTS};
 use crate::child_env;
-
-/// Environment variable with the scope of a limited key: names of apps, separated by blanks.
-const KEY_APPS: &str = "PIKU_KEY_APPS";
 
 /// Runs the verb and returns its exit code, 128 + n after signal n.
 pub(crate) fn run_verb(

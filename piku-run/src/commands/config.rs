@@ -23,8 +23,10 @@ pub(super) fn run(
     format: OutputFormat,
     action: Option<cli::ConfigCommand>,
 ) -> anyhow::Result<()> {
-    super::must_be_there(root, app)?;
     let dir = root.app(app);
+    if !matches!(action, Some(cli::ConfigCommand::Set { .. } | cli::ConfigCommand::Import { .. })) {
+        super::must_be_there(root, app)?;
+    }
     let (edit, no_restart) = match action {
         None => return print_values(&store::read(&dir)?, format),
         Some(cli::ConfigCommand::Get { name }) => return print_value(&store::read(&dir)?, &name),
@@ -39,6 +41,9 @@ pub(super) fn run(
             (ConfigEdit::Import(text), no_restart)
         }
     };
+    // A bad value creates nothing.
+    edit.apply(&ConfigValues::default())?;
+    super::create_if_missing(root, app)?;
     change_config(root, app, &edit, no_restart)
 }
 

@@ -19,6 +19,7 @@ pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
         since: typed.since,
         raw: typed.raw,
     };
+    super::must_be_there(root, &typed.app)?;
     // A supervisor that has ended or does not respond has no lines to wait for.
     let _following = client::have_logs_written(root, &typed.app, query.follow);
     let dir = root.app(&typed.app);

@@ -16,11 +16,14 @@ mod stop;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Context;
 use clap::Parser;
+use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
+use piku_layout::unknown_app::unknown_app;
+use piku_report::user_error::UserError;
 
 use crate::cli::{RunCli, RunCommand};
 use crate::instance::launch;
@@ -80,7 +83,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Deploy { app, release } => deploy::run(&root()?, &app, &release)?,
         RunCommand::Scale { app, counts } => {
             let root = root()?;
-            must_be_there(&root, &app)?;
+            create_if_missing(&root, &app)?;
             client::ask(&root, &app, &SupervisorRequest::Scale { counts: counts.into_iter().collect() })?;
         }
         RunCommand::Restart { app, only } => restart::run(&root()?, &app, only)?,
@@ -110,10 +113,32 @@ fn release_numbers(dir: &AppDir) -> anyhow::Result<Vec<u64>> {
 /// Fails unless the app exists, or something of it may still run although its directory was removed by
 /// hand.
 #[expect(clippy::disallowed_methods, reason = "looks for the app's own folders")]
-fn must_be_there(root: &PikuRoot, app: &piku_layout::name::AppName) -> anyhow::Result<()> {
+fn must_be_there(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
-    anyhow::ensure!(dir.path().is_dir() || dir.run().is_dir(), "there is no app '{app}'");
-    Ok(())
+    if dir.path().is_dir() || dir.run().is_dir() { Ok(()) } else { Err(unknown_app(root, app).into()) }
+}
+
+/// The tool that creates apps, with their repositories.
+const CREATOR: &str = "piku-receive";
+
+/// Creates the app if it does not exist, for a verb that stores something before the first push; the tool then
+/// prints how to push to it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "looks for the app's own folder, and for the tool beside this one"
+)]
+fn create_if_missing(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    let dir = root.app(app);
+    // On a machine that only receives releases, an app has no repository.
+    if dir.repo().is_dir() || dir.current_number().is_some() {
+        return Ok(());
+    }
+    let beside = std::env::current_exe().ok().map(|own| own.with_file_name(CREATOR));
+    let mut creator = Command::new(beside.filter(|path| path.is_file()).unwrap_or_else(|| CREATOR.into()));
+    creator.args(["create", app.as_str(), "--if-missing"]);
+    creator.env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
+    let status = creator.status().with_context(|| format!("cannot run '{CREATOR}'"))?;
+    if status.success() { Ok(()) } else { Err(UserError::new(format!("cannot create {app}")).into()) }
 }
 
 #[cfg(test)]

@@ -64,9 +64,6 @@ pub(crate) fn show_logs(
     out: &mut dyn Write,
     listener: Option<BorrowedFd<'_>>,
 ) -> anyhow::Result<()> {
-    if !dir.path().is_dir() {
-        return Err(UserError::new(format!("there is no app '{app}'")).into());
-    }
     let log_dir = dir.log();
     // Watched before it is read, so that no line is missed in between.
     let watch = if query.follow { watch_directory(&log_dir)? } else { None };

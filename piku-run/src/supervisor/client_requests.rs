@@ -115,11 +115,23 @@ impl AppSupervisor {
         self.check_requests(number)?;
         let task = task && self.worlds[&number].0.release.processes.contains_key("release");
         let job = self.begin_job(client, JobContent::Deploy(number));
-        for text in warnings {
+        for text in warnings.into_iter().chain(self.unknown_types(number, &formation)) {
             self.send_reply(client, &SupervisorReply::Detail { text });
         }
         self.events.push_back(CoreEvent::Change { job, plan, replace: ReplaceScope::All, task });
         Ok(())
+    }
+
+    /// Returns a warning for each type that was scaled before the first release and that this one lacks.
+    fn unknown_types(&self, number: u64, formation: &Formation) -> Vec<String> {
+        if self.dir.current_number().is_some() {
+            return Vec::new();
+        }
+        let known = &self.worlds[&number].0.release.processes;
+        let unknown = formation.keys().filter(|name| !known.contains_key(*name));
+        unknown
+            .map(|name| format!("warning: ps:scale has set '{name}', which is not a process type of the app"))
+            .collect()
     }
 
     /// Moves a release into the app's directory together with the config it will run with. Returns its
@@ -192,9 +204,11 @@ impl AppSupervisor {
     }
 
     fn scale(&mut self, client: u64, counts: &Formation) -> anyhow::Result<()> {
-        let number = self.live_number()?;
         let mut formation = desired::read_formation(&self.dir.formation())?;
         formation.extend(counts.clone());
+        let Some(number) = current::live_release(&self.dir)? else {
+            return self.store_formation(client, &formation, "it holds from the first release on");
+        };
         let (plan, _) = self.plan_of(number, &formation)?;
         desired::check_limits(&self.worlds[&number].0)?;
         desired::check_network(&self.worlds[&number].0, &self.current_settings())?;
@@ -208,19 +222,19 @@ impl AppSupervisor {
             }
         }
         if self.dir.is_stopped() {
-            // Nothing runs; the next start uses the new formation.
-            desired::write_formation(&self.dir.formation(), &formation)?;
-            self.send_reply(
-                client,
-                &SupervisorReply::Detail {
-                    text: format!("{} is stopped; this holds when it is started", self.app),
-                },
-            );
-            self.send_reply(client, &SupervisorReply::Done { error: None });
-            return Ok(());
+            let when = format!("{} is stopped; this holds when it is started", self.app);
+            return self.store_formation(client, &formation, &when);
         }
         let job = self.begin_job(client, JobContent::Scale(formation));
         self.events.push_back(CoreEvent::Change { job, plan, replace: ReplaceScope::Missing, task: false });
+        Ok(())
+    }
+
+    /// Stores the formation of an app of which nothing runs, for its next start.
+    fn store_formation(&mut self, client: u64, formation: &Formation, when: &str) -> anyhow::Result<()> {
+        desired::write_formation(&self.dir.formation(), formation)?;
+        self.send_reply(client, &SupervisorReply::Detail { text: when.to_owned() });
+        self.send_reply(client, &SupervisorReply::Done { error: None });
         Ok(())
     }
 

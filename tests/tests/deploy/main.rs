@@ -1,6 +1,7 @@
 //! Pushes over a real ssh, and what an operator does with what they deploy.
 
 mod bad_input;
+mod before_first_push;
 mod build_control;
 mod operate;
 mod output;

@@ -25,7 +25,7 @@ fn live() -> World {
 }
 
 /// Says `words` over ssh as the key `laptop`; they must end with `code`. Returns what was printed, stdout and stderr.
-fn says(world: &World, words: &str, code: i32) -> String {
+pub(crate) fn says(world: &World, words: &str, code: i32) -> String {
     let out = world.ssh("laptop", words);
     let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert_eq!(out.status.code(), Some(code), "{words}: {said}");

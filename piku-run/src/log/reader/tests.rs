@@ -197,9 +197,6 @@ fn missing_logs_are_explained_in_one_line() {
     );
     let deploy = |deploy| LogQuery { deploy: Some(deploy), ..LogQuery::default() };
     assert_eq!(app.error(&deploy(DeployLogChoice::Last)), "'blog' has no log of a deploy yet");
-    let gone = PikuRoot::new(Some(app.dir.path().to_owned())).unwrap().app(&app.name);
-    let err = show_logs(&app.name, &gone, &LogQuery::default(), &mut Vec::new(), None).unwrap_err();
-    assert_eq!(format!("{err:#}"), "there is no app 'blog'");
 }
 
 #[test]

@@ -1,0 +1,63 @@
+//! The error for an app that does not exist, which names those that were probably meant.
+
+use std::env;
+
+use piku_report::edit_distance::edit_distance;
+use piku_report::user_error::UserError;
+
+use crate::name::AppName;
+use crate::paths::PikuRoot;
+
+/// Environment variable of a verb with the scope of a limited key: names of apps, separated by blanks.
+pub const KEY_APPS: &str = "PIKU_KEY_APPS";
+
+/// Largest number of letters in which a similar name differs.
+const FAR: usize = 2;
+
+/// Returns the error "there is no app", with a hint that names similar apps in the scope of the key that runs
+/// the verb.
+#[must_use]
+pub fn unknown_app(root: &PikuRoot, app: &AppName) -> UserError {
+    let scope = env::var(KEY_APPS).unwrap_or_default();
+    unknown_app_in(root, app, |other| scope.is_empty() || scope.split(' ').any(|one| one == other.as_str()))
+}
+
+/// Does the same for a key that may use the apps for which `reaches` returns true.
+#[must_use]
+pub fn unknown_app_in(root: &PikuRoot, app: &AppName, reaches: impl Fn(&AppName) -> bool) -> UserError {
+    let error = UserError::new(format!("there is no app '{app}'"));
+    // An unreadable directory costs only the hint.
+    let mut near = root.apps().unwrap_or_default();
+    near.retain(|other| other != app && reaches(other) && is_similar(app.as_str(), other.as_str()));
+    if near.is_empty() {
+        return error;
+    }
+    let names: Vec<String> = near.iter().map(|name| format!("'{name}'")).collect();
+    error.hint(format!("did you mean {}?", names.join(" or ")))
+}
+
+/// Returns whether one name is probably a misspelling of the other.
+fn is_similar(one: &str, other: &str) -> bool {
+    // Of a name of three letters, two replaced ones make another name.
+    let far = FAR.min(one.len().min(other.len()) / 2);
+    edit_distance(one, other) <= far || one.replace('-', "") == other.replace('-', "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn similar_names() {
+        for (one, other) in [
+            ("blog", "blgo"),
+            ("bolg", "blog"),
+            ("blogs", "blog"),
+            ("my-new-app", "mynewapp"),
+            ("shop", "shopp"),
+        ] {
+            assert!(is_similar(one, other) && is_similar(other, one), "{one} {other}");
+        }
+        assert!(!is_similar("a", "b") && !is_similar("api", "web") && !is_similar("blog", "shop"));
+    }
+}
