@@ -32,7 +32,7 @@ use piku_report::user_error::UserError;
 
 use crate::config::{ConfigValues, store};
 use crate::desired::network;
-use crate::instance::{interpreter_home, ready_socket};
+use crate::instance::{interpreter_home, opt_outs, ready_socket};
 
 /// Environment variables in order.
 pub(crate) type Vars = IndexMap<String, String>;
@@ -131,6 +131,7 @@ impl ReleaseContext {
                 }
             }
         }
+        opt_outs::remove_overridden(&mut vars);
         Ok((vars, warnings))
     }
 
@@ -179,6 +180,7 @@ impl ReleaseContext {
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
+        .chain(opt_outs::variables())
         .collect();
         if self.release.jailed {
             // HOME is read-only; sockets and caches go to the private /tmp.

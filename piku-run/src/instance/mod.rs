@@ -5,5 +5,6 @@ pub(crate) mod environment;
 pub(crate) mod health_probe;
 mod interpreter_home;
 pub(crate) mod launch;
+pub(crate) mod opt_outs;
 pub(crate) mod ready_socket;
 pub(crate) mod record;

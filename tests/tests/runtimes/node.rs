@@ -1,5 +1,7 @@
 //! A Node app with real dependencies, pushed and served.
 
+use std::net::TcpListener;
+
 use piku_tests::world::World;
 
 const SERVER: &str = "const app = require('express')()
@@ -27,4 +29,27 @@ fn express_dependencies_are_installed_once() {
     let log = world.tool("piku-run").args(["logs", "site", "--ps", "web.1"]).output().expect("logs");
     let log = String::from_utf8_lossy(&log.stdout);
     assert!(log.contains("closed by a signal"), "{log}");
+}
+
+#[test]
+fn npm_start_asks_no_registry() {
+    let world = World::new();
+    let registry = TcpListener::bind("127.0.0.1:0").expect("a port");
+    registry.set_nonblocking(true).expect("a listener");
+    let port = registry.local_addr().expect("an address").port();
+    let repo = world.repo("site");
+    repo.file("package.json", r#"{"name": "site", "private": true, "workspaces": ["page"]}"#)
+        .file("package-lock.json", r#"{"name": "site", "lockfileVersion": 3, "packages": {"": {"name": "site", "workspaces": ["page"]}, "node_modules/page": {"resolved": "page", "link": true}, "page": {"version": "1.0.0"}}}"#)
+        .file("page/package.json", r#"{"name": "page", "version": "1.0.0", "scripts": {"start": "node server.js"}}"#)
+        .file(
+            "page/server.js",
+            "require('http').createServer((_, answer) => answer.end(process.env.npm_config_fund + process.env.NEXT_TELEMETRY_DISABLED)).listen(process.env.PORT, '127.0.0.1')",
+        )
+        .file("Procfile", "web: npm start -w page\n")
+        // As an app that sets one of them itself.
+        .file("ENV", format!("NPM_CONFIG_REGISTRY=http://127.0.0.1:{port}/\nNEXT_TELEMETRY_DISABLED=mine\n"))
+        .commit("One");
+    repo.push().succeeds();
+    assert_eq!(world.page("site"), "falsemine");
+    assert!(registry.accept().is_err(), "npm has asked the registry");
 }
