@@ -23,7 +23,7 @@ _piku__chroot() {
 
     case "${cmd}" in
         piku__chroot)
-            opts="-h -V --root-from-host --root --bind --ro --tmpfs --tmp-size --app --data --net --listen --env --keep-env --env-prefix --hostname --chdir --user --uid-range --uid-registry --give-back --die-with --tty --profile --limit --oom-score-adj --report --strict --require --check --format --quiet --help --version"
+            opts="-h -V --root-from-host --root --bind --ro --grant --grant-ro --grant-device --group --tmpfs --tmp-size --app --data --net --listen --env --keep-env --env-prefix --hostname --chdir --user --uid-range --uid-registry --give-back --die-with --tty --profile --limit --oom-score-adj --report --strict --require --check --format --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -38,6 +38,22 @@ _piku__chroot() {
                     return 0
                     ;;
                 --ro)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --grant)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --grant-ro)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --grant-device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --group)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,10 @@
 complete -c piku-chroot -l root -d 'Show the programs and libraries of the tree in DIR instead of the host\'s' -r -F
 complete -c piku-chroot -l bind -d 'Mount SRC at DST, writable; write a colon in a path as `\\:`, a backslash as `\\\\`' -r
 complete -c piku-chroot -l ro -d 'Mount SRC at DST, read-only' -r
+complete -c piku-chroot -l grant -d 'Mount SRC of the host at DST, writable, as an operator grants it: a socket, a file or a directory; no part of SRC may be a symlink' -r
+complete -c piku-chroot -l grant-ro -d 'The same, read-only' -r
+complete -c piku-chroot -l grant-device -d 'The same for a device, or a directory of devices, which work in the jail' -r
+complete -c piku-chroot -l group -d 'Put COMMAND into the group GID of the host; needs --uid-range, and a line for GID in /etc/subgid' -r
 complete -c piku-chroot -l tmpfs -d 'Mount an empty writable tmpfs for at most 65536 files at DST; SIZE in bytes, with k, m or g, or in percent of the memory' -r
 complete -c piku-chroot -l tmp-size -d 'Size of /tmp, unless another option mounts something there [default: 64m]' -r
 complete -c piku-chroot -l app -d 'Mount DIR read-only at /app, which becomes HOME and the working directory' -r -F

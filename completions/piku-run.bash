@@ -43,6 +43,9 @@ _piku__run() {
             piku__run,gc)
                 cmd="piku__run__subcmd__gc"
                 ;;
+            piku__run,grant)
+                cmd="piku__run__subcmd__grant"
+                ;;
             piku__run,help)
                 cmd="piku__run__subcmd__help"
                 ;;
@@ -66,6 +69,9 @@ _piku__run() {
                 ;;
             piku__run,restart)
                 cmd="piku__run__subcmd__restart"
+                ;;
+            piku__run,revoke)
+                cmd="piku__run__subcmd__revoke"
                 ;;
             piku__run,rollback)
                 cmd="piku__run__subcmd__rollback"
@@ -175,6 +181,9 @@ _piku__run() {
             piku__run__subcmd__help,gc)
                 cmd="piku__run__subcmd__help__subcmd__gc"
                 ;;
+            piku__run__subcmd__help,grant)
+                cmd="piku__run__subcmd__help__subcmd__grant"
+                ;;
             piku__run__subcmd__help,help)
                 cmd="piku__run__subcmd__help__subcmd__help"
                 ;;
@@ -198,6 +207,9 @@ _piku__run() {
                 ;;
             piku__run__subcmd__help,restart)
                 cmd="piku__run__subcmd__help__subcmd__restart"
+                ;;
+            piku__run__subcmd__help,revoke)
+                cmd="piku__run__subcmd__help__subcmd__revoke"
                 ;;
             piku__run__subcmd__help,rollback)
                 cmd="piku__run__subcmd__help__subcmd__rollback"
@@ -245,7 +257,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx certs data protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help"
+            opts="-h -V --root --help --version daemon nginx certs data protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config grant revoke exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -780,8 +792,30 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__grant)
+            opts="-h --no-restart --format --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx certs data protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config exec destroy help"
+            opts="daemon nginx certs data protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config grant revoke exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1032,6 +1066,20 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__help__subcmd__grant)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1131,6 +1179,20 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help__subcmd__restart)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__revoke)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1356,6 +1418,24 @@ _piku__run() {
             ;;
         piku__subcmd__run__subcmd__restart)
             opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__revoke)
+            opts="-h --no-restart --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

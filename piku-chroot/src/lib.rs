@@ -40,6 +40,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser};
 
 pub use confinement::landlock::can_restrict_ports;
+pub use ids::may_lend_group;
 pub use network::find_pasta;
 pub use plan::{BASE_DIRECTORIES, DEFAULT_PATH};
 

@@ -10,6 +10,7 @@ mod cron;
 mod daemon;
 mod desired;
 mod garbage;
+mod grants;
 mod instance;
 mod ipc;
 mod lock;

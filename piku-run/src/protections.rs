@@ -3,27 +3,20 @@
 //! If a recorded protection is missing later, every build and every start fails. So the record is made
 //! once, by the installation or the first start of the daemon, and again on the operator's request.
 
-#![expect(clippy::disallowed_methods, reason = "host.yaml, which is the operator's")]
-
 use std::fmt::Write;
-use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use piku_chroot::jail;
-use piku_files::atomic_file;
 use piku_layout::paths::PikuRoot;
-use piku_layout::settings::{HostSettings, Protection};
+use piku_layout::settings::{HostSettings, Protection, SettingsKey};
 use piku_report::output::{self, OutputFormat};
 use piku_report::user_error::WithHint;
 use serde::Serialize;
 
-/// Key in `host.yaml`.
-const KEY: &str = "protections:";
-/// Comment above a new key.
-const COMMENT: &str = "# What this machine protects apps with. A build or a start that misses one of these fails; see `piku doctor`.";
+const KEY: SettingsKey = SettingsKey {
+    name: "protections:",
+    comment: "# What this machine protects apps with. A build or a start that misses one of these fails; see `piku doctor`.",
+};
 
 /// A protection as it is printed.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -61,22 +54,13 @@ pub(crate) fn record_first(root: &PikuRoot) -> anyhow::Result<()> {
 
 fn record(root: &PikuRoot) -> anyhow::Result<()> {
     let holding = holding().context("cannot tell what protects apps here")?;
-    let path = root.settings();
-    let (text, mode) = match fs::read_to_string(&path) {
-        Ok(text) => (text, mode_of(&path)?),
-        Err(err) if err.kind() == ErrorKind::NotFound => (String::new(), 0o600),
-        Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", path.display())),
-    };
-    let line = format_line(&holding);
-    let written = with_line(&text, &line).hint(format!("write it there by hand: {line}"));
-    let written = written.with_context(|| format!("cannot record it in '{}'", path.display()))?;
-    atomic_file::write(&path, written.as_bytes(), mode)
-        .with_context(|| format!("cannot write '{}'", path.display()))
-}
-
-fn mode_of(path: &Path) -> anyhow::Result<u32> {
-    let about = fs::metadata(path).with_context(|| format!("cannot look at '{}'", path.display()))?;
-    Ok(about.permissions().mode() & 0o777)
+    let value = format_value(&holding);
+    root.edit_settings(|settings, text| {
+        let wanted = HostSettings { protections: Some(holding), ..settings.clone() };
+        Ok((KEY.replace_in(text, &value), wanted))
+    })
+    .context("cannot record the protections")
+    .hint(format!("write it there by hand: {} {value}", KEY.name))
 }
 
 /// Determines the protections in effect; empty on a machine without jails.
@@ -88,41 +72,9 @@ fn holding() -> anyhow::Result<Vec<Protection>> {
     }
 }
 
-fn format_line(protections: &[Protection]) -> String {
+fn format_value(protections: &[Protection]) -> String {
     let names: Vec<&str> = protections.iter().map(|one| one.name()).collect();
-    format!("{KEY} [{}]", names.join(", "))
-}
-
-/// Returns the text of the settings with this line in place of the old one, or at the end. The rest is
-/// unchanged.
-fn with_line(text: &str, line: &str) -> anyhow::Result<String> {
-    let mut lines: Vec<&str> = Vec::new();
-    let mut place = None;
-    let mut inside = false;
-    for old in text.lines() {
-        // A list may continue below its key.
-        inside = old.starts_with(KEY) || inside && old.starts_with([' ', '\t', '-']);
-        if old.starts_with(KEY) {
-            place = Some(lines.len());
-            lines.push(line);
-        } else if !inside {
-            lines.push(old);
-        }
-    }
-    if place.is_none() {
-        // Only the line itself may have been removed.
-        lines.retain(|old| *old != COMMENT);
-        lines.extend([COMMENT, line]);
-    }
-    let new = lines.join("\n") + "\n";
-    let settings = |text: &str| -> anyhow::Result<HostSettings> {
-        let settings =
-            if text.trim().is_empty() { HostSettings::default() } else { serde_yaml::from_str(text)? };
-        Ok(HostSettings { protections: None, ..settings })
-    };
-    let is_same = settings(text)? == settings(&new).context("it cannot be added to this file")?;
-    ensure!(is_same, "it cannot be added to this file");
-    Ok(new)
+    format!("[{}]", names.join(", "))
 }
 
 fn report_rows(recorded: Option<&[Protection]>) -> anyhow::Result<Vec<ProtectionRow>> {
@@ -180,29 +132,6 @@ fn render_report(rows: &[ProtectionRow]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_record_leaves_everything_else_as_it_is() {
-        let new = "protections: [namespaces]";
-        let added = |text: &str| with_line(text, new).unwrap();
-        assert_eq!(added(""), format!("{COMMENT}\n{new}\n"));
-        let settings = "# mine\nsandbox: require\n\nlogs: {keep: 2} # few";
-        assert_eq!(added(settings), format!("{settings}\n{COMMENT}\n{new}\n"));
-        for before in [
-            "protections: []\n",
-            "protections: [seccomp] # old\n",
-            "protections:\n  - seccomp\n  - landlock\n",
-            "protections:\n- seccomp\n",
-        ] {
-            let text = format!("sandbox: off\n{before}app_users: own\n");
-            assert_eq!(added(&text), format!("sandbox: off\n{new}\napp_users: own\n"), "{before}");
-        }
-        assert_eq!(added(&added(settings)), added(settings));
-        assert_eq!(added(&format!("{COMMENT}\nsandbox: off\n")), format!("sandbox: off\n{COMMENT}\n{new}\n"));
-        for bad in ["{sandbox: off}", "sandbox: off\n...\n", "sandbocks: off\n"] {
-            assert!(with_line(bad, new).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn the_table_says_what_is_lost() {

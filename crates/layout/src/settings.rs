@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::name::AppName;
 
 mod deploy_to;
+mod editor;
+mod grants;
 mod listen_address;
 mod network;
 mod nginx;
@@ -20,6 +22,8 @@ mod pause;
 mod protection;
 
 pub use deploy_to::{DeployTo, MachineAddress};
+pub use editor::SettingsKey;
+pub use grants::{AppGrants, GrantedPath};
 pub use listen_address::ListenAddress;
 pub use network::{AppNetworks, NetworkMode};
 pub use nginx::{CertificateClient, NginxSettings};
@@ -100,6 +104,8 @@ pub struct HostSettings {
     pub app_users: AppUsers,
     /// The apps that have a network of their own.
     pub network: AppNetworks,
+    /// Devices, sockets and folders of the machine that apps may use.
+    pub grants: AppGrants,
     /// The ports that instances get.
     pub ports: PortRange,
     /// The nginx that serves the apps under their host names.
@@ -142,6 +148,7 @@ impl Default for HostSettings {
             protections: None,
             app_users: AppUsers::default(),
             network: AppNetworks::default(),
+            grants: AppGrants::default(),
             ports: PortRange::default(),
             logs: LogSettings::default(),
             nginx: NginxSettings::default(),
@@ -186,13 +193,16 @@ impl HostSettings {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", path.display())),
         };
-        if text.trim().is_empty() {
-            return Ok(Self::default());
-        }
-        serde_yaml::from_str(&text)
-            .map_err(|err| anyhow!("{}", without_value(&err.to_string())))
-            .with_context(|| format!("bad settings in '{}'", path.display()))
+        parse(&text).with_context(|| format!("bad settings in '{}'", path.display()))
     }
+}
+
+/// Parses the text of the file.
+fn parse(text: &str) -> anyhow::Result<HostSettings> {
+    if text.trim().is_empty() {
+        return Ok(HostSettings::default());
+    }
+    serde_yaml::from_str(text).map_err(|err| anyhow!("{}", without_value(&err.to_string())))
 }
 
 /// Removes the value from a message: users who push must not see the password of a proxy.

@@ -73,6 +73,24 @@ fn parse_number(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
+/// Returns the name of the group with this number.
+pub fn find_group_name(gid: Gid) -> Result<Option<String>> {
+    let text = fs::read("/etc/group").context("cannot read '/etc/group'")?;
+    let number = gid.to_string();
+    let find = |text: &[u8]| {
+        let name_of = |line: &[u8]| {
+            let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
+            let is_it = fields.get(2).is_some_and(|third| *third == number.as_bytes());
+            is_it.then(|| String::from_utf8(fields[0].to_vec()).ok())?
+        };
+        text.split(|byte| *byte == b'\n').find_map(name_of)
+    };
+    match find(&text) {
+        None => Ok(find(&run_getent("group", &number)?)),
+        name => Ok(name),
+    }
+}
+
 /// Returns whether an entry of `list` (`passwd` or `group`) has this number.
 pub fn is_taken(list: &str, number: u32) -> Result<bool> {
     let file = format!("/etc/{list}");

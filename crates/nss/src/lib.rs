@@ -7,5 +7,5 @@
 mod account;
 mod address;
 
-pub use account::{UserAccount, is_taken};
+pub use account::{UserAccount, find_group_name, is_taken};
 pub use address::find_addresses;

@@ -49,6 +49,19 @@ pub(crate) struct ChrootCli {
     /// Mount SRC at DST, read-only
     #[arg(long, value_name = "SRC:DST", value_parser = os_value(BindPair::parse))]
     pub(crate) ro: Vec<BindPair>,
+    /// Mount SRC of the host at DST, writable, as an operator grants it: a socket, a file or a directory; no part
+    /// of SRC may be a symlink
+    #[arg(long, value_name = "SRC:DST", value_parser = os_value(BindPair::parse))]
+    pub(crate) grant: Vec<BindPair>,
+    /// The same, read-only
+    #[arg(long, value_name = "SRC:DST", value_parser = os_value(BindPair::parse))]
+    pub(crate) grant_ro: Vec<BindPair>,
+    /// The same for a device, or a directory of devices, which work in the jail
+    #[arg(long, value_name = "SRC:DST", value_parser = os_value(BindPair::parse))]
+    pub(crate) grant_device: Vec<BindPair>,
+    /// Put COMMAND into the group GID of the host; needs --uid-range, and a line for GID in /etc/subgid
+    #[arg(long, value_name = "GID", requires = "uid_range")]
+    pub(crate) group: Vec<u32>,
     /// Mount an empty writable tmpfs for at most 65536 files at DST; SIZE in bytes, with k, m or g, or in
     /// percent of the memory
     #[arg(long, value_name = "DST[:SIZE]", value_parser = os_value(TmpfsMount::parse))]

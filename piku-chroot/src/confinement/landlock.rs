@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use rustix::stdio;
 
 use crate::cli::NetworkOption;
-use crate::plan::{JailMount, JailPlan, MountContent};
+use crate::plan::{GrantAccess, JailMount, JailPlan, MountContent};
 
 /// Directories that every jail can write to: terminals and shared memory, and the settings of its own
 /// processes.
@@ -132,6 +132,7 @@ fn make_ruleset(support: LandlockSupport, restrict_ports: bool) -> Result<Rulese
 fn writable_path(mount: &JailMount) -> Option<&Path> {
     match mount.content {
         MountContent::Tree { writable, .. } => writable.then_some(&mount.dst),
+        MountContent::Granted { access, .. } => (access == GrantAccess::Write).then_some(&mount.dst),
         MountContent::Memory { .. } => Some(&mount.dst),
     }
 }

@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Pid, setgroups, setresgid, setresuid};
 use rustix::fs::{Mode, fchmod, fstat, fstatfs};
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -52,12 +52,16 @@ impl JailIds {
         if self.own.is_some() { 2 } else { 1 }
     }
 
-    /// Maps the ids of the monitor's child `init` and tells it through `life`. Kills it if that fails.
-    pub(crate) fn map_for(self, init: Pid, life: impl AsFd) -> Result<()> {
+    /// Maps the ids of the monitor's child `init`, and these groups of the host, and tells it through `life`.
+    /// Kills it if that fails.
+    pub(crate) fn map_for(self, init: Pid, groups: &[Gid], life: impl AsFd) -> Result<()> {
         let Some(own) = self.own else { return Ok(()) };
-        let mapped = newidmap::map_ids(init, self.caller, own).context("--uid-range").and_then(|()| {
-            rustix::io::write(life, b"\n").map_err(io::Error::from).context("cannot tell the jail to go on")
-        });
+        let mapped =
+            newidmap::map_ids(init, self.caller, own, groups).context("--uid-range").and_then(|()| {
+                rustix::io::write(life, b"\n")
+                    .map_err(io::Error::from)
+                    .context("cannot tell the jail to go on")
+            });
         if mapped.is_err() {
             let _ = kill(init, Signal::SIGKILL);
             let _ = waitpid(init, None);
@@ -65,8 +69,8 @@ impl JailIds {
         mapped.map(drop)
     }
 
-    /// Waits, in init, until the ids are mapped.
-    pub(crate) fn wait_for_map(self, monitor: impl AsFd) -> Result<()> {
+    /// Waits, in init, until the ids are mapped, and leaves all groups but these.
+    pub(crate) fn wait_for_map(self, groups: &[Gid], monitor: impl AsFd) -> Result<()> {
         if self.own.is_none() {
             return namespaces::map_caller(self.caller);
         }
@@ -76,7 +80,7 @@ impl JailIds {
             .context("cannot wait for the monitor")?;
         ensure!(count > 0, "the monitor was killed");
         // Before anything is opened: the command must not read files through a group of the caller.
-        let left = setgroups(&[]).map_err(io::Error::from);
+        let left = setgroups(groups).map_err(io::Error::from);
         left.map_err(|err| explain_step(SetupStep::Rights, &err)).context("cannot leave the caller's groups")
     }
 
@@ -138,14 +142,14 @@ pub(crate) fn run_in_user_namespace(ids: JailIds, work: impl FnOnce() -> Result<
     let pid = sys::spawn(sys::Namespaces::CLONE_NEWUSER, || {
         let Some((alive, life)) = ends.take() else { return SETUP_FAILED };
         drop(life);
-        match ids.wait_for_map(alive).and_then(|()| work()) {
+        match ids.wait_for_map(&[], alive).and_then(|()| work()) {
             Ok(()) => 0,
             Err(err) => print_error(&err),
         }
     });
     let pid = pid.map_err(|err| explain_step(SetupStep::Namespaces, &err))?;
     if let Some((_, life)) = &ends {
-        ids.map_for(pid, life)?;
+        ids.map_for(pid, &[], life)?;
     }
     match waitpid(pid, None).context("cannot wait for a process")? {
         WaitStatus::Exited(_, code) => Ok(u8::try_from(code).unwrap_or(SETUP_FAILED)),
@@ -170,6 +174,15 @@ pub(crate) fn try_mapping(range: Option<&UidRange>, caller: CallerIdentity) -> R
         0 => Ok(()),
         _ => bail!("the process that tried it failed"),
     }
+}
+
+/// Returns whether the user of this process may put an app with its own user into a group of the host:
+/// `/etc/subgid` must have a line for it.
+#[must_use]
+pub fn may_lend_group(gid: Gid) -> bool {
+    let caller = CallerIdentity { uid: nix::unistd::geteuid(), gid: nix::unistd::getegid() };
+    let ranges = find_account(caller).and_then(|user| ranges::read_ranges(&user));
+    ranges.is_ok_and(|ranges| ranges.gids.contains(gid.as_raw()))
 }
 
 /// Returns the command's own user.

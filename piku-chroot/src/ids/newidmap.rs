@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Error, Result};
 use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::Pid;
+use nix::unistd::{Gid, Pid};
 use piku_report::user_error::UserError;
 
 use crate::errors::SETUP_FAILED;
@@ -19,22 +19,28 @@ use crate::plan::DEFAULT_PATH;
 pub(crate) const UIDS: &str = "newuidmap";
 pub(crate) const GIDS: &str = "newgidmap";
 
-/// Maps the ids of `caller` and `own` to themselves in the user namespace of a child process. Both programs
+/// Maps the ids of `caller` and `own`, and `groups`, to themselves in the user namespace of a child process. Both programs
 /// run at the same time, since starting them takes most of the time.
-pub(crate) fn map_ids(child: Pid, caller: CallerIdentity, own: CallerIdentity) -> Result<()> {
-    let uids = start_helper(UIDS, child, caller.uid.as_raw(), own.uid.as_raw());
-    let gids = start_helper(GIDS, child, caller.gid.as_raw(), own.gid.as_raw());
+pub(crate) fn map_ids(child: Pid, caller: CallerIdentity, own: CallerIdentity, groups: &[Gid]) -> Result<()> {
+    let uids = start_helper(UIDS, child, &[caller.uid.as_raw(), own.uid.as_raw()]);
+    let mut all = vec![caller.gid.as_raw(), own.gid.as_raw()];
+    for group in groups.iter().map(|group| group.as_raw()) {
+        if !all.contains(&group) {
+            all.push(group);
+        }
+    }
+    let gids = start_helper(GIDS, child, &all);
     // Both have to be waited for, even if the first one fails.
     let uids = uids.and_then(|helper| wait_for_helper(UIDS, helper));
     let gids = gids.and_then(|helper| wait_for_helper(GIDS, helper));
     uids.and(gids)
 }
 
-fn start_helper(name: &'static str, child: Pid, caller: u32, own: u32) -> Result<Child> {
+fn start_helper(name: &'static str, child: Pid, ids: &[u32]) -> Result<Child> {
     let program = find_program(name)?;
     let mut command = Command::new(&program);
     command.arg(child.to_string());
-    for id in [caller, own] {
+    for id in ids {
         let id = id.to_string();
         command.args([&id, &id, "1"]);
     }

@@ -72,7 +72,7 @@ fn start_command(
     inside: MonitorLink,
     started_pipe: &mut Option<OwnedFd>,
 ) -> Result<Pid> {
-    ids.wait_for_map(&inside.monitor)?;
+    ids.wait_for_map(&plan.groups, &inside.monitor)?;
     plan.oom_score_adj.map(raise_oom_score).transpose()?;
     die_with(&inside.monitor)?;
     if inside.layers.cgroup {

@@ -72,6 +72,31 @@ impl JailSpec {
         self.option("--ro", cli::join_pair(src, dst))
     }
 
+    /// Mounts a device, or a directory of devices, at `dst`.
+    #[must_use]
+    pub fn grant_device(self, src: &Path, dst: &Path) -> Self {
+        self.option("--grant-device", cli::join_pair(src, dst))
+    }
+
+    /// Mounts a path of the host without symlinks at `dst`, writable.
+    #[must_use]
+    pub fn grant(self, src: &Path, dst: &Path) -> Self {
+        self.option("--grant", cli::join_pair(src, dst))
+    }
+
+    /// Does the same, read-only.
+    #[must_use]
+    pub fn grant_ro(self, src: &Path, dst: &Path) -> Self {
+        self.option("--grant-ro", cli::join_pair(src, dst))
+    }
+
+    /// Puts the command into a group of the host; only with [`Self::own_user`] and a group for which
+    /// [`crate::may_lend_group`] returns true.
+    #[must_use]
+    pub fn group(self, gid: u32) -> Self {
+        self.option("--group", gid.to_string())
+    }
+
     /// Runs the command as the user that `name` has in `registry`, who becomes the owner of the data.
     #[must_use]
     pub fn own_user(self, name: &str, registry: &Path) -> Self {

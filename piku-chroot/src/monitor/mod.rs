@@ -175,7 +175,7 @@ fn start_jail(
     let (life, started, channel, connect, inside, plan) = given.context("the jail was not started")?;
     drop(inside);
     let namespaces = JailNamespaces::open(&plan, pid)?;
-    ids.map_for(pid, &life)?;
+    ids.map_for(pid, &plan.groups, &life)?;
     let link = namespaces.map(|jail| NetworkLink::connect(&plan, &jail)).transpose()?;
     drop(plan);
     if let Some(connect) = connect {

@@ -8,10 +8,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use nix::unistd::Pid;
+use nix::unistd::{Gid, Pid};
 
 pub use self::mounts::BASE_DIRECTORIES;
-pub(crate) use self::mounts::{JailMount, MountContent};
+pub(crate) use self::mounts::{GrantAccess, JailMount, MountContent};
 use self::mounts::{collect_mounts, normalize_path};
 pub use piku_layout::jail::PATH as DEFAULT_PATH;
 pub(crate) use piku_layout::jail::{APP, DATA};
@@ -46,6 +46,8 @@ pub(crate) struct JailPlan {
     pub(crate) user: Option<OsString>,
     /// The command's own user, if it is not the caller.
     pub(crate) uid_range: Option<UidRange>,
+    /// Groups of the host that the command's own user is in.
+    pub(crate) groups: Vec<Gid>,
     /// Give the command its own terminal.
     pub(crate) tty: bool,
     /// Refuse to start if any layer is missing.
@@ -117,6 +119,7 @@ impl JailPlan {
             argv: options.command.iter().map(|arg| c_string([arg.as_os_str()])).collect::<Result<_>>()?,
             user: options.user.clone(),
             uid_range: options.uid_range.as_deref().map(|name| uid_range(name, options)).transpose()?,
+            groups: options.group.iter().copied().map(Gid::from_raw).collect(),
             tty: options.tty,
             strict: options.strict,
             require: options.require.clone(),

@@ -34,6 +34,8 @@ pub(crate) enum MountContent {
         /// Fail if the source is not a directory.
         folder: bool,
     },
+    /// A path of the host that an operator has granted.
+    Granted { src: PathBuf, access: GrantAccess },
     /// An empty tmpfs.
     Memory {
         /// Upper bound; the limit on the jail's memory bounds it too.
@@ -41,6 +43,15 @@ pub(crate) enum MountContent {
         /// Permissions: `1777` or `755`.
         mode: &'static str,
     },
+}
+
+/// Access to a granted path, beside reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GrantAccess {
+    Read,
+    Write,
+    /// Use the devices in it.
+    Device,
 }
 
 /// Returns all mounts, parents first. `has_base` says whether the root shows the trees of a base.
@@ -67,6 +78,15 @@ pub(super) fn collect_mounts(options: &ChrootCli, has_base: bool) -> Result<Vec<
     for pair in &options.ro {
         add("--ro", &pair.dst, tree(&pair.src, false, false))?;
     }
+    for (option, pairs, access) in [
+        ("--grant", &options.grant, GrantAccess::Write),
+        ("--grant-ro", &options.grant_ro, GrantAccess::Read),
+        ("--grant-device", &options.grant_device, GrantAccess::Device),
+    ] {
+        for pair in pairs {
+            add(option, &pair.dst, MountContent::Granted { src: pair.src.clone(), access })?;
+        }
+    }
     for memory in &options.tmpfs {
         // World-writable like /tmp; elsewhere the command is the only user anyway.
         add("--tmpfs", &memory.dst, MountContent::Memory { size: memory.size, mode: "1777" })?;
@@ -84,7 +104,7 @@ pub(super) fn collect_mounts(options: &ChrootCli, has_base: bool) -> Result<Vec<
     let base_trees = BASE_DIRECTORIES.iter().filter(|_| has_base).map(|name| Path::new("/").join(name));
     let foreign: Vec<PathBuf> = mounts
         .iter()
-        .filter(|mount| matches!(mount.content, MountContent::Tree { .. }))
+        .filter(|mount| matches!(mount.content, MountContent::Tree { .. } | MountContent::Granted { .. }))
         .map(|mount| mount.dst.clone())
         .chain(base_trees)
         .collect();

@@ -7,6 +7,7 @@ pub(crate) mod devices;
 pub(crate) mod etc;
 pub(crate) mod filesystem;
 pub(crate) mod folder;
+mod granted;
 pub(crate) mod proc;
 pub(crate) mod tree;
 
@@ -127,7 +128,13 @@ fn describe_mount(mount: &JailMount) -> String {
 
 /// Opens and copies the source of a mount; `None` for a tmpfs.
 fn open_source(mount: &JailMount) -> Result<Option<HostTree>> {
-    let MountContent::Tree { src, writable, folder } = &mount.content else { return Ok(None) };
+    let (src, writable, folder) = match &mount.content {
+        MountContent::Tree { src, writable, folder } => (src, writable, folder),
+        MountContent::Granted { src, access } => {
+            return granted::open_granted(src, *access).context(mount.option).map(Some);
+        }
+        MountContent::Memory { .. } => return Ok(None),
+    };
     let open = || -> Result<HostTree> {
         let fd = tree::open_source(src)?;
         let is_folder = tree::is_folder(&fd)?;

@@ -9,6 +9,7 @@ mod check;
 mod codes;
 mod environment;
 mod files;
+mod grants;
 mod hands;
 mod holes;
 mod hostfiles;

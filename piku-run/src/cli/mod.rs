@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::ROOT_VARIABLE;
+use piku_layout::settings::GrantedPath;
 use piku_report::output::OutputFormat;
 
 /// Run apps: start, check, log and restart their instances, and replace them without downtime
@@ -187,6 +188,38 @@ pub(crate) enum RunCommand {
         /// Action to perform [default: print the config]
         #[command(subcommand)]
         action: Option<ConfigCommand>,
+    },
+    /// List, or add to, the devices, sockets and directories of this machine that an app may use
+    ///
+    /// They are kept in `grants` of host.yaml. An app sees each at its own path: a device such as
+    /// /dev/i2c-1, a directory of devices such as /dev/snd, a directory of sockets such as
+    /// /run/postgresql, or any other directory or file, which ':ro' behind it makes read-only. No app, and no
+    /// key, can grant itself anything.
+    #[command(after_long_help = exit_status::CHANGE)]
+    Grant {
+        /// Name of the app [default: list those of all apps]
+        app: Option<AppName>,
+        /// Paths to grant [default: list those of the app]
+        #[arg(value_name = "PATH[:ro]")]
+        paths: Vec<GrantedPath>,
+        /// Only store the change, for the next start of each process
+        #[arg(long, requires = "paths")]
+        no_restart: bool,
+        /// Output format
+        #[arg(long, value_enum, default_value_t, conflicts_with = "paths")]
+        format: OutputFormat,
+    },
+    /// Take back paths that were granted to an app
+    #[command(after_long_help = exit_status::CHANGE)]
+    Revoke {
+        /// Name of the app
+        app: AppName,
+        /// Paths to take back
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<GrantedPath>,
+        /// Only store the change, for the next start of each process
+        #[arg(long)]
+        no_restart: bool,
     },
     /// Run a command in the live release of an app, with its environment
     #[command(after_long_help = exit_status::EXEC)]

@@ -44,6 +44,8 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::
         atomic_file::write(&dir.destroying(), b"", 0o600)
             .with_context(|| format!("cannot write '{}'", dir.destroying().display()))?;
     }
+    // The next app of this name may belong to another user.
+    root.change_grants(app, |_| Ok(Vec::new())).context("cannot take back what was granted")?;
     WebServer::load(root)?.purge_app(app)?;
     // First what would make it run again, last the marks that it is stopped.
     current::remove_dir(&dir.current())?;

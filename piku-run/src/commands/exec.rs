@@ -10,9 +10,10 @@ use anyhow::Context;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{AppUsers, HostSettings};
-use piku_report::user_error::UserError;
+use piku_report::user_error::{self, UserError};
 
 use crate::desired::{extra_listen_ports, limits};
+use crate::grants::resolve_grants;
 use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
 use crate::instance::record::RecordFolder;
 use crate::releases::current;
@@ -48,10 +49,22 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, argv: &[String]) -> anyhow::Re
     let listen = extra_listen_ports(&vars, &HostSettings::read(&root.settings())?)?;
     let tmp_size = limits::tmp_size("run", &vars)?;
     let tmp_size = tmp_size.as_deref();
-    let around =
-        CommandOptions { terminal, limits: &limits, tmp_size, notify: None, listen: &listen, port: None };
     let settings = HostSettings::read(&root.settings())?;
-    let isolation = AppIsolation::new(app_users(root, app, &settings)?, settings);
+    let users = app_users(root, app, &settings)?;
+    let (grants, remarks) = resolve_grants(root, settings.grants.of(app), users);
+    for remark in remarks {
+        user_error::tell(&format!("piku-run: {remark}"));
+    }
+    let around = CommandOptions {
+        terminal,
+        limits: &limits,
+        tmp_size,
+        notify: None,
+        listen: &listen,
+        grants: &grants,
+        port: None,
+    };
+    let isolation = AppIsolation::new(users, settings);
     let err = world.command(&isolation, &vars, argv, Path::new("/dev/null"), around)?.exec();
     let code = if err.kind() == ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     let program = argv.first().map_or("", String::as_str);

@@ -6,6 +6,7 @@ mod deploy;
 mod destroy;
 mod exec;
 mod gc;
+mod grant;
 mod logs;
 mod maintenance;
 mod ps;
@@ -89,6 +90,13 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Restart { app, only } => restart::run(&root()?, &app, only)?,
         RunCommand::Stop { app, all: _ } => stop::run(&root()?, app.as_ref())?,
         RunCommand::Exec { app, command } => exec::run(&root()?, &app, &command)?,
+        RunCommand::Grant { app: Some(app), paths, no_restart, .. } if !paths.is_empty() => {
+            grant::grant_paths(&root()?, &app, &paths, no_restart)?;
+        }
+        RunCommand::Grant { app, format, .. } => grant::list_grants(&root()?, app.as_ref(), format)?,
+        RunCommand::Revoke { app, paths, no_restart } => {
+            grant::revoke_paths(&root()?, &app, &paths, no_restart)?;
+        }
         RunCommand::Destroy { app, confirm } => destroy::run(&root()?, &app, &confirm)?,
         RunCommand::Start(typed) => return start::run(typed),
         RunCommand::Ps { app, format } => ps::run(&root()?, app.as_ref(), format)?,

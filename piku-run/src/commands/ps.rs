@@ -5,9 +5,11 @@ use std::thread;
 use anyhow::{Context, anyhow};
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
+use piku_layout::settings::{GrantedPath, HostSettings};
 use piku_report::user_error;
 
 use crate::commands::ps_table;
+use crate::grants::resolve_grant;
 use crate::ipc::client;
 use crate::ipc::client::{AskPatience, SilentSupervisor};
 use crate::ipc::protocol::SupervisorRequest;
@@ -46,12 +48,26 @@ pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) 
     }
     // One broken app does not hide the others.
     usage::add_usage(&mut rows);
+    add_grants(root, &mut rows);
     ps_table::print_instances(&rows, format)?;
     let last = failures.pop();
     for (app, err) in failures {
         let _ = user_error::report("piku-run", &err.context(format!("cannot tell what runs of {app}")));
     }
     last.map_or(Ok(()), |(app, err)| Err(err.context(format!("cannot tell what runs of {app}"))))
+}
+
+/// Adds what each app may use of the machine.
+fn add_grants(root: &PikuRoot, rows: &mut [InstanceSample]) {
+    // Unreadable settings are reported by whatever starts a process.
+    let settings = HostSettings::read(&root.settings()).unwrap_or_default();
+    for row in rows {
+        let shown = |path: &GrantedPath| match resolve_grant(root, path) {
+            Ok(_) => path.to_string(),
+            Err(problem) => format!("{path} ({problem})"),
+        };
+        row.grants = settings.grants.of(&row.app).iter().map(shown).collect();
+    }
 }
 
 fn samples_of(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<InstanceSample>> {

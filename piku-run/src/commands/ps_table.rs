@@ -66,6 +66,7 @@ fn render_table(instances: &[InstanceSample]) -> String {
         output::table(&headings, &rows)
             + &render_sandboxes(instances, several)
             + &render_limits(instances, several)
+            + &render_grants(instances, several)
             + &render_notes(instances, several)
     }
 }
@@ -123,6 +124,18 @@ fn render_limits(instances: &[InstanceSample], several: bool) -> String {
         }
     }
     lines.concat()
+}
+
+/// Renders what each app may use of the machine.
+fn render_grants(instances: &[InstanceSample], several: bool) -> String {
+    let mut lines = String::new();
+    for app in instances.chunk_by(|one, next| one.app == next.app) {
+        if !app[0].grants.is_empty() {
+            let title = if several { format!(" {}", app[0].app) } else { String::new() };
+            lines.extend(["Grants", &title, ": ", &app[0].grants.join(", "), "\n"]);
+        }
+    }
+    lines
 }
 
 /// Renders the notes for the operator, one per line.
@@ -184,6 +197,7 @@ mod tests {
             last_run: None,
             listens_on_all: false,
             note: None,
+            grants: Vec::new(),
         }
     }
 
@@ -222,6 +236,8 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
         let noted =
             InstanceSample { note: Some("port 20001 was taken by pid 7".to_owned()), ..worker.clone() };
         assert!(render_table(&[noted]).ends_with("\nNote worker.1: port 20001 was taken by pid 7\n"));
+        let granted = InstanceSample { grants: vec!["/dev/a".into(), "/b:ro".into()], ..worker.clone() };
+        assert!(render_table(&[granted]).ends_with("\nGrants: /dev/a, /b:ro\n"));
         let unlike = render_table(&[web.clone(), holds(worker, "none")]);
         assert!(unlike.ends_with("\nSandbox web.1: level 1\nSandbox worker.1: none (built without a jail; where there is one, build it again: piku deploy blog)\n"), "{unlike}");
         let apps = render_table(&[web, holds(instance("shop", "web.1"), "level 1")]);

@@ -32,6 +32,7 @@ use piku_report::user_error::UserError;
 
 use crate::config::{ConfigValues, store};
 use crate::desired::network;
+use crate::grants::ResolvedGrant;
 use crate::instance::{interpreter_home, opt_outs, ready_socket};
 
 /// Environment variables in order.
@@ -74,6 +75,8 @@ pub(crate) struct CommandOptions<'a> {
     pub(crate) notify: Option<&'a Path>,
     /// TCP ports that it may bind beside ephemeral ones, if the kernel can enforce that.
     pub(crate) listen: &'a [u16],
+    /// Devices, sockets and directories of the machine that it may use.
+    pub(crate) grants: &'a [ResolvedGrant],
     /// Port at which it is reached, also from outside its own network namespace.
     pub(crate) port: Option<u16>,
 }
@@ -264,6 +267,11 @@ impl ReleaseContext {
                 }
             };
             jail = around.port.iter().fold(jail, |jail, port| jail.listen(*port));
+            for grant in around.grants {
+                jail = grant.add_to(jail);
+                let groups = grant.lent_groups(isolation.users);
+                jail = groups.fold(jail, |jail, group| jail.group(group.gid.as_raw()));
+            }
             if let Some(folder) = around.notify {
                 jail = jail.ro(folder, Path::new(ready_socket::FOLDER_INSIDE));
             }

@@ -63,6 +63,9 @@ pub(crate) struct InstanceSample {
     /// Note for the operator, such as which process has taken its port.
     #[serde(default)]
     pub(crate) note: Option<String>,
+    /// Paths of the machine that the app may use, each with the reason if it cannot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) grants: Vec<String>,
 }
 
 /// A resource limit of an instance.

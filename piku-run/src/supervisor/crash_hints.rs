@@ -1,6 +1,7 @@
 //! Hints for instances whose last log lines show that they met a restriction of their jail.
 
 use super::AppSupervisor;
+use crate::grants::hint::explain_missing;
 
 /// Messages of programs that may not bind a port, in lower case.
 const REFUSED: [&str; 3] = ["permission denied", "permissionerror", "eacces"];
@@ -10,7 +11,14 @@ const FULL: [&str; 3] = ["no space left on device", "enospc", "errno 28]"];
 impl AppSupervisor {
     /// Returns hints for the author of an app, by the last lines of an instance.
     pub(super) fn hints(&self, tail: &[String]) -> Vec<String> {
-        hints(tail, self.kernel_restricts_ports)
+        let grant = self.explain_missing_grant(tail);
+        hints(tail, self.kernel_restricts_ports).into_iter().chain(grant).collect()
+    }
+
+    /// Returns how the operator grants a device or socket that the lines name and the app may not use.
+    pub(super) fn explain_missing_grant(&self, lines: &[String]) -> Option<String> {
+        let settings = self.current_settings();
+        explain_missing(&self.root, &self.app, settings.grants.of(&self.app), lines)
     }
 }
 

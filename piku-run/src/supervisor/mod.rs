@@ -294,6 +294,16 @@ impl AppSupervisor {
         if let Some(text) = &shortage {
             worker.log.write_remark(text, jiff::Timestamp::now());
         }
+        let failed = !was_told && !matches!(exit, ProcessExit::Code(0));
+        // A deploy shows the hints of its own instances.
+        let grant = if failed && (worker.record.live || id == TASK) {
+            self.explain_missing_grant(&worker.log.last_lines(20))
+        } else {
+            None
+        };
+        if let Some(text) = &grant {
+            worker.log.write_remark(text, jiff::Timestamp::now());
+        }
         worker.log.flush();
         self.probes.remove(&id);
         if id == TASK {
@@ -301,6 +311,7 @@ impl AppSupervisor {
             if let Some(rest) = worker.drain_output() {
                 self.say_output(&[rest]);
             }
+            self.say_output(grant.as_slice());
             self.records.remove(TASK);
             self.events.push_back(CoreEvent::TaskEnded(Ok(exit)));
             return;

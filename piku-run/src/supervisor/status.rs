@@ -52,6 +52,7 @@ impl AppSupervisor {
                 last_run: None,
                 listens_on_all: !exposed.is_empty(),
                 note: (!notes.is_empty()).then(|| notes.join("; ")),
+                grants: Vec::new(),
             };
             rows.push((one, row));
         }
@@ -170,6 +171,7 @@ pub(super) fn idle(app: &AppName, ps: &InstanceName) -> Row {
         last_run: None,
         listens_on_all: false,
         note: None,
+        grants: Vec::new(),
     }
 }
 

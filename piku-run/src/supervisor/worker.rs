@@ -22,6 +22,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use super::AppSupervisor;
 use crate::core::{InstanceId, InstanceName, InstanceState, JobId};
 use crate::desired::{extra_listen_ports, limits};
+use crate::grants::resolve_grants;
 use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
 use crate::instance::launch;
 use crate::instance::ready_socket::{self, NotifySocket};
@@ -234,19 +235,22 @@ impl AppSupervisor {
         }
         let listen = extra_listen_ports(&vars, &self.settings)?;
         let tmp_size = limits::tmp_size(kind, &vars)?;
+        let settings = self.current_settings();
+        let (grants, remarks) = resolve_grants(&self.root, settings.grants.of(&self.app), record.users);
         let around = CommandOptions {
             limits: &record.limits,
             tmp_size: tmp_size.as_deref(),
             notify: notifies.then_some(&folder),
             listen: &listen,
+            grants: &grants,
             port: record.port,
             ..CommandOptions::default()
         };
-        let isolation = AppIsolation::new(record.users, self.current_settings());
+        let isolation = AppIsolation::new(record.users, settings);
         let command = world.command(&isolation, &vars, &argv(line), &report, around)?;
 
         let mut log = self.open_log(&name).context("cannot open its log")?;
-        for warning in warnings {
+        for warning in warnings.into_iter().chain(remarks) {
             log.write_remark(&warning, Timestamp::now());
         }
         let fifo = self.records.fifo(record.id);

@@ -1,0 +1,103 @@
+//! Recognises that an app has failed because it may not use a device or socket of the machine: the last lines of
+//! its log name one.
+
+#![expect(clippy::disallowed_methods, reason = "looks whether a path of the host exists; nothing is opened")]
+
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::GrantedPath;
+
+use super::{GrantProblem, resolve_grant};
+
+/// Directories whose paths are looked for.
+const PLACES: [&str; 3] = ["/dev/", "/run/", "/var/run/"];
+/// Largest number of paths that are looked up on the machine.
+const MOST_PATHS: usize = 50;
+
+/// Returns a line with the command that grants the first device or socket that the lines name, that is on this
+/// machine, and that the app may not use.
+pub(crate) fn explain_missing(
+    root: &PikuRoot,
+    app: &AppName,
+    granted: &[GrantedPath],
+    lines: &[String],
+) -> Option<String> {
+    let named = lines.iter().rev().flat_map(|line| find_paths(line)).take(MOST_PATHS);
+    named.into_iter().find_map(|named| {
+        let path: GrantedPath = named.parse().ok()?;
+        let about = fs::metadata(path.path()).ok()?.file_type();
+        let is_device = about.is_char_device() || about.is_block_device();
+        let has_it = granted.iter().any(|grant| path.path().starts_with(grant.path()));
+        if has_it || !(is_device || about.is_socket() || about.is_dir()) {
+            return None;
+        }
+        // A server makes its socket anew at each start, and only a directory shows the new one.
+        let wanted = match path.path().parent() {
+            Some(folder) if about.is_socket() && folder != Path::new("/run") => folder.to_owned(),
+            _ => path.path().to_owned(),
+        };
+        let text = wanted.to_str()?;
+        match resolve_grant(root, &text.parse().ok()?) {
+            Ok(_) => Some(format!(
+                "{app} may not use {}; the operator can grant it: piku grant {app} {}",
+                path.path().display(),
+                quote(text)
+            )),
+            Err(GrantProblem::Missing | GrantProblem::Refused { .. }) => None,
+        }
+    })
+}
+
+/// Returns the paths below [`PLACES`] in a line, without punctuation around them.
+fn find_paths(line: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(at) = PLACES.iter().filter_map(|place| line[from..].find(place)).min() {
+        let start = from + at;
+        let before = &line[..start];
+        // Not the end of another path; a URL such as unix:///run/x ends with its path.
+        let is_whole = before.ends_with("://") || !before.ends_with(is_part);
+        let text: &str = line[start..].split(|c: char| !is_part(c)).next().unwrap_or_default();
+        from = start + text.len().max(1);
+        if is_whole {
+            found.push(text.trim_end_matches('.'));
+        }
+    }
+    found
+}
+
+/// Returns whether a path of a device or socket may have this character.
+fn is_part(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "/._-+@".contains(c)
+}
+
+/// Quotes a word for a shell if necessary.
+fn quote(text: &str) -> String {
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@".contains(c));
+    if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_in_lines_of_programs() {
+        for (line, paths) in [
+            ("FileNotFoundError: [Errno 2] No such file or directory: '/dev/i2c-1'", &["/dev/i2c-1"][..]),
+            (r#"    s.connect("/run/postgresql/.s.PGSQL.5432")"#, &["/run/postgresql/.s.PGSQL.5432"]),
+            ("open /dev/gpiochip0: no such file", &["/dev/gpiochip0"]),
+            ("connect unix /var/run/redis/redis.sock: connect: no such file", &["/var/run/redis/redis.sock"]),
+            ("Error: ENOENT: no such file or directory, open /dev/ttyUSB0.", &["/dev/ttyUSB0"]),
+            ("/dev/a,/dev/b", &["/dev/a", "/dev/b"]),
+            ("unix:///run/x.sock and unix:/run/y and /home/dev/y and ./run/z", &["/run/x.sock", "/run/y"]),
+            ("nothing here", &[]),
+        ] {
+            assert_eq!(find_paths(line), paths, "{line}");
+        }
+    }
+}
