@@ -82,7 +82,7 @@ fn one_app_cannot_touch_another() {
 }
 
 /// What piku gives to a build step or to a worker, and what a shell adds.
-const DECLARED: [&str; 34] = [
+const DECLARED: [&str; 59] = [
     "LANG",
     "USER",
     "TMPDIR",
@@ -117,6 +117,31 @@ const DECLARED: [&str; 34] = [
     "SHLVL",
     "_",
     "OLDPWD",
+    "npm_config_update_notifier",
+    "npm_config_audit",
+    "npm_config_fund",
+    "pnpm_config_update_notifier",
+    "NO_UPDATE_NOTIFIER",
+    "DISABLE_OPENCOLLECTIVE",
+    "YARN_ENABLE_TELEMETRY",
+    "COREPACK_DEFAULT_TO_LATEST",
+    "COREPACK_ENABLE_DOWNLOAD_PROMPT",
+    "DENO_NO_UPDATE_CHECK",
+    "PIP_DISABLE_PIP_VERSION_CHECK",
+    "BUNDLE_DISABLE_VERSION_CHECK",
+    "RUBYGEMS_PREVENT_UPDATE_SUGGESTION",
+    "NEXT_TELEMETRY_DISABLED",
+    "NUXT_TELEMETRY_DISABLED",
+    "GATSBY_TELEMETRY_DISABLED",
+    "ASTRO_TELEMETRY_DISABLED",
+    "STORYBOOK_DISABLE_TELEMETRY",
+    "STRAPI_TELEMETRY_DISABLED",
+    "NG_CLI_ANALYTICS",
+    "TURBO_TELEMETRY_DISABLED",
+    "CHECKPOINT_DISABLE",
+    "STREAMLIT_BROWSER_GATHER_USAGE_STATS",
+    "GRADIO_ANALYTICS_ENABLED",
+    "DO_NOT_TRACK",
 ];
 
 #[test]
