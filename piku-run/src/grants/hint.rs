@@ -30,7 +30,8 @@ pub(crate) fn explain_missing(
     named.into_iter().find_map(|named| {
         let path: GrantedPath = named.parse().ok()?;
         let about = fs::metadata(path.path()).ok()?.file_type();
-        let is_device = about.is_char_device() || about.is_block_device();
+        // Never a disk: an app could print its name to have it granted.
+        let is_device = about.is_char_device();
         let has_it = granted.iter().any(|grant| path.path().starts_with(grant.path()));
         if has_it || !(is_device || about.is_socket() || about.is_dir()) {
             return None;

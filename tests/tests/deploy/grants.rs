@@ -11,6 +11,7 @@ use piku_tests::repo::SERVE;
 use piku_tests::world::{World, wait_for};
 
 use crate::operate::says;
+use crate::own_users;
 
 /// A socket in a directory of its own below /run, and a device; removed when dropped.
 struct Machine {
@@ -242,4 +243,31 @@ fn access_is_tried_before_it_is_granted() {
         )),
         "{said}"
     );
+}
+
+#[test]
+fn own_user_needs_the_group_of_a_device() {
+    let Some(machine) = Machine::new("own") else { return };
+    let Some(world) = own_users::world() else { return };
+    let device = machine.device();
+    world.repo("blog").serves("one\n").commit("One").push().succeeds();
+    operator(&world, &["grant", "blog", device, machine.socket_folder()], 0);
+    let read = ["run", "blog", "sh", "-c", &format!("id -u; head -c 3 {device} | wc -c")];
+    let said = operator(&world, &read, 0);
+    assert!(said.ends_with("\n3\n"), "{said}");
+
+    let chgrp = Command::new("chgrp").arg("dialout").arg(device).status();
+    assert!(chgrp.expect("chgrp runs").success());
+    fs::set_permissions(device, Permissions::from_mode(0o660)).expect("a mode");
+    let said = operator(&world, &["grant", "blog", device], 1);
+    assert!(
+        said.contains("do not let the app's own user (app_users: own)\nhint: sudo usermod --add-subgids "),
+        "{said}"
+    );
+    let said = operator(&world, &read, 0);
+    assert!(
+        said.contains(&format!("{device} is granted, but not the rights of its group dialout: sudo")),
+        "{said}"
+    );
+    assert!(said.contains("\n0\n"), "{said}");
 }

@@ -10,7 +10,7 @@ use piku_tests::repo::{Repo, SERVE};
 use piku_tests::world::{World, wait_for};
 
 /// A world with the setting; none, said aloud, where its account has no subordinate ids.
-fn world() -> Option<World> {
+pub(crate) fn world() -> Option<World> {
     world_with("")
 }
 
