@@ -158,7 +158,10 @@ fn executable(
 /// Checks an ELF program: its architecture, and that its loader exists.
 fn elf(program: &str, file: &File, view: &RootView, on: StartTarget<'_>) -> Result<(), StartProblem> {
     let elf = ElfFile::read(file).map_err(|err| StartProblem::unreadable(program, &err))?;
-    let Some(elf) = elf else { return Err(StartProblem::truncated(program)) };
+    let Some(elf) = elf else { return Err(StartProblem::object_file(program)) };
+    if !elf.is_complete {
+        return Err(StartProblem::truncated(program));
+    }
     let its = &elf.architecture;
     let is_family = on.machine.programs().iter().any(|one| one.family() == its.family());
     if !is_family || on.judges_levels && !on.machine.runs(its) {

@@ -126,6 +126,10 @@ impl StartProblem {
         Self::new(format!("'{path}' begins like a program and ends too early"))
     }
 
+    pub(crate) fn object_file(path: &str) -> Self {
+        Self::new(format!("'{path}' begins like a program, but is an object file or damaged"))
+    }
+
     pub(crate) fn wrong_machine(path: &str, its: &ProgramArchitecture, machine: &TargetMachine) -> Self {
         let ours = machine.name_beside(its);
         Self::new(format!("'{path}' is a program for {its}, this machine is {ours}"))

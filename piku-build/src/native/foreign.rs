@@ -50,7 +50,7 @@ impl ForeignSearch {
     }
 
     fn file(&mut self, path: &Path, file: &File, package: Option<&str>) -> anyhow::Result<()> {
-        let Some(elf) = ElfFile::read(file)? else { return Ok(()) };
+        let Some(elf) = ElfFile::read(file)?.filter(|elf| elf.is_runnable) else { return Ok(()) };
         let runs = PackageMachines { here: elf.machine == self.here, there: elf.machine == self.target };
         match package_of(path).or_else(|| package.map(str::to_owned)) {
             Some(package) => {

@@ -76,7 +76,7 @@ impl<'a> NativeSearch<'a> {
 
     /// Adds one file if it is native.
     pub(crate) fn add_file(&mut self, path: &Path, file: &File) -> io::Result<()> {
-        let Some(elf) = ElfFile::read_leniently(file)?.filter(|elf| elf.is_runnable) else { return Ok(()) };
+        let Some(elf) = ElfFile::read(file)?.filter(|elf| elf.is_runnable) else { return Ok(()) };
         self.add(NativeFile { architecture: elf.architecture, path: path.to_owned() });
         Ok(())
     }

@@ -53,7 +53,8 @@ pub(crate) fn missing_programs(programs: &[BuiltProgram], work: &TreeHandle) -> 
         // A step may have left a link at the path or on the way to it. Such a link is not a compiled program.
         // The app may link its directory `bin` to another one in the tree.
         let Ok(made) = work.open_file_nofollow(&program.made) else { return false };
-        made.stat.mode & 0o111 != 0 && ElfFile::read(&made.file).is_ok_and(|elf| elf.is_some())
+        made.stat.mode & 0o111 != 0
+            && ElfFile::read(&made.file).is_ok_and(|elf| elf.is_some_and(|elf| elf.is_runnable))
     };
     programs.iter().filter(|program| !made(program)).map(|program| program.name.clone()).collect()
 }

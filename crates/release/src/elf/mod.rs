@@ -10,11 +10,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use elf::ElfStream;
-use elf::abi::{EI_NIDENT, ELFOSABI_GNU, ELFOSABI_SYSV, ET_DYN, ET_EXEC, PN_XNUM, PT_INTERP};
+use elf::abi::{EI_NIDENT, ELFOSABI_GNU, ELFOSABI_SYSV, ET_DYN, ET_EXEC, PN_XNUM, PT_INTERP, PT_LOAD};
 use elf::endian::AnyEndian;
 use elf::file::{Class, FileHeader, parse_ident};
 use elf::parse::{ParseAt, ParseError};
 use elf::section::SectionHeader;
+use elf::segment::ProgramHeader;
 
 use crate::architecture::ProgramArchitecture;
 
@@ -41,7 +42,12 @@ const MOST_HEADERS: u64 = 0xffff;
 /// The longest header of a file, and of a section, in bytes.
 const HEADER: usize = 64;
 
-/// Header of an ELF file, as far as piku needs it.
+/// The longest table of segments that Linux reads, in bytes.
+const LONGEST_TABLE: usize = 1 << 16;
+/// The longest path of a loader that Linux takes, in bytes.
+const LONGEST_LOADER: usize = 4096;
+
+/// A program or library for Linux, as far as piku needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ElfFile {
     /// Number of the machine, `e_machine` in the header.
@@ -50,48 +56,38 @@ pub struct ElfFile {
     pub architecture: ProgramArchitecture,
     /// The loader that a dynamic program asks for.
     pub loader: Option<PathBuf>,
-    /// True for programs and libraries for Linux, false for objects, core dumps and programs of other
-    /// systems.
+    /// True unless it is a library of another system.
     pub is_runnable: bool,
+    /// True if the file has all bytes that are loaded into memory.
+    pub is_complete: bool,
 }
 
 /// An open ELF file, its tables read and checked against its length.
 pub type Stream<'a> = ElfStream<AnyEndian, &'a File>;
 
 impl ElfFile {
-    /// Reads the headers of an open file; `None` if it is not a complete ELF file.
+    /// Reads the headers of an open file as Linux does: from the header it takes the type, the machine and the
+    /// place of the segments, and nothing else counts. `None` if Linux loads no such file, as an object file or a
+    /// core dump.
     pub fn read(file: &File) -> io::Result<Option<Self>> {
-        Ok(open_stream(file)?.map(|mut stream| {
-            let level = level::read(&mut stream);
-            Self {
-                machine: stream.ehdr.e_machine,
-                architecture: ProgramArchitecture::new(&family(&stream.ehdr), level),
-                is_runnable: is_runnable(&stream),
-                loader: loader(&mut stream),
-            }
-        }))
-    }
-
-    /// Reads an open file like [`Self::read`]. If the tables are damaged, only the header counts: Linux
-    /// starts programs without reading most tables.
-    pub fn read_leniently(file: &File) -> io::Result<Option<Self>> {
-        let seen = read_header_as_linux(file)?;
-        let is_true = |claimed: &FileHeader<AnyEndian>| {
-            seen.as_ref()
-                .is_none_or(|seen| (seen.class, seen.endianness) == (claimed.class, claimed.endianness))
+        let Some(header) = read_header_as_linux(file)? else { return Ok(None) };
+        let segments = read_segments(file, &header)?;
+        // Linux does not read sections, in which the level is.
+        let level = open_stream(file)?
+            .filter(|stream| (stream.ehdr.class, stream.ehdr.endianness) == (header.class, header.endianness))
+            .map_or(0, |mut stream| level::read(&mut stream));
+        let length = file.metadata()?.len();
+        let is_within = |segment: &ProgramHeader| {
+            segment.p_offset.checked_add(segment.p_filesz).is_some_and(|end| end <= length)
         };
-        if read_header(file).is_ok_and(|claimed| is_true(&claimed)) {
-            if let Some(whole) = Self::read(file)? {
-                return Ok(Some(whole));
-            }
-        }
-        let from_header = |header: FileHeader<AnyEndian>| Self {
+        let mut loaded = segments.iter().filter(|segment| segment.p_type == PT_LOAD).peekable();
+        Ok(Some(Self {
             machine: header.e_machine,
-            architecture: ProgramArchitecture::new(&family(&header), 0),
-            loader: None,
-            is_runnable: matches!(header.e_type, ET_EXEC | ET_DYN),
-        };
-        Ok(seen.map(from_header))
+            architecture: ProgramArchitecture::new(&family(&header), level),
+            is_runnable: is_runnable(&header, &segments),
+            is_complete: loaded.peek().is_some() && loaded.all(is_within),
+            loader: read_loader(file, &segments)?,
+        }))
     }
 
     /// Reads the header of the running program.
@@ -117,19 +113,58 @@ fn family(header: &FileHeader<AnyEndian>) -> String {
     }
 }
 
-/// Returns whether the file is a program or a library that Linux runs where the processor fits. The system
-/// that it names counts for libraries alone: Linux starts programs without a look at it.
-fn is_runnable(stream: &Stream<'_>) -> bool {
+/// Returns whether Linux runs the file where the processor fits. The system that it names counts for libraries
+/// alone: Linux starts programs without a look at it.
+fn is_runnable(header: &FileHeader<AnyEndian>, segments: &[ProgramHeader]) -> bool {
     /// The one that older compilers for ARM wrote.
     const ELFOSABI_ARM: u8 = 97;
-    match stream.ehdr.e_type {
-        ET_EXEC => true,
-        ET_DYN => {
-            matches!(stream.ehdr.osabi, ELFOSABI_SYSV | ELFOSABI_GNU | ELFOSABI_ARM)
-                || stream.segments().iter().any(|segment| segment.p_type == PT_INTERP)
-        }
-        _ => false,
+    header.e_type == ET_EXEC
+        || matches!(header.osabi, ELFOSABI_SYSV | ELFOSABI_GNU | ELFOSABI_ARM)
+        || segments.iter().any(|segment| segment.p_type == PT_INTERP)
+}
+
+/// Reads the table of segments; it is empty where the header's numbers lead nowhere.
+fn read_segments(file: &File, header: &FileHeader<AnyEndian>) -> io::Result<Vec<ProgramHeader>> {
+    let size = ProgramHeader::size_for(header.class);
+    let mut table = vec![0; size * usize::from(header.e_phnum)];
+    if usize::from(header.e_phentsize) != size || table.len() > LONGEST_TABLE {
+        return Ok(Vec::new());
     }
+    let read = read_up_to(file, &mut table, header.e_phoff)?;
+    let entries = table[..read].chunks_exact(size);
+    let parse = |entry| ProgramHeader::parse_at(header.endianness, header.class, &mut 0, entry).ok();
+    Ok(entries.filter_map(parse).collect())
+}
+
+/// Returns the loader's path; `None` also where the file's numbers lead nowhere.
+fn read_loader(file: &File, segments: &[ProgramHeader]) -> io::Result<Option<PathBuf>> {
+    let Some(segment) = segments.iter().find(|segment| segment.p_type == PT_INTERP) else { return Ok(None) };
+    let Some(length) = usize::try_from(segment.p_filesz).ok().filter(|length| *length <= LONGEST_LOADER)
+    else {
+        return Ok(None);
+    };
+    let mut path = vec![0; length];
+    let read = read_up_to(file, &mut path, segment.p_offset)?;
+    let end = path[..read].iter().position(|byte| *byte == 0).unwrap_or(read);
+    Ok((end > 0).then(|| Path::new(OsStr::from_bytes(&path[..end])).to_owned()))
+}
+
+/// Fills the buffer from this offset; returns the number of bytes, fewer at the end of the file.
+fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        // An offset that does not fit is beyond every end.
+        let Some(at) = offset.checked_add(filled as u64).filter(|at| i64::try_from(*at).is_ok()) else {
+            break;
+        };
+        match file.read_at(&mut buffer[filled..], at) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Ok(filled)
 }
 
 /// Reads the tables of an open file; `None` if it is not a complete ELF file.
@@ -228,14 +263,6 @@ pub fn read_section<'a>(stream: &'a mut Stream<'_>, header: &SectionHeader) -> O
     stream.section_data(header).ok().filter(|(_, compressed)| compressed.is_none()).map(|(bytes, _)| bytes)
 }
 
-/// The loader's path; `None` also where the file's numbers lead nowhere.
-fn loader(stream: &mut Stream<'_>) -> Option<PathBuf> {
-    let header = stream.segments().iter().find(|header| header.p_type == PT_INTERP).copied()?;
-    let path = (header.p_filesz <= LONGEST).then(|| stream.segment_data(&header).ok())??;
-    let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
-    Some(Path::new(OsStr::from_bytes(&path[..end])).to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,12 +307,11 @@ mod tests {
         let program = |edit: &dyn Fn(&mut Vec<u8>)| {
             let mut bytes = arm_program(b"\x06\x06\x0a\x02");
             edit(&mut bytes);
-            let mut file = tempfile::tempfile().unwrap();
-            file.write_all(&bytes).unwrap();
-            ElfFile::read_leniently(&file).unwrap()
+            read(&bytes)
         };
-        let is_program =
-            |found: Option<ElfFile>| found.is_some_and(|elf| elf.is_runnable && elf.machine == 40);
+        let is_program = |found: Option<ElfFile>| {
+            found.is_some_and(|elf| elf.is_runnable && elf.is_complete && elf.machine == 40)
+        };
         assert!(is_program(program(&|_| {})));
         // Sections beyond the end; another system.
         assert!(is_program(program(&|bytes| bytes[32..36].copy_from_slice(&[0xff; 4]))));
@@ -297,6 +323,25 @@ mod tests {
         // A library of another system is none.
         assert!(!is_program(program(&|bytes| (bytes[7], bytes[16]) = (9, 3))));
         assert_eq!(program(&|bytes| bytes.truncate(20)), None);
+        // An object file.
+        assert_eq!(program(&|bytes| bytes[16] = 1), None);
+    }
+
+    #[test]
+    fn a_program_is_complete_if_all_is_there_that_is_loaded() {
+        let bytes = arm_program(b"\x06\x06\x0a\x02");
+        let is_complete = |bytes: &[u8]| read(bytes).unwrap().is_complete;
+        // The table of sections is not loaded.
+        assert!(is_complete(&bytes) && is_complete(&bytes[..bytes.len() - 80]));
+        assert!(!is_complete(&bytes[..80]) && !is_complete(&bytes[..60]));
+        // No segment; segments far away; another size of their headers.
+        for (at, new) in [(44, &[0, 0][..]), (28, &[0xff; 4]), (42, &[33, 0])] {
+            let mut bytes = bytes.clone();
+            bytes[at..at + new.len()].copy_from_slice(new);
+            assert!(!is_complete(&bytes), "{at}");
+        }
+        let shell = File::open("/bin/sh").unwrap();
+        assert!(ElfFile::read(&shell).unwrap().unwrap().is_complete);
     }
 
     #[test]
@@ -325,7 +370,7 @@ mod tests {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&bytes).unwrap();
             file.set_len(1 << 42).unwrap();
-            ElfFile::read(&file).unwrap()
+            open_stream(&file).unwrap().map(drop)
         };
         assert!(of(3, 0).is_some() && of(3, 70).is_some());
         for (sections, segments) in [(1 << 35, 0), (u64::MAX, 0), (1 << 16, 0), (3, u32::MAX)] {
@@ -338,7 +383,7 @@ mod tests {
         let mut bytes = vec![0; 64];
         bytes[6] = 1;
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        bytes[18] = 183;
+        (bytes[16], bytes[18]) = (2, 183);
         let name = |bytes: &[u8]| read(bytes).unwrap().architecture.to_string();
         assert_eq!(name(&bytes), "aarch64");
         assert_eq!(machine_number("aarch64"), Some(183));
@@ -347,7 +392,7 @@ mod tests {
             (Some(40), Some(62), None)
         );
         bytes[5] = 2;
-        bytes[18..20].copy_from_slice(&[0, 22]);
+        bytes[16..20].copy_from_slice(&[0, 2, 0, 22]);
         assert_eq!(name(&bytes), "s390x");
         bytes[18..20].copy_from_slice(&[1, 244]);
         assert_eq!(name(&bytes), "machine-500");
