@@ -32,6 +32,8 @@ use crate::ipc::connections::ClientTable;
 use crate::ipc::protocol::WakeRequest;
 use crate::ipc::socket::ControlSocket;
 use crate::lock;
+use crate::process::idle_memory::IdleMemory;
+use crate::process::own_program::OwnProgram;
 use crate::process::signals;
 use crate::process::wait::{self, PollInterest, READ};
 use crate::releases::current;
@@ -84,6 +86,7 @@ struct DaemonLoop {
     clients: ClientTable,
     listener: ControlSocket,
     signals: SignalFd,
+    memory: IdleMemory,
     leaving: bool,
     _lock: FileLock,
 }
@@ -118,7 +121,7 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
     let socket = root.daemon_socket();
     let listener =
         ControlSocket::bind(&socket).with_context(|| format!("cannot listen at '{}'", socket.display()))?;
-    let program = own_program()?;
+    let program = OwnProgram::find()?.path().to_owned();
     let mut daemon = DaemonLoop {
         root: root.clone(),
         program,
@@ -127,18 +130,12 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
         clients: ClientTable::default(),
         listener,
         signals,
+        memory: IdleMemory::new(),
         leaving: false,
         _lock: lock,
     };
     daemon.boot()?;
     daemon.handle_events()
-}
-
-/// Returns the path of this program, or of the file with which an upgrade has replaced it.
-fn own_program() -> anyhow::Result<PathBuf> {
-    let path = std::env::current_exe().context("cannot find out what program this is")?;
-    let text = path.to_string_lossy();
-    Ok(text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from))
 }
 
 impl DaemonLoop {
@@ -179,7 +176,8 @@ impl DaemonLoop {
             let now = Instant::now();
             let due = self.apps.values().filter_map(|watch| watch.again).chain(self.turns_end()).min();
             let next = due.map(|due| due.saturating_duration_since(now));
-            let next = next.into_iter().chain(self.clients.time_left()).chain(self.listener.paused()).min();
+            let next = next.into_iter().chain(self.clients.time_left()).chain(self.listener.paused());
+            let next = next.chain(self.memory.release_when_due()).min();
             let ready = {
                 let names: Vec<&WatchedApp> = self.apps.values().collect();
                 let mut watched = vec![(self.signals.as_fd(), READ, DaemonToken::Signals)];
@@ -202,6 +200,9 @@ impl DaemonLoop {
             };
             let mut ended = Vec::new();
             let mut booted = Vec::new();
+            if !ready.is_empty() {
+                self.memory.note_work();
+            }
             for token in ready {
                 match token {
                     DaemonToken::Signals => self.handle_signal(),

@@ -2,9 +2,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "locks, which only piku writes")]
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use piku_files::FileLock;
@@ -14,6 +15,17 @@ pub(crate) fn try_lock(path: &Path) -> io::Result<Option<FileLock>> {
     FileLock::try_exclusive(
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?,
     )
+}
+
+/// Returns the lock if this process has it as its stdin, from a program that has executed it.
+pub(crate) fn inherit(path: &Path) -> io::Result<Option<FileLock>> {
+    let Ok(named) = std::fs::metadata(path) else { return Ok(None) };
+    let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let own = file.metadata()?;
+    if (own.dev(), own.ino()) != (named.dev(), named.ino()) {
+        return Ok(None);
+    }
+    FileLock::try_exclusive(file)
 }
 
 /// Writes this process's pid into the file, for processes that find it locked.

@@ -27,12 +27,20 @@ pub fn reachable_by(account: &Account, dir: &Path) -> PathBuf {
     let bin = dir.join("bin");
     fs::create_dir(&bin).expect("a folder for the tools");
     for tool in TOOLS {
-        // By a process of its own: what another test starts at the same moment would inherit the file while it is open
-        // for writing, and such a program cannot be started (ETXTBSY).
-        let copied = Command::new("cp").arg(built.join(tool)).arg(bin.join(tool)).status();
-        assert!(copied.expect("cp").success(), "a copy of {tool}");
+        copy(tool, &bin.join(tool));
     }
     bin
+}
+
+/// Copies one of the five tools.
+///
+/// # Panics
+/// If it cannot be copied.
+pub fn copy(tool: &str, to: &Path) {
+    // By a process of its own: what another test starts at the same moment would inherit the file while it is open
+    // for writing, and such a program cannot be started (ETXTBSY).
+    let copied = Command::new("cp").arg(built().join(tool)).arg(to).status();
+    assert!(copied.expect("cp").success(), "a copy of {tool}");
 }
 
 /// Builds the program that attacks a jail from inside, static so that an app can ship it; its flags differ from those of the

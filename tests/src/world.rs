@@ -198,9 +198,14 @@ impl World {
 
     /// Starts `piku-run nginx` and waits until nginx serves.
     pub fn start_nginx(&mut self) {
+        self.start_nginx_by(&self.bin.join("piku-run"));
+    }
+
+    /// Starts this copy of `piku-run` as `piku-run nginx` and waits until nginx serves.
+    pub fn start_nginx_by(&mut self, program: &Path) {
         let log =
             fs::OpenOptions::new().create(true).append(true).open(self.path("nginx.log")).expect("nginx.log");
-        let mut nginx = self.tool("piku-run");
+        let mut nginx = self.command(program);
         nginx.arg("nginx").stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log);
         let before = self.nginx_log().matches("nginx serves").count();
         self.nginx = Some(nginx.spawn().expect("piku-run nginx"));
@@ -214,7 +219,18 @@ impl World {
         nginx.wait().expect("wait for nginx");
     }
 
-    fn nginx_log(&self) -> String {
+    /// Returns the process id of `piku-run nginx`.
+    ///
+    /// # Panics
+    /// If it was not started.
+    #[must_use]
+    pub fn nginx_pid(&self) -> i32 {
+        pid(self.nginx.as_ref().expect("an nginx")).as_raw()
+    }
+
+    /// Returns what `piku-run nginx` has printed.
+    #[must_use]
+    pub fn nginx_log(&self) -> String {
         fs::read_to_string(self.path("nginx.log")).unwrap_or_default()
     }
 

@@ -5,7 +5,7 @@ use nix::libc;
 /// Releases memory that was needed so far and will hardly be needed again: empty pages of the heap, and pages
 /// of the program and its libraries, which the kernel can read again. Each running command has two processes
 /// of this program, which wait for months.
-pub(crate) fn release_memory() {
+pub fn release_memory() {
     let pages =
         std::fs::read_to_string("/proc/self/smaps").map(|maps| find_unwritten(&maps)).unwrap_or_default();
     #[cfg(target_env = "gnu")]

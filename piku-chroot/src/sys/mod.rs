@@ -17,7 +17,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-pub(crate) use self::memory::release_memory;
+pub use self::memory::release_memory;
 
 /// Flags of new namespaces (`CLONE_NEW…`).
 pub(crate) type Namespaces = nix::sched::CloneFlags;

@@ -2,7 +2,8 @@
 //! the main file, starts nginx, has each app refresh its site, and runs until nginx ends or a signal stops
 //! it.
 //!
-//! nginx survives when this process is killed; the next one adopts it.
+//! nginx survives when this process is killed; the next one adopts it. After an upgrade, SIGHUP makes this
+//! process execute the new program, which adopts nginx and inherits the lock.
 
 #![expect(
     clippy::disallowed_methods,
@@ -35,6 +36,8 @@ use crate::ipc::client;
 use crate::ipc::client::AskPatience;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::lock;
+use crate::process::idle_memory::IdleMemory;
+use crate::process::own_program::OwnProgram;
 use crate::process::signals;
 use crate::process::wait::{self, READ};
 use crate::releases::current;
@@ -51,13 +54,15 @@ const LOG_BYTES: u64 = 16 << 20;
 
 struct NginxService {
     web: WebServer,
+    program: OwnProgram,
     master: NginxMaster,
     pidfd: OwnedFd,
     /// Becomes readable when the clock is set.
     clock: CronTimer,
+    memory: IdleMemory,
     /// `None` if nginx was adopted from an earlier service.
     child: Option<Child>,
-    _lock: FileLock,
+    lock: FileLock,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,8 +83,9 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<ExitCode> {
     web.dir.create()?;
     current::create_dir(&root.acme().join("webroot/.well-known/acme-challenge"))?;
     let path = web.dir.service_lock();
-    let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
-    let Some(mut lock) = lock else {
+    let lock = lock::inherit(&path)
+        .and_then(|lock| lock.map_or_else(|| lock::try_lock(&path), |lock| Ok(Some(lock))));
+    let Some(mut lock) = lock.with_context(|| format!("cannot lock '{}'", path.display()))? else {
         return Err(UserError::new("another 'piku-run nginx' is running already").code(BUSY).into());
     };
     lock::write_pid(&mut lock).context("cannot sign the lock")?;
@@ -113,7 +119,16 @@ fn start_or_adopt(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyho
     let pid = rustix::process::Pid::from_raw(master.pid.as_raw()).context("no pid")?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("nginx has just ended")?;
     let clock = watch_clock().context("cannot make a timer")?;
-    Ok(NginxService { web, master, pidfd, clock, child, _lock: lock })
+    Ok(NginxService {
+        web,
+        program: OwnProgram::find()?,
+        master,
+        pidfd,
+        clock,
+        memory: IdleMemory::new(),
+        child,
+        lock,
+    })
 }
 
 impl WebServer {
@@ -213,7 +228,9 @@ impl NginxService {
                 (self.clock.as_fd(), READ, ServiceToken::ClockSet),
             ];
             let timeout = end.map_or(LOG_CHECK_INTERVAL, |end| end.saturating_duration_since(Instant::now()));
+            let timeout = self.memory.release_when_due().map_or(timeout, |left| left.min(timeout));
             for token in wait::wait(&watched, Some(timeout))? {
+                self.memory.note_work();
                 match token {
                     ServiceToken::Ended => return Ok(self.clean_up(end.is_some())),
                     // By the new time, a certificate may have expired or not be valid yet.
@@ -240,6 +257,9 @@ impl NginxService {
     fn handle_signal(&mut self, signal: Signal, end: &mut Option<Instant>) {
         match signal {
             Signal::SIGHUP => {
+                if end.is_none() && self.program.is_replaced() {
+                    log(&format!("{:#}", self.execute_successor()));
+                }
                 if let Err(err) = self.reload_settings() {
                     log(&format!("{err:#}"));
                 }
@@ -265,6 +285,23 @@ impl NginxService {
         drop(files);
         spawn_refresh(&self.web);
         Ok(())
+    }
+
+    /// Executes the program that an upgrade has put in place of this one, in this process. nginx stays its
+    /// child and serves meanwhile; the lock goes over as stdin. Returns why this one has to go on.
+    fn execute_successor(&self) -> anyhow::Error {
+        // With settings that end the new program, nginx would end, too.
+        match WebServer::load(&self.web.root) {
+            Ok(web) if web.settings.enabled => {}
+            Ok(_) => {
+                return anyhow::anyhow!("nginx is off in host.yaml: the program before the upgrade goes on");
+            }
+            Err(err) => return err,
+        }
+        match self.lock.as_fd().try_clone_to_owned() {
+            Ok(lock) => self.program.execute(lock),
+            Err(err) => anyhow::Error::new(err).context("cannot pass the lock on"),
+        }
     }
 
     fn signal_nginx(&self, signal: Signal) {

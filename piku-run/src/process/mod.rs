@@ -1,7 +1,9 @@
 //! Processes of this host: ending a process family, reaping children, signals, waiting for descriptors,
-//! resource usage.
+//! resource usage, memory, the own program.
 
 pub(crate) mod family;
+pub(crate) mod idle_memory;
+pub(crate) mod own_program;
 pub(crate) mod reap;
 pub(crate) mod signals;
 pub(crate) mod usage;

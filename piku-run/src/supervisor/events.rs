@@ -52,6 +52,7 @@ impl AppSupervisor {
             let beat = self.tell_waiting();
             let watch = self.watch_ports();
             let logs = self.tend_logs();
+            let memory = self.memory.release_when_due();
             self.tell_core(CoreEvent::Tick);
             let next = self
                 .core
@@ -67,6 +68,7 @@ impl AppSupervisor {
                 .chain(beat)
                 .chain(watch)
                 .chain(logs)
+                .chain(memory)
                 .chain(self.clients.time_left())
                 .chain(self.paused_until())
                 .min();
@@ -133,6 +135,10 @@ impl AppSupervisor {
     }
 
     fn handle_source(&mut self, token: SupervisorToken) {
+        // Output comes often, and needs little.
+        if !matches!(token, SupervisorToken::Output(_)) {
+            self.memory.note_work();
+        }
         match token {
             SupervisorToken::Signals => {
                 for signal in wait::received(&self.signals) {

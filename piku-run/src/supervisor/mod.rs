@@ -44,6 +44,7 @@ use crate::ipc::socket::ControlSocket;
 use crate::lock;
 use crate::nginx::SiteReachability;
 use crate::ports::{self, PortClaim, PortGuard};
+use crate::process::idle_memory::IdleMemory;
 use crate::process::signals;
 use crate::process::usage::SampledLimit;
 use crate::process::wait;
@@ -104,6 +105,7 @@ struct AppSupervisor {
     events: VecDeque<CoreEvent>,
     forwarder: log_forwarding::ForwarderState,
     shortage: ShortageWatch,
+    memory: IdleMemory,
     /// Boot slot, for which other apps wait.
     turn: BootTurn,
     /// A shutdown was requested; nothing new is started.
@@ -164,6 +166,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         forwarder: log_forwarding::ForwarderState::default(),
         leaving: false,
         shortage: ShortageWatch::new(),
+        memory: IdleMemory::new(),
         turn: BootTurn::take()?,
         listener,
         signals,

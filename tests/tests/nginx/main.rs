@@ -4,3 +4,4 @@ mod acme;
 mod fair_share;
 mod settings;
 mod sites;
+mod upgrade;
