@@ -73,6 +73,7 @@ complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and 
 on\t'With the directive `http2` of nginx 1.25.1 and later'
 off\t'No HTTP/2'"
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l connections -d 'Maximum number of concurrent requests; further ones get 503' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l trusted-proxy -d 'Proxy in front whose X-Forwarded-* headers are passed on: an address, a range or \'private\'; repeat for several' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l print -d 'File to print' -r -f -a "server\t'The server block'
 passwords\t'The password file'"
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l main -d 'Print the nginx.conf of an instance that uses only DIR and includes DIR/apps/*.conf' -r -F

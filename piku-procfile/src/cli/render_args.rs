@@ -8,7 +8,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use piku_layout::name::{AppName, BadName, ProcessName};
 use piku_layout::settings::ListenAddress;
 
-use crate::render::nginx::{Http2Syntax, NginxInstance, RenderSettings, UpstreamAddress, allowed_directives};
+use crate::render::nginx::{
+    Http2Syntax, NginxInstance, RenderSettings, UpstreamAddress, VARIABLES_HELP, allowed_directives,
+    check_trusted_proxy,
+};
 use crate::render::systemd::UnitSettings;
 
 const EXIT_STATUS: &str = "\
@@ -19,7 +22,7 @@ Exit status:
 
 /// Returns the variables that `render nginx` reads and the directives that an app may use.
 fn nginx_help() -> String {
-    let mut text = String::from(NGINX_VARIABLES);
+    let mut text = format!("{VARIABLES_HELP}{NGINX_RULES}");
     let mut line = String::from(" ");
     for name in allowed_directives() {
         if line.len() + name.len() > 92 {
@@ -32,23 +35,7 @@ fn nginx_help() -> String {
     text
 }
 
-const NGINX_VARIABLES: &str = "\
-Variables of ENV, named as the Python piku names them:
-  NGINX_SERVER_NAME        host names, separated by commas or blanks; '*.' in front includes all names below
-  NGINX_HTTPS_ONLY         redirect HTTP to HTTPS
-  NGINX_STATIC_PATHS       PREFIX:DIRECTORY,…: serve files from the app's directory or from /data
-  NGINX_CATCH_ALL          file to serve if the requested one does not exist, such as 'index.html'
-  NGINX_CACHE_PREFIXES     PREFIX,…: cache the app's responses unless the app sets its own cache headers
-  NGINX_CACHE_SIZE         in GB, default 1
-  NGINX_CACHE_TIME, NGINX_CACHE_REDIRECTS, NGINX_CACHE_ANY, NGINX_CACHE_CONTROL
-                           in seconds, default 3600; NGINX_CACHE_EXPIRY: default 86400
-  NGINX_BASIC_AUTH         NAME:PASSWORD, separated by blanks; a password may be a hash from 'openssl passwd -6'
-  NGINX_CLOUDFLARE_ACL     respond only to Cloudflare and to this machine
-  NGINX_ALLOW_GIT_FOLDERS  pass requests for '.git' to the app; files in '.git' are never served
-  NGINX_IPV4_ADDRESS, NGINX_IPV6_ADDRESS   one of the addresses given with --listen
-  DISABLE_IPV6             listen on IPv4 only
-  NGINX_INCLUDE_FILE       file of the app with directives for the inside of its server block
-
+const NGINX_RULES: &str = "
 nginx never follows symlinks, and never serves dotfiles, ENV or Procfile.
 
 NGINX_INCLUDE_FILE may use the directives below; any other is an error. 'proxy_pass http://app' stands for the app's
@@ -68,7 +55,7 @@ Exit status:
 pub(crate) enum RenderVerb {
     /// Print the nginx server block of an app, or the nginx.conf of an instance that runs without root
     #[command(after_long_help = nginx_help())]
-    Nginx(NginxArgs),
+    Nginx(Box<NginxArgs>),
     /// Print the systemd units of an app's processes and cron jobs
     #[command(after_long_help = UNITS)]
     Systemd(SystemdArgs),
@@ -138,8 +125,11 @@ pub(crate) struct NginxArgs {
     #[arg(long)]
     maintenance: bool,
     /// Maximum number of concurrent requests; further ones get 503
-    #[arg(long, default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
+    /// Proxy in front whose X-Forwarded-* headers are passed on: an address, a range or 'private'; repeat for several
+    #[arg(long = "trusted-proxy", value_name = "RANGE", value_parser = parse_trusted_proxy)]
+    trusted_proxies: Vec<String>,
     /// File to print
     #[arg(long, value_enum, default_value_t)]
     print: PrintedFile,
@@ -149,7 +139,7 @@ pub(crate) struct NginxArgs {
         value_name = "DIR",
         conflicts_with_all = [
             "app", "procfile", "env", "upstreams", "root", "data", "certificate", "acme_root", "cache", "passwords",
-            "cloudflare_ranges", "http2", "maintenance", "connections", "print",
+            "cloudflare_ranges", "http2", "maintenance", "connections", "trusted_proxies", "print",
         ]
     )]
     main: Option<PathBuf>,
@@ -165,6 +155,10 @@ pub(crate) struct NginxArgs {
         requires = "main"
     )]
     worker_connections: u32,
+}
+
+fn parse_trusted_proxy(text: &str) -> Result<String, String> {
+    check_trusted_proxy(text).map(|()| text.to_owned())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -264,7 +258,7 @@ fn make_absolute(path: &Path) -> PathBuf {
 impl From<RenderVerb> for RenderTarget {
     fn from(verb: RenderVerb) -> Self {
         match verb {
-            RenderVerb::Nginx(args) => args.into(),
+            RenderVerb::Nginx(args) => (*args).into(),
             RenderVerb::Systemd(args) => {
                 let formation: BTreeMap<_, _> =
                     args.formation.into_iter().map(|TypeCount(name, number)| (name, number)).collect();
@@ -317,6 +311,7 @@ impl From<NginxArgs> for RenderTarget {
             http2: args.http2,
             maintenance: args.maintenance,
             connections: Some(args.connections),
+            trusted_proxies: args.trusted_proxies,
         };
         Self::Nginx {
             files: args.files.files(),

@@ -146,6 +146,11 @@ impl<'a> ValuesReader<'a> {
         self.errors.push(|| found);
     }
 
+    /// Adds a warning about something else, such as a file that a variable names.
+    pub(crate) fn add_found_warning(&mut self, found: Diagnostic) {
+        self.warnings.push(|| found);
+    }
+
     fn diagnostic(&self, name: &str, message: impl Display, hint: Option<&str>) -> Diagnostic {
         let found = match self.values.get(name) {
             Some(value) => value.error(name, message),

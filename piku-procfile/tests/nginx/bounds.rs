@@ -50,9 +50,9 @@ fn requests_beyond_the_app_s_share_are_refused_and_larger_buffers_mean_fewer() {
         stream.write_all(b"GET / HTTP/1.1\r\nHost: blog.test\r\n\r\n").expect("nginx reads");
         stream
     };
-    // 512k instead of 64k for each: an eighth of 32.
-    let held: Vec<TcpStream> = (0..4).map(|_| begin()).collect();
-    let accepted: Vec<TcpStream> = (0..4).map(|_| accept(&silent)).collect();
+    // 544k instead of 96k for each.
+    let held: Vec<TcpStream> = (0..5).map(|_| begin()).collect();
+    let accepted: Vec<TcpStream> = (0..5).map(|_| accept(&silent)).collect();
     let mut one_more = begin();
     let mut status = [0; 12];
     one_more.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");

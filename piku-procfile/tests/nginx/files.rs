@@ -132,3 +132,76 @@ fn files_come_first_and_the_app_answers_the_rest() {
     let other = world.get("blog.test", "/thumbs");
     assert_eq!(other.header("x-cache"), None);
 }
+
+#[test]
+fn a_site_has_clean_urls_and_a_page_for_what_does_not_exist() {
+    let Some(world) = World::new() else { return };
+    let world = world
+        .file("app/Procfile", "static: public\n")
+        .file("app/ENV", "NGINX_SERVER_NAME=blog.test\n")
+        .file("app/public/index.html", "home")
+        .file("app/public/about.html", "about")
+        .file("app/public/docs/index.html", "docs")
+        .file("app/public/docs.html", "page about docs")
+        .file("app/public/empty/a.txt", "a")
+        .file("app/public/404.html", "my own 404")
+        .site(&[])
+        .start();
+    for (path, body) in [
+        ("/", "home"),
+        ("/about", "about"),
+        ("/about/", "about"),
+        ("/about.html", "about"),
+        ("/docs", "page about docs"),
+        ("/docs/", "docs"),
+        ("/about?x=/", "about"),
+        ("/404", "my own 404"),
+    ] {
+        let answer = world.get("blog.test", path);
+        assert_eq!((answer.status, answer.body.as_str()), (200, body), "{path}");
+    }
+    for path in ["/nope", "/nope/", "/about/x", "/empty/", "/.env", "/about//../.git/config"] {
+        let answer = world.get("blog.test", path);
+        assert_eq!((answer.status, answer.body.as_str()), (404, "my own 404"), "{path}");
+    }
+    // A site without that page.
+    let Some(world) = World::new() else { return };
+    let world =
+        world.file("app/Procfile", "static: public\n").file("app/ENV", "NGINX_SERVER_NAME=blog.test\n");
+    let world = world.file("app/public/index.html", "home").site(&[]).start();
+    let answer = world.get("blog.test", "/nope");
+    assert!(answer.status == 404 && answer.body.contains("404 Not Found"), "{answer:?}");
+}
+
+#[test]
+fn redirects_of_a_site_are_followed() {
+    let Some(world) = World::new() else { return };
+    let world = world
+        .file("app/Procfile", "static: public\n")
+        .file("app/ENV", "NGINX_SERVER_NAME=blog.test\n")
+        .file(
+            "app/public/_redirects",
+            "/old /new\n/moved https://b.test/x?y=1 301\n/blog/* /news/:splat/end 308\n/all/* /one 303\n\
+             /x/:id /y\n/app.js /new.js 302\n/* /index.html 200\n",
+        )
+        .file("app/public/index.html", "home")
+        .file("app/public/app.js", "js")
+        .site(&[])
+        .start();
+    for (path, status, target) in [
+        ("/old", 302, "/new"),
+        ("/old?a=b", 302, "/new"),
+        ("/moved", 301, "https://b.test/x?y=1"),
+        ("/blog/a/b.html?c", 308, "/news/a/b.html/end"),
+        ("/blog/%0d%0aSet-Cookie:a", 308, "/news/%0d%0aSet-Cookie:a/end"),
+        ("/all/x", 303, "/one"),
+        ("/app.js", 302, "/new.js"),
+    ] {
+        let answer = world.get("blog.test", path);
+        assert_eq!((answer.status, answer.header("location").as_deref()), (status, Some(target)), "{path}");
+    }
+    for path in ["/", "/any/where", "/x/1", "/blog//evil.test"] {
+        assert_eq!(world.get("blog.test", path).body, "home", "{path}");
+    }
+    assert_ne!(world.get("blog.test", "/_redirects").status, 200);
+}

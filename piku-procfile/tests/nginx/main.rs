@@ -2,7 +2,10 @@
 
 mod app;
 mod bounds;
+mod directives;
 mod files;
+mod forwarded;
+mod include;
 mod requests;
 mod server;
 mod settings;

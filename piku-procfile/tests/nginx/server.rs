@@ -80,12 +80,24 @@ impl World {
 
     /// `render nginx ARGS` in the app's folder, its stdout.
     pub(crate) fn render(&self, args: &[&str]) -> String {
+        let out = self.run(args);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).expect("text")
+    }
+
+    /// Renders the app's folder, which fails; returns what it says.
+    pub(crate) fn refused(&self, args: &[&str]) -> String {
+        let root = self.path("app").to_str().expect("text").to_owned();
+        let out = self.run(&[&["--root", &root], args].concat());
+        assert_eq!(out.status.code(), Some(1), "{}", String::from_utf8_lossy(&out.stdout));
+        String::from_utf8(out.stderr).expect("text")
+    }
+
+    fn run(&self, args: &[&str]) -> std::process::Output {
         let mut tool = Command::new(env!("CARGO_BIN_EXE_piku-procfile"));
         tool.args(["render", "nginx"]).args(args).current_dir(self.path("app")).env_clear();
         tool.args(["--listen", &format!("127.0.0.1:{}", self.port)]);
-        let out = tool.args(["--listen-tls", &format!("127.0.0.1:{}", self.tls)]).output().expect("the tool");
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        String::from_utf8(out.stdout).expect("text")
+        tool.args(["--listen-tls", &format!("127.0.0.1:{}", self.tls)]).output().expect("the tool")
     }
 
     /// Renders the app as `blog` with all folders, and the instance.
@@ -102,6 +114,31 @@ impl World {
         let passwords = self.render(&all);
         let main = self.render(&["--main", self.path("nginx").to_str().expect("text")]);
         self.file("nginx/apps/blog.conf", site).file("passwords", passwords).file("nginx/nginx.conf", main)
+    }
+
+    /// Makes a certificate for `blog.test`; returns its path and that of its key.
+    pub(crate) fn make_certificate(&self) -> (String, String) {
+        let [key, certificate] = ["key.pem", "certificate.pem"].map(|name| self.path(name));
+        let made = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=blog.test",
+                "-keyout",
+            ])
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate)
+            .output()
+            .expect("openssl");
+        assert!(made.status.success());
+        (certificate.to_str().expect("text").to_owned(), key.to_str().expect("text").to_owned())
     }
 
     pub(crate) fn nginx(&self, args: &[&str]) -> Command {

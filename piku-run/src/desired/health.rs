@@ -47,7 +47,9 @@ impl HealthCheck {
 /// Returns the host name of the request: the first complete name, otherwise one that matches a `*.`
 /// pattern. Many programs reject other names (`ALLOWED_HOSTS`).
 pub(crate) fn host_of(names: &[&str]) -> String {
-    let first = names.iter().find(|name| !name.contains('*')).or(names.first());
+    // '_' stands for names that no app has.
+    let mut names = names.iter().filter(|name| **name != "_");
+    let first = names.clone().find(|name| !name.contains('*')).or(names.next());
     first.map_or_else(|| "localhost".to_owned(), |name| name.replacen('*', "www", 1))
 }
 

@@ -9,9 +9,9 @@ const CONNECTION_BYTES: u64 = 128 << 10;
 const MIN_CONNECTIONS: u64 = 1024;
 const MAX_CONNECTIONS: u64 = 32_768;
 
-/// Divisor for one app's share. A proxied request uses two connections, and the requests may not be spread
-/// evenly over the worker processes.
-const APP_DIVISOR: u32 = 8;
+/// Divisor for one app's share. A proxied request uses two connections, and all requests of an app may be in
+/// one worker process: it leaves half of that process to the other apps.
+const APP_DIVISOR: u32 = 4;
 
 /// Returns the connections of each nginx worker process, limited by the machine's memory and by the open
 /// files of this process, which nginx inherits.
@@ -53,7 +53,7 @@ mod tests {
         assert_eq!(connections_for(8 << 30, 65_536), 32_768);
         assert_eq!(connections_for(8 << 30, 1024), 512);
         assert_eq!(connections_for(64 << 20, 1 << 20), 1024);
-        assert_eq!((app_connections(4096), app_connections(4)), (512, 1));
+        assert_eq!((app_connections(4096), app_connections(4)), (1024, 1));
         assert!(total_memory().is_some());
     }
 

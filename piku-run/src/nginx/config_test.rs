@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::ListenAddress;
+use piku_procfile::render::nginx::source_of_line;
 use piku_report::user_error::UserError;
 
 use super::WebServer;
@@ -72,7 +73,9 @@ impl WebServer {
             std::fs::write(dir.path().join(format!("apps/{app}.conf")), with_high_ports(text))?;
         }
         let tested = nginx.test_config(&main)?;
-        Ok(tested.map_err(|message| clean_message(&message, &dir.path().display().to_string())))
+        Ok(tested.map_err(|message| {
+            name_app_lines(&clean_message(&message, &dir.path().display().to_string()), apps)
+        }))
     }
 }
 
@@ -129,9 +132,43 @@ fn clean_message(message: &str, dir: &str) -> String {
     lines.join("\n")
 }
 
+/// Replaces the place of an error in a rendered file by that in the app's own file, if the line is from it.
+fn name_app_lines(message: &str, apps: &[(AppName, String)]) -> String {
+    let name = |line: &str| {
+        let (what, place) = line.rsplit_once(" in apps/")?;
+        let (file, number) = place.rsplit_once(':')?;
+        let app = file.strip_suffix(".conf")?;
+        let (_, text) = apps.iter().find(|(other, _)| other.as_str() == app)?;
+        let source = source_of_line(text.lines().nth(number.parse::<usize>().ok()?.checked_sub(1)?)?)?;
+        Some(format!("{source}: {what}"))
+    };
+    let lines: Vec<String> =
+        message.lines().map(|line| name(line).unwrap_or_else(|| line.to_owned())).collect();
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_names_the_line_of_the_apps_file() {
+        let text = "server {\n    gzip maybe; # conf/own.inc:7\n    listen 80;\n}\n".to_owned();
+        let apps = [("shop".parse().unwrap(), String::new()), ("blog".parse().unwrap(), text)];
+        let named = |message: &str| name_app_lines(message, &apps);
+        assert_eq!(
+            named("invalid value \"maybe\" in apps/blog.conf:2"),
+            "conf/own.inc:7: invalid value \"maybe\""
+        );
+        for other in [
+            "bad in apps/blog.conf:3",
+            "bad in apps/blog.conf:0",
+            "bad in apps/blog.conf:9",
+            "bad in apps/x.conf:2",
+        ] {
+            assert_eq!(named(other), other);
+        }
+    }
 
     #[test]
     fn an_old_nginxs_complaint_about_its_log_is_left_out() {

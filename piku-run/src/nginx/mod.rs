@@ -175,19 +175,29 @@ impl WebServer {
     ) -> anyhow::Result<SiteFiles> {
         let names: Vec<String> =
             VirtualHost::valid_names(values).iter().map(|name| name.as_str().to_owned()).collect();
+        // No certificate is for all names.
+        let mut certified: Vec<String> = names.iter().filter(|name| *name != "_").cloned().collect();
+        if certified.is_empty() {
+            certified.push(world.app.to_string());
+        }
         // Bad names are reported by `build_site`, which reads all of them.
         let certificate = if self.settings.https.is_empty() || names.is_empty() {
             None
         } else {
             let pairs = AppCertificates::for_app(&self.root, &world.app);
-            Some(pairs.ensure_for_names(world.app.as_str(), &names, Timestamp::now())?)
+            Some(pairs.ensure_for_names(world.app.as_str(), &certified, Timestamp::now())?)
         };
         let site = self.build_site(nginx, world, values, ports, certificate.as_ref())?;
         self.check_names_free(&world.app, &names)?;
         prepared.warnings = site.warnings.iter().map(ToString::to_string).collect();
         if let Some(pair) = certificate.as_ref().filter(|pair| !pair.metadata.self_signed) {
-            let missing = names.iter().filter(|name| !pair.metadata.names.contains(*name));
+            let missing = certified.iter().filter(|name| !pair.metadata.names.contains(*name));
             prepared.warnings.extend(missing.map(|name| {
+                if name.starts_with('*') {
+                    return format!(
+                        "the certificate does not cover {name}: list the names that you use instead"
+                    );
+                }
                 format!(
                     "the certificate does not cover {name} yet: 'piku-run certs renew {}' gets one that does",
                     world.app

@@ -13,7 +13,9 @@ use jiff::Timestamp;
 use piku_layout::settings::ListenAddress;
 use piku_procfile::procfile::{ProcessKind, Procfile, ProcfileEntry};
 use piku_procfile::render::app_values::AppValues;
-use piku_procfile::render::nginx::{HostName, NginxInstance, RenderSettings, UpstreamAddress, VirtualHost};
+use piku_procfile::render::nginx::{
+    HostName, NginxInstance, RenderSettings, UpstreamAddress, VirtualHost, check_trusted_proxy,
+};
 use piku_release::manifest::BuiltRelease;
 use piku_report::user_error::UserError;
 
@@ -105,11 +107,23 @@ impl WebServer {
             // Without an upstream nginx shows the maintenance page.
             maintenance: world.dir.maintenance().exists() || listens && ports.is_empty(),
             connections: build.counts_connections.then(|| self.app_connections()),
+            trusted_proxies: self.trusted_proxies()?,
         };
         let site = VirtualHost::read(&settings, &procfile, values)?;
         let Some(passwords) = site.password_file() else { return Ok(site) };
         settings.passwords = Some(self.dir.password_path(&world.app, &passwords));
         VirtualHost::read(&settings, &procfile, values)
+    }
+
+    /// Returns the proxies that host.yaml trusts.
+    fn trusted_proxies(&self) -> anyhow::Result<Vec<String>> {
+        for item in &self.settings.trusted_proxies {
+            check_trusted_proxy(item).map_err(|message| {
+                UserError::new(format!("host.yaml: nginx: trusted_proxies: {message}"))
+                    .hint("write addresses such as '10.0.0.7' or '10.0.0.0/8', or 'private'")
+            })?;
+        }
+        Ok(self.settings.trusted_proxies.clone())
     }
 
     /// Returns the limit on concurrent requests to one app, from the main file of the running nginx.
@@ -119,15 +133,21 @@ impl WebServer {
         capacity::app_connections(connections)
     }
 
-    /// Returns the URLs of the site, without those of wildcard names.
+    /// Returns the URLs of the site, without those of wildcard names. The app for all other names is reached
+    /// under the name of the machine.
     pub(super) fn site_urls(&self, site: &VirtualHost) -> Vec<String> {
         let https = site.has_https();
         let (scheme, listens, usual) =
             if https { ("https", &self.settings.https, 443) } else { ("http", &self.settings.http, 80) };
         let port = listens.first().map_or(usual, |listen: &ListenAddress| listen.port);
         let port = if port == usual { String::new() } else { format!(":{port}") };
-        let names = site.names().iter().map(HostName::as_str).filter(|name| !name.starts_with("*."));
-        names.map(|name| format!("{scheme}://{name}{port}")).collect()
+        let names = site.names().iter().filter(|name| !name.is_pattern()).map(HostName::as_str);
+        let urls: Vec<String> = names.map(|name| format!("{scheme}://{name}{port}")).collect();
+        if urls.is_empty() && site.names().iter().any(HostName::is_default) {
+            let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            return vec![format!("{scheme}://{}{port}", machine.trim())];
+        }
+        urls
     }
 }
 

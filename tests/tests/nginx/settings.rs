@@ -21,7 +21,7 @@ fn bad_nginx_setting_fails_deploy() {
     repo.file("own.conf", "root /etc;\n").commit("Bad include").push().fails_with(&["own.conf:1: 'root'"]);
     // Only nginx itself finds this error.
     repo.file("own.conf", "location ~ '(' { return 200; }\n").commit("Bad expression");
-    repo.push().fails_with(&["nginx rejects the app's settings", "apps/blog.conf"]);
+    repo.push().fails_with(&["nginx rejects the app's settings", "own.conf:1: "]);
     repo.without("own.conf").file("Procfile", "worker: sleep 1000\n");
     repo.file("ENV", "NGINX_SERVER_NAME=blog.test\n").commit("Nothing to serve");
     repo.push().fails_with(&["neither a web process nor static files"]);

@@ -51,6 +51,9 @@ pub struct NginxSettings {
     pub acme_server: Option<String>,
     /// A file that says who is Cloudflare, a range of addresses a line.
     pub cloudflare_ranges: Option<PathBuf>,
+    /// Proxies in front of all apps: addresses, ranges of addresses, or `private`. Their `X-Forwarded-*`
+    /// headers are passed on.
+    pub trusted_proxies: Vec<String>,
 }
 
 impl Default for NginxSettings {
@@ -67,6 +70,7 @@ impl Default for NginxSettings {
             acme_email: None,
             acme_server: None,
             cloudflare_ranges: None,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -121,6 +125,7 @@ mod tests {
         assert_eq!(texts(&nginx.https), ["127.0.0.1:8443", "[::1]:8443", "9443"]);
         assert_eq!(nginx.acme, CertificateClient::AcmeSh);
         assert!(read("https: []").unwrap().https.is_empty());
+        assert_eq!(read("trusted_proxies: [private]").unwrap().trusted_proxies, ["private"]);
         let again = serde_yaml::to_string(&nginx).unwrap();
         assert_eq!(read(&again).unwrap(), nginx);
         assert_eq!(read("{}").unwrap(), NginxSettings::default());

@@ -8,7 +8,7 @@ use piku_report::diagnostic::quote_word;
 /// Maximum length in bytes, without the dot at the end (RFC 1035, 2.3.4).
 const MAX_LEN: usize = 253;
 
-/// A host name in lower case. `*.` in front stands for all names below it.
+/// A host name in lower case. `*.` in front stands for all names below it; `_` for all that no app has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostName(String);
 
@@ -17,6 +17,24 @@ impl HostName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns true for `_`, which gets the requests for host names that no app has.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.0 == "_"
+    }
+
+    /// Returns true if requests for the other name are for this one.
+    pub(super) fn matches(&self, other: &Self) -> bool {
+        let below = self.0.strip_prefix('*').is_some_and(|end| other.0.ends_with(end));
+        self == other || below
+    }
+
+    /// Returns true if it stands for other names.
+    #[must_use]
+    pub fn is_pattern(&self) -> bool {
+        self.is_default() || self.0.starts_with("*.")
     }
 }
 
@@ -35,8 +53,13 @@ impl FromStr for HostName {
                 "{shown} is not ASCII: use the DNS form, such as 'xn--mnchen-3ya.de' for 'münchen.de'"
             ));
         }
-        if given == "_" || given == "*" {
-            return Err(format!("{shown} is not a host name: an app gets requests for its own names only"));
+        if given == "_" {
+            return Ok(Self(name));
+        }
+        if given == "*" {
+            return Err(format!(
+                "{shown} is not a host name: '_' gets the requests for names that no app has"
+            ));
         }
         if given.contains("://") || given.contains('/') {
             return Err(format!("{shown} is a URL, not a host name: leave out 'http://' and the path"));
@@ -96,9 +119,7 @@ impl FromStr for UpstreamAddress {
         let (host, port) = given.rsplit_once(':').ok_or_else(bad)?;
         let host: HostName = host.parse().map_err(|_| bad())?;
         match port.parse::<u16>() {
-            Ok(port) if port > 0 && !host.as_str().contains('*') => {
-                Ok(Self(format!("{}:{port}", host.as_str())))
-            }
+            Ok(port) if port > 0 && !host.is_pattern() => Ok(Self(format!("{}:{port}", host.as_str()))),
             _ => Err(bad()),
         }
     }
@@ -119,6 +140,7 @@ mod tests {
             ("192.168.1.5", "192.168.1.5"),
             ("xn--mnchen-3ya.de", "xn--mnchen-3ya.de"),
             ("a_b.example.org", "a_b.example.org"),
+            ("_", "_"),
             (&longest, &longest),
         ] {
             assert_eq!(given.parse::<HostName>().expect(given).as_str(), name);
@@ -129,7 +151,6 @@ mod tests {
     fn bad_names() {
         for given in [
             "",
-            "_",
             "*",
             "*.",
             "a..b",

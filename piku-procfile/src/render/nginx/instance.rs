@@ -114,12 +114,17 @@ impl NginxInstance {
             to.add(&["sendfile", "on"]);
             to.add(&["tcp_nopush", "on"]);
             to.add(&["reset_timedout_connection", "on"]);
+            // A line of a request, such as all its cookies, may have the size of one buffer.
+            to.add(&["large_client_header_buffers", "4", "32k"]);
+            // The part of a response that is stored for a slow client; the rest waits in the app.
+            to.add(&["proxy_max_temp_file_size", "64m"]);
             to.add(&["ssl_session_cache", "shared:piku:4m"]);
             to.add(&["ssl_session_timeout", "1d"]);
             // For many and long host names.
             to.add(&["server_names_hash_max_size", "65536"]);
             to.add(&["server_names_hash_bucket_size", "512"]);
             to.add(&["map_hash_bucket_size", "256"]);
+            to.add(&["map_hash_max_size", "16384"]);
             to.add(&["variables_hash_max_size", "8192"]);
             to.add(&["variables_hash_bucket_size", "256"]);
             to.add(&["proxy_headers_hash_bucket_size", "128"]);
@@ -143,7 +148,7 @@ impl NginxInstance {
     }
 
     /// Adds the servers for unknown hosts.
-    fn add_default_servers(&self, certificate: Option<&(String, String)>, to: &mut NginxConfigFile) {
+    fn add_default_servers(&self, certificate: Option<&(String, String)>, to: &mut NginxConfigFile<'_>) {
         let plain = unique_sockets(&self.listen, self.ipv6);
         let tls = unique_sockets(&self.listen_tls, self.ipv6);
         if !plain.is_empty() {

@@ -6,23 +6,29 @@
 //! Therefore directories must be in the app's tree or data, nginx follows no symlinks in them, an app may
 //! only use some directives, and the operator decides on which addresses an app listens.
 
-mod basic_auth;
-mod cloudflare;
 mod config_writer;
+mod content;
+mod forwarded;
 mod host_name;
 mod include;
 mod instance;
+mod moved_paths;
 mod paths;
+mod proxy_buffers;
 mod server;
 mod settings;
+mod site_location;
 #[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
 
+pub use config_writer::source_of_line;
 pub use host_name::{HostName, UpstreamAddress};
 pub(crate) use include::allowed_directives;
 pub use instance::NginxInstance;
+pub(crate) use settings::known::VARIABLES_HELP;
+pub use settings::trusted_proxies::check_trusted_proxy;
 
 use indexmap::IndexSet;
 use piku_layout::name::AppName;
@@ -30,9 +36,14 @@ use piku_layout::settings::ListenAddress;
 use piku_report::diagnostic::Diagnostic;
 
 use super::app_values::{AppValues, ValuesReader};
-use basic_auth::PasswordFile;
 use include::IncludeFile;
 use paths::PathPrefix;
+use proxy_buffers::ProxyBuffers;
+use settings::basic_auth::PasswordFile;
+use settings::directives::SettingDirectives;
+use settings::path_redirects::PathRedirect;
+use settings::redirects::{HostRedirect, redirected_names};
+use settings::trusted_proxies::TrustedProxies;
 
 /// Syntax that enables HTTP/2 on HTTPS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -80,6 +91,9 @@ pub struct RenderSettings {
     /// Maximum number of concurrent requests, including websockets. Further requests get a 503, so that no
     /// app takes the connections of the others. `None` for an nginx without `limit_conn`.
     pub connections: Option<u32>,
+    /// Proxies in front of all apps whose `X-Forwarded-*` headers are believed: addresses, ranges or
+    /// `private`.
+    pub trusted_proxies: Vec<String>,
 }
 
 /// The checked configuration of one app's server block.
@@ -97,8 +111,18 @@ pub struct VirtualHost {
     catch_all: Option<String>,
     caching: Option<CacheSettings>,
     cloudflare: Option<Vec<String>>,
+    trusted: Option<TrustedProxies>,
+    redirects: Vec<HostRedirect>,
+    path_redirects: Vec<PathRedirect>,
+    directives: SettingDirectives,
+    /// Value of `Strict-Transport-Security`.
+    hsts: Option<String>,
+    /// Idle connections to the instances that each worker process keeps.
+    keepalive: u32,
     basic_auth: Option<PasswordFile>,
     include: IncludeFile,
+    /// At the server level, with those of the include file.
+    buffers: ProxyBuffers,
     git_reaches_app: bool,
     maintenance: bool,
     connections: Option<u32>,
@@ -124,6 +148,8 @@ struct StaticDir {
     path: String,
     /// App tree or data directory; nginx follows no symlinks below it.
     top: String,
+    /// True below the app's tree, false below its data directory.
+    is_in_tree: bool,
     /// True for the app's whole tree, which has its Procfile and ENV.
     is_app_tree: bool,
 }
@@ -151,11 +177,13 @@ impl VirtualHost {
         values.has(SERVER_NAME)
     }
 
-    /// Returns the valid host names that the app has set. A certificate is requested for them.
+    /// Returns the valid host names that the app has set, also those that it redirects. A certificate is
+    /// requested for them.
     #[must_use]
     pub fn valid_names(values: &AppValues) -> Vec<HostName> {
-        let names: IndexSet<HostName> =
+        let mut names: IndexSet<HostName> =
             ValuesReader::new(values).items(SERVER_NAME).filter_map(|item| item.parse().ok()).collect();
+        names.extend(redirected_names(values));
         names.into_iter().collect()
     }
 

@@ -2,10 +2,11 @@
 //! app's name.
 
 use super::config_writer::NginxConfigFile;
-use super::{CacheSettings, Http2Syntax, IncludeFile, PathPrefix, StaticDir, TlsFiles, VirtualHost};
-
-/// Matches requests for dotfiles, and `..` that a rewrite has produced.
-const DOTFILE: &str = r"/\.(?!well-known/)";
+use super::content::add_content;
+use super::forwarded::add_forwarded_maps;
+use super::moved_paths::add_moved_maps;
+use super::settings::redirects::HostRedirect;
+use super::{CacheSettings, Http2Syntax, TlsFiles, VirtualHost};
 
 const MAINTENANCE: &str = "<!doctype html><meta charset=utf-8><title>Be right back</title><h1>Be right back</h1>\
     <p>This site is down for maintenance. Please try again in a moment.</p>";
@@ -15,22 +16,27 @@ const RETRY_AFTER: &str = "120";
 
 impl VirtualHost {
     /// Returns the name of a variable of this app: `$piku_blog_ROLE`.
-    fn variable(&self, role: &str) -> String {
+    pub(super) fn variable(&self, role: &str) -> String {
         format!("$piku_{}_{role}", self.app.as_str().replace('-', "_"))
     }
 
     /// Returns the name of a zone or an upstream of this app. The role begins with a dot, which no app
     /// name has.
-    fn zone(&self, role: &str) -> String {
+    pub(super) fn zone(&self, role: &str) -> String {
         format!("piku-{}{role}", self.app)
     }
 
     /// Returns the argument of `proxy_pass`.
-    fn app_url(&self) -> String {
+    pub(super) fn app_url(&self) -> String {
         format!("http://{}", self.variable("upstream"))
     }
 
-    fn uses_proxy(&self) -> bool {
+    /// Returns the variables with the host name and the port that the client has asked for.
+    pub(super) fn host(&self) -> String {
+        format!("$host{}", self.variable("port"))
+    }
+
+    pub(super) fn uses_proxy(&self) -> bool {
         !self.upstreams.is_empty() && !self.maintenance
     }
 }
@@ -46,6 +52,9 @@ pub(super) fn render_server(site: &VirtualHost) -> String {
     if site.uses_proxy() {
         add_upstreams(site, &mut to);
     }
+    if site.uses_proxy() || !site.redirects.is_empty() || site.trusted.is_some() {
+        add_port_map(site, &mut to);
+    }
     if let (Some(caching), true) = (&site.caching, site.uses_proxy()) {
         add_cache_zone(site, caching, &mut to);
     }
@@ -60,8 +69,23 @@ pub(super) fn render_server(site: &VirtualHost) -> String {
             }
         });
     }
+    add_forwarded_maps(site, &mut to);
+    if let Some(hsts) = site.hsts.as_ref().filter(|_| site.tls.is_some()) {
+        to.add_block(&["map", &site.scheme(), &site.variable("hsts")], |to| {
+            to.add(&["default", ""]);
+            to.add(&["https", hsts]);
+        });
+    }
+    if site.static_root().is_some() && !site.uses_proxy() {
+        add_page_map(site, &mut to);
+    }
+    add_moved_maps(site, &mut to);
+    for redirect in &site.redirects {
+        add_redirect_server(site, redirect, &mut to);
+    }
     match &site.tls {
-        Some(tls) if tls.is_required && !site.sockets.is_empty() => {
+        // A proxy in front may have received the request by HTTPS.
+        Some(tls) if tls.is_required && !site.sockets.is_empty() && site.trusted.is_none() => {
             add_server(site, false, true, &mut to);
             add_server(site, true, false, &mut to);
         }
@@ -71,7 +95,7 @@ pub(super) fn render_server(site: &VirtualHost) -> String {
     to.finish()
 }
 
-fn add_upstreams(site: &VirtualHost, to: &mut NginxConfigFile) {
+fn add_upstreams(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
     // If an instance refuses a connection, nginx tries the next one, and this one again for the next
     // request. A request that must not be sent twice gets a new connection: an instance may be closing a
     // kept one.
@@ -80,12 +104,12 @@ fn add_upstreams(site: &VirtualHost, to: &mut NginxConfigFile) {
             for upstream in &site.upstreams {
                 to.add(&["server", upstream.as_str(), "max_fails=0"]);
             }
-            if is_kept {
-                to.add(&["keepalive", "16"]);
+            if is_kept && site.keepalive > 0 {
+                to.add(&["keepalive", &site.keepalive.to_string()]);
             }
         });
     }
-    let map = |to: &mut NginxConfigFile, from: &str, role: &str, rows: &[[&str; 2]]| {
+    let map = |to: &mut NginxConfigFile<'_>, from: &str, role: &str, rows: &[[&str; 2]]| {
         to.add_block(&["map", from, &site.variable(role)], |to| rows.iter().for_each(|row| to.add(row)));
     };
     let (kept, once) = (site.zone(""), site.zone(".once"));
@@ -99,6 +123,10 @@ fn add_upstreams(site: &VirtualHost, to: &mut NginxConfigFile) {
     map(to, "$http_upgrade", "upgrade", &[["default", ""], ["~*^websocket$", "websocket"]]);
     let upgrade = site.variable("upgrade");
     map(to, &upgrade, "connection", &[["default", ""], ["websocket", "upgrade"]]);
+}
+
+/// Adds the variable with the port that the client has asked for, `:PORT` or nothing.
+fn add_port_map(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
     // nginx has checked `$host`, which has no port.
     let port = site.variable("port");
     let pattern = format!("~(?<{}>:[0-9]{{1,5}})$", site.variable("typed").trim_start_matches('$'));
@@ -109,7 +137,17 @@ fn add_upstreams(site: &VirtualHost, to: &mut NginxConfigFile) {
     });
 }
 
-fn add_cache_zone(site: &VirtualHost, caching: &CacheSettings, to: &mut NginxConfigFile) {
+/// Adds the variable with the path without a slash at the end: '/about/' is the page 'about.html' too.
+fn add_page_map(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
+    let stem = site.variable("stem");
+    let pattern = format!("~^(?<{}>/.*[^/])/+$", stem.trim_start_matches('$'));
+    to.add_block(&["map", "$uri", &site.variable("page")], |to| {
+        to.add(&["default", "$uri"]);
+        to.add(&[&pattern, &stem]);
+    });
+}
+
+fn add_cache_zone(site: &VirtualHost, caching: &CacheSettings, to: &mut NginxConfigFile<'_>) {
     let zone = format!("keys_zone={}:1m", site.zone(""));
     let max_size = format!("max_size={}g", caching.size);
     let inactive = format!("inactive={}s", caching.expiry);
@@ -131,7 +169,7 @@ fn add_cache_zone(site: &VirtualHost, caching: &CacheSettings, to: &mut NginxCon
     });
 }
 
-fn add_server(site: &VirtualHost, secure: bool, plain: bool, to: &mut NginxConfigFile) {
+fn add_server<'a>(site: &'a VirtualHost, secure: bool, plain: bool, to: &mut NginxConfigFile<'a>) {
     let tls = site.tls.as_ref().filter(|_| secure);
     let redirects = site.tls.as_ref().filter(|tls| !secure && tls.is_required);
     to.add_blank_line();
@@ -142,7 +180,14 @@ fn add_server(site: &VirtualHost, secure: bool, plain: bool, to: &mut NginxConfi
         if let Some(tls) = tls {
             add_tls(site, tls, to);
         }
-        site.names.iter().for_each(|name| to.add(&["server_name", name.as_str()]));
+        for name in &site.names {
+            if name.is_default() {
+                // A regular expression, after all other names; and requests without a name.
+                to.add(&["server_name", "~^", ""]);
+            } else {
+                to.add(&["server_name", name.as_str()]);
+            }
+        }
         // Not the default directory of the nginx package.
         to.add(&["root", "/nonexistent"]);
         to.add(&["absolute_redirect", "off"]);
@@ -155,6 +200,10 @@ fn add_server(site: &VirtualHost, secure: bool, plain: bool, to: &mut NginxConfi
             let condition = format!("({}", site.variable("cloudflare"));
             to.add_block(&["if", &condition, "=", "0)"], |to| to.add(&["return", "403"]));
         }
+        if secure && plain && site.tls.as_ref().is_some_and(|tls| tls.is_required) && site.trusted.is_some() {
+            let insecure = site.variable("insecure");
+            to.add_block(&["if", &format!("({insecure})")], |to| to.add(&["return", "301", &insecure]));
+        }
         if let Some(acme) = &site.acme_root {
             add_acme_challenges(acme, to);
         }
@@ -166,7 +215,7 @@ fn add_server(site: &VirtualHost, secure: bool, plain: bool, to: &mut NginxConfi
     });
 }
 
-fn add_tls(site: &VirtualHost, tls: &TlsFiles, to: &mut NginxConfigFile) {
+fn add_tls(site: &VirtualHost, tls: &TlsFiles, to: &mut NginxConfigFile<'_>) {
     for socket in &site.sockets_tls {
         match site.http2 {
             Http2Syntax::Listen => to.add(&["listen", socket, "ssl", "http2"]),
@@ -181,8 +230,31 @@ fn add_tls(site: &VirtualHost, tls: &TlsFiles, to: &mut NginxConfigFile) {
     to.add(&["ssl_protocols", "TLSv1.2", "TLSv1.3"]);
 }
 
+/// Adds a server that redirects all requests for one host name to another.
+fn add_redirect_server(site: &VirtualHost, redirect: &HostRedirect, to: &mut NginxConfigFile<'_>) {
+    to.add_blank_line();
+    to.add_block(&["server"], |to| {
+        site.sockets.iter().for_each(|socket| to.add(&["listen", socket]));
+        if let Some(tls) = &site.tls {
+            add_tls(site, tls, to);
+        }
+        to.add(&["server_name", redirect.from.as_str()]);
+        to.add(&["root", "/nonexistent"]);
+        if let Some(acme) = &site.acme_root {
+            add_acme_challenges(acme, to);
+        }
+        let target = match site.tls.as_ref().filter(|tls| tls.is_required) {
+            Some(TlsFiles { port: 443, .. }) => format!("https://{}", redirect.to.as_str()),
+            Some(tls) => format!("https://{}:{}", redirect.to.as_str(), tls.port),
+            None => format!("{}://{}{}", site.scheme(), redirect.to.as_str(), site.variable("port")),
+        };
+        let target = format!("{target}$request_uri");
+        to.add_block(&["location", "/"], |to| to.add(&["return", &redirect.code.to_string(), &target]));
+    });
+}
+
 /// Serves the files of an ACME client to any client, before redirects.
-fn add_acme_challenges(root: &str, to: &mut NginxConfigFile) {
+fn add_acme_challenges(root: &str, to: &mut NginxConfigFile<'_>) {
     to.add_block(&["location", "^~", "/.well-known/acme-challenge/"], |to| {
         // Only characters of a token (RFC 8555, 8.3).
         to.add_block(&["location", "~", "^/\\.well-known/acme-challenge/[A-Za-z0-9_-]+$"], |to| {
@@ -195,14 +267,14 @@ fn add_acme_challenges(root: &str, to: &mut NginxConfigFile) {
     });
 }
 
-fn add_redirect(tls: &TlsFiles, to: &mut NginxConfigFile) {
+fn add_redirect(tls: &TlsFiles, to: &mut NginxConfigFile<'_>) {
     let port = if tls.port == 443 { String::new() } else { format!(":{}", tls.port) };
     to.add_block(&["location", "/"], |to| {
         to.add(&["return", "301", &format!("https://$host{port}$request_uri")]);
     });
 }
 
-fn add_maintenance(to: &mut NginxConfigFile) {
+fn add_maintenance(to: &mut NginxConfigFile<'_>) {
     to.add(&["error_page", "503", "@maintenance"]);
     to.add_block(&["location", "/"], |to| to.add(&["return", "503"]));
     to.add_block(&["location", "@maintenance"], |to| {
@@ -211,164 +283,4 @@ fn add_maintenance(to: &mut NginxConfigFile) {
         to.add(&["add_header", "Cache-Control", "no-store", "always"]);
         to.add(&["return", "503", MAINTENANCE]);
     });
-}
-
-fn add_content(site: &VirtualHost, to: &mut NginxConfigFile) {
-    if let Some(file) = &site.basic_auth {
-        to.add(&["auth_basic", site.app.as_str()]);
-        to.add(&["auth_basic_user_file", &file.path]);
-    }
-    if let Some(ranges) = &site.cloudflare {
-        for range in ranges {
-            to.add(&["set_real_ip_from", range]);
-        }
-        to.add(&["real_ip_header", "CF-Connecting-IP"]);
-    }
-    if site.uses_proxy() {
-        add_proxy_settings(site, to);
-    }
-    if !(site.git_reaches_app && site.uses_proxy()) {
-        to.add_block(&["location", "~", r"/\.git(?:/|$)"], |to| to.add(&["return", "404"]));
-    }
-    for dir in &site.static_dirs {
-        add_static_dir(site, dir, to);
-    }
-    if let (Some(caching), true) = (&site.caching, site.uses_proxy()) {
-        for prefix in &caching.prefixes {
-            if !prefix.is_root() {
-                to.add_block(&["location", "=", prefix.without_slash()], |to| add_cache(site, caching, to));
-            }
-            to.add_block(&["location", &prefix.with_slash()], |to| add_cache(site, caching, to));
-        }
-    }
-    let cached_root =
-        site.caching.as_ref().is_some_and(|caching| caching.prefixes.iter().any(PathPrefix::is_root));
-    let static_root = site.static_dirs.iter().any(|dir| dir.prefix.is_root());
-    if site.uses_proxy() {
-        let address = site.app_url();
-        if !static_root && !cached_root {
-            to.add_block(&["location", "/"], |to| to.add(&["proxy_pass", &address]));
-        }
-        to.add_block(&["location", "@app"], |to| to.add(&["proxy_pass", &address]));
-    }
-    if site.include != IncludeFile::default() {
-        to.add_comment("NGINX_INCLUDE_FILE");
-        site.include.write(to, &site.app_url());
-    }
-}
-
-/// Adds the directives for all requests that are passed to the app.
-fn add_proxy_settings(site: &VirtualHost, to: &mut NginxConfigFile) {
-    to.add(&["client_max_body_size", "64m"]);
-    to.add(&["proxy_http_version", "1.1"]);
-    let host = format!("$host{}", site.variable("port"));
-    for [name, value] in [
-        ["Host", &host],
-        ["Upgrade", &site.variable("upgrade")],
-        ["Connection", &site.variable("connection")],
-        ["X-Forwarded-For", "$proxy_add_x_forwarded_for"],
-        ["X-Forwarded-Host", &host],
-        ["X-Forwarded-Port", "$server_port"],
-        ["X-Forwarded-Proto", "$scheme"],
-        ["X-Real-IP", "$remote_addr"],
-        ["X-Request-Start", "t=$msec"],
-        // Some programs read it as HTTP_PROXY (CVE-2016-5385).
-        ["Proxy", ""],
-    ] {
-        to.add(&["proxy_set_header", name, value]);
-    }
-    to.add(&["proxy_connect_timeout", "5s"]);
-    to.add(&["proxy_read_timeout", "300s"]);
-    to.add(&["proxy_send_timeout", "300s"]);
-    // nginx tries another instance only if this one did not respond at all, and never repeats POST, PATCH
-    // or LOCK once the request has been sent.
-    to.add(&["proxy_next_upstream", "error"]);
-}
-
-fn add_static_dir(site: &VirtualHost, dir: &StaticDir, to: &mut NginxConfigFile) {
-    let common = |to: &mut NginxConfigFile| {
-        // The app may write there: a symlink could point to the secrets of another app.
-        to.add(&["disable_symlinks", "on", &format!("from={}", dir.top)]);
-        to.add(&["charset", "utf-8"]);
-    };
-    let hide_files = |to: &mut NginxConfigFile| {
-        to.add(&["index", "index.html", "index.htm"]);
-        to.add_block(&["location", "~", DOTFILE], |to| to.add(&["return", "404"]));
-        if dir.is_app_tree {
-            let own = format!("^{}/(?:ENV|Procfile)$", escape_regex(dir.prefix.without_slash()));
-            to.add_block(&["location", "~", &own], |to| to.add(&["return", "404"]));
-        }
-    };
-    if dir.prefix.is_root() {
-        to.add_block(&["location", "/"], |to| {
-            to.add(&["root", &dir.path]);
-            common(to);
-            hide_files(to);
-            match &site.catch_all {
-                // Not `$uri/`, which would match a directory without an index.
-                _ if site.uses_proxy() => {
-                    to.add(&["try_files", "$uri", "$uri.html", "$uri/index.html", "@app"]);
-                }
-                Some(file) => {
-                    to.add(&[
-                        "try_files",
-                        "$uri",
-                        "$uri.html",
-                        "$uri/index.html",
-                        &format!("/{file}"),
-                        "=404",
-                    ]);
-                }
-                None => to.add(&["try_files", "$uri", "$uri.html", "$uri/", "=404"]),
-            }
-        });
-        return;
-    }
-    // A file with exactly this name, or the directory, to which nginx adds the slash.
-    to.add_block(&["location", "=", dir.prefix.without_slash()], |to| {
-        to.add(&["alias", &dir.path]);
-        common(to);
-    });
-    let prefix = dir.prefix.with_slash();
-    // Both end in a slash: otherwise '/static../x' would become '../x'.
-    to.add_block(&["location", "^~", &prefix], |to| {
-        to.add(&["alias", &format!("{}/", dir.path)]);
-        common(to);
-        hide_files(to);
-        // With `alias`, a name without a variable is relative to it.
-        if let Some(file) = &site.catch_all {
-            to.add(&["try_files", "$uri", "$uri.html", "$uri/index.html", &format!("/{file}"), "=404"]);
-        }
-    });
-}
-
-fn add_cache(site: &VirtualHost, caching: &CacheSettings, to: &mut NginxConfigFile) {
-    to.add(&["proxy_pass", &site.app_url()]);
-    to.add(&["proxy_cache", &site.zone("")]);
-    to.add(&["proxy_cache_key", "$scheme$host$request_uri"]);
-    to.add(&["proxy_cache_lock", "on"]);
-    to.add(&["proxy_cache_use_stale", "error", "timeout", "updating"]);
-    let valid = |to: &mut NginxConfigFile, codes: &[&str], time: u32| {
-        let time = format!("{time}s");
-        let words: Vec<&str> =
-            std::iter::once(&"proxy_cache_valid").chain(codes).copied().chain([time.as_str()]).collect();
-        to.add(&words);
-    };
-    valid(to, &["200", "304"], caching.content);
-    valid(to, &["301", "302", "307", "308"], caching.redirects);
-    valid(to, &["203", "204", "300", "303"], caching.any);
-    if site.basic_auth.is_none() {
-        // A response to an authenticated request is for one client.
-        to.add(&["proxy_cache_bypass", "$http_authorization"]);
-        to.add(&["proxy_no_cache", "$http_authorization"]);
-    }
-    to.add(&["add_header", "Cache-Control", &site.variable("age")]);
-    to.add(&["add_header", "X-Cache", "$upstream_cache_status"]);
-}
-
-/// Returns a regular expression that matches exactly this text.
-fn escape_regex(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| if c.is_ascii_punctuation() && c != '/' { vec!['\\', c] } else { vec![c] })
-        .collect()
 }

@@ -4,8 +4,9 @@ use indexmap::IndexMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::include::IncludeFile;
 use super::include::syntax::{NginxDirective, parse_directives};
-use super::{RenderSettings, VirtualHost};
+use super::{RenderSettings, VirtualHost, source_of_line};
 use crate::env::EnvFile;
 use crate::procfile::{ParseOptions, Procfile};
 use crate::render::app_values::AppValues;
@@ -27,6 +28,7 @@ fn settings() -> RenderSettings {
         http2: super::Http2Syntax::Listen,
         maintenance: false,
         connections: Some(100),
+        trusted_proxies: Vec::new(),
     }
 }
 
@@ -61,7 +63,7 @@ fn shape_of(site: &VirtualHost) -> String {
 
 #[test]
 fn all_errors_are_reported_with_their_lines() {
-    let env = "NGINX_SERVER_NAME=münchen.de,_\nNGINX_HTTPS_ONLY=maybe\n\nNGINX_STATIC_PATHS=/x:/etc,y\n\
+    let env = "NGINX_SERVER_NAME=münchen.de,*\nNGINX_HTTPS_ONLY=maybe\n\nNGINX_STATIC_PATHS=/x:/etc,y\n\
                NGINX_CACHE_PREFIXES=/a;b\nNGINX_CACHE_TIME=1h\nNGINX_CACHE_SIZE=-1\nNGINX_BASIC_AUTH=hunter2\n\
                NGINX_IPV4_ADDRESS=10.0.0.9\nNGINX_IPV6_ADDRESS=10.0.0.1\nNGINX_CATCH_ALL=../x\n\
                NGINX_INCLUDE_FILE=/etc/passwd\nDISABLE_IPV6=x\n";
@@ -71,7 +73,7 @@ fn all_errors_are_reported_with_their_lines() {
         firsts,
         [
             "ENV:1: NGINX_SERVER_NAME: 'münchen.de' is not ASCII: use the DNS form, such as 'xn--mnchen-3ya.de' for 'münchen.de'",
-            "ENV:1: NGINX_SERVER_NAME: '_' is not a host name: an app gets requests for its own names only",
+            "ENV:1: NGINX_SERVER_NAME: '*' is not a host name: '_' gets the requests for names that no app has",
             "ENV:2: NGINX_HTTPS_ONLY: 'maybe' is neither 'true' nor 'false'",
             "ENV:4: NGINX_STATIC_PATHS: '/etc' is not a path of the app: use a relative path, or one below '/app' or '/data'",
             "ENV:4: NGINX_STATIC_PATHS: 'y' has no ':'",
@@ -155,7 +157,7 @@ fn texts() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// Each value is rejected, or the file has the same directives as with a plain value.
     #[test]
@@ -170,6 +172,13 @@ proptest! {
             ("NGINX_BASIC_AUTH", "a:", "a:b"),
             ("NGINX_IPV4_ADDRESS", "", "10.0.0.1"),
             ("NGINX_SERVER_NAME", "", "y"),
+            ("NGINX_REDIRECTS", "x.test:", "x.test:y.test"),
+            ("NGINX_TRUSTED_PROXIES", "", "10.0.0.1"),
+            ("NGINX_CLIENT_MAX_BODY_SIZE", "1", "1"),
+            ("NGINX_PROXY_READ_TIMEOUT", "1", "1"),
+            ("NGINX_PROXY_BUFFERS", "8 8", "8 8k"),
+            ("NGINX_PROXY_KEEPALIVE", "1", "1"),
+            ("NGINX_HSTS_MAX_AGE", "1", "1"),
         ] {
             let with = |text: &str| {
                 let mut values = AppValues::default();
@@ -177,6 +186,7 @@ proptest! {
                 if name == "NGINX_CATCH_ALL" {
                     values.set("NGINX_STATIC_PATHS", "/x:y", "ENV");
                 }
+                values.set("NGINX_HSTS", "1", "ENV");
                 values.set(name, text, "ENV");
                 site("web: a", &values)
             };
@@ -194,6 +204,9 @@ proptest! {
                 }
                 "NGINX_CATCH_ALL" => site.catch_all.is_some(),
                 "NGINX_BASIC_AUTH" => site.basic_auth.is_some(),
+                "NGINX_PROXY_KEEPALIVE" => site.keepalive > 0,
+                "NGINX_REDIRECTS" => site.redirects.len() == 1,
+                "NGINX_TRUSTED_PROXIES" => site.trusted.as_ref().is_some_and(|proxies| proxies.ranges.len() == 1),
                 _ => !given.trim().is_empty(),
             };
             let found = shape_of(&site);
@@ -217,15 +230,34 @@ proptest! {
         prop_assert_eq!(&read[0].block.as_ref().unwrap()[0].words, &words);
     }
 
-    /// An include file is rejected, or keeps its directives.
+    /// An include file is rejected, or all its directives are in the app's server block, which keeps what
+    /// separates it from other apps.
     #[test]
-    fn include_files_are_rejected_or_kept(text in "((location|return|add_header|if|set|root|#|[ ;{}\"'\\\\$~()a-z/.]){0,4}[ ;{}\n]){0,6}") {
-        if let Ok(include) = super::include::IncludeFile::parse(text.as_bytes(), "nginx.conf") {
-            let mut config = super::config_writer::NginxConfigFile::default();
-            include.write(&mut config, "http://app");
-            let again = config.finish();
-            let read = parse_directives(&again).unwrap();
-            prop_assert_eq!(shape(&read), shape(&parse_directives(&text).unwrap()));
-        }
+    fn include_files_are_rejected_or_kept(
+        text in "((location|return|add_header|if|set|root|charset|proxy_set_header|#|[ ;{}\"'\\\\$~()@=a-z/.]){0,4}[ ;{}\n]){0,6}",
+        is_static in any::<bool>(),
+    ) {
+        let Ok(include) = IncludeFile::parse(text.as_bytes(), "nginx.conf") else { return Ok(()) };
+        let procfile = if is_static { "static: public" } else { "web: a" };
+        let mut values = AppValues::default();
+        values.set("NGINX_SERVER_NAME", "a.test", "ENV");
+        let plain = site(procfile, &values).unwrap();
+        let own = VirtualHost { include, ..plain.clone() };
+        let (before, after) = (parse_directives(&plain.server_file()), parse_directives(&own.server_file()));
+        let (before, after) = (before.unwrap(), after.unwrap());
+        let names = |all: &[NginxDirective]| all.iter().map(|one| one.name().to_owned()).collect::<Vec<_>>();
+        prop_assert_eq!(names(&before), names(&after));
+        let inside = |all: &[NginxDirective]| {
+            let block = all.last().unwrap().block.clone().unwrap();
+            let fixed = |one: &NginxDirective| matches!(one.name(), "listen" | "server_name" | "root" | "limit_conn");
+            block.into_iter().filter(fixed).map(|one| one.words).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(inside(&before), inside(&after));
+        let count = own.server_file().lines().filter(|line| source_of_line(line).is_some()).count();
+        prop_assert_eq!(count, count_directives(&parse_directives(&text).unwrap()));
     }
+}
+
+fn count_directives(all: &[NginxDirective]) -> usize {
+    all.iter().map(|one| 1 + count_directives(one.block.as_deref().unwrap_or_default())).sum()
 }

@@ -10,7 +10,7 @@ pub(super) mod syntax;
 
 use piku_report::diagnostic::Diagnostic;
 
-use super::config_writer::NginxConfigFile;
+use super::proxy_buffers::ProxyBuffers;
 use pattern::{find_pattern, pattern_lines};
 pub(crate) use rules::allowed_directives;
 use syntax::NginxDirective;
@@ -20,7 +20,11 @@ const MAX_PATTERNS: usize = 32;
 
 /// A checked include file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct IncludeFile(Vec<NginxDirective>);
+pub(super) struct IncludeFile {
+    /// Its name in the app's tree.
+    file: String,
+    directives: Vec<NginxDirective>,
+}
 
 impl IncludeFile {
     /// Parses and checks the text, which diagnostics call `file`.
@@ -34,71 +38,119 @@ impl IncludeFile {
             .map_err(|bad| vec![Diagnostic::error(file, bad.line, bad.message)])?;
         let mut errors = Vec::new();
         rules::check_directives(&directives, file, &mut errors);
+        if errors.is_empty() {
+            rules::check_top_level(&directives, file, &mut errors);
+        }
         if let Some(line) = pattern_lines(&directives).nth(MAX_PATTERNS) {
             let message = format!("more than {MAX_PATTERNS} regular expressions");
             let hint = "'location /x' and 'location = /x' need none";
             errors.push(Diagnostic::error(file, line, message).hint(hint));
         }
-        if errors.is_empty() { Ok(Self(directives)) } else { Err(errors) }
+        if errors.is_empty() { Ok(Self { file: file.to_owned(), directives }) } else { Err(errors) }
+    }
+
+    /// Returns the directives outside of any block.
+    pub(super) fn directives(&self) -> &[NginxDirective] {
+        &self.directives
+    }
+
+    /// Returns true if the directive is set outside of any block.
+    pub(super) fn sets(&self, name: &str) -> bool {
+        self.top_level(name).next().is_some()
+    }
+
+    /// Returns the words of each directive with this name outside of any block.
+    pub(super) fn top_level<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Vec<&'a str>> {
+        let found = self.directives.iter().filter(move |directive| directive.name() == name);
+        found.map(|directive| directive.words.iter().map(String::as_str).collect())
+    }
+
+    /// Returns the place of a directive, `FILE:LINE`.
+    pub(super) fn source(&self, directive: &NginxDirective) -> String {
+        format!("{}:{}", self.file, directive.line)
+    }
+
+    /// Returns an error about a line of the file.
+    pub(super) fn error(&self, line: usize, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(&self.file, line, message)
     }
 
     /// Returns true if a directive passes requests to the app's instances.
     pub(super) fn uses_proxy(&self) -> bool {
-        fn any(directives: &[NginxDirective]) -> bool {
-            directives.iter().any(|directive| {
-                directive.name() == "proxy_pass" || directive.block.as_ref().is_some_and(|block| any(block))
-            })
-        }
-        any(&self.0)
+        self.find(&|directive| directive.name() == "proxy_pass").is_some()
     }
 
-    /// Returns the kilobytes of a response that nginx may buffer per connection, if the file sets them.
-    pub(super) fn buffered_kilobytes(&self) -> Option<u32> {
-        fn largest(directives: &[NginxDirective], name: &str) -> Option<u32> {
-            let below =
-                |directive: &NginxDirective| directive.block.as_ref().and_then(|block| largest(block, name));
-            let own = |directive: &NginxDirective| {
-                (directive.name() == name).then(|| rules::kilobytes(&directive.words[1..])).flatten()
-            };
-            directives.iter().filter_map(|directive| own(directive).max(below(directive))).max()
-        }
-        let (buffers, first) = (largest(&self.0, "proxy_buffers"), largest(&self.0, "proxy_buffer_size"));
-        Some(buffers.unwrap_or(0) + first.unwrap_or(0)).filter(|sum| *sum > 0)
+    /// Returns the first directive that `is_wanted`, in blocks too.
+    pub(super) fn find(&self, is_wanted: &dyn Fn(&NginxDirective) -> bool) -> Option<&NginxDirective> {
+        find_directive(&self.directives, is_wanted)
     }
 
-    /// Writes the directives, with `app` in place of `http://app`.
-    pub(super) fn write(&self, to: &mut NginxConfigFile, app: &str) {
-        write_directives(&self.0, to, app);
+    /// Returns the sizes of buffers at the top of the file, and the largest that any block sets, in kilobytes.
+    /// Fails with the line of a size that does not fit.
+    pub(super) fn buffers(&self, piku: ProxyBuffers) -> Result<(ProxyBuffers, u32), (usize, String)> {
+        let top = piku.in_block(&self.directives)?;
+        let most = largest_buffers(&self.directives, top)?;
+        Ok((top, most.max(top.kilobytes())))
     }
 }
 
-fn write_directives(directives: &[NginxDirective], to: &mut NginxConfigFile, app: &str) {
-    for directive in directives {
-        let mut words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
-        if directive.name() == "proxy_pass" {
-            words[1] = app;
-        }
-        // The pattern has been checked: `with_limit` succeeds.
-        let limited = find_pattern(directive).and_then(|found| Some((found.at, found.with_limit().ok()?)));
-        if let Some((at, text)) = &limited {
-            words[*at] = text;
-        }
-        match &directive.block {
-            Some(block) => to.add_block(&words, |to| write_directives(block, to, app)),
-            None => to.add(&words),
-        }
+/// Returns the words of a checked directive as they are rendered: `http://app` is `app`, and regular
+/// expressions have a limit.
+pub(super) fn written_words(directive: &NginxDirective, app: &str) -> Vec<String> {
+    let mut words = directive.words.clone();
+    if directive.name() == "proxy_pass" {
+        app.clone_into(&mut words[1]);
     }
+    // The pattern has been checked: `with_limit` succeeds.
+    let limited = find_pattern(directive).and_then(|found| Some((found.at, found.with_limit().ok()?)));
+    if let Some((at, text)) = limited {
+        words[at] = text;
+    }
+    words
+}
+
+fn find_directive<'a>(
+    directives: &'a [NginxDirective],
+    is_wanted: &dyn Fn(&NginxDirective) -> bool,
+) -> Option<&'a NginxDirective> {
+    directives.iter().find_map(|directive| {
+        let below = || find_directive(directive.block.as_ref()?, is_wanted);
+        if is_wanted(directive) { Some(directive) } else { below() }
+    })
+}
+
+/// Returns the kilobytes of the largest buffers in any of the blocks.
+fn largest_buffers(directives: &[NginxDirective], outer: ProxyBuffers) -> Result<u32, (usize, String)> {
+    let mut most = 0;
+    for block in directives.iter().filter_map(|directive| directive.block.as_ref()) {
+        let inner = outer.in_block(block)?;
+        most = most.max(inner.kilobytes()).max(largest_buffers(block, inner)?);
+    }
+    Ok(most)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn written(text: &str) -> String {
+    /// Returns the rendered words of all directives, a line each.
+    fn written(text: &str) -> Vec<String> {
+        fn add(all: &[NginxDirective], to: &mut Vec<String>) {
+            for directive in all {
+                to.push(written_words(directive, "http://piku").join(" "));
+                add(directive.block.as_deref().unwrap_or_default(), to);
+            }
+        }
         let include = IncludeFile::parse(text.as_bytes(), "nginx.conf").expect(text);
-        let mut config = NginxConfigFile::default();
-        include.write(&mut config, "http://piku");
-        config.finish()
+        let mut lines = Vec::new();
+        add(include.directives(), &mut lines);
+        lines
+    }
+
+    fn check(text: &str) -> Result<(), Vec<Diagnostic>> {
+        let include = IncludeFile::parse(text.as_bytes(), "nginx.conf")?;
+        let fail = |(line, message)| vec![include.error(line, message)];
+        include.buffers(ProxyBuffers::default()).map(drop).map_err(fail)
     }
 
     #[test]
@@ -109,19 +161,17 @@ mod tests {
                  location /api { proxy_read_timeout 1h; proxy_pass http://app; }\n\
                  if ($http_user_agent ~ \"bad (bot)\") { return 403; } proxy_buffers 8 16k;"
             ),
-            "location ~* \"(*LIMIT_MATCH=200)\\\\.(js|css)$\" {
-    expires 1y;
-    add_header Cache-Control \"public; x\";
-}
-location /api {
-    proxy_read_timeout 1h;
-    proxy_pass http://piku;
-}
-if \"($http_user_agent\" ~ \"(*LIMIT_MATCH=200)bad (bot)\" \")\" {
-    return 403;
-}
-proxy_buffers 8 16k;
-"
+            [
+                "location ~* (*LIMIT_MATCH=200)\\.(js|css)$",
+                "expires 1y",
+                "add_header Cache-Control public; x",
+                "location /api",
+                "proxy_read_timeout 1h",
+                "proxy_pass http://piku",
+                "if ($http_user_agent ~ (*LIMIT_MATCH=200)bad (bot) )",
+                "return 403",
+                "proxy_buffers 8 16k",
+            ]
         );
         assert!(written("").is_empty());
     }
@@ -173,7 +223,7 @@ proxy_buffers 8 16k;
             ("location /;", "'location'"),
             ("return 200 { }", "'return'"),
         ] {
-            let errors = IncludeFile::parse(text.as_bytes(), "nginx.conf").expect_err(text);
+            let errors = check(text).expect_err(text);
             assert_eq!(errors.len(), 1, "{text}");
             assert!(errors[0].message.starts_with(named), "{text}: {}", errors[0]);
         }
@@ -190,19 +240,19 @@ proxy_buffers 8 16k;
             written(
                 "rewrite ^/a/(.*)$ /$1 last; proxy_redirect ~^/x(.*) /$1; proxy_redirect off; proxy_cookie_path ~*^/y /;\n\
                  if ($uri ~ ^/(a|b)) { break; } if ($uri = /x) { break; } location ~*\\.php$ { return 404; } location ^~ /~x { }"
-            )
-            .lines()
-            .filter(|line| !line.starts_with([' ', '}']))
-            .collect::<Vec<_>>(),
+            ),
             [
-                "rewrite \"(*LIMIT_MATCH=10000)^/a/(.*)$\" /$1 last;",
-                "proxy_redirect \"~(*LIMIT_MATCH=10000)^/x(.*)\" /$1;",
-                "proxy_redirect off;",
-                "proxy_cookie_path \"~*(*LIMIT_MATCH=10000)^/y\" /;",
-                "if \"($uri\" ~ \"(*LIMIT_MATCH=10000)^/(a|b))\" {",
-                "if \"($uri\" = \"/x)\" {",
-                "location \"~*(*LIMIT_MATCH=200)\\\\.php$\" {",
-                "location ^~ /~x {",
+                "rewrite (*LIMIT_MATCH=10000)^/a/(.*)$ /$1 last",
+                "proxy_redirect ~(*LIMIT_MATCH=10000)^/x(.*) /$1",
+                "proxy_redirect off",
+                "proxy_cookie_path ~*(*LIMIT_MATCH=10000)^/y /",
+                "if ($uri ~ (*LIMIT_MATCH=10000)^/(a|b))",
+                "break",
+                "if ($uri = /x)",
+                "break",
+                "location ~*(*LIMIT_MATCH=200)\\.php$",
+                "return 404",
+                "location ^~ /~x",
             ]
         );
         let many = "location ~ x { }\n".repeat(33);
@@ -213,14 +263,36 @@ proxy_buffers 8 16k;
 
     #[test]
     fn buffer_sizes_are_added() {
-        let buffered =
-            |text: &str| IncludeFile::parse(text.as_bytes(), "nginx.conf").unwrap().buffered_kilobytes();
-        assert_eq!(buffered("gzip on;"), None);
-        assert_eq!(buffered("proxy_buffer_size 16k;"), Some(16));
+        let buffered = |text: &str| {
+            let include = IncludeFile::parse(text.as_bytes(), "nginx.conf").unwrap();
+            include.buffers(ProxyBuffers::default()).unwrap().1
+        };
+        assert_eq!(buffered("gzip on;"), 96);
+        assert_eq!(buffered("proxy_buffer_size 16k;"), 80);
         assert_eq!(
-            buffered("proxy_buffers 8 16k; location /x { proxy_buffers 32 32k; proxy_buffer_size 1000; }"),
-            Some(1025)
+            buffered("proxy_buffers 8 16k; location /x { proxy_buffers 32 32k; proxy_buffer_size 1024; }"),
+            1025
         );
+    }
+
+    #[test]
+    fn directives_outside_of_a_location_that_need_one_are_errors() {
+        for text in ["\ninternal;", "gzip on;\nproxy_pass http://app;", "\nlimit_except GET { deny all; }"] {
+            let errors = check(text).unwrap_err();
+            let message = errors[0].to_string();
+            assert!(
+                message.starts_with("nginx.conf:2: '")
+                    && message.contains("' must be inside a location\nhint: ")
+            );
+        }
+        assert!(
+            check("location /x { internal; proxy_pass http://app; limit_except GET { deny all; } }").is_ok()
+        );
+        for text in
+            ["location ^~ /.well-known/acme-challenge/ { }", "location = /.well-known/acme-challenge/x { }"]
+        {
+            assert!(check(text).unwrap_err()[0].message.contains("is reserved for certificate requests"));
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ enum ArgumentRule {
     Off,
     /// Only `http://app`, which stands for all instances.
     App,
-    /// Number and size of buffers, up to [`MAX_BUFFERED`].
+    /// Sizes of buffers, which [`super::ProxyBuffers`] checks.
     Buffers,
 }
 
@@ -36,7 +36,7 @@ const ALLOWED: &[(&str, ArgumentRule)] = {
         ("internal", Words), ("keepalive_timeout", Words), ("limit_except", Block), ("limit_rate", Words),
         ("limit_rate_after", Words), ("location", Block), ("log_not_found", Words),
         ("proxy_buffer_size", Buffers), ("proxy_buffering", Words), ("proxy_buffers", Buffers),
-        ("proxy_connect_timeout", Words), ("proxy_cookie_domain", Words), ("proxy_cookie_flags", Words),
+        ("proxy_busy_buffers_size", Buffers), ("proxy_connect_timeout", Words), ("proxy_cookie_domain", Words), ("proxy_cookie_flags", Words),
         ("proxy_cookie_path", Words), ("proxy_hide_header", Words), ("proxy_intercept_errors", Words),
         ("proxy_pass", App), ("proxy_pass_header", Words), ("proxy_read_timeout", Words),
         ("proxy_redirect", Words), ("proxy_request_buffering", Words), ("proxy_send_timeout", Words),
@@ -68,13 +68,30 @@ const APP: &str = "http://app";
 /// requests go.
 const RESERVED_PREFIX: &str = "piku_";
 
-/// Maximum number of buffers of one connection, and their maximum total size in kilobytes.
-const MAX_BUFFERS: u32 = 32;
-const MAX_BUFFERED: u32 = 1024;
+/// The path below which a certificate authority looks for proofs.
+const ACME_PATH: &str = "/.well-known/acme-challenge/";
+
+/// Directives that nginx accepts in a `location` only.
+const LOCATION_ONLY: [(&str, &str); 3] = [
+    ("internal", "put it into the location that clients must not request"),
+    ("limit_except", "put it into 'location / { … }'"),
+    ("proxy_pass", "requests that no location matches reach the app anyway"),
+];
 
 /// Returns the names of the directives that an app may use.
 pub(crate) fn allowed_directives() -> impl Iterator<Item = &'static str> {
     ALLOWED.iter().map(|(name, _)| *name)
+}
+
+/// Adds an error for each directive that is allowed, but not outside of a `location`.
+pub(super) fn check_top_level(directives: &[NginxDirective], file: &str, errors: &mut Vec<Diagnostic>) {
+    for directive in directives {
+        let found = LOCATION_ONLY.iter().find(|(name, _)| *name == directive.name());
+        if let Some((name, hint)) = found {
+            let what = format!("'{name}' must be inside a location");
+            errors.push(Diagnostic::error(file, directive.line, what).hint(*hint));
+        }
+    }
 }
 
 /// Adds an error for each directive that an app may not use, in blocks too.
@@ -138,35 +155,13 @@ fn check_directive(directive: &NginxDirective) -> Result<(), String> {
         ArgumentRule::App if args != [APP] => {
             return Err(format!("{shown} can only be '{APP}', which stands for the app's instances"));
         }
-        ArgumentRule::Buffers if kilobytes(args).is_none() => {
-            return Err(format!(
-                "{shown}: at most {MAX_BUFFERS} buffers of {MAX_BUFFERED}k together, such as '16 32k'"
-            ));
-        }
         _ => {}
+    }
+    if name == "location" && args.iter().any(|arg| arg.contains(ACME_PATH)) {
+        return Err(format!("{shown}: '{ACME_PATH}' is reserved for certificate requests"));
     }
     match find_pattern(directive) {
         Some(found) => found.with_limit().map(drop).map_err(|message| format!("{shown}: {message}")),
         None => Ok(()),
     }
-}
-
-/// Returns the total of `SIZE` or `NUMBER SIZE` in kilobytes; `None` if it is malformed or too large.
-pub(super) fn kilobytes(args: &[String]) -> Option<u32> {
-    let size = |text: &String| {
-        let text = text.to_ascii_lowercase();
-        match (text.strip_suffix('k'), text.strip_suffix('m')) {
-            (Some(number), _) => number.parse().ok(),
-            (_, Some(number)) => number.parse::<u32>().ok()?.checked_mul(1024),
-            _ => text.parse::<u32>().ok().map(|bytes| bytes.div_ceil(1024)),
-        }
-    };
-    let all = match args {
-        [one] => size(one)?,
-        [number, one] => {
-            number.parse().ok().filter(|number: &u32| *number <= MAX_BUFFERS)?.checked_mul(size(one)?)?
-        }
-        _ => return None,
-    };
-    (all <= MAX_BUFFERED).then_some(all)
 }

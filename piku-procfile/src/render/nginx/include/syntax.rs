@@ -6,7 +6,7 @@ use piku_report::diagnostic::quote_word;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::render::nginx) struct NginxDirective {
     /// First line, from 1.
-    pub(super) line: usize,
+    pub(in crate::render::nginx) line: usize,
     /// Name and arguments, without quotes and escapes.
     pub(in crate::render::nginx) words: Vec<String>,
     pub(in crate::render::nginx) block: Option<Vec<NginxDirective>>,
@@ -16,6 +16,22 @@ impl NginxDirective {
     pub(in crate::render::nginx) fn name(&self) -> &str {
         self.words.first().map_or("", String::as_str)
     }
+}
+
+/// Directives of piku's that a block may have several times, each with an effect of its own.
+const REPEATABLE: [&str; 2] = ["error_page", "set_real_ip_from"];
+
+/// Returns true if a block with these directives needs no other one with these `words`: nginx would reject
+/// the second one, or send a header twice.
+pub(in crate::render::nginx) fn is_replaced(words: &[&str], by: &[NginxDirective]) -> bool {
+    let Some(name) = words.first() else { return false };
+    let is_same_header = |other: &NginxDirective| {
+        words.get(1).zip(other.words.get(1)).is_some_and(|(header, other)| header.eq_ignore_ascii_case(other))
+    };
+    by.iter().filter(|other| other.name() == *name).any(|other| match *name {
+        "add_header" | "proxy_set_header" => is_same_header(other),
+        _ => !REPEATABLE.contains(name),
+    })
 }
 
 #[derive(Debug)]

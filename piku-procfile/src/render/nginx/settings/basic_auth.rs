@@ -1,16 +1,16 @@
 //! The names and passwords of `NGINX_BASIC_AUTH`.
 
-use super::RenderSettings;
-use super::paths::to_nginx_path;
 use crate::render::app_values::ValuesReader;
+use crate::render::nginx::RenderSettings;
+use crate::render::nginx::paths::to_nginx_path;
 
 const BASIC_AUTH: &str = "NGINX_BASIC_AUTH";
 
 #[derive(Debug, Clone)]
-pub(super) struct PasswordFile {
-    pub(super) path: String,
+pub(in crate::render::nginx) struct PasswordFile {
+    pub(in crate::render::nginx) path: String,
     /// `NAME:PASSWORD` in the form that nginx reads.
-    pub(super) lines: Vec<String>,
+    pub(in crate::render::nginx) lines: Vec<String>,
 }
 
 /// Parses `NAME:PASSWORD` items separated by blanks. A password is plain text or a hash that crypt(3) or

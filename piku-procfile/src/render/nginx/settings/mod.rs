@@ -1,29 +1,37 @@
 //! Parses the variables of an app into a [`VirtualHost`].
 
+pub(super) mod basic_auth;
+mod cloudflare;
+pub(super) mod directives;
+pub(super) mod known;
+pub(super) mod path_redirects;
+pub(super) mod redirects;
+mod static_dirs;
+pub(super) mod trusted_proxies;
+
 use std::path::Path;
 
 use anyhow::anyhow;
 use indexmap::IndexSet;
-use piku_layout::jail::{APP, DATA};
+use piku_files::TreeHandle;
 use piku_layout::settings::ListenAddress;
 use piku_report::diagnostic::{Diagnostic, quote_word};
 use piku_report::user_error::UserError;
 
 use super::include::IncludeFile;
+use super::include::syntax::NginxDirective;
 use super::paths::{AppPath, PathPrefix, to_nginx_path};
+use super::proxy_buffers::{self, ProxyBuffers};
 use super::{
-    CacheSettings, HostName, RenderSettings, SERVER_NAME, StaticDir, TlsFiles, VirtualHost, basic_auth,
-    cloudflare, host_name,
+    CacheSettings, HostName, RenderSettings, SERVER_NAME, StaticDir, TlsFiles, VirtualHost, host_name,
 };
-use crate::procfile::{self, ProcessKind, Procfile};
+use crate::procfile::Procfile;
 use crate::read_file;
 use crate::render::app_values::{AppValues, ValuesReader};
+use path_redirects::RedirectsFile;
 
-const STATIC_PATHS: &str = "NGINX_STATIC_PATHS";
-const CATCH_ALL: &str = "NGINX_CATCH_ALL";
 const HTTPS_ONLY: &str = "NGINX_HTTPS_ONLY";
 const CACHE_PREFIXES: &str = "NGINX_CACHE_PREFIXES";
-const CACHE_PATH: &str = "NGINX_CACHE_PATH";
 const INCLUDE_FILE: &str = "NGINX_INCLUDE_FILE";
 const ALLOW_GIT: &str = "NGINX_ALLOW_GIT_FOLDERS";
 const CLOUDFLARE: &str = "NGINX_CLOUDFLARE_ACL";
@@ -54,26 +62,44 @@ impl VirtualHost {
         }
         let (sockets, sockets_tls) = listen_sockets(settings, &mut read)?;
         let tls = tls_files(settings, &mut read)?;
-        let dirs = static_dirs(settings, procfile, &mut read)?;
+        let dirs = static_dirs::static_dirs(settings, procfile, &mut read)?;
         let serves_root = dirs.iter().any(|dir| dir.prefix.is_root());
         let has_web = procfile.entries.iter().any(|entry| entry.kind.has_port());
         let include = include_file(settings, &mut read);
-        let connections = settings
-            .connections
-            .map(|connections| limit_connections(connections, include.buffered_kilobytes()));
+        let app_answers = serves_root && !settings.upstreams.is_empty();
+        let rules = redirect_rules(settings, &dirs, has_web, &mut read);
+        let (buffers, most) = include.buffers(proxy_buffers(&mut read)).unwrap_or_else(|(line, message)| {
+            read.add_diagnostic(include.error(line, message));
+            (ProxyBuffers::default(), 0)
+        });
+        let connections = settings.connections.map(|connections| limit_connections(connections, most));
+        let names: Vec<HostName> = names.into_iter().collect();
+        let cloudflare = cloudflare_ranges(settings, &mut read)?;
+        known::warn_of_unknown_names(values, &mut read);
         let host = Self {
             app: settings.app.clone(),
-            names: names.into_iter().collect(),
+            redirects: redirects::parse_redirects(&names, &mut read),
+            directives: directives::parse_directives(&mut read),
+            trusted: trusted_proxies::parse_trusted_proxies(
+                &settings.trusted_proxies,
+                cloudflare.as_deref(),
+                &mut read,
+            ),
+            hsts: parse_hsts(&mut read),
+            keepalive: read.parse_number("NGINX_PROXY_KEEPALIVE", 16, 0..=256, "connections"),
+            names,
             sockets,
             sockets_tls: if tls.is_some() { sockets_tls } else { Vec::new() },
             http2: settings.http2,
             tls,
             acme_root: to_nginx_path(settings.acme_root.as_deref(), "--acme-root")?,
-            catch_all: catch_all_file(&mut read, &dirs, serves_root && !settings.upstreams.is_empty()),
+            catch_all: static_dirs::catch_all_file(&mut read, &dirs, app_answers).or(rules.catch_all),
+            path_redirects: rules.redirects,
             caching: cache_settings(settings, &mut read, &dirs)?,
-            cloudflare: cloudflare_ranges(settings, &mut read)?,
+            cloudflare,
             basic_auth: basic_auth::parse_basic_auth(settings, &mut read)?,
             include,
+            buffers,
             connections,
             git_reaches_app: git_reaches_app(&mut read, &dirs),
             upstreams: settings.upstreams.clone(),
@@ -81,6 +107,17 @@ impl VirtualHost {
             maintenance: settings.maintenance,
             warnings: Vec::new(),
         };
+        host.find_unsafe_locations().into_iter().for_each(|error| read.add_diagnostic(error));
+        if host.basic_auth.is_none() {
+            // nginx would let everyone in.
+            let asks = |own: &NginxDirective| {
+                own.name() == "auth_basic" && own.words.get(1).is_none_or(|text| text != "off")
+            };
+            if let Some(own) = host.include.find(&asks) {
+                let error = host.include.error(own.line, "'auth_basic' needs names and passwords");
+                read.add_diagnostic(error.hint("set NGINX_BASIC_AUTH"));
+            }
+        }
         let lacks_app = host.upstreams.is_empty() && (has_web || !serves_root || host.include.uses_proxy());
         let warnings = read.finish()?;
         if lacks_app && !host.maintenance {
@@ -93,13 +130,84 @@ impl VirtualHost {
     }
 }
 
-/// Returns the maximum number of concurrent requests. An app that sets larger buffers gets fewer requests,
-/// so that the memory for its responses stays the same.
-fn limit_connections(connections: u32, buffered: Option<u32>) -> u32 {
-    /// Kilobytes per request: more than nginx's default.
-    const PER_REQUEST: u64 = 64;
-    let buffered = u64::from(buffered.unwrap_or(0)).max(PER_REQUEST);
-    u32::try_from(u64::from(connections) * PER_REQUEST / buffered).unwrap_or(connections).max(1)
+/// Returns the maximum number of concurrent requests. An app that sets larger buffers, in kilobytes per
+/// request, gets fewer requests, so that the memory for its responses stays the same.
+fn limit_connections(connections: u32, buffered: u32) -> u32 {
+    let usual = u64::from(ProxyBuffers::default().kilobytes());
+    let buffered = u64::from(buffered).max(usual);
+    u32::try_from(u64::from(connections) * usual / buffered).unwrap_or(connections).max(1)
+}
+
+/// Reads the `_redirects` of a site of files alone.
+fn redirect_rules(
+    settings: &RenderSettings,
+    dirs: &[StaticDir],
+    has_web: bool,
+    read: &mut ValuesReader<'_>,
+) -> RedirectsFile {
+    let (Some(root), Some(dir)) = (&settings.root, dirs.iter().find(|dir| dir.prefix.is_root())) else {
+        return RedirectsFile::default();
+    };
+    // A file in the data directory could change without a deploy.
+    let Some(below) = Path::new(&dir.path).strip_prefix(&dir.top).ok().filter(|_| !has_web && dir.is_in_tree)
+    else {
+        return RedirectsFile::default();
+    };
+    if TreeHandle::open_following(root).is_err_and(|err| err.is_missing()) {
+        return RedirectsFile::default();
+    }
+    let path = below.join(path_redirects::FILE);
+    let shown = path.to_string_lossy().into_owned();
+    match read_file::read_tree_file(root, &path) {
+        Ok(Some(bytes)) if bytes.len() > 256 << 10 => {
+            read.add_diagnostic(Diagnostic::error(&shown, 0, "the file is longer than 256 KiB"));
+            RedirectsFile::default()
+        }
+        Ok(Some(bytes)) => {
+            let mut rules = RedirectsFile::parse(&bytes, &shown);
+            for warning in std::mem::take(&mut rules.warnings) {
+                read.add_found_warning(warning);
+            }
+            rules
+        }
+        Ok(None) => RedirectsFile::default(),
+        Err(err) => {
+            read.add_diagnostic(Diagnostic::error(&shown, 0, format!("{err:#}")));
+            RedirectsFile::default()
+        }
+    }
+}
+
+/// Returns the buffers that the variables set.
+fn proxy_buffers(read: &mut ValuesReader<'_>) -> ProxyBuffers {
+    let mut set = Vec::new();
+    for name in proxy_buffers::DIRECTIVES {
+        let variable = format!("NGINX_{}", name.to_ascii_uppercase());
+        let Some(text) = read.text(&variable) else { continue };
+        let words = std::iter::once(name).chain(text.split_whitespace()).map(str::to_owned).collect();
+        let one = NginxDirective { line: set.len(), words, block: None };
+        set.push((variable, one));
+    }
+    let (variables, directives): (Vec<String>, Vec<NginxDirective>) = set.into_iter().unzip();
+    ProxyBuffers::default().in_block(&directives).unwrap_or_else(|(at, message)| {
+        read.add_error(&variables[at], message, None);
+        ProxyBuffers::default()
+    })
+}
+
+/// Returns the value of `Strict-Transport-Security`, if the app wants one.
+fn parse_hsts(read: &mut ValuesReader<'_>) -> Option<String> {
+    let is_wanted = read.parse_bool("NGINX_HSTS");
+    let age = read.parse_number("NGINX_HSTS_MAX_AGE", 15_724_800, 0..=TEN_YEARS, "seconds");
+    let mut value = format!("max-age={age}");
+    for (variable, word) in
+        [("NGINX_HSTS_INCLUDE_SUBDOMAINS", "; includeSubDomains"), ("NGINX_HSTS_PRELOAD", "; preload")]
+    {
+        if read.parse_bool(variable) {
+            value.push_str(word);
+        }
+    }
+    is_wanted.then_some(value)
 }
 
 /// Returns the arguments of `listen` for HTTP and for HTTPS.
@@ -147,7 +255,7 @@ fn listen_sockets(
 }
 
 /// Returns the arguments of `listen` for these addresses, each one once.
-pub(super) fn unique_sockets(listens: &[ListenAddress], ipv6: bool) -> Vec<String> {
+pub(in crate::render::nginx) fn unique_sockets(listens: &[ListenAddress], ipv6: bool) -> Vec<String> {
     let sockets: IndexSet<String> = listens.iter().flat_map(|listen| listen.sockets(ipv6)).collect();
     sockets.into_iter().collect()
 }
@@ -165,91 +273,6 @@ fn tls_files(settings: &RenderSettings, read: &mut ValuesReader<'_>) -> anyhow::
     let certificate = to_nginx_path(Some(certificate), "--certificate")?;
     let files = certificate.zip(to_nginx_path(Some(key), "--key")?);
     Ok(files.map(|(certificate, key)| TlsFiles { certificate, key, is_required, port: listen.port }))
-}
-
-/// Returns the directories of `static:` in the Procfile and of `NGINX_STATIC_PATHS`.
-fn static_dirs(
-    settings: &RenderSettings,
-    procfile: &Procfile,
-    read: &mut ValuesReader<'_>,
-) -> anyhow::Result<Vec<StaticDir>> {
-    let root = to_nginx_path(settings.root.as_deref(), "--root")?;
-    let data = to_nginx_path(settings.data.as_deref(), "--data")?;
-    let parse_dir = |prefix: &str, text: &str| -> Result<StaticDir, String> {
-        let prefix: PathPrefix = prefix.parse()?;
-        let (top, option, below) = match text.parse()? {
-            AppPath::Tree(below) => (&root, "--root", below),
-            AppPath::Data(below) => (&data, "--data", below),
-        };
-        let Some(top) = top else { return Err(format!("{} needs {option}", quote_word(text))) };
-        let is_app_tree = below.as_os_str().is_empty() && option == "--root";
-        // Nothing is lost: both parts are UTF-8.
-        let path = Path::new(top).join(&below).to_string_lossy().trim_end_matches('/').to_owned();
-        Ok(StaticDir { prefix, path, top: top.clone(), is_app_tree })
-    };
-    let mut dirs: Vec<StaticDir> = Vec::new();
-    if let Some(entry) = procfile.entries.iter().find(|entry| entry.kind == ProcessKind::Static) {
-        let (prefix, text) = match entry.command.split_once(':') {
-            Some((prefix, text)) if prefix.starts_with('/') => (prefix, text),
-            _ => ("/", entry.command.as_str()),
-        };
-        // The Python piku reads '/public' as 'public'.
-        let is_absolute = [APP, DATA].iter().any(|top| Path::new(text).starts_with(top));
-        let text = if is_absolute { text } else { text.trim_start_matches('/') };
-        match parse_dir(prefix.trim(), if text.is_empty() { "." } else { text.trim() }) {
-            Ok(dir) => dirs.push(dir),
-            Err(message) => {
-                read.add_diagnostic(Diagnostic::error(
-                    procfile::FILE,
-                    entry.line,
-                    format!("static: {message}"),
-                ));
-            }
-        }
-    }
-    let items = read.text(STATIC_PATHS).unwrap_or_default().split([',', '\n']).map(str::trim);
-    for item in items.filter(|item| !item.is_empty()) {
-        const HINT: Option<&str> = Some("write PREFIX:DIRECTORY, such as '/static:public'");
-        let Some((prefix, text)) = item.split_once(':') else {
-            read.add_error(STATIC_PATHS, format!("{} has no ':'", quote_word(item)), HINT);
-            continue;
-        };
-        match parse_dir(prefix.trim(), text.trim()) {
-            Ok(dir) if dirs.contains(&dir) => {}
-            Ok(dir) if dirs.iter().any(|other| other.prefix == dir.prefix) => {
-                let what = format!("{} has two directories", quote_word(&dir.prefix.with_slash()));
-                read.add_error(STATIC_PATHS, what, None);
-            }
-            Ok(dir) => dirs.push(dir),
-            Err(message) => read.add_error(STATIC_PATHS, message, HINT),
-        }
-    }
-    Ok(dirs)
-}
-
-/// Returns the path of the catch-all file, relative to its directory.
-fn catch_all_file(read: &mut ValuesReader<'_>, dirs: &[StaticDir], app_answers: bool) -> Option<String> {
-    let text = read.text(CATCH_ALL)?;
-    let file = match text.trim_start_matches('/').parse() {
-        Ok(AppPath::Tree(path)) if !path.as_os_str().is_empty() => path.to_string_lossy().into_owned(),
-        Ok(_) => {
-            read.add_error(CATCH_ALL, "no file is named", Some("name one, such as 'index.html'"));
-            return None;
-        }
-        Err(message) => {
-            read.add_error(CATCH_ALL, message, None);
-            return None;
-        }
-    };
-    if dirs.is_empty() {
-        let hint = "name its directory with 'static:' in the Procfile or with NGINX_STATIC_PATHS";
-        read.add_error(CATCH_ALL, "the app serves no directory", Some(hint));
-    } else if app_answers {
-        let hint = "serve the files at another prefix, or remove NGINX_CATCH_ALL";
-        let what = "the app's web process handles requests at '/' that match no file, and would get none";
-        read.add_error(CATCH_ALL, what, Some(hint));
-    }
-    Some(file)
 }
 
 fn cache_settings(
@@ -273,9 +296,6 @@ fn cache_settings(
             Ok(prefix) => prefixes.push(prefix),
             Err(message) => read.add_error(CACHE_PREFIXES, message, None),
         }
-    }
-    if read.text(CACHE_PATH).is_some() {
-        read.add_warning(CACHE_PATH, "is ignored: the operator chooses the cache directory", None);
     }
     let size = read.parse_number("NGINX_CACHE_SIZE", 1, 1..=1024, "GB");
     let mut time = |name, default| read.parse_number(name, default, 0..=TEN_YEARS, "seconds");

@@ -1,0 +1,58 @@
+//! The redirects of a site's `_redirects` file: one variable for each status code, which has the new place of
+//! the requested path.
+
+use std::collections::BTreeSet;
+
+use super::VirtualHost;
+use super::config_writer::NginxConfigFile;
+use super::content::escape_regex;
+
+impl VirtualHost {
+    /// Returns the status codes of the redirects, each with the variable of the new place.
+    fn moved_variables(&self) -> Vec<(u16, String)> {
+        let codes: BTreeSet<u16> = self.path_redirects.iter().map(|redirect| redirect.code).collect();
+        codes.into_iter().map(|code| (code, self.variable(&format!("moved_{code}")))).collect()
+    }
+}
+
+/// Adds the variables, for the `http` block.
+pub(super) fn add_moved_maps(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
+    if site.path_redirects.is_empty() {
+        return;
+    }
+    // The path as it was sent: decoded, it could end the header and begin another one.
+    let (path, sent) = (site.variable("path"), site.variable("sent"));
+    let pattern = format!("~^(?<{}>[^?]*)", sent.trim_start_matches('$'));
+    to.add_block(&["map", "$request_uri", &path], |to| to.add(&[&pattern, &sent]));
+    let rest = site.variable("splat");
+    for (code, variable) in site.moved_variables() {
+        to.add_block(&["map", &path, &variable], |to| {
+            to.add(&["default", ""]);
+            for redirect in site.path_redirects.iter().filter(|redirect| redirect.code == code) {
+                let (before, after) = (&redirect.to.0, redirect.to.1.as_deref());
+                if redirect.is_prefix {
+                    // A second slash would make the rest the name of another host.
+                    let name = rest.trim_start_matches('$');
+                    let from = format!("~^{}(?!/)(?<{name}>.*)$", escape_regex(&redirect.from));
+                    let target =
+                        after.map_or_else(|| before.clone(), |after| format!("{before}${{{name}}}{after}"));
+                    to.add(&[&from, &target]);
+                } else {
+                    to.add(&[&redirect.from, before]);
+                }
+            }
+        });
+    }
+}
+
+/// Adds the redirects, for the app's server.
+pub(super) fn add_moved_paths(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
+    for (code, variable) in site.moved_variables() {
+        to.add_block(&["if", &format!("({variable})")], |to| {
+            to.add(&["return", &code.to_string(), &variable]);
+        });
+    }
+    if !site.path_redirects.is_empty() {
+        to.add_block(&["location", "=", "/_redirects"], |to| to.add(&["return", "404"]));
+    }
+}
