@@ -27,7 +27,7 @@ struct GrantRow {
     read_only: bool,
     /// `None` if it can be used.
     problem: Option<String>,
-    /// What to do about the problem.
+    /// Remedy of the problem.
     fix: Option<String>,
 }
 

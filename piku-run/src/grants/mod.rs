@@ -19,7 +19,7 @@ use piku_nss::UserAccount;
 
 pub(crate) use policy::resolve_grant;
 
-/// What lies at a granted path.
+/// Kind of file at a granted path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GrantKind {
     /// A device, or a directory below `/dev`.

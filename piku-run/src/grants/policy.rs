@@ -1,4 +1,4 @@
-//! What may be granted: not what would break the jail of the app, another app's or the host's.
+//! Rules for granted paths: none may break the jail of the app or of another app, or open the host.
 
 #![expect(
     clippy::disallowed_methods,

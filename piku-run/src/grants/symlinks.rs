@@ -22,7 +22,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Returns the path without symlinks.
 ///
 /// # Errors
-/// If nothing lies there, or a symlink is in a directory that somebody else than root can write to.
+/// If nothing lies there, or a symlink is in a directory that other users than root can write to.
 pub(super) fn follow_symlinks(path: &Path) -> Result<PathBuf, GrantProblem> {
     let mut rest: VecDeque<OsString> =
         path.components().skip(1).map(|part| part.as_os_str().to_owned()).collect();
@@ -91,7 +91,7 @@ mod tests {
         symlink("real", at("link")).unwrap();
         assert_eq!(follow_symlinks(&at("real")), Ok(at("real")));
         assert_eq!(follow_symlinks(&at("none")), Err(GrantProblem::Missing));
-        // Whoever runs this test, the directory of the link can be opened to others.
+        // For any user of this test, the directory of the link is opened to others.
         fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         for link in ["link", "link/x"] {
             let problem = follow_symlinks(&at(link)).unwrap_err().to_string();

@@ -32,7 +32,7 @@ const OPT_OUTS: [(&str, &str); 25] = [
     ("STRAPI_TELEMETRY_DISABLED", "true"),
     ("NG_CLI_ANALYTICS", "false"),
     ("TURBO_TELEMETRY_DISABLED", "1"),
-    // Prisma; Streamlit; Gradio; whoever follows consoledonottrack.com.
+    // Prisma; Streamlit; Gradio; all programs that follow consoledonottrack.com.
     ("CHECKPOINT_DISABLE", "1"),
     ("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false"),
     ("GRADIO_ANALYTICS_ENABLED", "False"),
