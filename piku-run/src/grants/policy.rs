@@ -228,6 +228,53 @@ fn add_group(about: &fs::Metadata, rights: u32, groups: &mut Vec<NeededGroup>) {
 }
 
 /// Returns whether members of the group have more than what is granted.
-pub(super) fn is_powerful(group: &str) -> bool {
+fn is_powerful(group: &str) -> bool {
     POWERFUL_GROUPS.contains(&group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_piku_and_nothing_around_it() {
+        let piku = ["/var/lib/piku", "/mnt/disk/piku/.piku"].map(PathBuf::from);
+        let check = |path: &str| check_path(Path::new(path), &piku);
+        for path in [
+            "/var/lib/piku",
+            "/var/lib/piku/.ssh/authorized_keys",
+            "/mnt/disk/piku/.piku/apps/blog/data",
+            "/mnt/disk",
+            "/mnt",
+            "/var/lib",
+            "/etc/ssl",
+            "/run/docker",
+            "/run/user/1000/bus",
+            "/sys/kernel/debug",
+        ] {
+            assert!(check(path).is_err(), "{path}");
+        }
+        for path in [
+            "/var/lib/pikunet",
+            "/mnt/media",
+            "/run/postgresql",
+            "/dev/i2c-1",
+            "/etc/ssl/certs",
+            "/sys/class/thermal",
+        ] {
+            assert_eq!(check(path), Ok(()), "{path}");
+        }
+    }
+
+    #[test]
+    fn groups_with_power_over_the_machine_are_not_lent() {
+        let mut groups = Vec::new();
+        let about = fs::symlink_metadata("/proc/self/status").unwrap();
+        // The group has no right that others lack.
+        add_group(&about, 0o7, &mut groups);
+        assert_eq!(groups, []);
+        assert!(
+            is_powerful("disk") && is_powerful("shadow") && !is_powerful("gpio") && !is_powerful("audio")
+        );
+    }
 }
