@@ -42,8 +42,8 @@ impl Machine {
         Some(machine)
     }
 
-    fn mknod(&self, mode: &str, words: &[&str]) {
-        let made = Command::new("mknod").args(["-m", mode]).arg(&self.device).args(words).status();
+    fn mknod(&self, permissions: &str, words: &[&str]) {
+        let made = Command::new("mknod").args(["-m", permissions]).arg(&self.device).args(words).status();
         assert!(made.expect("mknod runs").success());
     }
 
