@@ -49,3 +49,17 @@ fn a_misspelt_page() {
         .build("1")
         .bad(&["expected 'index.html'", "hint: git mv index.htm index.html"]);
 }
+
+#[test]
+fn a_staticfile_marks_a_site() {
+    let world = World::new(&[("Staticfile", "root: web\n"), ("web/a.html", ""), ("ENV", "")]);
+    world.build("1").good(&["Static app detected: there is a Staticfile"]);
+    assert_eq!(world.release("1").processes["static"], "web");
+    world.write("Staticfile", "");
+    world.build("2").good(&[]);
+    assert_eq!(world.release("2").processes["static"], "site");
+    assert_eq!(support::names(&world.path("out/2/app")), ["ENV", "Staticfile", "site"]);
+    assert_eq!(support::names(&world.path("out/2/app/site")), ["web"]);
+    world.write("Staticfile", "root: ../outside\n");
+    world.build("3").bad(&["../outside"]);
+}

@@ -43,4 +43,21 @@ fn lone_files_and_workspaces() {
     assert_eq!(world.release("2").processes["web"], "bin/api");
     assert_eq!(world.work("2", &["api"]).good(&[]).stdout, "work\n");
     assert_eq!(support::names(&world.path("out/2/app")), ["ENV", "bin", "page"]);
+
+    // From before there were modules: the import path is in a file.
+    for name in ["go.work", "api", "lib", "ENV"] {
+        let path = world.app().join(name);
+        std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path)).unwrap();
+    }
+    world.write(".godir", "example.org/old/web\n");
+    world.write("main.go", MAIN);
+    world.write(
+        "hello.go",
+        "package main\n\nimport \"example.org/old/web/lib\"\n\nfunc hello() string { return lib.Hello }\n",
+    );
+    world.write("lib/lib.go", "package lib\n\nconst Hello = \"old\"\n");
+    world.write("Procfile", "web: web\nworker: go run . once\n");
+    world.build("3").good(&["there is a .godir", "the line 'worker: bin/web once' does"]);
+    assert_eq!(world.work("3", &["web"]).good(&[]).stdout, "old\n");
+    assert_eq!(support::names(&world.path("out/3/app")), ["Procfile", "bin", "page"]);
 }

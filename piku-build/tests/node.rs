@@ -235,9 +235,20 @@ fn which_node() {
     // One that the machine has not comes from the registry; one that nobody has is said.
     world.write(".nvmrc", "99\n");
     world.build("1").bad(&["No matching version found for node-linux-"]);
-    world.write(".nvmrc", "18.20.4\n");
-    world.build("1").good(&["-----> Node 18.20.4 (.nvmrc; fetched from the package registry)\n"]);
-    assert_eq!(world.work("1", &["node", "server.js"]).good(&[]).stdout, "v18.20.4\n");
+    // An old one gets the npm that belongs to it, and what is reported is what runs.
+    world.write(".nvmrc", "16\n");
+    world.write("package.json", package(""));
+    world.write("package-lock.json", LOCK);
+    world.write("server.js", "console.log(process.version, require('ms')('1s'))\n");
+    world
+        .build("1")
+        .good(&["-----> Node 16 (.nvmrc; fetched from the package registry)\n", "       Node v16.20.2\n"]);
+    assert_eq!(world.release("1").version.as_deref(), Some("16.20.2"));
+    assert_eq!(world.work("1", &["node", "server.js"]).good(&[]).stdout, "v16.20.2 1000\n");
+    let npm = world.work("1", &["npm", "--version"]);
+    assert!(npm.good(&[]).stdout.starts_with("8."), "{npm}");
+    let plan = world.run(&["plan", "app", "--layers", "cache/layers"]);
+    assert!(plan.good(&[]).stdout.starts_with("runtime  node 16.20.2 (.nvmrc; fetched"), "{plan}");
     world.write("package.json", "{\n  \"name\": \"a\",\n}\n");
     world.build("2").bad(&["package.json:3:1: trailing comma\n"]);
 }

@@ -32,3 +32,33 @@ fn a_toolchain_of_a_home_is_known_by_its_name() {
         .run(&["plan", "app"])
         .good(&["rust-toolchain.toml asks for Rust beta, which is not on this machine"]);
 }
+
+#[test]
+fn a_package_may_be_named_as_its_dependency_and_is_found_where_it_is_started() {
+    let world = World::new(&[
+        (
+            "Cargo.toml",
+            "[package]\nname = 'shop'\nversion = '0.2.0'\nedition = '2021'\n\n[dependencies]\nold = { package = 'shop', path = 'old' }\n",
+        ),
+        (
+            "Cargo.lock",
+            "version = 3\n\n[[package]]\nname = \"shop\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"shop\"\nversion = \"0.2.0\"\ndependencies = [\n \"shop 0.1.0\",\n]\n",
+        ),
+        ("src/main.rs", "fn main() {\n    println!(\"{} {:?}\", old::NAME, std::env::args().nth(1));\n}\n"),
+        ("old/Cargo.toml", "[package]\nname = 'shop'\nversion = '0.1.0'\nedition = '2021'\n"),
+        ("old/src/lib.rs", "pub const NAME: &str = \"old\";\n"),
+        (
+            "Procfile",
+            "web: A=1 target/release/shop\nworker: cargo run --release -- x\nmoved: cd target && exec ./release/shop\n",
+        ),
+    ]);
+    world.build("1").good(&["the line 'worker: bin/shop x' does"]);
+    for (command, printed) in
+        [("target/release/shop", "old None\n"), ("cd target && exec ./release/shop y", "old Some(\"y\")\n")]
+    {
+        assert_eq!(world.work("1", &["sh", "-c", command]).good(&[]).stdout, printed);
+    }
+    assert_eq!(world.release("1").processes["worker"], "bin/shop x");
+    world.write("Procfile", "web: ./none\n");
+    world.build("2").bad(&["'./none' does not exist", "hint: the build has made bin/shop\n"]);
+}

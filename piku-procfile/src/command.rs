@@ -44,7 +44,13 @@ fn shell_text(command: &str) -> String {
 /// simple.
 fn is_simple(command: &str) -> bool {
     let Some(first) = simple_first_word(command) else { return false };
-    !first.is_empty() && !first.starts_with(['-', '+']) && !SHELL_WORDS.contains(&first.as_str())
+    !first.is_empty() && !first.starts_with(['-', '+']) && !is_shell_word(&first)
+}
+
+/// Returns true if a shell takes the word in place of a program's name for its own: `cd`, `if`.
+#[must_use]
+pub fn is_shell_word(word: &str) -> bool {
+    SHELL_WORDS.contains(&word)
 }
 
 /// Words that `exec` does not find as a program, or finds as a different one.

@@ -7,6 +7,7 @@ mod cli;
 pub mod command;
 pub mod env;
 pub mod listen_ports;
+pub mod misspelt;
 pub mod procfile;
 mod quoting;
 mod read_file;

@@ -11,7 +11,7 @@ use piku_report::diagnostic::{Diagnostic, Diagnostics};
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
-use crate::{read_file, schedule};
+use crate::{misspelt, read_file, schedule};
 
 /// File name at the top of an app tree.
 pub const FILE: &str = "Procfile";
@@ -128,8 +128,13 @@ impl Procfile {
     /// Fails if the file is missing or unreadable, or with [`Diagnostics`] if it is invalid.
     pub fn read(path: &Path, options: ParseOptions) -> anyhow::Result<Self> {
         let text = read_file::read_app_file(path)?.ok_or_else(|| {
-            UserError::new(format!("there is no file '{}'", path.display()))
-                .hint("a Procfile has a line per process type, such as 'web: gunicorn app:app'")
+            let missing = UserError::new(format!("there is no file '{}'", path.display()));
+            let names = read_file::list_siblings(path);
+            let missing = match misspelt::find_procfile(&names).filter(|_| path.ends_with(FILE)) {
+                Some(name) => missing.hint(format!("'{name}' is not read: rename it to '{FILE}'")),
+                None => missing,
+            };
+            missing.hint("a Procfile has a line per process type, such as 'web: gunicorn app:app'")
         })?;
         Ok(parser::parse_procfile(&text, &read_file::label(path, FILE), options)?)
     }

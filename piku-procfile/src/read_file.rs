@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::Context;
-use piku_files::TreeHandle;
+use piku_files::{FileKind, TreeHandle};
 use piku_report::user_error::UserError;
 
 /// Far longer than any Procfile or ENV. Stops at an endless file such as `/dev/zero`.
@@ -53,6 +53,14 @@ pub(crate) fn read_app_file(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
         file => file?,
     };
     read_to_end(file.file).with_context(about).map(Some)
+}
+
+/// Lists the files beside a path; none if their folder cannot be read.
+pub(crate) fn list_siblings(path: &Path) -> Vec<String> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = TreeHandle::open_following(parent).and_then(|tree| tree.read_dir("")).unwrap_or_default();
+    let files = entries.into_iter().filter(|entry| entry.kind != FileKind::Folder);
+    files.filter_map(|entry| entry.name.into_string().ok()).collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a file of the kernel, not in an app tree")]

@@ -18,6 +18,7 @@ use indexmap::IndexMap;
 use piku_files::{FileKind, FileStat, FolderEntry, TreeHandle};
 use piku_layout::jail::DATA;
 use piku_procfile::env::EnvFile;
+use piku_procfile::misspelt;
 use piku_procfile::procfile::{ParseOptions, Procfile};
 use piku_report::diagnostic::Diagnostic;
 
@@ -118,8 +119,8 @@ impl AppSource {
             let env = EnvFile::parse(&text, &placeholder_variables(), ParseOptions::default())?;
             self.warnings = env.warnings;
             self.env = env.vars;
-        } else if self.has_entry(".env") {
-            self.notes.push("'.env' is not read: settings that ship with the app stand in a file named ENV, secrets are set with config:set".to_owned());
+        } else if let Some(name) = misspelt::find_env(&self.names) {
+            self.notes.push(format!("'{name}' is not read: settings that ship with the app stand in a file named ENV, secrets are set with config:set"));
         }
         Ok(())
     }
@@ -137,6 +138,8 @@ impl AppSource {
             let procfile = Procfile::parse(&text, ParseOptions::default())?;
             self.warnings.extend(procfile.warnings.iter().cloned());
             self.procfile = Some(procfile);
+        } else if let Some(name) = misspelt::find_procfile(&self.names) {
+            self.notes.push(format!("'{name}' is not read: rename it to 'Procfile'"));
         }
         Ok(())
     }

@@ -5,3 +5,4 @@ pub(crate) mod app_folder;
 pub(crate) mod app_source;
 pub(crate) mod command_check;
 pub(crate) mod profile;
+pub(crate) mod started_programs;

@@ -34,7 +34,7 @@ use piku_release::architecture::ReleaseArchitecture;
 use piku_release::machine::TargetMachine;
 
 use crate::errors;
-use crate::runtime::{self, DetectedRuntime};
+use crate::runtime::{self, DetectedRuntime, RuntimeChoice};
 use crate::step::build_step::BuildStep;
 use crate::step::sandbox::SandboxPolicy;
 use crate::step::{build_step, environment, interrupt, resources};
@@ -193,7 +193,8 @@ impl BuildJob {
             .iter()
             .filter(|note| !found.notes.contains(note))
             .for_each(|note| progress::warning(note));
-        let runtimes = runtime::choose(&source)?.runtimes;
+        let RuntimeChoice { runtimes, warnings, .. } = runtime::choose(&source)?;
+        warnings.iter().for_each(|warning| progress::warning(warning));
         let tools = LayerStore::new(&bench.cache.join(TOOLS))?;
         let architecture = machine::architecture()?;
         let cross = target::cross_target(self.architecture)?;

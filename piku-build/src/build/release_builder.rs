@@ -106,7 +106,9 @@ impl ReleaseBuilder<'_> {
             // Other apps were compiled on this machine.
             let judges_levels = combined.plans().all(|plan| plan.runtime == binary::NAME);
             let on = StartTarget { machine: self.machine, judges_levels };
-            for warning in command_check::check(&combined.processes, &view, on)? {
+            let programs: Vec<_> = combined.plans().flat_map(|plan| plan.programs.clone()).collect();
+            let checked = command_check::check(&combined.processes, &view, on);
+            for warning in checked.map_err(|failure| errors::with_built_programs(failure, &programs))? {
                 progress::warning(&warning);
             }
         }

@@ -20,3 +20,8 @@ pub(crate) fn no_page() -> UserError {
     UserError::new("there is no page to serve: no index.html at the top or in public/")
         .hint("a Procfile with the line 'static: FOLDER' names another folder")
 }
+
+/// A script among the pages, whose text everybody can read.
+pub(crate) fn shown_source(name: &str) -> String {
+    format!("'{name}' is not run: the web server shows its text to every visitor")
+}

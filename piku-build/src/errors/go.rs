@@ -36,6 +36,14 @@ pub(crate) fn no_program(tags: &[String]) -> UserError {
     .hint("a library has no program to start; the program may be in its own module in a subfolder")
 }
 
+pub(crate) fn selects_nothing(from: &str, pattern: &str, programs: &[String]) -> UserError {
+    UserError::new(format!(
+        "{from} names '{pattern}', which selects none of the programs: {}",
+        join_names(programs)
+    ))
+    .hint("a pattern is a folder with './' in front, './cmd/...', or an import path that go.mod has")
+}
+
 pub(crate) fn no_process_types(programs: &[String]) -> UserError {
     let first = programs.first().map_or("app", String::as_str);
     UserError::new(format!(

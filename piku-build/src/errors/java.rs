@@ -45,6 +45,20 @@ pub(crate) fn no_runnable(found: &[PathBuf]) -> UserError {
     failure.hint(format!("add a file 'Procfile' with a line such as 'web: java -jar {example}'"))
 }
 
+/// Lone Java files do not say which class to start.
+pub(crate) fn no_main_class(programs: &[String]) -> UserError {
+    let failure = if programs.is_empty() {
+        UserError::new("the app has no Procfile, and none of its classes has a main method")
+    } else {
+        UserError::new(format!(
+            "the app has no Procfile, and it is not obvious which of these classes to start: {}",
+            join_names(programs)
+        ))
+    };
+    let example = programs.first().map_or("Main", String::as_str);
+    failure.hint(format!("add a file 'Procfile' with the line 'web: java {example}'"))
+}
+
 /// Adds a hint that the machine's Gradle may be too old: Debian's is from 2017.
 pub(crate) fn perhaps_the_gradle(failure: UserError) -> UserError {
     failure.hint("the app has no gradlew, and the machine's own Gradle may be too old for its build file: 'gradle wrapper' on your machine makes one; commit it with gradle/wrapper")

@@ -2,6 +2,7 @@
 //! runtime has a file.
 
 pub(crate) mod buildpack;
+pub(crate) mod detection;
 pub(crate) mod failure_rule;
 pub(crate) mod files;
 pub(crate) mod go;
@@ -21,8 +22,10 @@ use piku_chroot::jail::TrialError;
 use piku_files::free_space;
 use piku_files::{FileKind, TreeError};
 use piku_layout::settings::Protection;
+use piku_procfile::procfile::ProcfileEntry;
 use piku_report::user_error::UserError;
 
+use crate::plan::programs::BuiltProgram;
 use crate::step::build_step::StepOutcome;
 
 /// The reason why a request for a version is malformed, where the language has no better one.
@@ -76,29 +79,6 @@ pub(crate) fn foreign_packages(packages: &[String], target: &str) -> UserError {
 
 // Errors about the app's folder.
 
-pub(crate) fn nothing_fits(
-    looked_for: &[(&str, String)],
-    names: &[String],
-    below: &[(String, &'static str)],
-) -> UserError {
-    let mut text = String::from("no runtime fits this app; looked for:");
-    for (runtime, because) in looked_for {
-        let _ = write!(text, "\n  {runtime}: {because}");
-    }
-    let there = if names.is_empty() { "nothing".to_owned() } else { join_names(names) };
-    let _ = write!(text, "\nfound at its top: {there}");
-    for (folder, runtime) in below {
-        let _ = write!(text, "\n'{folder}/' holds what looks like a {runtime} app");
-    }
-    if let Some((folder, _)) = below.first() {
-        return UserError::new(text)
-            .hint(format!("the line 'APP_DIR={folder}' in a file ENV at the top makes that folder the app"));
-    }
-    UserError::new(text).hint(
-        "the smallest Python app is an app.py, a requirements.txt and a Procfile with the line 'web: python app.py'",
-    )
-}
-
 /// The app names a runtime that does not exist.
 pub(crate) fn unknown_runtime(from: &str, name: &str, known: &[String]) -> UserError {
     UserError::new(format!("{from} asks for the runtime '{name}'; there are {}", join_names(known)))
@@ -109,6 +89,48 @@ pub(crate) fn unknown_runtime(from: &str, name: &str, known: &[String]) -> UserE
 pub(crate) fn no_procfile(runtime: &str) -> UserError {
     UserError::new(format!("the app has no Procfile, and the runtime {runtime} has no default process types"))
         .hint("add a file 'Procfile' with a line for each process, such as 'web: ./server --port $PORT'")
+}
+
+/// A process type starts a compiler's tool, and no built program does the same. `why` says more, if it is not
+/// obvious.
+pub(crate) fn needs_sources(
+    entry: &ProcfileEntry,
+    command: &[String],
+    programs: &[BuiltProgram],
+    why: Option<&'static str>,
+) -> UserError {
+    let first =
+        programs.first().map_or_else(String::new, |program| program.release_path().display().to_string());
+    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+    UserError::new(format!(
+        "Procfile: {}: '{}' needs the app's sources, which are not in a release{why}; the build makes {}",
+        entry.name,
+        command.join(" "),
+        join_names(&program_paths(programs))
+    ))
+    .hint(format!("start what the build makes: '{}: {first}'", entry.name))
+}
+
+/// A process type starts a built program in place of a compiler's tool.
+pub(crate) fn tool_command_replaced(entry: &ProcfileEntry, replaced: &str, command: &str) -> String {
+    let schedule = entry.schedule.as_ref().map_or_else(String::new, |schedule| format!("{schedule} "));
+    format!(
+        "Procfile: {name}: '{replaced}' needs the app's sources, which are not in a release: the program that is built \
+         is started instead, as the line '{name}: {schedule}{command}' does",
+        name = entry.name
+    )
+}
+
+/// Adds the programs that the build has made to an error about what cannot start.
+pub(crate) fn with_built_programs(failure: UserError, programs: &[BuiltProgram]) -> UserError {
+    if programs.is_empty() {
+        return failure;
+    }
+    failure.hint(format!("the build has made {}", join_names(&program_paths(programs))))
+}
+
+fn program_paths(programs: &[BuiltProgram]) -> Vec<String> {
+    programs.iter().map(|program| program.release_path().display().to_string()).collect()
 }
 
 /// The app is recognised, but a tool is missing on the machine. `what` is `a Java app`.

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use piku_report::user_error::UserError;
 
+use super::with_lines;
 use crate::runtime::RequestedVersion;
 
 /// The source of the process types of an app that its build turns into static files.
@@ -39,6 +40,35 @@ pub(crate) fn no_such_version(requested: &RequestedVersion, installed: &[impl Di
         requested.from,
         installed.first().map_or_else(|| "*".to_owned(), ToString::to_string)
     ))
+}
+
+pub(crate) fn bad_npm_version(requested: &RequestedVersion, why: &str) -> UserError {
+    requested.malformed("npm", why).hint("examples: 10, 10.x, 8.19.4, >=8, ^8.1 || >=10")
+}
+
+pub(crate) fn npm_does_not_run(requested: &RequestedVersion, node: u32) -> String {
+    let RequestedVersion { text, from } = requested;
+    format!(
+        "{from} asks for npm {text}, which does not run under Node {node}: the npm that belongs to that Node is used"
+    )
+}
+
+pub(crate) fn node_without_npm(node: u32) -> UserError {
+    UserError::new(format!("Node {node} has no npm that installs what a lock file says"))
+        .hint("the oldest Node that piku fetches is 4: ask for a newer one in engines.node")
+}
+
+/// A fetched Node does not run on this machine.
+pub(crate) fn fetched_node_fails(requested: &str, from: &str, lines: &[String]) -> UserError {
+    let last: Vec<String> = lines.iter().rev().take(3).rev().cloned().collect();
+    with_lines(format!("Node {requested} ({from}) does not run on this machine"), &last)
+        .hint("ask for another one, or put one below /usr/local/lib/nodejs/")
+}
+
+/// A fetched package holds another Node than its name says.
+pub(crate) fn other_node(requested: &str, from: &str, version: &str) -> UserError {
+    UserError::new(format!("Node {requested} ({from}) is Node {version} in truth"))
+        .hint("ask for another one, or put one below /usr/local/lib/nodejs/")
 }
 
 pub(crate) fn unknown_manager(text: &str) -> UserError {

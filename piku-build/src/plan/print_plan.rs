@@ -22,7 +22,8 @@ use piku_release::target::{self, TargetArchitecture};
 /// Runs `detect DIR`.
 pub(crate) fn detect(dir: &Path, format: OutputFormat) -> anyhow::Result<()> {
     let source = app_folder::read_app(dir, None)?;
-    let detected = runtime::choose(&source)?.detected;
+    let RuntimeChoice { detected, warnings, .. } = runtime::choose(&source)?;
+    source.notes.iter().chain(&warnings).for_each(|warning| progress::warning(warning));
     output::print(format, &detected, || detected.to_string())
 }
 
@@ -35,7 +36,7 @@ pub(crate) fn plan(
 ) -> anyhow::Result<()> {
     let settings = place.read_settings()?;
     let source = place.read_app(dir)?;
-    let RuntimeChoice { runtimes, detected } = runtime::choose(&source)?;
+    let RuntimeChoice { runtimes, detected, warnings } = runtime::choose(&source)?;
     let jailed = SandboxPolicy::new(place.sandbox, &settings).use_jail(true)?;
     let store = place.layers.as_deref().map(LayerStore::new).transpose()?;
     let tools = place.tools.as_deref().map(LayerStore::new).transpose()?;
@@ -54,7 +55,7 @@ pub(crate) fn plan(
     };
     let whole = CombinedPlan::plan(&runtimes, &source, &target)?;
     source.warnings.iter().for_each(|warning| progress::error(&warning.to_string()));
-    for warning in source.notes.iter().chain(whole.plans().flat_map(|plan| &plan.warnings)) {
+    for warning in source.notes.iter().chain(&warnings).chain(whole.plans().flat_map(|plan| &plan.warnings)) {
         progress::warning(warning);
     }
     let steps: Vec<_> = (0..whole.parts.len())

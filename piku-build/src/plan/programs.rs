@@ -9,8 +9,8 @@ use piku_files::{FileKind, TreeError, TreeHandle};
 use piku_layout::name::ProcessName;
 
 use crate::app::app_file;
-use crate::app::app_source::normalize_path;
-use crate::app::command_check::{parse_entries, split_simple};
+use crate::app::command_check::parse_entries;
+use crate::app::started_programs::find_started;
 use crate::errors;
 use crate::plan::build_target::BuildTarget;
 use crate::tree::copy;
@@ -104,15 +104,17 @@ pub(crate) fn link_programs(
     programs: &[BuiltProgram],
     tree: &TreeHandle,
 ) -> anyhow::Result<()> {
-    for entry in parse_entries(processes) {
-        let Some(words) = split_simple(&entry.command) else { continue };
-        let path = normalize_path(Path::new(&words[0]));
+    // A bare name is searched on `PATH`, which contains the directory of programs.
+    let paths = parse_entries(processes)
+        .into_iter()
+        .flat_map(|entry| find_started(&entry.command))
+        .filter_map(|started| started.path());
+    for path in paths {
         let path = path.strip_prefix(APP).unwrap_or(&path);
         let called = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let program = programs.iter().find(|program| Some(&program.name) == called.as_ref());
         let below = path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-        // A bare name is searched on `PATH`, which contains the directory of programs.
-        let (Some(program), true, true) = (program, below, words[0].contains('/')) else { continue };
+        let (Some(program), true) = (program, below) else { continue };
         if tree.find(path).is_ok_and(|there| there.is_some()) {
             continue;
         }
@@ -179,6 +181,10 @@ mod tests {
             ("own", "./run"),
             ("out", "../web"),
             ("bare", "web"),
+            ("assigned", "A=1 target/x/web"),
+            ("moved", "cd deep/er && ./web"),
+            ("list", "./run migrate; exec dist/web"),
+            ("quoted", "sh -c 'exec build/web $PORT'"),
         ]
         .map(|(name, command)| (name.parse().unwrap(), command.to_owned()));
         let programs = ["web", "worker", "run"].map(program);
@@ -186,6 +192,12 @@ mod tests {
         let target = |path: &str| fs::read_link(dir.path().join(path)).ok();
         assert_eq!(target("target/release/web"), Some("../../bin/web".into()));
         assert_eq!(target("worker"), Some("bin/worker".into()));
+        for path in ["target/x/web", "deep/er/web"] {
+            assert_eq!(target(path), Some("../../bin/web".into()), "{path}");
+        }
+        for path in ["dist/web", "build/web"] {
+            assert_eq!(target(path), Some("../bin/web".into()), "{path}");
+        }
         assert_eq!(target("run"), None);
         assert_eq!(target("web"), None);
     }

@@ -1,6 +1,8 @@
-//! The runtime `binary`: a Procfile that starts programs or scripts which need no build.
+//! The runtime `binary`: a Procfile that starts programs or scripts which need no build, or a script `start.sh`.
 
 use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
 
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::AppSource;
@@ -12,6 +14,8 @@ use piku_layout::jail::PATH;
 const NOT_BUILT: &[&str] = &["composer.json", "mix.exs"];
 
 pub(crate) const NAME: &str = "binary";
+/// The script that starts an app without a Procfile.
+const SCRIPT: &str = "start.sh";
 
 pub(super) struct BinaryRuntime;
 
@@ -23,18 +27,28 @@ impl Runtime for BinaryRuntime {
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         Ok(match &source.procfile {
             Some(_) => DetectResult::WeakMatch("there is a Procfile".to_owned()),
-            None => {
-                DetectResult::NoMatch("a Procfile that starts a program or a script is missing".to_owned())
-            }
+            None if source.has_entry(SCRIPT) => DetectResult::WeakMatch(format!("there is a {SCRIPT}")),
+            None => DetectResult::NoMatch(format!(
+                "a Procfile that starts a program or a script, or a {SCRIPT}, is missing"
+            )),
         })
     }
 
-    fn plan(&self, source: &AppSource, _site: &BuildTarget) -> anyhow::Result<BuildPlan> {
-        let processes = super::procfile_processes(source).ok_or_else(|| errors::no_procfile(self.name()))?;
+    fn plan(&self, source: &AppSource, target: &BuildTarget) -> anyhow::Result<BuildPlan> {
+        let (processes, processes_from) = match super::procfile_processes(source) {
+            Some(processes) => (processes, None),
+            None if source.has_entry(SCRIPT) => {
+                let web = format!("{} {SCRIPT}", script_shell(source)?);
+                (IndexMap::from([("web".parse()?, web)]), Some(SCRIPT.to_owned()))
+            }
+            None => return Err(errors::no_procfile(self.name()).into()),
+        };
+        super::check_js_runtimes(&processes, target, &[])?;
         let unbuilt = NOT_BUILT.iter().filter(|name| source.has_entry(name));
         Ok(BuildPlan {
             runtime: self.name(),
             processes,
+            processes_from,
             env: BTreeMap::from([
                 ("PATH".to_owned(), PATH.to_owned()),
                 ("LANG".to_owned(), "C.UTF-8".to_owned()),
@@ -45,4 +59,12 @@ impl Runtime for BinaryRuntime {
             ..BuildPlan::default()
         })
     }
+}
+
+/// Returns the shell that the first line of the script names: it need not be executable.
+fn script_shell(source: &AppSource) -> anyhow::Result<&'static str> {
+    let text = source.read_bytes(SCRIPT)?.unwrap_or_default();
+    let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let is_bash = first.starts_with(b"#!") && String::from_utf8_lossy(first).contains("bash");
+    Ok(if is_bash { "bash" } else { "sh" })
 }

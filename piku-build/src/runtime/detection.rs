@@ -18,6 +18,8 @@ pub(crate) struct RuntimeChoice {
     /// In the order in which they build. Never empty.
     pub(crate) runtimes: Vec<&'static dyn Runtime>,
     pub(crate) detected: DetectedRuntime,
+    /// Warnings about files that are not what they look like.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// The result of the detection. The field names are a contract with scripts.
@@ -73,7 +75,9 @@ fn choose_named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<R
     for runtime in RUNTIMES {
         let is_named = runtimes.iter().any(|named| named.name() == runtime.name());
         match runtime.detect(source)? {
-            DetectResult::Unsupported(failure) if is_named => return Err(failure.into()),
+            DetectResult::Unsupported(failure) | DetectResult::Resembles { failure, .. } if is_named => {
+                return Err(failure.into());
+            }
             // The app names it: if the plan finds nothing to build, its error says what is missing.
             DetectResult::Match(because) | DetectResult::WeakMatch(because) if is_named => {
                 reasons.push(because);
@@ -82,7 +86,9 @@ fn choose_named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<R
             DetectResult::Match(because) | DetectResult::WeakMatch(because) => {
                 others.push(not_chosen(*runtime, format!("{because}, but {from} does not name it")));
             }
-            DetectResult::Unsupported(failure) => others.push(not_chosen(*runtime, failure.to_string())),
+            DetectResult::Unsupported(failure) | DetectResult::Resembles { failure, .. } => {
+                others.push(not_chosen(*runtime, failure.to_string()));
+            }
             DetectResult::NoMatch(because) => others.push(not_chosen(*runtime, because)),
         }
     }
@@ -93,7 +99,7 @@ fn choose_named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<R
         because: reasons.join("; "),
         others,
     };
-    Ok(RuntimeChoice { runtimes, detected })
+    Ok(RuntimeChoice { runtimes, detected, warnings: Vec::new() })
 }
 
 /// Chooses the first runtime that matches, else the first weak match.
@@ -102,9 +108,12 @@ fn choose_first(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
     for runtime in RUNTIMES {
         answers.push((*runtime, runtime.detect(source)?));
     }
-    let sure = answers.iter().position(|(_, answer)| matches!(answer, DetectResult::Match(_)));
-    let at =
-        sure.or_else(|| answers.iter().position(|(_, answer)| !matches!(answer, DetectResult::NoMatch(_))));
+    let find = |fits: fn(&DetectResult) -> bool| answers.iter().position(|(_, answer)| fits(answer));
+    let at = find(|answer| matches!(answer, DetectResult::Match(_)))
+        .or_else(|| {
+            find(|answer| matches!(answer, DetectResult::WeakMatch(_) | DetectResult::Unsupported(_)))
+        })
+        .or_else(|| find(|answer| matches!(answer, DetectResult::Resembles { .. })));
     let Some(at) = at else {
         let looked_for: Vec<_> = answers
             .into_iter()
@@ -113,27 +122,39 @@ fn choose_first(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
                 _ => None,
             })
             .collect();
-        return Err(errors::nothing_fits(&looked_for, &source.names, &find_below(source)).into());
+        return Err(errors::detection::nothing_fits(&looked_for, source, &find_below(source)).into());
     };
     let (runtime, answer) = answers.remove(at);
+    let is_weak = matches!(answer, DetectResult::WeakMatch(_));
     let because = match answer {
-        DetectResult::Unsupported(failure) => return Err(failure.into()),
+        DetectResult::Unsupported(failure) | DetectResult::Resembles { failure, .. } => {
+            return Err(failure.into());
+        }
         DetectResult::Match(because) | DetectResult::WeakMatch(because) | DetectResult::NoMatch(because) => {
             because
         }
     };
+    let warn = |(_, answer): &(_, DetectResult)| match answer {
+        DetectResult::Resembles { name, failure } if is_weak => {
+            Some(format!("'{name}' is not read: {failure}"))
+        }
+        _ => None,
+    };
+    let warnings = answers.iter().filter_map(warn).collect();
     let first = runtime.name();
     let others = answers.into_iter().map(|(runtime, answer)| match answer {
         DetectResult::Match(because) => not_chosen(runtime, format!("{because}, but {first} comes first")),
         DetectResult::WeakMatch(because) => {
             not_chosen(runtime, format!("{because}, but {first} fits better"))
         }
-        DetectResult::Unsupported(failure) => not_chosen(runtime, failure.to_string()),
+        DetectResult::Unsupported(failure) | DetectResult::Resembles { failure, .. } => {
+            not_chosen(runtime, failure.to_string())
+        }
         DetectResult::NoMatch(because) => not_chosen(runtime, because),
     });
     let others = others.collect();
     let detected = DetectedRuntime { runtime: first, runtimes: vec![first], because, others };
-    Ok(RuntimeChoice { runtimes: vec![runtime], detected })
+    Ok(RuntimeChoice { runtimes: vec![runtime], detected, warnings })
 }
 
 /// Returns the folders at the top that hold an app, each with its runtime: the push may be one folder too

@@ -7,11 +7,11 @@ mod detection;
 mod example;
 mod go;
 mod java;
-mod misspelt;
 mod node;
 mod python;
 mod ruby;
 mod rust;
+mod semver_range;
 mod static_files;
 mod version;
 
@@ -25,6 +25,8 @@ use piku_procfile::procfile::ProcfileEntry;
 use piku_report::user_error::UserError;
 
 use crate::app::app_source::AppSource;
+use crate::app::command_check::parse_entries;
+use crate::app::started_programs::find_started;
 use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::build_target::BuildTarget;
@@ -68,6 +70,21 @@ pub(crate) enum DetectResult {
     NoMatch(String),
     /// It is, but cannot be built as it is. Another runtime that matches is preferred.
     Unsupported(UserError),
+    /// A file has nearly the name that was looked for. Any other runtime that matches is preferred, even weakly.
+    Resembles {
+        /// Name of the file.
+        name: String,
+        failure: UserError,
+    },
+}
+
+/// Returns the answer for a file with nearly the right name: the refusal if the app has code of the language.
+fn refuse_or_warn(has_code: bool, name: &str, failure: UserError) -> DetectResult {
+    if has_code {
+        DetectResult::Unsupported(failure)
+    } else {
+        DetectResult::Resembles { name: name.to_owned(), failure }
+    }
 }
 
 /// A language or kind of app: detects it, plans its build and explains failures.
@@ -135,6 +152,34 @@ fn operator_path(build_env: &BTreeMap<String, String>, name: &str) -> Option<Pat
 /// Procfile.
 fn procfile_processes(source: &AppSource) -> Option<IndexMap<ProcessName, String>> {
     source.procfile.as_ref().map(|procfile| procfile.entries.iter().map(convert_entry).collect())
+}
+
+/// Refuses process types that start Deno or Bun where neither the machine nor the `packages` of the app have it.
+fn check_js_runtimes(
+    processes: &IndexMap<ProcessName, String>,
+    target: &BuildTarget,
+    packages: &[&str],
+) -> anyhow::Result<()> {
+    for entry in parse_entries(processes) {
+        for started in find_started(&entry.command) {
+            let program = match started.words[0].as_str() {
+                "bun" | "bunx" => "bun",
+                "deno" => "deno",
+                _ => continue,
+            };
+            if !packages.contains(&program) && target.find_tool(program).is_none() {
+                return Err(errors::detection::no_js_runtime(program, &entry.command).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether a process type of the Procfile starts one of these programs.
+fn starts_program(source: &AppSource, programs: &[&str]) -> bool {
+    let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
+    let mut started = entries.flat_map(|entry| find_started(&entry.command));
+    started.any(|started| programs.contains(&started.name()))
 }
 
 /// Returns the error of a failed step without an explanation. Lines that were already shown are not repeated.

@@ -1,5 +1,5 @@
 //! The runtime `static`: files that nginx serves, without a process. Either a `static:` line in the
-//! Procfile, or a page at the top, in `public/`, or where front ends are built.
+//! Procfile, a `Staticfile`, or a page at the top, in `public/`, or where front ends are built.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,13 +10,17 @@ use piku_procfile::procfile::ProcessKind;
 
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::{AppSource, decode};
-use crate::errors::files as told;
+use crate::errors::{self, files as told};
 use crate::plan::build_plan::BuildPlan;
 use crate::tree::root_view::RootView;
 use piku_layout::jail::PATH;
 
 /// The page that makes a folder servable.
 const PAGE: &str = "index.html";
+/// File of Cloud Foundry that marks a site, and may name its folder: `root: public`.
+const STATICFILE: &str = "Staticfile";
+/// The page of a PHP app, which the web server would show as text.
+const PHP_PAGE: &str = "index.php";
 /// Folders that are searched for a page, the commonest first.
 const FOLDERS: [&str; 6] = ["public", "dist", "build", "_site", "out", "www"];
 /// Folder to which the files at the top are moved, so that settings beside them are not served.
@@ -45,6 +49,12 @@ impl Runtime for StaticRuntime {
                 ))
             });
         }
+        if source.has_entry(PHP_PAGE) {
+            return Ok(DetectResult::Unsupported(errors::detection::php(PHP_PAGE)));
+        }
+        if source.has_entry(STATICFILE) {
+            return Ok(DetectResult::Match(format!("there is a {STATICFILE}")));
+        }
         if let Some(name) =
             ["index.htm", "Index.html", "INDEX.HTML", "index.HTML"].iter().find(|name| source.has_entry(name))
         {
@@ -57,19 +67,30 @@ impl Runtime for StaticRuntime {
                 DetectResult::Match(format!("there is {}", page_path(folder)))
             }
             (_, Some(part)) => DetectResult::Unsupported(told::is_source(&part)),
-            (None, None) => {
-                DetectResult::NoMatch(format!("{PAGE} at the top or in {} is missing", FOLDERS.join(", ")))
-            }
+            (None, None) => DetectResult::NoMatch(format!(
+                "{PAGE} at the top or in {}, or a {STATICFILE}, is missing",
+                FOLDERS.join(", ")
+            )),
         })
     }
 
     fn plan(&self, source: &AppSource, _site: &BuildTarget) -> anyhow::Result<BuildPlan> {
         let (processes, from) = if let Some(processes) = super::procfile_processes(source) {
             (processes, None)
+        } else if source.has_entry(STATICFILE) {
+            let root = read_root(source)?;
+            let folder = match &root {
+                Some(root) if !matches!(root.as_str(), "" | ".") => root.as_str(),
+                Some(_) => SITE,
+                None => served_folder(source)?.unwrap_or(SITE),
+            };
+            (IndexMap::from([("static".parse()?, folder.to_owned())]), Some(STATICFILE.to_owned()))
         } else {
             let folder = served_folder(source)?.ok_or_else(told::no_page)?;
             (IndexMap::from([("static".parse()?, folder.to_owned())]), Some(page_path(folder)))
         };
+        let is_php = |name: &&String| name.ends_with(".php");
+        let warnings = source.names.iter().filter(is_php).map(|name| told::shown_source(name)).collect();
         Ok(BuildPlan {
             runtime: self.name(),
             processes,
@@ -78,6 +99,7 @@ impl Runtime for StaticRuntime {
                 ("PATH".to_owned(), PATH.to_owned()),
                 ("LANG".to_owned(), "C.UTF-8".to_owned()),
             ]),
+            warnings,
             ..BuildPlan::default()
         })
     }
@@ -85,7 +107,11 @@ impl Runtime for StaticRuntime {
     /// Moves the served files away from the top, where the app's settings are.
     fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let tree = &view.tree;
-        let at_top = plan.processes_from.as_deref() == Some(PAGE) && tree.is_file(PAGE);
+        let at_top = plan.processes.get("static").is_some_and(|folder| folder == SITE)
+            && match plan.processes_from.as_deref() {
+                Some(PAGE) => tree.is_file(PAGE),
+                from => from == Some(STATICFILE),
+            };
         if !at_top {
             return Ok(());
         }
@@ -96,12 +122,21 @@ impl Runtime for StaticRuntime {
         let folder = tree.subtree(&aside)?;
         for FolderEntry { name, .. } in entries {
             let text = name.to_string_lossy();
-            if (!text.starts_with('.') || text == SERVED) && text != "ENV" {
+            if (!text.starts_with('.') || text == SERVED) && text != "ENV" && text != STATICFILE {
                 tree.rename(&name, &folder, &name)?;
             }
         }
         Ok(tree.rename(&aside, tree, SITE)?)
     }
+}
+
+/// Returns the folder that the Staticfile names; `None` if it names none.
+fn read_root(source: &AppSource) -> anyhow::Result<Option<String>> {
+    let text = decode(&source.read_bytes(STATICFILE)?.unwrap_or_default());
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("root:"));
+    let value = line.map(|value| value.split(" #").next().unwrap_or_default().trim());
+    let value = value.map(|value| value.trim_matches(['"', '\'']).trim_matches('/'));
+    Ok(value.map(|value| value.trim_start_matches("./").to_owned()))
 }
 
 /// Returns the folder that is served.

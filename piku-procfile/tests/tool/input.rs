@@ -17,6 +17,15 @@ hint: a Procfile has a line per process type, such as 'web: gunicorn app:app'
 
 "#]],
     );
+    Tool::new(&["check"]).file("procfile", "web: x\n").says(
+        1,
+        str![[r#"
+piku-procfile: there is no file 'Procfile'
+hint: 'procfile' is not read: rename it to 'Procfile'
+hint: a Procfile has a line per process type, such as 'web: gunicorn app:app'
+
+"#]],
+    );
     Tool::new(&["env"]).says(
         1,
         str![[r#"

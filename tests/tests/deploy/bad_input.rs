@@ -79,8 +79,8 @@ fn no_procfile() {
  !       java: pom.xml, build.gradle, build.gradle.kts, a jar or Main.java are missing
  !       ruby: Gemfile or gems.rb is missing
  !       node: package.json is missing
- !       static: index.html at the top or in public, dist, build, _site, out, www is missing
- !       binary: a Procfile that starts a program or a script is missing
+ !       static: index.html at the top or in public, dist, build, _site, out, www, or a Staticfile, is missing
+ !       binary: a Procfile that starts a program or a script, or a start.sh, is missing
  !     found at its top: page, serve
  !     hint: the smallest Python app is an app.py, a requirements.txt and a Procfile with the line 'web: python app.py'
  !     deploy 2 of blog failed at: build (exit 1); nothing was changed

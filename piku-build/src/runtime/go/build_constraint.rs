@@ -7,6 +7,8 @@ use super::file_header::FileHeader;
 pub(super) struct BuildTags {
     /// Go's name of the architecture: `amd64`, `arm64`, `arm`.
     pub(super) architecture: String,
+    /// The N of the Go 1.N that builds: the tags `go1.1` to `go1.N` hold.
+    pub(super) minor: u32,
     /// The tags of `-tags` in `GOFLAGS`.
     pub(super) asked: Vec<String>,
 }
@@ -81,10 +83,11 @@ impl BuildTags {
     }
 
     fn has_tag(&self, tag: &str) -> bool {
-        // Every Go here is newer than the releases that constraints still name.
+        let release = tag.strip_prefix("go1.").and_then(|minor| minor.parse::<u32>().ok());
         matches!(tag, "linux" | "unix" | "gc" | "cgo")
             || tag == self.architecture
-            || tag.starts_with("go1.")
+            || tag.strip_suffix(".v1").is_some_and(|name| name == "amd64" && name == self.architecture)
+            || release.is_some_and(|minor| minor <= self.minor)
             || self.asked.iter().any(|asked| asked == tag)
     }
 
@@ -138,7 +141,7 @@ mod tests {
     use super::*;
 
     fn tags() -> BuildTags {
-        BuildTags { architecture: "amd64".to_owned(), asked: vec!["web".to_owned()] }
+        BuildTags { architecture: "amd64".to_owned(), minor: 22, asked: vec!["web".to_owned()] }
     }
 
     #[test]
@@ -176,6 +179,7 @@ mod tests {
             "web",
             "(darwin || linux) && !arm64",
             "go1.22",
+            "amd64.v1 && !go1.23",
             "a || b || unix",
             "!(a && b)",
         ] {

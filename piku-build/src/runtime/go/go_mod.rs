@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// The content of go.mod or go.work that a plan needs.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct GoModule {
     /// The module's path, `example.org/shop/v2`; empty in go.work.
     pub(super) path: String,
@@ -11,7 +11,7 @@ pub(super) struct GoModule {
     pub(super) go: Option<String>,
     /// Version in the line `toolchain go1.22.3`, without `go`.
     pub(super) toolchain: Option<String>,
-    /// Heroku's `// +heroku goVersion go1.22`, without `go`.
+    /// Heroku's `// +heroku goVersion go1.22`, without `go`; may be a range.
     pub(super) heroku_go: Option<String>,
     /// Heroku's `// +heroku install ./cmd/... .`
     pub(super) heroku_install: Vec<String>,
@@ -56,27 +56,31 @@ impl GoModule {
 
     fn read_comment(&mut self, text: &str) {
         let Some(rest) = text.strip_prefix("+heroku ") else { return };
-        let mut words = rest.split_whitespace();
-        match words.next() {
-            Some("goVersion") => {
-                self.heroku_go = words.next().map(|version| version.trim_start_matches("go").to_owned());
+        let (verb, value) = rest.trim().split_once([' ', '\t']).unwrap_or((rest.trim(), ""));
+        let value = value.trim();
+        match verb {
+            "goVersion" if !value.is_empty() => {
+                self.heroku_go = Some(value.trim_start_matches("go").to_owned());
             }
-            Some("install") => self.heroku_install = words.map(str::to_owned).collect(),
+            "install" => self.heroku_install = value.split_whitespace().map(str::to_owned).collect(),
             _ => {}
         }
     }
 
-    /// Returns Go's name for the program at the top of the module: the last part of its path without a
-    /// `v2`.
+    /// Returns Go's name for the program at the top of the module.
     pub(super) fn program_name(&self) -> &str {
-        let mut parts = self.path.rsplit('/');
-        let last = parts.next().unwrap_or_default();
-        let is_version = |part: &str| {
-            part.strip_prefix('v')
-                .is_some_and(|n| !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()))
-        };
-        if is_version(last) { parts.next().unwrap_or(last) } else { last }
+        program_name(&self.path)
     }
+}
+
+/// Returns Go's name for the program with an import path: its last part without a `v2`.
+pub(super) fn program_name(import: &str) -> &str {
+    let mut parts = import.rsplit('/');
+    let last = parts.next().unwrap_or_default();
+    let is_version = |part: &str| {
+        part.strip_prefix('v').is_some_and(|n| !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    if is_version(last) { parts.next().unwrap_or(last) } else { last }
 }
 
 fn unquoted(text: &str) -> &str {
@@ -99,6 +103,8 @@ mod tests {
         assert_eq!(module.heroku_install, ["./cmd/...", "./tool"]);
         assert_eq!(GoModule::parse("module \"hello\"\ntoolchain default\n").program_name(), "hello");
         assert_eq!(GoModule::parse("toolchain default\n").toolchain, None);
+        let ranged = GoModule::parse("//  +heroku goVersion  >=1.20, <1.23 \n").heroku_go;
+        assert_eq!(ranged.as_deref(), Some(">=1.20, <1.23"));
     }
 
     #[test]

@@ -6,22 +6,27 @@ mod cross;
 mod failures;
 mod file_header;
 mod go_mod;
+mod go_run;
 mod packages;
+mod selection;
 mod toolchain;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use indexmap::IndexMap;
 use piku_layout::name::ProcessName;
+use piku_procfile::command;
+use piku_procfile::procfile::ProcessKind;
 
 use super::version::RuntimeVersion;
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::{AppSource, decode, normalize_path};
-use crate::app::command_check::split_simple;
+use crate::app::started_programs::{StartedProgram, find_started};
 use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::programs::{self, BuiltProgram, FOLDER};
+use crate::plan::tool_commands::replace_tool_commands;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::{RootView, is_executable};
 use build_constraint::BuildTags;
@@ -33,6 +38,8 @@ use toolchain::GoChoice;
 
 const MODULE: &str = "go.mod";
 const WORKSPACE: &str = "go.work";
+/// File with the import path of an app from before there were modules.
+const GODIR: &str = ".godir";
 /// Name of the program of an app without a module, if the Procfile does not give one.
 const NAMELESS: &str = "app";
 
@@ -48,6 +55,9 @@ impl Runtime for GoRuntime {
             if source.has_entry(name) {
                 return Ok(DetectResult::Match(format!("there is a {name}")));
             }
+        }
+        if source.has_entry(GODIR) {
+            return Ok(DetectResult::Match(format!("there is a {GODIR}")));
         }
         let mut file = None;
         for name in source.names.iter().filter(|name| is_go(Path::new(name)) && !name.ends_with("_test.go")) {
@@ -71,12 +81,17 @@ impl Runtime for GoRuntime {
         let machine = build_target
             .cross
             .map_or_else(|| go_architecture(build_target.architecture), |target| target.go.to_owned());
-        let tags = BuildTags { architecture: machine, asked: build_tags(source, build_target) };
-        let (head, packages) = find_packages(source, &tags)?;
+        let head = read_module(source)?;
+        let mut choice = toolchain::choose(source, &head)?;
+        let tags = BuildTags {
+            architecture: machine,
+            minor: choice.minor(),
+            asked: build_tags(source, build_target),
+        };
+        let packages = find_packages(source, build_target, &head, &tags)?;
         if packages.is_empty() {
             return Err(errors::go::no_program(&tags.asked).into());
         }
-        let choice = toolchain::choose(source, &head)?;
         let programs: Vec<BuiltProgram> = packages
             .iter()
             .map(|package| BuiltProgram {
@@ -87,12 +102,15 @@ impl Runtime for GoRuntime {
         if let Some(twice) = find_duplicate(&programs) {
             return Err(errors::go::same_name(twice).into());
         }
+        let mut processes = processes(source, &packages, &programs)?;
+        let interpret = |started: &StartedProgram| go_run::interpret(started, &packages);
+        choice.warnings.extend(replace_tool_commands(&mut processes, &programs, interpret)?);
         Ok(BuildPlan {
             runtime: self.name(),
             version: Some(choice.version()),
             version_from: Some(choice.from.clone()),
-            steps: steps(source, build_target, &choice, &packages),
-            processes: processes(source, &programs)?,
+            steps: steps(source, build_target, &choice, &head, &packages),
+            processes,
             programs,
             env: programs::env(build_target),
             build_env: build_env(source, build_target, &choice)?,
@@ -137,71 +155,79 @@ fn is_build_input(below: &Path) -> bool {
     let name = below.file_name().unwrap_or_default();
     is_go(below)
         || below == Path::new("vendor")
-        || ["go.mod", "go.sum", "go.work", "go.work.sum"].iter().any(|file| name == *file)
+        || ["go.mod", "go.sum", "go.work", "go.work.sum", GODIR].iter().any(|file| name == *file)
 }
 
-/// Reads the module or workspace, and finds its programs.
-fn find_packages(source: &AppSource, tags: &BuildTags) -> anyhow::Result<(GoModule, Vec<GoPackage>)> {
-    let read = |name: PathBuf| -> anyhow::Result<Option<GoModule>> {
-        Ok(source.read_bytes(name)?.map(|text| GoModule::parse(&decode(&text))))
-    };
-    if let Some(work) = read(WORKSPACE.into())? {
+/// Reads go.work, go.mod, or the import path of an app from before there were modules.
+fn read_module(source: &AppSource) -> anyhow::Result<GoModule> {
+    for name in [WORKSPACE, MODULE] {
+        if let Some(text) = source.read_bytes(name)? {
+            return Ok(GoModule::parse(&decode(&text)));
+        }
+    }
+    let path = source.read_bytes(GODIR)?.map(|text| decode(&text).trim().to_owned()).unwrap_or_default();
+    Ok(GoModule { path, ..GoModule::default() })
+}
+
+/// Finds the programs of the module or workspace.
+fn find_packages(
+    source: &AppSource,
+    build_target: &BuildTarget,
+    module: &GoModule,
+    tags: &BuildTags,
+) -> anyhow::Result<Vec<GoPackage>> {
+    let top = Path::new("");
+    if source.has_entry(WORKSPACE) {
         let mut found = Vec::new();
-        for dir in &work.uses {
-            let dir = normalize_path(dir);
-            if let Some(module) = read(dir.join(MODULE))? {
-                found.extend(packages::find_programs(source, &dir, &module, tags)?);
+        for dir in module.uses.iter().map(|dir| normalize_path(dir)) {
+            if let Some(text) = source.read_bytes(dir.join(MODULE))? {
+                let used = GoModule::parse(&decode(&text));
+                found.extend(packages::find_programs(source, &dir, &used, tags)?);
             }
         }
-        return Ok((work, found));
+        return selection::select(source, module, found);
     }
-    if let Some(module) = read(MODULE.into())? {
-        let mut found = packages::find_programs(source, Path::new(""), &module, tags)?;
-        let asked = selected_patterns(source, &module);
-        if !asked.is_empty() {
-            found.retain(|package| asked.iter().any(|pattern| matches_pattern(pattern, &package.pattern())));
-        }
-        return Ok((module, found));
+    if source.has_entry(MODULE) {
+        return selection::select(source, module, packages::find_programs(source, top, module, tags)?);
     }
-    let mut found: Vec<GoPackage> =
-        packages::read_package(source, Path::new(""), tags)?.into_iter().collect();
+    if needs_module(source, module)? {
+        return packages::find_programs(source, top, module, tags);
+    }
+    let mut found: Vec<GoPackage> = packages::read_package(source, top, tags)?.into_iter().collect();
     for package in &mut found {
-        package.name = started_program(source).unwrap_or_else(|| NAMELESS.to_owned());
+        let own = Some(module.program_name()).filter(|name| !name.is_empty()).map(str::to_owned);
+        let name = started_program(source, build_target).or(own);
+        package.name = name.unwrap_or_else(|| NAMELESS.to_owned());
     }
-    Ok((GoModule::default(), found))
+    Ok(found)
 }
 
-/// Returns the package patterns that the app selects in Heroku's way; empty means all.
-fn selected_patterns(source: &AppSource, module: &GoModule) -> Vec<String> {
-    match source.variable("GO_INSTALL_PACKAGE_SPEC") {
-        Some((text, _)) => text.split_whitespace().map(str::to_owned).collect(),
-        None => module.heroku_install.clone(),
-    }
+/// Returns whether a build first makes a go.mod: an app with an import path alone has packages in folders.
+fn needs_module(source: &AppSource, module: &GoModule) -> anyhow::Result<bool> {
+    let has_module = source.has_entry(MODULE) || source.has_entry(WORKSPACE);
+    Ok(!has_module && !module.path.is_empty() && packages::has_folders(source)?)
 }
 
-/// Matches a package pattern: `./...` and `./cmd/...` include the packages below.
-fn matches_pattern(pattern: &str, package: &str) -> bool {
-    let bare = |text: &str| text.trim_start_matches("./").trim_end_matches('/').to_owned();
-    match pattern.strip_suffix("...") {
-        Some(front) => {
-            let (front, package) = (bare(front), bare(package));
-            front.is_empty() || front == "." || package == front || package.starts_with(&format!("{front}/"))
-        }
-        None => bare(pattern) == bare(package),
-    }
-}
-
-/// Returns the name of the program that the Procfile starts by a path which does not exist yet.
-fn started_program(source: &AppSource) -> Option<String> {
+/// Returns the name of the program that the Procfile starts and that neither the app nor this machine has.
+fn started_program(source: &AppSource, build_target: &BuildTarget) -> Option<String> {
     let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
-    entries.into_iter().find_map(|entry| {
-        let words = split_simple(&entry.command)?;
-        let path = Path::new(&words[0]);
-        let plain = path.extension().is_none()
-            && words[0].contains('/')
-            && !source.has_path(path).is_ok_and(|found| found);
-        plain.then(|| path.file_name().map(|name| name.to_string_lossy().into_owned())).flatten()
-    })
+    let entries = entries.filter(|entry| !matches!(entry.kind, ProcessKind::Preflight | ProcessKind::Static));
+    let all: Vec<_> = entries.flat_map(|entry| find_started(&entry.command)).collect();
+    let by_path = all.iter().find_map(|started| {
+        let path = started.path()?;
+        let is_new = path.extension().is_none() && !source.has_path(&path).is_ok_and(|found| found);
+        is_new.then(|| path.file_name().map(|name| name.to_string_lossy().into_owned())).flatten()
+    });
+    let by_name = || {
+        let names = all.iter().map(|started| started.words[0].as_str());
+        let is_plain =
+            |name: &&str| name.chars().all(|letter| letter.is_alphanumeric() || "-_".contains(letter));
+        let is_known = |name: &str| {
+            name == "go" || command::is_shell_word(name) || build_target.find_tool(name).is_some()
+        };
+        names.into_iter().filter(is_plain).find(|name| !is_known(name)).map(str::to_owned)
+    };
+    by_path.or_else(by_name)
 }
 
 /// Returns the build tags in `GOFLAGS`.
@@ -225,11 +251,17 @@ fn steps(
     source: &AppSource,
     build_target: &BuildTarget,
     choice: &GoChoice,
+    module: &GoModule,
     packages: &[GoPackage],
 ) -> Vec<BuildStep> {
     let go = choice.installed.program().to_string_lossy().into_owned();
+    let is_nameless = packages.iter().all(|package| package.import.is_empty());
+    let has_module = source.has_entry(MODULE) || source.has_entry(WORKSPACE);
+    let init = (!has_module && !is_nameless)
+        .then(|| BuildStep::new("go mod", &[&go, "mod", "init", &module.path], true));
     let lists = cross::list_step(source, build_target, &go, packages);
-    lists.into_iter().chain([build_step(source, build_target, go, packages)]).collect()
+    let build = build_step(source, build_target, go, packages, is_nameless);
+    init.into_iter().chain(lists).chain([build]).collect()
 }
 
 /// Builds all programs in one call, so that shared packages are compiled once.
@@ -238,17 +270,17 @@ fn build_step(
     build_target: &BuildTarget,
     go: String,
     packages: &[GoPackage],
+    is_nameless: bool,
 ) -> BuildStep {
     let mut run = vec![go];
     // Programs contain no path of this machine, and the module cache can be removed.
     run.extend(["build", "-trimpath", "-modcacherw"].map(str::to_owned));
-    let is_module = source.has_entry(MODULE) || source.has_entry(WORKSPACE);
     if let Some(flags) = linker_flags(source, build_target, packages) {
         run.extend(["-ldflags".to_owned(), flags]);
     }
     run.push("-o".to_owned());
     match packages {
-        [only] if !is_module => {
+        [only] if is_nameless => {
             run.push(format!("{FOLDER}/{}", only.name));
             run.extend(only.files.iter().cloned());
         }
@@ -284,14 +316,23 @@ fn linker_flags(source: &AppSource, build_target: &BuildTarget, packages: &[GoPa
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-/// Returns the process types of the Procfile, else the only program, else the one called `web`.
-fn processes(source: &AppSource, programs: &[BuiltProgram]) -> anyhow::Result<IndexMap<ProcessName, String>> {
+/// Returns the process types of the Procfile, else the only program, else the one called `web`, else the one at the top.
+fn processes(
+    source: &AppSource,
+    packages: &[GoPackage],
+    programs: &[BuiltProgram],
+) -> anyhow::Result<IndexMap<ProcessName, String>> {
     if let Some(processes) = super::procfile_processes(source) {
         return Ok(processes);
     }
     let web = match programs {
         [only] => Some(only),
-        _ => programs.iter().find(|program| program.name == "web"),
+        _ => programs.iter().find(|program| program.name == "web").or_else(|| {
+            let top = packages
+                .iter()
+                .position(|package| package.dir.as_os_str().is_empty() && !package.is_external);
+            programs.get(top?)
+        }),
     };
     let Some(program) = web else {
         let names: Vec<_> = programs.iter().map(|program| program.name.clone()).collect();
@@ -348,22 +389,6 @@ fn build_env(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns() {
-        for (pattern, package) in [
-            ("./...", "./cmd/web"),
-            ("./...", "."),
-            ("./cmd/...", "./cmd/web"),
-            ("./cmd/web", "./cmd/web"),
-            (".", "."),
-        ] {
-            assert!(matches_pattern(pattern, package), "{pattern} {package}");
-        }
-        for (pattern, package) in [("./cmd/...", "./cmdline"), ("./cmd", "./cmd/web"), (".", "./cmd/web")] {
-            assert!(!matches_pattern(pattern, package), "{pattern} {package}");
-        }
-    }
 
     #[test]
     fn what_only_builds() {

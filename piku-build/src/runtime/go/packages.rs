@@ -19,6 +19,10 @@ pub(super) struct GoPackage {
     pub(super) dir: PathBuf,
     /// Go's name for the program.
     pub(super) name: String,
+    /// Its import path: `example.org/shop/cmd/web`; empty without a module.
+    pub(super) import: String,
+    /// True if it belongs to a module that go.mod requires.
+    pub(super) is_external: bool,
     /// Names of its files that take part in the build.
     pub(super) files: Vec<String>,
     /// The variables that the build sets, of `version` and `commit`.
@@ -26,9 +30,27 @@ pub(super) struct GoPackage {
 }
 
 impl GoPackage {
-    /// Returns the pattern for the go command: `.`, `./cmd/web`.
+    /// Returns a program of a module that go.mod requires, by its import path.
+    pub(super) fn external(import: &str) -> Self {
+        Self {
+            dir: PathBuf::new(),
+            name: super::go_mod::program_name(import).to_owned(),
+            import: import.to_owned(),
+            is_external: true,
+            files: Vec::new(),
+            stamps: Vec::new(),
+        }
+    }
+
+    /// Returns the pattern for the go command: `.`, `./cmd/web`, an import path.
     pub(super) fn pattern(&self) -> String {
-        if self.dir.as_os_str().is_empty() { ".".to_owned() } else { format!("./{}", self.dir.display()) }
+        if self.is_external {
+            self.import.clone()
+        } else if self.dir.as_os_str().is_empty() {
+            ".".to_owned()
+        } else {
+            format!("./{}", self.dir.display())
+        }
     }
 }
 
@@ -48,11 +70,29 @@ pub(super) fn find_programs(
                 own if module.path.is_empty() => own.unwrap_or_default(),
                 _ => module.program_name().to_owned(),
             };
+            let inner = below.strip_prefix(dir).unwrap_or(below);
+            module.path.clone_into(&mut package.import);
+            if !inner.as_os_str().is_empty() {
+                package.import = Path::new(&module.path).join(inner).display().to_string();
+            }
             found.push(package);
         }
         Ok(())
     })?;
     found.sort_by(|one, other| one.dir.cmp(&other.dir));
+    Ok(found)
+}
+
+/// Returns whether a folder of the app holds Go files.
+pub(super) fn has_folders(source: &AppSource) -> anyhow::Result<bool> {
+    let mut found = false;
+    walk_module(source, Path::new(""), DEEPEST, &mut |below| {
+        if !found && !below.as_os_str().is_empty() {
+            let names = list_names(source, below, |kind| kind != FileKind::Folder)?;
+            found = names.iter().any(|name| super::is_go(Path::new(name)));
+        }
+        Ok(())
+    })?;
     Ok(found)
 }
 
@@ -69,6 +109,9 @@ fn walk_module(
         let below = dir.join(&name);
         let skipped =
             name.starts_with(['.', '_']) || ["vendor", "testdata", "node_modules"].contains(&name.as_str());
+        // Go takes no other letters in an import path.
+        let is_importable = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+".contains(&byte);
+        let skipped = skipped || !name.bytes().all(is_importable);
         if !skipped && !source.tree.is_file(below.join("go.mod")) {
             walk_module(source, &below, depth, visit)?;
         }
@@ -82,8 +125,14 @@ pub(super) fn read_package(
     dir: &Path,
     tags: &BuildTags,
 ) -> anyhow::Result<Option<GoPackage>> {
-    let mut package =
-        GoPackage { dir: dir.to_owned(), name: String::new(), files: Vec::new(), stamps: Vec::new() };
+    let mut package = GoPackage {
+        dir: dir.to_owned(),
+        name: String::new(),
+        import: String::new(),
+        is_external: false,
+        files: Vec::new(),
+        stamps: Vec::new(),
+    };
     for name in list_names(source, dir, |kind| kind != FileKind::Folder)? {
         if !super::is_go(Path::new(&name)) || name.ends_with("_test.go") || name.starts_with(['.', '_']) {
             continue;
@@ -135,7 +184,7 @@ mod tests {
     use std::fs;
 
     fn tags() -> BuildTags {
-        BuildTags { architecture: "amd64".to_owned(), asked: Vec::new() }
+        BuildTags { architecture: "amd64".to_owned(), minor: 22, asked: Vec::new() }
     }
 
     #[test]
@@ -154,6 +203,7 @@ mod tests {
             ("lib/lib.go", "package lib\n"),
             ("vendor/x/main.go", "package main\n"),
             ("_old/main.go", "package main\n"),
+            ("my dir/main.go", "package main\n"),
             ("other/go.mod", "module other\n"),
             ("other/main.go", "package main\n"),
         ] {
@@ -207,6 +257,9 @@ mod tests {
             "cgo",
             "gc",
             "go1.18",
+            "go1.99",
+            "!go1.99",
+            "amd64.v1",
             "web",
             "!web",
             "((linux))",
@@ -255,7 +308,7 @@ mod tests {
         }
         let Some(expected) = go_list(dir.path()) else { return };
         let source = AppSource::read(dir.path(), None).unwrap();
-        let tags = BuildTags { architecture: "amd64".to_owned(), asked: vec!["web".to_owned()] };
+        let tags = BuildTags { architecture: "amd64".to_owned(), minor: 22, asked: vec!["web".to_owned()] };
         let found =
             find_programs(&source, Path::new(""), &GoModule::parse("module example.org/x\n"), &tags).unwrap();
         let found: Vec<String> = found.iter().map(|one| one.dir.display().to_string()).collect();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::go_mod::GoModule;
 use crate::app::app_source::AppSource;
 use crate::errors;
+use crate::runtime::semver_range::SemverRange;
 use crate::runtime::version::{PinnedVersion, RequestedVersion, RuntimeVersion, VersionMatch, nearest};
 use crate::tree::root_view::is_executable;
 
@@ -53,6 +54,12 @@ impl GoChoice {
     pub(super) fn version(&self) -> String {
         self.fetched.clone().unwrap_or_else(|| self.installed.version.to_string())
     }
+
+    /// Returns the N of the version 1.N that builds.
+    pub(super) fn minor(&self) -> u32 {
+        let fetched = self.fetched.as_deref().and_then(parse_version);
+        fetched.unwrap_or(self.installed.version).0[1]
+    }
 }
 
 /// Chooses the Go for the app.
@@ -66,7 +73,9 @@ pub(super) fn choose(source: &AppSource, module: &GoModule) -> anyhow::Result<Go
 /// The Go that an app requests.
 struct RequestedGo {
     version: RequestedVersion,
+    /// The version, or the first one of a range.
     number: PinnedVersion,
+    range: Option<SemverRange>,
     /// A newer one is worth a warning. A `go` line names the oldest that will do.
     is_pinned: bool,
 }
@@ -75,10 +84,15 @@ impl RequestedGo {
     fn parse(version: RequestedVersion, is_pinned: bool) -> anyhow::Result<Self> {
         let text = version.text.trim().trim_start_matches("go").to_owned();
         let version = RequestedVersion { text, ..version };
+        if version.text.contains(['x', 'X', '*', '^', '~', '<', '>', '=', ',', '|']) {
+            let range = SemverRange::parse(&version.text).map_err(|_| errors::go::bad_version(&version))?;
+            let number = PinnedVersion { version: range.lowest(), parts: 3 };
+            return Ok(Self { version, number, range: Some(range), is_pinned });
+        }
         let number = parse_version(&version.text).ok_or_else(|| errors::go::bad_version(&version))?;
         let parts = version.text.matches('.').count() + 1;
         let number = PinnedVersion { version: number, parts: parts.clamp(2, 3) };
-        Ok(Self { version, number, is_pinned })
+        Ok(Self { version, number, range: None, is_pinned })
     }
 }
 
@@ -105,9 +119,13 @@ fn pick(installed: &[InstalledGo], requested: Option<RequestedGo>) -> anyhow::Re
         from,
         warnings: warning.into_iter().collect(),
     };
-    let Some(RequestedGo { version: requested, number, is_pinned }) = requested else {
+    let Some(RequestedGo { version: requested, number, range, is_pinned }) = requested else {
         return Ok(choice(newest, None, "the machine's go".to_owned(), None));
     };
+    if let Some(go) = range.as_ref().and_then(|range| installed.iter().find(|go| range.contains(go.version)))
+    {
+        return Ok(choice(go, None, requested.from, None));
+    }
     // The newest has the latest fixes.
     if !is_pinned && newest.version >= number.version {
         return Ok(choice(newest, None, requested.from, None));
@@ -124,7 +142,8 @@ fn pick(installed: &[InstalledGo], requested: Option<RequestedGo>) -> anyhow::Re
     }
     // Since 1.21 the first release of a line is called 1.21.0; 1.27 is a language version.
     let is_release = number.parts == 3 || number.version < FETCHES;
-    let fetched = if is_release { requested.text } else { number.version.to_string() };
+    let is_exact = is_release && range.is_none();
+    let fetched = if is_exact { requested.text } else { number.version.to_string() };
     Ok(choice(newest, Some(fetched), requested.from, None))
 }
 
@@ -184,6 +203,18 @@ mod tests {
         assert_eq!(picked(&two, "1.21.9", true).unwrap(), ("1.22.3".to_owned(), None, 1));
         assert_eq!(picked(&two, "1.27", false).unwrap(), ("1.26.8".to_owned(), Some("1.27.0".to_owned()), 0));
         assert_eq!(picked(&two, "1.27.3", false).unwrap().1.as_deref(), Some("1.27.3"));
+        for (range, version, fetched, warnings) in [
+            ("1.x", "1.26.8", None, 0),
+            ("1.22.x", "1.22.3", None, 0),
+            (">=1.20, <1.23", "1.22.3", None, 0),
+            ("^1.23.1", "1.26.8", None, 0),
+            ("~1.24.2", "1.26.8", None, 1),
+            (">=1.27", "1.26.8", Some("1.27.0"), 0),
+        ] {
+            let expected = (version.to_owned(), fetched.map(str::to_owned), warnings);
+            assert_eq!(picked(&two, range, true).unwrap(), expected, "{range}");
+        }
+        assert!(picked(&two, "1.y || x", true).is_err());
         let old = picked(&["1.19.8"], "1.22", false).unwrap_err().to_string();
         assert!(old.contains("1.22") && old.contains("1.19.8"), "{old}");
         assert!(pick(&[], None).is_err());

@@ -79,18 +79,38 @@ fn in_folder(tree: &TreeHandle, folder: &Path) -> Vec<RunnableJar> {
 
 /// Reads the manifest of a jar; `None` if it names no main class.
 pub(super) fn inspect_jar(tree: &TreeHandle, path: PathBuf) -> Option<RunnableJar> {
-    let manifest = read_manifest(tree, &path)?;
-    let value = |name: &str| manifest.lines().find_map(|line| line.strip_prefix(name));
-    let main = value("Main-Class:")?;
-    let spring = main.contains("springframework.boot.loader") || value("Spring-Boot-Version:").is_some();
-    let kind = if spring {
-        JarKind::Spring
-    } else if main.trim_start().starts_with("io.quarkus.") {
-        JarKind::Quarkus
-    } else {
-        JarKind::Plain
-    };
+    let JarManifest { kind, .. } = JarManifest::parse(&read_manifest(tree, &path)?)?;
     Some(RunnableJar { path, kind })
+}
+
+/// The manifest of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct JarManifest {
+    /// The class that is started.
+    pub(super) main: String,
+    pub(super) kind: JarKind,
+    /// Further jars and folders with classes.
+    pub(super) class_path: Vec<String>,
+}
+
+impl JarManifest {
+    /// Parses the text of a manifest; `None` if it names no main class.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        // A line has at most 72 bytes; the next one continues it after a blank.
+        let text = text.replace("\r\n", "\n").replace("\n ", "");
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let main = value("Main-Class:")?.to_owned();
+        let spring = main.contains("springframework.boot.loader") || value("Spring-Boot-Version:").is_some();
+        let kind = if spring {
+            JarKind::Spring
+        } else if main.starts_with("io.quarkus.") {
+            JarKind::Quarkus
+        } else {
+            JarKind::Plain
+        };
+        let paths = value("Class-Path:").unwrap_or_default().split_whitespace();
+        Some(Self { main, kind, class_path: paths.map(str::to_owned).collect() })
+    }
 }
 
 fn read_manifest(tree: &TreeHandle, jar: &Path) -> Option<String> {
@@ -119,6 +139,16 @@ mod tests {
         archive.start_file("META-INF/MANIFEST.MF", zip::write::SimpleFileOptions::default()).unwrap();
         archive.write_all(format!("Manifest-Version: 1.0\r\n{manifest}").as_bytes()).unwrap();
         archive.finish().unwrap();
+    }
+
+    #[test]
+    fn long_lines_of_a_manifest_are_continued() {
+        let text =
+            "Main-Class: org.example.a.very.long\r\n .name.Main\r\nClass-Path: lib/a.jar lib\r\n /b.jar\r\n";
+        let manifest = JarManifest::parse(text).unwrap();
+        assert_eq!(manifest.main, "org.example.a.very.long.name.Main");
+        assert_eq!(manifest.class_path, ["lib/a.jar", "lib/b.jar"]);
+        assert_eq!(JarManifest::parse("Manifest-Version: 1.0\n"), None);
     }
 
     #[test]

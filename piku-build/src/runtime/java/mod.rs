@@ -1,10 +1,11 @@
 //! Java: Maven or Gradle in an incremental work tree, by the app's wrapper if it has one; a jar in the
-//! repository; a lone Main.java. Without a Procfile, the jar whose manifest names a main class is started.
+//! repository, also an unpacked one; lone `*.java` files. Without a Procfile, the jar whose manifest names a main class is started.
 
 mod artifacts;
 mod failures;
 mod jar;
 mod jdk;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,13 +20,16 @@ use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::kept_tree::KeptFolders;
 use crate::tree::root_view::RootView;
-use jar::{JarKind, RunnableJar};
+use jar::{JarKind, JarManifest, RunnableJar};
 use jdk::{InstalledJdk, JdkChoice};
 use piku_layout::jail::PATH;
+use sources::{JavaSources, LIBRARIES};
 
 const POM: &str = "pom.xml";
 const GRADLE: [&str; 4] = ["build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"];
 const MAIN: &str = "Main.java";
+/// The manifest of an unpacked jar.
+const MANIFEST: &str = "META-INF/MANIFEST.MF";
 
 /// The tool that builds the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,8 @@ enum JavaTool {
     Gradle,
     /// No build: the repository contains a jar.
     Jar,
+    /// No build: the repository is an unpacked jar.
+    Unpacked,
     Javac,
 }
 
@@ -46,8 +52,11 @@ impl Runtime for JavaRuntime {
 
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         let gradle = GRADLE.iter().find(|name| source.has_entry(name));
-        let jar = source.names.iter().find(|name| is_jar(name));
-        Ok(match detect_tool(source) {
+        let named = |ends: &[&str]| {
+            let found = source.names.iter().find(|name| ends.iter().any(|end| name.ends_with(end)));
+            found.map_or("", String::as_str)
+        };
+        Ok(match detect_tool(source)? {
             Some(JavaTool::Maven) => DetectResult::Match(match gradle {
                 Some(other) => format!("there is a {POM}; it counts before {other}"),
                 None => format!("there is a {POM}"),
@@ -58,10 +67,14 @@ impl Runtime for JavaRuntime {
             Some(JavaTool::Gradle) => {
                 DetectResult::Match(format!("there is a {}", gradle.map_or("", |name| name)))
             }
-            Some(JavaTool::Jar) => {
-                DetectResult::WeakMatch(format!("there is {}", jar.map_or("", String::as_str)))
+            Some(JavaTool::Jar) => DetectResult::WeakMatch(format!("there is {}", named(&[".jar", ".war"]))),
+            Some(JavaTool::Unpacked) => {
+                DetectResult::WeakMatch(format!("there is an unpacked jar: {MANIFEST} names a main class"))
             }
-            Some(JavaTool::Javac) => DetectResult::WeakMatch(format!("there is a {MAIN}")),
+            Some(JavaTool::Javac) => {
+                let file = if source.has_entry(MAIN) { MAIN } else { named(&[".java"]) };
+                DetectResult::WeakMatch(format!("there is a {file}"))
+            }
             None => DetectResult::NoMatch(format!(
                 "{POM}, build.gradle, build.gradle.kts, a jar or {MAIN} are missing"
             )),
@@ -69,26 +82,21 @@ impl Runtime for JavaRuntime {
     }
 
     fn plan(&self, source: &AppSource, target: &BuildTarget) -> anyhow::Result<BuildPlan> {
-        let tool = detect_tool(source).unwrap_or(JavaTool::Maven);
-        let JdkChoice { installed, from, warnings } = jdk::choose(source, tool != JavaTool::Jar)?;
+        let tool = detect_tool(source)?.unwrap_or(JavaTool::Maven);
+        let is_built = !matches!(tool, JavaTool::Jar | JavaTool::Unpacked);
+        let JdkChoice { installed, from, warnings } = jdk::choose(source, is_built)?;
         let (processes, processes_from) = processes(source, tool)?;
         let steps = match tool {
             JavaTool::Maven => vec![maven_step(source, target)?],
             JavaTool::Gradle => vec![gradle_step(source, target)?],
-            JavaTool::Javac => {
-                vec![BuildStep {
-                    name: "javac",
-                    run: [jdk::program_path(&installed.home, "javac"), MAIN.to_owned()].into(),
-                    quiet: false,
-                }]
-            }
-            JavaTool::Jar => Vec::new(),
+            JavaTool::Javac => vec![javac_step(&installed, &JavaSources::read(source)?)],
+            JavaTool::Jar | JavaTool::Unpacked => Vec::new(),
         };
         let keep = match tool {
             // Maven keeps classes of deleted sources in the jar.
             JavaTool::Maven => Some(KeptFolders { folders: &["target"], forgets: true }),
             JavaTool::Gradle => Some(KeptFolders { folders: &["build", ".gradle"], forgets: false }),
-            JavaTool::Jar | JavaTool::Javac => None,
+            JavaTool::Jar | JavaTool::Unpacked | JavaTool::Javac => None,
         };
         Ok(BuildPlan {
             runtime: self.name(),
@@ -153,19 +161,34 @@ const JAR: &str = "the jar";
 const MEMORY: &str = include_str!("memory.sh");
 
 /// Chooses the tool: Maven before Gradle, unless only Gradle has a wrapper.
-fn detect_tool(source: &AppSource) -> Option<JavaTool> {
+fn detect_tool(source: &AppSource) -> anyhow::Result<Option<JavaTool>> {
     let gradle = GRADLE.iter().any(|name| source.has_entry(name));
-    if source.has_entry(POM) && !(gradle && source.has_entry("gradlew") && !source.has_entry("mvnw")) {
+    Ok(if source.has_entry(POM) && !(gradle && source.has_entry("gradlew") && !source.has_entry("mvnw")) {
         Some(JavaTool::Maven)
     } else if gradle {
         Some(JavaTool::Gradle)
     } else if source.names.iter().any(|name| is_jar(name)) {
         Some(JavaTool::Jar)
-    } else if source.has_entry(MAIN) {
-        Some(JavaTool::Javac)
+    } else if read_manifest(source)?.is_some() {
+        Some(JavaTool::Unpacked)
     } else {
-        None
+        has_lone_files(source)?.then_some(JavaTool::Javac)
+    })
+}
+
+/// Returns whether Java files at the top are the app: those with a main method, or those that the Procfile starts.
+fn has_lone_files(source: &AppSource) -> anyhow::Result<bool> {
+    let sources = JavaSources::read(source)?;
+    let is_started = source.procfile.is_none() || super::starts_program(source, &["java"]);
+    Ok(source.has_entry(MAIN) || is_started && !sources.programs.is_empty())
+}
+
+/// Reads the manifest of an unpacked jar; `None` if it names no main class.
+fn read_manifest(source: &AppSource) -> anyhow::Result<Option<JarManifest>> {
+    if !source.has_entry("META-INF/") {
+        return Ok(None);
     }
+    Ok(source.read_bytes(MANIFEST)?.and_then(|text| JarManifest::parse(&decode(&text))))
 }
 
 fn is_jar(name: &str) -> bool {
@@ -181,6 +204,17 @@ const REPOSITORY: &str = r#"exec "$@" -Dmaven.repo.local="$MAVEN_USER_HOME/repos
 
 fn after_cleanup(folder: &str) -> Vec<String> {
     ["sh", "-c", AFRESH, folder].map(str::to_owned).into()
+}
+
+/// Compiles lone files. The classes of packages are in folders of their own.
+fn javac_step(jdk: &InstalledJdk, sources: &JavaSources) -> BuildStep {
+    let mut run = vec![jdk::program_path(&jdk.home, "javac")];
+    if sources.has_libraries {
+        run.extend(["-cp".to_owned(), format!("{LIBRARIES}/*")]);
+    }
+    run.extend(["-d", "."].map(str::to_owned));
+    run.extend(sources.files.iter().cloned());
+    BuildStep { name: "javac", run, quiet: false }
 }
 
 /// Runs `package` without the tests, or what Heroku's variables say.
@@ -244,7 +278,18 @@ fn processes(
         return Ok((processes, None));
     }
     let (command, from) = match tool {
-        JavaTool::Javac => ("java Main".to_owned(), MAIN),
+        JavaTool::Javac => {
+            let sources = JavaSources::read(source)?;
+            let class = sources.program().ok_or_else(|| errors::java::no_main_class(&sources.programs))?;
+            (sources.command(class), "the class with a main method")
+        }
+        JavaTool::Unpacked => {
+            let manifest = read_manifest(source)?.ok_or_else(|| errors::java::no_runnable(&[]))?;
+            let paths =
+                std::iter::once(".".to_owned()).chain(manifest.class_path).collect::<Vec<_>>().join(":");
+            let (java, paths) = (java_command(manifest.kind), shell_words::quote(&paths).into_owned());
+            (format!("{java} -cp {paths} {}", shell_words::quote(&manifest.main)), MANIFEST)
+        }
         JavaTool::Jar => {
             let jar = jar::find_program(&source.tree, &[PathBuf::new()]);
             (jar_command(&jar.map_err(|found| errors::java::no_runnable(&found))?), JAR)
@@ -315,7 +360,7 @@ mod tests {
         for name in names {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        detect_tool(&AppSource::read(dir.path(), None).unwrap())
+        detect_tool(&AppSource::read(dir.path(), None).unwrap()).unwrap()
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! Node: installs the locked dependencies with the package manager that wrote the lock file, runs the build
 //! script, and removes development dependencies. A front end with nothing to start is served as static
-//! files.
+//! files. A lone script such as `server.js` needs no package.json.
 
 mod failures;
 mod node_modules;
+mod npm;
 mod package_json;
 mod package_manager;
 mod version;
 mod version_range;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use piku_layout::name::ProcessName;
@@ -17,17 +19,25 @@ use piku_procfile::procfile;
 
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::AppSource;
+use crate::app::started_programs::find_started;
 use crate::errors::{self, node as told};
-use crate::plan::build_plan::BuildPlan;
+use crate::plan::build_plan::{BuildPlan, LayerPlan};
 use crate::step::build_step::{BuildStep, StepOutcome};
+use crate::store::layer::LayerStore;
 use crate::tree::root_view::RootView;
 use node_modules::MODULES;
+use npm::ChosenNpm;
 use package_json::{FILE, LIFECYCLE, PackageJson};
 use package_manager::{ManagerKind, NodeManager};
 use piku_layout::jail::PATH;
+use version::ChosenNode;
 
 /// Programs that start an app without a start script.
 const SERVERS: [&str; 4] = ["server.js", "index.js", "app.js", "main.js"];
+/// Further ones of apps without a package.json.
+const MODULES_ALONE: [&str; 6] = ["server.mjs", "index.mjs", "app.mjs", "server.cjs", "index.cjs", "app.cjs"];
+/// Files of apps for Deno.
+const DENO: [&str; 3] = ["deno.json", "deno.jsonc", "deno.lock"];
 /// Folders into which front ends are built, the commonest first.
 const BUILT: [&str; 6] = ["dist", "build", "out", "_site", ".output/public", "public"];
 /// Name of the step that removes development dependencies.
@@ -43,10 +53,16 @@ impl Runtime for NodeRuntime {
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         let misspelt = ["packages.json", "package.jsn", "Package.json", "pakage.json"];
         if let Some(name) = misspelt.iter().find(|name| source.has_entry(name) && !source.has_entry(FILE)) {
-            return Ok(DetectResult::Unsupported(told::misspelt(name)));
+            let is_node = source.names.iter().any(|name| is_script(name));
+            return Ok(super::refuse_or_warn(is_node, name, told::misspelt(name)));
         }
         if !source.has_entry(FILE) {
-            return Ok(DetectResult::NoMatch(format!("{FILE} is missing")));
+            return Ok(match find_lone_script(source) {
+                Some(name) => {
+                    DetectResult::WeakMatch(format!("there is {name}, and no {FILE}: no dependencies"))
+                }
+                None => DetectResult::NoMatch(format!("{FILE} is missing")),
+            });
         }
         let package = match PackageJson::read(source) {
             Ok(Some(package)) => package,
@@ -67,10 +83,19 @@ impl Runtime for NodeRuntime {
     }
 
     fn plan(&self, source: &AppSource, target: &BuildTarget) -> anyhow::Result<BuildPlan> {
-        let package = PackageJson::read(source)?.ok_or_else(told::no_package)?;
+        let (package, is_lone) = match PackageJson::read(source)? {
+            Some(package) => (package, false),
+            None if find_lone_script(source).is_some() => (PackageJson::default(), true),
+            None => return Err(told::no_package().into()),
+        };
         let node = version::choose(source, &package, target)?;
-        let manager = NodeManager::choose(source, &package)?;
-        let npm = target.tool("a Node app", "npm")?.inside.to_string_lossy().into_owned();
+        let mut manager = NodeManager::choose(source, &package)?;
+        let mut npm = if is_lone {
+            ChosenNpm::default()
+        } else {
+            choose_npm(source, &package, &manager, &node, target)?
+        };
+        manager.is_old_npm = npm.major.is_some_and(|major| major < 7);
         let own: Vec<_> = LIFECYCLE.into_iter().filter(|name| package.script(name).is_some()).collect();
         // yarn would not check the lock file otherwise.
         let dev = package.build_script().is_some() || !own.is_empty() || manager.kind == ManagerKind::Berry;
@@ -85,32 +110,29 @@ impl Runtime for NodeRuntime {
             &package,
             &node,
             &manager,
+            &npm,
             dev,
             target.jailed && steps.is_empty(),
         )?;
 
-        let mut layers = Vec::new();
-        let mut bins = Vec::new();
-        if let Some(fetch) = &node.fetch {
-            let layer = node_modules::tool_layer(target, "node", fetch, &npm);
-            bins.push(layer.mount.join(node.bin.as_deref().unwrap_or(layer.mount.as_path())));
-            layers.push(layer);
-        } else {
-            bins.extend(node.bin.clone());
-        }
-        if let Some(fetch) = &manager.fetch {
-            let layer = node_modules::tool_layer(target, manager.kind.program(), fetch, &npm);
-            bins.push(layer.mount.join(MODULES).join(".bin"));
-            layers.push(layer);
-        }
+        let started = processes.values().flat_map(|command| find_started(command)).collect::<Vec<_>>();
+        let needs_npm = node_modules::has_dependencies(&package)
+            || !steps.is_empty()
+            || started.iter().any(|started| matches!(started.name(), "npm" | "npx"));
+        npm.fetch = npm.fetch.filter(|_| needs_npm);
+        let packages = package.dependencies(&["dependencies", "devDependencies"]);
+        super::check_js_runtimes(&processes, target, &packages.into_keys().collect::<Vec<_>>())?;
+        let NodeTools { layers, bins, version } = plan_tools(target, &node, &npm, &manager)?;
         let mut warnings = node.warnings;
-        warnings.extend(manager.warnings.iter().cloned());
-        if source.has_entry("node_modules/") {
+        if !is_lone {
+            warnings.extend(npm.warnings.iter().chain(&manager.warnings).cloned());
+        }
+        if source.has_entry("node_modules/") && !is_lone {
             warnings.push(told::committed_modules());
         }
         Ok(BuildPlan {
             runtime: self.name(),
-            version: Some(node.version),
+            version: Some(version.unwrap_or(node.version)),
             version_from: Some(node.from),
             layers,
             tree_layers: node_modules::has_dependencies(&package).then_some(modules).into_iter().collect(),
@@ -136,8 +158,29 @@ impl Runtime for NodeRuntime {
             .into()
     }
 
-    /// Finds the pages that the build of a front end made.
+    fn check_step(
+        &self,
+        step: &BuildStep,
+        ended: &StepOutcome,
+        plan: &BuildPlan,
+        view: &RootView,
+    ) -> anyhow::Result<()> {
+        if step.name == version::CHECK {
+            let [requested, from] =
+                [&plan.version, &plan.version_from].map(|text| text.as_deref().unwrap_or_default());
+            return version::check_fetched(ended, requested, from);
+        }
+        if ended.succeeded() { Ok(()) } else { Err(self.explain_failure(step, ended, plan, view)) }
+    }
+
+    /// Finds the pages that the build of a front end made, and the version of a fetched Node.
     fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
+        if plan.layers.iter().any(|layer| layer.name == NODE) {
+            let bin = plan.env.get("PATH").and_then(|path| path.split(':').next()).unwrap_or_default();
+            let file = view.find(&version::version_file(Path::new(bin)));
+            plan.version =
+                file.and_then(|file| version::read_fetched(file.place.open().ok()?)).or(plan.version.take());
+        }
         let is_guess = plan.processes_from.as_deref() == Some(told::BY_BUILD);
         if !is_guess {
             return Ok(());
@@ -160,6 +203,86 @@ impl Runtime for NodeRuntime {
         // Nothing runs that needs them.
         Ok(view.tree.remove_all(MODULES)?)
     }
+}
+
+/// Returns whether a file is code for Node by its name.
+fn is_script(name: &str) -> bool {
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    ["js", "mjs", "cjs", "ts", "mts", "cts"].contains(&ending)
+}
+
+/// Returns the script of an app without a package.json, for which Node alone is needed.
+fn find_lone_script(source: &AppSource) -> Option<&'static str> {
+    let found = SERVERS.into_iter().chain(MODULES_ALONE).find(|name| source.has_entry(name));
+    if source.procfile.is_some() {
+        return super::starts_program(source, &["node"])
+            .then(|| found.unwrap_or("a Procfile that starts node"));
+    }
+    found.filter(|_| !DENO.iter().any(|name| source.has_entry(name)))
+}
+
+/// Chooses the npm of an app with a package.json.
+fn choose_npm(
+    source: &AppSource,
+    package: &PackageJson,
+    manager: &NodeManager,
+    node: &ChosenNode,
+    target: &BuildTarget,
+) -> anyhow::Result<ChosenNpm> {
+    let lock = manager.lock.filter(|_| manager.kind == ManagerKind::Npm);
+    let format = lock.map_or(Ok(None), |lock| npm::lock_format(source, lock))?;
+    npm::choose(package, manager.npm.as_deref(), format, node, target)
+}
+
+/// Name of the layer with a fetched Node.
+const NODE: &str = "node";
+
+/// The tools of an app that are fetched, and the folders of all.
+struct NodeTools {
+    /// Layers with the tools.
+    layers: Vec<LayerPlan>,
+    /// Folders with programs, for PATH.
+    bins: Vec<PathBuf>,
+    /// Version of a fetched Node that an earlier build has left.
+    version: Option<String>,
+}
+
+/// Plans the Node, the npm and the package manager that are fetched.
+fn plan_tools(
+    target: &BuildTarget,
+    node: &ChosenNode,
+    npm: &ChosenNpm,
+    manager: &NodeManager,
+) -> anyhow::Result<NodeTools> {
+    let mut tools = NodeTools { layers: Vec::new(), bins: Vec::new(), version: None };
+    let is_fetching = [&node.fetch, &npm.fetch, &manager.fetch].iter().any(|fetch| fetch.is_some());
+    if !is_fetching {
+        tools.bins.extend(node.bin.clone());
+        return Ok(tools);
+    }
+    let machines = target.tool("a Node app", "npm")?.inside.to_string_lossy().into_owned();
+    if let Some(fetch) = &node.fetch {
+        let mut layer = node_modules::tool_layer(target, NODE, fetch, &machines);
+        let bin = node.bin.as_deref().unwrap_or(Path::new(""));
+        layer.steps.push(version::check_step(layer.mount.join(bin).parent().unwrap_or(&layer.mount)));
+        let read = |store: &LayerStore| {
+            let tree = store.tree(&layer.key).ok().filter(|_| store.is_complete(&layer.key))?;
+            version::read_fetched(tree.open_file(version::version_file(bin)).ok()?.file)
+        };
+        tools.version = target.store.and_then(read);
+        tools.bins.push(layer.mount.join(bin));
+        tools.layers.push(layer);
+    } else {
+        tools.bins.extend(node.bin.clone());
+    }
+    for (name, fetch) in [("npm", &npm.fetch), (manager.kind.program(), &manager.fetch)] {
+        if let Some(fetch) = fetch {
+            let layer = node_modules::tool_layer(target, name, fetch, &machines);
+            tools.bins.push(layer.mount.join(MODULES).join(".bin"));
+            tools.layers.push(layer);
+        }
+    }
+    Ok(tools)
 }
 
 /// Returns the steps that run in the tree after the packages are installed.
@@ -228,11 +351,12 @@ fn find_program<'a>(source: &AppSource, package: &'a PackageJson) -> Option<&'a 
     let main = package.text("main").map(|main| main.trim_start_matches("./"));
     let named =
         main.filter(|main| source.find(main).is_ok_and(|found| found.is_some_and(|stat| stat.is_file())));
-    named.or_else(|| SERVERS.into_iter().find(|name| source.has_entry(name)))
+    let lone = || find_lone_script(source).filter(|name| !source.has_entry(FILE) && source.has_entry(name));
+    named.or_else(|| SERVERS.into_iter().find(|name| source.has_entry(name))).or_else(lone)
 }
 
 /// Returns the environment of the app's processes.
-fn env(bins: &[std::path::PathBuf], target: &BuildTarget) -> BTreeMap<String, String> {
+fn env(bins: &[PathBuf], target: &BuildTarget) -> BTreeMap<String, String> {
     let mut path: Vec<String> = bins.iter().map(|bin| bin.to_string_lossy().into_owned()).collect();
     let own = if target.jailed { "/app/node_modules/.bin" } else { "node_modules/.bin" };
     path.extend([own.to_owned(), PATH.to_owned()]);
@@ -244,7 +368,7 @@ fn env(bins: &[std::path::PathBuf], target: &BuildTarget) -> BTreeMap<String, St
 }
 
 /// Returns the environment of build steps.
-fn build_env(headers: Option<&std::path::Path>) -> BTreeMap<String, String> {
+fn build_env(headers: Option<&Path>) -> BTreeMap<String, String> {
     let headers =
         headers.map(|prefix| ("npm_config_nodedir".to_owned(), prefix.to_string_lossy().into_owned()));
     [

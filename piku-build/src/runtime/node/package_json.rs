@@ -53,6 +53,8 @@ const DEVELOPMENT: [&str; 12] = [
     "astro dev",
 ];
 
+/// The content of package.json; empty for an app without one.
+#[derive(Default)]
 pub(super) struct PackageJson(Map<String, Value>);
 
 impl PackageJson {

@@ -26,6 +26,10 @@ pub(super) struct NodeManager {
     pub(super) from: String,
     /// The lock file that it reads.
     pub(super) lock: Option<&'static str>,
+    /// Version of npm that `packageManager` names.
+    pub(super) npm: Option<String>,
+    /// npm is older than 7 and has other options.
+    pub(super) is_old_npm: bool,
     pub(super) warnings: Vec<String>,
 }
 
@@ -87,7 +91,8 @@ impl NodeManager {
             }
             ManagerKind::Pnpm => Some(format!("pnpm@{}", pnpm_version(source, package, version)?)),
         };
-        Ok(Self { kind, fetch, from, lock, warnings })
+        let npm = version.filter(|_| kind == ManagerKind::Npm).map(str::to_owned);
+        Ok(Self { kind, fetch, from, lock, npm, is_old_npm: false, warnings })
     }
 
     /// Returns the command that installs the locked packages, with development dependencies if `dev`.
@@ -96,7 +101,12 @@ impl NodeManager {
         match (self.kind, locked) {
             (ManagerKind::Npm, _) => {
                 let verb = if locked { "ci" } else { "install" };
-                let which = if dev { "--include=dev" } else { "--omit=dev" };
+                let which = match (dev, self.is_old_npm) {
+                    (true, false) => "--include=dev",
+                    (true, true) => "--also=dev",
+                    (false, false) => "--omit=dev",
+                    (false, true) => "--only=production",
+                };
                 vec!["npm", verb, which, "--no-audit", "--no-fund", "--no-progress"]
             }
             (ManagerKind::Classic, _) => {
@@ -120,7 +130,8 @@ impl NodeManager {
     pub(super) fn prune_command(&self) -> Vec<&'static str> {
         match self.kind {
             ManagerKind::Npm => {
-                vec!["npm", "prune", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
+                let which = if self.is_old_npm { "--production" } else { "--omit=dev" };
+                vec!["npm", "prune", which, "--ignore-scripts", "--no-audit", "--no-fund"]
             }
             ManagerKind::Classic => {
                 vec![
@@ -189,7 +200,7 @@ fn pnpm_version(source: &AppSource, package: &PackageJson, version: Option<&str>
     })
 }
 
-fn first_lines(source: &AppSource, name: &str) -> anyhow::Result<Vec<String>> {
+pub(super) fn first_lines(source: &AppSource, name: &str) -> anyhow::Result<Vec<String>> {
     let text = source.read_bytes(name)?.unwrap_or_default();
     Ok(decode(&text).lines().take(40).map(str::to_owned).collect())
 }

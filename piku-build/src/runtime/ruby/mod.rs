@@ -13,9 +13,10 @@ mod version;
 
 use indexmap::IndexMap;
 use piku_layout::name::ProcessName;
+use piku_procfile::misspelt::is_close;
 use piku_procfile::procfile::ProcessKind;
 
-use super::{BuildTarget, DetectResult, Runtime, misspelt};
+use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::AppSource;
 use crate::errors::{self, ruby as told};
 use crate::plan::build_plan::BuildPlan;
@@ -149,12 +150,11 @@ fn without_gemfile(source: &AppSource) -> DetectResult {
         return DetectResult::Unsupported(told::lock_alone(lock));
     }
     let close = |name: &&String| {
-        misspelt::is_close(name, "Gemfile", 1)
-            || misspelt::is_close(name, "Gemfile.lock", 2)
-            || *name == "Gemfile.rb"
+        is_close(name, "Gemfile", 1) || is_close(name, "Gemfile.lock", 2) || *name == "Gemfile.rb"
     };
     if let Some(name) = source.names.iter().find(close) {
-        return DetectResult::Unsupported(told::misspelt(name));
+        let is_ruby = source.names.iter().any(|name| name.ends_with(".rb") || name == default_command::RACK);
+        return super::refuse_or_warn(is_ruby, name, told::misspelt(name));
     }
     if source.has_entry(default_command::RACK) && source.procfile.is_none() {
         return DetectResult::Unsupported(told::rack_alone());

@@ -16,6 +16,10 @@ pub(super) struct CargoBinary {
     pub(super) name: String,
     /// Package that contains it.
     pub(super) package: String,
+    /// Version of that package, if it has one.
+    pub(super) version: Option<String>,
+    /// Folder of that package in the app.
+    pub(super) folder: PathBuf,
     /// cargo builds it by default.
     pub(super) default: bool,
 }
@@ -73,12 +77,13 @@ impl CargoManifest {
         let Some(package) = table.get("package").and_then(Value::as_table) else { return Ok(()) };
         let text = |key: &str| package.get(key).and_then(Value::as_str).map(str::to_owned);
         let Some(name) = text("name") else { return Ok(()) };
-        let version = text("rust-version").or_else(|| {
-            let inherits = package.get("rust-version").is_some_and(Value::is_table);
-            shared.filter(|_| inherits)?.get("rust-version")?.as_str().map(str::to_owned)
-        });
+        let inherited = |key: &str| {
+            let inherits = package.get(key).is_some_and(Value::is_table);
+            shared.filter(|_| inherits)?.get(key)?.as_str().map(str::to_owned)
+        };
+        let text_or_inherited = |key: &str| text(key).or_else(|| inherited(key));
         if default {
-            self.rust_version = version.max_by_version(self.rust_version.take());
+            self.rust_version = text_or_inherited("rust-version").max_by_version(self.rust_version.take());
             self.default_run = text("default-run").or(self.default_run.take());
         }
         let declared: Vec<&Table> = match table.get("bin") {
@@ -98,7 +103,13 @@ impl CargoManifest {
                 names.push((name.to_owned(), PathBuf::new()));
             }
         }
-        let binary = |(name, _)| CargoBinary { name, package: text("name").unwrap_or_default(), default };
+        let binary = |(name, _)| CargoBinary {
+            name,
+            package: text("name").unwrap_or_default(),
+            version: text_or_inherited("version"),
+            folder: dir.to_owned(),
+            default,
+        };
         self.binaries.extend(names.into_iter().map(binary));
         Ok(())
     }

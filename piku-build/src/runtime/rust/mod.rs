@@ -1,6 +1,7 @@
 //! Rust: `cargo build --release --locked` in an incremental work tree. The release contains the programs,
 //! and no Rust sources.
 
+mod cargo_run;
 mod cross;
 mod failures;
 mod manifest;
@@ -14,10 +15,11 @@ use piku_layout::name::ProcessName;
 
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::AppSource;
-use crate::app::command_check::split_simple;
+use crate::app::started_programs::{StartedProgram, find_started};
 use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::programs::{self, BuiltProgram};
+use crate::plan::tool_commands::replace_tool_commands;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::step::step_runner::StepMount;
 use crate::tree::kept_tree::KeptFolders;
@@ -47,7 +49,11 @@ impl Runtime for RustRuntime {
             return Ok(DetectResult::Match(format!("there is a {FILE}")));
         }
         Ok(match source.names.iter().find(|name| name.eq_ignore_ascii_case(FILE)) {
-            Some(name) => DetectResult::Unsupported(errors::rust::misnamed(name)),
+            Some(name) => {
+                let is_rust =
+                    source.has_entry("src/") || source.names.iter().any(|name| name.ends_with(".rs"));
+                super::refuse_or_warn(is_rust, name, errors::rust::misnamed(name))
+            }
             None => DetectResult::NoMatch(format!("{FILE} is missing")),
         })
     }
@@ -78,6 +84,10 @@ impl Runtime for RustRuntime {
         let program =
             |binary: &&CargoBinary| BuiltProgram { name: binary.name.clone(), made: made.join(&binary.name) };
         let programs: Vec<_> = binaries.iter().map(program).collect();
+        let mut processes = processes(source, &manifest, &programs)?;
+        let has_flags = source.variable(FLAGS).is_some();
+        let interpret = |started: &StartedProgram| cargo_run::interpret(started, &manifest, has_flags);
+        warnings.extend(replace_tool_commands(&mut processes, &programs, interpret)?);
         let root =
             if build_target.jailed && !installed.shown { TOOLCHAIN.into() } else { installed.root.clone() };
         Ok(BuildPlan {
@@ -87,7 +97,7 @@ impl Runtime for RustRuntime {
             mounts: toolchain_mounts(&installed, &root),
             steps: vec![build_step(source, &root, locked, cross.as_ref(), &binaries)],
             keep: Some(KeptFolders { folders: &[TARGET], forgets: false }),
-            processes: processes(source, &manifest, &programs)?,
+            processes,
             programs,
             env: programs::env(build_target),
             build_env: build_env(&root, cross.as_ref()),
@@ -128,12 +138,11 @@ fn is_build_input(below: &Path) -> bool {
 
 /// Returns the programs that cargo builds by default, and those that the Procfile starts.
 fn wanted_binaries<'a>(source: &AppSource, manifest: &'a CargoManifest) -> Vec<&'a CargoBinary> {
-    let entries = || source.procfile.iter().flat_map(|procfile| &procfile.entries);
-    let started = |binary: &&CargoBinary| {
-        entries().any(|entry| {
-            split_simple(&entry.command).is_some_and(|words| {
-                Path::new(&words[0]).file_name().is_some_and(|name| name == binary.name.as_str())
-            })
+    let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
+    let all: Vec<_> = entries.flat_map(|entry| find_started(&entry.command)).collect();
+    let started = |binary: &CargoBinary| {
+        all.iter().any(|started| {
+            started.name() == binary.name || cargo_run::find_binary(started, manifest) == Some(binary)
         })
     };
     manifest.binaries.iter().filter(|binary| binary.default || started(binary)).collect()
@@ -154,15 +163,26 @@ fn build_step(
     if locked {
         run.push("--locked".to_owned());
     }
-    let mut packages: Vec<&str> = binaries.iter().map(|binary| binary.package.as_str()).collect();
-    packages.dedup();
-    for package in packages {
-        run.extend(["--package".to_owned(), package.to_owned()]);
+    // Without the option, cargo builds those by itself.
+    if !binaries.iter().all(|binary| binary.default) {
+        let mut packages: Vec<String> = binaries.iter().map(|binary| package_spec(binary)).collect();
+        packages.dedup();
+        for package in packages {
+            run.extend(["--package".to_owned(), package]);
+        }
     }
     if let Some((flags, _)) = source.variable(FLAGS) {
         run.extend(shell_words::split(flags).unwrap_or_default());
     }
     BuildStep { name: "cargo", run, quiet: false }
+}
+
+/// Returns the name of a package for cargo. The version tells it from a dependency of the same name.
+fn package_spec(binary: &CargoBinary) -> String {
+    match &binary.version {
+        Some(version) => format!("{}@{version}", binary.package),
+        None => binary.package.clone(),
+    }
 }
 
 /// Returns the mount of a toolchain that the jail does not show by itself.

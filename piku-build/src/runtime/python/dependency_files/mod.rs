@@ -4,8 +4,9 @@ mod dependencies;
 pub(crate) mod pyproject;
 pub(crate) mod requirements;
 
+use piku_procfile::misspelt::is_close;
+
 use crate::app::app_source::AppSource;
-use crate::runtime::misspelt::is_close;
 pub(crate) use dependencies::PythonDependencies;
 use pyproject::PyprojectFile;
 
@@ -40,6 +41,9 @@ const FILES: [(&str, Option<&str>, PythonManager); 8] = [
     ("setup.py", None, PythonManager::Project),
     ("setup.cfg", None, PythonManager::Project),
 ];
+
+/// A file of Cloud Native Buildpacks, whose name is near to that of a Python project.
+const PROJECT: &str = "project.toml";
 
 /// Returns the names of all dependency files.
 pub(crate) fn names() -> Vec<&'static str> {
@@ -99,7 +103,7 @@ pub(crate) fn find_misspelt(source: &AppSource) -> Option<(&str, &'static str)> 
     let meant = |name: &str| {
         [(requirements::FILE, 2), ("pyproject.toml", 2), ("Pipfile", 0)]
             .into_iter()
-            .find(|(wanted, far)| is_close(name, wanted, *far))
+            .find(|(wanted, far)| is_close(name, wanted, *far) && name != PROJECT)
             .map(|(wanted, _)| wanted)
     };
     source.names.iter().find_map(|name| Some((name.as_str(), meant(name)?)))
