@@ -178,6 +178,14 @@ impl AppSource {
         self.names.binary_search_by(|there| there.as_str().cmp(name)).is_ok()
     }
 
+    /// Lists the files in the top directory with one of these endings, without dots: `js`.
+    pub(crate) fn names_ending<'a>(&'a self, endings: &'a [&'a str]) -> impl Iterator<Item = &'a String> {
+        let has_ending = |name: &&String| {
+            Path::new(name).extension().is_some_and(|found| endings.iter().any(|ending| found == *ending))
+        };
+        self.names.iter().filter(|name| !name.ends_with('/')).filter(has_ending)
+    }
+
     /// A variable of the config or else of ENV, and which of them has it.
     pub(crate) fn variable(&self, name: &str) -> Option<(&str, &'static str)> {
         let config = self.config.get(name).map(|value| (value.as_str(), "config"));

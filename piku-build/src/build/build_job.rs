@@ -194,7 +194,9 @@ impl BuildJob {
             .filter(|note| !found.notes.contains(note))
             .for_each(|note| progress::warning(note));
         let RuntimeChoice { runtimes, warnings, .. } = runtime::choose(&source)?;
-        warnings.iter().for_each(|warning| progress::warning(warning));
+        for warning in &warnings {
+            progress::warning(warning);
+        }
         let tools = LayerStore::new(&bench.cache.join(TOOLS))?;
         let architecture = machine::architecture()?;
         let cross = target::cross_target(self.architecture)?;

@@ -89,8 +89,7 @@ impl Runtime for StaticRuntime {
             let folder = served_folder(source)?.ok_or_else(told::no_page)?;
             (IndexMap::from([("static".parse()?, folder.to_owned())]), Some(page_path(folder)))
         };
-        let is_php = |name: &&String| name.ends_with(".php");
-        let warnings = source.names.iter().filter(is_php).map(|name| told::shown_source(name)).collect();
+        let warnings = source.names_ending(&["php"]).map(|name| told::shown_source(name)).collect();
         Ok(BuildPlan {
             runtime: self.name(),
             processes,

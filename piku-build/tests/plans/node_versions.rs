@@ -67,6 +67,6 @@ hint: examples: 10, 10.x, 8.19.4, >=8, ^8.1 || >=10
 "#]],
     );
     let named =
-        World::new(&[("package.json", r#"{"packageManager":"npm@9.8.1","scripts":{"start":"node a.js"}}"#)]);
+        World::new(&[("package.json", r#"{"packageManager":"npm@9.8.1","scripts":{"start":"npm run a"}}"#)]);
     assert_eq!(steps(&named), ["npm@9.8.1"]);
 }

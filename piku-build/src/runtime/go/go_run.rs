@@ -60,9 +60,8 @@ fn find_package<'a>(started: &StartedProgram, packages: &'a [GoPackage]) -> Opti
     let below = normalize_path(&started.folder.as_ref()?.join(&dir));
     let below = below.strip_prefix(APP).unwrap_or(&below);
     let is_local = files > 0 || first.starts_with('.') || first.starts_with('/');
-    let is_meant = |package: &&GoPackage| match is_local {
-        true => !package.is_external && package.dir == below,
-        false => package.import == first,
+    let is_meant = |package: &&GoPackage| {
+        if is_local { !package.is_external && package.dir == below } else { package.import == first }
     };
     Some((packages.iter().find(is_meant)?, words))
 }

@@ -23,7 +23,7 @@ impl JavaSources {
     /// Reads the files.
     pub(super) fn read(source: &AppSource) -> anyhow::Result<Self> {
         let mut found = Self::default();
-        for name in source.names.iter().filter(|name| name.ends_with(".java")) {
+        for name in source.names_ending(&["java"]) {
             let text = decode(&source.read_bytes(name)?.unwrap_or_default());
             found.files.push(name.clone());
             if has_main(&text) {

@@ -53,7 +53,7 @@ impl Runtime for NodeRuntime {
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         let misspelt = ["packages.json", "package.jsn", "Package.json", "pakage.json"];
         if let Some(name) = misspelt.iter().find(|name| source.has_entry(name) && !source.has_entry(FILE)) {
-            let is_node = source.names.iter().any(|name| is_script(name));
+            let is_node = source.names_ending(&["js", "mjs", "cjs", "ts", "mts", "cts"]).next().is_some();
             return Ok(super::refuse_or_warn(is_node, name, told::misspelt(name)));
         }
         if !source.has_entry(FILE) {
@@ -96,6 +96,7 @@ impl Runtime for NodeRuntime {
             choose_npm(source, &package, &manager, &node, target)?
         };
         manager.is_old_npm = npm.major.is_some_and(|major| major < 7);
+        manager.npm.clone_from(&npm.fetch);
         let own: Vec<_> = LIFECYCLE.into_iter().filter(|name| package.script(name).is_some()).collect();
         // yarn would not check the lock file otherwise.
         let dev = package.build_script().is_some() || !own.is_empty() || manager.kind == ManagerKind::Berry;
@@ -110,7 +111,6 @@ impl Runtime for NodeRuntime {
             &package,
             &node,
             &manager,
-            &npm,
             dev,
             target.jailed && steps.is_empty(),
         )?;
@@ -203,12 +203,6 @@ impl Runtime for NodeRuntime {
         // Nothing runs that needs them.
         Ok(view.tree.remove_all(MODULES)?)
     }
-}
-
-/// Returns whether a file is code for Node by its name.
-fn is_script(name: &str) -> bool {
-    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-    ["js", "mjs", "cjs", "ts", "mts", "cts"].contains(&ending)
 }
 
 /// Returns the script of an app without a package.json, for which Node alone is needed.

@@ -26,7 +26,7 @@ pub(super) struct NodeManager {
     pub(super) from: String,
     /// The lock file that it reads.
     pub(super) lock: Option<&'static str>,
-    /// Version of npm that `packageManager` names.
+    /// Version of npm that `packageManager` names; once it is chosen, the package that is fetched.
     pub(super) npm: Option<String>,
     /// npm is older than 7 and has other options.
     pub(super) is_old_npm: bool,

@@ -153,7 +153,7 @@ fn without_gemfile(source: &AppSource) -> DetectResult {
         is_close(name, "Gemfile", 1) || is_close(name, "Gemfile.lock", 2) || *name == "Gemfile.rb"
     };
     if let Some(name) = source.names.iter().find(close) {
-        let is_ruby = source.names.iter().any(|name| name.ends_with(".rb") || name == default_command::RACK);
+        let is_ruby = source.names_ending(&["rb", "ru"]).next().is_some();
         return super::refuse_or_warn(is_ruby, name, told::misspelt(name));
     }
     if source.has_entry(default_command::RACK) && source.procfile.is_none() {

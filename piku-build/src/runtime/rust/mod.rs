@@ -50,8 +50,7 @@ impl Runtime for RustRuntime {
         }
         Ok(match source.names.iter().find(|name| name.eq_ignore_ascii_case(FILE)) {
             Some(name) => {
-                let is_rust =
-                    source.has_entry("src/") || source.names.iter().any(|name| name.ends_with(".rs"));
+                let is_rust = source.has_entry("src/") || source.names_ending(&["rs"]).next().is_some();
                 super::refuse_or_warn(is_rust, name, errors::rust::misnamed(name))
             }
             None => DetectResult::NoMatch(format!("{FILE} is missing")),
