@@ -21,6 +21,9 @@ pub const FILE: &str = "release.yaml";
 pub const TREE: &str = "app";
 /// File with the operator's config of the release, mode 0600. piku-run writes it when it deploys the release.
 pub const CONFIG: &str = "config.json";
+/// Variable with the private key by which builds fetch private git repositories. Build steps get it as a file, processes of a
+/// release not at all.
+pub const DEPLOY_KEY: &str = "DEPLOY_KEY";
 
 /// A finished build that can be started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

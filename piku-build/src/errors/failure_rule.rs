@@ -139,15 +139,26 @@ impl<'a> FailedStep<'a> {
         self.find(&[pattern]).map(|found| found.capture)
     }
 
+    /// Returns what stands at the `*` of the pattern in the first of these lines that matches.
+    pub(crate) fn capture_in<'b>(lines: &[&'b str], pattern: &str) -> Option<&'b str> {
+        lines.iter().find_map(|line| match_line(line, pattern))
+    }
+
     /// Returns the first line with one of the patterns.
     pub(crate) fn line_with(&self, patterns: &[&'static str]) -> Option<&str> {
         self.find(patterns).map(|found| found.line)
     }
 
-    /// Returns the first `most` lines with one of the patterns.
+    /// Returns the first `most` lines with one of the patterns, each once.
     pub(crate) fn lines_with(&self, patterns: &[&'static str], most: usize) -> Vec<String> {
         let has = |line: &&&str| patterns.iter().any(|pattern| match_line(line, pattern).is_some());
-        self.lines.iter().filter(has).map(|line| (*line).to_owned()).take(most).collect()
+        let mut found: Vec<String> = Vec::new();
+        for line in self.lines.iter().filter(has) {
+            if found.len() < most && !found.iter().any(|known| known == line) {
+                found.push((*line).to_owned());
+            }
+        }
+        found
     }
 
     fn find(&self, patterns: &[&'static str]) -> Option<MatchedLine<'_>> {

@@ -33,6 +33,17 @@ const NOT_A_VERSION: &str = "it is not a version";
 /// The hint for a tool that cannot reach the server of its packages.
 pub(crate) const ONLINE: &str =
     "is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml; then push again";
+/// The hint for a git repository that a build cannot fetch.
+pub(crate) const PRIVATE_GIT: &str = "a private one needs a deploy key: give its public half to the repository, and its private half to the builds: config:set APP DEPLOY_KEY=$(base64 -w0 < KEY); see docs/runtimes.md";
+/// Output of git and ssh for a repository that needs a key, or a program that is missing.
+pub(crate) const GIT_REFUSED: &[&str] = &[
+    "Permission denied (publickey",
+    "could not read Username",
+    "Host key verification failed",
+    "Repository not found",
+    "terminal prompts disabled",
+    "cannot run ssh",
+];
 /// The largest number of names in a list.
 const SHOWN: usize = 12;
 
@@ -192,6 +203,12 @@ pub(crate) fn placed_outside(name: &Path) -> UserError {
         name.display()
     ))
     .hint("let the step make a folder there, or a link to one inside the app that is relative")
+}
+
+/// The value of `DEPLOY_KEY` is not repeated: it may be a key after all.
+pub(crate) fn bad_deploy_key() -> UserError {
+    UserError::new("DEPLOY_KEY is not a private key")
+        .hint("its value is the file that ssh-keygen wrote, without a passphrase, in base64: config:set APP DEPLOY_KEY=$(base64 -w0 < KEY)")
 }
 
 // Errors about the machine.

@@ -34,11 +34,11 @@ pub(crate) fn engines_refuse(engines: &str, version: &str, from: &str) -> String
     format!("engines.node in package.json wants {engines}; Node {version} is taken, as {from} says")
 }
 
-pub(crate) fn no_such_version(requested: &RequestedVersion, installed: &[impl Display]) -> UserError {
+pub(crate) fn no_such_version(requested: &RequestedVersion, installed: &[impl Display + Ord]) -> UserError {
     requested.unmet("Node", installed).hint(format!(
-        "ask for one that is there, or put another below /usr/local/lib/nodejs/: {} may say {}",
+        "if the app runs on it, {} may say {}; or put another below /usr/local/lib/nodejs/",
         requested.from,
-        installed.first().map_or_else(|| "*".to_owned(), ToString::to_string)
+        installed.iter().max().map_or_else(|| "*".to_owned(), ToString::to_string)
     ))
 }
 

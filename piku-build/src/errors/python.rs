@@ -31,6 +31,15 @@ pub(crate) fn bad_lock(file: &str, line: usize, mend: &str) -> UserError {
         .hint(format!("make it again and commit it: {mend}"))
 }
 
+/// `Pipfile.lock` was made from another Pipfile; `lines` say what differs.
+pub(crate) fn stale_pipfile_lock(lines: &[String]) -> UserError {
+    with_lines(
+        "Pipfile.lock was made from another Pipfile, and nothing that is not locked is installed",
+        lines,
+    )
+    .hint("make it again and commit it: pipenv lock")
+}
+
 /// The lock file is older than the file that it locks.
 pub(crate) fn stale_lock(lock: &str, file: &str, mend: &str) -> UserError {
     UserError::new(format!(
@@ -116,11 +125,13 @@ pub(crate) fn bad_version(requested: &RequestedVersion, why: &str) -> UserError 
     requested.malformed("Python", why).hint("examples: 3.12, 3.12.1, python-3.12.1, >=3.11,<3.14")
 }
 
-pub(crate) fn no_such_version(requested: &RequestedVersion, names: &[String]) -> UserError {
-    let first = names.first().map_or("3", String::as_str);
+/// `names` are the installed ones and `newest` the newest of them.
+pub(crate) fn no_such_version(requested: &RequestedVersion, names: &[String], newest: &str) -> UserError {
     let failure = requested.unmet("Python", names);
+    let is_range = requested.text.starts_with(['>', '<', '=', '~', '^', '!']);
+    let operator = if is_range { ">=" } else { "" };
     failure
-        .hint(format!("ask for one that is there: {} may say {first}", requested.from))
+        .hint(format!("if the app runs on it, {} may say {operator}{newest}", requested.from))
         .hint(install_hint(&requested.text))
 }
 
@@ -198,6 +209,22 @@ fn format_place(file: &str, line: Option<u32>) -> String {
     line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"))
 }
 
+/// A process type starts a server whose package `file`, if there is one, does not list; `mend` adds it.
+pub(crate) fn missing_server(process: &str, program: &str, file: Option<&str>, mend: &str) -> UserError {
+    let lists = match file {
+        Some(file) => format!("which {file} does not list"),
+        None => "and the app has no requirements.txt that lists it".to_owned(),
+    };
+    UserError::new(format!("Procfile: {process} starts '{program}', {lists}")).hint(mend)
+}
+
+/// Returns the warning for a server that another dependency may still bring.
+pub(crate) fn perhaps_missing_server(process: &str, program: &str, package: &str, file: &str) -> String {
+    format!(
+        "Procfile: {process} starts '{program}', which {file} does not list: add '{package}' to it, unless another package brings it"
+    )
+}
+
 // pip.
 
 /// `versions` are the newest on the index, `python` those that need another Python.
@@ -224,6 +251,12 @@ pub(crate) fn unsatisfiable(
 pub(crate) fn bad_hashes(file: &str, lines: &[String]) -> UserError {
     UserError::new(format!("the hashes in {file} are not those of the packages\n{}", lines.join("\n")))
         .hint("make the file again with the tool that wrote the hashes")
+}
+
+/// The dependencies that a package needs for its own build could not be installed.
+pub(crate) fn build_dependencies(package: &str, lines: &[String]) -> UserError {
+    with_lines(format!("'{package}' could not be built: what its build needs cannot be installed"), lines)
+        .hint("a version of it that comes built for this machine (a wheel) needs none of that")
 }
 
 pub(crate) fn build_failed(package: &str, mend: Option<&str>, lines: &[String]) -> UserError {

@@ -57,12 +57,12 @@ pub(crate) fn no_such_version(requested: &RequestedVersion, installed: &[impl Di
 }
 
 /// The `ruby` line of the Gemfile allows no installed Ruby. Bundler obeys it too.
-pub(crate) fn gemfile_refuses(file: &str, line: &str, there: &[impl Display]) -> UserError {
-    let first = there.first().map_or_else(|| "3.1".to_owned(), ToString::to_string);
+pub(crate) fn gemfile_refuses(file: &str, line: &str, there: &[impl Display + Ord]) -> UserError {
+    let newest = there.iter().max().map_or_else(|| "3.1".to_owned(), ToString::to_string);
     let wanted =
         line.trim_start_matches(|c: char| !c.is_ascii_digit()).split([',', ' ']).next().unwrap_or("");
     UserError::new(format!("{file} allows only Ruby {line}; this machine has {}", version_names(there)))
-        .hint(format!("if the app runs on it, write: ruby \"~> {first}\"; then 'bundle lock', and commit both files"))
+        .hint(format!("if the app runs on it, write: ruby \"~> {newest}\"; then 'bundle lock', and commit both files"))
         .hint(format!(
             "or have the machine's operator install it with rbenv as the user that runs piku: rbenv install {wanted}"
         ))

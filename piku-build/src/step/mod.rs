@@ -1,6 +1,7 @@
 //! The commands of a build, run with or without the jail: their output, limits and environment.
 
 pub(crate) mod build_step;
+pub(crate) mod deploy_key;
 pub(crate) mod environment;
 pub(crate) mod interrupt;
 pub(crate) mod resources;

@@ -20,6 +20,7 @@ use piku_procfile::listen_ports::{self, VARIABLE};
 
 use crate::errors;
 use crate::step::build_step::{self, BuildStep, StepOutcome};
+use crate::step::deploy_key::DeployKey;
 use crate::step::environment::Variables;
 use crate::step::resources;
 
@@ -109,6 +110,10 @@ impl StepRunner<'_> {
                 place(name, &cache.join(folder).join(below));
             }
         }
+        let key = DeployKey::take(&mut env)?;
+        if let Some(key) = &key {
+            key.install(&self.home, home, &mut env)?;
+        }
         let command = if self.jailed {
             self.jail()?.command(&env, &step.run)
         } else {
@@ -116,6 +121,9 @@ impl StepRunner<'_> {
         };
         let mut ended =
             build_step::run_command(command, step.quiet).with_context(|| format!("step '{}'", step.name))?;
+        if key.is_some() {
+            DeployKey::remove(&self.home)?;
+        }
         let mut whole = None;
         if let Some(jail) = self.jailed.then(|| report::read(&self.report())).and_then(|(_, end)| end) {
             ended.out_of_memory |= jail.oom_kills > 0;

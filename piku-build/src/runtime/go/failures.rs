@@ -3,7 +3,7 @@
 use piku_report::user_error::UserError;
 
 use crate::errors::failure_rule::{FailedStep, FailureRule};
-use crate::errors::{step_failed, with_lines};
+use crate::errors::{PRIVATE_GIT, step_failed, with_lines};
 use crate::step::build_step::StepOutcome;
 
 /// The largest number of Go's own lines that are repeated.
@@ -62,13 +62,14 @@ const RULES: [FailureRule; 9] = [
     FailureRule::new(
         &[
             "terminal prompts disabled",
+            "Permission denied (publickey",
             "404 Not Found",
             "410 Gone",
             "unknown revision",
             "executable file not found in $PATH",
         ],
         "a module cannot be fetched: {line}",
-        &["is it private? 'go mod vendor' puts a copy into the repository; commit vendor/"],
+        &["is it private? 'go mod vendor' puts a copy into the repository; commit vendor/", PRIVATE_GIT],
     ),
 ];
 

@@ -2,15 +2,15 @@
 
 use piku_report::user_error::UserError;
 
-use crate::errors::ONLINE;
 use crate::errors::failure_rule::{FailedStep, FailureRule};
+use crate::errors::{GIT_REFUSED, ONLINE, PRIVATE_GIT};
 use crate::step::build_step::StepOutcome;
 
 const NETWORK: &[&str] = &["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "ECONNRESET"];
 const UNREACHABLE: &str = "{step} cannot reach the package registry: {line}";
 const MISSPELT: &[&str] = &["is the name spelt right? your own package needs a registry in .npmrc"];
 
-const RULES: [FailureRule; 12] = [
+const RULES: [FailureRule; 13] = [
     FailureRule::new(
         &["can only install packages when your package.json and"],
         "package-lock.json is out of step with package.json",
@@ -47,6 +47,7 @@ const RULES: [FailureRule; 12] = [
         &["on the machine: the package with them beside node, for Debian's own apt install libnode-dev"],
     )
     .also(&["gyp ERR! configure error"]),
+    FailureRule::new(GIT_REFUSED, "a git repository in package.json cannot be fetched: {line}", &[PRIVATE_GIT]),
     FailureRule::new(&["request to"], UNREACHABLE, &[ONLINE]).also(NETWORK),
     FailureRule::new(&["getaddrinfo"], UNREACHABLE, &[ONLINE]).also(NETWORK),
     FailureRule::new(NETWORK, UNREACHABLE, &[ONLINE]),

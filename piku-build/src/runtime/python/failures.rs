@@ -1,18 +1,20 @@
 //! Rules that explain failed installations of Python packages: by pip, uv, poetry and pipenv.
 
+mod unbuilt_package;
+
 use piku_files::TreeHandle;
 use piku_report::user_error::UserError;
 
 use crate::errors::failure_rule::{FailedStep, FailureRule};
-use crate::errors::{ONLINE, python, step_failed};
+use crate::errors::{GIT_REFUSED, ONLINE, PRIVATE_GIT, python, step_failed};
 use crate::step::build_step::StepOutcome;
+use unbuilt_package::{errors, explain_build_dependencies, find_missing, find_name, uv_errors};
 
 /// The largest number of pip's own lines that are repeated.
 const REPEATED: usize = 6;
-/// The largest number of uv's own lines that are repeated.
-const UV_REPEATED: usize = 12;
 /// pip's words in front of a requirement that no version meets.
 const UNSATISFIED: &str = "Could not find a version that satisfies the requirement *(from ";
+const BUILD_DEPENDENCIES: &str = "build dependencies";
 const NO_VERSIONS: &[&str] = &["(from versions: none)"];
 /// The largest file of requirements that is searched for a line, in bytes.
 const LONGEST_FILE: u64 = 8 * 1024 * 1024;
@@ -45,22 +47,7 @@ const CERTIFICATE: (&str, &[&str]) = (
 const OTHER_PYTHON: &[&str] =
     &["ask for an older version of the package, or for another Python in .python-version"];
 
-/// A tool or library that a compiler or a build script lacks, and the Debian package that brings it.
-const MISSING: [(&str, &str); 11] = [
-    ("pg_config executable not found", "apt install libpq-dev, or use psycopg2-binary"),
-    ("mysql_config", "apt install default-libmysqlclient-dev"),
-    ("Python.h: No such file", "apt install python3-dev"),
-    ("ffi.h: No such file", "apt install libffi-dev"),
-    ("libxml/", "apt install libxml2-dev libxslt1-dev"),
-    ("jpeglib.h", "apt install libjpeg-dev"),
-    ("openssl/", "apt install libssl-dev"),
-    ("cargo, the Rust package manager, is not installed", "apt install cargo"),
-    ("can't find Rust compiler", "apt install rustc cargo"),
-    ("cmake: not found", "apt install cmake"),
-    ("gcc", "apt install build-essential python3-dev"),
-];
-
-const PIP: [FailureRule; 14] = [
+const PIP: [FailureRule; 15] = [
     FailureRule::killed(&[
         "exit code: -9",
         "Killed signal terminated program",
@@ -77,6 +64,7 @@ const PIP: [FailureRule; 14] = [
     // After a retry that helped, pip found versions.
     FailureRule::new(NETWORK, UNREACHABLE, &[ONLINE]).unless(&[UNSATISFIED]),
     FailureRule::new(NETWORK, UNREACHABLE, &[ONLINE]).also(NO_VERSIONS),
+    FailureRule::call(&[BUILD_DEPENDENCIES], explain_build_dependencies),
     FailureRule::call(&["ResolutionImpossible"], |step| Some(conflict(step))),
     FailureRule::new(
         &["Invalid requirement", "Could not open requirements file", "no such option:"],
@@ -105,16 +93,20 @@ const PIP: [FailureRule; 14] = [
         let file = step.value("file");
         Some(
             UserError::new(format!("{file} asks for a git repository that cannot be fetched: {reason}"))
-                .hint("are its address and the branch, tag or commit behind '@' right? a build has no key to a private one"),
+                .hint("are its address and the branch, tag or commit behind '@' right?")
+                .hint(PRIVATE_GIT),
         )
     }),
     FailureRule::call(&[""], |step| {
-        let package = find_unbuilt(step)?;
-        Some(python::build_failed(&package, find_missing(step), &errors(step)))
+        let package = find_name(step)?;
+        Some(python::build_failed(&package, find_missing(step).as_deref(), &errors(step)))
     }),
 ];
 
-const UV: [FailureRule; 8] = [
+/// uv's words around the name of a package that did not build.
+const UV_UNBUILT: [&str; 2] = ["Failed to build `*`", "Failed to download and build `*`"];
+
+const UV: [FailureRule; 9] = [
     FailureRule::call(&["needs to be updated, but `--locked`", "Unable to find lockfile"], |_| {
         Some(python::stale_lock("uv.lock", "pyproject.toml", "uv lock"))
     }),
@@ -129,12 +121,13 @@ const UV: [FailureRule; 8] = [
         &["the line 'UV_VERSION=…' in ENV asks for another one"],
     ),
     FailureRule::call(&["Hash mismatch for"], |step| {
-        Some(python::bad_hashes("uv.lock", &uv_errors(step.outcome)))
+        Some(python::bad_hashes("uv.lock", &uv_errors(&step.outcome.lines)))
     }),
-    FailureRule::call(&["Failed to build `"], |step| {
-        let package = step.capture("Failed to build `*`")?.replace("==", " ");
-        Some(python::build_failed(&package, find_missing(step), &uv_errors(step.outcome)))
+    FailureRule::call(&UV_UNBUILT, |step| {
+        let package = UV_UNBUILT.iter().find_map(|pattern| step.capture(pattern))?.replace("==", " ");
+        Some(python::build_failed(&package, find_missing(step).as_deref(), &uv_errors(&step.outcome.lines)))
     }),
+    FailureRule::new(GIT_REFUSED, "a git repository cannot be fetched: {line}", &[PRIVATE_GIT]),
     FailureRule::new(&["NotValidYet"], CLOCK.0, CLOCK.1),
     FailureRule::new(
         &["invalid peer certificate", "certificate verify failed"],
@@ -167,10 +160,6 @@ const POETRY: [FailureRule; 3] = [
     ),
 ];
 
-const PIPENV: [FailureRule; 1] = [FailureRule::call(&["out-of-date", "out of date"], |_| {
-    Some(python::stale_lock("Pipfile.lock", "Pipfile", "pipenv lock"))
-})];
-
 /// Explains a failed step of pip. `file` declares the dependencies, in the app's `tree`.
 pub(super) fn explain_pip(step: &str, outcome: &StepOutcome, tree: &TreeHandle, file: &str) -> UserError {
     let mut failed = FailedStep::new(step, outcome, without_prefix).with("file", file);
@@ -183,17 +172,12 @@ pub(super) fn explain_pip(step: &str, outcome: &StepOutcome, tree: &TreeHandle, 
 
 pub(super) fn explain_uv(step: &str, outcome: &StepOutcome) -> UserError {
     let failed = FailedStep::new(step, outcome, without_tree);
-    failed.explain(&UV).unwrap_or_else(|| step_failed(step, outcome, &uv_errors(outcome)))
+    failed.explain(&UV).unwrap_or_else(|| step_failed(step, outcome, &uv_errors(&outcome.lines)))
 }
 
 pub(super) fn explain_poetry(step: &str, outcome: &StepOutcome) -> UserError {
     let failed = FailedStep::new(step, outcome, str::trim);
     failed.explain(&POETRY).unwrap_or_else(|| step_failed(step, outcome, &outcome.lines))
-}
-
-pub(super) fn explain_pipenv(step: &str, outcome: &StepOutcome) -> UserError {
-    let failed = FailedStep::new(step, outcome, str::trim);
-    failed.explain(&PIPENV).unwrap_or_else(|| step_failed(step, outcome, &outcome.lines))
 }
 
 /// Returns why the dependencies do not accept the Python of the build, in the words of the tool.
@@ -215,7 +199,7 @@ pub(super) fn find_python_refusal(outcome: &StepOutcome) -> Option<String> {
 /// Returns whether the build of a package failed.
 pub(super) fn is_failed_build(outcome: &StepOutcome) -> bool {
     let step = FailedStep::new("", outcome, without_prefix);
-    find_unbuilt(&step).is_some() || step.has(&["Failed to build `"])
+    find_name(&step).is_some() || step.has(&UV_UNBUILT)
 }
 
 fn without_prefix(line: &str) -> &str {
@@ -291,58 +275,6 @@ fn conflict(step: &FailedStep<'_>) -> UserError {
         lines.join("\n")
     ))
     .hint("loosen one of the versions, try it with 'pip install -r requirements.txt' in a fresh virtualenv")
-}
-
-/// Returns the Debian package with the tool or library that a build lacks.
-fn find_missing(step: &FailedStep<'_>) -> Option<&'static str> {
-    // The name of a compiler is in many good lines too.
-    let complaints = ["not found", "No such file", "not installed", "failed", "can't find", "cannot find"];
-    let is_complaint = |line: &str| complaints.iter().any(|text| line.contains(text));
-    let is_missing = |name: &str| step.lines.iter().any(|line| line.contains(name) && is_complaint(line));
-    MISSING.iter().find(|(name, _)| is_missing(name)).map(|(_, package)| *package)
-}
-
-/// Returns the package that did not build.
-fn find_unbuilt(step: &FailedStep<'_>) -> Option<String> {
-    let named = ["Failed building wheel for *", "Failed to build *", "Could not build wheels for *,"];
-    if let Some(name) = named.into_iter().find_map(|pattern| step.capture(pattern)) {
-        return Some(name.trim().to_owned());
-    }
-    // Other errors do not name it: it is the one that was collected last.
-    if !step.has(&["metadata-generation-failed", "subprocess-exited-with-error", "egg_info did not run"]) {
-        return None;
-    }
-    let last = step.lines.iter().rev().find_map(|line| {
-        let line = line.trim();
-        line.strip_prefix("Collecting ").or_else(|| line.strip_prefix("Processing "))
-    })?;
-    Some(last.split(" (from").next().unwrap_or(last).trim().to_owned())
-}
-
-/// Returns the lines that pip calls errors, or else its last ones.
-fn errors(step: &FailedStep<'_>) -> Vec<String> {
-    let skipped = ["subprocess-exited-with-error", "note: This error"];
-    let lines = step.outcome.lines.iter().map(|line| line.trim());
-    let errors = lines.filter(|line| {
-        (line.starts_with("ERROR: ") || line.starts_with("error: ") || line.contains("fatal error: "))
-            && !skipped.iter().any(|text| line.contains(text))
-    });
-    let mut shown: Vec<String> = errors.map(|line| line.trim_start_matches("ERROR: ").to_owned()).collect();
-    if shown.is_empty() {
-        shown = step.outcome.lines.iter().filter(|line| !line.trim().is_empty()).cloned().collect();
-    }
-    shown.split_off(shown.len().saturating_sub(REPEATED))
-}
-
-/// Returns the lines of uv's error and of its causes.
-fn uv_errors(outcome: &StepOutcome) -> Vec<String> {
-    let begins = |line: &String| {
-        let line = line.trim_start();
-        line.starts_with("error:") || line.starts_with('×')
-    };
-    let from = outcome.lines.iter().position(begins).unwrap_or_default();
-    let lines = outcome.lines[from..].iter().filter(|line| !line.trim().is_empty());
-    lines.take(UV_REPEATED).cloned().collect()
 }
 
 #[cfg(test)]

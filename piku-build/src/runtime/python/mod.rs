@@ -9,6 +9,7 @@ mod dependency_files;
 mod django;
 mod failures;
 mod package_managers;
+mod server_check;
 mod version;
 mod virtualenv;
 
@@ -77,6 +78,12 @@ impl Runtime for PythonRuntime {
         let mut all = package_managers::read_dependencies(source, target.jailed)?;
         let (processes, processes_from) = processes(source)?;
         let added = added_servers(source, &processes, &all);
+        if source.procfile.is_some() {
+            let is_there = |program: &str| {
+                target.find_tool(program).is_some() || source.has_entry(&format!("bin/{program}"))
+            };
+            warnings.append(&mut server_check::check(&processes, &all, &added, is_there)?);
+        }
         if (all.is_installing() || !added.is_empty()) && !interpreter.has_ensurepip {
             return Err(errors::python::no_venv(&interpreter.version.minor()).into());
         }
@@ -140,7 +147,7 @@ impl Runtime for PythonRuntime {
         let failure = match step.name {
             uv::STEP => failures::explain_uv(step.name, ended),
             poetry::STEP => failures::explain_poetry(step.name, ended),
-            pipenv::STEP => failures::explain_pipenv(step.name, ended),
+            pipenv::STEP => errors::step_failed(step.name, ended, &ended.lines),
             pyenv::STEP => pyenv::explain_failure(ended, version, from),
             program::STEP => {
                 let why = failures::explain_pip(step.name, ended, &view.tree, file);

@@ -3,7 +3,7 @@
 use piku_report::user_error::UserError;
 
 use crate::errors::failure_rule::{FailedStep, FailureRule};
-use crate::errors::{ONLINE, with_lines};
+use crate::errors::{ONLINE, PRIVATE_GIT, with_lines};
 use crate::step::build_step::StepOutcome;
 
 /// Debian's packages for gems that are compiled against a library.
@@ -101,7 +101,8 @@ const BUNDLER: [FailureRule; 16] = [
         &["Git error:"],
         "a gem's git repository cannot be read: {line}",
         &[
-            "a build has no keys: name the repository by https, with a token in BUNDLE_GITHUB__COM where it is private",
+            PRIVATE_GIT,
+            "or name it by https, with a token in BUNDLE_GITHUB__COM",
             VENDOR,
         ],
     ),

@@ -3,13 +3,13 @@
 use piku_report::user_error::UserError;
 
 use crate::errors::failure_rule::{FailedStep, FailureRule};
-use crate::errors::{ONLINE, rust, step_failed};
+use crate::errors::{GIT_REFUSED, ONLINE, PRIVATE_GIT, rust, step_failed};
 use crate::step::build_step::StepOutcome;
 
 /// The largest number of cargo's own lines that are repeated.
 const REPEATED: usize = 4;
 
-const RULES: [FailureRule; 8] = [
+const RULES: [FailureRule; 10] = [
     FailureRule::killed(&["signal: 9, SIGKILL"]),
     FailureRule::no_space(&["No space left on device", "os error 28"]),
     FailureRule::new(
@@ -39,6 +39,12 @@ const RULES: [FailureRule; 8] = [
         ],
         "cargo cannot reach the package registry: {line}",
         &[ONLINE],
+    ),
+    FailureRule::new(GIT_REFUSED, "a git repository in Cargo.toml cannot be fetched: {line}", &[PRIVATE_GIT]),
+    FailureRule::new(
+        &["failed to authenticate when downloading repository", "authentication required"],
+        "a git repository in Cargo.toml cannot be fetched: {line}",
+        &[PRIVATE_GIT],
     ),
     FailureRule::call(&["linker `cc` not found"], |_| Some(rust::no_linker())),
     FailureRule::new(

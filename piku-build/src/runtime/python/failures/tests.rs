@@ -83,6 +83,47 @@ fn failures_of_pip_are_explained() {
             1,
             "a git repository that cannot be fetched: fatal: unable to access 'https://h/x.git/'",
         ),
+        // pip 23 of Debian 12, which collects all packages before it builds one.
+        (
+            "Processing ./dist/badext-1.0.tar.gz\nCollecting six\n  Running setup.py install for badext: finished with status 'error'\n\
+             \x20 error: subprocess-exited-with-error\n  \n  × Running setup.py install for badext did not run successfully.\n\
+             \x20 ╰─> [14 lines of output]\n      x.c:1:10: fatal error: nothere.h: No such file or directory\n\
+             \x20     error: command '/usr/bin/x86_64-linux-gnu-gcc' failed with exit code 1\n      [end of output]\n\
+             error: legacy-install-failure\n\n× Encountered error while trying to install package.\n╰─> badext\n",
+            1,
+            "'badext' could not be built\n  x.c:1:10: fatal error: nothere.h: No such file or directory\n  error: command",
+        ),
+        (
+            "Collecting first==1.0\n  error: subprocess-exited-with-error\n  × python setup.py egg_info did not run successfully.\n\
+             \x20 ╰─> [6 lines of output]\n      Collecting setuptools\n      RuntimeError: no metadata for you\n      [end of output]\n\
+             error: metadata-generation-failed\n\n× Encountered error while generating package metadata.\n╰─> See above for output.\n",
+            1,
+            "'first==1.0' could not be built\n  RuntimeError: no metadata for you",
+        ),
+        (
+            "Collecting badgone==1.0 (from -r requirements.txt (line 1))\n  error: subprocess-exited-with-error\n\
+             \x20 × pip subprocess to install build dependencies did not run successfully.\n  ╰─> [5 lines of output]\n\
+             \x20     Collecting setuptools\n      ERROR: Could not find a version that satisfies the requirement nodep (from versions: none)\n\
+             \x20     [end of output]\nerror: subprocess-exited-with-error\n\n\
+             × pip subprocess to install build dependencies did not run successfully.\n╰─> See above for output.\n",
+            1,
+            "'badgone==1.0' could not be built: what its build needs cannot be installed\n  Could not find a version that satisfies the requirement nodep",
+        ),
+        // pip 25.
+        (
+            "Processing ./dist/badgone-1.0.tar.gz\n  × installing build dependencies for badgone did not run successfully.\n\
+             \x20 ╰─> [5 lines of output]\n      ERROR: No matching distribution found for nodep\n      [end of output]\n\
+             ERROR: Failed to build 'badgone' when installing build dependencies for badgone\n",
+            1,
+            "'badgone' could not be built: what its build needs cannot be installed\n  No matching distribution found for nodep",
+        ),
+        (
+            "Collecting badmeta\n  × Getting requirements to build wheel did not run successfully.\n  ╰─> [21 lines of output]\n\
+             \x20     RuntimeError: no metadata for you\n      [end of output]\n\
+             ERROR: Failed to build 'badmeta' when getting requirements to build wheel\n",
+            1,
+            "'badmeta' could not be built\n  RuntimeError: no metadata for you",
+        ),
         ("something\nelse\n", 3, "exit code 3"),
     ] {
         assert!(told(text, code).contains(reason), "{text} -> {}", told(text, code));
@@ -107,6 +148,20 @@ fn failures_of_uv_are_explained() {
         (
             "error: Failed to fetch: `https://example.org/x`\n  Caused by: error sending request for url\n",
             "cannot reach",
+        ),
+        // uv 0.13.
+        (
+            "Using CPython 3.11.2\nerror: Failed to build `x==1.0`\n  cause: The build backend returned an error\n\n         [stdout]\n\
+             \x20        running build\n\n         [stderr]\n         x.c:1:10: fatal error: nothere.h: No such file or directory\n\
+             \x20            1 | #include <nothere.h>\n         error: Command '['gcc', '-c']' returned non-zero exit status 1.\n\n\
+             hint: `x` (v1.0) was included because `app` (v1) depends on `x`\n",
+            "'x 1.0' could not be built\n  error: Failed to build `x==1.0`\n    cause: The build backend returned an error\n  \
+             x.c:1:10: fatal error: nothere.h: No such file or directory\n  hint: `x` (v1.0) was included",
+        ),
+        (
+            "Using CPython 3.11.2\nCreating virtual environment at: .venv\nerror: No solution found when resolving dependencies\n\
+             \x20 cause: Because x was not found in the package registry and your project depends on x==1.0\n",
+            "exit code 1\n  error: No solution found when resolving dependencies\n    cause: Because x was not found",
         ),
         ("  × Failed to download `x==1`\n  ╰─▶ Hash mismatch for `x==1`", "hashes in uv.lock"),
     ] {

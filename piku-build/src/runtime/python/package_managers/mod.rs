@@ -2,6 +2,7 @@
 
 pub(crate) mod pip;
 pub(crate) mod pipenv;
+pub(crate) mod pipfile_hash;
 pub(crate) mod poetry;
 pub(crate) mod program;
 pub(crate) mod uv;

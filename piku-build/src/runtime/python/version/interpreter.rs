@@ -88,7 +88,7 @@ struct InstalledPython {
 }
 
 /// Chooses the Python for the app: a version as requested, else another patch of it, else one that is built for it, else, if a
-/// single version was requested, the next newer one.
+/// single version was requested, the next newer one, else the newest of the older ones.
 ///
 /// # Errors
 /// Fails if no Python is installed, or none that matches the request.
@@ -122,7 +122,10 @@ pub(crate) fn choose(source: &AppSource, target: &BuildTarget) -> anyhow::Result
                 return Ok(PythonChoice { interpreter, from, unmet: None, layer, warnings });
             }
         }
-        let (python, matched) = best.ok_or_else(|| errors::python::no_such_version(&requested, &names))?;
+        let (python, matched) = best.ok_or_else(|| {
+            let newest = installed.iter().max_by_key(|python| python.version).map(InstalledPython::name);
+            errors::python::no_such_version(&requested, &names, newest.as_deref().unwrap_or("3"))
+        })?;
         match python.inspect() {
             Ok(interpreter) => {
                 let is_met = matched == VersionMatch::Exact;
@@ -309,13 +312,37 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused_with_what_is() {
-        let err = error(&[(".python-version", "3.99\n")]);
-        assert!(err.contains(".python-version asks for Python 3.99; this machine has 3."), "{err}");
+        let err = error(&[(".python-version", "4.1\n")]);
+        assert!(err.contains(".python-version asks for Python 4.1; this machine has 3."), "{err}");
         let err = error(&[("runtime.txt", "pypy3.9\n")]);
         assert!(err.contains("only CPython"), "{err}");
         // A range is a promise, not a wish.
         let err = error(&[("pyproject.toml", "[project]\nrequires-python = '>=3.4,<3.5'\n")]);
         assert!(err.contains("pyproject.toml asks for Python >=3.4,<3.5"), "{err}");
+    }
+
+    #[test]
+    fn the_newest_of_older_ones_is_taken() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let own = choice(&[]).unwrap().interpreter;
+        // Newer than every Python of the machine, and older than what is asked for.
+        for version in ["3.97", "3.98"] {
+            let bin = dir.path().join(format!("versions/{version}.1/bin"));
+            fs::create_dir_all(&bin).unwrap();
+            symlink(&own.path, bin.join(format!("python{version}"))).unwrap();
+        }
+        let taken = choice_with(dir.path(), &[(".python-version", "3.99\n")]).unwrap();
+        assert!(
+            taken.interpreter.path.ends_with("versions/3.98.1/bin/python3.98"),
+            "{:?}",
+            taken.interpreter
+        );
+        assert!(taken.warnings[0].contains("asks for Python 3.99, which is not on this machine"));
+        let err = choice_with(dir.path(), &[("pyproject.toml", "[project]\nrequires-python = '>=3.99'\n")]);
+        let err = anyhow::Error::from(err.err().unwrap());
+        let hints = piku_report::user_error::advice(&err).0;
+        assert_eq!(hints[0], "if the app runs on it, pyproject.toml may say >=3.98.1");
     }
 
     #[test]

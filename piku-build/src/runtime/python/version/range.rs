@@ -51,29 +51,30 @@ impl PythonRange {
         Ok(Self(clauses))
     }
 
-    /// Compares an installed version with the range. Another patch of an X.Y in the range is the same line. A newer line matches
-    /// a single version only: a range says which lines are good.
+    /// Compares an installed version with the range. Another patch of an X.Y in the range is the same line. Newer and older
+    /// lines match a single version only: a range says which lines are good.
     pub(crate) fn matches(&self, version: RuntimeVersion) -> VersionMatch {
         if self.0.iter().all(|clause| clause.holds(version)) {
             VersionMatch::Exact
         } else if self.0.iter().all(|clause| clause.holds_in_line(version)) {
             VersionMatch::SameLine
-        } else if self.is_before(version) {
-            VersionMatch::Newer
         } else {
-            VersionMatch::Mismatch
+            self.compare_single(version)
         }
     }
 
-    /// Returns whether the range is a single version, or the beginning of one, and `version` has the same major version and is no
-    /// older: what was written for an old Python mostly runs on a newer one.
-    fn is_before(&self, version: RuntimeVersion) -> bool {
-        let [VersionClause { op: VersionOperator::Prefix | VersionOperator::Equal, parts }] =
-            self.0.as_slice()
-        else {
-            return false;
-        };
-        parts[0] == version.0[0] && parts.as_slice() <= &version.0[..parts.len()]
+    /// Compares `version` with a range that is a single version, or the beginning of one. Another line of the same major version
+    /// runs most of what was written for it.
+    fn compare_single(&self, version: RuntimeVersion) -> VersionMatch {
+        match self.0.as_slice() {
+            [VersionClause { op: VersionOperator::Prefix | VersionOperator::Equal, parts }]
+                if parts[0] == version.0[0] =>
+            {
+                let is_newer = parts.as_slice() <= &version.0[..parts.len()];
+                if is_newer { VersionMatch::Newer } else { VersionMatch::Older }
+            }
+            _ => VersionMatch::Mismatch,
+        }
     }
 }
 
@@ -231,6 +232,22 @@ mod tests {
             "~=3.10.4",
         ] {
             assert!(matched(asked, "3.11.2") > VersionMatch::SameLine, "{asked}");
+        }
+    }
+
+    #[test]
+    fn other_lines_of_a_single_version() {
+        for (asked, expected) in [
+            ("3.10", VersionMatch::Newer),
+            ("3.10.4", VersionMatch::Newer),
+            ("3.14", VersionMatch::Older),
+            ("python-3.14.1", VersionMatch::Older),
+            ("==3.12.1", VersionMatch::Older),
+            (">=3.12", VersionMatch::Mismatch),
+            ("2.7.18", VersionMatch::Mismatch),
+            ("4", VersionMatch::Mismatch),
+        ] {
+            assert_eq!(matched(asked, "3.11.2"), expected, "{asked}");
         }
     }
 
