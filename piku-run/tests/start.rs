@@ -69,7 +69,7 @@ impl Drop for Running {
 #[test]
 fn all_run_with_their_ports_and_one_log() {
     let dir = folder("web: echo port $PORT $A; exec sleep 0.5\nworker: echo $PS $PORT; exec sleep 1000\n");
-    fs::write(dir.path().join("ENV"), "A=\"from ENV\"\nPORT=1\n").unwrap();
+    fs::write(dir.path().join("ENV"), "A=\"from ENV\"\n").unwrap();
     let out = start(&dir, &["-m", "web=1,worker=2"]).output().unwrap();
     let said = text(&out);
     assert_eq!(out.status.code(), Some(0), "{said}");
@@ -116,6 +116,32 @@ fn a_second_ctrl_c_does_not_wait() {
     std::thread::sleep(Duration::from_millis(100));
     foreman.signal(Signal::SIGINT);
     foreman.end();
+}
+
+#[test]
+fn env_files_of_other_foremen_are_read() {
+    let dir = folder("web: echo $PORT $A $B $C\nworker: echo $PS $PORT\n");
+    fs::write(dir.path().join("ENV"), "A=shipped\nB=shipped\nPORT=4000\n").unwrap();
+    fs::write(dir.path().join(".env"), "# mine\nexport B='my own' # yes\nC=\"$A x\"\nPORT=7100\n").unwrap();
+    let said = text(&start(&dir, &[]).output().unwrap());
+    assert!(said.contains("| 7100 shipped my own shipped x\n"), "{said}");
+    assert!(said.contains("| worker.1 7200\n"), "{said}");
+    assert!(text(&start(&dir, &["-p", "7300"]).output().unwrap()).contains("| 7300 shipped"));
+
+    // Named files are read instead, the later one after the earlier one.
+    let named = [dir.path().join("one"), dir.path().join("two")];
+    fs::write(&named[0], "A=one\nB=one\n").unwrap();
+    fs::write(&named[1], "B=two\n").unwrap();
+    let files = format!("{},{}", named[0].display(), named[1].display());
+    let out = start(&dir, &["--env", &files]).env("PORT", "7400").output().unwrap();
+    assert!(text(&out).contains("| 7400 one two\n"), "{}", text(&out));
+    let out = start(&dir, &["--env", "/nowhere/x"]).output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out).contains("cannot read '/nowhere/x'"), "{}", text(&out));
+    fs::write(dir.path().join(".env"), "PORT=http\n").unwrap();
+    let out = start(&dir, &[]).output().unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out).contains("'http' is not a port"), "{}", text(&out));
 }
 
 #[test]

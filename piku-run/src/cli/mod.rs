@@ -92,6 +92,14 @@ pub(crate) enum RunCommand {
     /// Run the processes of a Procfile with one log until Ctrl-C; needs no installation of piku
     #[command(after_long_help = exit_status::START)]
     Start(StartArgs),
+    /// Check the settings of an app before it is built: limits, network, nginx
+    #[command(after_long_help = exit_status::READ)]
+    Check {
+        /// Name of the app
+        app: AppName,
+        /// Directory of the app, with its Procfile and ENV
+        folder: PathBuf,
+    },
     /// Make a built release live; its directory is moved away
     #[command(after_long_help = exit_status::CHANGE)]
     Deploy {
@@ -250,12 +258,13 @@ pub(crate) struct StartArgs {
     /// Number of instances of each type, such as web=2,worker=1; types that are not named do not run
     #[arg(short = 'm', long, value_name = "TYPE=N,…", value_delimiter = ',', value_parser = parse_count)]
     pub(crate) formation: Vec<(ProcessName, u32)>,
-    /// First port of the first type; each further type begins 100 higher
-    #[arg(short, long, default_value_t = 5000, value_name = "PORT")]
-    pub(crate) port: u16,
-    /// Environment file [default: DIR/ENV]
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) env: Option<PathBuf>,
+    /// First port of the first type; each further type begins 100 higher [default: PORT in the environment
+    /// files, else in the environment, else 5000]
+    #[arg(short, long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// Environment files; a later one overrides an earlier one [default: DIR/ENV,DIR/.env]
+    #[arg(short, long, value_name = "FILE,…", value_delimiter = ',')]
+    pub(crate) env: Vec<PathBuf>,
     /// Path of the Procfile [default: DIR/Procfile]
     #[arg(short = 'f', long, value_name = "FILE")]
     pub(crate) procfile: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! Subcommands, each a thin layer over other modules.
 
+mod check;
 mod config;
 mod data;
 mod deploy;
@@ -81,6 +82,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Maintenance { app, state } => maintenance::run(&root()?, &app, state)?,
         RunCommand::Supervise { app } => supervisor::run(&root()?, &app)?,
         RunCommand::Drain { app } => log_forwarding::run(&root()?, &app)?,
+        RunCommand::Check { app, folder } => check::run(&root()?, &app, &folder)?,
         RunCommand::Deploy { app, release } => deploy::run(&root()?, &app, &release)?,
         RunCommand::Scale { app, counts } => {
             let root = root()?;

@@ -8,6 +8,7 @@
     reason = "asks whom the data folder itself belongs to; nothing in it is opened"
 )]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::process::Command;
 
 use anyhow::Context;
 use indexmap::IndexMap;
+use jiff::Timestamp;
 use nix::unistd::{getegid, geteuid};
 use piku_chroot::jail::JailSpec;
 use piku_chroot::profile::BuiltinProfile;
@@ -25,9 +27,9 @@ use piku_layout::settings::{AppNetworks, AppUsers, HostSettings, NetworkMode, Pr
 use piku_nss::UserAccount;
 use piku_procfile::command::argv_with_profile;
 use piku_procfile::env::{self, EnvFile};
-use piku_procfile::procfile::ParseOptions;
+use piku_procfile::procfile::{ParseOptions, Procfile};
 use piku_procfile::render::app_values::AppValues;
-use piku_release::manifest::{BuiltRelease, TREE};
+use piku_release::manifest::{BuiltRelease, DEPLOY_KEY, ReleaseOrigin, TREE};
 use piku_report::user_error::UserError;
 
 use crate::config::{ConfigValues, store};
@@ -50,6 +52,8 @@ pub(crate) struct ReleaseContext {
     root: PathBuf,
     /// Registry of the apps' subordinate user ids.
     uids: PathBuf,
+    /// Directory of the app, if it is not built yet.
+    source: Option<PathBuf>,
 }
 
 /// Identifies a process of the app.
@@ -106,7 +110,42 @@ impl ReleaseContext {
         let dir = root.app(app);
         let release = BuiltRelease::read(&dir.release(number))?;
         let (uids, root) = (root.uid_ranges(), root.path().to_owned());
-        Ok(Self { app: app.clone(), dir, release, root, uids })
+        Ok(Self { app: app.clone(), dir, release, root, uids, source: None })
+    }
+
+    /// Returns the settings of an app that is not built yet, with the config that its next release will have.
+    pub(crate) fn of_source(root: &PikuRoot, app: &AppName, source: PathBuf) -> anyhow::Result<Self> {
+        let procfile = source.join("Procfile");
+        let processes = if procfile.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
+            let entries = Procfile::read(&procfile, ParseOptions::default())?.entries;
+            entries.into_iter().map(|entry| (entry.name, entry.command)).collect()
+        } else {
+            IndexMap::new()
+        };
+        let release = BuiltRelease {
+            app: app.clone(),
+            number: 0,
+            commit: String::new(),
+            subject: String::new(),
+            by: String::new(),
+            origin: ReleaseOrigin::default(),
+            tree_of: None,
+            at: Timestamp::now(),
+            architecture: String::new(),
+            native: None,
+            runtime: String::new(),
+            version: None,
+            version_from: None,
+            layers: Vec::new(),
+            host: Vec::new(),
+            profile: false,
+            kept: Vec::new(),
+            processes,
+            env: BTreeMap::new(),
+            jailed: true,
+        };
+        let (uids, dir, root) = (root.uid_ranges(), root.app(app), root.path().to_owned());
+        Ok(Self { app: app.clone(), dir, release, root, uids, source: Some(source) })
     }
 
     /// Returns whether its processes run in a jail.
@@ -116,7 +155,7 @@ impl ReleaseContext {
 
     /// Returns the path of the built app tree.
     pub(crate) fn tree(&self) -> PathBuf {
-        self.dir.release(self.release.number).join(TREE)
+        self.source.clone().unwrap_or_else(|| self.dir.release(self.release.number).join(TREE))
     }
 
     /// Returns the environment of one process, and warnings for the app's author.
@@ -129,7 +168,7 @@ impl ReleaseContext {
             for (name, value) in layer {
                 if name == "PORT" {
                     warnings.push(format!("PORT in {origin} is ignored: each instance has its own"));
-                } else {
+                } else if name != DEPLOY_KEY {
                     vars.insert(name.clone(), value.clone());
                 }
             }

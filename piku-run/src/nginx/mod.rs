@@ -13,6 +13,7 @@ mod nginx_dir;
 mod program;
 mod service;
 mod site;
+mod values_check;
 
 use std::path::PathBuf;
 

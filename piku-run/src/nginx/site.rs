@@ -152,7 +152,7 @@ impl WebServer {
 }
 
 /// Rebuilds the Procfile from the release's manifest.
-fn procfile(release: &BuiltRelease) -> Procfile {
+pub(super) fn procfile(release: &BuiltRelease) -> Procfile {
     let entry = |(name, command): (&piku_layout::name::ProcessName, &String)| ProcfileEntry {
         kind: ProcessKind::classify(name, command),
         name: name.clone(),

@@ -2,14 +2,15 @@
 //! machine with a terminal in place of logs, records and sockets, and needs neither piku's root directory
 //! nor a jail.
 
+mod env_files;
 mod formation;
 mod printer;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,6 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::{Pid, pipe2};
 use piku_procfile::command::argv;
-use piku_procfile::env::{self, EnvFile};
 use piku_procfile::procfile::{self, ParseOptions, ProcessKind, Procfile, ProcfileEntry};
 
 use crate::cli;
@@ -35,6 +35,7 @@ use crate::process::family::{MARK, ProcessFamily};
 use crate::process::wait::{self, READ};
 use crate::process::{reap, signals};
 
+use env_files::EnvFiles;
 use printer::LinePrinter;
 
 /// Distance between the ports of two process types.
@@ -61,7 +62,7 @@ struct ForemanLoop {
     /// Entries of the Procfile, in order.
     entries: Vec<ProcfileEntry>,
     first_port: u16,
-    env: PathBuf,
+    env: EnvFiles,
     core: SupervisorCore,
     born: Instant,
     children: BTreeMap<InstanceId, ForemanChild>,
@@ -94,7 +95,9 @@ pub(crate) fn run(typed: cli::StartArgs) -> anyhow::Result<ExitCode> {
     // After the others, whose ports then do not depend on these.
     entries.extend(once);
     let wanted = formation::types(&entries, &typed.formation)?;
-    formation::check_ports(typed.port, &wanted)?;
+    let env = EnvFiles::new(&dir, typed.env)?;
+    let first_port = env.first_port(typed.port)?;
+    formation::check_ports(first_port, &wanted)?;
     let width = |kind: &ProcessType| kind.name.as_str().len() + 1 + kind.count.to_string().len();
     let width = wanted.iter().filter(|kind| kind.count > 0).map(width).max();
     let mut printer = LinePrinter::new(width.unwrap_or(0));
@@ -113,12 +116,11 @@ pub(crate) fn run(typed: cli::StartArgs) -> anyhow::Result<ExitCode> {
     signals::default_dispositions();
     let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     set_child_subreaper(true).context("cannot become a subreaper")?;
-    let named_env = typed.env.clone();
     let mut foreman = ForemanLoop {
-        env: typed.env.unwrap_or_else(|| dir.join(env::FILE)),
+        env,
         dir,
         entries,
-        first_port: typed.port,
+        first_port,
         core: SupervisorCore::new(OnExit::StopAll, InstanceId(0)),
         born: Instant::now(),
         children: BTreeMap::new(),
@@ -128,11 +130,6 @@ pub(crate) fn run(typed: cli::StartArgs) -> anyhow::Result<ExitCode> {
         failed: None,
         told: 0,
     };
-    if let Some(path) = &named_env {
-        check_named(path)?;
-    }
-    // Report a bad `ENV` once, before anything runs.
-    foreman.environment(&InstanceName { kind: wanted[0].name.clone(), index: 1 })?;
     let grace = Duration::from_secs(typed.timeout);
     let plan = RunPlan {
         release: 0,
@@ -145,12 +142,6 @@ pub(crate) fn run(typed: cli::StartArgs) -> anyhow::Result<ExitCode> {
     };
     foreman.tell_core(CoreEvent::Boot { plan: Some(plan), found: Vec::new() });
     foreman.handle_events()
-}
-
-/// Checks that a file given by the user exists.
-#[expect(clippy::disallowed_methods, reason = "a file that was named on the command line")]
-fn check_named(path: &Path) -> anyhow::Result<()> {
-    fs::metadata(path).map(drop).with_context(|| format!("cannot read '{}'", path.display()))
 }
 
 impl ForemanLoop {
@@ -309,22 +300,13 @@ impl ForemanLoop {
         Ok(None)
     }
 
-    /// Returns the caller's environment, the foreman's variables and the `ENV` file, in this order.
+    /// Returns the caller's environment, the foreman's variables and those of the environment files, in this order.
     fn environment(&self, ps: &InstanceName) -> anyhow::Result<Vars> {
-        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        let mut vars: Vars = std::env::vars_os().filter_map(text).collect();
+        let mut vars = env_files::inherited();
         vars.insert("PORT".to_owned(), self.choose_port(ps).to_string());
         vars.insert("PS".to_owned(), ps.to_string());
         vars.insert("PROC_TYPE".to_owned(), ps.kind.to_string());
-        let file = EnvFile::read(&self.env, &vars, ParseOptions::default())?;
-        for (name, value) in file.vars {
-            if name != "PORT" {
-                vars.insert(name, value);
-            }
-        }
-        Ok(vars)
+        self.env.extend(vars)
     }
 
     fn choose_port(&self, ps: &InstanceName) -> u16 {

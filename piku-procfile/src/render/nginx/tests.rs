@@ -81,7 +81,6 @@ fn all_errors_are_reported_with_their_lines() {
             "ENV:6: NGINX_CACHE_TIME: '1h' is not a whole number of seconds from 0 to 315360000",
             "ENV:7: NGINX_CACHE_SIZE: '-1' is not a whole number of GB from 1 to 1024",
             "ENV:8: NGINX_BASIC_AUTH: item 1: it has no ':'",
-            "ENV:9: NGINX_IPV4_ADDRESS: '10.0.0.9' is not one of the addresses that the operator has chosen for apps",
             "ENV:10: NGINX_IPV6_ADDRESS: '10.0.0.1' is not such an address",
             "ENV:11: NGINX_CATCH_ALL: '../x': '..' is not allowed",
             "ENV:12: NGINX_INCLUDE_FILE: '/etc/passwd' is not a path of the app: use a relative path, or one below '/app' or '/data'",
@@ -89,6 +88,18 @@ fn all_errors_are_reported_with_their_lines() {
         ]
     );
     assert!(!message.contains("hunter2"));
+}
+
+#[test]
+fn an_address_of_another_host_is_ignored_with_a_warning() {
+    let env = "NGINX_SERVER_NAME=a.b\nNGINX_IPV4_ADDRESS=10.9.9.9\n";
+    let site = site_with_env(env).unwrap();
+    let warnings: Vec<String> = site.warnings.iter().map(ToString::to_string).collect();
+    assert!(
+        warnings[0].contains("ENV:2: NGINX_IPV4_ADDRESS: '10.9.9.9' is not one of the addresses"),
+        "{warnings:?}"
+    );
+    assert_eq!(site.server_file(), site_with_env("NGINX_SERVER_NAME=a.b\n").unwrap().server_file());
 }
 
 #[test]

@@ -234,10 +234,11 @@ fn listen_sockets(
         }
         if !chosen.iter().flatten().any(|listen| listen.address == Some(wanted)) {
             let what = format!(
-                "{} is not one of the addresses that the operator has chosen for apps",
+                "{} is not one of the addresses that host.yaml names for apps: the variable is ignored",
                 quote_word(text)
             );
-            read.add_error(name, what, Some("remove the variable, or ask the operator to add the address"));
+            // An app of another host brings that host's address along.
+            read.add_warning(name, what, None);
             continue;
         }
         for listens in &mut chosen {
@@ -265,7 +266,7 @@ fn tls_files(settings: &RenderSettings, read: &mut ValuesReader<'_>) -> anyhow::
     let (Some((certificate, key)), Some(listen)) = (&settings.certificate, settings.listen_tls.first())
     else {
         if is_required {
-            let hint = "--certificate and --key name one, which may be self-signed";
+            let hint = "HTTPS is off on this host: 'https: 443' below 'nginx:' in host.yaml turns it on (for piku-procfile render: --certificate and --key)";
             read.add_error(HTTPS_ONLY, "there is no certificate for this app", Some(hint));
         }
         return Ok(None);

@@ -1,0 +1,21 @@
+//! `check APP FOLDER`: checks the settings of a pushed app before anything is built from it.
+
+use std::path::Path;
+
+use anyhow::Context;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::HostSettings;
+
+use crate::desired;
+use crate::instance::environment::ReleaseContext;
+use crate::nginx::WebServer;
+
+pub(super) fn run(root: &PikuRoot, app: &AppName, folder: &Path) -> anyhow::Result<()> {
+    let folder =
+        std::path::absolute(folder).with_context(|| format!("cannot find '{}'", folder.display()))?;
+    let world = ReleaseContext::of_source(root, app, folder)?;
+    desired::check_limits(&world)?;
+    desired::check_network(&world, &HostSettings::read(&root.settings())?)?;
+    WebServer::load(root)?.check_values(&world)
+}
