@@ -106,6 +106,24 @@ fn all_bad_procfile_lines_are_reported() {
 }
 
 #[test]
+fn settings_are_checked_before_the_build() {
+    let (world, repo) = live();
+    let said = repo
+        .file("ENV", "MEMORY_LIMIT=lots\n")
+        .commit("Bad")
+        .push()
+        .fails_with(&["MEMORY_LIMIT", "deploy 2 of blog failed at: check (exit 1); nothing was changed"]);
+    assert!(!said.contains("----->"), "nothing is built:\n{said}");
+    assert_eq!(world.page("blog"), "good\n");
+    // Warnings come once: the check leaves them to the build.
+    let said =
+        repo.file("ENV", "A=1\nA=2\n").file("Procfile", "web : ./serve\n").commit("Odd").push().succeeds();
+    for place in ["Procfile:1", "ENV:2"] {
+        assert_eq!(said.matches(place).count(), 1, "{place}:\n{said}");
+    }
+}
+
+#[test]
 fn symlinks_out_of_tree() {
     let (world, repo) = live();
     for target in ["/etc/passwd", "../../../config.json", "sub/../../..", "/proc/self/root"] {

@@ -3,6 +3,7 @@
 mod bad_input;
 mod before_first_push;
 mod build_control;
+mod deploy_key;
 mod grants;
 mod operate;
 mod output;
