@@ -19,6 +19,9 @@ _piku__run() {
             piku__run,certs)
                 cmd="piku__run__subcmd__certs"
                 ;;
+            piku__run,check)
+                cmd="piku__run__subcmd__check"
+                ;;
             piku__run,config)
                 cmd="piku__run__subcmd__config"
                 ;;
@@ -157,6 +160,9 @@ _piku__run() {
             piku__run__subcmd__help,certs)
                 cmd="piku__run__subcmd__help__subcmd__certs"
                 ;;
+            piku__run__subcmd__help,check)
+                cmd="piku__run__subcmd__help__subcmd__check"
+                ;;
             piku__run__subcmd__help,config)
                 cmd="piku__run__subcmd__help__subcmd__config"
                 ;;
@@ -257,7 +263,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx certs data protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config grant revoke exec destroy help"
+            opts="-h -V --root --help --version daemon nginx certs data protections maintenance supervise drain start check deploy ps scale restart stop logs releases rollback gc config grant revoke exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -337,6 +343,24 @@ _piku__run() {
         piku__subcmd__run__subcmd__certs__subcmd__renew)
             opts="-h --force --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__check)
+            opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -815,7 +839,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx certs data protections maintenance supervise drain start deploy ps scale restart stop logs releases rollback gc config grant revoke exec destroy help"
+            opts="daemon nginx certs data protections maintenance supervise drain start check deploy ps scale restart stop logs releases rollback gc config grant revoke exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -845,6 +869,20 @@ _piku__run() {
         piku__subcmd__run__subcmd__help__subcmd__certs__subcmd__renew)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
