@@ -21,8 +21,8 @@ pub const FILE: &str = "release.yaml";
 pub const TREE: &str = "app";
 /// File with the operator's config of the release, mode 0600. piku-run writes it when it deploys the release.
 pub const CONFIG: &str = "config.json";
-/// Variable with the private key by which builds fetch private git repositories. Build steps get it as a file, processes of a
-/// release not at all.
+/// Variable with the private key by which builds fetch private git repositories. Build steps get it as a
+/// file, processes of a release not at all.
 pub const DEPLOY_KEY: &str = "DEPLOY_KEY";
 
 /// A finished build that can be started.

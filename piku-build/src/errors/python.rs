@@ -33,11 +33,8 @@ pub(crate) fn bad_lock(file: &str, line: usize, mend: &str) -> UserError {
 
 /// `Pipfile.lock` was made from another Pipfile; `lines` say what differs.
 pub(crate) fn stale_pipfile_lock(lines: &[String]) -> UserError {
-    with_lines(
-        "Pipfile.lock was made from another Pipfile, and nothing that is not locked is installed",
-        lines,
-    )
-    .hint("make it again and commit it: pipenv lock")
+    with_lines("Pipfile.lock is out of step with Pipfile, and nothing that is not locked is installed", lines)
+        .hint("make it again and commit it: pipenv lock")
 }
 
 /// The lock file is older than the file that it locks.

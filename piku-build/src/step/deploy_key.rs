@@ -1,5 +1,6 @@
-//! The key by which git in a build step fetches private repositories. The operator stores it as a variable; a step gets it as a
-//! file in its private HOME, for as long as it runs, and never as a variable. No process of the app gets it, and no other app.
+//! The key by which git in a build step fetches private repositories. The operator stores it as a variable; a
+//! step gets it as a file in its private HOME, for as long as it runs, and never as a variable. No process of
+//! the app gets it, and no other app.
 
 use std::path::Path;
 
@@ -21,7 +22,8 @@ const BEGIN: &str = "-----BEGIN ";
 pub(crate) struct DeployKey(String);
 
 impl DeployKey {
-    /// Takes the key out of the variables of a step. The value is the file itself, or the file in base64, which is one word.
+    /// Takes the key out of the variables of a step. The value is the file itself, or the file in base64,
+    /// which is one word.
     ///
     /// # Errors
     /// Fails if the value is not a private key. It is never repeated.
@@ -42,7 +44,8 @@ impl DeployKey {
         Ok(Some(Self(format!("{}\n", text.trim().replace("\r\n", "\n")))))
     }
 
-    /// Writes the key into the HOME of a step, which sees it at `inside`, and adds the variables by which git uses it.
+    /// Writes the key into the HOME of a step, which sees it at `inside`, and adds the variables by which git
+    /// uses it.
     ///
     /// # Errors
     /// Fails if the file cannot be written.

@@ -1,4 +1,5 @@
-//! The environment files of a foreman: the app's `ENV`, then the developer's own `.env`, or those that the user names.
+//! The environment files of a foreman: the app's `ENV`, then the developer's own `.env`, or those that the
+//! user names.
 
 #![expect(clippy::disallowed_methods, reason = "files that were named on the command line")]
 

@@ -300,7 +300,8 @@ impl ForemanLoop {
         Ok(None)
     }
 
-    /// Returns the caller's environment, the foreman's variables and those of the environment files, in this order.
+    /// Returns the caller's environment, the foreman's variables and those of the environment files, in this
+    /// order.
     fn environment(&self, ps: &InstanceName) -> anyhow::Result<Vars> {
         let mut vars = env_files::inherited();
         vars.insert("PORT".to_owned(), self.choose_port(ps).to_string());

@@ -1,4 +1,5 @@
-//! A private git repository as a dependency: the key that the operator stores reaches the build of that app and nothing else.
+//! A private git repository as a dependency: the key that the operator stores reaches the build of that app
+//! and nothing else.
 
 use std::process::Command;
 
@@ -17,7 +18,7 @@ fn private_repository_is_fetched_with_the_deploy_key() {
         .program("fetch", format!("#!/bin/sh\nset -e\necho \"variable: $DEPLOY_KEY.\"\ngit clone -q {url} lib\ncp lib/page page\n"))
         .program("start", "#!/bin/sh\necho \"key: $DEPLOY_KEY. $(find /app /build /data /tmp /layers -name deploy_key 2>/dev/null)\" >&2\nexec ./serve\n")
         .commit("One");
-    repo.push().fails_with(&["Permission denied (publickey"]);
+    repo.push().fails_with(&["Host key verification failed"]);
 
     let key =
         Command::new("base64").arg("-w0").arg(world.path("laptop/reader_key")).output().expect("base64");

@@ -1,5 +1,5 @@
-//! The default command of a Python app: gunicorn for a WSGI callable, uvicorn for an ASGI one, streamlit for a script of it,
-//! and the search for what is served.
+//! The default command of a Python app: gunicorn for a WSGI callable, uvicorn for an ASGI one, streamlit for
+//! a script of it, and the search for what is served.
 
 use crate::app::app_source::AppSource;
 

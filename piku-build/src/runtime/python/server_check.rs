@@ -1,5 +1,5 @@
-//! Finds servers that a process type starts and that no list of dependencies names, before minutes are spent on installing the
-//! rest.
+//! Finds servers that a process type starts and that no list of dependencies names, before minutes are spent
+//! on installing the rest.
 
 use indexmap::IndexMap;
 use piku_layout::name::ProcessName;
@@ -22,8 +22,8 @@ const SERVERS: [(&str, &str, bool); 10] = [
     ("flask", "flask", true),
 ];
 
-/// Returns warnings about servers that a list of dependencies lacks. `is_there` tells whether the machine or the app has a
-/// program.
+/// Returns warnings about servers that a list of dependencies lacks. `is_there` tells whether the machine or
+/// the app has a program.
 ///
 /// # Errors
 /// Fails if such a server is certainly missing: every package that is installed is known.

@@ -1,4 +1,5 @@
-//! The package that could not be built, in the output of pip 23 to 26 and of uv, and the reason that its build gave.
+//! The package that could not be built, in the output of pip 23 to 26 and of uv, and the reason that its
+//! build gave.
 
 use piku_report::user_error::UserError;
 
@@ -92,7 +93,8 @@ pub(super) fn find_missing(step: &FailedStep<'_>) -> Option<String> {
     Some(format!("the -dev package that has '{header}': apt-file search {header}"))
 }
 
-/// Explains a build whose own dependencies could not be installed, which pip reports with the words for a bad requirement.
+/// Explains a build whose own dependencies could not be installed, which pip reports with the words for a bad
+/// requirement.
 pub(super) fn explain_build_dependencies(step: &FailedStep<'_>) -> Option<UserError> {
     let lines = outer_lines(step);
     let is_dependencies = |line: &&str| {

@@ -1,5 +1,5 @@
-//! pipenv: exports `Pipfile.lock`, which pip installs with its hashes. A stale lock is rejected before anything is installed.
-//! `pipenv verify` does that too, but it calls each lock of an older pipenv stale.
+//! pipenv: exports `Pipfile.lock`, which pip installs with its hashes. A stale lock is rejected before
+//! anything is installed. `pipenv verify` does that too, but it calls each lock of an older pipenv stale.
 
 use serde_json::{Map, Value};
 

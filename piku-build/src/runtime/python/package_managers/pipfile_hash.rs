@@ -1,5 +1,6 @@
-//! The hash of a Pipfile by which pipenv recognises a stale `Pipfile.lock`. pipenv has computed it in several ways, so a new
-//! pipenv calls a good lock of an older one stale. A lock is taken if one of these ways gives its hash.
+//! The hash of a Pipfile by which pipenv recognises a stale `Pipfile.lock`. pipenv has computed it in several
+//! ways, so a new pipenv calls a good lock of an older one stale. A lock is taken if one of these ways gives
+//! its hash.
 
 use std::fmt::Write;
 
@@ -8,7 +9,8 @@ use toml::{Table, Value};
 
 use crate::runtime::python::dependency_files::requirements::normalize_name;
 
-/// Sections of a Pipfile that are not groups of packages, and the two groups that have other names in the hashed text.
+/// Sections of a Pipfile that are not groups of packages, and the two groups that have other names in the
+/// hashed text.
 const SECTIONS: [&str; 9] =
     ["source", "packages", "dev-packages", "requires", "scripts", "pipfile", "pipenv", "default", "develop"];
 /// The index of a Pipfile without `[[source]]`, as versions of pipenv have filled it in.

@@ -51,8 +51,8 @@ impl PythonRange {
         Ok(Self(clauses))
     }
 
-    /// Compares an installed version with the range. Another patch of an X.Y in the range is the same line. Newer and older
-    /// lines match a single version only: a range says which lines are good.
+    /// Compares an installed version with the range. Another patch of an X.Y in the range is the same line.
+    /// Newer and older lines match a single version only: a range says which lines are good.
     pub(crate) fn matches(&self, version: RuntimeVersion) -> VersionMatch {
         if self.0.iter().all(|clause| clause.holds(version)) {
             VersionMatch::Exact
@@ -63,8 +63,8 @@ impl PythonRange {
         }
     }
 
-    /// Compares `version` with a range that is a single version, or the beginning of one. Another line of the same major version
-    /// runs most of what was written for it.
+    /// Compares `version` with a range that is a single version, or the beginning of one. Another line of the
+    /// same major version runs most of what was written for it.
     fn compare_single(&self, version: RuntimeVersion) -> VersionMatch {
         match self.0.as_slice() {
             [VersionClause { op: VersionOperator::Prefix | VersionOperator::Equal, parts }]
