@@ -44,6 +44,7 @@ impl WebServer {
             // The process types may be known only after the build.
             maintenance: true,
             connections: None,
+            trusted_proxies: Vec::new(),
         };
         let site = VirtualHost::read(&settings, &procfile(&world.release), &values)?;
         let names: Vec<String> = site.names().iter().map(|name| name.as_str().to_owned()).collect();
