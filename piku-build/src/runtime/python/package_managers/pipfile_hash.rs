@@ -137,7 +137,7 @@ fn write_string(text: &str, out: &mut String) {
 mod tests {
     use super::*;
 
-    /// What pipenv 2026.10.3, and those before it and without groups, write for these files.
+    /// Hashes of pipenv 2026.10.3 and of the way before it.
     #[test]
     fn hashes_of_several_pipenvs() {
         let pipfile: Table = PIPFILE.parse().unwrap();
