@@ -78,6 +78,26 @@ fn a_program_for_another_machine_names_both() {
 }
 
 #[test]
+fn programs_are_checked_as_linux_starts_them() {
+    let world = World::new(&[("Procfile", "web: ./server\n")]);
+    let good = fs::read("/bin/true").unwrap();
+    let change = |at: usize, bytes: &[u8]| {
+        let mut program = good.clone();
+        program[at..at + bytes.len()].copy_from_slice(bytes);
+        program
+    };
+    // Linux does not look at the table of sections, nor at the class.
+    world.executable("server", change(40, &[0xff; 8]));
+    world.build("1").good(&[]);
+    world.executable("server", change(4, &[9]));
+    world.build("2").good(&[]);
+    world.executable("server", &good[..good.len() / 2]);
+    world.build("3").bad(&["ends too early"]);
+    world.executable("server", change(16, &[1]));
+    world.build("4").bad(&["is an object file or damaged"]);
+}
+
+#[test]
 fn files_that_only_look_like_programs() {
     for (content, said) in [
         ("#!/bin/sh\r\necho\r\n", "has Windows line ends"),

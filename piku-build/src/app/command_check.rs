@@ -20,6 +20,8 @@ use piku_release::machine::TargetMachine;
 const EXPANDED: [char; 8] = ['$', '`', '*', '?', '[', '~', '{', '\\'];
 /// Number of bytes that show the kind of a file.
 const HEAD: u64 = 512;
+/// Length of the header of a 32-bit program, in bytes; that of 64 bits is longer.
+const SHORTEST_HEADER: u64 = 52;
 
 /// The machine that is to start something.
 #[derive(Debug, Clone, Copy)]
@@ -158,7 +160,15 @@ fn executable(
 /// Checks an ELF program: its architecture, and that its loader exists.
 fn elf(program: &str, file: &File, view: &RootView, on: StartTarget<'_>) -> Result<(), StartProblem> {
     let elf = ElfFile::read(file).map_err(|err| StartProblem::unreadable(program, &err))?;
-    let Some(elf) = elf else { return Err(StartProblem::object_file(program)) };
+    let Some(elf) = elf else {
+        let length = file.metadata().map_err(|err| StartProblem::unreadable(program, &err))?.len();
+        let is_header = length >= SHORTEST_HEADER;
+        return Err(if is_header {
+            StartProblem::object_file(program)
+        } else {
+            StartProblem::truncated(program)
+        });
+    };
     if !elf.is_complete {
         return Err(StartProblem::truncated(program));
     }
