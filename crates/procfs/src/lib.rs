@@ -28,6 +28,14 @@ pub fn processes() -> impl Iterator<Item = (i32, ProcessStat)> {
     pids().into_iter().rev().filter_map(|pid| Some((pid, ProcessStat::read(pid)?)))
 }
 
+/// Returns the name of a process's program, at most 15 bytes, without control characters; empty if the process
+/// has ended. The program can change it.
+#[must_use]
+pub fn command_name(pid: i32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control()).collect()
+}
+
 /// Returns the command line of a process, its arguments separated by blanks; empty if the process has ended.
 #[must_use]
 pub fn command_line(pid: i32) -> String {

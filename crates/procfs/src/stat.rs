@@ -19,6 +19,8 @@ pub struct ProcessStat {
     pub session: i32,
     /// Flags of the kernel (`PF_EXITING` and others of linux/sched.h).
     flags: u64,
+    /// Processor time in clock ticks: its own, and that of its ended children.
+    cpu: u64,
     /// Start time in clock ticks since boot.
     pub start: u64,
 }
@@ -39,8 +41,18 @@ impl ProcessStat {
         let group = fields.next()?.parse().ok()?;
         let session = fields.next()?.parse().ok()?;
         let flags = fields.nth(2)?.parse().ok()?;
-        let start = fields.nth(12)?.parse().ok()?;
-        Some(Self { state, parent, group, session, flags, start })
+        // utime and stime, cutime and cstime.
+        fields.by_ref().nth(3)?;
+        let times = fields.by_ref().take(4).map(str::parse::<u64>).collect::<Result<Vec<u64>, _>>().ok()?;
+        let cpu = times.iter().fold(0, |sum: u64, ticks| sum.saturating_add(*ticks));
+        let start = fields.nth(4)?.parse().ok()?;
+        Some(Self { state, parent, group, session, flags, cpu, start })
+    }
+
+    /// Returns the processor time that it and its ended children have used.
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        ticks(self.cpu)
     }
 
     /// Returns whether the process has ended and its parent has not yet waited for it.
@@ -119,7 +131,15 @@ mod tests {
         let stat = ProcessStat::parse(text).unwrap();
         assert_eq!(
             stat,
-            ProcessStat { state: 'S', parent: 7, group: 42, session: 41, flags: 4_194_304, start: 98765 }
+            ProcessStat {
+                state: 'S',
+                parent: 7,
+                group: 42,
+                session: 41,
+                flags: 4_194_304,
+                cpu: 26,
+                start: 98765
+            }
         );
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use piku_layout::name::{MAX_LEN, ProcessName};
 use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, quote_word};
 
-use super::{ParseOptions, ProcessKind, Procfile, ProcfileEntry};
+use super::{ParseOptions, ProcessKind, Procfile, ProcfileEntry, unserved};
 use crate::schedule;
 
 /// Other white space, such as a no-break space, is part of a command.
@@ -82,6 +82,7 @@ impl ProcfileParser<'_> {
                     .hint("add a line per process type, such as 'web: gunicorn app:app'")
             });
         }
+        self.warn_of_unserved();
         if self.errors.is_empty() {
             let entries = self.entries.into_values().collect();
             Ok(Procfile { entries, warnings: self.warnings.finish() })
@@ -161,6 +162,11 @@ impl ProcfileParser<'_> {
                     .quote_at(line, line.trim_end_matches(BLANKS).len())
             });
         }
+        if let Some(foreign) = unserved::foreign_type(name.as_str(), command) {
+            return self.add_error(CompatRule::BecomesWarning, |file| {
+                Diagnostic::error(file, number, foreign.message).quote(line).hint(foreign.hint)
+            });
+        }
         if ends_in_backslash(command) {
             self.continued = true;
             return self.add_error(CompatRule::StaysError, |file| {
@@ -189,6 +195,22 @@ impl ProcfileParser<'_> {
             number,
             ProcfileEntry { name, command: command.to_owned(), schedule, line: number, kind },
         );
+    }
+
+    /// Warns of workers that were probably meant to be `web`, if no type gets requests.
+    fn warn_of_unserved(&mut self) {
+        let is_served = |entry: &ProcfileEntry| entry.kind.has_port() || entry.kind == ProcessKind::Static;
+        if self.entries.values().any(is_served) {
+            return;
+        }
+        for entry in self.entries.values() {
+            let Some(message) = unserved::unserved_worker(entry) else { continue };
+            let (file, shown) = (self.file, entry.to_string());
+            self.warnings.push(|| {
+                let hint = format!("write 'web: {}' if it is to answer requests", entry.command);
+                Diagnostic::error(file, entry.line, message).quote(&shown).warning().hint(hint)
+            });
+        }
     }
 
     /// Warns of what is valid but probably a mistake.

@@ -16,6 +16,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, folder: &Path) -> anyhow::Resu
         std::path::absolute(folder).with_context(|| format!("cannot find '{}'", folder.display()))?;
     let world = ReleaseContext::of_source(root, app, folder)?;
     desired::check_limits(&world)?;
-    desired::check_network(&world, &HostSettings::read(&root.settings())?)?;
+    let (plan, ..) = desired::plan(&world, &desired::read_formation(&root.app(app).formation())?);
+    desired::check_network(&world, &plan, &HostSettings::read(&root.settings())?)?;
     WebServer::load(root)?.check_values(&world)
 }

@@ -39,7 +39,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, argv: &[String]) -> anyhow::Re
     let number =
         number.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;
     let world = ReleaseContext::read(root, app, number)?;
-    let (mut vars, _) = world.vars(ProcessRole { ps: "run.1", kind: "run", port: None })?;
+    let mut vars = world.vars(ProcessRole { ps: "run.1", kind: "run", port: None })?;
     if let Some(term) = std::env::var_os("TERM").and_then(|term| term.into_string().ok()) {
         vars.insert("TERM".to_owned(), term);
     }

@@ -13,8 +13,8 @@ pub(crate) enum CoreAction {
     KillTask,
     /// Start a health check, replacing one in progress. Answered by `Probed`.
     Probe { id: InstanceId },
-    /// Find the ports on which an instance listens. Answered by `Listens`.
-    Diagnose { id: InstanceId },
+    /// Look at the processes of an instance that is not ready. Answered by `Observed`.
+    Observe { id: InstanceId },
     /// Send SIGTERM to the process group of an instance.
     Terminate { id: InstanceId },
     /// Send SIGKILL to all processes of an instance.
@@ -51,6 +51,8 @@ pub(crate) enum ProgressLine {
     Step(String),
     /// A detail of the previous step.
     Detail(String),
+    /// A detail, followed by the last log line of an instance and by `rest`.
+    WithLog { id: InstanceId, text: String, rest: String },
 }
 
 /// Reason for which a change failed.
@@ -60,6 +62,8 @@ pub(crate) struct ChangeError {
     pub(crate) reason: String,
     /// Instance whose last log lines explain the failure.
     pub(crate) culprit: Option<InstanceId>,
+    /// Ways out.
+    pub(crate) hints: Vec<String>,
     /// The same command may succeed a little later.
     pub(crate) is_retryable: bool,
 }
@@ -67,6 +71,6 @@ pub(crate) struct ChangeError {
 impl ChangeError {
     /// An error without a culprit, which the same command meets again.
     pub(super) fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), culprit: None, is_retryable: false }
+        Self { reason: reason.into(), culprit: None, hints: Vec::new(), is_retryable: false }
     }
 }

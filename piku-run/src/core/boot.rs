@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use super::startup::StartupWatch;
 use super::{
     AppInstance, CoreAction, CrashBackoff, FoundWorker, InstanceId, InstanceState, ProbePace, RunPlan,
-    SupervisorCore,
+    SupervisorCore, TrialRule,
 };
 
 impl SupervisorCore {
@@ -19,7 +20,8 @@ impl SupervisorCore {
         found.sort_by_key(|found| (!found.live, found.id));
         for one in found {
             let place = self.plan.as_ref().filter(|plan| plan.release == one.release);
-            let listens = place.and_then(|plan| plan.type_of_slot(&one.ps)).map(|kind| kind.must_listen);
+            let kind = place.and_then(|plan| plan.type_of_slot(&one.ps));
+            let (listens, pinned) = (kind.map(|kind| kind.must_listen), kind.and_then(|kind| kind.pinned));
             let taken =
                 self.instances.values().any(|other| other.ps == one.ps && other.live && !other.is_leaving());
             let since = self.now.saturating_sub(one.uptime);
@@ -29,6 +31,8 @@ impl SupervisorCore {
                 release: one.release,
                 must_listen: listens.unwrap_or(one.port.is_some()),
                 // Its notifications to the previous supervisor are unknown.
+                pinned,
+                trial: TrialRule::default(),
                 pace: asked,
                 port: one.port,
                 live: keep.is_some(),
@@ -39,6 +43,7 @@ impl SupervisorCore {
                 last_exit: None,
                 grace,
                 backoff: CrashBackoff::default(),
+                watch: StartupWatch::default(),
             };
             self.instances.insert(one.id, instance);
             if one.once && self.plan.is_some() {

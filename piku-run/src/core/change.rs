@@ -1,13 +1,13 @@
 //! Changes: deploys, restarts and scalings. New instances start beside the old ones; all of them become
 //! live or none does.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use piku_layout::name::ProcessName;
 
 use super::{
-    ChangeError, CoreAction, InstanceId, InstanceName, InstanceState, JobId, ProbeOutcome, ProcessExit,
-    ProgressLine, RunPlan, SupervisorCore,
+    ChangeError, CoreAction, InstanceId, InstanceName, InstanceState, JobId, ProcessExit, ProgressLine,
+    RunPlan, SupervisorCore,
 };
 
 /// Running instances that a change replaces.
@@ -30,7 +30,9 @@ pub(super) struct AppChange {
     phase: ChangePhase,
     /// Route given to the executor.
     sent: Option<super::AppRoute>,
-    failed: Option<ChangeError>,
+    pub(super) failed: Option<ChangeError>,
+    /// Types of which the end of a worker has been reported.
+    pub(super) ended: BTreeSet<ProcessName>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +62,16 @@ impl SupervisorCore {
         }
         let release = plan.release;
         let phase = if task { ChangePhase::Task } else { ChangePhase::Beside };
-        self.change =
-            Some(AppChange { job, plan, fresh: Vec::new(), replace, phase, sent: None, failed: None });
+        self.change = Some(AppChange {
+            job,
+            plan,
+            fresh: Vec::new(),
+            replace,
+            phase,
+            sent: None,
+            failed: None,
+            ended: BTreeSet::new(),
+        });
         if task {
             self.out.push(CoreAction::RunTask { release, job });
         } else {
@@ -84,11 +94,24 @@ impl SupervisorCore {
         self.instances.values().any(|one| one.live && !one.is_leaving() && one.ps == *ps)
     }
 
-    /// Returns whether a slot must wait for the end of old workers.
+    /// Returns whether a slot must wait for the end of old instances.
     fn must_wait(&self, ps: &InstanceName, kind: &super::ProcessType) -> bool {
-        !kind.must_listen
-            && !kind.overlap
-            && self.instances.iter().any(|(id, one)| self.is_in_the_way(*id, one, ps))
+        self.instances.iter().any(|(id, one)| self.is_before(*id, one, ps, kind))
+    }
+
+    /// Returns whether an old instance must end before the instance of this slot may start.
+    fn is_before(
+        &self,
+        id: InstanceId,
+        one: &super::AppInstance,
+        ps: &InstanceName,
+        kind: &super::ProcessType,
+    ) -> bool {
+        if kind.must_listen {
+            let is_fresh = self.change.as_ref().is_some_and(|change| change.fresh.contains(&id));
+            return !is_fresh && kind.pinned.is_some() && one.port == kind.pinned;
+        }
+        !kind.overlap && self.is_in_the_way(id, one, ps)
     }
 
     /// Returns whether an old instance must end before a new plain worker may start: one of the same type,
@@ -209,13 +232,15 @@ impl SupervisorCore {
     pub(super) fn advance_change(&mut self) {
         self.check_trials();
         while let Some(change) = &self.change {
-            let all_up =
-                change.fresh.iter().all(|id| self.instances.get(id).is_some_and(super::AppInstance::is_up));
+            let mut fresh = change.fresh.iter();
+            let all_up = fresh.all(|id| self.instances.get(id).is_some_and(super::AppInstance::is_settled));
             match change.phase {
                 ChangePhase::Beside if all_up => {
                     let left = self.remaining_slots();
                     if left.is_empty() {
-                        self.request_switch();
+                        if self.check_something_runs() {
+                            self.request_switch();
+                        }
                     } else {
                         self.hand_over(&left);
                     }
@@ -230,7 +255,11 @@ impl SupervisorCore {
                         self.start_fresh(ps, &kind);
                     }
                 }
-                ChangePhase::After if all_up => self.request_switch(),
+                ChangePhase::After if all_up => {
+                    if self.check_something_runs() {
+                        self.request_switch();
+                    }
+                }
                 ChangePhase::Undo if change.fresh.iter().all(|id| !self.instances.contains_key(id)) => {
                     let Some(change) = self.change.take() else { break };
                     let error = change.failed.unwrap_or_else(|| ChangeError::new(""));
@@ -268,118 +297,28 @@ impl SupervisorCore {
         self.out.push(CoreAction::Switch { job, route });
     }
 
-    /// Stops old plain workers before their successors start, so that both never do the same job at once.
+    /// Stops old plain workers before their successors start, so that both never do the same job at once, and
+    /// instances whose port their successor needs.
     fn hand_over(&mut self, left: &[(InstanceName, super::ProcessType)]) {
         self.set_phase(ChangePhase::Handover);
         let old: Vec<InstanceId> = self
             .instances
             .iter()
-            .filter(|(id, one)| one.live && left.iter().any(|(ps, _)| self.is_in_the_way(**id, one, ps)))
+            .filter(|(_, one)| one.live || matches!(one.state, InstanceState::Draining { .. }))
+            .filter(|(id, one)| left.iter().any(|(ps, kind)| self.is_before(**id, one, ps, kind)))
             .map(|(id, _)| *id)
             .collect();
         for id in old {
             if let (Some(one), Some(change)) = (self.instances.get(&id), &self.change) {
-                let text = format!("Stopping the old {}", one.ps);
+                let mut text = format!("Stopping the old {}", one.ps);
+                if let Some(port) = one.port {
+                    text = format!(
+                        "{text}: only one can have PORT={port}, requests fail until the new one is healthy"
+                    );
+                }
                 self.out.push(CoreAction::ReportProgress { job: change.job, line: ProgressLine::Step(text) });
             }
             self.stop_instance(id);
-        }
-    }
-
-    /// Looks for instances on trial whose time is up.
-    fn check_trials(&mut self) {
-        let Some(change) = &self.change else { return };
-        if change.failed.is_some() {
-            return;
-        }
-        let limit = change.plan.ready_within;
-        let now = self.now;
-        for id in change.fresh.clone() {
-            let Some(one) = self.instances.get_mut(&id) else { continue };
-            match &mut one.state {
-                InstanceState::Starting { since, diagnosed, .. } if !*diagnosed && *since + limit <= now => {
-                    *diagnosed = true;
-                    self.out.push(CoreAction::Diagnose { id });
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Fails the change for an instance that did not become ready, naming the ports on which it listens
-    /// instead.
-    pub(super) fn fail_unready_instance(&mut self, id: InstanceId, ports: &[u16]) {
-        let Some(change) = self.change.as_ref().filter(|change| change.fresh.contains(&id)) else { return };
-        let Some(one) = self.instances.get(&id) else { return };
-        let InstanceState::Starting { last, patience, diagnosed: true, unannounced, .. } = &one.state else {
-            return;
-        };
-        // Earlier checks were refused before it listened; the one in progress was accepted.
-        let silent = patience.is_some() && one.port.is_some_and(|port| ports.contains(&port));
-        let last = last.as_ref().filter(|last| !(silent && **last == ProbeOutcome::Refused));
-        let reason = why_not_ready(&change.plan, one, last, ports, *unannounced);
-        self.fail_change(ChangeError { culprit: Some(id), ..ChangeError::new(reason) });
-    }
-}
-
-/// Returns the time limit of one check as text, if it is shorter than `limit`.
-fn in_time(timeout: Duration, limit: Duration) -> String {
-    if timeout < limit {
-        format!(" within {} s (HEALTHCHECK_TIMEOUT)", timeout.as_secs_f64())
-    } else {
-        String::new()
-    }
-}
-
-/// Describes the health check and what happened instead of a good response.
-fn why_not_ready(
-    plan: &RunPlan,
-    one: &super::AppInstance,
-    last: Option<&ProbeOutcome>,
-    ports: &[u16],
-    unannounced: bool,
-) -> String {
-    let (ps, limit, asked) = (&one.ps, plan.ready_within, &plan.asked);
-    let within = format!("within {} s", limit.as_secs_f64());
-    let Some(port) = one.port.filter(|_| !unannounced) else {
-        let why = if unannounced { ": it did not say READY=1 to $NOTIFY_SOCKET" } else { "" };
-        return format!("{ps} was not ready {within}{why}");
-    };
-    let others: Vec<String> =
-        ports.iter().filter(|other| **other != port).map(|port| format!(":{port}")).collect();
-    match last {
-        Some(ProbeOutcome::Http(status)) => {
-            format!("{ps} was not healthy {within}: it answered {status} to {asked} on port {port}")
-        }
-        Some(ProbeOutcome::Failed(reason)) => format!("{ps} was not healthy {within}: {reason}"),
-        Some(ProbeOutcome::Alive) => format!("{ps} was not healthy {within}"),
-        Some(ProbeOutcome::Closed) => format!(
-            "{ps} was not healthy {within}: it accepted {asked} on port {port} and closed the connection without \
-             an answer"
-        ),
-        Some(ProbeOutcome::NotHttp) => format!(
-            "{ps} was not healthy {within}: its answer to {asked} on port {port} is not HTTP/1 (an app that speaks \
-             no HTTP says HEALTHCHECK=tcp)"
-        ),
-        Some(ProbeOutcome::Refused) if ports.contains(&port) => format!(
-            "{ps} listens on port {port}, but not on 127.0.0.1: it must listen there ($BIND_ADDRESS) or on all addresses"
-        ),
-        Some(ProbeOutcome::Silent) | None => format!(
-            "{ps} was not healthy {within}: it accepted {asked} on port {port} and did not answer{}",
-            in_time(one.pace.timeout, limit)
-        ),
-        Some(ProbeOutcome::Refused) if others.is_empty() => {
-            format!(
-                "nothing listens on PORT {port} after {} s: {ps} must listen on the port in $PORT",
-                limit.as_secs_f64()
-            )
-        }
-        Some(ProbeOutcome::Refused) => {
-            format!(
-                "nothing listens on PORT {port}; the process listens on {} ({ps}, after {} s)",
-                others.join(", "),
-                limit.as_secs_f64()
-            )
         }
     }
 }

@@ -26,6 +26,8 @@ impl SupervisorCore {
             ps,
             release,
             must_listen: false,
+            pinned: None,
+            trial: super::TrialRule::default(),
             pace: ProbePace::default(),
             port: None,
             live: false,
@@ -36,6 +38,7 @@ impl SupervisorCore {
             last_exit: None,
             grace,
             backoff: CrashBackoff::default(),
+            watch: super::startup::StartupWatch::default(),
         };
         self.instances.insert(id, once);
         self.out.push(CoreAction::Spawn { id });

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use piku_layout::name::ProcessName;
 
-use super::{InstanceId, InstanceName, JobId, ProbeOutcome, ProcessExit, ReplaceScope, RunPlan};
+use super::{
+    InstanceId, InstanceName, JobId, ProbeOutcome, ProcessExit, ReplaceScope, RunPlan, StartObservation,
+};
 
 /// An event.
 #[derive(Debug, Clone)]
@@ -51,8 +53,8 @@ pub(crate) enum CoreEvent {
     },
     /// An instance has sent `READY=1`.
     Notified { id: InstanceId },
-    /// Result of [`CoreAction::Diagnose`](super::action::CoreAction::Diagnose).
-    Diagnosed { id: InstanceId, ports: Vec<u16> },
+    /// Result of [`CoreAction::Observe`](super::action::CoreAction::Observe).
+    Observed { id: InstanceId, seen: StartObservation },
     /// Result of [`CoreAction::RunTask`](super::action::CoreAction::RunTask); an error if the task could not be started.
     TaskEnded(Result<ProcessExit, String>),
     /// Result of [`CoreAction::Switch`](super::action::CoreAction::Switch).

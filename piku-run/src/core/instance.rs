@@ -7,8 +7,9 @@ use piku_files::free_space::size;
 use serde::{Deserialize, Serialize};
 
 use super::backoff::CrashBackoff;
-use super::plan::ProbePace;
+use super::plan::{ProbePace, TrialRule};
 use super::ps::InstanceName;
+use super::startup::StartupWatch;
 
 /// Identifies an instance; the old and the new `web.1` of a deploy have different ids. An id is not used
 /// again while anything of its instance is left.
@@ -142,6 +143,10 @@ pub(crate) struct AppInstance {
     pub(crate) release: u64,
     /// Gets `PORT` and must listen there.
     pub(crate) must_listen: bool,
+    /// Port that it must get; see [`ProcessType::pinned`](super::ProcessType::pinned).
+    pub(crate) pinned: Option<u16>,
+    /// Consequence of its end while it is on trial.
+    pub(crate) trial: TrialRule,
     pub(crate) pace: ProbePace,
     /// Its port; `None` until one is chosen.
     pub(crate) port: Option<u16>,
@@ -159,6 +164,7 @@ pub(crate) struct AppInstance {
     /// Time between SIGTERM and SIGKILL.
     pub(crate) grace: Duration,
     pub(super) backoff: CrashBackoff,
+    pub(super) watch: StartupWatch,
 }
 
 impl AppInstance {
@@ -174,6 +180,23 @@ impl AppInstance {
     #[must_use]
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.state, InstanceState::Ready { .. })
+    }
+
+    /// Returns whether a change has to wait for it: until it has stayed up, listens or has notified. A worker
+    /// that has ended on trial, and did not fail the change, is not waited for.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_up() || self.is_retried()
+    }
+
+    /// Returns whether it is a worker that has ended on trial and was started again, of which progress says no
+    /// more.
+    pub(super) fn is_retried(&self) -> bool {
+        self.trial != TrialRule::MustBeReady && self.last_exit.is_some()
+    }
+
+    /// Returns whether its readiness takes more than staying up.
+    pub(super) fn must_be_ready(&self) -> bool {
+        self.must_listen || self.pace.announced
     }
 
     /// Returns whether the instance has still to become ready.
@@ -208,8 +231,9 @@ impl AppInstance {
     pub(super) fn next_deadline(&self, limit: Duration) -> Option<Duration> {
         match self.state {
             InstanceState::Starting { since, ask, patience, settled, diagnosed, .. } => {
-                let limit = (!self.live && !diagnosed).then_some(since + limit);
-                [ask, patience, settled, limit].into_iter().flatten().min()
+                let limit = (!self.live && !diagnosed && self.must_be_ready()).then_some(since + limit);
+                let look = self.watch.next.filter(|_| limit.is_some());
+                [ask, patience, settled, limit, look].into_iter().flatten().min()
             }
             InstanceState::Backoff { until } | InstanceState::Draining { until, .. } => Some(until),
             InstanceState::Stopping { kill } | InstanceState::Moving { kill } => Some(kill),

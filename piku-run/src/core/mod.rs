@@ -17,8 +17,10 @@ mod port;
 mod ps;
 mod readiness;
 mod route;
+mod startup;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,11 +30,13 @@ pub(crate) use backoff::CrashBackoff;
 pub(crate) use change::ReplaceScope;
 pub(crate) use event::{CoreEvent, FoundWorker};
 pub(crate) use instance::{AppInstance, InstanceId, InstanceState, ProbeOutcome, ProcessExit};
-pub(crate) use plan::{ProbePace, ProcessType, RunPlan, SETTLE};
+pub(crate) use plan::{ProbePace, ProcessType, RunPlan, SETTLE, TrialRule};
 pub(crate) use ps::InstanceName;
 pub(crate) use route::AppRoute;
+pub(crate) use startup::{ObservedProcess, StartObservation};
 
 use change::AppChange;
+use startup::StartupWatch;
 
 /// Identifies the client request that started a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,7 +109,7 @@ impl SupervisorCore {
             CoreEvent::PortTaken { id, by } => self.port_taken(id, &by),
             CoreEvent::PortLost { id, by } => self.port_lost(id, &by),
             CoreEvent::Notified { id } => self.record_notification(id),
-            CoreEvent::Diagnosed { id, ports } => self.fail_unready_instance(id, &ports),
+            CoreEvent::Observed { id, seen } => self.handle_observation(id, seen),
             CoreEvent::TaskEnded(ended) => self.task_ended(ended),
             CoreEvent::Switched(result) => self.finish_switch(result),
             CoreEvent::Drained { id } => self.finish_drain(id),
@@ -173,6 +177,8 @@ impl SupervisorCore {
             ps,
             release: plan.release,
             must_listen: kind.must_listen,
+            pinned: kind.pinned,
+            trial: kind.trial,
             pace: ProbePace { announced: kind.notifies, ..plan.pace },
             port: None,
             live,
@@ -183,6 +189,7 @@ impl SupervisorCore {
             last_exit: None,
             grace: plan.grace,
             backoff: CrashBackoff::default(),
+            watch: StartupWatch::default(),
         };
         self.instances.insert(id, instance);
         self.spawn_instance(id);
@@ -219,19 +226,14 @@ impl SupervisorCore {
         let was_ready = one.is_up();
         one.last_exit = Some(exit);
         let text = format!("{} {exit}", one.ps);
-        self.out.push(CoreAction::LogRemark { id, ps: one.ps.clone(), text: text.clone() });
+        self.out.push(CoreAction::LogRemark { id, ps: one.ps.clone(), text });
         if one.is_leaving() || matches!(one.state, InstanceState::CronRun { .. }) {
             self.forget_instance(id);
         } else if matches!(one.state, InstanceState::Moving { .. }) {
             one.restarts += u32::from(one.live);
             if one.port_moves > port::MAX_MOVES { self.back_off(id, uptime) } else { self.spawn_instance(id) }
         } else if self.change.as_ref().is_some_and(|change| change.fresh.contains(&id)) {
-            let when = if was_ready { "before the others were" } else { "before it was" };
-            self.forget_instance(id);
-            self.fail_change(ChangeError {
-                culprit: Some(id),
-                ..ChangeError::new(format!("{text} {when} ready"))
-            });
+            self.handle_trial_exit(id, exit, uptime, was_ready);
         } else if self.on_exit == OnExit::StopAll {
             self.forget_instance(id);
             self.stop_everything();

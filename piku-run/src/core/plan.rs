@@ -14,11 +14,27 @@ pub(crate) struct ProcessType {
     pub(crate) count: u32,
     /// Its instances get `PORT` and must answer there. Instances of other types only have to stay up.
     pub(crate) must_listen: bool,
+    /// Port that its only instance always gets (`PORT` in `ENV` or the config).
+    pub(crate) pinned: Option<u16>,
     /// Old and new instances may run side by side; always true for types that listen.
     pub(crate) overlap: bool,
     /// Its instances notify their readiness (`NOTIFY_SOCKET`). Types that listen also get health checks,
     /// from then on.
     pub(crate) notifies: bool,
+    pub(crate) trial: TrialRule,
+}
+
+/// Consequence for a change if an instance on trial ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum TrialRule {
+    /// The change fails. Types that listen or notify.
+    #[default]
+    MustBeReady,
+    /// The change fails unless the process succeeded. Workers of an app of which nothing listens.
+    MustNotFail,
+    /// The end is reported, and the process is started again as after any crash. Workers beside a type that
+    /// listens.
+    Reported,
 }
 
 /// Interval and time limit of the health checks of a starting instance.
@@ -51,8 +67,14 @@ pub(crate) struct RunPlan {
     pub(crate) pace: ProbePace,
     /// Time between SIGTERM and SIGKILL.
     pub(crate) grace: Duration,
-    /// The request of the health check, for messages: `GET /health`.
+    /// The request of the health check, for messages: `GET /health (Host: blog.example.org)`.
     pub(crate) asked: String,
+    /// Accepted responses, for messages: `2xx or 3xx`.
+    pub(crate) expected: &'static str,
+    /// Ports that the app declares beside `PORT`.
+    pub(crate) listen_ports: Vec<u16>,
+    /// Name of the app, for messages.
+    pub(crate) app: String,
 }
 
 /// Time for which a process without health check must stay up to count as ready.

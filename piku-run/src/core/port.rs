@@ -15,14 +15,16 @@ impl SupervisorCore {
         one.routed = None;
         one.port_moves += 1;
         let text = format!("port {port} of {} is taken by {by}", one.ps);
-        let (ps, moves) = (one.ps.clone(), one.port_moves);
+        let (ps, moves, is_pinned) = (one.ps.clone(), one.port_moves, one.pinned.is_some());
+        let then =
+            if is_pinned { "it is started again when the port is free" } else { "it is started on another" };
         if matches!(one.state, InstanceState::Starting { .. } | InstanceState::Ready { .. }) {
             one.state = InstanceState::Moving { kill: now + one.grace };
             self.out.push(CoreAction::Terminate { id });
         }
-        self.out.push(CoreAction::LogRemark { id, ps, text: format!("{text}: it is started on another") });
+        self.out.push(CoreAction::LogRemark { id, ps, text: format!("{text}: {then}") });
         let job = self.change.as_ref().filter(|change| change.fresh.contains(&id)).map(|change| change.job);
-        let Some(job) = job else { return };
+        let Some(job) = job.filter(|_| !is_pinned) else { return };
         if moves > MAX_MOVES {
             let reason = format!("{text}, as the {MAX_MOVES} ports before it were");
             return self.fail_change(ChangeError::new(reason));
@@ -38,7 +40,8 @@ impl SupervisorCore {
         let Some(one) = self.instances.get_mut(&id).filter(|one| !one.is_leaving()) else { return };
         let Some(port) = one.port.take() else { return };
         one.routed = None;
-        let text = format!("port {port} of {} is taken by {by}: it is started on another", one.ps);
+        let then = if one.pinned.is_some() { "when the port is free" } else { "on another" };
+        let text = format!("port {port} of {} is taken by {by}: it is started again {then}", one.ps);
         self.out.push(CoreAction::LogRemark { id, ps: one.ps.clone(), text });
     }
 }

@@ -22,6 +22,7 @@ impl SupervisorCore {
             last: None,
             diagnosed: false,
         };
+        one.watch.begin(since);
     }
 
     pub(super) fn record_spawn(&mut self, id: InstanceId, port: Option<u16>) {
@@ -33,7 +34,9 @@ impl SupervisorCore {
             Some(port) => format!("Starting {} on port {port}", one.ps),
             None => format!("Starting {}", one.ps),
         };
-        if let Some(change) = self.change.as_ref().filter(|change| change.fresh.contains(&id)) {
+        let is_retried = one.is_retried();
+        let change = self.change.as_ref().filter(|change| change.fresh.contains(&id) && !is_retried);
+        if let Some(change) = change {
             self.out.push(CoreAction::ReportProgress { job: change.job, line: ProgressLine::Step(text) });
         }
     }
@@ -101,7 +104,9 @@ impl SupervisorCore {
             one.ready_label(),
             self.now.saturating_sub(since).as_secs_f64()
         );
-        if let Some(change) = self.change.as_ref().filter(|change| change.fresh.contains(&id)) {
+        let is_retried = one.is_retried();
+        let change = self.change.as_ref().filter(|change| change.fresh.contains(&id) && !is_retried);
+        if let Some(change) = change {
             self.out.push(CoreAction::ReportProgress { job: change.job, line: ProgressLine::Detail(text) });
         }
         self.out.push(CoreAction::Record { id });

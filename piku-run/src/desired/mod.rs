@@ -5,6 +5,7 @@
 pub(crate) mod health;
 pub(crate) mod limits;
 pub(crate) mod network;
+pub(crate) mod pinned_port;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,13 +16,13 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::tz::TimeZone;
 use piku_files::atomic_file;
-use piku_layout::name::ProcessName;
+use piku_layout::name::{AppName, ProcessName};
 use piku_layout::settings::{HostSettings, NetworkMode};
 use piku_procfile::listen_ports;
 use piku_procfile::procfile::ProcessKind;
 use piku_procfile::schedule;
 
-use crate::core::{FoundWorker, ProbePace, ProcessType, RunPlan};
+use crate::core::{FoundWorker, ProbePace, ProcessType, RunPlan, TrialRule};
 use crate::instance::environment::{ProcessRole, ReleaseContext, Vars};
 use crate::log_forwarding;
 
@@ -59,10 +60,15 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
     let role = ProcessRole { ps: "web.1", kind: "web", port: Some(0) };
     // With a bad config no instance can start, and each says why. Running instances must not be stopped for
     // that.
-    let (vars, mut warnings) =
-        world.vars(role).unwrap_or_else(|err| (Vars::new(), vec![format!("no settings: {err:#}")]));
+    let mut warnings = Vec::new();
+    let vars = world.vars(role).unwrap_or_else(|err| {
+        warnings.push(format!("no settings: {err:#}"));
+        Vars::new()
+    });
     let overlap: Vec<&str> = split_words(vars.get("OVERLAP"));
     let notify: Vec<&str> = split_words(vars.get("NOTIFY"));
+    // An invalid port is rejected before a change.
+    let pinned = pinned_port::of(world).unwrap_or(None);
     let mut types = Vec::new();
     let mut crons = Vec::new();
     for (name, command) in &world.release.processes {
@@ -77,10 +83,13 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
             name: name.clone(),
             count: formation.get(name).copied().unwrap_or(1).min(MAX_COUNT),
             must_listen: kind.has_port(),
+            pinned: pinned.filter(|_| kind.has_port()),
             overlap: overlap.contains(&name.as_str()),
             notifies: notify.contains(&name.as_str()),
+            trial: TrialRule::default(),
         });
     }
+    set_trial_rules(&mut types);
     let mut seconds = |name, least| {
         parse_seconds(&vars, name, least).unwrap_or_else(|bad| {
             warnings
@@ -93,7 +102,10 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
     let timeout = seconds("HEALTHCHECK_TIMEOUT", 0.1).unwrap_or(ProbePace::default().timeout);
     let pace = ProbePace { interval, timeout, ..ProbePace::default() };
     let grace = seconds("STOP_TIMEOUT", 0.0).unwrap_or(Duration::from_secs(GRACE));
-    let host = health::host_of(&split_words(vars.get("NGINX_SERVER_NAME")));
+    let host = health::host_of(&vars).unwrap_or_else(|err| {
+        warnings.push(format!("{err}"));
+        health::DEFAULT_HOST.to_owned()
+    });
     let path = vars.get("HEALTHCHECK_PATH").filter(|path| {
         let is_good = path.starts_with('/');
         if !is_good {
@@ -112,8 +124,19 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
         warnings.push(format!("{} is ignored: {err}", log_forwarding::VARIABLE));
     }
     let mut check = HealthCheck { protocol, host, path, zone: None };
-    let asked = check.question();
-    let plan = RunPlan { release: world.release.number, types, crons, ready_within, pace, grace, asked };
+    let ports = split_words(vars.get(listen_ports::VARIABLE));
+    let plan = RunPlan {
+        release: world.release.number,
+        types,
+        crons,
+        ready_within,
+        pace,
+        grace,
+        asked: check.question(),
+        expected: check.expected(),
+        listen_ports: ports.iter().filter_map(|port| port.parse().ok()).collect(),
+        app: world.app.to_string(),
+    };
     check.zone = vars.get("TZ").filter(|name| !name.is_empty()).and_then(|name| {
         let known = TimeZone::get(name.trim_start_matches(':'));
         if known.is_err() && !plan.crons.is_empty() {
@@ -137,7 +160,7 @@ pub(crate) fn crons(world: &ReleaseContext) -> Vec<ProcessName> {
 pub(crate) fn check_limits(world: &ReleaseContext) -> anyhow::Result<()> {
     for kind in world.release.processes.keys().map(ProcessName::as_str) {
         // A bad config is reported elsewhere.
-        let Ok((vars, _)) = world.vars(ProcessRole { ps: "web.1", kind, port: Some(0) }) else { continue };
+        let Ok(vars) = world.vars(ProcessRole { ps: "web.1", kind, port: Some(0) }) else { continue };
         limits::of(kind, &vars)?;
         limits::tmp_size(kind, &vars)?;
     }
@@ -152,13 +175,19 @@ pub(crate) fn extra_listen_ports(vars: &Vars, settings: &HostSettings) -> anyhow
     listen_ports::parse_listen_ports(vars.get(listen_ports::VARIABLE).map(String::as_str), settings.ports)
 }
 
-/// Checks that the settings of the release for its health check, its listening ports and its network are valid.
-pub(crate) fn check_network(world: &ReleaseContext, settings: &HostSettings) -> anyhow::Result<()> {
-    let Ok((vars, _)) = world.vars(ProcessRole { ps: "web.1", kind: "web", port: Some(0) }) else {
+/// Checks that the settings of the release for its health check, its ports and its network are valid.
+pub(crate) fn check_network(
+    world: &ReleaseContext,
+    plan: &RunPlan,
+    settings: &HostSettings,
+) -> anyhow::Result<()> {
+    let Ok(vars) = world.vars(ProcessRole { ps: "web.1", kind: "web", port: Some(0) }) else {
         return Ok(());
     };
     extra_listen_ports(&vars, settings)?;
+    pinned_port::check(world, plan, settings)?;
     let protocol = health::protocol_of(&vars)?;
+    health::host_of(&vars)?;
     match network::of(&vars, settings.network.of(&world.app))? {
         NetworkMode::Shared => Ok(()),
         NetworkMode::Own => network::check(world.is_jailed(), protocol == health::HealthProtocol::Http),
@@ -166,7 +195,7 @@ pub(crate) fn check_network(world: &ReleaseContext, settings: &HostSettings) -> 
 }
 
 /// Returns a plan that keeps the running instances as they are, for when the desired state cannot be read.
-pub(crate) fn as_found(found: &[FoundWorker]) -> Option<RunPlan> {
+pub(crate) fn as_found(app: &AppName, found: &[FoundWorker]) -> Option<RunPlan> {
     let live = || found.iter().filter(|one| one.live);
     let release = live().map(|one| one.release).max()?;
     let mut types: Vec<ProcessType> = Vec::new();
@@ -177,8 +206,10 @@ pub(crate) fn as_found(found: &[FoundWorker]) -> Option<RunPlan> {
                 name: one.ps.kind.clone(),
                 count: one.ps.index,
                 must_listen: one.port.is_some(),
+                pinned: None,
                 overlap: false,
                 notifies: false,
+                trial: TrialRule::default(),
             }),
         }
     }
@@ -191,7 +222,19 @@ pub(crate) fn as_found(found: &[FoundWorker]) -> Option<RunPlan> {
         pace: ProbePace::default(),
         grace: Duration::from_secs(GRACE),
         asked: HealthCheck::default().question(),
+        expected: HealthCheck::default().expected(),
+        listen_ports: Vec::new(),
+        app: app.to_string(),
     })
+}
+
+/// Decides what the end of a worker on trial means: a type that listens decides about a change, and its
+/// workers do not; otherwise the workers decide.
+fn set_trial_rules(types: &mut [ProcessType]) {
+    let has_listener = types.iter().any(|kind| kind.must_listen && kind.count > 0);
+    for kind in types.iter_mut().filter(|kind| !kind.must_listen && !kind.notifies) {
+        kind.trial = if has_listener { TrialRule::Reported } else { TrialRule::MustNotFail };
+    }
 }
 
 fn split_words(value: Option<&String>) -> Vec<&str> {

@@ -40,6 +40,9 @@ use crate::instance::{interpreter_home, opt_outs, ready_socket};
 /// Environment variables in order.
 pub(crate) type Vars = IndexMap<String, String>;
 
+/// Variable with the port of an instance.
+const PORT: &str = "PORT";
+
 /// `PATH` unless the runtime sets another.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -158,23 +161,29 @@ impl ReleaseContext {
         self.source.clone().unwrap_or_else(|| self.dir.release(self.release.number).join(TREE))
     }
 
-    /// Returns the environment of one process, and warnings for the app's author.
-    pub(crate) fn vars(&self, role: ProcessRole<'_>) -> anyhow::Result<(Vars, Vec<String>)> {
-        let mut warnings = Vec::new();
+    /// Returns the environment of one process.
+    pub(crate) fn vars(&self, role: ProcessRole<'_>) -> anyhow::Result<Vars> {
         let mut vars = self.platform(role);
         vars.extend(self.release.env.clone());
         let (shipped, config) = self.set(&vars)?;
-        for (origin, layer) in [("ENV", &shipped.vars), ("the configuration", &config.0)] {
-            for (name, value) in layer {
-                if name == "PORT" {
-                    warnings.push(format!("PORT in {origin} is ignored: each instance has its own"));
-                } else if name != DEPLOY_KEY {
-                    vars.insert(name.clone(), value.clone());
-                }
-            }
-        }
+        // The instance has been given the port that they pin; other processes have none.
+        let set =
+            shipped.vars.iter().chain(&config.0).filter(|(name, _)| *name != PORT && *name != DEPLOY_KEY);
+        vars.extend(set.map(|(name, value)| (name.clone(), value.clone())));
         opt_outs::remove_overridden(&mut vars);
-        Ok((vars, warnings))
+        Ok(vars)
+    }
+
+    /// Returns the value of `PORT` in the config or in `ENV`, unless it only repeats what it is given, as
+    /// `PORT=${PORT:-5000}` does.
+    pub(crate) fn port_setting(&self) -> anyhow::Result<Option<String>> {
+        const GIVEN: u16 = 0;
+        let mut known = self.platform(ProcessRole { ps: "web.1", kind: "web", port: Some(GIVEN) });
+        known.extend(self.release.env.clone());
+        let (shipped, config) = self.set(&known)?;
+        let shipped = shipped.vars.get(PORT).filter(|value| **value != GIVEN.to_string());
+        let value = config.0.get(PORT).or(shipped).filter(|value| !value.trim().is_empty());
+        Ok(value.cloned())
     }
 
     /// Reads the app's `ENV` and the operator's config.
@@ -234,7 +243,7 @@ impl ReleaseContext {
             vars.insert("NODE_OPTIONS".to_owned(), "--inspect-port=192.0.2.1:9229".to_owned());
         }
         if let Some(port) = role.port {
-            vars.insert("PORT".to_owned(), port.to_string());
+            vars.insert(PORT.to_owned(), port.to_string());
         }
         vars
     }

@@ -5,6 +5,7 @@ pub(crate) mod environment;
 pub(crate) mod health_probe;
 mod interpreter_home;
 pub(crate) mod launch;
+pub(crate) mod observation;
 pub(crate) mod opt_outs;
 pub(crate) mod ready_socket;
 pub(crate) mod record;

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nix::unistd::geteuid;
 use piku_procfs::ProcFields;
@@ -56,27 +56,30 @@ impl OwnedSockets {
         self.inodes.contains(&listener.inode) || self.hidden.contains(&listener.uid)
     }
 
-    /// Returns the TCP ports on which they listen, ascending, without hidden sockets.
+    /// Returns the TCP sockets on which they listen, by port. Hidden ones only if their user is the app's own.
     #[must_use]
-    pub(crate) fn ports(&self) -> Vec<u16> {
+    pub(crate) fn listeners(&self) -> Vec<SocketAddr> {
         let all = listening_sockets();
-        let mut ports: Vec<u16> =
-            all.iter().filter(|one| self.inodes.contains(&one.inode)).map(|one| one.port).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        ports
+        let its_own = all.iter().filter(|one| self.is_its_own(one));
+        let mut listeners: Vec<SocketAddr> =
+            its_own.map(|one| SocketAddr::new(one.address, one.port)).collect();
+        listeners.sort_unstable_by_key(|listener| (listener.port(), listener.ip()));
+        listeners.dedup();
+        listeners
+    }
+
+    /// Returns whether the listener belongs to these processes. A user that all apps share does not identify
+    /// the app.
+    fn is_its_own(&self, listener: &ListeningSocket) -> bool {
+        let ours = geteuid().as_raw();
+        self.may_hold(listener) && (listener.uid != ours || self.inodes.contains(&listener.inode))
     }
 
     /// Returns the TCP ports that other machines can reach, ascending.
     #[must_use]
     pub(crate) fn exposed_ports(&self) -> Vec<u16> {
         let all = listening_sockets();
-        // A user that all apps share does not identify the app.
-        let ours = geteuid().as_raw();
-        let is_its_own = |one: &&ListeningSocket| {
-            self.may_hold(one) && (one.uid != ours || self.inodes.contains(&one.inode))
-        };
-        let exposed = all.iter().filter(is_its_own).filter(|one| !is_loopback(one.address));
+        let exposed = all.iter().filter(|one| self.is_its_own(one)).filter(|one| !is_loopback(one.address));
         let mut ports: Vec<u16> = exposed.map(|one| one.port).collect();
         ports.sort_unstable();
         ports.dedup();

@@ -5,7 +5,7 @@ use piku_procfile::procfile::{ProcessKind, ProcfileEntry};
 use piku_report::user_error::{USAGE, UserError};
 
 use super::STRIDE;
-use crate::core::ProcessType;
+use crate::core::{ProcessType, TrialRule};
 
 /// Name for all types in `-m all=1,web=2`.
 const ALL: &str = "all";
@@ -41,8 +41,10 @@ pub(super) fn types(
             count: named(entry.name.as_str()).unwrap_or(if entry.kind.is_long_running() { rest } else { 0 }),
             // No health checks: the user sees the output.
             must_listen: false,
+            pinned: None,
             overlap: false,
             notifies: false,
+            trial: TrialRule::default(),
         })
         .collect();
     if types.iter().all(|kind| kind.count == 0) {
@@ -87,6 +89,8 @@ mod tests {
                 must_listen: false,
                 overlap: false,
                 notifies: false,
+                pinned: None,
+                trial: TrialRule::default(),
             };
             counts.iter().map(kind).collect()
         };

@@ -139,6 +139,9 @@ pub(crate) fn run(typed: cli::StartArgs) -> anyhow::Result<ExitCode> {
         pace: ProbePace::default(),
         grace,
         asked: String::new(),
+        expected: "",
+        listen_ports: Vec::new(),
+        app: String::new(),
     };
     foreman.tell_core(CoreEvent::Boot { plan: Some(plan), found: Vec::new() });
     foreman.handle_events()

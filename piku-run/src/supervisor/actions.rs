@@ -3,7 +3,6 @@
 use super::worker::TASK;
 use super::{AppSupervisor, routing};
 use crate::core::{CoreAction, CoreEvent, InstanceId, InstanceName};
-use crate::ports::listening::OwnedSockets;
 
 impl AppSupervisor {
     pub(super) fn perform_action(&mut self, action: CoreAction) {
@@ -26,10 +25,9 @@ impl AppSupervisor {
             }
             CoreAction::KillTask => self.kill_instance(TASK),
             CoreAction::Probe { id } => self.start_probe(id),
-            CoreAction::Diagnose { id } => {
-                let sockets = self.workers.get(&id).map(|worker| OwnedSockets::of(&worker.family().roots()));
-                let ports = sockets.map(|sockets| sockets.ports()).unwrap_or_default();
-                self.events.push_back(CoreEvent::Diagnosed { id, ports });
+            CoreAction::Observe { id } => {
+                let seen = self.observe_start(id);
+                self.events.push_back(CoreEvent::Observed { id, seen });
             }
             CoreAction::Terminate { id } => {
                 if let Some(worker) = self.workers.get(&id) {

@@ -17,7 +17,7 @@ use piku_report::user_error::{self, BUSY, FAILED, UserError};
 
 use super::AppSupervisor;
 use crate::config::{ConfigChange, store};
-use crate::core::{AppRoute, ChangeError, CoreEvent, JobId, ProgressLine, ReplaceScope};
+use crate::core::{AppRoute, ChangeError, CoreEvent, InstanceId, JobId, ProgressLine, ReplaceScope, RunPlan};
 use crate::desired::{self, Formation};
 use crate::ipc::protocol::{FailedReply, SupervisorReply, SupervisorRequest};
 use crate::nginx::SiteReachability;
@@ -110,8 +110,7 @@ impl AppSupervisor {
     fn begin_deploy(&mut self, client: u64, number: u64, task: bool) -> anyhow::Result<()> {
         let formation = desired::read_formation(&self.dir.formation())?;
         let (plan, warnings) = self.plan_of(number, &formation)?;
-        desired::check_limits(&self.worlds[&number].0)?;
-        desired::check_network(&self.worlds[&number].0, &self.current_settings())?;
+        self.check_plan(number, &plan)?;
         self.check_requests(number)?;
         let task = task && self.worlds[&number].0.release.processes.contains_key("release");
         let job = self.begin_job(client, JobContent::Deploy(number));
@@ -132,6 +131,14 @@ impl AppSupervisor {
         unknown
             .map(|name| format!("warning: ps:scale has set '{name}', which is not a process type of the app"))
             .collect()
+    }
+
+    /// Checks the settings of a release before any of it is started.
+    fn check_plan(&self, number: u64, plan: &RunPlan) -> anyhow::Result<()> {
+        let world = &self.worlds[&number].0;
+        desired::check_limits(world)?;
+        desired::check_network(world, plan, &self.current_settings())?;
+        self.check_pinned_port(plan)
     }
 
     /// Moves a release into the app's directory together with the config it will run with. Returns its
@@ -188,8 +195,7 @@ impl AppSupervisor {
         let number = self.live_number()?;
         let formation = desired::read_formation(&self.dir.formation())?;
         let (plan, _) = self.plan_of(number, &formation)?;
-        desired::check_limits(&self.worlds[&number].0)?;
-        desired::check_network(&self.worlds[&number].0, &self.current_settings())?;
+        self.check_plan(number, &plan)?;
         let replace = match only {
             Some(name) => {
                 let known = plan.types.iter().any(|kind| kind.name == name);
@@ -210,8 +216,7 @@ impl AppSupervisor {
             return self.store_formation(client, &formation, "it holds from the first release on");
         };
         let (plan, _) = self.plan_of(number, &formation)?;
-        desired::check_limits(&self.worlds[&number].0)?;
-        desired::check_network(&self.worlds[&number].0, &self.current_settings())?;
+        self.check_plan(number, &plan)?;
         let crons = desired::crons(&self.worlds[&number].0);
         for name in counts.keys() {
             let is_cron = crons.iter().any(|cron| cron == name);
@@ -288,8 +293,26 @@ impl AppSupervisor {
         let reply = match line {
             ProgressLine::Step(text) => SupervisorReply::Step { text },
             ProgressLine::Detail(text) => SupervisorReply::Detail { text },
+            ProgressLine::WithLog { id, text, rest } => {
+                let said = self.last_line(id).map(|line| format!(": {line}")).unwrap_or_default();
+                let rest = if rest.is_empty() { rest } else { format!("; {rest}") };
+                SupervisorReply::Detail { text: format!("{text}{said}{rest}") }
+            }
         };
         self.send_reply(client, &reply);
+    }
+
+    /// Returns the last log line of an instance on trial.
+    fn last_line(&mut self, id: InstanceId) -> Option<String> {
+        const LONGEST: usize = 200;
+        let line = match self.workers.get_mut(&id) {
+            Some(worker) => {
+                worker.log.flush();
+                worker.log.last_lines(1).pop()
+            }
+            None => self.tails.get(&id)?.last().cloned(),
+        };
+        line.map(|line| line.chars().take(LONGEST).collect())
     }
 
     pub(super) fn say_step(&mut self, job: JobId, text: &str) {
@@ -316,7 +339,8 @@ impl AppSupervisor {
         }
         let error = match (result, &what) {
             (Ok(()), JobContent::Deploy(number)) => {
-                let texts = self.crontab.describe_upcoming().into_iter().chain(self.why_not_served(*number));
+                let texts = self.crontab.describe_upcoming().into_iter();
+                let texts = texts.chain(self.why_unserved_type()).chain(self.why_not_served(*number));
                 for text in texts.chain(self.exposure_warnings()).collect::<Vec<_>>() {
                     self.send_reply(client, &SupervisorReply::Detail { text });
                 }
@@ -334,12 +358,24 @@ impl AppSupervisor {
                 }
                 let tail = refusal.culprit.and_then(|id| self.tails.remove(&id)).unwrap_or_default();
                 let code = if refusal.is_retryable { BUSY } else { FAILED };
-                Some(FailedReply { reason: refusal.reason, code, hints: self.hints(&tail), tail })
+                let hints = refusal.hints.into_iter().chain(self.hints(&tail)).collect();
+                Some(FailedReply { reason: refusal.reason, code, hints, tail })
             }
         };
         self.tails.clear();
         self.update_forwarder();
         self.send_reply(client, &SupervisorReply::Done { error });
+    }
+
+    /// Returns why an app gets no requests: nothing in its Procfile does.
+    fn why_unserved_type(&self) -> Option<String> {
+        let plan = self.core.plan()?;
+        let is_served = plan.types.iter().any(|kind| kind.must_listen)
+            || self
+                .worlds
+                .get(&plan.release)
+                .is_some_and(|(world, _)| world.release.processes.contains_key("static"));
+        (!is_served).then(|| "it gets no requests: its Procfile has no 'web'".to_owned())
     }
 
     fn where_it_is(&self, number: u64) -> String {

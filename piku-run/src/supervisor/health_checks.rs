@@ -1,9 +1,10 @@
 //! Health checks of starting instances.
 
 use super::AppSupervisor;
-use crate::core::{CoreEvent, InstanceId, ProbeOutcome};
+use crate::core::{CoreEvent, InstanceId, ProbeOutcome, StartObservation};
 use crate::desired::health::HealthProtocol;
 use crate::instance::health_probe::{HealthProbe, ProbeProgress};
+use crate::instance::observation;
 use crate::ports::listening::PortHolder;
 
 impl AppSupervisor {
@@ -50,6 +51,17 @@ impl AppSupervisor {
         };
         self.probes.remove(&id);
         self.events.push_back(CoreEvent::Probed { id, outcome });
+    }
+
+    /// Looks at the processes of a starting instance.
+    pub(super) fn observe_start(&self, id: InstanceId) -> StartObservation {
+        let Some(worker) = self.workers.get(&id) else { return StartObservation::default() };
+        let mut seen = observation::observe_processes(&worker.family().roots());
+        // With a user of the app's own, the sockets of its other instances cannot be told apart.
+        let others: Vec<u16> =
+            self.core.instances().filter(|(other, _)| *other != id).filter_map(|(_, one)| one.port).collect();
+        seen.listeners.retain(|listener| !others.contains(&listener.port()));
+        seen
     }
 
     /// Returns the port of an instance and its holder. It counts as ready only if its own socket answers.

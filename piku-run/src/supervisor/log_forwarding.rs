@@ -62,7 +62,7 @@ impl AppSupervisor {
     pub(super) fn update_forwarder(&mut self) {
         let Some(release) = self.core.plan().map(|plan| plan.release) else { return };
         let Some((world, _)) = self.worlds.get(&release) else { return };
-        let Ok((mut vars, _)) = world.vars(ProcessRole { ps: "web.1", kind: "web", port: Some(0) }) else {
+        let Ok(mut vars) = world.vars(ProcessRole { ps: "web.1", kind: "web", port: Some(0) }) else {
             return;
         };
         // The deploy has reported a bad value.

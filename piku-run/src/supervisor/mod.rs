@@ -201,7 +201,7 @@ impl AppSupervisor {
         let plan = self.live_plan().unwrap_or_else(|err| {
             // Its processes go on running: they serve better than nothing.
             self.log_error(&format!("cannot run the live release: {err:#}"));
-            desired::as_found(&found)
+            desired::as_found(&self.app, &found)
         });
         self.tell_core(CoreEvent::Boot { plan, found });
         self.load_crons(true);

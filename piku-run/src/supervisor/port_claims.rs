@@ -20,8 +20,10 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use piku_report::user_error::UserError;
+
 use super::{AppSupervisor, InstanceProcess};
-use crate::core::{AppInstance, CoreEvent, InstanceId};
+use crate::core::{AppInstance, CoreEvent, InstanceId, RunPlan};
 use crate::instance::record::RecordFolder;
 use crate::nginx::SiteReachability;
 use crate::ports::listening::{OwnedSockets, PortHolder, StrangeListener, holder_of};
@@ -62,6 +64,60 @@ impl AppSupervisor {
         };
         self.ports.insert(id, claim);
         Ok(())
+    }
+
+    /// Claims the port that the app has pinned for its only instance.
+    pub(super) fn claim_pinned_port(&mut self, id: InstanceId, port: u16) -> anyhow::Result<()> {
+        if let Some(guard) = self.guards.remove(&port) {
+            self.ports.insert(id, guard.release());
+        }
+        if self.ports.get(&id).is_none_or(|claim| claim.port() != port) {
+            self.ports.remove(&id);
+            let claim = self.try_pinned_port(port)?;
+            self.ports.insert(id, claim);
+        }
+        Ok(())
+    }
+
+    /// Checks before a change that the pinned port is free or this app's own.
+    pub(super) fn check_pinned_port(&self, plan: &RunPlan) -> anyhow::Result<()> {
+        let Some(port) = plan.types.iter().find_map(|kind| kind.pinned.filter(|_| kind.count > 0)) else {
+            return Ok(());
+        };
+        let is_held = self.core.instances().any(|(_, one)| one.port == Some(port));
+        if is_held || self.guards.contains_key(&port) {
+            return Ok(());
+        }
+        self.try_pinned_port(port).map(drop)
+    }
+
+    /// Claims this port.
+    ///
+    /// # Errors
+    /// Names the app or the process that has it.
+    fn try_pinned_port(&self, port: u16) -> anyhow::Result<PortClaim> {
+        let claim = ports::reclaim_port(&self.root, port)?;
+        if let Some(claim) = claim {
+            if ports::is_free(port, true)? {
+                return Ok(claim);
+            }
+        }
+        let by = match OwnedSockets::default().holder(port) {
+            PortHolder::Stranger(stranger) => self.describe_listener(stranger),
+            _ => self.describe_claimer(port).unwrap_or_else(|| "another program".to_owned()),
+        };
+        Err(UserError::new(format!("PORT={port} is taken by {by}"))
+            .hint("leave PORT out, and piku chooses a free port; or write another one")
+            .into())
+    }
+
+    /// Returns the instance, of any app, that has claimed a port on which it does not listen.
+    fn describe_claimer(&self, port: u16) -> Option<String> {
+        self.root.apps().ok()?.into_iter().find_map(|app| {
+            let records = RecordFolder::for_app(&self.root.app(&app)).read_all().ok()?;
+            let record = records.into_iter().find(|record| record.port == Some(port) && record.is_alive())?;
+            Some(format!("{} of {app}", record.ps))
+        })
     }
 
     /// Returns whether the next process may get the port of the previous one.

@@ -134,10 +134,12 @@ impl AppSupervisor {
     pub(super) fn spawn(&mut self, id: InstanceId) -> anyhow::Result<Option<u16>> {
         let one = self.core.instance(id).context("no such instance")?;
         let (ps, release, restarts, live) = (one.ps.clone(), one.release, one.restarts, one.live);
-        let (listens, kept, moves) = (one.must_listen, one.port, one.port_moves);
+        let (listens, kept, moves, pinned) = (one.must_listen, one.port, one.port_moves, one.pinned);
         let is_cron = matches!(one.state, InstanceState::CronRun { .. });
-        if listens {
-            self.claim_port(id, release, kept, moves)?;
+        match pinned {
+            Some(port) if listens => self.claim_pinned_port(id, port)?,
+            None if listens => self.claim_port(id, release, kept, moves)?,
+            _ => {}
         }
         let port = self.ports.get(&id).map(crate::ports::PortClaim::port);
         let mut record = self.record(id, ps, release, port, live, restarts);
@@ -214,7 +216,7 @@ impl AppSupervisor {
         };
         let name = record.ps.to_string();
         let role = ProcessRole { ps: &name, kind, port: record.port };
-        let (mut vars, warnings) = world.vars(role)?;
+        let mut vars = world.vars(role)?;
         if !world.release.jailed {
             let mark = format!("{}.{}.{}.{}", self.app, std::process::id(), record.id.0, self.counter);
             vars.insert(MARK.to_owned(), mark.clone());
@@ -250,7 +252,7 @@ impl AppSupervisor {
         let command = world.command(&isolation, &vars, &argv(line), &report, around)?;
 
         let mut log = self.open_log(&name).context("cannot open its log")?;
-        for warning in warnings.into_iter().chain(remarks) {
+        for warning in remarks {
             log.write_remark(&warning, Timestamp::now());
         }
         let fifo = self.records.fifo(record.id);

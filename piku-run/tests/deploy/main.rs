@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod interrupted;
+mod not_ready;
+mod pinned_port;
 #[path = "../support/mod.rs"]
 mod support;
+mod workers;
 
 use std::fs;
 use std::process::Stdio;
@@ -63,16 +66,18 @@ fn a_failed_deploy_explains_itself_leaves_nothing_and_the_old_release_serves() {
         (&[("web", &on_another)], &["nothing listens on PORT", &format!("the process listens on :{free}")]),
         (
             &[("web", "exec python3 -m http.server --bind 127.0.0.2 $PORT")],
-            &["web.1 listens on port ", ", but not on 127.0.0.1"],
+            &["web.1 listens on 127.0.0.2:", ", but not on 127.0.0.1"],
         ),
         (&[("web", "exec sleep 100")], &["nothing listens on PORT", "must listen on the port in $PORT"]),
-        (&[("web", "STATUS=500 exec python3 serve.py")], &["it answered 500 to GET / on port "]),
+        (
+            &[("web", "STATUS=500 exec python3 serve.py")],
+            &["it answered 500 to GET / (Host: localhost) on port "],
+        ),
         (&[("web", "trap '' TERM; while :; do sleep 1; done")], &["nothing listens on PORT"]),
         (
             &[("web", SERVE), ("release", "echo migrating; exit 9")],
             &["-----> Running the release task\n       migrating\n", "the release task exited with code 9"],
         ),
-        (&[("web", SERVE), ("worker", "exit 1")], &["worker.1 exited with code 1 before it was ready"]),
     ];
     for (processes, expected) in cases {
         let said = server.deploy_fails("new", processes);
@@ -202,22 +207,40 @@ fn a_web_that_accepts_and_does_not_answer_is_never_ready() {
     // Like a pre-forking server whose workers die at each request.
     let dies = answering("os.fork() or (c.recv(1), os._exit(1)); os.wait()");
     for (web, words) in [
-        (answering("time.sleep(1000)"), ["it accepted GET / on port ", " and did not answer\n"]),
+        (
+            answering("time.sleep(1000)"),
+            ["it accepted GET / (Host: localhost) on port ", " and did not answer\n"],
+        ),
         (
             answering("c.close()"),
-            ["it accepted GET / on port ", " and closed the connection without an answer\n"],
+            [
+                "it accepted GET / (Host: localhost) on port ",
+                " and closed the connection without an answer\n",
+            ],
         ),
-        (dies, ["it accepted GET / on port ", " and closed the connection without an answer\n"]),
-        (answering("c.sendall(b'220 hello\\\\n')"), ["its answer to GET / on port ", " is not HTTP/1"]),
+        (
+            dies,
+            [
+                "it accepted GET / (Host: localhost) on port ",
+                " and closed the connection without an answer\n",
+            ],
+        ),
+        (
+            answering("c.sendall(b'220 hello\\\\n')"),
+            ["its answer to GET / (Host: localhost) on port ", " is not HTTP/1"],
+        ),
         (
             answering("c.sendall(b'HTTP/1.1 103 Early Hints\\\\r\\\\n\\\\r\\\\n')"),
-            ["it accepted GET / on port ", " and closed the connection without an answer\n"],
+            [
+                "it accepted GET / (Host: localhost) on port ",
+                " and closed the connection without an answer\n",
+            ],
         ),
         (
             answering(
                 "c.sendall(b'HTTP/1.1 200'); [(c.sendall(b' '), time.sleep(0.1)) for _ in range(1000)]",
             ),
-            ["it accepted GET / on port ", " and did not answer\n"],
+            ["it accepted GET / (Host: localhost) on port ", " and did not answer\n"],
         ),
     ] {
         let said = server.deploy_fails("new", &[("web", &web)]);

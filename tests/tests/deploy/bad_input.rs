@@ -247,7 +247,7 @@ fn app_never_listens() {
        Sandbox: [PROTECTIONS]
 -----> Process types: web
 -----> Starting web.1 on port [PORT]
- !     piku-run: nothing listens on PORT [PORT] after [DURATION]: web.1 must listen on the port in $PORT
+ !     piku-run: nothing listens on PORT [PORT] after [DURATION] (HEALTHCHECK_START_PERIOD): web.1 must listen on the port in $PORT; it uses no CPU time ([..] so far): it may wait for something, such as a database
  !     deploy 2 of blog failed at: start (exit 1); nothing was changed
    [COMMITS]  main -> main
 "#]]);
@@ -271,7 +271,7 @@ fn app_listens_on_other_port() {
  !     the last lines of its log:
 ...
  !       PermissionError: [Errno 13] Permission denied
- !     hint: if that was a port: an app may listen on the port in $PORT, and on those that LISTEN_PORTS in ENV names
+ !     hint: if that was a port: an app may listen on the port in $PORT, and on those that LISTEN_PORTS in ENV names; PORT=8080 in ENV gives 'web' that port
  !     deploy 2 of blog failed at: start (exit 1); nothing was changed
    [COMMITS]  main -> main
 "#]]);
@@ -282,7 +282,11 @@ fn app_listens_on_other_port() {
        Sandbox: [PROTECTIONS]
 -----> Process types: web
 -----> Starting web.1 on port [PORT]
- !     piku-run: nothing listens on PORT [PORT]; the process listens on :[PORT] (web.1, after [DURATION])
+...
+ !     piku-run: nothing listens on PORT [PORT]; the process listens on :[PORT] (web.1, after [DURATION] (HEALTHCHECK_START_PERIOD))
+...
+ !     hint: let it listen on the port in $PORT, or have it given that port: PORT=[..] in ENV, or piku config:set blog PORT=[..]
+...
  !     deploy 3 of blog failed at: start (exit 1); nothing was changed
    [COMMITS]  main -> main
 "#]]);
@@ -319,7 +323,8 @@ fn app_answers_500() {
        Sandbox: [PROTECTIONS]
 -----> Process types: web
 -----> Starting web.1 on port [PORT]
- !     piku-run: web.1 was not healthy within [DURATION]: it answered 500 to GET / on port [PORT]
+...
+ !     piku-run: web.1 was not healthy within [DURATION] (HEALTHCHECK_START_PERIOD): it answered 500 to GET / (Host: localhost) on port [PORT]
  !     the last lines of its log:
 ...
  !     deploy 2 of blog failed at: start (exit 1); nothing was changed

@@ -69,10 +69,16 @@ fn a_new_instance_that_keeps_a_question_waiting_is_not_told_to_listen_elsewhere(
     // It is asked again, and accepts, before its time is up.
     world.pass(3);
     world.log.clear();
-    world.send(CoreEvent::Diagnosed { id, ports: vec![20001] });
+    world.send(CoreEvent::Observed { id, seen: listening(&[20001]) });
     world.exit("web.1@2", 143);
     let why = "it accepted GET / on port 20001 and did not answer within 30 s (HEALTHCHECK_TIMEOUT)";
-    assert_eq!(world.did(), ["term web.1@2", &format!("failed web.1 was not healthy within 60 s: {why}")]);
+    assert_eq!(
+        world.did(),
+        [
+            "term web.1@2",
+            &format!("failed web.1 was not healthy within 60 s (HEALTHCHECK_START_PERIOD): {why}")
+        ]
+    );
 }
 
 #[test]
@@ -86,12 +92,14 @@ fn a_new_instance_on_a_wrong_port_is_told_where_it_listens() {
     world.now += secs(1);
     world.send(CoreEvent::Tick);
     assert_eq!(world.did(), ["diagnose web.1@2"]);
-    world.send(CoreEvent::Diagnosed { id, ports: vec![3000] });
+    world.send(CoreEvent::Observed { id, seen: listening(&[3000]) });
     assert_eq!(world.did(), ["term web.1@2"]);
     world.exit("web.1@2", 143);
     assert_eq!(
         world.did(),
-        ["failed nothing listens on PORT 20001; the process listens on :3000 (web.1, after 60 s)"]
+        [
+            "failed nothing listens on PORT 20001; the process listens on :3000 (web.1, after 60 s (HEALTHCHECK_START_PERIOD))"
+        ]
     );
 }
 
@@ -102,11 +110,11 @@ fn an_unhealthy_answer_is_named() {
     world.deploy(plan(1, &[("web", 1)]));
     world.send(CoreEvent::Probed { id: InstanceId(1), outcome: ProbeOutcome::Http(500) });
     world.pass(60);
-    world.send(CoreEvent::Diagnosed { id: InstanceId(1), ports: vec![20000] });
+    world.send(CoreEvent::Observed { id: InstanceId(1), seen: listening(&[20000]) });
     world.exit("web.1@1", 0);
     assert_eq!(
         world.did().last().unwrap(),
-        "failed web.1 was not healthy within 60 s: it answered 500 to GET / on port 20000"
+        "failed web.1 was not healthy within 60 s (HEALTHCHECK_START_PERIOD): it answered 500 to GET / on port 20000"
     );
 }
 
@@ -119,11 +127,11 @@ fn an_unhealthy_answer_is_named_although_the_last_check_was_refused() {
     world.pass(59);
     world.send(CoreEvent::Probed { id: InstanceId(1), outcome: ProbeOutcome::Refused });
     world.pass(1);
-    world.send(CoreEvent::Diagnosed { id: InstanceId(1), ports: vec![] });
+    world.send(CoreEvent::Observed { id: InstanceId(1), seen: listening(&[]) });
     world.exit("web.1@1", 0);
     assert_eq!(
         world.did().last().unwrap(),
-        "failed web.1 was not healthy within 60 s: it answered 500 to GET / on port 20000"
+        "failed web.1 was not healthy within 60 s (HEALTHCHECK_START_PERIOD): it answered 500 to GET / on port 20000"
     );
 }
 

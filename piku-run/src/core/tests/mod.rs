@@ -7,13 +7,25 @@ mod port;
 mod ready;
 mod requests;
 mod scale;
+mod startup;
 mod stop;
 mod takeover;
+mod trial;
 
 use super::*;
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// Plain workers decide, as in an app without web, unless their names say otherwise.
+fn trial_of(name: &str) -> TrialRule {
+    match name {
+        "web" => TrialRule::MustBeReady,
+        _ if name.starts_with("notify") => TrialRule::MustBeReady,
+        _ if name.starts_with("beside") => TrialRule::Reported,
+        _ => TrialRule::MustNotFail,
+    }
 }
 
 fn plan(release: u64, types: &[(&str, u32)]) -> RunPlan {
@@ -23,8 +35,10 @@ fn plan(release: u64, types: &[(&str, u32)]) -> RunPlan {
             name: name.parse().unwrap(),
             count: *count,
             must_listen: *name == "web",
+            pinned: None,
             overlap: name.starts_with("overlap"),
             notifies: name.starts_with("notify"),
+            trial: trial_of(name),
         })
         .collect();
     RunPlan {
@@ -35,6 +49,9 @@ fn plan(release: u64, types: &[(&str, u32)]) -> RunPlan {
         pace: ProbePace::default(),
         grace: secs(10),
         asked: "GET /".to_owned(),
+        expected: "a status below 500",
+        listen_ports: vec![9100],
+        app: "blog".to_owned(),
     }
 }
 
@@ -106,9 +123,13 @@ impl World {
                         assert!(self.core.instance(id).unwrap().port.is_some());
                         self.probes += 1;
                     }
-                    CoreAction::Diagnose { id } => {
-                        let ps = self.name(id);
-                        self.log.push(format!("diagnose {ps}"));
+                    // Only the last look, since the others change nothing.
+                    CoreAction::Observe { id } => {
+                        let one = self.core.instance(id).unwrap();
+                        if matches!(one.state, InstanceState::Starting { diagnosed: true, .. }) {
+                            let ps = self.name(id);
+                            self.log.push(format!("diagnose {ps}"));
+                        }
                     }
                     CoreAction::Terminate { id } => {
                         let ps = self.name(id);
@@ -134,6 +155,9 @@ impl World {
                         ..
                     } => {
                         self.log.push(format!("say {text}"));
+                    }
+                    CoreAction::ReportProgress { line: ProgressLine::WithLog { text, rest, .. }, .. } => {
+                        self.log.push(format!("say {text}; {rest}"));
                     }
                     CoreAction::FinishJob { result: Ok(()), .. } => self.log.push("done".into()),
                     CoreAction::FinishJob { result: Err(refusal), .. } => {
@@ -202,6 +226,12 @@ impl World {
     fn states(&self) -> Vec<String> {
         self.core.instances().map(|(id, one)| format!("{} {}", self.name(id), word(one))).collect()
     }
+}
+
+/// An observation of a process that listens on these ports of loopback.
+fn listening(ports: &[u16]) -> StartObservation {
+    let listeners = ports.iter().map(|port| ([127, 0, 0, 1], *port).into()).collect();
+    StartObservation { listeners, ..StartObservation::default() }
 }
 
 fn word(one: &AppInstance) -> &'static str {

@@ -26,10 +26,13 @@ fn what_announces_its_readiness_is_ready_when_it_says_so_and_one_that_listens_is
     world.deploy(types);
     world.pass(60);
     let id = world.id("web.1@3");
-    world.send(CoreEvent::Diagnosed { id, ports: vec![] });
+    world.send(CoreEvent::Observed { id, seen: listening(&[]) });
     world.exit("web.1@3", 143);
     let told = world.did().pop().unwrap();
-    assert!(told.contains("web.1 was not ready within 60 s: it did not say READY=1"), "{told}");
+    assert!(
+        told.contains("web.1 was not ready within 60 s (HEALTHCHECK_START_PERIOD): it did not say READY=1"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn deploy_answered(outcome: &ProbeOutcome) -> String {
     }
     assert!(world.probes > probes + 10, "it is asked again: {outcome:?}");
     assert_eq!(world.did().last().unwrap(), "diagnose web.1@2");
-    world.send(CoreEvent::Diagnosed { id, ports: vec![20001] });
+    world.send(CoreEvent::Observed { id, seen: listening(&[20001]) });
     world.exit("web.1@2", 143);
     assert_eq!(world.states(), ["web.1@1 healthy"], "the old one serves on");
     assert_eq!(world.core.plan().unwrap().release, 1);
@@ -97,7 +100,7 @@ fn an_instance_that_never_answers_is_not_ready_after_a_restart_a_scaling_or_a_bo
         let id = world.id(refused);
         world.pass(60);
         assert!(world.did().contains(&format!("diagnose {refused}")));
-        world.send(CoreEvent::Diagnosed { id, ports: vec![] });
+        world.send(CoreEvent::Observed { id, seen: listening(&[]) });
         world.send(CoreEvent::Exited { id, exit: ProcessExit::Code(0) });
         let told = world.did().pop().unwrap();
         assert!(told.contains("and did not answer within 30 s"), "{told}");

@@ -25,7 +25,7 @@ fn is_strange(holder: PortHolder) -> bool {
 }
 
 fn ports_of(pid: i32) -> Vec<u16> {
-    OwnedSockets::of(&[pid]).ports()
+    OwnedSockets::of(&[pid]).listeners().iter().map(SocketAddr::port).collect()
 }
 
 fn listener(address: &str, port: u16, inode: u64) -> ListeningSocket {
