@@ -410,7 +410,7 @@ _piku__procfile() {
             return 0
             ;;
         piku__subcmd__procfile__subcmd__render__subcmd__nginx)
-            opts="-h --app --procfile --env --upstream --root --data --listen --listen-tls --no-ipv6 --certificate --key --acme-root --cache --passwords --cloudflare-ranges --http2 --maintenance --connections --trusted-proxy --print --main --shutdown-timeout --worker-connections --help"
+            opts="-h --app --procfile --env --upstream --root --data --listen --listen-tls --no-ipv6 --certificate --key --acme-root --cache --passwords --logs --cloudflare-ranges --http2 --maintenance --connections --trusted-proxy --print --main --shutdown-timeout --worker-connections --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -465,6 +465,10 @@ _piku__procfile() {
                     return 0
                     ;;
                 --passwords)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --logs)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -68,6 +68,7 @@ complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and 
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l acme-root -d 'Directory in which an ACME client writes .well-known/acme-challenge' -r -F
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l cache -d 'Directory for cached responses; the app\'s own are in a subdirectory with its name' -r -F
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l passwords -d 'Path of the password file, which \'--print passwords\' prints' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l logs -d 'Directory for the app\'s logs, APP.access.log and APP.error.log' -r -F
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l cloudflare-ranges -d 'Address ranges of Cloudflare, one per line, in place of the built-in list' -r -F
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l http2 -d 'Syntax that enables HTTP/2 on HTTPS' -r -f -a "listen\t'As a parameter of `listen`, which every nginx accepts; 1.25.1 and later warn that it is deprecated'
 on\t'With the directive `http2` of nginx 1.25.1 and later'

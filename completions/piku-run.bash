@@ -1315,7 +1315,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__logs)
-            opts="-f -n -h --follow --lines --ps --since --deploy --raw --root --help"
+            opts="-f -n -h --follow --lines --ps --since --deploy --nginx --raw --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

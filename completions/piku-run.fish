@@ -124,6 +124,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l since -d 'Onl
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l deploy -d 'Log of deploy N [default: the last deploy]' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s f -l follow -d 'Keep printing new lines'
+complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l nginx -d 'Log of requests and errors that nginx keeps for the app'
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l raw -d 'Print all bytes unchanged, including control sequences, for a file or another program. By default only text and colours are printed'
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand releases" -l format -d 'Output format' -r -f -a "text\t'Plain text'

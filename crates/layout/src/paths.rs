@@ -100,6 +100,12 @@ impl PikuRoot {
         self.0.join("nginx")
     }
 
+    /// Logs of piku's nginx, two for each app: `APP.access.log` and `APP.error.log`.
+    #[must_use]
+    pub fn nginx_logs(&self) -> PathBuf {
+        self.nginx().join("logs")
+    }
+
     /// Certificates and the state of the ACME client.
     #[must_use]
     pub fn acme(&self) -> PathBuf {

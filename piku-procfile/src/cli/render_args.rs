@@ -115,6 +115,9 @@ pub(crate) struct NginxArgs {
     /// Path of the password file, which '--print passwords' prints
     #[arg(long, value_name = "FILE")]
     passwords: Option<PathBuf>,
+    /// Directory for the app's logs, APP.access.log and APP.error.log
+    #[arg(long, value_name = "DIR")]
+    logs: Option<PathBuf>,
     /// Address ranges of Cloudflare, one per line, in place of the built-in list
     #[arg(long, value_name = "FILE")]
     cloudflare_ranges: Option<PathBuf>,
@@ -139,7 +142,7 @@ pub(crate) struct NginxArgs {
         value_name = "DIR",
         conflicts_with_all = [
             "app", "procfile", "env", "upstreams", "root", "data", "certificate", "acme_root", "cache", "passwords",
-            "cloudflare_ranges", "http2", "maintenance", "connections", "trusted_proxies", "print",
+            "logs", "cloudflare_ranges", "http2", "maintenance", "connections", "trusted_proxies", "print",
         ]
     )]
     main: Option<PathBuf>,
@@ -307,6 +310,7 @@ impl From<NginxArgs> for RenderTarget {
             acme_root: path(args.acme_root),
             cache: path(args.cache),
             passwords: path(args.passwords),
+            logs: path(args.logs),
             cloudflare: None,
             http2: args.http2,
             maintenance: args.maintenance,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An app's process: it answers with what it was asked, and counts. `/fail` is read and never answered; `/upgrade` becomes
-/// an echo.
+/// an echo; `/stream/TYPE` sends one piece, and another after the next request.
 pub(crate) struct ServedApp {
     pub(crate) port: u16,
     pub(crate) requests: Arc<AtomicUsize>,
@@ -43,12 +43,24 @@ pub(crate) fn answer(mut stream: &TcpStream, count: &AtomicUsize) -> Option<()> 
         return None;
     }
     if path.starts_with("/upgrade") && header(&head, "upgrade").as_deref() == Some("websocket") {
-        let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
-        stream.write_all(switch.as_bytes()).ok()?;
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade";
+        write!(stream, "{switch}\r\nX-Path: {path}\r\n\r\n").ok()?;
         let mut message = [0; 4];
         stream.read_exact(&mut message).ok()?;
         stream.write_all(&message).ok()?;
         return None;
+    }
+    if let Some(kind) = path.strip_prefix("/stream/") {
+        // The second piece follows the next request.
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        write!(stream, "{head}7\r\ndata: 1\r\n").ok()?;
+        for _ in 0..1000 {
+            if count.load(Ordering::SeqCst) > number {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        return write!(stream, "7\r\ndata: 2\r\n0\r\n\r\n").ok();
     }
     let body = format!("answer {number}\n{head}");
     let cookie = if path.starts_with("/thumb/cookie") { "Set-Cookie: a=b\r\n" } else { "" };

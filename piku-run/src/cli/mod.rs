@@ -296,6 +296,9 @@ pub(crate) struct LogsArgs {
     #[arg(long, value_name = "N", num_args = 0..=1, conflicts_with_all = ["ps", "since"])]
     #[expect(clippy::option_option, reason = "without a number it means the last deploy")]
     pub(crate) deploy: Option<Option<u64>>,
+    /// Log of requests and errors that nginx keeps for the app
+    #[arg(long, conflicts_with_all = ["ps", "deploy"])]
+    pub(crate) nginx: bool,
     /// Print all bytes unchanged, including control sequences, for a file or another program. By default
     /// only text and
     /// colours are printed

@@ -1,4 +1,4 @@
-//! `logs APP`: prints the logs of its instances or of a deploy.
+//! `logs APP`: prints the logs of its instances, of a deploy or of nginx.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -15,6 +15,7 @@ pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
         follow: typed.follow,
         lines: typed.lines,
         deploy: typed.deploy.map(|number| number.map_or(DeployLogChoice::Last, DeployLogChoice::Number)),
+        nginx: typed.nginx.then(|| root.nginx_logs()),
         only: typed.ps,
         since: typed.since,
         raw: typed.raw,

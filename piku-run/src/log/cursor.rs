@@ -8,18 +8,18 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::line_format::LineFormat;
 use super::rotate::{MAX_AGE, numbered};
 
 const BLOCK: usize = 64 * 1024;
 /// A longer line is returned unfinished. piku writes no such lines.
 const MAX_LINE: usize = 1 << 20;
-/// Length of the time at the start of a line.
-const TIME: usize = "2026-11-22T10:00:00.123Z".len();
 
 /// A reading position in a log and its rotated files.
 #[derive(Debug)]
 pub(super) struct LogCursor {
     path: PathBuf,
+    format: LineFormat,
     file: Option<File>,
     /// Offset in `file` up to which it is read.
     offset: u64,
@@ -43,6 +43,7 @@ impl LogCursor {
     pub(super) fn at_start(path: PathBuf) -> Self {
         Self {
             path,
+            format: LineFormat::default(),
             file: None,
             offset: 0,
             buffer: Vec::new(),
@@ -53,6 +54,11 @@ impl LogCursor {
             sort_key: Vec::new(),
             rotated: false,
         }
+    }
+
+    /// Reads the times of lines in this format.
+    pub(super) fn with_format(self, format: LineFormat) -> Self {
+        Self { format, ..self }
     }
 
     /// Starts before the last `count` lines of a log and its rotated files; also returns how many lines there
@@ -126,9 +132,9 @@ impl LogCursor {
         }
         self.line_end = self.read_to_line_end()?;
         if let Some(end) = self.line_end {
-            if let Some(time) = parse_time(&self.buffer[self.taken..end]) {
+            if let Some(time) = self.format.parse_time(&self.buffer[self.taken..end]) {
                 self.time.clear();
-                self.time.extend_from_slice(time);
+                self.time.extend_from_slice(&time);
             }
         }
         Ok(())
@@ -275,8 +281,8 @@ impl LogCursor {
         for age in ages {
             let Some(mut file) = open_if_exists(&self.path_of_age(age))? else { continue };
             let mut begin = Vec::new();
-            file.by_ref().take(TIME as u64 + 1).read_to_end(&mut begin)?;
-            if parse_time(&begin).is_none_or(&fits) {
+            file.by_ref().take(self.format.prefix_length() as u64 + 1).read_to_end(&mut begin)?;
+            if self.format.parse_time(&begin).is_none_or(|time| fits(&time)) {
                 return Ok(Some((age, file)));
             }
         }
@@ -304,13 +310,6 @@ fn is_same_file(file: &File, path: &Path) -> io::Result<bool> {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(err) => Err(err),
     }
-}
-
-/// Returns the time at the start of a line.
-fn parse_time(line: &[u8]) -> Option<&[u8]> {
-    let (time, rest) = line.split_at_checked(TIME)?;
-    let good = time.ends_with(b"Z") && time[10] == b'T' && time[0].is_ascii_digit() && rest.starts_with(b" ");
-    good.then_some(time)
 }
 
 /// Returns the offset of the last `count` lines of a file, and how many there are. An unfinished line counts.

@@ -10,6 +10,7 @@ mod dropped_lines;
 mod fifo;
 mod line;
 mod line_buffer;
+mod line_format;
 mod reader;
 mod render;
 mod rotate;
@@ -19,7 +20,7 @@ mod writer;
 
 pub(crate) use fifo::{open_fifo, open_fifo_for_worker};
 pub(crate) use reader::{DeployLogChoice, LogQuery, show_logs};
-pub(crate) use rotate::RotationLimits;
+pub(crate) use rotate::{RotationLimits, rotate};
 pub(crate) use spool::{LogIntake, recover_spool};
 pub(crate) use tail::{LogPositions, LogTail, TailLine};
 pub(crate) use writer::LogWriter;

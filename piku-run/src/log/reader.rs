@@ -15,11 +15,12 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::AppDir;
 use piku_report::output::forgive;
-use piku_report::terminal::coloured_text;
+use piku_report::terminal::{coloured_text, plain_text};
 use piku_report::user_error::UserError;
 
 use super::cursor::LogCursor;
 use super::line;
+use super::line_format::LineFormat;
 
 /// Number of lines printed by default.
 const DEFAULT_LINES: usize = 100;
@@ -36,6 +37,8 @@ pub(crate) struct LogQuery {
     pub(crate) lines: Option<usize>,
     /// Print the log of a deploy instead of those of the instances.
     pub(crate) deploy: Option<DeployLogChoice>,
+    /// Print nginx's logs of the app, which are in this directory, instead of those of the instances.
+    pub(crate) nginx: Option<PathBuf>,
     /// Print only this instance (`web.1`) or process type (`web`).
     pub(crate) only: Option<String>,
     /// Print only lines from this time on.
@@ -64,7 +67,7 @@ pub(crate) fn show_logs(
     out: &mut dyn Write,
     listener: Option<BorrowedFd<'_>>,
 ) -> anyhow::Result<()> {
-    let log_dir = dir.log();
+    let log_dir = query.nginx.clone().unwrap_or_else(|| dir.log());
     // Watched before it is read, so that no line is missed in between.
     let watch = if query.follow { watch_directory(&log_dir)? } else { None };
     let since = query.since.map(line::format_time);
@@ -116,6 +119,9 @@ struct LogReader<'a> {
 impl LogReader<'_> {
     /// Opens the selected logs at their last `wanted` lines; returns the total number of lines.
     fn open_logs(&mut self, wanted: usize) -> anyhow::Result<usize> {
+        if let Some(nginx) = &self.query.nginx {
+            return self.open_nginx_logs(nginx, wanted);
+        }
         let log_dir = self.dir.log();
         let all = list_instances(self.dir).with_context(|| format!("cannot read '{}'", log_dir.display()))?;
         let paths = match self.query.deploy {
@@ -131,6 +137,26 @@ impl LogReader<'_> {
                 .with_context(|| format!("cannot read '{}'", path.display()))?;
             available = available.saturating_add(lines);
             self.cursors.push(cursor);
+        }
+        Ok(available)
+    }
+
+    /// Opens nginx's two logs of the app at their last `wanted` lines; returns the total number of lines.
+    fn open_nginx_logs(&mut self, dir: &Path, wanted: usize) -> anyhow::Result<usize> {
+        let app = self.app;
+        let mut available = 0_usize;
+        for (kind, format) in [("access", LineFormat::NginxAccess), ("error", LineFormat::NginxError)] {
+            let path = dir.join(format!("{app}.{kind}.log"));
+            let (cursor, lines) = LogCursor::before_last_lines(path.clone(), wanted)
+                .with_context(|| format!("cannot read '{}'", path.display()))?;
+            available = available.saturating_add(lines);
+            self.cursors.push(cursor.with_format(format));
+        }
+        if available == 0 && !self.query.follow {
+            let error = UserError::new(format!("nginx has logged no requests for '{app}'"));
+            return Err(error
+                .hint("it serves an app that has NGINX_SERVER_NAME, and logs requests unless NGINX_ACCESS_LOG is off")
+                .into());
         }
         Ok(available)
     }
@@ -226,7 +252,7 @@ impl LogReader<'_> {
             if *skip > 0 {
                 *skip -= 1;
             } else if !is_old {
-                print_line(line, self.query.raw, out)?;
+                print_line(line, self.query, out)?;
             }
         }
     }
@@ -237,7 +263,7 @@ impl LogReader<'_> {
             let line = cursor.unfinished_line();
             let is_old = self.since.as_ref().is_some_and(|since| line < since.as_bytes());
             if !line.is_empty() && !is_old {
-                print_line(line, self.query.raw, out)?;
+                print_line(line, self.query, out)?;
             }
         }
         out.flush().map_err(StopReason::Output)
@@ -245,7 +271,7 @@ impl LogReader<'_> {
 
     /// Adds the logs of instances that appeared since the last call.
     fn add_new_logs(&mut self) -> io::Result<()> {
-        if self.query.deploy.is_some() {
+        if self.query.deploy.is_some() || self.query.nginx.is_some() {
             return Ok(());
         }
         for path in self.select_logs(&list_instances(self.dir)?) {
@@ -257,8 +283,13 @@ impl LogReader<'_> {
     }
 }
 
-fn print_line(text: &[u8], raw: bool, out: &mut dyn Write) -> Result<(), StopReason> {
-    let written = if raw { out.write_all(text) } else { out.write_all(coloured_text(text).as_bytes()) };
+fn print_line(text: &[u8], query: &LogQuery, out: &mut dyn Write) -> Result<(), StopReason> {
+    let written = match (query.raw, &query.nginx) {
+        (true, _) => out.write_all(text),
+        // Colours in it come from clients.
+        (false, Some(_)) => out.write_all(plain_text(text).as_bytes()),
+        (false, None) => out.write_all(coloured_text(text).as_bytes()),
+    };
     written.and_then(|()| out.write_all(b"\n")).map_err(StopReason::Output)
 }
 

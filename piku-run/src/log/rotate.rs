@@ -44,7 +44,7 @@ pub(super) fn numbered(path: &Path, age: u32) -> PathBuf {
 
 /// Renames `path` to `path.1` after making room. A kill in between leaves a gap in the numbers, which the
 /// next rotation fills; no file is lost.
-pub(super) fn rotate(path: &Path, keep: u32) -> io::Result<()> {
+pub(crate) fn rotate(path: &Path, keep: u32) -> io::Result<()> {
     if keep == 0 {
         return fs::remove_file(path);
     }

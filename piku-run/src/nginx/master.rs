@@ -51,14 +51,19 @@ impl NginxMaster {
     }
 
     /// Returns the pids of its workers, including those that are just starting.
-    fn workers(self) -> Vec<i32> {
+    pub(super) fn workers(self) -> Vec<i32> {
         let is_worker = |pid: &i32| is_running(*pid) && !command_line(*pid).starts_with("nginx: cache ");
         piku_procfs::children(self.pid.as_raw()).into_iter().filter(is_worker).collect()
     }
 
     /// Returns the workers that accept no new connections and finish their requests.
     pub(super) fn leaving_workers(self) -> Vec<OldWorker> {
-        open_workers(self.workers().into_iter().filter(|pid| is_leaving(*pid)))
+        open_workers(self.leaving_pids().into_iter())
+    }
+
+    /// Returns the pids of those workers.
+    pub(super) fn leaving_pids(self) -> Vec<i32> {
+        self.workers().into_iter().filter(|pid| is_leaving(*pid)).collect()
     }
 
     /// Reloads the files. Returns the previous workers once none of them accepts new connections. On an error

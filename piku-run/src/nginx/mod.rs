@@ -8,13 +8,16 @@ mod acme;
 mod capacity;
 mod certificate;
 mod config_test;
+mod log_rotation;
 mod master;
 mod nginx_dir;
+mod old_workers;
 mod program;
 mod service;
 mod site;
 mod values_check;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -37,6 +40,8 @@ use nginx_dir::{NginxDir, SiteMetadata};
 use program::NginxProgram;
 
 use crate::instance::environment::ReleaseContext;
+use crate::log::RotationLimits;
+use crate::ports::senders;
 
 /// The nginx that serves the apps of one piku root.
 #[derive(Debug, Clone)]
@@ -44,6 +49,7 @@ pub(crate) struct WebServer {
     root: PikuRoot,
     dir: NginxDir,
     settings: NginxSettings,
+    log_limits: RotationLimits,
 }
 
 /// The way an app is reached over HTTP.
@@ -98,8 +104,9 @@ struct SiteFiles {
 impl WebServer {
     /// Reads the settings from `host.yaml`.
     pub(crate) fn load(root: &PikuRoot) -> anyhow::Result<Self> {
-        let settings = HostSettings::read(&root.settings())?.nginx;
-        Ok(Self { root: root.clone(), dir: NginxDir::new(root), settings })
+        let settings = HostSettings::read(&root.settings())?;
+        let dir = NginxDir::new(root);
+        Ok(Self { root: root.clone(), dir, settings: settings.nginx, log_limits: settings.logs.into() })
     }
 
     /// Returns the seconds that requests under way get to finish.
@@ -251,6 +258,9 @@ impl WebServer {
     pub(crate) fn purge_app(&self, app: &AppName) -> anyhow::Result<()> {
         self.remove_site(app)?;
         crate::releases::current::remove_dir(&self.dir.cache().join(app.as_str()))?;
+        if self.dir.logs().is_dir() {
+            self.dir.remove_logs(|name| name == app.as_str())?;
+        }
         AppCertificates::for_app(&self.root, app).remove()
     }
 
@@ -283,6 +293,10 @@ impl PreparedSite<'_> {
         };
         if changes {
             dir.set_reload_pending(true)?;
+            let workers = NginxMaster::find(dir).map(NginxMaster::workers).unwrap_or_default();
+            for port in self.left_ports(before.as_deref().unwrap_or_default()) {
+                senders::record(&self.web.root, port, &workers)?;
+            }
         }
         match &self.change {
             SiteChange::Nothing => {}
@@ -318,5 +332,14 @@ impl PreparedSite<'_> {
             }
         }
         Ok(AppliedSite { reach: self.reach, warnings: self.warnings, old_workers })
+    }
+
+    /// Returns the ports of the previous file that the new one lacks.
+    fn left_ports(&self, before: &str) -> BTreeSet<u16> {
+        let after = match &self.change {
+            SiteChange::Replace(files) => site::upstream_ports(&files.text).collect(),
+            SiteChange::Nothing | SiteChange::Remove => BTreeSet::new(),
+        };
+        site::upstream_ports(before).filter(|port| !after.contains(port)).collect()
     }
 }

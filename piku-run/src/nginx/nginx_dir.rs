@@ -49,7 +49,7 @@ impl NginxDir {
 
     /// Creates the directory and its subdirectories.
     pub(super) fn create(&self) -> anyhow::Result<()> {
-        for below in ["apps", "about", "passwords", "cache"] {
+        for below in ["apps", "about", "passwords", "cache", "logs"] {
             current::create_dir(&self.0.join(below))?;
         }
         Ok(())
@@ -71,8 +71,9 @@ impl NginxDir {
         self.0.join("cache")
     }
 
-    pub(super) fn access_log(&self) -> PathBuf {
-        self.0.join("access.log")
+    /// Returns the directory of the apps' logs.
+    pub(super) fn logs(&self) -> PathBuf {
+        self.0.join("logs")
     }
 
     pub(super) fn error_log(&self) -> PathBuf {
@@ -147,6 +148,19 @@ impl NginxDir {
             let path = entry?.path();
             let is_its = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begin));
             if is_its && Some(&*path) != keep {
+                current::remove_dir(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the logs of the apps for which this is true.
+    pub(super) fn remove_logs(&self, is_removed: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+        let dir = self.logs();
+        for entry in fs::read_dir(&dir).with_context(|| format!("cannot list '{}'", dir.display()))? {
+            let path = entry?.path();
+            let app = path.file_name().and_then(|name| name.to_str()?.split('.').next());
+            if app.is_some_and(&is_removed) {
                 current::remove_dir(&path)?;
             }
         }

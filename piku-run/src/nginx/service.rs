@@ -10,7 +10,6 @@
     reason = "nginx's directory and the names of apps, which only piku writes"
 )]
 
-use std::fs;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, ExitCode, Stdio};
@@ -18,6 +17,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
@@ -28,8 +28,10 @@ use piku_report::user_error::{BUSY, UserError};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::WebServer;
+use super::log_rotation::LogRotation;
 use super::master::NginxMaster;
 use super::nginx_dir;
+use super::old_workers::OldWorkerMonitor;
 use super::program::NginxProgram;
 use crate::cron::CronTimer;
 use crate::ipc::client;
@@ -48,10 +50,6 @@ pub(crate) const NAME: &str = "nginx";
 /// Longest time until nginx serves.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Interval at which the access log's size is checked, and its limit.
-const LOG_CHECK_INTERVAL: Duration = Duration::from_secs(600);
-const LOG_BYTES: u64 = 16 << 20;
-
 struct NginxService {
     web: WebServer,
     program: OwnProgram,
@@ -60,6 +58,10 @@ struct NginxService {
     /// Becomes readable when the clock is set.
     clock: CronTimer,
     memory: IdleMemory,
+    /// Becomes readable after each reload. `None` if the user has no inotify instance left.
+    reloads: Option<Inotify>,
+    old_workers: OldWorkerMonitor,
+    logs: LogRotation,
     /// `None` if nginx was adopted from an earlier service.
     child: Option<Child>,
     lock: FileLock,
@@ -70,6 +72,8 @@ enum ServiceToken {
     Signals,
     Ended,
     ClockSet,
+    Reloaded,
+    Logged,
 }
 
 /// Runs until a signal stops it or nginx ends.
@@ -119,6 +123,8 @@ fn start_or_adopt(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyho
     let pid = rustix::process::Pid::from_raw(master.pid.as_raw()).context("no pid")?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("nginx has just ended")?;
     let clock = watch_clock().context("cannot make a timer")?;
+    let reloads = watch_reloads(&web);
+    let logs = LogRotation::new(&web.dir, web.log_limits);
     Ok(NginxService {
         web,
         program: OwnProgram::find()?,
@@ -126,6 +132,9 @@ fn start_or_adopt(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyho
         pidfd,
         clock,
         memory: IdleMemory::new(),
+        reloads,
+        old_workers: OldWorkerMonitor::default(),
+        logs,
         child,
         lock,
     })
@@ -140,6 +149,8 @@ impl WebServer {
     /// a bad file must not keep the other apps offline.
     fn remove_bad_sites(&self, nginx: &NginxProgram) -> anyhow::Result<()> {
         let boot = piku_procfs::boot_id();
+        let apps = self.root.apps().context("cannot list the apps")?;
+        self.dir.remove_logs(|name| !apps.iter().any(|app| app.as_str() == name))?;
         for (app, _) in self.dir.read_app_confs()? {
             let metadata = self.dir.read_metadata(&app);
             let is_stale =
@@ -170,7 +181,6 @@ impl WebServer {
     fn start_nginx(&self, nginx: &NginxProgram) -> anyhow::Result<(NginxMaster, Child)> {
         // A dead nginx may have left its pid file.
         current::remove_dir(&self.dir.pid_file())?;
-        self.rotate_access_log()?;
         let mut command = nginx.command(&self.dir.main_conf());
         command.args(["-g", &NginxProgram::global_directives("daemon off;")]).stdout(Stdio::null());
         let mask = SigSet::thread_get_mask().context("cannot read the signal mask")?;
@@ -204,17 +214,6 @@ impl WebServer {
             sleep(Duration::from_millis(5));
         }
     }
-
-    /// Renames a long access log to `access.log.1`; returns true if it did.
-    fn rotate_access_log(&self) -> anyhow::Result<bool> {
-        let path = self.dir.access_log();
-        let is_long = fs::metadata(&path).is_ok_and(|metadata| metadata.len() > LOG_BYTES);
-        if is_long {
-            let old = path.with_extension("log.1");
-            fs::rename(&path, &old).with_context(|| format!("cannot rename '{}'", path.display()))?;
-        }
-        Ok(is_long)
-    }
 }
 
 impl NginxService {
@@ -222,17 +221,30 @@ impl NginxService {
         // Deadline for a graceful stop, once one was asked for.
         let mut end: Option<Instant> = None;
         loop {
-            let watched = [
+            let (is_rotated, next_rotation) = self.logs.rotate();
+            if is_rotated {
+                self.signal_nginx(Signal::SIGUSR1);
+            }
+            let next_check = self.old_workers.enforce_limits(self.master, &self.web.settings, log);
+            let mut watched = vec![
                 (signals.as_fd(), READ, ServiceToken::Signals),
                 (self.pidfd.as_fd(), READ, ServiceToken::Ended),
                 (self.clock.as_fd(), READ, ServiceToken::ClockSet),
             ];
-            let timeout = end.map_or(LOG_CHECK_INTERVAL, |end| end.saturating_duration_since(Instant::now()));
-            let timeout = self.memory.release_when_due().map_or(timeout, |left| left.min(timeout));
-            for token in wait::wait(&watched, Some(timeout))? {
+            watched.extend(self.reloads.as_ref().map(|watch| (watch.as_fd(), READ, ServiceToken::Reloaded)));
+            watched.extend(self.logs.fd().map(|fd| (fd, READ, ServiceToken::Logged)));
+            let left = |time: Instant| time.saturating_duration_since(Instant::now());
+            let deadlines = end.into_iter().chain(next_check).chain(next_rotation).map(left);
+            let timeout = deadlines.chain(self.memory.release_when_due()).min();
+            for token in wait::wait(&watched, timeout)? {
                 self.memory.note_work();
                 match token {
                     ServiceToken::Ended => return Ok(self.clean_up(end.is_some())),
+                    // The limits are enforced before the next wait.
+                    ServiceToken::Reloaded => {
+                        let _ = self.reloads.as_ref().map(Inotify::read_events);
+                    }
+                    ServiceToken::Logged => self.logs.acknowledge(),
                     // By the new time, a certificate may have expired or not be valid yet.
                     ServiceToken::ClockSet => {
                         self.clock.acknowledge();
@@ -248,8 +260,6 @@ impl NginxService {
             if end.is_some_and(|end| end <= Instant::now()) {
                 self.signal_nginx(Signal::SIGTERM);
                 end = Some(Instant::now() + Duration::from_secs(1));
-            } else if self.web.rotate_access_log()? {
-                self.signal_nginx(Signal::SIGUSR1);
             }
         }
     }
@@ -278,6 +288,7 @@ impl NginxService {
     /// Rereads `host.yaml` and reloads nginx.
     fn reload_settings(&mut self) -> anyhow::Result<()> {
         self.web = WebServer::load(&self.web.root)?;
+        self.logs = LogRotation::new(&self.web.dir, self.web.log_limits);
         let nginx = NginxProgram::require()?;
         let files = self.web.dir.lock()?;
         self.web.write_main_conf(&nginx)?;
@@ -329,6 +340,14 @@ fn watch_clock() -> std::io::Result<CronTimer> {
     let timer = CronTimer::new()?;
     timer.set(None)?;
     Ok(timer)
+}
+
+/// Watches for the removal of the marker that exists during a reload. Tests of a configuration remove
+/// directories there too.
+fn watch_reloads(web: &WebServer) -> Option<Inotify> {
+    let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+    watch.add_watch(web.dir.path(), AddWatchFlags::IN_DELETE).ok()?;
+    Some(watch)
 }
 
 /// Asks all running supervisors to refresh their sites. Runs in threads: nginx is watched meanwhile, and a

@@ -37,7 +37,9 @@ impl WebServer {
             ipv6: self.listens_on_ipv6(),
             default_certificate: stranger.map(|pair| (pair.certificate(), pair.key())),
             connections: self.worker_connections(),
-            shutdown_timeout: self.settings.drain.max(1),
+            // Not the drain time: a reload for one app must not end the websockets of the others. The
+            // connections of the app itself end with its old instances.
+            shutdown_timeout: self.settings.worker_shutdown_timeout.max(self.settings.drain).max(1),
         })
     }
 
@@ -102,6 +104,7 @@ impl WebServer {
             cache: Some(self.dir.cache()),
             // Replaced below: the path depends on the content.
             passwords: Some(self.dir.password_path(&world.app, "")),
+            logs: Some(self.dir.logs()),
             cloudflare: cloudflare.transpose()?,
             http2: build.http2,
             // Without an upstream nginx shows the maintenance page.
@@ -149,6 +152,14 @@ impl WebServer {
         }
         urls
     }
+}
+
+/// Iterates over the ports of the instances in a rendered file.
+pub(super) fn upstream_ports(text: &str) -> impl Iterator<Item = u16> {
+    text.lines().filter_map(|line| {
+        let server = line.trim_start().strip_prefix("server 127.0.0.1:")?;
+        server.split_once(' ')?.0.parse().ok()
+    })
 }
 
 /// Rebuilds the Procfile from the release's manifest.

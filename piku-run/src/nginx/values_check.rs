@@ -39,6 +39,7 @@ impl WebServer {
             acme_root: None,
             cache: Some(self.dir.cache()),
             passwords: Some(PathBuf::from("/dev/null")),
+            logs: None,
             cloudflare: cloudflare.transpose()?,
             http2: nginx.build().http2,
             // The process types may be known only after the build.

@@ -6,6 +6,7 @@
 
 mod guard;
 pub(crate) mod listening;
+pub(crate) mod senders;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -69,7 +70,7 @@ pub(crate) fn claim_port(
     for (port, reuse) in prefer.map(|port| (port, true)).into_iter().chain(strict).chain(lenient) {
         // Lock first: without the lock, the state of the socket may change at any time.
         if let Some(claim) = lock_port(root, port)? {
-            if is_free(port, reuse)? {
+            if (prefer == Some(port) || !senders::is_any_alive(root, port)) && is_free(port, reuse)? {
                 return Ok(claim);
             }
         }
@@ -92,7 +93,7 @@ pub(crate) fn claim_outside_range(root: &PikuRoot, range: PortRange) -> anyhow::
         let port = any.local_addr().context("cannot look for a port")?.port();
         let Some(claim) = lock_port(root, port)? else { continue };
         drop(any);
-        if is_free(port, false)? {
+        if !senders::is_any_alive(root, port) && is_free(port, false)? {
             return Ok(claim);
         }
     }

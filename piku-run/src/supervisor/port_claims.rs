@@ -3,7 +3,7 @@
 //! nginx sends requests to the port of an instance until it is reloaded. If the instance crashes meanwhile,
 //! another listener on its port would receive its visitors' cookies. So as soon as it has ended, this
 //! process binds the port without listening: no other process can bind it, and nginx, whose connection is
-//! refused, tries another instance. That needs no reload of nginx, which in time would end the long
+//! refused, tries another instance. That needs no reload of nginx, which would leave old workers for the long
 //! connections of all apps.
 //!
 //! The next process gets the same port if no other process can bind it at the moment of release: the kernel
@@ -27,7 +27,7 @@ use crate::core::{AppInstance, CoreEvent, InstanceId, RunPlan};
 use crate::instance::record::RecordFolder;
 use crate::nginx::SiteReachability;
 use crate::ports::listening::{OwnedSockets, PortHolder, StrangeListener, holder_of};
-use crate::ports::{self, PortClaim, PortGuard};
+use crate::ports::{self, PortClaim, PortGuard, senders};
 
 /// Interval at which other listeners are searched for; no event reports them.
 const WATCH: Duration = Duration::from_secs(5);
@@ -156,11 +156,10 @@ impl AppSupervisor {
 
     /// Releases reserved ports to which no request is sent any more.
     pub(super) fn release_guards(&mut self) {
-        if self.old.is_any() {
-            return;
-        }
         let routed = self.core.route().map(|route| route.ports).unwrap_or_default();
-        self.guards.retain(|port, _| routed.contains(port));
+        // Some old worker may always be there, for the websockets of another app.
+        let is_used = |port: u16| routed.contains(&port) || senders::is_any_alive(&self.root, port);
+        self.guards.retain(|port, _| is_used(*port));
     }
 
     /// Returns the process that receives connections to the port of an instance.

@@ -1,5 +1,6 @@
-//! Applies routes: nginx is reloaded before an instance that left the route is terminated, and the instance
-//! ends once the last old worker of nginx has ended.
+//! Applies routes: nginx is reloaded before an instance that left the route is terminated. The instance ends
+//! once the last old worker of nginx has ended, and after the drain time even if one stays for the websockets of
+//! another app.
 
 #![expect(clippy::disallowed_methods, reason = "the mark of the maintenance, which only piku writes")]
 
@@ -14,9 +15,6 @@ use crate::instance::environment::ReleaseContext;
 use crate::ipc::protocol::SupervisorReply;
 use crate::nginx::{AppliedSite, OldWorker, SiteReachability, WebServer};
 use crate::releases::current;
-
-/// Seconds beyond nginx's own limit for old workers, which should end first.
-const BEYOND: u64 = 10;
 
 /// Old workers of nginx that may still send requests, and the instances that wait for their end.
 #[derive(Debug, Default)]
@@ -83,7 +81,7 @@ impl AppSupervisor {
     /// Reads the web server's settings from `host.yaml`.
     fn web_server(&mut self) -> anyhow::Result<WebServer> {
         let web = WebServer::load(&self.root)?;
-        self.core.set_drain(std::time::Duration::from_secs(u64::from(web.drain_seconds()) + BEYOND));
+        self.core.set_drain(std::time::Duration::from_secs(u64::from(web.drain_seconds())));
         Ok(web)
     }
 

@@ -2,6 +2,8 @@
 
 mod acme;
 mod fair_share;
+mod logs;
+mod neighbours;
 mod settings;
 mod sites;
 mod upgrade;

@@ -129,7 +129,7 @@ fn static_site_is_served() {
 }
 
 /// An acme.sh that knows an authority of its own: it looks for its answer through nginx as that would, and counts.
-const ACME: &str = r#"#!/bin/sh
+pub(crate) const ACME: &str = r#"#!/bin/sh
 set -eu
 echo "$*" >>"$HOME/asked"
 case $1 in

@@ -43,6 +43,10 @@ pub struct NginxSettings {
     pub connections: Option<u32>,
     /// For how many seconds requests that are under way may go on when a new release is live.
     pub drain: u32,
+    /// Seconds for which a connection, such as a websocket, survives changes of other apps.
+    pub worker_shutdown_timeout: u32,
+    /// The largest number of old worker processes that are kept for such connections.
+    pub max_old_workers: u32,
     /// Client that requests certificates.
     pub acme: CertificateClient,
     /// Email address for messages of the certificate authority.
@@ -66,6 +70,8 @@ impl Default for NginxSettings {
             ipv6: true,
             connections: None,
             drain: 60,
+            worker_shutdown_timeout: 86_400,
+            max_old_workers: 16,
             acme: CertificateClient::default(),
             acme_email: None,
             acme_server: None,

@@ -52,11 +52,15 @@ pub(super) fn add_content<'a>(site: &'a VirtualHost, to: &mut NginxConfigFile<'a
         if site.uses_proxy() {
             let is_root = |prefix: &PathPrefix| prefix.is_root();
             let cached = site.caching.as_ref().is_some_and(|caching| caching.prefixes.iter().any(is_root));
-            let address = site.app_url();
-            if !cached && site.static_root().is_none() {
-                site.add_location(&["location", "/"], to, |to| to.add(&["proxy_pass", &address]));
+            if !cached && site.static_root().is_none() && !site.streams.is_all_grpc() {
+                site.add_app_location(&["location", "/"], to);
             }
-            site.add_location(&["location", "@app"], to, |to| to.add(&["proxy_pass", &address]));
+            site.add_app_location(&["location", "@app"], to);
+            site.add_websocket_location(to);
+            for prefix in &site.streams.grpc {
+                let words = ["location", &prefix.with_slash()];
+                site.add_location(&words, to, |to| site.add_grpc_pass(to));
+            }
         }
         let rest = site.include.directives().iter().filter(|own| !site.is_shared(own));
         site.add_own_directives(rest, site.buffers, to);
@@ -128,6 +132,20 @@ impl VirtualHost {
                 self.add_block_content(block, self.buffers, to);
             });
         }
+    }
+
+    /// Adds a location whose requests are passed to the app. The app's own directives for it, such as `deny`,
+    /// apply to websockets too.
+    fn add_app_location<'a>(&'a self, words: &[&str], to: &mut NginxConfigFile<'a>) {
+        let path = LocationPath::read(words.iter().copied());
+        let is_own = self.include.directives().iter().any(|own| path.is_some() && own_path(own) == path);
+        self.add_location(words, to, |to| {
+            if is_own {
+                to.add(&["proxy_pass", &self.app_url()]);
+            } else {
+                self.add_proxy_pass(to);
+            }
+        });
     }
 
     /// Adds directives of the app's file.
@@ -321,6 +339,8 @@ fn add_cached_prefixes<'a>(site: &'a VirtualHost, caching: &CacheSettings, to: &
 
 fn add_cache(site: &VirtualHost, caching: &CacheSettings, to: &mut NginxConfigFile<'_>) {
     to.add(&["proxy_pass", &site.app_url()]);
+    // nginx caches only what it buffers.
+    to.add(&["proxy_buffering", "on"]);
     to.add(&["proxy_cache", &site.zone("")]);
     to.add(&["proxy_cache_key", "$scheme$host$request_uri"]);
     to.add(&["proxy_cache_lock", "on"]);

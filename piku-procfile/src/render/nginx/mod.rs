@@ -18,6 +18,7 @@ mod proxy_buffers;
 mod server;
 mod settings;
 mod site_location;
+mod streaming;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +45,7 @@ use settings::directives::SettingDirectives;
 use settings::path_redirects::PathRedirect;
 use settings::redirects::{HostRedirect, redirected_names};
 use settings::trusted_proxies::TrustedProxies;
+use streaming::StreamSettings;
 
 /// Syntax that enables HTTP/2 on HTTPS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -82,6 +84,8 @@ pub struct RenderSettings {
     pub cache: Option<PathBuf>,
     /// Path at which the caller puts the password file.
     pub passwords: Option<PathBuf>,
+    /// Directory for the log files of all apps; without it, nginx logs as its main file says.
+    pub logs: Option<PathBuf>,
     /// Address ranges of Cloudflare, one per line, in place of the built-in list.
     pub cloudflare: Option<String>,
     /// Depends on the version of nginx.
@@ -110,6 +114,7 @@ pub struct VirtualHost {
     static_dirs: Vec<StaticDir>,
     catch_all: Option<String>,
     caching: Option<CacheSettings>,
+    streams: StreamSettings,
     cloudflare: Option<Vec<String>>,
     trusted: Option<TrustedProxies>,
     redirects: Vec<HostRedirect>,
@@ -120,6 +125,7 @@ pub struct VirtualHost {
     /// Idle connections to the instances that each worker process keeps.
     keepalive: u32,
     basic_auth: Option<PasswordFile>,
+    logs: Option<SiteLogs>,
     include: IncludeFile,
     /// At the server level, with those of the include file.
     buffers: ProxyBuffers,
@@ -138,6 +144,14 @@ struct TlsFiles {
     is_required: bool,
     /// Port that HTTP is redirected to.
     port: u16,
+}
+
+/// Paths of the app's own logs.
+#[derive(Debug, Clone)]
+struct SiteLogs {
+    /// `None` if the app wants no log of its requests.
+    access: Option<String>,
+    error: String,
 }
 
 /// A directory whose files are served.

@@ -191,6 +191,13 @@ fn add_server<'a>(site: &'a VirtualHost, secure: bool, plain: bool, to: &mut Ngi
         // Not the default directory of the nginx package.
         to.add(&["root", "/nonexistent"]);
         to.add(&["absolute_redirect", "off"]);
+        if let Some(logs) = &site.logs {
+            match &logs.access {
+                Some(path) => to.add(&["access_log", path, "combined", "buffer=16k", "flush=1s"]),
+                None => to.add(&["access_log", "off"]),
+            }
+            to.add(&["error_log", &logs.error, "error"]);
+        }
         if let Some(connections) = site.connections {
             to.add(&["limit_conn", &site.zone(".requests"), &connections.to_string()]);
             // The access log has the rejected requests.

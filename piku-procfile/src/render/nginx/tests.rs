@@ -24,6 +24,7 @@ fn settings() -> RenderSettings {
         acme_root: Some("/srv/acme".into()),
         cache: Some("/srv/cache".into()),
         passwords: Some("/srv/passwords".into()),
+        logs: Some("/srv/logs".into()),
         cloudflare: None,
         http2: super::Http2Syntax::Listen,
         maintenance: false,
@@ -190,6 +191,10 @@ proptest! {
             ("NGINX_PROXY_BUFFERS", "8 8", "8 8k"),
             ("NGINX_PROXY_KEEPALIVE", "1", "1"),
             ("NGINX_HSTS_MAX_AGE", "1", "1"),
+            ("NGINX_GRPC_PREFIXES", "/", "/y"),
+            ("NGINX_WEBSOCKET_TIMEOUT", "", "1"),
+            ("NGINX_ACCESS_LOG", "", "on"),
+            ("NGINX_PROXY_BUFFERING", "", "on"),
         ] {
             let with = |text: &str| {
                 let mut values = AppValues::default();
@@ -213,6 +218,7 @@ proptest! {
                 "NGINX_CACHE_PREFIXES" => {
                     counts[2] == 1 && !site.caching.as_ref().unwrap().prefixes[0].is_root()
                 }
+                "NGINX_GRPC_PREFIXES" => site.streams.grpc.len() == 1 && !site.streams.is_all_grpc(),
                 "NGINX_CATCH_ALL" => site.catch_all.is_some(),
                 "NGINX_BASIC_AUTH" => site.basic_auth.is_some(),
                 "NGINX_PROXY_KEEPALIVE" => site.keepalive > 0,

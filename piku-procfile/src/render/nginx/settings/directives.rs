@@ -41,7 +41,9 @@ const ROWS: &[SettingRow] = {
         ("NGINX_PROXY_CONNECT_TIMEOUT", "proxy_connect_timeout", Time, Proxy, Some("5s")),
         ("NGINX_PROXY_READ_TIMEOUT", "proxy_read_timeout", Time, Proxy, Some("300s")),
         ("NGINX_PROXY_SEND_TIMEOUT", "proxy_send_timeout", Time, Proxy, Some("300s")),
-        ("NGINX_PROXY_BUFFERING", "proxy_buffering", Flag, Proxy, None),
+        // Otherwise nginx holds back an event until its buffer is full. The kernel buffers what a slow client
+        // has not read yet, up to some megabytes.
+        ("NGINX_PROXY_BUFFERING", "proxy_buffering", Flag, Proxy, Some("off")),
         ("NGINX_PROXY_REQUEST_BUFFERING", "proxy_request_buffering", Flag, Proxy, None),
     ]
 };

@@ -32,8 +32,13 @@ Variables of ENV, named as the Python piku or dokku names them:
   NGINX_PROXY_BUFFER_SIZE  largest response header, default 32k
   NGINX_PROXY_BUFFERS, NGINX_PROXY_BUSY_BUFFERS_SIZE
                            buffers of one response, default '8 8k', 1 MB at most
-  NGINX_PROXY_BUFFERING, NGINX_PROXY_REQUEST_BUFFERING
-                           on or off
+  NGINX_PROXY_BUFFERING    on: read responses as fast as the app writes them, for apps with few workers and
+                           long responses; events and streams then arrive late
+  NGINX_PROXY_REQUEST_BUFFERING
+                           off: pass uploads to the app as they arrive
+  NGINX_WEBSOCKET_TIMEOUT  seconds that a websocket or a gRPC stream may be idle, default 3600
+  NGINX_GRPC_PREFIXES      PREFIX,…: paths, or '/', that the app serves by gRPC or HTTP/2 without TLS
+  NGINX_ACCESS_LOG         off: log no requests
   NGINX_PROXY_KEEPALIVE    idle connections to the app that are kept, default 16
   NGINX_UNDERSCORE_IN_HEADERS
                            on: pass on headers with '_' in their names
@@ -48,7 +53,7 @@ Variables of ENV, named as the Python piku or dokku names them:
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("NGINX_CACHE_PATH", "is ignored: the operator chooses the cache directory"),
     ("NGINX_CLIENT_HEADER_TIMEOUT", "is ignored: all apps share it, because nginx reads a header before it knows the app"),
-    ("NGINX_ACCESS_LOG_PATH", "is ignored: write 'access_log off;' into NGINX_INCLUDE_FILE to have no log"),
+    ("NGINX_ACCESS_LOG_PATH", "is ignored: NGINX_ACCESS_LOG=off turns the log off"),
     ("NGINX_ACCESS_LOG_FORMAT", "is ignored: the operator configures logs"),
     ("NGINX_ERROR_LOG_PATH", "is ignored: the operator configures logs"),
     ("NGINX_BIND_ADDRESS_IPV4", "is ignored: it is called NGINX_IPV4_ADDRESS here"),

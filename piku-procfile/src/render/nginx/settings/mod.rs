@@ -22,8 +22,10 @@ use super::include::IncludeFile;
 use super::include::syntax::NginxDirective;
 use super::paths::{AppPath, PathPrefix, to_nginx_path};
 use super::proxy_buffers::{self, ProxyBuffers};
+use super::streaming::StreamSettings;
 use super::{
-    CacheSettings, HostName, RenderSettings, SERVER_NAME, StaticDir, TlsFiles, VirtualHost, host_name,
+    CacheSettings, HostName, RenderSettings, SERVER_NAME, SiteLogs, StaticDir, TlsFiles, VirtualHost,
+    host_name,
 };
 use crate::procfile::Procfile;
 use crate::read_file;
@@ -34,6 +36,7 @@ const HTTPS_ONLY: &str = "NGINX_HTTPS_ONLY";
 const CACHE_PREFIXES: &str = "NGINX_CACHE_PREFIXES";
 const INCLUDE_FILE: &str = "NGINX_INCLUDE_FILE";
 const ALLOW_GIT: &str = "NGINX_ALLOW_GIT_FOLDERS";
+const ACCESS_LOG: &str = "NGINX_ACCESS_LOG";
 const CLOUDFLARE: &str = "NGINX_CLOUDFLARE_ACL";
 
 /// nginx's hash tables have space for this number of names.
@@ -65,6 +68,7 @@ impl VirtualHost {
         let dirs = static_dirs::static_dirs(settings, procfile, &mut read)?;
         let serves_root = dirs.iter().any(|dir| dir.prefix.is_root());
         let has_web = procfile.entries.iter().any(|entry| entry.kind.has_port());
+        let caching = cache_settings(settings, &mut read, &dirs)?;
         let include = include_file(settings, &mut read);
         let app_answers = serves_root && !settings.upstreams.is_empty();
         let rules = redirect_rules(settings, &dirs, has_web, &mut read);
@@ -95,12 +99,14 @@ impl VirtualHost {
             acme_root: to_nginx_path(settings.acme_root.as_deref(), "--acme-root")?,
             catch_all: static_dirs::catch_all_file(&mut read, &dirs, app_answers).or(rules.catch_all),
             path_redirects: rules.redirects,
-            caching: cache_settings(settings, &mut read, &dirs)?,
+            streams: StreamSettings::read(&mut read, &dirs, caching.as_ref()),
+            caching,
             cloudflare,
             basic_auth: basic_auth::parse_basic_auth(settings, &mut read)?,
             include,
             buffers,
             connections,
+            logs: site_logs(settings, &mut read)?,
             git_reaches_app: git_reaches_app(&mut read, &dirs),
             upstreams: settings.upstreams.clone(),
             static_dirs: dirs,
@@ -322,6 +328,14 @@ fn cache_settings(
     };
     let path = format!("{}/{}", path.trim_end_matches('/'), settings.app);
     Ok(Some(CacheSettings { prefixes, path, size, content, redirects, any, control, expiry }))
+}
+
+/// Returns the paths of the app's logs.
+fn site_logs(settings: &RenderSettings, read: &mut ValuesReader<'_>) -> anyhow::Result<Option<SiteLogs>> {
+    let is_off = read.text(ACCESS_LOG).is_some() && !read.parse_bool(ACCESS_LOG);
+    let Some(dir) = to_nginx_path(settings.logs.as_deref(), "--logs")? else { return Ok(None) };
+    let at = |kind: &str| format!("{}/{}.{kind}.log", dir.trim_end_matches('/'), settings.app);
+    Ok(Some(SiteLogs { access: (!is_off).then(|| at("access")), error: at("error") }))
 }
 
 fn cloudflare_ranges(

@@ -1,0 +1,103 @@
+//! Long connections to the app: for how long a websocket or a stream may be idle, and by which protocol the app
+//! is asked.
+
+use super::config_writer::NginxConfigFile;
+use super::paths::PathPrefix;
+use super::{CacheSettings, StaticDir, VirtualHost};
+use crate::render::app_values::ValuesReader;
+use piku_report::diagnostic::quote_word;
+
+const WEBSOCKET_TIMEOUT: &str = "NGINX_WEBSOCKET_TIMEOUT";
+const GRPC_PREFIXES: &str = "NGINX_GRPC_PREFIXES";
+
+/// Longest idle time in seconds: a week.
+const MAX_TIMEOUT: u32 = 7 * 86_400;
+
+/// Handles websockets. Only an internal redirect leads there.
+const WEBSOCKET_LOCATION: &str = "/.piku-websocket";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StreamSettings {
+    /// Seconds for which a websocket or a gRPC stream may be idle.
+    timeout: u32,
+    /// Paths that the app serves by gRPC or HTTP/2 without TLS.
+    pub(super) grpc: Vec<PathPrefix>,
+}
+
+impl StreamSettings {
+    pub(super) fn read(
+        read: &mut ValuesReader<'_>,
+        dirs: &[StaticDir],
+        caching: Option<&CacheSettings>,
+    ) -> Self {
+        let mut grpc: Vec<PathPrefix> = Vec::new();
+        for item in read.items(GRPC_PREFIXES) {
+            match item.parse() {
+                Ok(prefix) if grpc.contains(&prefix) => {}
+                Ok(prefix) if dirs.iter().any(|dir| dir.prefix == prefix) => {
+                    let what = format!("{} is a static directory", quote_word(&prefix.with_slash()));
+                    read.add_error(GRPC_PREFIXES, what, None);
+                }
+                Ok(prefix) if caching.is_some_and(|caching| caching.prefixes.contains(&prefix)) => {
+                    let what = format!("{} is in NGINX_CACHE_PREFIXES too", quote_word(&prefix.with_slash()));
+                    read.add_error(GRPC_PREFIXES, what, None);
+                }
+                Ok(prefix) => grpc.push(prefix),
+                Err(message) => {
+                    let hint = "name services, such as '/helloworld.Greeter', or '/' for all requests";
+                    read.add_error(GRPC_PREFIXES, message, Some(hint));
+                }
+            }
+        }
+        Self { timeout: read.parse_number(WEBSOCKET_TIMEOUT, 3600, 1..=MAX_TIMEOUT, "seconds"), grpc }
+    }
+
+    /// Returns true if all requests use gRPC.
+    pub(super) fn is_all_grpc(&self) -> bool {
+        self.grpc.iter().any(PathPrefix::is_root)
+    }
+}
+
+impl VirtualHost {
+    /// Adds `proxy_pass` to a location that gets all requests which no other location handles. Websockets are
+    /// handled by a location of their own, because nginx has one idle time for each location.
+    pub(super) fn add_proxy_pass(&self, to: &mut NginxConfigFile<'_>) {
+        to.add_block(&["if", &format!("({})", self.variable("upgrade"))], |to| {
+            to.add(&["rewrite", "^", WEBSOCKET_LOCATION, "last"]);
+        });
+        to.add(&["proxy_pass", &self.app_url()]);
+    }
+
+    /// Adds the location for websockets.
+    pub(super) fn add_websocket_location(&self, to: &mut NginxConfigFile<'_>) {
+        let timeout = format!("{}s", self.streams.timeout);
+        to.add_block(&["location", "=", WEBSOCKET_LOCATION], |to| {
+            to.add(&["internal"]);
+            to.add(&["proxy_read_timeout", &timeout]);
+            to.add(&["proxy_send_timeout", &timeout]);
+            to.add(&["proxy_pass", &format!("{}$request_uri", self.app_url())]);
+        });
+    }
+
+    /// Adds the directives of a location whose requests the app answers by gRPC.
+    pub(super) fn add_grpc_pass(&self, to: &mut NginxConfigFile<'_>) {
+        let timeout = format!("{}s", self.streams.timeout);
+        // A stream of messages may be endless; nginx passes each on as it arrives.
+        to.add(&["client_max_body_size", "0"]);
+        to.add(&["client_body_timeout", &timeout]);
+        to.add(&["grpc_connect_timeout", "5s"]);
+        to.add(&["grpc_read_timeout", &timeout]);
+        to.add(&["grpc_send_timeout", &timeout]);
+        let host = self.host();
+        for [name, value] in [
+            ["Host", &host],
+            ["X-Forwarded-For", "$proxy_add_x_forwarded_for"],
+            ["X-Forwarded-Proto", "$scheme"],
+            ["X-Real-IP", "$remote_addr"],
+        ] {
+            to.add(&["grpc_set_header", name, value]);
+        }
+        to.add(&["grpc_next_upstream", "error"]);
+        to.add(&["grpc_pass", &format!("grpc://{}", self.zone(""))]);
+    }
+}
