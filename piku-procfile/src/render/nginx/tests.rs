@@ -97,7 +97,7 @@ fn an_address_of_another_host_is_ignored_with_a_warning() {
     let site = site_with_env(env).unwrap();
     let warnings: Vec<String> = site.warnings.iter().map(ToString::to_string).collect();
     assert!(
-        warnings[0].contains("ENV:2: NGINX_IPV4_ADDRESS: '10.9.9.9' is not one of the addresses"),
+        warnings[0].contains("ENV:2: warning: NGINX_IPV4_ADDRESS: '10.9.9.9' is not one of the addresses"),
         "{warnings:?}"
     );
     assert_eq!(site.server_file(), site_with_env("NGINX_SERVER_NAME=a.b\n").unwrap().server_file());
