@@ -114,7 +114,7 @@ fn python_with_poetry() {
 
 #[test]
 fn python_with_pipenv() {
-    let lock = r#"{"_meta": {"hash": {"sha256": "00"}, "pipfile-spec": 6, "requires": {}, "sources": []}, "default": {"six": {"version": "==1.17.0"}}, "develop": {}}"#;
+    let lock = r#"{"_meta": {"hash": {"sha256": "83b3df86404322b5e9c6d1f3a782fd8510f976dafa4940f849d7e79258978aaa"}, "pipfile-spec": 6, "requires": {}, "sources": []}, "default": {"six": {"version": "==1.17.0"}}, "develop": {}}"#;
     check_plan(
         "python-pipenv",
         &["python3"],
