@@ -278,9 +278,13 @@ pub(crate) fn beyond_memory(name: &str, peak: Option<u64>, memory: &str) -> User
         .hint("build_memory in host.yaml says how much a build may take; without it, what was available")
 }
 
+/// The hint for a machine whose memory is used up.
+const MORE_MEMORY: &str = "give the machine swap (sudo apt-get install systemd-zram-generator) or more memory, use packages that need no compiling, \
+    or build on another machine (deploy_to in its host.yaml)";
+
 pub(crate) fn out_of_memory(name: &str, peak: u64) -> UserError {
     UserError::new(format!("out of memory: the kernel killed step '{name}', which had {}", format_size(peak)))
-        .hint("give the machine swap or more memory, or use packages that need no compiling")
+        .hint(MORE_MEMORY)
 }
 
 pub(crate) fn killed(name: &str, peak: u64) -> UserError {
@@ -288,7 +292,7 @@ pub(crate) fn killed(name: &str, peak: u64) -> UserError {
         "step '{name}' was killed, most likely out of memory; its largest process had {}",
         format_size(peak)
     ))
-    .hint("give the machine swap or more memory, or use packages that need no compiling")
+    .hint(MORE_MEMORY)
 }
 
 pub(crate) fn no_space(name: &str) -> UserError {

@@ -63,9 +63,22 @@ fn available_in(meminfo: &ProcFields) -> Option<String> {
     Some(format!("{}m", free.min(most).max(LEAST)))
 }
 
+/// Returns whether a step that was killed for memory was well below its limit: then the machine had no more.
+pub(crate) fn is_machine_short(peak: u64, limit: &str) -> bool {
+    let limits = JailLimits::from_str(&format!("memory={limit}")).unwrap_or_default();
+    limits.memory.is_some_and(|limit| peak < limit.bytes() / 10 * 9)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_below_its_limit_was_killed_because_the_machine_is_short() {
+        assert!(is_machine_short(55 << 20, "128m"));
+        assert!(!is_machine_short(128 << 20, "128m") && !is_machine_short(127 << 20, "128m"));
+        assert!(is_machine_short(1, "50%") && !is_machine_short(1, "much"));
+    }
 
     #[test]
     fn what_is_available_within_what_anybody_may_have() {

@@ -131,6 +131,9 @@ impl StepRunner<'_> {
             ended.peak = whole.unwrap_or(ended.peak);
         }
         match self.memory.filter(|_| ended.is_out_of_memory()) {
+            Some(memory) if whole.is_some_and(|peak| resources::is_machine_short(peak, memory)) => {
+                Err(errors::out_of_memory(step.name, ended.peak).into())
+            }
             Some(memory) => Err(errors::beyond_memory(step.name, whole, memory).into()),
             None => Ok(ended),
         }

@@ -41,7 +41,8 @@ const MIN_MEMORY: u64 = 1 << 20;
 
 impl MemoryAmount {
     /// Returns the number of bytes on this machine.
-    pub(crate) fn bytes(self) -> u64 {
+    #[must_use]
+    pub fn bytes(self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes,
             // Whole pages: the kernel rounds down, and a report must show the limit that holds.
