@@ -24,7 +24,10 @@ while True: time.sleep(1)
 fn readiness_is_said(server: &Server) {
     server.config(&[("NOTIFY", "worker"), ("HEALTHCHECK_START_PERIOD", "3"), ("STOP_TIMEOUT", "1")]);
     let said = server.deploy_fails("one", &[("web", SERVE), ("worker", NOTIFIES)]);
-    assert!(said.contains("worker.1 was not ready within 3 s: it did not say READY=1"), "{said}");
+    assert!(
+        said.contains("worker.1 was not ready within 3 s (HEALTHCHECK_START_PERIOD): it did not say READY=1"),
+        "{said}"
+    );
     server.config(&[("NOTIFY", "worker"), ("STOP_TIMEOUT", "1")]);
     fs::write(server.app("data/go"), "").unwrap();
     let said = server.deploy("one", &[("web", SERVE), ("worker", NOTIFIES)]);

@@ -1,5 +1,4 @@
-//! What the processes of a starting instance do: where they listen, the processor time they use, and which
-//! processes they are.
+//! The processes of a starting instance: their sockets, their processor time, their names.
 
 use std::time::Duration;
 

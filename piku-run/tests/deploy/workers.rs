@@ -44,6 +44,8 @@ fn the_formation_is_stored_before_the_first_release_and_the_failure_names_it() {
     let said = server.deploy_fails("one", &[("bot", "exec sleep 1000"), bad]);
     assert!(said.contains("broken.1 exited with code 3 before it was ready"), "{said}");
     assert!(said.contains("piku ps:scale blog broken=0"), "{said}");
+    // As the first push has made it.
+    std::fs::create_dir_all(server.app("repo.git")).unwrap();
     let (_, said) = server.good(&["scale", "blog", "broken=0", "bot=2"]);
     assert!(said.contains("it holds from the first release on"), "{said}");
     let said = server.deploy("one", &[("bot", "exec sleep 1000"), bad]);
