@@ -53,9 +53,14 @@ pub(crate) fn npm_does_not_run(requested: &RequestedVersion, node: u32) -> Strin
     )
 }
 
-pub(crate) fn node_without_npm(node: u32) -> UserError {
-    UserError::new(format!("Node {node} has no npm that installs what a lock file says"))
-        .hint("the oldest Node that piku fetches is 4: ask for a newer one in engines.node")
+pub(crate) fn node_without_npm() -> UserError {
+    UserError::new("no npm runs under this Node").hint("ask for 0.10 or a newer one in engines.node")
+}
+
+pub(crate) fn npm_reads_no_lock(npm: u32) -> String {
+    format!(
+        "npm {npm}, which belongs to this Node, does not read package-lock.json: it installs what package.json allows"
+    )
 }
 
 /// A fetched Node does not run on this machine.

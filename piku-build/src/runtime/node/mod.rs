@@ -95,7 +95,7 @@ impl Runtime for NodeRuntime {
         } else {
             choose_npm(source, &package, &manager, &node, target)?
         };
-        manager.is_old_npm = npm.major.is_some_and(|major| major < 7);
+        manager.npm_major = npm.major;
         manager.npm.clone_from(&npm.fetch);
         let own: Vec<_> = LIFECYCLE.into_iter().filter(|name| package.script(name).is_some()).collect();
         // yarn would not check the lock file otherwise.

@@ -15,19 +15,21 @@ use crate::runtime::semver_range::SemverRange;
 use crate::runtime::version::{RequestedVersion, RuntimeVersion};
 use piku_files::TreeHandle;
 
-/// Major releases of npm, the newest first, with the Nodes under which they run. npm 5 is the first that installs
-/// exactly what a lock file says.
-const RUNS_UNDER: [(u32, &str); 7] = [
+/// Major releases of npm, the newest first, with the Nodes under which they run.
+const RUNS_UNDER: [(u32, &str); 8] = [
     (11, "^20.17 || >=22.9"),
     (10, "^18.17 || >=20.5"),
     (9, "^14.17 || ^16.13 || >=18"),
     (8, "^12.13 || ^14.15 || >=16"),
     (7, ">=10"),
     (6, "6 || 8 || >=9.3"),
-    (5, ">=4"),
+    (5, ">=4.7"),
+    (3, ">=0.10"),
 ];
 /// First major releases of Node that come with a major release of npm, the newest first.
 const BELONGS: [(u32, u32); 7] = [(24, 11), (20, 10), (19, 9), (18, 10), (16, 8), (15, 7), (0, 6)];
+/// The first npm that installs exactly what package-lock.json says.
+pub(super) const READS_LOCK: u32 = 5;
 /// The first npm that reads the third format of lock files.
 const READS_THIRD: u32 = 7;
 
@@ -101,8 +103,11 @@ fn pick(
         .copied()
         .find(|major| *major <= belongs && reads(major))
         .or_else(|| runs.iter().copied().find(reads))
-        .or(runs.last().copied());
-    let major = major.ok_or_else(|| errors::node_without_npm(node.0[0]))?;
+        .or_else(|| runs.iter().copied().find(|major| *major <= belongs));
+    let major = major.ok_or_else(errors::node_without_npm)?;
+    if lock.is_some() && major < READS_LOCK {
+        warnings.push(errors::npm_reads_no_lock(major));
+    }
     Ok(ChosenNpm { warnings, ..fetch(major, &major.to_string()) })
 }
 
@@ -143,8 +148,11 @@ mod tests {
     #[test]
     fn each_node_gets_the_npm_that_belongs_to_it() {
         for (node, lock, npm) in [
+            ("0.12.18", None, "npm@3"),
+            ("4.2.5", None, "npm@3"),
             ("4.9.1", None, "npm@5"),
             ("6.17.1", None, "npm@6"),
+            ("6.17.1", Some(3), "npm@6"),
             ("8.17.0", Some(1), "npm@6"),
             ("10.24.1", Some(3), "npm@7"),
             ("12.22.12", None, "npm@6"),
@@ -161,7 +169,8 @@ mod tests {
         ] {
             assert_eq!(picked(node, "", "", lock), (Some(npm.to_owned()), 0), "{node} {lock:?}");
         }
-        assert!(pick(RuntimeVersion([0, 12, 0]), None, None, None).is_err());
+        assert!(pick(RuntimeVersion([0, 8, 28]), None, None, None).is_err());
+        assert_eq!(picked("4.2.5", "", "", Some(1)), (Some("npm@3".to_owned()), 1));
     }
 
     #[test]

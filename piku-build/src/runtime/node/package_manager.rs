@@ -28,8 +28,8 @@ pub(super) struct NodeManager {
     pub(super) lock: Option<&'static str>,
     /// Version of npm that `packageManager` names; once it is chosen, the package that is fetched.
     pub(super) npm: Option<String>,
-    /// npm is older than 7 and has other options.
-    pub(super) is_old_npm: bool,
+    /// Major release of npm, if that is known. Before 7 it has other options.
+    pub(super) npm_major: Option<u32>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -92,7 +92,11 @@ impl NodeManager {
             ManagerKind::Pnpm => Some(format!("pnpm@{}", pnpm_version(source, package, version)?)),
         };
         let npm = version.filter(|_| kind == ManagerKind::Npm).map(str::to_owned);
-        Ok(Self { kind, fetch, from, lock, npm, is_old_npm: false, warnings })
+        Ok(Self { kind, fetch, from, lock, npm, npm_major: None, warnings })
+    }
+
+    fn is_old_npm(&self) -> bool {
+        self.npm_major.is_some_and(|major| major < 7)
     }
 
     /// Returns the command that installs the locked packages, with development dependencies if `dev`.
@@ -100,8 +104,9 @@ impl NodeManager {
         let locked = self.lock.is_some();
         match (self.kind, locked) {
             (ManagerKind::Npm, _) => {
-                let verb = if locked { "ci" } else { "install" };
-                let which = match (dev, self.is_old_npm) {
+                let reads = self.npm_major.is_none_or(|major| major >= super::npm::READS_LOCK);
+                let verb = if locked && reads { "ci" } else { "install" };
+                let which = match (dev, self.is_old_npm()) {
                     (true, false) => "--include=dev",
                     (true, true) => "--also=dev",
                     (false, false) => "--omit=dev",
@@ -130,7 +135,7 @@ impl NodeManager {
     pub(super) fn prune_command(&self) -> Vec<&'static str> {
         match self.kind {
             ManagerKind::Npm => {
-                let which = if self.is_old_npm { "--production" } else { "--omit=dev" };
+                let which = if self.is_old_npm() { "--production" } else { "--omit=dev" };
                 vec!["npm", "prune", which, "--ignore-scripts", "--no-audit", "--no-fund"]
             }
             ManagerKind::Classic => {
