@@ -44,10 +44,15 @@ pub(crate) fn preflight_environment(build_env: &Variables, source: &AppSource) -
 fn base() -> Variables {
     let mut env =
         Variables::from([("PATH".to_owned(), PATH.to_owned()), ("LANG".to_owned(), "C.UTF-8".to_owned())]);
-    if Path::new(CERTIFICATES).exists() {
-        env.extend(CERTIFICATE_VARIABLES.map(|name| (name.to_owned(), CERTIFICATES.to_owned())));
+    if let Some(certificates) = find_certificates() {
+        env.extend(CERTIFICATE_VARIABLES.map(|name| (name.to_owned(), certificates.to_owned())));
     }
     env
+}
+
+/// Returns the path of the host's certificates, if it has them.
+pub(crate) fn find_certificates() -> Option<&'static str> {
+    Path::new(CERTIFICATES).exists().then_some(CERTIFICATES)
 }
 
 fn declared(mut env: Variables, build_env: &Variables, source: &AppSource) -> Variables {

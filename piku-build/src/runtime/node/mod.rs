@@ -17,12 +17,14 @@ use indexmap::IndexMap;
 use piku_layout::name::ProcessName;
 use piku_procfile::procfile;
 
+use super::version::RuntimeVersion;
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::AppSource;
 use crate::app::started_programs::find_started;
 use crate::errors::{self, node as told};
 use crate::plan::build_plan::{BuildPlan, LayerPlan};
 use crate::step::build_step::{BuildStep, StepOutcome};
+use crate::step::environment::find_certificates;
 use crate::store::layer::LayerStore;
 use crate::tree::root_view::RootView;
 use node_modules::MODULES;
@@ -123,6 +125,7 @@ impl Runtime for NodeRuntime {
         let packages = package.dependencies(&["dependencies", "devDependencies"]);
         super::check_js_runtimes(&processes, target, &packages.into_keys().collect::<Vec<_>>())?;
         let NodeTools { layers, bins, version } = plan_tools(target, &node, &npm, &manager)?;
+        let needs_certificates = node.first_version() < EXTRA_CERTIFICATES;
         let mut warnings = node.warnings;
         if !is_lone {
             warnings.extend(npm.warnings.iter().chain(&manager.warnings).cloned());
@@ -140,7 +143,7 @@ impl Runtime for NodeRuntime {
             processes,
             processes_from,
             env: env(&bins, target),
-            build_env: build_env(node.headers.as_deref()),
+            build_env: build_env(node.headers.as_deref(), needs_certificates),
             warnings,
             ..BuildPlan::default()
         })
@@ -361,8 +364,13 @@ fn env(bins: &[PathBuf], target: &BuildTarget) -> BTreeMap<String, String> {
     ])
 }
 
-/// Returns the environment of build steps.
-fn build_env(headers: Option<&Path>) -> BTreeMap<String, String> {
+/// The first Node that reads NODE_EXTRA_CA_CERTS.
+const EXTRA_CERTIFICATES: RuntimeVersion = RuntimeVersion([7, 3, 0]);
+
+/// Returns the environment of build steps. The npm of an old Node is told of the machine's certificates.
+fn build_env(headers: Option<&Path>, is_old: bool) -> BTreeMap<String, String> {
+    let certificates = find_certificates().filter(|_| is_old);
+    let certificates = certificates.map(|path| ("npm_config_cafile".to_owned(), path.to_owned()));
     let headers =
         headers.map(|prefix| ("npm_config_nodedir".to_owned(), prefix.to_string_lossy().into_owned()));
     [
@@ -380,5 +388,6 @@ fn build_env(headers: Option<&Path>) -> BTreeMap<String, String> {
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into_iter()
     .chain(headers)
+    .chain(certificates)
     .collect()
 }
