@@ -202,6 +202,15 @@ fn locations_of_the_app_serve_its_files_and_no_other() {
         let answer = world.get("blog.test", path);
         assert!(answer.status >= 400 && !answer.body.contains("secret"), "{path}: {answer:?}");
     }
+    // The whole tree, with the files that nginx never serves.
+    let Some(world) = World::new() else { return };
+    let world = world
+        .file("app/Procfile", "static: .\n")
+        .file("app/ENV", "NGINX_SERVER_NAME=blog.test\nNGINX_INCLUDE_FILE=own.inc\n")
+        .file("app/own.inc", "location = /ENV { }\nlocation ~ E { }\nlocation /Pro { }\n")
+        .site(&[])
+        .start();
+    assert_eq!([world.status("/ENV"), world.status("/Procfile"), world.status("/own.inc")], [404, 404, 200]);
 }
 
 #[test]

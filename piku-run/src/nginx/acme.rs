@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::certificate::{AppCertificates, CertificateMetadata, CertificatePair};
 use super::master::NginxMaster;
+use super::operator_certificate::OperatorCertificate;
 use super::program::find_program;
 use super::{WebServer, nginx_dir};
 use crate::ipc::client;
@@ -62,12 +63,13 @@ impl FailedAttempt {
 /// attempt.
 pub(crate) fn renew_certificates(root: &PikuRoot, only: Option<&AppName>, force: bool) -> anyhow::Result<()> {
     let web = WebServer::load(root)?;
-    let Some(client) = AcmeClient::find(&web)? else {
+    let client = AcmeClient::find(&web)?;
+    if client.is_none() && web.settings.certificates.is_empty() {
         progress::detail(
             "neither acme.sh nor certbot is installed, or host.yaml says 'acme: off': certificates stay self-signed",
         );
         return Ok(());
-    };
+    }
     let now = Timestamp::now();
     if !clock::is_set(now.as_second()) {
         // The authority's own certificate would look invalid, and the failed attempt would delay the next.
@@ -84,7 +86,7 @@ pub(crate) fn renew_certificates(root: &PikuRoot, only: Option<&AppName>, force:
     let mut hints: Vec<String> = Vec::new();
     for app in apps {
         // One failure does not stop the others.
-        if let Err(err) = web.renew_app(&client, &app, force) {
+        if let Err(err) = web.renew_app(client.as_ref(), &app, force) {
             failed.push(format!("{app}: {err:#}"));
             hints.extend(user_error::advice(&err).0);
         }
@@ -99,18 +101,29 @@ pub(crate) fn renew_certificates(root: &PikuRoot, only: Option<&AppName>, force:
 }
 
 impl WebServer {
-    fn renew_app(&self, client: &AcmeClient, app: &AppName, force: bool) -> anyhow::Result<()> {
+    fn renew_app(&self, client: Option<&AcmeClient>, app: &AppName, force: bool) -> anyhow::Result<()> {
         let Some(site) = self.dir.read_metadata(app).filter(|_| self.dir.has_app_conf(app)) else {
             return Err(UserError::new("nginx does not serve the app")
                 .hint("set NGINX_SERVER_NAME and push it")
                 .into());
         };
-        let names: BTreeSet<String> = site.names.into_iter().filter(|name| is_public(name)).collect();
-        if names.is_empty() || self.settings.https.is_empty() {
-            return Ok(());
-        }
         let pairs = AppCertificates::for_app(&self.root, app);
         let current = pairs.read_current();
+        if self.settings.https.is_empty() {
+            return Ok(());
+        }
+        let all: BTreeSet<String> = site.names.iter().filter(|name| *name != "_").cloned().collect();
+        let names: BTreeSet<String> = site.names.into_iter().filter(|name| is_public(name)).collect();
+        let client = client.filter(|_| !names.is_empty());
+        match self.copy_operator_certificate(&pairs, &all) {
+            Ok(OperatorCertificate::New(pair)) => return self.use_certificate(&pairs, &pair, current, app),
+            Ok(OperatorCertificate::InUse) => return Ok(()),
+            Ok(OperatorCertificate::Missing) => {}
+            Err(err) if client.is_none() => return Err(err),
+            // An authority's certificate does not depend on it.
+            Err(err) => progress::detail(&format!("{app}: {err:#}")),
+        }
+        let Some(client) = client else { return Ok(()) };
         let is_current = current.as_ref().is_some_and(|pair| {
             !pair.metadata.self_signed
                 && pair.metadata.names.is_superset(&names)
@@ -152,14 +165,26 @@ impl WebServer {
             progress::detail(&format!("{app}: {} keeps the current certificate", client.name()));
             return current::remove_dir(&attempt_file);
         }
-        pairs.set_current(&pair)?;
+        self.use_certificate(&pairs, &pair, current, app)?;
+        current::remove_dir(&attempt_file)
+    }
+
+    /// Puts a new certificate into use. If nginx does not accept it, the one before stays.
+    fn use_certificate(
+        &self,
+        pairs: &AppCertificates,
+        pair: &CertificatePair,
+        before: Option<CertificatePair>,
+        app: &AppName,
+    ) -> anyhow::Result<()> {
+        pairs.set_current(pair)?;
         if let Err(err) = client::ask(&self.root, app, &SupervisorRequest::Route) {
-            if let Some(before) = current {
+            if let Some(before) = before {
                 pairs.set_current(&before)?;
             }
             return Err(err).context("the new certificate is not in use");
         }
-        current::remove_dir(&attempt_file)
+        Ok(())
     }
 }
 

@@ -223,7 +223,7 @@ impl AppCertificates {
     }
 }
 
-fn openssl_command() -> anyhow::Result<Command> {
+pub(super) fn openssl_command() -> anyhow::Result<Command> {
     let program = find_program("openssl").ok_or_else(|| {
         UserError::new("openssl is not installed; piku creates certificates with it")
             .hint("sudo apt-get install openssl")

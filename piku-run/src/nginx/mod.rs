@@ -12,6 +12,7 @@ mod log_rotation;
 mod master;
 mod nginx_dir;
 mod old_workers;
+mod operator_certificate;
 mod program;
 mod service;
 mod site;
@@ -37,6 +38,7 @@ pub(crate) use service::{NAME, run};
 use certificate::{AppCertificates, CertificatePair};
 use master::NginxMaster;
 use nginx_dir::{NginxDir, SiteMetadata};
+use operator_certificate::OperatorCertificate;
 use program::NginxProgram;
 
 use crate::instance::environment::ReleaseContext;
@@ -188,16 +190,23 @@ impl WebServer {
         if certified.is_empty() {
             certified.push(world.app.to_string());
         }
+        let mut certificate_error = None;
         // Bad names are reported by `build_site`, which reads all of them.
         let certificate = if self.settings.https.is_empty() || names.is_empty() {
             None
         } else {
             let pairs = AppCertificates::for_app(&self.root, &world.app);
+            match self.copy_operator_certificate(&pairs, &certified.iter().cloned().collect()) {
+                Ok(OperatorCertificate::New(pair)) => pairs.set_current(&pair)?,
+                Ok(OperatorCertificate::InUse | OperatorCertificate::Missing) => {}
+                Err(err) => certificate_error = Some(format!("{err:#}")),
+            }
             Some(pairs.ensure_for_names(world.app.as_str(), &certified, Timestamp::now())?)
         };
         let site = self.build_site(nginx, world, values, ports, certificate.as_ref())?;
         self.check_names_free(&world.app, &names)?;
         prepared.warnings = site.warnings.iter().map(ToString::to_string).collect();
+        prepared.warnings.extend(certificate_error);
         if let Some(pair) = certificate.as_ref().filter(|pair| !pair.metadata.self_signed) {
             let missing = certified.iter().filter(|name| !pair.metadata.names.contains(*name));
             prepared.warnings.extend(missing.map(|name| {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use piku_tests::nginx::start_server;
@@ -193,4 +194,63 @@ fn only_valid_certificate_is_installed() {
     assert!(renew(&[]).0 && asked() == count, "it is good for months");
     repo.file("page", "two\n").commit("Two").push().succeeds();
     assert_eq!(ports.get_securely("blog.example.org", "/", Some(&certificate)).body, "two\n");
+}
+
+#[test]
+fn operators_wildcard_certificate_is_used_and_renewed() {
+    let ports = piku_tests::nginx::Ports::free();
+    let mut world = World::with_settings(&ports.settings(""));
+    let dir = world.path("wildcard");
+    fs::create_dir(&dir).expect("a folder");
+    let issue = || {
+        let out = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "90",
+            ])
+            .args(["-subj", "/CN=wildcard", "-addext", "subjectAltName=DNS:*.wild.test"])
+            .arg("-keyout")
+            .arg(dir.join("privkey.pem"))
+            .arg("-out")
+            .arg(dir.join("fullchain.pem"))
+            .output()
+            .expect("openssl");
+        assert!(out.status.success(), "{}", text(&out));
+        // The user piku reads it.
+        fs::set_permissions(dir.join("privkey.pem"), fs::Permissions::from_mode(0o644)).expect("a mode");
+    };
+    issue();
+    world.set_settings(&ports.settings(&format!(", acme: off, certificates: ['{}']", dir.display())));
+    world.start_nginx();
+    let repo = world.repo("blog");
+    repo.serves("page\n").file("ENV", "NGINX_SERVER_NAME=*.wild.test\n").commit("One").push().succeeds();
+    let authority = dir.join("fullchain.pem");
+    assert_eq!(ports.get_securely("any.wild.test", "/", Some(&authority)).body, "page\n");
+
+    let renew = || {
+        let out = world.tool("piku-run").args(["certs", "renew"]).output().expect("piku-run");
+        (out.status.success(), text(&out))
+    };
+    // A key of another certificate changes nothing.
+    let key = fs::read(dir.join("privkey.pem")).expect("the key");
+    let before = fs::read(&authority).expect("the certificate");
+    issue();
+    let (renewed, renewed_key) = (fs::read(&authority), fs::read(dir.join("privkey.pem")));
+    fs::write(dir.join("privkey.pem"), key).expect("the key before");
+    let (good, said) = renew();
+    assert!(!good && said.contains("is not the key of its certificate"), "{said}");
+    fs::write(&authority, before).expect("the certificate before");
+    assert_eq!(ports.get_securely("any.wild.test", "/", Some(&authority)).body, "page\n");
+    fs::write(&authority, renewed.expect("the new certificate")).expect("a file");
+    fs::write(dir.join("privkey.pem"), renewed_key.expect("its key")).expect("a file");
+    let (good, said) = renew();
+    assert!(good, "{said}");
+    assert_eq!(ports.get_securely("any.wild.test", "/", Some(&authority)).body, "page\n");
 }

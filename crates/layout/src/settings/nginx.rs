@@ -58,6 +58,9 @@ pub struct NginxSettings {
     /// Proxies in front of all apps: addresses, ranges of addresses, or `private`. Their `X-Forwarded-*`
     /// headers are passed on.
     pub trusted_proxies: Vec<String>,
+    /// Directories with a certificate, `fullchain.pem`, and its key, `privkey.pem`, for the apps whose names
+    /// it covers.
+    pub certificates: Vec<PathBuf>,
 }
 
 impl Default for NginxSettings {
@@ -77,6 +80,7 @@ impl Default for NginxSettings {
             acme_server: None,
             cloudflare_ranges: None,
             trusted_proxies: Vec::new(),
+            certificates: Vec::new(),
         }
     }
 }

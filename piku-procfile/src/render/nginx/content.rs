@@ -243,11 +243,12 @@ impl VirtualHost {
     ) {
         let is_named = path.is_some_and(LocationPath::is_named);
         let is_exact = path.is_some_and(LocationPath::is_exact);
-        let may_serve = !is_named
-            && find_unsafe(block).is_none()
-            && !(is_exact && path.is_some_and(LocationPath::has_dotfile));
+        // An exact path has no inner locations that would hide files.
+        let is_hidden =
+            |dir: &StaticDir| is_exact && (dir.is_app_tree || path.is_some_and(LocationPath::has_dotfile));
+        let may_serve = |dir: &StaticDir| !is_named && find_unsafe(block).is_none() && !is_hidden(dir);
         match self.static_root() {
-            Some(dir) if may_serve => self.add_root_files(dir, is_exact, to),
+            Some(dir) if may_serve(dir) => self.add_root_files(dir, is_exact, to),
             _ if self.uses_proxy() => to.add(&["proxy_pass", &self.app_url()]),
             _ => {}
         }
