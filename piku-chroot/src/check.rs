@@ -28,6 +28,8 @@ use crate::namespaces;
 use crate::plan::JailPlan;
 use crate::root::tree::WRITABLE;
 use crate::root::{self, filesystem, proc};
+use crate::scratch::WritableApp;
+use crate::scratch::overlay;
 use crate::sys;
 
 const USER: CloneFlags = CloneFlags::CLONE_NEWUSER;
@@ -76,7 +78,7 @@ fn try_layers(plan: &JailPlan, identity: CallerIdentity) -> Vec<CheckRow> {
     let enter = || {
         let host =
             HostFiles::new(plan, identity).read(false, false).context("cannot read the host's /etc")?;
-        root::enter_new_root(plan, identity, &host.files, None)
+        root::enter_new_root(plan, identity, &host.files, None, WritableApp::default())
     };
     let restrict = || {
         enter()?;
@@ -142,10 +144,23 @@ fn try_layers(plan: &JailPlan, identity: CallerIdentity) -> Vec<CheckRow> {
         };
         rows.push(CheckRow { wanted, ..tried });
     }
+    rows.push(overlay_row(identity, plan));
     rows.extend(
         limits::check_controllers().into_iter().map(|(controller, held)| limit_row(plan, controller, held)),
     );
     rows
+}
+
+/// Returns the row of `--scratch`. Without it /app is read-only, which keeps nothing from starting.
+fn overlay_row(identity: CallerIdentity, plan: &JailPlan) -> CheckRow {
+    let row = try_layer(identity, "writable /app (--scratch)", false, MOUNT, || {
+        root::detach_mounts()?;
+        overlay::try_overlay(plan.scratch.as_deref())
+    });
+    let advice = "use Linux 5.11 or newer with overlayfs, and keep ~/.piku on a file system that overlayfs can write to, such as ext4, \
+                  XFS or Btrfs";
+    let fix = row.fix.or_else(|| (!row.holds).then(|| advice.to_owned()));
+    CheckRow { fix, wanted: false, ..row }
 }
 
 /// Returns the row of a limit for the jail as a whole.

@@ -30,6 +30,7 @@ mod namespaces;
 mod network;
 mod plan;
 mod root;
+mod scratch;
 mod signal_wait;
 mod sys;
 mod terminal;

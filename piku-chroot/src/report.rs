@@ -34,6 +34,9 @@ pub struct JailStart {
     pub missing: Vec<MissingLayer>,
     /// The limits of `--limit`, and what enforces each.
     pub limits: Vec<HeldLimit>,
+    /// Set if `--scratch` was to make /app writable and this machine cannot mount an overlay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only_app: bool,
 }
 
 /// A layer that does not hold.
@@ -126,6 +129,9 @@ impl JailStart {
         }
         // The causes are long; `--check` prints them.
         parts.extend(self.missing.iter().map(|missing| format!("no {}", missing.layer)));
+        if self.read_only_app {
+            parts.push("/app read-only".to_owned());
+        }
         parts.join(", ")
     }
 }
@@ -203,7 +209,8 @@ mod tests {
 
     fn started(limits: Vec<HeldLimit>) -> JailStart {
         let missing = vec![MissingLayer { layer: "Landlock".into(), why: "Linux 5.10".into(), fix: None }];
-        JailStart { level: 1, layers: vec!["namespaces".into(), "seccomp".into()], missing, limits }
+        let layers = vec!["namespaces".into(), "seccomp".into()];
+        JailStart { level: 1, layers, missing, limits, read_only_app: false }
     }
 
     #[test]

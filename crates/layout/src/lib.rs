@@ -10,3 +10,4 @@ pub mod name;
 pub mod paths;
 pub mod settings;
 pub mod unknown_app;
+pub mod writable_path;

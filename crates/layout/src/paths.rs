@@ -267,6 +267,12 @@ impl AppDir {
         self.dir.join("data")
     }
 
+    /// What running processes have changed in `/app`, a folder for each; piku-chroot makes and removes them.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.dir.join("scratch")
+    }
+
     /// Logs of instances and deploys.
     #[must_use]
     pub fn log(&self) -> PathBuf {

@@ -10,10 +10,11 @@ use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use piku_layout::settings::Protection;
+use piku_layout::writable_path::WritablePath;
 
 pub(crate) use self::bind_arg::join_pair;
 pub(crate) use self::values::{BindPair, NetworkOption, PrintFormat, TmpfsMount};
-use self::values::{parse_oom_score, parse_port, parse_variable};
+use self::values::{parse_kept_path, parse_oom_score, parse_port, parse_variable};
 use crate::limits::{JailLimits, MemoryAmount};
 use crate::profile::{BuiltinProfile, OptionDefaults, PLAIN};
 
@@ -77,6 +78,27 @@ pub(crate) struct ChrootCli {
     /// Mount DIR writable at /data
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Make /app writable: keep what COMMAND changes there in DIR, which must not be in a tree that an app
+    /// can write, and remove it when COMMAND has ended
+    ///
+    /// DIR may be shared by several jails of one app: each has its own folder in it. DIR of --app, and the
+    /// directories of --ro below /app, are never changed. Uses overlayfs, which needs Linux 5.11; where the
+    /// kernel does not mount one, /app stays read-only and --report says so.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scratch: Option<PathBuf>,
+    /// Keep PATH of /app in the directory of --data, as /data/app/PATH; may be given several times
+    ///
+    /// PATH is relative to /app. Where the data does not have it, it is copied from DIR of --app first. A
+    /// PATH that neither has is a directory if it ends with a slash or its name has no extension.
+    #[arg(long, value_name = "PATH", value_parser = os_value(parse_kept_path), requires = "scratch", requires = "app", requires = "data")]
+    pub(crate) keep: Vec<WritablePath>,
+    /// Leave /app read-only, except the paths of --keep
+    #[arg(long, requires = "keep")]
+    pub(crate) keep_only: bool,
+    /// Print at the end which files of COMMAND in /app are removed with --scratch, except caches and the
+    /// like, and that SETTING keeps them
+    #[arg(long, value_name = "SETTING", requires = "scratch")]
+    pub(crate) tell_discarded: Option<String>,
     /// Network of the jail [default: shared]
     #[arg(long, value_enum)]
     pub(crate) net: Option<NetworkOption>,

@@ -5,8 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use piku_layout::writable_path::WritablePath;
 
 use super::bind_arg;
+use crate::errors::quoted;
 use crate::limits::MemoryAmount;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -70,6 +72,11 @@ impl TmpfsMount {
             _ => Err(r"expected DST or DST:SIZE; a colon in a path is written '\:'".to_owned()),
         }
     }
+}
+
+/// Parses a path of `--keep`.
+pub(super) fn parse_kept_path(word: &OsStr) -> Result<WritablePath, String> {
+    WritablePath::parse(word).map_err(|why| format!("{} {why}", quoted(word)))
 }
 
 /// Parses a TCP port; 0 stands for the ports that the kernel picks.

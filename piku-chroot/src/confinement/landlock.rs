@@ -9,7 +9,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use landlock::{
@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use rustix::stdio;
 
 use crate::cli::NetworkOption;
-use crate::plan::{GrantAccess, JailMount, JailPlan, MountContent};
+use crate::plan::JailPlan;
 
 /// Directories that every jail can write to: terminals and shared memory, and the settings of its own
 /// processes.
@@ -79,11 +79,17 @@ pub(crate) fn restrict(plan: &JailPlan, support: LandlockSupport) -> Result<()> 
     // In a network that pasta connects, the ports belong to this jail alone.
     let restrict_ports = support.ports && !plan.listen.is_empty() && plan.net != NetworkOption::Own;
     let mut ruleset = make_ruleset(support, restrict_ports).context("cannot make a Landlock ruleset")?;
-    for path in WRITABLE.map(Path::new).into_iter().chain(plan.mounts.iter().filter_map(writable_path)) {
-        // A path that cannot be opened, perhaps because an app is moving it, gets no rights.
-        let Ok(fd) = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else { continue };
+    for path in WRITABLE.map(PathBuf::from).into_iter().chain(plan.writable_places()) {
+        // A path that cannot be opened, perhaps because an app is moving it, gets no rights. A kept path that
+        // is a symlink leads to the data, which is writable.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(fd) = openat(CWD, &path, flags, Mode::empty()) else { continue };
         let stat = fstat(&fd).map_err(io::Error::from)?;
-        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Symlink {
+            continue;
+        }
+        let is_directory = kind == FileType::Directory;
         let more = if is_directory { CHANGE_DIRECTORY } else { BitFlags::EMPTY };
         (&mut ruleset)
             .add_rule(PathBeneath::new(fd, support.file_rights() | more))
@@ -126,15 +132,6 @@ fn make_ruleset(support: LandlockSupport, restrict_ports: bool) -> Result<Rulese
         ruleset = ruleset.scope(Scope::AbstractUnixSocket)?;
     }
     ruleset.create()
-}
-
-/// Returns the path in the jail of a mount that the command can write to.
-fn writable_path(mount: &JailMount) -> Option<&Path> {
-    match mount.content {
-        MountContent::Tree { writable, .. } => writable.then_some(&mount.dst),
-        MountContent::Granted { access, .. } => (access == GrantAccess::Write).then_some(&mount.dst),
-        MountContent::Memory { .. } => Some(&mount.dst),
-    }
 }
 
 /// Allows to write to an open file. Pipes and sockets without a name need no rule, and the kernel refuses one

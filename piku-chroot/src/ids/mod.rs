@@ -25,6 +25,7 @@ use crate::errors::diagnosis::{SetupStep, explain_step};
 use crate::errors::{SETUP_FAILED, print_error};
 use crate::ids::caller::CallerIdentity;
 use crate::plan::{JailPlan, UidRange};
+use crate::scratch::folder;
 use crate::{namespaces, sys};
 use piku_nss::UserAccount;
 
@@ -128,6 +129,10 @@ pub(crate) fn give_back(plan: &JailPlan, caller: CallerIdentity) -> Result<u8> {
         registry::find_ids(&file, &range.name)
     };
     let Some(own) = known().context("--uid-range")? else { return Ok(0) };
+    if let Some(scratch) = &plan.scratch {
+        // The caller could not remove it any more.
+        folder::remove_abandoned(scratch, JailIds { caller, own: Some(own) }).context("--scratch")?;
+    }
     run_in_user_namespace(JailIds { caller, own: Some(own) }, || {
         owner_change::give_to_caller(dir, caller, own).context("--data")
     })

@@ -19,7 +19,7 @@ use crate::confinement::{keyring, landlock, seccomp};
 use crate::errors::{CANNOT_RUN, NOT_FOUND, SETUP_FAILED, print_error, quoted};
 use crate::limits::rlimits::CommandRlimits;
 use crate::plan::JailPlan;
-use crate::{sys, terminal};
+use crate::{scratch, sys, terminal};
 
 /// Becomes the command; returns only if that fails.
 pub(crate) fn exec_command(
@@ -60,6 +60,7 @@ fn drop_inherited(
     change_directory(&plan.chdir)
         .with_context(|| format!("--chdir: cannot go to {}", quoted(&plan.chdir)))?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("cannot unblock signals")?;
+    scratch::make_home(plan);
     landlock::restrict(plan, layers.landlock)?;
     // Last: it refuses system calls that the lines above need.
     if layers.seccomp { seccomp::install(Path::new(SHELL)) } else { Ok(()) }

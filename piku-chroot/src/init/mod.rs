@@ -22,10 +22,14 @@ use crate::hostfiles::FileContent;
 use crate::ids::JailIds;
 use crate::limits::rlimits::CommandRlimits;
 use crate::plan::JailPlan;
+use crate::scratch::WritableApp;
+use crate::scratch::folder::ScratchPlace;
 use crate::{namespaces, network, root, signal_wait, sys, terminal};
 
 /// Byte for the monitor: the command runs.
 pub(crate) const RUNS: &[u8; 1] = b"\n";
+/// Byte for the monitor: the command runs, and /app was to be writable and is not.
+pub(crate) const RUNS_READ_ONLY: &[u8; 1] = b"r";
 /// Byte for the monitor: this machine can never make a jail.
 pub(crate) const ABSENT: &[u8; 1] = b"-";
 
@@ -33,11 +37,13 @@ pub(crate) const ABSENT: &[u8; 1] = b"-";
 pub(crate) struct MonitorLink {
     /// Brings a byte when the monitor has mapped the ids, if it has to; at its end once the monitor is gone.
     pub(crate) monitor: OwnedFd,
-    /// Takes [`RUNS`] or [`ABSENT`].
+    /// Takes [`RUNS`], [`RUNS_READ_ONLY`] or [`ABSENT`].
     pub(crate) started: Option<OwnedFd>,
     /// Brings a byte when the network is connected, if it has to be.
     pub(crate) network: Option<OwnedFd>,
     pub(crate) layers: ProtectionLayers,
+    /// Folder for changes to /app.
+    pub(crate) scratch: Option<ScratchPlace>,
     /// Contents of the host's files in `/etc`.
     pub(crate) host: Vec<(&'static str, FileContent)>,
     /// Takes the new `/etc`, if it is kept up to date, and the terminal, if the command has one.
@@ -83,7 +89,9 @@ fn start_command(
     setsid().context("cannot begin a session")?;
     ids.change_data_owner(plan)?;
     let etc = inside.channel.as_ref().filter(|_| !inside.host.is_empty());
-    root::enter_new_root(plan, ids.command(), &inside.host, etc)?;
+    let writable = WritableApp::prepare(plan, ids, inside.scratch.as_ref())?;
+    let is_read_only = writable.is_read_only();
+    root::enter_new_root(plan, ids.command(), &inside.host, etc, writable)?;
     namespaces::set_hostname(plan)?;
     namespaces::raise_loopback(plan)?;
     // Before this process hides itself: pasta enters its namespaces meanwhile.
@@ -92,7 +100,7 @@ fn start_command(
         // The kernel forgets this when a process becomes another user.
         die_with(&inside.monitor)?;
     }
-    drop(inside.monitor);
+    drop((inside.monitor, inside.scratch));
     capabilities::drop_all()?;
     capabilities::hide()?;
     let terminal =
@@ -108,7 +116,8 @@ fn start_command(
     // A command that could not be started is reported by the end of the pipe.
     if let Some(started_pipe) = started_pipe.take().filter(|_| !came_back) {
         // Without a monitor the jail ends soon.
-        let _ = rustix::io::write(&started_pipe, RUNS);
+        let word = if is_read_only { RUNS_READ_ONLY } else { RUNS };
+        let _ = rustix::io::write(&started_pipe, word);
     }
     Ok(command)
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use piku_layout::settings::Protection;
+use piku_layout::writable_path::WritablePath;
 
 pub use self::trial::{TrialError, available};
 use crate::cli;
@@ -58,6 +59,35 @@ impl JailSpec {
     #[must_use]
     pub fn data(self, dir: &Path) -> Self {
         self.option("--data", dir)
+    }
+
+    /// Makes `/app` writable: changes go to a folder in `dir` and end with the command.
+    #[must_use]
+    pub fn scratch(self, dir: &Path) -> Self {
+        self.option("--scratch", dir)
+    }
+
+    /// Keeps these paths of `/app` in the data.
+    #[must_use]
+    pub fn keep(self, paths: &[WritablePath]) -> Self {
+        let word = |path: &WritablePath| {
+            let mut word = path.path().as_os_str().to_owned();
+            word.push(if path.is_folder() { "/" } else { "" });
+            word
+        };
+        paths.iter().fold(self, |jail, path| jail.option("--keep", word(path)))
+    }
+
+    /// Makes only the paths of [`Self::keep`] writable.
+    #[must_use]
+    pub fn keep_only(self) -> Self {
+        self.flag("--keep-only")
+    }
+
+    /// Prints at the end which files of the command in `/app` are lost, and that `setting` keeps them.
+    #[must_use]
+    pub fn tell_discarded(self, setting: &str) -> Self {
+        self.option("--tell-discarded", setting)
     }
 
     /// Mounts `src` writable at `dst`.

@@ -28,6 +28,7 @@ use crate::limits::LimitHold;
 use crate::monitor::reporter::JailReporter;
 use crate::network::{JailNamespaces, NetworkLink};
 use crate::plan::JailPlan;
+use crate::scratch::folder::ScratchFolder;
 use crate::terminal::relay;
 use crate::{fd_channel, ids, init, limits, namespaces, signal_wait, sys};
 
@@ -66,46 +67,51 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
         }
     }
     let mut reporter = JailReporter::open(&plan, ids, layers)?;
+    let scratch = ScratchFolder::make(&plan, ids)?;
     let hold = limits::prepare_limits(&plan.limits, plan.strict)?;
     let mut followed = FollowedFiles::watch(HostFiles::new(&plan, ids.caller))?;
-    let (tty, tell) = (plan.tty, reporter.reports_start());
+    let tty = plan.tty;
     let mut obstacle = None;
-    let code = start_jail(plan, &mut followed, ids, layers, &signals, &hold, tell).and_then(|jail| {
-        let channel = jail.channel;
-        let receive = |wanted: bool| match &channel {
-            Some(channel) if wanted => fd_channel::receive_fd(channel),
-            _ => Ok(None),
-        };
-        if let Some(etc) = receive(!followed.is_empty())? {
-            followed.write_to(etc);
-        }
-        let terminal = receive(tty).context("--tty")?;
-        drop(channel);
-        match jail.started.as_ref().map(wait_for_start) {
-            Some(Ok(())) => reporter.report_start(&hold.held),
-            Some(Err(kind)) => obstacle = Some(kind),
-            None => {}
-        }
-        match terminal {
-            Some(terminal) => relay::run(jail.pid, &signals, terminal),
-            // The jail may have ended already; then its SIGCHLD is next.
-            None => signal_wait::wait_until_ended(
-                &with_changes(signals),
-                Some(&mut followed),
-                |signal| {
-                    let _ = kill(jail.pid, signal);
-                },
-                || {
-                    if jail.link.as_ref().is_some_and(NetworkLink::has_ended) {
-                        // The jail is cut off from the network: its caller can restart it.
-                        let _ = kill(jail.pid, Signal::SIGKILL);
-                    }
-                    signal_wait::poll_exit_code(jail.pid)
-                },
-            ),
-        }
-    });
+    let code =
+        start_jail(plan, &mut followed, ids, layers, &signals, &hold, scratch.as_ref()).and_then(|jail| {
+            let channel = jail.channel;
+            let receive = |wanted: bool| match &channel {
+                Some(channel) if wanted => fd_channel::receive_fd(channel),
+                _ => Ok(None),
+            };
+            if let Some(etc) = receive(!followed.is_empty())? {
+                followed.write_to(etc);
+            }
+            let terminal = receive(tty).context("--tty")?;
+            drop(channel);
+            match jail.started.as_ref().map(wait_for_start) {
+                Some(Ok(is_read_only)) => reporter.report_start(&hold.held, is_read_only),
+                Some(Err(kind)) => obstacle = Some(kind),
+                None => {}
+            }
+            match terminal {
+                Some(terminal) => relay::run(jail.pid, &signals, terminal),
+                // The jail may have ended already; then its SIGCHLD is next.
+                None => signal_wait::wait_until_ended(
+                    &with_changes(signals),
+                    Some(&mut followed),
+                    |signal| {
+                        let _ = kill(jail.pid, signal);
+                    },
+                    || {
+                        if jail.link.as_ref().is_some_and(NetworkLink::has_ended) {
+                            // The jail is cut off from the network: its caller can restart it.
+                            let _ = kill(jail.pid, Signal::SIGKILL);
+                        }
+                        signal_wait::poll_exit_code(jail.pid)
+                    },
+                ),
+            }
+        });
     let end = hold.finish();
+    if let Some(scratch) = scratch {
+        scratch.remove();
+    }
     let exit_code = *code.as_ref().unwrap_or(&SETUP_FAILED);
     let obstacle =
         code.as_ref().err().map(JailObstacle::from_error).or(obstacle.filter(|_| exit_code == SETUP_FAILED));
@@ -136,12 +142,15 @@ fn start_jail(
     layers: ProtectionLayers,
     signals: &SigSet,
     hold: &LimitHold,
-    tell: bool,
+    scratch: Option<&ScratchFolder>,
 ) -> Result<RunningJail> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe");
     let (alive, life) = pipe()?;
-    let (started, start) =
-        if tell { pipe().map(|(read, write)| (Some(read), Some(write)))? } else { (None, None) };
+    let (started, start) = if plan.report.is_some() {
+        pipe().map(|(read, write)| (Some(read), Some(write)))?
+    } else {
+        (None, None)
+    };
     let host = followed.take_first();
     let hands_out = plan.tty || !host.is_empty();
     let (channel, init_channel) = hands_out.then(fd_channel::open_channel).transpose()?.unzip();
@@ -160,6 +169,7 @@ fn start_jail(
         host,
         channel: init_channel,
         layers,
+        scratch: scratch.map(|scratch| scratch.place().clone()),
     };
     let mut given = Some((life, started, channel, connect, inside, plan));
     let pid = hold.spawn(flags, || match given.take() {
@@ -190,11 +200,13 @@ fn with_changes(mut signals: SigSet) -> SigSet {
     signals
 }
 
-/// Waits until the command runs, or is known not to run.
-fn wait_for_start(word: &OwnedFd) -> Result<(), JailObstacle> {
+/// Waits until the command runs, or is known not to run. Returns whether /app is read-only although it was to
+/// be writable.
+fn wait_for_start(word: &OwnedFd) -> Result<bool, JailObstacle> {
     let mut byte = [0];
     match rustix::io::read(word, &mut byte) {
-        Ok(1) if byte == *init::RUNS => Ok(()),
+        Ok(1) if byte == *init::RUNS => Ok(false),
+        Ok(1) if byte == *init::RUNS_READ_ONLY => Ok(true),
         Ok(1) if byte == *init::ABSENT => Err(JailObstacle::Absent),
         _ => Err(JailObstacle::Temporary),
     }

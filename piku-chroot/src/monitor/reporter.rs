@@ -30,13 +30,8 @@ impl JailReporter {
         Ok(Self { report, memory, tell_memory: plan.tell_memory, level: ids.level(), layers })
     }
 
-    /// Returns whether the start of the command has to be reported.
-    pub(crate) fn reports_start(&self) -> bool {
-        self.report.is_some()
-    }
-
-    /// Reports that the command runs.
-    pub(crate) fn report_start(&mut self, held: &[HeldLimit]) {
+    /// Reports that the command runs. `read_only_app` is set if /app was to be writable and is not.
+    pub(crate) fn report_start(&mut self, held: &[HeldLimit], read_only_app: bool) {
         let Some(report) = &mut self.report else { return };
         let (layers, missing) = split_layers(&self.layers);
         warn_on_error(report.write_start(JailStart {
@@ -44,6 +39,7 @@ impl JailReporter {
             layers,
             missing,
             limits: held.to_vec(),
+            read_only_app,
         }));
     }
 

@@ -16,6 +16,7 @@ use self::mounts::{collect_mounts, normalize_path};
 pub use piku_layout::jail::PATH as DEFAULT_PATH;
 pub(crate) use piku_layout::jail::{APP, DATA};
 use piku_layout::settings::Protection;
+use piku_layout::writable_path::WritablePath;
 
 use crate::cli::{ChrootCli, NetworkOption};
 use crate::errors::quoted;
@@ -23,11 +24,20 @@ use crate::limits::JailLimits;
 
 /// A jail to be made and the command to be run in it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(crate) struct JailPlan {
     /// Tree of the programs and libraries; `None` for an empty root.
     pub(crate) base: Option<PathBuf>,
     /// Mounts, each after the mount that contains it.
     pub(crate) mounts: Vec<JailMount>,
+    /// Directory for changes to /app.
+    pub(crate) scratch: Option<PathBuf>,
+    /// Paths of /app that are kept in the data; none contains another.
+    pub(crate) keep: Vec<WritablePath>,
+    /// Only the kept paths are writable in /app.
+    pub(crate) keep_only: bool,
+    /// Name of the caller's setting that keeps paths, to be named with what the command loses.
+    pub(crate) tell_discarded: Option<String>,
     pub(crate) net: NetworkOption,
     /// TCP ports that the command may bind; empty for all.
     pub(crate) listen: Vec<u16>,
@@ -109,6 +119,10 @@ impl JailPlan {
         Ok(Self {
             mounts: collect_mounts(options, base.is_some())?,
             base,
+            scratch: options.scratch.clone(),
+            keep: outermost_paths(&options.keep),
+            keep_only: options.keep_only,
+            tell_discarded: options.tell_discarded.clone(),
             net: options.net.unwrap_or(NetworkOption::Shared),
             listen: options.listen.clone(),
             hostname,
@@ -132,13 +146,43 @@ impl JailPlan {
         })
     }
 
+    /// Returns the source of `--app`.
+    #[must_use]
+    pub(crate) fn app_source(&self) -> Option<&Path> {
+        self.source_of("--app")
+    }
+
     /// Returns the source of `--data`.
     #[must_use]
     pub(crate) fn data_source(&self) -> Option<&Path> {
+        self.source_of("--data")
+    }
+
+    fn source_of(&self, option: &str) -> Option<&Path> {
         self.mounts.iter().find_map(|mount| match &mount.content {
-            MountContent::Tree { src, .. } if mount.option == "--data" => Some(src.as_path()),
+            MountContent::Tree { src, .. } if mount.option == option => Some(src.as_path()),
             _ => None,
         })
+    }
+
+    /// Returns whether a mount becomes an overlay by `--scratch`: the app's tree, and the read-only trees in it.
+    #[must_use]
+    pub(crate) fn is_overlaid(&self, mount: &JailMount) -> bool {
+        let is_part = mount.option == "--ro" && mount.dst.starts_with(APP);
+        self.scratch.is_some() && (mount.option == "--app" || is_part)
+    }
+
+    /// Returns the paths in the jail that the command can write to. Where no overlay could be mounted, the
+    /// mount of an overlaid tree is read-only all the same.
+    #[must_use]
+    pub(crate) fn writable_places(&self) -> Vec<PathBuf> {
+        let is_writable = |mount: &&JailMount| match mount.content {
+            MountContent::Tree { writable, .. } => writable || self.is_overlaid(mount) && !self.keep_only,
+            MountContent::Granted { access, .. } => access == GrantAccess::Write,
+            MountContent::Memory { .. } => true,
+        };
+        let mounts = self.mounts.iter().filter(is_writable).map(|mount| mount.dst.clone());
+        mounts.chain(self.keep.iter().map(|kept| Path::new(APP).join(kept.path()))).collect()
     }
 
     /// Returns whether an option mounts something at this path of the new root.
@@ -146,6 +190,19 @@ impl JailPlan {
     pub(crate) fn is_mount_point(&self, path: &Path) -> bool {
         self.mounts.iter().any(|mount| mount.dst == path)
     }
+}
+
+/// Returns the paths that are not below another one.
+fn outermost_paths(paths: &[WritablePath]) -> Vec<WritablePath> {
+    let mut outermost: Vec<WritablePath> = Vec::new();
+    let mut sorted = paths.to_vec();
+    sorted.sort();
+    for path in sorted {
+        if !outermost.iter().any(|above| path.path().starts_with(above.path())) {
+            outermost.push(path);
+        }
+    }
+    outermost
 }
 
 /// Checks the name, which must be one word of a line in the registry.

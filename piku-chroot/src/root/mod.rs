@@ -34,6 +34,7 @@ use crate::plan::{JailMount, JailPlan, MountContent};
 use crate::root::base::OpenedBase;
 use crate::root::folder::OpenedFolder;
 use crate::root::tree::{HostTree, READ_ONLY, WRITABLE};
+use crate::scratch::WritableApp;
 use crate::{fd_channel, sys};
 
 /// Directories that are empty unless an option mounts something there.
@@ -42,18 +43,24 @@ const EMPTY: [&str; 2] = ["home", "run"];
 const VAR_LINKS: [(&str, &str); 2] = [("tmp", "/tmp"), ("run", "/run")];
 
 /// Makes the new root and leaves the old one for good. The new `/etc` is sent on `channel`, if there is one,
-/// so that the monitor can keep the host's files in it up to date.
+/// so that the monitor can keep the host's files in it up to date. `writable` has the mounts that make /app
+/// writable.
 pub(crate) fn enter_new_root(
     plan: &JailPlan,
     identity: CallerIdentity,
     host: &[(&'static str, FileContent)],
     channel: Option<&OwnedFd>,
+    mut writable: WritableApp,
 ) -> Result<()> {
     // Later mounts of the host must not appear in the jail.
     detach_mounts()?;
     // Read while the host's /proc is visible.
     let largest = plan.limits.memory.map(MemoryAmount::bytes);
-    let asked = plan.mounts.iter().map(open_source).collect::<Result<Vec<_>>>()?;
+    let mut open = |mount| match writable.take_overlay(mount) {
+        Some(overlay) => Ok(Some(overlay)),
+        None => open_source(mount),
+    };
+    let asked = plan.mounts.iter().map(&mut open).collect::<Result<Vec<_>>>()?;
     let base = plan.base.as_deref().map(OpenedBase::open).transpose().context("--root")?;
 
     let attributes = READ_ONLY.difference(MountAttrFlags::MOUNT_ATTR_RDONLY);
@@ -75,6 +82,11 @@ pub(crate) fn enter_new_root(
     }
     for (mount, tree) in plan.mounts.iter().zip(&asked) {
         attach_source(&root, mount, tree.as_ref(), largest).with_context(|| describe_mount(mount))?;
+    }
+    for (place, tree) in writable.binds() {
+        root.open_mount_point(place)
+            .and_then(|place| tree::attach_mount(tree, place))
+            .with_context(|| format!("--keep: cannot mount at {}", quoted(place)))?;
     }
     sys::set_mount_attributes(&root, READ_ONLY, false).context("cannot make the new root read-only")?;
     become_root(&root)

@@ -24,6 +24,7 @@ pub(crate) const DEVICE: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
 /// A detached copy of a mount of the host.
+#[derive(Debug)]
 pub(crate) struct HostTree {
     mount: OwnedFd,
     /// Set for a directory, not for a file.
@@ -69,6 +70,11 @@ impl HostTree {
 }
 
 impl HostTree {
+    /// Takes a detached mount of a directory.
+    pub(crate) fn of_folder(mount: OwnedFd) -> Self {
+        Self { mount, folder: true }
+    }
+
     /// Copies a tree that is attached already, with its restrictions.
     pub(crate) fn copy_again(&self) -> Result<Self> {
         let flags =

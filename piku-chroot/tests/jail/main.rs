@@ -22,6 +22,7 @@ mod programs;
 mod races;
 mod rights;
 mod scene;
+mod scratch;
 mod shortage;
 mod signals;
 mod terminal;

@@ -6,6 +6,7 @@ mod cursor;
 mod directory;
 mod error;
 mod file_stat;
+mod group;
 mod handle;
 mod read;
 mod remove;

@@ -107,7 +107,12 @@ impl<'a> TreeEntry<'a> {
             .map_err(|err| self.error("link", err))
     }
 
-    fn error(&self, what: &'static str, cause: io::Error) -> TreeError {
+    /// Returns the directory that contains the entry.
+    pub(crate) fn folder(&self) -> BorrowedFd<'a> {
+        self.folder
+    }
+
+    pub(crate) fn error(&self, what: &'static str, cause: io::Error) -> TreeError {
         self.tree.error(what, self.path, cause)
     }
 }

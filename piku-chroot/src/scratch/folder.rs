@@ -1,0 +1,171 @@
+//! The folder of a jail in the directory of `--scratch`. It has a lock that lasts as long as the jail: a
+//! folder without one was left by a jail whose monitor was killed, and the next jail removes it.
+
+use std::fs::{self, DirBuilder, File};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use nix::unistd::Uid;
+use piku_files::FileLock;
+use piku_layout::writable_path::WritablePath;
+
+use super::overlay::UPPER;
+use super::{APP_OVERLAY, discarded, kept};
+use crate::errors::quoted;
+use crate::ids::{self, JailIds};
+use crate::plan::JailPlan;
+
+/// Lock in the directory: held while folders are made and searched, and while `--keep` copies.
+const COMMON_LOCK: &str = "lock";
+/// Lock in a folder.
+const FOLDER_LOCK: &str = "lock";
+
+/// The folder of one jail, which nothing but this jail uses.
+#[derive(Debug)]
+pub(crate) struct ScratchFolder {
+    place: ScratchPlace,
+    end: ScratchEnd,
+    _lock: FileLock,
+}
+
+/// What is done with a folder before it is removed.
+#[derive(Debug)]
+struct ScratchEnd {
+    ids: JailIds,
+    /// Kept paths, and the data that takes the files which have replaced them.
+    keep: Vec<WritablePath>,
+    data: Option<PathBuf>,
+    /// Name of the setting to be told with what is lost.
+    told: Option<String>,
+}
+
+/// Paths of a folder and of the directory that contains it.
+#[derive(Clone, Debug)]
+pub(crate) struct ScratchPlace {
+    pub(crate) folder: PathBuf,
+    parent: PathBuf,
+}
+
+impl ScratchPlace {
+    /// Takes the lock that keeps other jails of this directory from preparing.
+    pub(crate) fn lock_common(&self) -> Result<FileLock> {
+        lock_directory(&self.parent)
+    }
+}
+
+impl ScratchFolder {
+    /// Makes a folder in the directory of `--scratch`, after removing those of jails that have ended.
+    pub(crate) fn make(plan: &JailPlan, ids: JailIds) -> Result<Option<Self>> {
+        let Some(parent) = &plan.scratch else { return Ok(None) };
+        // Out here, where groups that the namespace does not know have their numbers.
+        if let Some(app) = plan.app_source().filter(|_| ids.own.is_none()) {
+            kept::share_with_group(app, ids).context("--app")?;
+        }
+        let end = ScratchEnd {
+            ids,
+            keep: plan.keep.clone(),
+            data: plan.data_source().filter(|_| !plan.keep.is_empty()).map(Path::to_owned),
+            told: plan.tell_discarded.clone(),
+        };
+        Self::prepare(parent, end).map(Some).with_context(|| format!("--scratch: {}", quoted(parent)))
+    }
+
+    fn prepare(parent: &Path, end: ScratchEnd) -> Result<Self> {
+        match DirBuilder::new().mode(0o700).create(parent) {
+            Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(err.into()),
+            _ => {}
+        }
+        let common = lock_directory(parent)?;
+        let left = lock_abandoned(parent)?;
+        let path = parent.join(format!("{:016x}", RandomState::new().hash_one(std::process::id())));
+        DirBuilder::new().mode(0o700).create(&path).context("cannot make a folder in it")?;
+        let lock = FileLock::try_exclusive(open_lock(&path.join(FOLDER_LOCK))?)?;
+        let lock = lock.context("another process has locked the new folder")?;
+        drop(common);
+        for (folder, lock) in left {
+            // The next jail tries again.
+            let _ = end.take_and_remove(&folder, false);
+            drop(lock);
+        }
+        Ok(Self { place: ScratchPlace { folder: path, parent: parent.to_owned() }, end, _lock: lock })
+    }
+
+    pub(crate) fn place(&self) -> &ScratchPlace {
+        &self.place
+    }
+
+    /// Removes the folder, after the end of the jail. What cannot be removed is left for the next jail.
+    pub(crate) fn remove(self) {
+        let _ = self.end.take_and_remove(&self.place.folder, true);
+    }
+}
+
+impl ScratchEnd {
+    /// Moves files that belong to the data there, and removes the folder with everything in it.
+    fn take_and_remove(&self, folder: &Path, tells: bool) -> Result<()> {
+        let end = || -> Result<()> {
+            if let Some(data) = &self.data {
+                let taken = kept::take_replaced(&self.keep, &folder.join(APP_OVERLAY).join(UPPER), data);
+                taken.context("--keep: cannot move a file to the data")?;
+            }
+            if let Some(setting) = self.told.as_deref().filter(|_| tells) {
+                discarded::tell_discarded(&folder.join(APP_OVERLAY), setting);
+            }
+            Ok(piku_files::remove_all(folder)?)
+        };
+        if self.ids.own.is_none() || Uid::effective().is_root() {
+            return end();
+        }
+        // Only in a user namespace may the caller move and remove what the command's user has made.
+        let code = ids::run_in_user_namespace(self.ids, end)?;
+        ensure!(code == 0, "cannot remove {}", quoted(folder));
+        Ok(())
+    }
+}
+
+/// Removes the folders of jails that have ended.
+pub(crate) fn remove_abandoned(parent: &Path, ids: JailIds) -> Result<()> {
+    if !parent.exists() {
+        return Ok(());
+    }
+    let common = lock_directory(parent)?;
+    let left = lock_abandoned(parent)?;
+    drop(common);
+    let end = ScratchEnd { ids, keep: Vec::new(), data: None, told: None };
+    left.iter().try_for_each(|(folder, _)| end.take_and_remove(folder, false))
+}
+
+fn lock_directory(parent: &Path) -> Result<FileLock> {
+    FileLock::exclusive(open_lock(&parent.join(COMMON_LOCK))?).context("cannot lock it")
+}
+
+/// Opens a lock, which no command of a jail can see.
+fn open_lock(path: &Path) -> Result<File> {
+    let file = File::options().write(true).create(true).truncate(false).open(path);
+    file.with_context(|| format!("cannot open {}", quoted(path)))
+}
+
+/// Returns the folders whose lock nobody holds, each with its lock.
+fn lock_abandoned(parent: &Path) -> Result<Vec<(PathBuf, Option<FileLock>)>> {
+    let mut left = Vec::new();
+    for entry in fs::read_dir(parent).context("cannot list it")? {
+        let entry = entry.context("cannot list it")?;
+        let path = entry.path();
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let lock = match File::options().write(true).open(path.join(FOLDER_LOCK)) {
+            Ok(lock) => match FileLock::try_exclusive(lock)? {
+                Some(lock) => Some(lock),
+                None => continue,
+            },
+            // Its maker was killed before the lock, or while it removed the folder.
+            Err(_) => None,
+        };
+        left.push((path, lock));
+    }
+    Ok(left)
+}
