@@ -13,6 +13,7 @@ mod quoting;
 mod read_file;
 pub mod render;
 pub mod schedule;
+pub mod writable_paths;
 
 use std::process::ExitCode;
 

@@ -247,7 +247,7 @@ impl<W: Write> PackStream<W> {
     }
 
     fn entry(&mut self, tree: &TreeHandle, below: &Path, name: &Path, stat: &FileStat) -> anyhow::Result<()> {
-        let mode = stat.mode & 0o777;
+        let mode = portable_mode(stat);
         if stat.is_dir() {
             let (mode, time) = (mode | 0o700, seconds(stat));
             self.sum.entry(name, EntryKind::Folder, mode, time);
@@ -260,7 +260,7 @@ impl<W: Write> PackStream<W> {
         } else {
             let TreeFile { file, stat } = tree.open_file_nofollow(below)?;
             let file = BufReader::with_capacity(1 << 16, file);
-            self.file(name, file, stat.len, stat.mode & 0o777 | 0o400, seconds(&stat))
+            self.file(name, file, stat.len, portable_mode(&stat) | 0o400, seconds(&stat))
         }
     }
 
@@ -278,6 +278,12 @@ impl<W: Write> PackStream<W> {
         ensure!(content.bytes == size, "it became shorter while it was packed");
         Ok(())
     }
+}
+
+/// Returns the mode of an entry with the rights of others for the group: the first start of a release gives
+/// the app's own group the rights of the owner, which must not change the hash.
+fn portable_mode(stat: &FileStat) -> u32 {
+    stat.mode & 0o707 | (stat.mode & 0o007) << 3
 }
 
 fn append<W: Write>(

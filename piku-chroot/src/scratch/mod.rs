@@ -105,7 +105,7 @@ pub(crate) fn make_home(plan: &JailPlan) {
 fn source_of(mount: &JailMount) -> Option<&Path> {
     match &mount.content {
         MountContent::Tree { src, .. } => Some(src),
-        MountContent::Memory { .. } => None,
+        _ => None,
     }
 }
 

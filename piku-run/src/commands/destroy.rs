@@ -8,10 +8,12 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use piku_chroot::jail::JailSpec;
 use piku_files::FileLock;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
@@ -49,6 +51,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::
     WebServer::load(root)?.purge_app(app)?;
     // First what would make it run again, last the marks that it is stopped.
     current::remove_dir(&dir.current())?;
+    remove_scratch(root, app, &dir)?;
     let kept = [dir.data(), dir.stopped(), dir.destroying()];
     let entries = match fs::read_dir(dir.path()) {
         Ok(entries) => entries.collect(),
@@ -75,6 +78,18 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::
         _ => progress::step(&format!("{app} is destroyed")),
     }
     Ok(())
+}
+
+/// Removes what killed processes have changed in `/app`. What the app's own user has made can only be removed
+/// in a jail of that user, which does so when it is made.
+fn remove_scratch(root: &PikuRoot, app: &AppName, dir: &AppDir) -> anyhow::Result<()> {
+    let scratch = dir.scratch();
+    if current::remove_dir(&scratch).is_err() && root.uid_ranges().exists() {
+        let jail = JailSpec::new().scratch(&scratch).own_user(app.as_str(), &root.uid_ranges());
+        let command = jail.command([("LANG", "C.UTF-8")], &["true".to_owned()]).stdin(Stdio::null()).status();
+        command.context("cannot run 'true' in a jail")?;
+    }
+    current::remove_dir(&scratch)
 }
 
 /// Takes the app's lock, which a push holds from its first byte to the end of its deploy. `None` if the

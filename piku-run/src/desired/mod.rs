@@ -18,9 +18,11 @@ use jiff::tz::TimeZone;
 use piku_files::atomic_file;
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::settings::{HostSettings, NetworkMode};
+use piku_layout::writable_path::WritablePath;
 use piku_procfile::listen_ports;
 use piku_procfile::procfile::ProcessKind;
 use piku_procfile::schedule;
+use piku_procfile::writable_paths;
 
 use crate::core::{FoundWorker, ProbePace, ProcessType, RunPlan, TrialRule};
 use crate::instance::environment::{ProcessRole, ReleaseContext, Vars};
@@ -118,6 +120,10 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
         warnings.push(format!("{err}: HTTP is asked for"));
         health::HealthProtocol::default()
     });
+    if !world.is_jailed() && TreeAccess::of(&vars).is_ok_and(|access| !access.kept.is_empty()) {
+        let name = writable_paths::VARIABLE;
+        warnings.push(format!("{name} has no effect without a jail: the app writes to its release"));
+    }
     if let Some(Err(err)) =
         vars.get(log_forwarding::VARIABLE).map(|value| value.parse::<log_forwarding::SyslogAddress>())
     {
@@ -156,15 +162,39 @@ pub(crate) fn crons(world: &ReleaseContext) -> Vec<ProcessName> {
     crons.map(|(name, _)| name.clone()).collect()
 }
 
-/// Checks that all resource limits of a release are valid.
+/// Checks that the resource limits and the writable paths of a release are valid.
 pub(crate) fn check_limits(world: &ReleaseContext) -> anyhow::Result<()> {
     for kind in world.release.processes.keys().map(ProcessName::as_str) {
         // A bad config is reported elsewhere.
         let Ok(vars) = world.vars(ProcessRole { ps: "web.1", kind, port: Some(0) }) else { continue };
         limits::of(kind, &vars)?;
         limits::tmp_size(kind, &vars)?;
+        TreeAccess::of(&vars)?;
     }
     Ok(())
+}
+
+/// What the processes of an app may change in its tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TreeAccess {
+    /// Paths that are kept in the data.
+    pub(crate) kept: Vec<WritablePath>,
+    /// The rest of the tree is read-only.
+    pub(crate) is_read_only: bool,
+}
+
+impl TreeAccess {
+    /// Reads `WRITABLE_PATHS` and `APP_READONLY`.
+    ///
+    /// # Errors
+    /// Fails if a path is not in the app, or a value is neither yes nor no.
+    pub(crate) fn of(vars: &Vars) -> anyhow::Result<Self> {
+        let value = |name| vars.get(name).map(String::as_str);
+        Ok(Self {
+            kept: writable_paths::parse_writable_paths(value(writable_paths::VARIABLE))?,
+            is_read_only: writable_paths::parse_read_only(value(writable_paths::READ_ONLY))?,
+        })
+    }
 }
 
 /// Returns the ports that an app declares beside `PORT`.

@@ -20,7 +20,8 @@ use jiff::Timestamp;
 use nix::unistd::{getegid, geteuid};
 use piku_chroot::jail::JailSpec;
 use piku_chroot::profile::BuiltinProfile;
-use piku_layout::jail::{APP, DATA};
+use piku_files::TreeHandle;
+use piku_layout::jail::{DATA, HOME, HOME_IN_DATA};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::{AppNetworks, AppUsers, HostSettings, NetworkMode, Protection, SandboxMode};
@@ -29,11 +30,12 @@ use piku_procfile::command::argv_with_profile;
 use piku_procfile::env::{self, EnvFile};
 use piku_procfile::procfile::{ParseOptions, Procfile};
 use piku_procfile::render::app_values::AppValues;
+use piku_procfile::writable_paths;
 use piku_release::manifest::{BuiltRelease, DEPLOY_KEY, ReleaseOrigin, TREE};
 use piku_report::user_error::UserError;
 
 use crate::config::{ConfigValues, store};
-use crate::desired::network;
+use crate::desired::{TreeAccess, network};
 use crate::grants::ResolvedGrant;
 use crate::instance::{interpreter_home, opt_outs, ready_socket};
 
@@ -211,9 +213,10 @@ impl ReleaseContext {
 
     fn platform(&self, role: ProcessRole<'_>) -> Vars {
         let (home, data) = if self.release.jailed {
-            (APP.to_owned(), DATA.to_owned())
+            (HOME.to_owned(), DATA.to_owned())
         } else {
-            (self.tree().display().to_string(), self.dir.data().display().to_string())
+            let data = self.dir.data();
+            (data.join(HOME_IN_DATA).display().to_string(), data.display().to_string())
         };
         let user = UserAccount::find_by_uid(nix::unistd::geteuid()).ok().flatten();
         let mut vars: Vars = [
@@ -234,9 +237,8 @@ impl ReleaseContext {
         .chain(opt_outs::variables())
         .collect();
         if self.release.jailed {
-            // HOME is read-only; sockets and caches go to the private /tmp.
+            // All instances share HOME; sockets go to the private /tmp.
             vars.insert("XDG_RUNTIME_DIR".to_owned(), "/tmp".to_owned());
-            vars.insert("XDG_CACHE_HOME".to_owned(), "/tmp/.cache".to_owned());
             vars.insert("npm_config_cache".to_owned(), "/tmp/.cache/npm".to_owned());
             // SIGUSR1 makes Node listen for a debugger on loopback, which all apps share. Node fails to
             // bind this documentation address (RFC 5737), prints a warning and goes on.
@@ -286,6 +288,16 @@ impl ReleaseContext {
         if self.release.jailed {
             let mut jail =
                 JailSpec::profile(BuiltinProfile::Run).app(&tree).data(&self.dir.data()).report(report);
+            let access = TreeAccess::of(vars)?;
+            if !access.is_read_only || !access.kept.is_empty() {
+                jail = jail
+                    .scratch(&self.dir.scratch())
+                    .keep(&access.kept)
+                    .tell_discarded(writable_paths::VARIABLE);
+            }
+            if access.is_read_only && !access.kept.is_empty() {
+                jail = jail.keep_only();
+            }
             for layer in &self.release.layers {
                 jail = jail.ro(&self.dir.layers().join(&layer.key).join("content"), &layer.mount);
             }
@@ -335,11 +347,21 @@ impl ReleaseContext {
             let hint = format!("give it back: piku-chroot {options} --data '{}' --give-back", data.display());
             return Err(UserError::new(what).hint(hint).into());
         }
+        make_home(&self.dir.data())?;
         let (program, rest) = argv.split_first().context("no command")?;
         let mut command = Command::new(program);
         command.args(rest).env_clear().envs(vars).current_dir(&tree);
         Ok(command)
     }
+}
+
+/// Makes the home directory of an app without a jail.
+fn make_home(data: &Path) -> anyhow::Result<()> {
+    let data = TreeHandle::open(data)?;
+    if data.find(HOME_IN_DATA)?.is_none() {
+        data.create_dir(HOME_IN_DATA)?;
+    }
+    Ok(())
 }
 
 /// Returns whether the app's data belongs to its own user range.

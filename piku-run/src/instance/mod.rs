@@ -9,3 +9,4 @@ pub(crate) mod observation;
 pub(crate) mod opt_outs;
 pub(crate) mod ready_socket;
 pub(crate) mod record;
+pub(crate) mod unkept_files;

@@ -16,6 +16,7 @@ use piku_release::manifest::{BuiltRelease, TREE};
 use piku_report::user_error::{self, BUSY, FAILED, UserError};
 
 use super::AppSupervisor;
+use super::worker::TASK;
 use crate::config::{ConfigChange, store};
 use crate::core::{AppRoute, ChangeError, CoreEvent, InstanceId, JobId, ProgressLine, ReplaceScope, RunPlan};
 use crate::desired::{self, Formation};
@@ -341,7 +342,8 @@ impl AppSupervisor {
             (Ok(()), JobContent::Deploy(number)) => {
                 let texts = self.crontab.describe_upcoming().into_iter();
                 let texts = texts.chain(self.why_unserved_type()).chain(self.why_not_served(*number));
-                for text in texts.chain(self.exposure_warnings()).collect::<Vec<_>>() {
+                let texts = texts.chain(self.exposure_warnings()).chain(self.warn_of_databases(*number));
+                for text in texts.collect::<Vec<_>>() {
                     self.send_reply(client, &SupervisorReply::Detail { text });
                 }
                 let text = self.where_it_is(*number);
@@ -358,11 +360,13 @@ impl AppSupervisor {
                 }
                 let tail = refusal.culprit.and_then(|id| self.tails.remove(&id)).unwrap_or_default();
                 let code = if refusal.is_retryable { BUSY } else { FAILED };
-                let hints = refusal.hints.into_iter().chain(self.hints(&tail)).collect();
+                let refused = self.refusals.remove(&refusal.culprit.unwrap_or(TASK));
+                let hints = refusal.hints.into_iter().chain(self.hints(&tail)).chain(refused).collect();
                 Some(FailedReply { reason: refusal.reason, code, hints, tail })
             }
         };
         self.tails.clear();
+        self.refusals.clear();
         self.update_forwarder();
         self.send_reply(client, &SupervisorReply::Done { error });
     }

@@ -1,12 +1,26 @@
 //! Hints for instances whose last log lines show that they met a restriction of their jail.
 
+mod refused_writes;
+
+use std::path::Path;
+
+use piku_chroot::report;
+
+use self::refused_writes::{AppTree, explain_refused_write};
 use super::AppSupervisor;
+use super::worker::InstanceProcess;
+use crate::desired::TreeAccess;
 use crate::grants::hint::explain_missing;
+use crate::instance::environment::{ProcessRole, ReleaseContext};
+use crate::instance::unkept_files::find_databases;
 
 /// Messages of programs that may not bind a port, in lower case.
 const REFUSED: [&str; 3] = ["permission denied", "permissionerror", "eacces"];
 /// Messages of programs whose disk or `/tmp` is full, in lower case.
 const FULL: [&str; 3] = ["no space left on device", "enospc", "errno 28]"];
+
+/// Number of last lines in which a refused write is searched for.
+const LINES: usize = 40;
 
 impl AppSupervisor {
     /// Returns hints for the author of an app, by the last lines of an instance.
@@ -19,6 +33,45 @@ impl AppSupervisor {
     pub(super) fn explain_missing_grant(&self, lines: &[String]) -> Option<String> {
         let settings = self.current_settings();
         explain_missing(&self.root, &self.app, settings.grants.of(&self.app), lines)
+    }
+
+    /// Returns a line about the last write that was refused to a process, by its last lines.
+    pub(super) fn explain_refusal(&self, worker: &InstanceProcess) -> Option<String> {
+        let tree = if self.is_read_only_by_choice(worker) {
+            AppTree::ReadOnly
+        } else if report::read(&self.records.report(worker.record.id))
+            .0
+            .is_some_and(|jail| jail.read_only_app)
+        {
+            AppTree::NoOverlay
+        } else {
+            AppTree::Writable
+        };
+        explain_refused_write(&worker.log.last_lines(LINES), tree)
+    }
+
+    /// Warns of databases that end with the processes that have made them. Processes of the old release may
+    /// still have what this one keeps.
+    pub(super) fn warn_of_databases(&self, number: u64) -> Option<String> {
+        let (world, _) = self.worlds.get(&number)?;
+        let vars = world.vars(ProcessRole { ps: "web.1", kind: "web", port: None }).ok()?;
+        let kept = TreeAccess::of(&vars).ok()?.kept;
+        let is_kept = |path: &str| kept.iter().any(|kept| Path::new(path).starts_with(kept.path()));
+        let found: Vec<String> =
+            find_databases(&self.dir.scratch()).into_iter().filter(|path| !is_kept(path)).collect();
+        let found = found.join(",");
+        (!found.is_empty()).then(|| {
+            format!("{found} in /app ends with its process; WRITABLE_PATHS={found} in ENV keeps it in /data")
+        })
+    }
+
+    fn is_read_only_by_choice(&self, worker: &InstanceProcess) -> bool {
+        let record = &worker.record;
+        let (ps, kind) = (record.ps.to_string(), record.ps.kind.as_str());
+        let role = ProcessRole { ps: &ps, kind, port: record.port };
+        ReleaseContext::read(&self.root, &self.app, record.release)
+            .and_then(|world| TreeAccess::of(&world.vars(role)?))
+            .is_ok_and(|access| access.is_read_only)
     }
 }
 

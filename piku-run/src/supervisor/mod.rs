@@ -86,6 +86,8 @@ struct AppSupervisor {
     worlds: BTreeMap<u64, (Rc<ReleaseContext>, HealthCheck)>,
     /// Last log lines of instances on trial.
     tails: BTreeMap<InstanceId, Vec<String>>,
+    /// Lines about writes that were refused to instances on trial and to the release task.
+    refusals: BTreeMap<InstanceId, String>,
     /// Limits of the last processes of instances that wait for their restart.
     limits: BTreeMap<InstanceId, Vec<SampledLimit>>,
     crontab: AppCrontab,
@@ -152,6 +154,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         probes: BTreeMap::new(),
         worlds: BTreeMap::new(),
         tails: BTreeMap::new(),
+        refusals: BTreeMap::new(),
         limits: BTreeMap::new(),
         crontab: AppCrontab::empty(),
         timer: None,
@@ -294,7 +297,11 @@ impl AppSupervisor {
         // A process that was terminated may have been killed by this supervisor.
         let was_told = self.core.instance(id).is_some_and(crate::core::AppInstance::is_leaving);
         let shortage = self.shortage.explain_exit(exit).filter(|_| !was_told);
-        if let Some(text) = &shortage {
+        worker.log.flush();
+        let is_trial = !worker.record.live || id == TASK;
+        let explains = exit != ProcessExit::Code(0) && (is_trial || !was_told);
+        let refusal = if explains { self.explain_refusal(&worker) } else { None };
+        for text in shortage.iter().chain(&refusal) {
             worker.log.write_remark(text, jiff::Timestamp::now());
         }
         let failed = !was_told && !matches!(exit, ProcessExit::Code(0));
@@ -315,6 +322,7 @@ impl AppSupervisor {
                 self.say_output(&[rest]);
             }
             self.say_output(grant.as_slice());
+            self.refusals.extend(refusal.map(|text| (TASK, text)));
             self.records.remove(TASK);
             self.events.push_back(CoreEvent::TaskEnded(Ok(exit)));
             return;
@@ -322,6 +330,7 @@ impl AppSupervisor {
         if worker.record.runs == StartCount::Once {
             self.cron_ended(&worker.record.ps.kind, &status::exit(exit));
         } else if !worker.record.live {
+            self.refusals.extend(refusal.map(|text| (id, text)));
             self.tails.insert(id, worker.log.last_lines(20));
         }
         self.limits.insert(id, self.limits_of(&worker));

@@ -1,5 +1,6 @@
 //! Pushes over a real ssh, and what an operator does with what they deploy.
 
+mod app_files;
 mod bad_input;
 mod before_first_push;
 mod build_control;

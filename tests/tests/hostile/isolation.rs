@@ -30,7 +30,10 @@ for name in [ROOT + "/run/daemon.sock", ROOT + "/run/victim/supervisor.sock"]:
     try: socket.socket(socket.AF_UNIX).connect(name); leak(name)
     except OSError: pass
 targets = [HOME + "/.ssh/authorized_keys", victim + "/repo.git/config", "/usr/x", "/etc/x", "/proc/sys/kernel/core_pattern"]
-if "PIKU_RELEASE" in os.environ: targets += ["/app/page", "/app/new"]
+if "PIKU_RELEASE" in os.environ:
+    # In an overlay, whose changes never reach the release.
+    for name in ["page", "new", "serve"]:
+        with open("/app/" + name, "a") as file: file.write("changed")
 for path in targets:
     try: open(path, "a").close(); leak("write " + path)
     except OSError: pass
@@ -73,6 +76,9 @@ fn one_app_cannot_touch_another() {
     };
     wait_for("the attack of the worker", || log().contains("attacked"));
     assert!(!log().contains("LEAK"), "{}", log());
+    let release = world.app("evil").join("releases/1/app");
+    assert!(!release.join("new").exists());
+    assert_eq!(std::fs::read_to_string(release.join("page")).expect("page"), "evil\n");
 
     assert!(world.ssh("laptop", "destroy evil --confirm evil").status.success());
     assert_eq!(world.page("victim"), "untouched\n");
@@ -196,12 +202,16 @@ fn known_attacks_fail() {
     let before = picture(&world);
 
     let evil = world.repo("evil");
-    evil.serves("evil\n").program("attack", attack).file("facts", facts.join("\n")).file(
-        "Procfile",
-        // One attack is a SIGTERM to all, which the shell must outlive.
-        "web: ./serve\npreflight: trap '' TERM; ./attack all $(cat facts) || :\n\
+    evil.serves("evil\n")
+        .file("ENV", "APP_READONLY=1\n")
+        .program("attack", attack)
+        .file("facts", facts.join("\n"))
+        .file(
+            "Procfile",
+            // One attack is a SIGTERM to all, which the shell must outlive.
+            "web: ./serve\npreflight: trap '' TERM; ./attack all $(cat facts) || :\n\
          worker: trap '' TERM; ./attack all own=ro $(cat facts); trap - TERM; while :; do sleep 0.1; done\n",
-    );
+        );
     let log = || {
         let out = world.ssh("laptop", "logs evil --ps worker.1");
         String::from_utf8_lossy(&out.stdout).into_owned()

@@ -143,6 +143,19 @@ fn a_stored_setting_takes_precedence_and_errors_name_its_source() {
 }
 
 #[test]
+fn kept_folders_are_served_from_the_data() {
+    let env = "NGINX_SERVER_NAME=a.test\nWRITABLE_PATHS=media,public/up\n\
+               NGINX_STATIC_PATHS=/m:media,/s:public,/u:/app/public/up/big,/d:/data/x\n";
+    let dirs = site_with_env(env).expect("good settings").static_dirs;
+    let paths: Vec<&str> = dirs.iter().map(|dir| dir.path.as_str()).collect();
+    let root = settings().root.expect("a root").display().to_string();
+    let expected =
+        ["/srv/data/app/media", &format!("{root}/public"), "/srv/data/app/public/up/big", "/srv/data/x"];
+    assert_eq!(paths, expected);
+    assert_eq!(dirs[0].top, "/srv/data");
+}
+
+#[test]
 fn an_app_can_choose_among_the_listen_addresses() {
     let file = site_with_env("NGINX_SERVER_NAME=a.b\nNGINX_IPV4_ADDRESS=10.0.0.1\nDISABLE_IPV6=1")
         .unwrap()

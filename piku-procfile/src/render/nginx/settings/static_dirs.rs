@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use piku_layout::jail::{APP, DATA};
+use piku_layout::jail::{APP, DATA, KEPT_IN_DATA};
 use piku_report::diagnostic::{Diagnostic, quote_word};
 
 use crate::procfile::{self, ProcessKind, Procfile};
 use crate::render::app_values::ValuesReader;
 use crate::render::nginx::paths::{AppPath, PathPrefix, to_nginx_path};
 use crate::render::nginx::{RenderSettings, StaticDir};
+use crate::writable_paths::{self, parse_writable_paths};
 
 const STATIC_PATHS: &str = "NGINX_STATIC_PATHS";
 const CATCH_ALL: &str = "NGINX_CATCH_ALL";
@@ -21,9 +22,13 @@ pub(super) fn static_dirs(
 ) -> anyhow::Result<Vec<StaticDir>> {
     let root = to_nginx_path(settings.root.as_deref(), "--root")?;
     let data = to_nginx_path(settings.data.as_deref(), "--data")?;
+    // A bad value is reported where it is used.
+    let kept = parse_writable_paths(read.text(writable_paths::VARIABLE)).unwrap_or_default();
+    let is_kept = |path: &Path| kept.iter().any(|kept| path.starts_with(kept.path()));
     let parse_dir = |prefix: &str, text: &str| -> Result<StaticDir, String> {
         let prefix: PathPrefix = prefix.parse()?;
         let (top, option, below) = match text.parse()? {
+            AppPath::Tree(below) if is_kept(&below) => (&data, "--data", Path::new(KEPT_IN_DATA).join(below)),
             AppPath::Tree(below) => (&root, "--root", below),
             AppPath::Data(below) => (&data, "--data", below),
         };

@@ -1,0 +1,101 @@
+//! Files that an app writes beside its code: lost with the process and named, or kept by a setting; never in
+//! the release.
+
+use piku_tests::repo::{Repo, SERVE};
+use piku_tests::world::{World, wait_for};
+
+/// Opens the database beside the code, as the release task does.
+const MIGRATE: &str = r#"
+import sqlite3
+db = sqlite3.connect("db.sqlite3")
+db.execute("create table if not exists visits (at text)")
+db.execute("insert into visits values ('migrated')")
+db.commit()
+print("migrated", db.execute("select count(*) from visits").fetchone()[0])
+"#;
+
+/// A page with the number of rows, the uploads and the starts that HOME has counted.
+const COUNT: &str = r#"
+import pathlib, sqlite3
+home = pathlib.Path.home() / ".config"
+home.mkdir(exist_ok=True)
+with open(home / "starts", "a") as starts: starts.write("x")
+pathlib.Path("uploads").mkdir(exist_ok=True)
+with open("uploads/" + os.environ["PIKU_RELEASE"], "w") as upload: upload.write("x")
+db = sqlite3.connect("db.sqlite3")
+db.execute("create table if not exists visits (at text)")
+rows = db.execute("select count(*) from visits").fetchone()[0]
+pathlib.Path("page").write_text(f"{rows} {sorted(os.listdir('uploads'))} {len((home / 'starts').read_text())}\n")
+"#;
+
+fn app(repo: &Repo, env: &str) {
+    repo.serves("")
+        .file("Procfile", "release: python3 migrate.py\nweb: ./serve\n")
+        .file("migrate.py", MIGRATE);
+    repo.program("serve", SERVE.replace("class Page", &format!("{COUNT}class Page"))).file("ENV", env);
+}
+
+#[test]
+fn a_database_beside_the_code_is_lost_and_named_or_kept_by_a_setting() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    app(&repo, "");
+    let said = repo.commit("One").push().succeeds();
+    assert!(said.contains("migrated 1"), "{said}");
+    let told = "db.sqlite3 in /app ends with this process; WRITABLE_PATHS=db.sqlite3 keeps it in /data";
+    assert!(said.contains(told), "{said}");
+    assert_eq!(world.page("blog"), "0 ['1'] 1\n");
+
+    app(&repo, "WRITABLE_PATHS=db.sqlite3,uploads/\n");
+    let said = repo.commit("Two").push().succeeds();
+    assert!(said.contains("migrated 1") && !said.contains("ends with this process"), "{said}");
+    assert_eq!(world.page("blog"), "1 ['2'] 2\n");
+    // Over a release, over a restart, and with a one-off.
+    assert!(world.ssh("laptop", "config:set blog A=1").status.success());
+    assert_eq!(world.page("blog"), "2 ['2', '3'] 3\n");
+    let out = world.ssh("laptop", "run blog python3 migrate.py");
+    assert!(String::from_utf8_lossy(&out.stdout).contains("migrated 3"), "{out:?}");
+    assert!(world.ssh("laptop", "restart blog").status.success());
+    assert_eq!(world.page("blog"), "3 ['2', '3'] 4\n");
+    let data = world.app("blog").join("data");
+    assert!(data.join("app/db.sqlite3").is_file() && data.join("home/.config/starts").is_file());
+    // The release on disk is as it was built, and only what runs has changes.
+    let release = world.app("blog").join("current/app");
+    assert!(!release.join("db.sqlite3").exists() && !release.join("uploads").exists());
+    assert_eq!(std::fs::read_to_string(release.join("page")).expect("page"), "");
+    let folders = || {
+        let entries = std::fs::read_dir(world.app("blog").join("scratch")).expect("scratch");
+        entries.filter(|entry| entry.as_ref().expect("an entry").path().is_dir()).count()
+    };
+    wait_for("the end of the old instances", || folders() == 1);
+    assert!(world.ssh("laptop", "stop blog").status.success());
+    wait_for("the end of all instances", || folders() == 0);
+}
+
+#[test]
+fn a_refused_write_is_named_with_what_allows_it() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    app(&repo, "APP_READONLY=1\n");
+    let said =
+        repo.commit("One").push().fails_with(&["the release task", "APP_READONLY is set: WRITABLE_PATHS="]);
+    assert!(said.contains("unable to open database file"), "{said}");
+
+    repo.file("Procfile", "web: ./serve\n")
+        .file("ENV", "APP_READONLY=1\nWRITABLE_PATHS=db.sqlite3\n")
+        .commit("Two");
+    repo.push()
+        .fails_with(&["'uploads' is read-only, because APP_READONLY is set: WRITABLE_PATHS=uploads in ENV"]);
+
+    for (env, what) in [
+        ("WRITABLE_PATHS=/app/db.sqlite3\n", "WRITABLE_PATHS: '/app/db.sqlite3' is absolute"),
+        ("WRITABLE_PATHS=../data\n", "WRITABLE_PATHS: '../data' contains '..'"),
+        ("APP_READONLY=maybe\n", "APP_READONLY: 'maybe' is neither 1 nor 0"),
+    ] {
+        repo.file("ENV", env).commit("Bad").push().fails_with(&[what]);
+    }
+    // All kept: the rest stays read-only.
+    let env = "APP_READONLY=1\nWRITABLE_PATHS=db.sqlite3,uploads,page\n";
+    repo.file("ENV", env).commit("Good").push().succeeds();
+    assert!(world.page("blog").starts_with("0 ["), "{}", world.page("blog"));
+}
