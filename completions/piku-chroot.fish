@@ -9,6 +9,9 @@ complete -c piku-chroot -l tmpfs -d 'Mount an empty writable tmpfs for at most 6
 complete -c piku-chroot -l tmp-size -d 'Size of /tmp, unless another option mounts something there [default: 64m]' -r
 complete -c piku-chroot -l app -d 'Mount DIR read-only at /app, which becomes HOME and the working directory' -r -F
 complete -c piku-chroot -l data -d 'Mount DIR writable at /data' -r -F
+complete -c piku-chroot -l scratch -d 'Make /app writable: keep what COMMAND changes there in DIR, which must not be in a tree that an app can write, and remove it when COMMAND has ended' -r -F
+complete -c piku-chroot -l keep -d 'Keep PATH of /app in the directory of --data, as /data/app/PATH; may be given several times' -r
+complete -c piku-chroot -l tell-discarded -d 'Print at the end which files of COMMAND in /app are removed with --scratch, except caches and the like, and that SETTING keeps them' -r
 complete -c piku-chroot -l net -d 'Network of the jail [default: shared]' -r -f -a "shared\t'The host\'s network'
 own\t'A network of the jail\'s own: pasta(1) connects it to everything but the host\'s loopback, and lets in the ports of --listen'
 loopback\t'A loopback device alone'
@@ -32,6 +35,7 @@ complete -c piku-chroot -l require -d 'Refuse to start if this protection is mis
 complete -c piku-chroot -l format -d 'Output format of --check' -r -f -a "text\t'A table'
 json\t'A JSON array'"
 complete -c piku-chroot -l root-from-host -d 'Show the host\'s programs and libraries (/usr and the like) read-only, and the files of /etc that programs need'
+complete -c piku-chroot -l keep-only -d 'Leave /app read-only, except the paths of --keep'
 complete -c piku-chroot -l give-back -d 'Make the caller the owner of DIR of --data again, and of everything of NAME\'s in it, then run COMMAND as the caller'
 complete -c piku-chroot -l tty -d 'Give COMMAND its own terminal, connected to stdin and stdout; input counts as typed'
 complete -c piku-chroot -l strict -d 'Refuse to start if any layer is missing, even one that is not required'

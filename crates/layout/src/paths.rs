@@ -267,7 +267,7 @@ impl AppDir {
         self.dir.join("data")
     }
 
-    /// What running processes have changed in `/app`, a folder for each; piku-chroot makes and removes them.
+    /// Changes of running processes in `/app`, a folder for each; piku-chroot makes and removes them.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {
         self.dir.join("scratch")

@@ -83,7 +83,7 @@ pub(crate) struct ChrootCli {
     ///
     /// DIR may be shared by several jails of one app: each has its own folder in it. DIR of --app, and the
     /// directories of --ro below /app, are never changed. Uses overlayfs, which needs Linux 5.11; where the
-    /// kernel does not mount one, /app stays read-only and --report says so.
+    /// kernel does not mount one, /app stays read-only, which --report prints.
     #[arg(long, value_name = "DIR")]
     pub(crate) scratch: Option<PathBuf>,
     /// Keep PATH of /app in the directory of --data, as /data/app/PATH; may be given several times

@@ -1,5 +1,5 @@
-//! `--tell-discarded`: names what a command has written to /app, which ends with it. Whoever wrote a database
-//! there wants to know before its users do.
+//! `--tell-discarded`: names the files that a command has written to /app, which end with it: the
+//! author of an app has to learn about a lost database before its users do.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

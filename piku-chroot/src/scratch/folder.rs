@@ -31,7 +31,7 @@ pub(crate) struct ScratchFolder {
     _lock: FileLock,
 }
 
-/// What is done with a folder before it is removed.
+/// The last steps with a folder, before it is removed.
 #[derive(Debug)]
 struct ScratchEnd {
     ids: JailIds,

@@ -174,7 +174,7 @@ pub(crate) fn check_limits(world: &ReleaseContext) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the processes of an app may change in its tree.
+/// Parts of its tree that the processes of an app may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TreeAccess {
     /// Paths that are kept in the data.
