@@ -64,11 +64,12 @@ pub(crate) fn has_same_content(old: &TreeFile, new: &TreeFile) -> io::Result<boo
     Ok(has_same_metadata(&old.stat, &new.stat) && same_bytes(&old.file, &new.file)?)
 }
 
-/// Returns whether they may be the same: two files with the same rights and length.
+/// Returns whether they may be the same: two files with the same rights and length. Rights of the group do not
+/// count: the first start of a release gives them to the app's own group.
 pub(crate) fn has_same_metadata(old: &FileStat, new: &FileStat) -> bool {
     old.is_file()
         && new.is_file()
-        && (old.len, old.mode, old.uid) == (new.len, new.mode, new.uid)
+        && (old.len, old.mode & !0o070, old.uid) == (new.len, new.mode & !0o070, new.uid)
         && !old.is_same(new)
 }
 
