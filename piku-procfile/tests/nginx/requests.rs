@@ -97,14 +97,14 @@ fn what_may_not_be_sent_twice_is_not_and_a_dead_instance_is_passed_over() {
 
 /// Opens a stream and reads until its first piece has come.
 fn open_stream(world: &World, kind: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(("127.0.0.1", world.port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", world.port)).expect("a stream");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a stream");
     let request = format!("GET /stream/{kind} HTTP/1.1\r\nHost: blog.test\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(request.as_bytes()).expect("a stream");
     let head = head(&stream).expect("an answer");
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     let mut size = [0; 3];
-    stream.read_exact(&mut size).unwrap();
+    stream.read_exact(&mut size).expect("a stream");
     let mut piece = [0; 7];
     stream.read_exact(&mut piece).expect("the first piece, before the second is written");
     assert_eq!(&piece, b"data: 1");

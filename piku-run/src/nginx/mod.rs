@@ -267,9 +267,7 @@ impl WebServer {
     pub(crate) fn purge_app(&self, app: &AppName) -> anyhow::Result<()> {
         self.remove_site(app)?;
         crate::releases::current::remove_dir(&self.dir.cache().join(app.as_str()))?;
-        if self.dir.logs().is_dir() {
-            self.dir.remove_logs(|name| name == app.as_str())?;
-        }
+        self.dir.remove_logs(|name| name == app.as_str())?;
         AppCertificates::for_app(&self.root, app).remove()
     }
 

@@ -157,7 +157,11 @@ impl NginxDir {
     /// Removes the logs of the apps for which this is true.
     pub(super) fn remove_logs(&self, is_removed: impl Fn(&str) -> bool) -> anyhow::Result<()> {
         let dir = self.logs();
-        for entry in fs::read_dir(&dir).with_context(|| format!("cannot list '{}'", dir.display()))? {
+        let entries = match fs::read_dir(&dir) {
+            Err(err) if err.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries.with_context(|| format!("cannot list '{}'", dir.display()))?,
+        };
+        for entry in entries {
             let path = entry?.path();
             let app = path.file_name().and_then(|name| name.to_str()?.split('.').next());
             if app.is_some_and(&is_removed) {

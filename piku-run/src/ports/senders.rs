@@ -42,8 +42,8 @@ pub(crate) fn is_any_alive(root: &PikuRoot, port: u16) -> bool {
     let text = fs::read_to_string(path(root, port)).unwrap_or_default();
     text.lines().any(|line| {
         let Some((pid, start)) = line.split_once(' ') else { return false };
-        let stat = pid.parse().ok().and_then(ProcessStat::read);
-        stat.is_some_and(|stat| !stat.is_zombie() && stat.start.to_string() == start)
+        let process = pid.parse().ok().and_then(ProcessStat::read);
+        process.is_some_and(|process| !process.is_zombie() && process.start.to_string() == start)
     })
 }
 
