@@ -62,13 +62,14 @@ impl SemverRange {
         RuntimeVersion(lows.min().unwrap_or_default())
     }
 
-    /// Returns the last major release in the range; `None` if the range has no end.
-    pub(super) fn highest_major(&self) -> Option<u32> {
+    /// Returns the last version in the range, with [`u32::MAX`] for open numbers; `None` if the range has no end.
+    pub(super) fn highest(&self) -> Option<RuntimeVersion> {
         let (_, end) = self.intervals.iter().max_by_key(|(_, to)| *to)?;
         match *end {
-            [u32::MAX, ..] => None,
-            [major, 0, 0] => major.checked_sub(1),
-            [major, ..] => Some(major),
+            [u32::MAX, ..] | [0, 0, 0] => None,
+            [major, 0, 0] => Some(RuntimeVersion([major - 1, u32::MAX, u32::MAX])),
+            [major, minor, 0] => Some(RuntimeVersion([major, minor - 1, u32::MAX])),
+            [major, minor, patch] => Some(RuntimeVersion([major, minor, patch - 1])),
         }
     }
 
@@ -187,8 +188,9 @@ mod tests {
             (">=14", None),
             ("^0.10", Some(0)),
         ] {
-            assert_eq!(range(text).highest_major(), expected, "{text}");
+            assert_eq!(range(text).highest().map(|version| version.0[0]), expected, "{text}");
         }
+        assert_eq!(range("4.2.x").highest(), Some(RuntimeVersion([4, 2, u32::MAX])));
         assert_eq!(range(">=18, <19 || >=20.1 || *").to_npm(), ">=18.0.0 <19.0.0 || >=20.1.0 || *");
         assert_eq!(range(">=1.20.3, <1.23").lowest(), RuntimeVersion([1, 20, 3]));
     }

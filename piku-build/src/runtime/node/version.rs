@@ -48,11 +48,8 @@ pub(super) struct ChosenNode {
 impl ChosenNode {
     /// Returns its version; of one that is still to be fetched, the last that the request allows, as far as it says.
     pub(super) fn first_version(&self) -> RuntimeVersion {
-        let range = &self.range.range;
-        parse_exact(&self.version).unwrap_or_else(|| match range.highest_major() {
-            Some(major) => RuntimeVersion([major, u32::MAX - 1, 0]),
-            None => RuntimeVersion([u32::MAX - 1, 0, 0]),
-        })
+        let newest = RuntimeVersion([u32::MAX, 0, 0]);
+        parse_exact(&self.version).unwrap_or_else(|| self.range.range.highest().unwrap_or(newest))
     }
 }
 
