@@ -133,6 +133,7 @@ mod tests {
             layers: vec!["namespaces".into(), "seccomp".into()],
             missing: Vec::new(),
             limits: Vec::new(),
+            read_only_app: false,
         };
         assert!(policy(SandboxMode::Prefer, &[]).check(&jail).is_ok());
         assert!(

@@ -1,7 +1,7 @@
 //! `--keep`: paths of the app tree that are kept in the data, below [`KEPT_IN_DATA`].
 //!
 //! A directory of the data is mounted at its place. A file is a symlink there: a program that writes beside a
-//! file, such as SQLite, follows the symlink first, and so its journal is kept too, which a mount of the file
+//! file, such as sqlite, follows the symlink first, and so its journal is kept too, which a mount of the file
 //! would leave in /app. A program that replaces a file by a rename replaces the symlink; the end of the jail
 //! moves that file to the data.
 //!

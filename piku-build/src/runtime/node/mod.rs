@@ -364,7 +364,7 @@ fn env(bins: &[PathBuf], target: &BuildTarget) -> BTreeMap<String, String> {
     ])
 }
 
-/// The first Node that reads NODE_EXTRA_CA_CERTS.
+/// The first Node that reads `NODE_EXTRA_CA_CERTS`.
 const EXTRA_CERTIFICATES: RuntimeVersion = RuntimeVersion([7, 3, 0]);
 
 /// Returns the environment of build steps. The npm of an old Node is told of the machine's certificates.

@@ -41,9 +41,8 @@ pub(super) fn check(
         let Some(words) = split_simple(&entry.command) else { continue };
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (program, is_module) = match words.as_slice() {
-            ["poetry" | "pipenv" | "uv", "run", program, ..] => (*program, false),
             ["python" | "python3", "-m", module, ..] => (*module, true),
-            [program, ..] => (*program, false),
+            ["poetry" | "pipenv" | "uv", "run", program, ..] | [program, ..] => (*program, false),
             [] => continue,
         };
         let Some((_, package, often)) = SERVERS.iter().find(|(name, ..)| *name == program) else { continue };

@@ -9,7 +9,7 @@ const MAX_SHOWN: usize = 120;
 const REFUSED: &str = "read-only file system";
 /// Names of the error in messages without that text, in lower case.
 const REFUSED_NAMES: [&str; 3] = ["erofs", "errno 30]", "readonlyfilesystem"];
-/// Messages of SQLite in a folder that cannot be written to, in lower case.
+/// Messages of sqlite in a folder that cannot be written to, in lower case.
 const SQLITE: [&str; 5] = [
     "unable to open database file",
     "attempt to write a readonly database",
@@ -17,7 +17,7 @@ const SQLITE: [&str; 5] = [
     "sqlite_readonly",
     "attempt to write a read-only database",
 ];
-/// Endings of files that SQLite makes beside a database.
+/// Endings of files that sqlite makes beside a database.
 const JOURNALS: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// Reason why `/app` is read-only.

@@ -97,7 +97,7 @@ pub(super) fn find_missing(step: &FailedStep<'_>) -> Option<String> {
 /// requirement.
 pub(super) fn explain_build_dependencies(step: &FailedStep<'_>) -> Option<UserError> {
     let lines = outer_lines(step);
-    let is_dependencies = |line: &&str| {
+    let is_dependencies = |line: &str| {
         line.contains("× pip subprocess to install build dependencies did not run")
             || line.contains("× installing build dependencies for ")
     };
@@ -157,8 +157,8 @@ pub(super) fn uv_errors(lines: &[String]) -> Vec<String> {
     };
     let lines: Vec<&str> =
         lines[from..].iter().map(|line| line.trim_end()).filter(|line| !line.is_empty()).collect();
-    let is_output = |line: &&str| matches!(line.trim(), "[stdout]" | "[stderr]");
-    let is_hint = |line: &&str| line.trim_start().starts_with("hint: ");
+    let is_output = |line: &str| matches!(line.trim(), "[stdout]" | "[stderr]");
+    let is_hint = |line: &str| line.trim_start().starts_with("hint: ");
     let begin = lines.iter().position(|line| is_output(line)).unwrap_or(lines.len());
     let end = lines[begin..].iter().position(|line| is_hint(line)).map_or(lines.len(), |at| begin + at);
     let mut shown: Vec<&str> =

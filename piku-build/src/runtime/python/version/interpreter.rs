@@ -340,7 +340,7 @@ mod tests {
         );
         assert!(taken.warnings[0].contains("asks for Python 3.99, which is not on this machine"));
         let err = choice_with(dir.path(), &[("pyproject.toml", "[project]\nrequires-python = '>=3.99'\n")]);
-        let err = anyhow::Error::from(err.err().unwrap());
+        let err = err.err().unwrap();
         let hints = piku_report::user_error::advice(&err).0;
         assert_eq!(hints[0], "if the app runs on it, pyproject.toml may say >=3.98.1");
     }
