@@ -87,8 +87,9 @@ fn one_app_cannot_touch_another() {
     assert!(std::path::Path::new("/etc/passwd").exists());
 }
 
-/// What piku gives to a build step or to a worker, and what a shell adds.
-const DECLARED: [&str; 59] = [
+/// What piku gives to a build step or to a worker, the app's own ENV, and what a shell adds.
+const DECLARED: [&str; 60] = [
+    "APP_READONLY",
     "LANG",
     "USER",
     "TMPDIR",
