@@ -236,7 +236,11 @@ fn a_module_that_is_nowhere_is_missed() {
 fn the_version_that_is_asked_for() {
     let world = web();
     world.write(".python-version", "3.99\n");
-    world.build("1").bad(&[".python-version asks for Python 3.99; this machine has 3."]);
+    world.run(&["plan", "app"]).good(&[
+        " !     warning: .python-version asks for Python 3.99, which is not on this machine: using the nearest, 3.",
+    ]);
+    world.write(".python-version", ">=3.99\n");
+    world.build("1").bad(&[".python-version asks for Python >=3.99"]);
     let json = |world: &World| -> serde_json::Value {
         let ran = world.run(&["plan", "app", "--format", "json"]);
         serde_json::from_str(&ran.good(&[]).stdout).unwrap()
