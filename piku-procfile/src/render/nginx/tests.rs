@@ -43,14 +43,16 @@ fn site_with_env(text: &str) -> anyhow::Result<VirtualHost> {
     site("web: a", &AppValues::from_env(&env, "ENV"))
 }
 
-/// Returns the names of all directives, blocks in brackets.
+/// Returns the names of all directives, blocks in brackets. Entries of a table begin with a value: they are counted.
 fn shape(directives: &[NginxDirective]) -> String {
     let mut text = String::new();
     for directive in directives {
         text.push_str(directive.name());
         text.push(' ');
         if let Some(block) = &directive.block {
-            text.extend(["[", &shape(block), "]"]);
+            let inside =
+                if directive.name() == "geo" { format!("{} entries", block.len()) } else { shape(block) };
+            text.extend(["[", &inside, "]"]);
         }
     }
     text
