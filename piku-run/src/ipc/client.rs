@@ -127,7 +127,8 @@ fn read_replies(
         match reply {
             SupervisorReply::Heard => {}
             SupervisorReply::Step { text } => progress::step(&text),
-            SupervisorReply::Detail { text } => progress::program_output(&text),
+            // A warning has a hint on a line of its own.
+            SupervisorReply::Detail { text } => text.lines().for_each(progress::program_output),
             SupervisorReply::Data { value } => data = Some(value),
             SupervisorReply::Done { error: None } => return Ok(Ok(data)),
             SupervisorReply::Done { error: Some(bad) } => return Ok(Err(to_error(bad).into())),
