@@ -1,5 +1,7 @@
 //! The operator's commands on a running app.
 
+mod outputs;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
