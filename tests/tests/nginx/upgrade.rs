@@ -94,5 +94,7 @@ fn nginx_service_takes_up_new_program_without_losing_connections() {
     assert_eq!(master(), first);
     assert!(echoes(&mut stream), "{}", world.nginx_log());
     assert_eq!(ports.get("echo.test", "/").status, 200);
+    // Otherwise nginx waits for it.
+    drop(stream);
     world.end_nginx(Signal::SIGTERM);
 }
