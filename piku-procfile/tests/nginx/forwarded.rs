@@ -3,7 +3,7 @@
 use crate::app::{ServedApp, header};
 use crate::server::{Answer, World};
 
-/// What a proxy in front sends.
+/// Headers that a proxy in front sends.
 const FORWARDED: &str =
     "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: outer.test\r\n";
 

@@ -11,7 +11,7 @@ const ENV: &str = "NGINX_SERVER_NAME=blog.test\nNGINX_INCLUDE_FILE=own.inc\nNGIN
 
 const LOCATION_ONLY: [&str; 3] = ["internal", "limit_except", "proxy_pass"];
 
-/// One use of each directive.
+/// Directives of an include file, each used once.
 const EXAMPLES: &[&str] = &[
     "access_log off;",
     "add_header X-Own 'it; is' always;",

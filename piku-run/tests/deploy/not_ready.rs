@@ -1,4 +1,4 @@
-//! What a deploy says of a `web` that is not ready, before its time is up.
+//! Facts that a deploy prints about a `web` that is not ready, before its time is up.
 
 use crate::support::{SERVE, Server};
 

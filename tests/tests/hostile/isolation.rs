@@ -87,7 +87,7 @@ fn one_app_cannot_touch_another() {
     assert!(std::path::Path::new("/etc/passwd").exists());
 }
 
-/// What piku gives to a build step or to a worker, the app's own ENV, and what a shell adds.
+/// Variables of a build step or a worker: piku's, those of the app's own ENV, and those that a shell adds.
 const DECLARED: [&str; 60] = [
     "APP_READONLY",
     "LANG",

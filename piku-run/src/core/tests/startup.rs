@@ -1,4 +1,4 @@
-//! What is said of an instance on trial before its time is up.
+//! Facts that a deploy prints about an instance on trial before its time is up.
 
 use super::*;
 
