@@ -6,17 +6,18 @@
 pub mod account;
 pub mod acme;
 pub mod elf;
-pub mod gems;
 pub mod http;
-pub mod index;
-pub mod lan;
+mod machines;
 pub mod nginx;
 pub mod ports;
 pub mod processes;
+mod registries;
 pub mod repo;
-pub mod scene;
 pub mod snapshot;
 pub mod sshd;
 pub mod tools;
 pub mod trace;
 pub mod world;
+
+pub use machines::{lan, scene};
+pub use registries::{gems, index};

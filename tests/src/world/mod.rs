@@ -1,6 +1,8 @@
 //! A complete piku server in a temporary directory, with its own root, keys, sshd and daemon, and a laptop that pushes to it.
 //! Dropping it ends every process that it started, also when the test fails.
 
+mod app_state;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
@@ -16,7 +18,6 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::account::Account;
-use crate::http;
 use crate::repo::Repo;
 use crate::sshd::Sshd;
 use crate::tools;
@@ -306,49 +307,12 @@ impl World {
         &self.account.name
     }
 
-    /// Returns the rows of `piku-run ps APP`.
-    #[must_use]
-    pub fn ps(&self, app: &str) -> Vec<serde_json::Value> {
-        let out =
-            self.tool("piku-run").args(["ps", app, "--format", "json"]).output().expect("piku-run runs");
-        assert!(out.status.success(), "piku-run ps: {out:?}");
-        serde_json::from_slice(&out.stdout).expect("an array")
-    }
-
-    /// Returns the port of the app's first listening instance.
-    #[must_use]
-    pub fn port(&self, app: &str) -> u16 {
-        let ps = self.ps(app);
-        let port = ps.iter().find_map(|row| row["port"].as_u64());
-        u16::try_from(port.unwrap_or_else(|| panic!("no port in {ps:#?}"))).expect("a port")
-    }
-
-    /// Fetches the app's page at `/`.
-    #[must_use]
-    pub fn page(&self, app: &str) -> String {
-        http::get(self.port(app), "/")
-            .unwrap_or_else(|err| panic!("{app} does not answer: {err}\n{}", self.logs()))
-            .1
-    }
-
     /// Returns the logs of daemon, nginx and sshd, for the message of a failed test.
     #[must_use]
     pub fn logs(&self) -> String {
         let read = |name: &str| fs::read_to_string(self.path(name)).unwrap_or_default();
         let names = ["daemon.log", "nginx.log", "root/nginx/error.log", "sshd/sshd.log"];
         names.map(|name| format!("--- {name}\n{}", read(name))).concat()
-    }
-
-    /// Returns the numbers of the releases on disk.
-    #[must_use]
-    pub fn releases(&self, app: &str) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(self.app(app).join("releases"))
-            .map(|entries| {
-                entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-            })
-            .unwrap_or_default();
-        names.sort();
-        names
     }
 }
 

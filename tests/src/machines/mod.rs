@@ -1,0 +1,4 @@
+//! Several machines in one test.
+
+pub mod lan;
+pub mod scene;

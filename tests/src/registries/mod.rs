@@ -1,0 +1,4 @@
+//! Package registries on loopback.
+
+pub mod gems;
+pub mod index;
