@@ -1,46 +1,34 @@
 //! All attacks, by theme.
 
-mod descriptors;
-mod devices;
-mod environment;
-mod files;
-mod filter;
-mod identity;
+mod filesystem;
 mod ipc;
-mod kernel;
-mod keys;
+mod kernel_calls;
 mod limits;
-mod mounts;
-mod namespaces;
-mod outsiders;
-mod process1;
-mod rights;
-mod root;
+mod processes;
 mod sockets;
-mod terminal;
 
 use crate::row::Row;
 
 /// Returns each attack once; those that disturb others come last.
 pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
     let themes: [&[Row]; 18] = [
-        &descriptors::ROWS,
-        &root::ROWS,
-        &process1::ROWS,
-        &outsiders::ROWS,
-        &mounts::ROWS,
-        &namespaces::ROWS,
-        &kernel::ROWS,
-        &rights::ROWS,
-        &devices::ROWS,
-        &terminal::ROWS,
+        &processes::descriptors::ROWS,
+        &filesystem::root::ROWS,
+        &processes::process1::ROWS,
+        &processes::outsiders::ROWS,
+        &filesystem::mounts::ROWS,
+        &kernel_calls::namespaces::ROWS,
+        &kernel_calls::kernel::ROWS,
+        &kernel_calls::rights::ROWS,
+        &filesystem::devices::ROWS,
+        &processes::terminal::ROWS,
         &sockets::ROWS,
         &ipc::ROWS,
-        &keys::ROWS,
-        &filter::ROWS,
-        &identity::ROWS,
-        &environment::ROWS,
-        &files::ROWS,
+        &kernel_calls::keys::ROWS,
+        &kernel_calls::filter::ROWS,
+        &processes::identity::ROWS,
+        &processes::environment::ROWS,
+        &filesystem::files::ROWS,
         &limits::ROWS,
     ];
     themes.into_iter().flatten()

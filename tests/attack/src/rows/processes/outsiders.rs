@@ -5,9 +5,9 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use super::process1;
 use crate::facts::Facts;
 use crate::row::{Row, not_told};
-use crate::rows::process1;
 use crate::sys::{self, call};
 use crate::verdict::{Verdict, Ways};
 

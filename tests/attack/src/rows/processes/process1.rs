@@ -63,7 +63,7 @@ fn trace(_: &Facts) -> Verdict {
 }
 
 /// Returns the result of each way to look into another process, or to take something from it.
-pub(super) fn attempts(pid: i32, address: usize) -> Vec<(&'static str, Result<usize, sys::Errno>)> {
+pub(in crate::rows) fn attempts(pid: i32, address: usize) -> Vec<(&'static str, Result<usize, sys::Errno>)> {
     let mut here = [0_u8; 16];
     let local = [here.as_mut_ptr().expose_provenance(), here.len()].map(usize::to_ne_bytes).concat();
     let remote = [address, here.len()].map(usize::to_ne_bytes).concat();
