@@ -4,26 +4,19 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stderr, reason = "a skipped test reports it")]
 
-mod attacks;
 mod check;
 mod codes;
+mod confinement;
 mod environment;
-mod files;
-mod grants;
-mod hands;
-mod holes;
-mod hostfiles;
-mod ids;
+mod filesystem;
 mod kernel;
 mod limits;
 mod processes;
 mod profile;
 mod programs;
 mod races;
-mod rights;
 mod scene;
-mod scratch;
 mod shortage;
 mod signals;
 mod terminal;
-mod two;
+mod uid_range;

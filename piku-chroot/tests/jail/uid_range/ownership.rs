@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::scene::{Running, run};
-use crate::two::{SECRET, Two, owner};
+use crate::uid_range::scene::{SECRET, Two, owner};
 
 /// What a folder of the caller's may hold when its app goes to level 2.
 fn hostile_tree(two: &Two) -> String {

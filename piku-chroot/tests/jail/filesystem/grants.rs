@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use nix::unistd::geteuid;
 
 use crate::scene::{Scene, run, users};
-use crate::two::Two;
+use crate::uid_range::scene::Two;
 
 fn pair(src: &std::path::Path, dst: &str) -> String {
     format!("{}:{dst}", src.display())

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::program;
 use crate::scene::{NOBODY, Scene, User, copy_program, run};
-use crate::two::{ENTER, SECRET};
+use crate::uid_range::scene::{ENTER, SECRET};
 
 /// How many users there are in the jail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

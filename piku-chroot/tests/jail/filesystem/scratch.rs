@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 
 use crate::scene::{Outcome, Running, Scene, run, users};
-use crate::two::Two;
+use crate::uid_range::scene::Two;
 
 /// A release and the folders around it.
 struct Release {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::scene::{NOBODY, Running, processes_with, run, until};
-use crate::two::{SECRET, Two};
+use crate::uid_range::scene::{SECRET, Two};
 
 #[test]
 fn the_command_is_somebody_else_without_groups_and_rights() {

@@ -1,0 +1,5 @@
+//! What holds the command: filters, Landlock, and the attacks on them.
+
+mod attacks;
+mod escapes;
+mod filters;

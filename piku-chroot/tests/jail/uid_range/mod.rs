@@ -1,0 +1,5 @@
+//! Level 2: the app has a range of user ids of its own.
+
+mod command_user;
+mod ownership;
+pub(crate) mod scene;
