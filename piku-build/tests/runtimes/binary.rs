@@ -1,12 +1,10 @@
 //! Apps that are a Procfile and what it starts, and those that are nothing at all.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
-use support::{World, has_jail};
+use crate::support::{World, has_jail};
 
 #[test]
 fn a_script_becomes_a_release_and_runs() {
@@ -119,7 +117,7 @@ fn files_that_only_look_like_programs() {
 
 #[test]
 fn links_lead_where_the_worker_will_be_led() {
-    if !support::has_jail() {
+    if !crate::support::has_jail() {
         return;
     }
     let world = World::new(&[("Procfile", "web: ./server\n")]);
@@ -179,7 +177,7 @@ fn an_output_is_never_written_over() {
     let world = World::new(&[("Procfile", "web: true\n")]);
     fs::create_dir_all(world.path("out/1")).unwrap();
     world.build("1").bad(&["already exists"]);
-    assert_eq!(support::names(&world.path("out/1")), [""; 0]);
+    assert_eq!(crate::support::names(&world.path("out/1")), [""; 0]);
     let usage = world.run(&["build"]);
     assert_eq!(usage.code, Some(2), "{usage}");
 }
@@ -207,13 +205,13 @@ fn a_plain_folder_stays_as_it_is_and_a_throw_away_one_is_used_up() {
     let before = listing();
     world.build("1").good(&[]);
     assert_eq!(listing(), before);
-    assert_eq!(support::names(&world.path("out/1/app")), ["Procfile", "sub"]);
-    assert_eq!(support::names(&world.path("out/1/app/sub")), ["file"]);
+    assert_eq!(crate::support::names(&world.path("out/1/app")), ["Procfile", "sub"]);
+    assert_eq!(crate::support::names(&world.path("out/1/app/sub")), ["file"]);
     // A cache and an output inside the folder are no part of the app.
     let inside = ["build", ".", "--cache", "cache", "--output", "out/1", "--app", "x"];
-    let ran = support::Ran::of(world.command(&inside).current_dir(world.app()).output().unwrap());
+    let ran = crate::support::Ran::of(world.command(&inside).current_dir(world.app()).output().unwrap());
     ran.good(&[]);
-    assert_eq!(support::names(&world.app().join("out/1/app")), ["Procfile", "out", "sub"]);
+    assert_eq!(crate::support::names(&world.app().join("out/1/app")), ["Procfile", "out", "sub"]);
     fs::set_permissions(world.app().join("sub"), fs::Permissions::from_mode(0o755)).unwrap();
     world.build_with("2", &["--move"]).good(&[]);
     assert!(!world.app().exists());
@@ -255,7 +253,7 @@ fn a_step_sees_nothing_of_the_callers() {
     let seen = fs::read_to_string(world.path("out/1/app/seen")).unwrap();
     assert!(seen.contains("MIRROR=here\n"), "{seen}");
     assert!(seen.contains("PATH=/usr/local/sbin:"), "{seen}");
-    if support::has_jail() {
+    if crate::support::has_jail() {
         assert!(seen.contains("/cache/pip\n") && !seen.contains("/cache/layers"), "{seen}");
         assert!(!seen.contains("root\n"), "{seen}");
     }

@@ -1,12 +1,10 @@
 //! Python apps with lock files, each with the real tool that wrote it: uv, poetry, pipenv; and apps that are packages.
 
-mod support;
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use support::World;
+use crate::support::World;
 
 /// A WSGI app that needs `itsdangerous`.
 const APP: &str = "import itsdangerous\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [itsdangerous.__version__.encode()]\n";
@@ -169,7 +167,7 @@ fn a_project_is_installed_without_a_lock() {
     package.work("1", &["gunicorn", "--check-config", "shop:app"]).good(&[]);
     package.write("src/shop/views.py", "x = 2\n");
     package.settings(NO_INDEX);
-    if !support::has_jail() {
+    if !crate::support::has_jail() {
         // Its code is in the layer then.
         return;
     }
@@ -195,7 +193,7 @@ fn a_package_that_is_not_the_one_that_was_hashed_is_refused() {
 
 /// The program of a tool that an earlier build has installed.
 fn tool(name: &str) -> PathBuf {
-    let tools = support::shared_cache().join("tools");
+    let tools = crate::support::shared_cache().join("tools");
     let found = fs::read_dir(&tools).expect("tools").find_map(|entry| {
         let program = entry.expect("an entry").path().join("content/bin").join(name);
         program.is_file().then_some(program)

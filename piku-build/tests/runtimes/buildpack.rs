@@ -1,12 +1,10 @@
 //! Buildpacks: Heroku's classic interface, several of them, from the app, from the host and by git.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use support::World;
+use crate::support::World;
 
 fn script(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
@@ -30,7 +28,7 @@ n=$(cat \"$2/count\" 2>/dev/null || echo 0); echo $((n + 1)) > \"$2/count\"; ech
 #[test]
 fn several_packs_work_one_after_the_other() {
     // Packs write paths below /app into what they make.
-    if !support::has_jail() {
+    if !crate::support::has_jail() {
         return;
     }
     let world = World::new(&[
@@ -57,7 +55,7 @@ fn several_packs_work_one_after_the_other() {
     ran.not_said("s3 c'ret");
     let release = world.release("1");
     assert_eq!((release.processes["web"].as_str(), release.profile), ("tool --serve", true));
-    assert!(!support::names(&world.path("out/1/app")).iter().any(|name| name.starts_with(".piku")));
+    assert!(!crate::support::names(&world.path("out/1/app")).iter().any(|name| name.starts_with(".piku")));
     // A Procfile wins; the cache is kept.
     world.write("Procfile", "web: tool\n");
     world
@@ -104,7 +102,7 @@ fn packs_are_named_by_the_app_or_find_it() {
         ],
         &pack_dir,
     );
-    let url = if support::has_jail() {
+    let url = if crate::support::has_jail() {
         "/app/pack.git".to_owned()
     } else {
         world.app().join("pack.git").display().to_string()

@@ -3,13 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stderr, reason = "a skipped test reports it")]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use support::{Ran, World};
+use crate::support::{Ran, World};
 
 /// The end of a trial as piku-chroot tells it.
 const ENDED: &str =

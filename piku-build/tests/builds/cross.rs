@@ -1,14 +1,12 @@
 //! Releases for machines of another architecture than this one.
 
-mod support;
-
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use support::World;
+use crate::support::World;
 
 const MAIN: &str = "package main\n\nfunc main() { println(hello) }\n";
 

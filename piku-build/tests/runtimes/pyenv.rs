@@ -1,15 +1,13 @@
 //! Pythons that no jail shows by itself: one of pyenv's, and one that pyenv builds for the app.
 
-mod support;
-
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::support::World;
 use piku_tests::ports::free_port;
-use support::World;
 
 const APP: &str = "import sys\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [sys.version.encode()]\n";
 
@@ -18,7 +16,7 @@ fn pyenv() -> Option<PathBuf> {
     let root = Path::new(&std::env::var_os("HOME")?).join(".pyenv");
     let there = root.join("plugins/python-build/bin/python-build").is_file();
     if !there {
-        support::skipped("Pythons of pyenv: there is no pyenv in HOME");
+        crate::support::skipped("Pythons of pyenv: there is no pyenv in HOME");
     }
     there.then_some(root)
 }
@@ -27,10 +25,10 @@ fn pyenv() -> Option<PathBuf> {
 fn a_python_of_pyenvs_is_shown_to_builds_and_workers() {
     let Some(root) = pyenv() else { return };
     // Its virtualenvs have no setuptools: the first of these is 3.12.
-    let versions = support::names(&root.join("versions"));
+    let versions = crate::support::names(&root.join("versions"));
     let Some(version) = versions.iter().find(|name| name.starts_with("3.12.") || name.starts_with("3.13."))
     else {
-        support::skipped("a Python of pyenv: it has none that is new enough");
+        crate::support::skipped("a Python of pyenv: it has none that is new enough");
         return;
     };
     let mut world = World::new(&[
@@ -124,8 +122,8 @@ fn a_python_that_pyenv_builds_is_a_layer() {
     let mut mirror = Command::new("python3");
     mirror.args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(world.path("mirror"));
     mirror.arg(port.to_string()).stdout(Stdio::null()).stderr(Stdio::null());
-    let _mirror = support::Running::start(mirror);
-    support::until("the mirror", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let _mirror = crate::support::Running::start(mirror);
+    crate::support::until("the mirror", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     world.settings(&format!(
         "build_env: {{PYENV_ROOT: '{}', PYTHON_BUILD_MIRROR_URL: 'http://127.0.0.1:{port}'}}\n",
         root.display()

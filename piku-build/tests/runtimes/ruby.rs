@@ -1,12 +1,10 @@
 //! Ruby apps whose gems lie in the app itself, built by the real Bundler: no server of gems is asked.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use support::World;
+use crate::support::World;
 
 /// As much of a Rails app as a build sees; its `rake` says what it was told, and leaves a compressed asset with a time in it.
 const SHOP: &[(&str, &str)] = &[
@@ -63,7 +61,7 @@ fn assets_are_made_and_the_secret_stays_the_same_and_unseen() {
     let asset = fs::read(world.path("out/1/app/public/assets/a.css.gz")).unwrap();
     assert_eq!(asset, b"\x1f\x8b\x08\x00\0\0\0\0rest", "the same whenever it is built");
     assert!(!world.path("out/1/app/tmp/cache/assets").exists());
-    if support::has_jail() {
+    if crate::support::has_jail() {
         assert_eq!(fs::read_link(world.path("out/1/app/tmp")).unwrap(), Path::new("/tmp"));
     }
 
@@ -108,7 +106,7 @@ fn a_ruby_beside_the_systems_is_taken_where_it_fits_better() {
     world.build("1").good(&["Ruby 3.98.1 (.ruby-version)"]).not_said("nearest");
     let release = world.release("1");
     let home = fs::canonicalize(world.path("rbenv/versions/3.98.1")).unwrap();
-    assert_eq!(release.host, if support::has_jail() { vec![home.clone()] } else { Vec::new() });
+    assert_eq!(release.host, if crate::support::has_jail() { vec![home.clone()] } else { Vec::new() });
     let which = world.work("1", &["/bin/sh", "-c", "command -v ruby"]);
     assert_eq!(which.good(&[]).stdout.trim(), home.join("bin/ruby").to_str().unwrap());
 

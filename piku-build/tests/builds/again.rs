@@ -2,13 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use support::World;
+use crate::support::World;
 
 fn app() -> World {
     World::new(&[
@@ -51,7 +49,7 @@ fn without_caches_everything_is_built_anew_and_stays() {
 #[test]
 fn files_that_are_the_same_are_shared_with_the_release_before() {
     let world = app();
-    if !support::has_jail() {
+    if !crate::support::has_jail() {
         let world = world.without_jail();
         world.build("1").good(&[]);
         world.build_with("2", &["--before", "out/1"]).good(&[]);
@@ -84,7 +82,7 @@ fn a_build_that_wants_more_memory_than_it_may_have_is_told_so() {
     ]);
     world.settings("build_memory: 128m\n");
     let ran = world.build("1");
-    if support::has_jail() {
+    if crate::support::has_jail() {
         ran.bad(&["step 'preflight' ran out of memory", "may have 128m", "hint: build_memory in host.yaml"]);
     }
     world.settings("build_memory: lots\n");
@@ -128,7 +126,7 @@ fn what_a_step_has_closed_to_its_owner_is_in_the_release_and_in_the_next() {
     assert_eq!(fs::read_to_string(world.path("out/2/app/closed/in/x")).unwrap(), "x\n");
     let mode = |path: &str| fs::metadata(world.path("out/1/app").join(path)).unwrap().mode() & 0o777;
     assert_eq!([mode("closed/in/x"), mode("closed/in"), mode("closed")], [0o400, 0o700, 0o700]);
-    if support::has_jail() {
+    if crate::support::has_jail() {
         let [one, two] = ["1", "2"].map(|name| world.path(&format!("out/{name}/app/closed/in/x")));
         assert_eq!(inode(&one), inode(&two));
     }

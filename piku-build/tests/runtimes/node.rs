@@ -1,11 +1,9 @@
 //! Node apps with real dependencies from the real registry, built, and run as their workers are.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use support::World;
+use crate::support::World;
 
 /// A lock file as npm writes it, for one dependency without dependencies of its own.
 const LOCK: &str = r#"{"name":"a","version":"1.0.0","lockfileVersion":3,"requires":true,"packages":{
@@ -42,7 +40,7 @@ fn what_the_lock_says_is_installed_once_and_the_rest_stays_out() {
         .good(&["-----> Installing dependencies: layer node_modules ", "Process types: web (by default"]);
     assert_eq!(world.work("1", &["node", "server.js"]).good(&[]).stdout, "172800000 production\n");
     // Where there is a jail the layer is shown in its place, and ten releases need no more folders than one.
-    let jailed = support::has_jail();
+    let jailed = crate::support::has_jail();
     let modules = || match world.release("1").layers.first() {
         Some(layer) => world.content(&layer.key),
         None => world.path("out/1/app/node_modules"),
@@ -127,7 +125,7 @@ fn the_build_has_what_it_needs_and_the_release_does_not() {
 
 #[test]
 fn a_build_that_writes_into_its_packages_changes_no_other_release() {
-    if !support::has_jail() {
+    if !crate::support::has_jail() {
         return;
     }
     let add = |more: &str| {

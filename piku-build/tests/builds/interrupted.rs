@@ -1,11 +1,9 @@
 //! Builds that are killed, ended, or meet another one.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::{Ran, Running, World, until};
+use crate::support::{Ran, Running, World, until};
 
 fn app() -> World {
     World::new(&[

@@ -1,13 +1,11 @@
 //! Apps that mean no good, and names and texts that no program was written for.
 
-mod support;
-
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use crate::support::{Ran, World, until};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use support::{Ran, World, until};
 
 #[test]
 fn without_a_jail_too_nothing_outlives_its_step() {

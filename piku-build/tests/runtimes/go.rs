@@ -1,8 +1,6 @@
 //! Go apps without a module, and of several.
 
-mod support;
-
-use support::World;
+use crate::support::World;
 
 const MAIN: &str =
     "package main\n\nimport \"os\"\n\nfunc main() { os.Stdout.WriteString(hello() + \"\\n\") }\n";
@@ -19,7 +17,7 @@ fn lone_files_and_workspaces() {
     world.build("1").good(&["-----> Go app detected: there is hello.go, and no go.mod: no dependencies"]);
     let ran = world.work("1", &["server"]);
     assert_eq!(ran.good(&[]).stdout, "lone\n");
-    assert_eq!(support::names(&world.path("out/1/app")), ["Procfile", "bin", "page", "server"]);
+    assert_eq!(crate::support::names(&world.path("out/1/app")), ["Procfile", "bin", "page", "server"]);
 
     // A workspace: what it uses is built, and the tags of GOFLAGS count when programs are looked for.
     for name in ["main.go", "hello.go", "hello_test.go", "Procfile"] {
@@ -42,7 +40,7 @@ fn lone_files_and_workspaces() {
     world.build("2").good(&["there is a go.work", "Process types: web"]);
     assert_eq!(world.release("2").processes["web"], "bin/api");
     assert_eq!(world.work("2", &["api"]).good(&[]).stdout, "work\n");
-    assert_eq!(support::names(&world.path("out/2/app")), ["ENV", "bin", "page"]);
+    assert_eq!(crate::support::names(&world.path("out/2/app")), ["ENV", "bin", "page"]);
 
     // From before there were modules: the import path is in a file.
     for name in ["go.work", "api", "lib", "ENV"] {
@@ -59,5 +57,5 @@ fn lone_files_and_workspaces() {
     world.write("Procfile", "web: web\nworker: go run . once\n");
     world.build("3").good(&["there is a .godir", "the line 'worker: bin/web once' does"]);
     assert_eq!(world.work("3", &["web"]).good(&[]).stdout, "old\n");
-    assert_eq!(support::names(&world.path("out/3/app")), ["Procfile", "bin", "page"]);
+    assert_eq!(crate::support::names(&world.path("out/3/app")), ["Procfile", "bin", "page"]);
 }

@@ -1,8 +1,6 @@
 //! Files for the web server: what is served, and what must not be.
 
-mod support;
-
-use support::World;
+use crate::support::World;
 
 #[test]
 fn a_page_at_the_top_is_served_without_the_settings_beside_it() {
@@ -18,9 +16,9 @@ fn a_page_at_the_top_is_served_without_the_settings_beside_it() {
     assert!(plan.good(&[]).stdout.contains("process  static: site (index.html)\n"), "{plan}");
     world.build("1").good(&["Process types: static (by default, from index.html)"]);
     assert_eq!(world.release("1").processes["static"], "site");
-    let served = support::names(&world.path("out/1/app/site"));
+    let served = crate::support::names(&world.path("out/1/app/site"));
     assert_eq!(served, [".well-known", "app.js", "img", "index.html"]);
-    assert_eq!(support::names(&world.path("out/1/app")), [".env", "ENV", "site"]);
+    assert_eq!(crate::support::names(&world.path("out/1/app")), [".env", "ENV", "site"]);
 }
 
 #[test]
@@ -58,8 +56,8 @@ fn a_staticfile_marks_a_site() {
     world.write("Staticfile", "");
     world.build("2").good(&[]);
     assert_eq!(world.release("2").processes["static"], "site");
-    assert_eq!(support::names(&world.path("out/2/app")), ["ENV", "Staticfile", "site"]);
-    assert_eq!(support::names(&world.path("out/2/app/site")), ["web"]);
+    assert_eq!(crate::support::names(&world.path("out/2/app")), ["ENV", "Staticfile", "site"]);
+    assert_eq!(crate::support::names(&world.path("out/2/app/site")), ["web"]);
     world.write("Staticfile", "root: ../outside\n");
     world.build("3").bad(&["../outside"]);
 }

@@ -1,13 +1,11 @@
 //! Python apps with the real python3, its venv, and pip.
 
-mod support;
-
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
-use support::{Ran, World};
+use crate::support::{Ran, World};
 
 /// A WSGI app that needs `six`.
 const APP: &str = "import six\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'hello']\n";
@@ -313,7 +311,7 @@ fn a_package_of_the_app_installed_in_place_is_a_layer_that_code_does_not_change(
         ("Procfile", "web: python main.py\n"),
         ("main.py", "import mylib\n"),
     ]);
-    if !support::has_jail() {
+    if !crate::support::has_jail() {
         world.build("1").bad(&[
             "requirements.txt:1: '-e lib' cannot be installed where there is no jail",
             "hint: write 'lib' without -e",
@@ -322,7 +320,7 @@ fn a_package_of_the_app_installed_in_place_is_a_layer_that_code_does_not_change(
     }
     world.build("1").good(&[]);
     assert_eq!(world.work("1", &["python", "main.py"]).good(&[]).stdout, "one\n");
-    assert_eq!(support::names(&world.path("out/1/app/lib")), ["__pycache__", "mylib.py", "setup.py"]);
+    assert_eq!(crate::support::names(&world.path("out/1/app/lib")), ["__pycache__", "mylib.py", "setup.py"]);
     world.write("lib/mylib.py", "print('two')\n");
     world.build("2").good(&["Dependencies are unchanged"]);
     assert_eq!(world.work("2", &["python", "main.py"]).good(&[]).stdout, "two\n");
@@ -355,7 +353,7 @@ fn under(mounts: &str, world: &World, args: &[&str]) -> Option<Ran> {
     let mut true_command = Command::new("/bin/true");
     true_command.env_clear();
     if !wrap(true_command).output().is_ok_and(|output| output.status.success()) {
-        support::skipped("what needs a mount namespace");
+        crate::support::skipped("what needs a mount namespace");
         return None;
     }
     Some(Ran::of(wrap(world.command(args)).output().expect("unshare runs")))

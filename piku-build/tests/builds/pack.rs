@@ -1,15 +1,13 @@
 //! A release goes through a stream to another machine, and strangers' streams go nowhere.
 
-mod support;
-
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 
+use crate::support::{Ran, Running, World, names, until};
 use piku_release::machine::TargetMachine;
-use support::{Ran, Running, World, names, until};
 use tar::{Builder, EntryType, Header};
 
 /// Runs `piku-build ARGS` with these bytes on stdin.
@@ -46,7 +44,9 @@ fn a_release_with_its_layer_runs_elsewhere_and_packs_the_same_again() {
     symlink("../app.py", world.app().join("empty/link")).expect("it works");
     world.build("1").good(&[]);
     if !world.release("1").jailed {
-        support::skipped("a virtualenv on another machine: without a jail it works at its own place alone");
+        crate::support::skipped(
+            "a virtualenv on another machine: without a jail it works at its own place alone",
+        );
         unpack(&world, "1", &pack(&world, &[])).bad(&["was built without the jail", "works at"]);
         return;
     }
@@ -153,13 +153,15 @@ fn what_is_not_native_goes_from_a_pc_to_a_pi() {
 #[test]
 fn a_release_finds_the_java_of_the_machine_that_runs_it() {
     if names(Path::new("/usr/lib/jvm")).is_empty() {
-        return support::skipped("a Java of the system");
+        return crate::support::skipped("a Java of the system");
     }
     let world = World::new(&[("Procfile", "web: java -jar app.jar\n"), ("app.jar", "PK")]);
     world.build("1").good(&["Java app detected"]);
     let own = world.release("1").env["JAVA_HOME"].clone();
     // Debian's have the architecture behind them.
-    let Some((stem, _)) = own.rsplit_once("-openjdk-") else { return support::skipped("Debian's JDK") };
+    let Some((stem, _)) = own.rsplit_once("-openjdk-") else {
+        return crate::support::skipped("Debian's JDK");
+    };
     let theirs = format!("{stem}-openjdk-s390x");
     let head = String::from_utf8(pack(&world, &["--part", "head"])).expect("text");
     assert!(head.contains(&format!("\"{own}/bin/java\"")), "it asks for that Java: {head}");

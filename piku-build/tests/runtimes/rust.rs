@@ -1,11 +1,9 @@
 //! Rust apps whose compiler is one of rustup's in the home of the user who builds.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use support::World;
+use crate::support::World;
 
 #[test]
 fn a_toolchain_of_a_home_is_known_by_its_name() {

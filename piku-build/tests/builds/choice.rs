@@ -1,11 +1,9 @@
 //! Which runtime has an app: an order that is told, the app's own word, a folder below the top.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use support::World;
+use crate::support::World;
 
 #[test]
 fn what_fits_better_comes_first_and_the_app_may_say_otherwise() {
@@ -65,7 +63,7 @@ fn a_folder_below_the_top() {
     world.write("backend/below", "here\n");
     world.write("ENV", "APP_DIR=./backend/\nA=1\n");
     world.build("1").good(&["-----> Binary app detected in 'backend': there is a Procfile\n"]);
-    assert_eq!(support::names(&world.path("out/1/app")), ["ENV", "Procfile", "below", "run"]);
+    assert_eq!(crate::support::names(&world.path("out/1/app")), ["ENV", "Procfile", "below", "run"]);
     assert_eq!(world.work("1", &["./run"]).good(&[]).stdout, "here\n");
     // What the folder has itself counts; the Procfile it has not is the top's.
     fs::remove_file(world.app().join("backend/Procfile")).unwrap();

@@ -1,0 +1,11 @@
+//! Builds of any app: which runtime, the sandbox, interruptions, releases for other machines.
+
+mod again;
+mod choice;
+mod cross;
+mod interrupted;
+mod pack;
+mod sandbox;
+mod strangers;
+#[path = "../support/mod.rs"]
+mod support;

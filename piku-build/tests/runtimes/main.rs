@@ -1,0 +1,14 @@
+//! Apps of each runtime, built by the real tools.
+
+mod binary;
+mod buildpack;
+mod go;
+mod node;
+mod pyenv;
+mod python;
+mod python_locks;
+mod ruby;
+mod rust;
+mod static_files;
+#[path = "../support/mod.rs"]
+mod support;
