@@ -2,6 +2,7 @@
 //! compiled packages stay in the app's build cache. The release contains the programs, and no Go sources.
 
 mod build_constraint;
+mod build_env;
 mod cross;
 mod failures;
 mod file_header;
@@ -11,7 +12,6 @@ mod packages;
 mod selection;
 mod toolchain;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use indexmap::IndexMap;
@@ -19,7 +19,6 @@ use piku_layout::name::ProcessName;
 use piku_procfile::command;
 use piku_procfile::procfile::ProcessKind;
 
-use super::version::RuntimeVersion;
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_source::{AppSource, decode, normalize_path};
 use crate::app::started_programs::{StartedProgram, find_started};
@@ -28,12 +27,12 @@ use crate::plan::build_plan::BuildPlan;
 use crate::plan::programs::{self, BuiltProgram, FOLDER};
 use crate::plan::tool_commands::replace_tool_commands;
 use crate::step::build_step::{BuildStep, StepOutcome};
-use crate::tree::root_view::{RootView, is_executable};
+use crate::tree::root_view::RootView;
 use build_constraint::BuildTags;
+use build_env::{build_env, build_tags, go_architecture, go_flags};
 use file_header::FileHeader;
 use go_mod::GoModule;
 use packages::GoPackage;
-use piku_layout::jail::PATH;
 use toolchain::GoChoice;
 
 const MODULE: &str = "go.mod";
@@ -230,23 +229,6 @@ fn started_program(source: &AppSource, build_target: &BuildTarget) -> Option<Str
     by_path.or_else(by_name)
 }
 
-/// Returns the build tags in `GOFLAGS`.
-fn build_tags(source: &AppSource, build_target: &BuildTarget) -> Vec<String> {
-    let flags = go_flags(source, build_target);
-    let mut words = flags.split_whitespace().map(|word| word.trim_start_matches('-'));
-    let mut found = Vec::new();
-    while let Some(word) = words.next() {
-        let value = word.strip_prefix("tags=").or_else(|| (word == "tags").then(|| words.next()).flatten());
-        found.extend(value.unwrap_or_default().split(',').filter(|tag| !tag.is_empty()).map(str::to_owned));
-    }
-    found
-}
-
-fn go_flags<'a>(source: &'a AppSource, build_target: &'a BuildTarget) -> &'a str {
-    let host = || build_target.operator_env.get("GOFLAGS").map_or("", String::as_str);
-    source.variable("GOFLAGS").map_or_else(host, |(value, _)| value)
-}
-
 fn steps(
     source: &AppSource,
     build_target: &BuildTarget,
@@ -346,44 +328,6 @@ fn find_duplicate(programs: &[BuiltProgram]) -> Option<&str> {
     let mut names: Vec<&str> = programs.iter().map(|program| program.name.as_str()).collect();
     names.sort_unstable();
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
-}
-
-/// Returns Go's name of an architecture.
-fn go_architecture(machine: &str) -> String {
-    match machine {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "i686" | "i586" | "i386" => "386",
-        other if other.starts_with("arm") => "arm",
-        other => other,
-    }
-    .to_owned()
-}
-
-fn build_env(
-    source: &AppSource,
-    build_target: &BuildTarget,
-    choice: &GoChoice,
-) -> anyhow::Result<BTreeMap<String, String>> {
-    let root = choice.installed.root.display();
-    let toolchain =
-        choice.fetched.as_ref().map_or_else(|| "local".to_owned(), |version| format!("go{version}"));
-    let mut env = BTreeMap::from([
-        ("PATH".to_owned(), format!("{root}/bin:{PATH}")),
-        ("GOTOOLCHAIN".to_owned(), toolchain),
-        // git must not ask for a password.
-        ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
-    ]);
-    if let Some(target) = build_target.cross {
-        env.extend(cross::env(source, build_target, target)?);
-        return Ok(env);
-    }
-    // Go 1.20 and newer detect that no C compiler is installed.
-    let compiler = ["gcc", "cc"].iter().any(|name| is_executable(&Path::new("/usr/bin").join(name)));
-    if !compiler && choice.installed.version < RuntimeVersion([1, 20, 0]) {
-        env.insert("CGO_ENABLED".to_owned(), "0".to_owned());
-    }
-    Ok(env)
 }
 
 #[cfg(test)]
