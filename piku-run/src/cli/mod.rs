@@ -3,15 +3,18 @@
 mod exit_status;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::{Span, SpanRelativeTo, Timestamp};
+use jiff::Timestamp;
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::ROOT_VARIABLE;
 use piku_layout::settings::GrantedPath;
 use piku_report::output::OutputFormat;
+
+use values::{parse_count, parse_since};
 
 /// Run apps: start, check, log and restart their instances, and replace them without downtime
 ///
@@ -362,21 +365,6 @@ pub(crate) enum ConfigCommand {
     },
 }
 
-/// Parses a time, or an age such as `10m`.
-fn parse_since(word: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = word.parse() {
-        return Ok(time);
-    }
-    let ago = || {
-        let span: Span = word.parse().ok()?;
-        let ago = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
-        Timestamp::now().checked_sub(ago.abs()).ok()
-    };
-    ago().ok_or_else(|| {
-        "expected 10m, 2h, 1d, or a time with its zone, such as 2026-11-22T10:00:00Z".to_owned()
-    })
-}
-
 /// Actions of `certs`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CertsCommand {
@@ -399,14 +387,4 @@ pub(crate) enum OnOff {
     On,
     /// Answer requests as usual
     Off,
-}
-
-/// Parses `TYPE=N`.
-fn parse_count(word: &str) -> Result<(ProcessName, u32), String> {
-    let (name, count) = word.split_once('=').ok_or("expected TYPE=N, such as web=2")?;
-    let name = name.parse().map_err(|err: piku_layout::name::BadName| err.to_string())?;
-    match count.parse() {
-        Ok(count) if count <= 1000 => Ok((name, count)),
-        _ => Err(format!("bad number '{count}': expected 0 to 1000")),
-    }
 }

@@ -11,7 +11,6 @@ mod grant;
 mod logs;
 mod maintenance;
 mod ps;
-mod ps_table;
 mod restart;
 mod rollback;
 mod stop;

@@ -32,7 +32,7 @@ pub(super) struct PendingJob {
 }
 
 #[derive(Debug)]
-enum JobContent {
+pub(super) enum JobContent {
     Deploy(u64),
     Restart,
     Scale(Formation),
@@ -92,7 +92,7 @@ impl AppSupervisor {
         Ok(())
     }
 
-    fn begin_job(&mut self, client: u64, what: JobContent) -> JobId {
+    pub(super) fn begin_job(&mut self, client: u64, what: JobContent) -> JobId {
         self.counter += 1;
         let job = JobId(self.counter);
         self.jobs.insert(job, PendingJob { client, what });
@@ -135,7 +135,7 @@ impl AppSupervisor {
     }
 
     /// Checks the settings of a release before any of it is started.
-    fn check_plan(&self, number: u64, plan: &RunPlan) -> anyhow::Result<()> {
+    pub(super) fn check_plan(&self, number: u64, plan: &RunPlan) -> anyhow::Result<()> {
         let world = &self.worlds[&number].0;
         desired::check_limits(world)?;
         desired::check_network(world, plan, &self.current_settings())?;
@@ -207,40 +207,6 @@ impl AppSupervisor {
         };
         let job = self.begin_job(client, JobContent::Restart);
         self.events.push_back(CoreEvent::Change { job, plan, replace, task: false });
-        Ok(())
-    }
-
-    fn scale(&mut self, client: u64, counts: &Formation) -> anyhow::Result<()> {
-        let mut formation = desired::read_formation(&self.dir.formation())?;
-        formation.extend(counts.clone());
-        let Some(number) = current::live_release(&self.dir)? else {
-            return self.store_formation(client, &formation, "it holds from the first release on");
-        };
-        let (plan, _) = self.plan_of(number, &formation)?;
-        self.check_plan(number, &plan)?;
-        let crons = desired::crons(&self.worlds[&number].0);
-        for name in counts.keys() {
-            let is_cron = crons.iter().any(|cron| cron == name);
-            if !is_cron && !plan.types.iter().any(|kind| kind.name == *name) {
-                let known: Vec<&str> = plan.types.iter().map(|kind| kind.name.as_str()).collect();
-                let what = format!("{} has no process type '{name}'", self.app);
-                return Err(UserError::new(what).hint(format!("it has: {}", known.join(", "))).into());
-            }
-        }
-        if self.dir.is_stopped() {
-            let when = format!("{} is stopped; this holds when it is started", self.app);
-            return self.store_formation(client, &formation, &when);
-        }
-        let job = self.begin_job(client, JobContent::Scale(formation));
-        self.events.push_back(CoreEvent::Change { job, plan, replace: ReplaceScope::Missing, task: false });
-        Ok(())
-    }
-
-    /// Stores the formation of an app of which nothing runs, for its next start.
-    fn store_formation(&mut self, client: u64, formation: &Formation, when: &str) -> anyhow::Result<()> {
-        desired::write_formation(&self.dir.formation(), formation)?;
-        self.send_reply(client, &SupervisorReply::Detail { text: when.to_owned() });
-        self.send_reply(client, &SupervisorReply::Done { error: None });
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod logs;
 mod memory_shortage;
 mod port_claims;
 mod routing;
+mod scaling;
 mod status;
 mod worker;
 

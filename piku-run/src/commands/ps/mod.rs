@@ -1,5 +1,7 @@
 //! `ps [APP]`: prints the instances that the supervisors report.
 
+mod table;
+
 use std::thread;
 
 use anyhow::{Context, anyhow};
@@ -8,7 +10,6 @@ use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{GrantedPath, HostSettings};
 use piku_report::user_error;
 
-use crate::commands::ps_table;
 use crate::grants::resolve_grant;
 use crate::ipc::client;
 use crate::ipc::client::{AskPatience, SilentSupervisor};
@@ -49,7 +50,7 @@ pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) 
     // One broken app does not hide the others.
     usage::add_usage(&mut rows);
     add_grants(root, &mut rows);
-    ps_table::print_instances(&rows, format)?;
+    table::print_instances(&rows, format)?;
     let last = failures.pop();
     for (app, err) in failures {
         let _ = user_error::report("piku-run", &err.context(format!("cannot tell what runs of {app}")));
