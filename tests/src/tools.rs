@@ -60,8 +60,12 @@ pub fn attack() -> PathBuf {
     target.join("release/piku-attack")
 }
 
-/// `target/debug`: the test itself runs from the `deps` folder in it.
-fn built() -> PathBuf {
+/// Returns `target/debug`: the test itself runs from the `deps` folder in it.
+///
+/// # Panics
+/// If the test has no path.
+#[must_use]
+pub fn built() -> PathBuf {
     let me = std::env::current_exe().expect("the test's own path");
     let deps = me.parent().expect("a folder");
     if deps.ends_with("deps") { deps.parent().expect("a folder").to_owned() } else { deps.to_owned() }

@@ -1,5 +1,6 @@
 //! The shell scripts that people run on a laptop or a host.
 
+mod bench;
 mod client;
 mod doctor;
 mod measure;

@@ -7,7 +7,8 @@ use piku_tests::tools::repository;
 #[test]
 fn scripts_are_posix_and_stop_on_errors() {
     let mut seen = 0;
-    for entry in std::fs::read_dir(repository().join("scripts")).expect("scripts").flatten() {
+    let folders = ["scripts", "scripts/benches"].map(|folder| std::fs::read_dir(repository().join(folder)));
+    for entry in folders.into_iter().flat_map(|entries| entries.expect("scripts").flatten()) {
         let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
         if !text.starts_with("#!") {
             continue;
