@@ -33,7 +33,6 @@ fn bench_lists_and_refuses_names() {
 fn bench_prints_table() {
     if !nix::unistd::geteuid().is_root() {
         assert_eq!(run_bench(&["ps"]).status.code(), Some(2));
-        eprintln!("skipped: scripts/bench needs root");
         return;
     }
     let tools = built();
