@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use piku_report::user_error::UserError;
 
-use super::{NOT_A_VERSION, join_names};
+use super::{NOT_A_VERSION, join_names, likely_program};
 use crate::runtime::RequestedVersion;
 use piku_release::target::TargetArchitecture;
 
@@ -45,7 +45,7 @@ pub(crate) fn selects_nothing(from: &str, pattern: &str, programs: &[String]) ->
 }
 
 pub(crate) fn no_process_types(programs: &[String]) -> UserError {
-    let first = programs.first().map_or("app", String::as_str);
+    let first = likely_program(programs);
     UserError::new(format!(
         "this is a Go app without a Procfile, and it is not obvious which of its programs to start: {}",
         join_names(programs)

@@ -1,8 +1,9 @@
 //! Errors of Java apps.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use piku_procfile::procfile::ProcfileEntry;
 use piku_report::user_error::UserError;
 
 use super::{NOT_A_VERSION, join_names};
@@ -42,7 +43,60 @@ pub(crate) fn no_runnable(found: &[PathBuf]) -> UserError {
     };
     let example =
         found.first().map_or_else(|| "target/app.jar".to_owned(), |path| path.display().to_string());
-    failure.hint(format!("add a file 'Procfile' with a line such as 'web: java -jar {example}'"))
+    let failure =
+        failure.hint(format!("add a file 'Procfile' with a line such as 'web: java -jar {example}'"));
+    if !found.is_empty() {
+        return failure;
+    }
+    failure.hint(
+        "a jar that starts names its Main-Class and has the dependencies inside: maven-shade-plugin or spring-boot-maven-plugin in \
+         pom.xml, the plugin 'application' or shadow in build.gradle",
+    )
+}
+
+/// The build makes only a war, which is no program by itself.
+pub(crate) fn only_a_war(war: &Path) -> UserError {
+    UserError::new(format!(
+        "the app has no Procfile, and '{}' is no program by itself: it needs a servlet container",
+        war.display()
+    ))
+    .hint(format!(
+        "let the build copy one beside it, such as com.heroku:webapp-runner-main to target/dependency/webapp-runner.jar, and \
+         add a Procfile with the line 'web: java $JAVA_OPTS -jar target/dependency/webapp-runner.jar --port $PORT {}'",
+        war.display()
+    ))
+}
+
+pub(crate) fn no_sbt() -> UserError {
+    UserError::new("this is a Scala app, recognised, but 'sbt' is missing, in the app and on this machine")
+        .hint("commit sbt's launcher script as 'sbt' at the top of the app, or have the operator put it into /usr/local/bin")
+        .hint("or commit what your machine builds, such as a jar of sbt-assembly, and a Procfile that starts it")
+}
+
+/// A process type starts classes by Maven, and nothing says which.
+pub(crate) fn no_class_to_run(entry: &ProcfileEntry, command: &str) -> UserError {
+    UserError::new(format!(
+        "Procfile: {}: '{command}' names no class: neither exec.mainClass nor <mainClass> in pom.xml",
+        entry.name
+    ))
+    .hint("add -Dexec.mainClass=org.example.Main")
+}
+
+/// A process type starts a build tool that starts the app.
+pub(crate) fn run_goal_replaced(entry: &ProcfileEntry, command: &str) -> String {
+    format!(
+        "Procfile: {}: '{command}' compiles the app at each start: the program that this build makes is started instead",
+        entry.name
+    )
+}
+
+/// A process type starts a build tool that compiles the app again.
+pub(crate) fn compiles_at_start(entry: &ProcfileEntry, command: &str) -> String {
+    format!(
+        "Procfile: {}: '{command}' compiles the app at each start, which takes time and memory: a push has built it already; start \
+         the jar, such as 'java -jar target/app.jar'",
+        entry.name
+    )
 }
 
 /// Lone Java files do not say which class to start.

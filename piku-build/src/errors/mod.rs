@@ -132,6 +132,17 @@ pub(crate) fn tool_command_replaced(entry: &ProcfileEntry, replaced: &str, comma
     )
 }
 
+/// Returns the program that is most likely the server, as the example of a hint: one called so, one whose name all others
+/// begin with, or the first.
+pub(crate) fn likely_program(programs: &[String]) -> &str {
+    let called = ["web", "server", "api", "http"]
+        .iter()
+        .find_map(|word| programs.iter().find(|name| name.split(['-', '_']).any(|part| part == *word)));
+    let shared =
+        || programs.iter().find(|name| programs.iter().all(|other| other.starts_with(name.as_str())));
+    called.or_else(shared).or(programs.first()).map_or("app", String::as_str)
+}
+
 /// Adds the programs that the build has made to an error about what cannot start.
 pub(crate) fn with_built_programs(failure: UserError, programs: &[BuiltProgram]) -> UserError {
     if programs.is_empty() {
@@ -310,6 +321,20 @@ mod tests {
         assert_eq!(format_size(9_999_000), "9999 kB");
         assert_eq!(format_size(64_000_000), "64 MB");
         assert_eq!(format_size(u64::MAX), "18446745 TB");
+    }
+
+    #[test]
+    fn examples_are_servers() {
+        for (names, expected) in [
+            (&["bin-ctl", "bin", "bin-tool"][..], "bin"),
+            (&["seed", "shop-server"], "shop-server"),
+            (&["migrate", "web"], "web"),
+            (&["a", "b"], "a"),
+            (&[], "app"),
+        ] {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(likely_program(&names), expected);
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("cargo", "cargo"),
     ("mvn", "maven"),
     ("gradle", "gradle"),
+    ("lein", "leiningen"),
     ("caddy", "caddy"),
     ("redis-server", "redis-server"),
     ("git", "git"),

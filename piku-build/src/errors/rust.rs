@@ -5,7 +5,7 @@ use std::path::Path;
 
 use piku_report::user_error::UserError;
 
-use super::join_names;
+use super::{join_names, likely_program};
 use crate::runtime::RequestedVersion;
 use piku_release::target::TargetArchitecture;
 
@@ -72,7 +72,7 @@ pub(crate) fn no_program() -> UserError {
 }
 
 pub(crate) fn no_process_types(programs: &[String]) -> UserError {
-    let first = programs.first().map_or("app", String::as_str);
+    let first = likely_program(programs);
     UserError::new(format!(
         "this is a Rust app without a Procfile, and it is not obvious which of its programs to start: {}",
         join_names(programs)

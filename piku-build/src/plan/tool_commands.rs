@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use indexmap::IndexMap;
 use piku_layout::jail::APP;
 use piku_layout::name::ProcessName;
-use piku_procfile::procfile::ProcessKind;
+use piku_procfile::procfile::{ProcessKind, ProcfileEntry};
 
 use crate::app::command_check::parse_entries;
 use crate::app::started_programs::{StartedProgram, find_started};
@@ -33,49 +33,88 @@ pub(crate) fn replace_tool_commands(
     interpret: impl Fn(&StartedProgram) -> Option<ToolCommand>,
 ) -> anyhow::Result<Vec<String>> {
     let mut warnings = Vec::new();
-    let entries = parse_entries(processes);
-    for entry in
-        entries.iter().filter(|entry| !matches!(entry.kind, ProcessKind::Preflight | ProcessKind::Static))
-    {
-        let mut command = entry.command.clone();
+    for entry in running_entries(processes) {
         let mut replaced = None;
-        // From behind, so that earlier positions stay right.
-        for started in find_started(&entry.command).iter().rev() {
-            let Some(meaning) = interpret(started) else { continue };
-            let refuse = |why| errors::needs_sources(entry, &started.words, programs, why);
+        let command = rewrite_command(&entry, |started| {
+            let Some(meaning) = interpret(started) else { return Ok(None) };
+            let refuse = |why| errors::needs_sources(&entry, &started.words, programs, why);
             let (program, words) = match meaning {
                 ToolCommand::Runs { program, words } => (program, words),
                 ToolCommand::NeedsSources(why) => return Err(refuse(why).into()),
             };
-            let (Some(first), Some(last)) =
-                (started.spans.first(), started.spans.get(words.saturating_sub(1)))
-            else {
+            if started.spans.is_empty() {
                 return Err(refuse(None).into());
-            };
-            let path = path_from(started.folder.as_deref(), &program);
-            command.replace_range(first.start..last.end, &shell_words::quote(&path.to_string_lossy()));
+            }
+            let path = program_from(started.folder.as_deref(), &program);
             replaced = Some(started.words[..words].join(" ").trim_end_matches(" --").to_owned());
-        }
-        let Some(replaced) = replaced else { continue };
-        warnings.push(errors::tool_command_replaced(entry, &replaced, &command));
-        if let Some(text) = processes.get_mut(&entry.name) {
-            // A schedule stays in front.
-            let schedule = text.len().saturating_sub(entry.command.len());
-            text.replace_range(schedule.., &command);
-        }
+            Ok(Some((words, shell_words::quote(&path.to_string_lossy()).into_owned())))
+        })?;
+        let Some((command, replaced)) = command.zip(replaced) else { continue };
+        warnings.push(errors::tool_command_replaced(&entry, &replaced, &command));
+        set_command(processes, &entry, &command);
     }
     Ok(warnings)
 }
 
-/// Returns the path of a built program from a folder of the app; a bare name if the folder is not known.
-fn path_from(folder: Option<&Path>, program: &str) -> PathBuf {
-    let Some(folder) = folder else { return program.into() };
-    let below = folder.strip_prefix(APP).unwrap_or(folder);
-    if !below.components().all(|part| matches!(part, Component::Normal(_))) {
-        return program.into();
+/// Returns the process types that start programs in a release.
+pub(crate) fn running_entries(processes: &IndexMap<ProcessName, String>) -> Vec<ProcfileEntry> {
+    let mut entries = parse_entries(processes);
+    entries.retain(|entry| !matches!(entry.kind, ProcessKind::Preflight | ProcessKind::Static));
+    entries
+}
+
+/// Replaces the first words of programs in a command. `rewrite` returns their number and the text in their place, or
+/// `None` for a program that stays. Returns `None` if all stay.
+///
+/// # Errors
+/// As `rewrite`. Programs whose place in the text is not known stay as they are.
+pub(crate) fn rewrite_command(
+    entry: &ProcfileEntry,
+    mut rewrite: impl FnMut(&StartedProgram) -> anyhow::Result<Option<(usize, String)>>,
+) -> anyhow::Result<Option<String>> {
+    let mut command = entry.command.clone();
+    // From behind, so that earlier positions stay right.
+    for started in find_started(&entry.command).iter().rev() {
+        let Some((words, text)) = rewrite(started)? else { continue };
+        if let (Some(first), Some(last)) = (started.spans.first(), started.spans.get(words.saturating_sub(1)))
+        {
+            command.replace_range(first.start..last.end, &text);
+        }
     }
+    Ok((command != entry.command).then_some(command))
+}
+
+/// Gives a process type another command. A schedule stays in front.
+pub(crate) fn set_command(
+    processes: &mut IndexMap<ProcessName, String>,
+    entry: &ProcfileEntry,
+    command: &str,
+) {
+    if let Some(text) = processes.get_mut(&entry.name) {
+        let schedule = text.len().saturating_sub(entry.command.len());
+        text.replace_range(schedule.., command);
+    }
+}
+
+/// Returns the path of a built program from a folder of the app; a bare name if the folder is not known.
+fn program_from(folder: Option<&Path>, program: &str) -> PathBuf {
+    match folder.filter(|folder| is_below(folder)) {
+        Some(_) => path_from(folder, &Path::new(FOLDER).join(program)),
+        None => program.into(),
+    }
+}
+
+/// Returns a path of the app as seen from one of its folders; from `/` if the folder is not known.
+pub(crate) fn path_from(folder: Option<&Path>, path: &Path) -> PathBuf {
+    let Some(folder) = folder.filter(|folder| is_below(folder)) else { return Path::new(APP).join(path) };
+    let below = folder.strip_prefix(APP).unwrap_or(folder);
     let up: PathBuf = below.components().map(|_| "..").collect();
-    up.join(FOLDER).join(program)
+    up.join(path)
+}
+
+fn is_below(folder: &Path) -> bool {
+    let below = folder.strip_prefix(APP).unwrap_or(folder);
+    below.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 #[cfg(test)]

@@ -11,7 +11,20 @@ use crate::plan::build_plan::BuildPlan;
 use piku_layout::jail::PATH;
 
 /// Files of languages that piku does not build. The programs may still be in the repository.
-const NOT_BUILT: &[&str] = &["composer.json", "mix.exs"];
+const NOT_BUILT: &[&str] = &[
+    "Package.swift",
+    "build.sc",
+    "build.zig",
+    "composer.json",
+    "deps.edn",
+    "gleam.toml",
+    "global.json",
+    "mix.exs",
+    "pubspec.yaml",
+    "rebar.config",
+    "shard.yml",
+    "stack.yaml",
+];
 
 pub(crate) const NAME: &str = "binary";
 /// The script that starts an app without a Procfile.

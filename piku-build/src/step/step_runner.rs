@@ -38,6 +38,7 @@ const CACHES: &[(&str, &[(&str, &str)])] = &[
     ("pnpm", &[("PNPM_HOME", "")]),
     ("m2", &[("MAVEN_USER_HOME", "")]),
     ("gradle", &[("GRADLE_USER_HOME", "")]),
+    ("sbt", &[("SBT_CACHE", ""), ("COURSIER_CACHE", "coursier")]),
     ("bundle", &[("BUNDLE_USER_CACHE", "")]),
     ("rails", &[("RAILS_BUILD_CACHE", "")]),
     ("buildpack", &[("BUILDPACK_CACHE", "")]),

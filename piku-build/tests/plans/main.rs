@@ -2,6 +2,7 @@
 
 mod lone_files;
 mod node_versions;
+mod run_goals;
 mod selection;
 mod spelling;
 mod started;

@@ -101,9 +101,14 @@ fn maven_app_is_rebuilt_incrementally() {
     // A source that is gone is gone from the jar.
     repo.without("src/main/resources/note.txt");
     repo.file("src/main/java/shop/Main.java", MAIN.replace("hello", "goodbye"))
-        .commit("Two")
-        .push()
-        .succeeds();
+        // The Maven that it pins is not to be had.
+        .file("mvnw", "#!/bin/sh\necho no such Maven\nexit 1\n")
+        .commit("Two");
+    let two = repo.push().succeeds();
+    assert!(
+        two.contains("no such Maven") && two.contains("mvnw cannot fetch the Maven that it pins"),
+        "{two}"
+    );
     assert_eq!(world.page("shop"), "[\"goodbye\",\"note false\",\"small true\"]\n");
 
     repo.file("system.properties", "java.runtime.version=99\n").commit("Three");
@@ -177,8 +182,15 @@ fn spring_boot_jar_is_recognised() {
     let plan = repo.push_with(&["-o", "dry-run", "piku", "main"]).succeeds();
     let process = "-Dserver.port=$PORT $JAVA_OPTS -jar target/*.jar (the jar that is built)";
     assert!(plan.contains(process), "{plan}");
-    repo.push().succeeds();
+    // As in development: Maven would compile at each start.
+    repo.file("Procfile", "web: mvn -q spring-boot:run -Dspring-boot.run.profiles=prod\n").commit("Two");
+    let pushed = repo.push().succeeds();
+    assert!(pushed.contains("the program that this build makes is started instead"), "{pushed}");
     assert_eq!(world.page("boot"), "spring on 127.0.0.1, small true");
+    let started =
+        std::fs::read_to_string(world.app("boot").join("current/release.yaml")).expect("release.yaml");
+    let command = "-Dspring.profiles.active=prod -jar target/boot-0.0.1-SNAPSHOT.jar";
+    assert!(started.contains(command), "{started}");
 }
 
 #[test]

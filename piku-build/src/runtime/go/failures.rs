@@ -9,7 +9,7 @@ use crate::step::build_step::StepOutcome;
 /// The largest number of Go's own lines that are repeated.
 const REPEATED: usize = 4;
 
-const RULES: [FailureRule; 9] = [
+const RULES: [FailureRule; 10] = [
     FailureRule::killed(&["signal: killed"]),
     FailureRule::no_space(&["no space left on device", "disk quota exceeded"]),
     FailureRule::call(&["errors parsing "], bad_module),
@@ -48,11 +48,16 @@ const RULES: [FailureRule; 9] = [
     )
     .repeat(REPEATED),
     FailureRule::new(
+        &["go.mod file not found"],
+        "the app uses packages and has no go.mod",
+        &["on your machine: go mod init example.org/NAME && go mod tidy; commit go.mod and go.sum"],
+    )
+    .repeat(REPEATED),
+    FailureRule::new(
         &[
             "missing go.sum entry",
             "updates to go.mod needed",
             "no required module provides package",
-            "go.mod file not found",
             "go: updates to go.sum needed",
         ],
         "go.mod and go.sum do not list all that the code needs",
@@ -110,6 +115,10 @@ mod tests {
             (
                 "go: errors parsing go.mod:\ngo.mod:1: unexpected input character '\\ufeff'",
                 "go cannot parse go.mod\n  go.mod:1: unexpected input character '\\ufeff'",
+            ),
+            (
+                "main.go:3:8: no required module provides package rsc.io/quote: go.mod file not found in current directory",
+                "has no go.mod",
             ),
             ("# hello\n./main.go:5:2: undefined: x", "exit code 1"),
             (

@@ -12,7 +12,7 @@ use piku_files::free_space::{self, SpaceNeeded};
 /// The largest depth of modules that are searched.
 const DEEPEST: usize = 8;
 /// Folders that the tools keep for themselves.
-const TOOLS_OWN: [&str; 12] = [
+const TOOLS_OWN: [&str; 17] = [
     "generated-sources",
     "generated-test-sources",
     "maven-archiver",
@@ -25,6 +25,12 @@ const TOOLS_OWN: [&str; 12] = [
     "test-results",
     "kotlin",
     "generated",
+    // sbt's.
+    "bg-jobs",
+    "global-logging",
+    "resolution-cache",
+    "streams",
+    "task-temp-directory",
 ];
 
 /// Finds the folders of this name in the work tree: the app's and its modules'. Follows no links.
@@ -60,6 +66,8 @@ pub(super) fn has_program(work: &TreeHandle, folders: &[PathBuf]) -> bool {
             || has_jar(&dir.join("libs"))
             || work.is_file(dir.join("quarkus-app/quarkus-run.jar"))
             || work.is_dir(dir.join("install"))
+            || work.is_dir(dir.join("universal/stage/bin"))
+            || jar::scala_folders(work, dir).iter().any(|folder| has_jar(folder))
     })
 }
 
@@ -98,7 +106,17 @@ fn measure_copy(from: &TreeHandle) -> anyhow::Result<CopyLimit> {
     Ok(all)
 }
 
-/// Returns the script that Gradle's installDist made, if it is the only one.
+/// Returns a war in one of the folders.
+pub(super) fn find_war(tree: &TreeHandle, folders: &[PathBuf]) -> Option<PathBuf> {
+    let both = folders.iter().flat_map(|folder| [folder.clone(), folder.join("libs")]);
+    both.flat_map(|folder| {
+        let entries = tree.read_dir(&folder).unwrap_or_default();
+        entries.into_iter().map(move |entry| folder.join(entry.name))
+    })
+    .find(|path| path.extension().is_some_and(|ending| ending == "war") && !jar::is_secondary(path))
+}
+
+/// Returns the script that Gradle's installDist or sbt's stage made, if it is the only one.
 pub(super) fn find_install_script(tree: &TreeHandle, folders: &[PathBuf]) -> Option<PathBuf> {
     let mut found = Vec::new();
     for folder in folders {
@@ -106,6 +124,14 @@ pub(super) fn find_install_script(tree: &TreeHandle, folders: &[PathBuf]) -> Opt
         for entry in tree.read_dir(&install).unwrap_or_default() {
             let script = install.join(&entry.name).join("bin").join(&entry.name);
             if tree.is_file(&script) {
+                found.push(script);
+            }
+        }
+        let stage = folder.join("universal/stage/bin");
+        for entry in tree.read_dir(&stage).unwrap_or_default() {
+            let script = stage.join(&entry.name);
+            // One for Windows lies beside it.
+            if script.extension().is_none_or(|ending| ending != "bat") && tree.is_file(&script) {
                 found.push(script);
             }
         }

@@ -15,8 +15,15 @@ const UNREACHABLE: &[&str] = &[
     "Temporary failure in name resolution",
 ];
 /// Output of the scripts that fetch the version of Maven or Gradle that an app pins.
-const WRAPPER: &[&str] =
-    &["org.gradle.wrapper", "gradle-wrapper", "Failed to fetch", "apache-maven-", "wget:", "curl:"];
+const WRAPPER: &[&str] = &[
+    "org.gradle.wrapper",
+    "gradle-wrapper",
+    "maven.wrapper",
+    "Failed to fetch",
+    "apache-maven-",
+    "wget:",
+    "curl:",
+];
 const WRAPPER_FAILED: &str = "the wrapper cannot fetch the version of the tool that it pins: {line}";
 const WRAPPER_HINT: &[&str] =
     &["is the machine online? without the wrapper's script the machine's own mvn or gradle is used"];
@@ -24,10 +31,19 @@ const WRAPPER_HINT: &[&str] =
 /// The largest number of errors that are repeated.
 const REPEATED: usize = 5;
 /// Lines of Maven that are the same after every failure.
-const BOILERPLATE: [&str; 5] =
-    ["-> [Help", "[Help ", "To see the full stack trace", "Re-run Maven", "For more information about"];
+const BOILERPLATE: [&str; 9] = [
+    "-> [Help",
+    "[Help ",
+    "To see the full stack trace",
+    "Re-run Maven",
+    "For more information about",
+    "-----",
+    "realm =",
+    "strategy =",
+    "urls[",
+];
 
-const RULES: [FailureRule; 9] = [
+const RULES: [FailureRule; 11] = [
     FailureRule::no_space(&["No space left on device"]),
     FailureRule::new(
         &["Source option * is no longer supported", "Target option * is no longer supported"],
@@ -50,12 +66,26 @@ const RULES: [FailureRule; 9] = [
         &["ask for another one: a file system.properties with the line 'java.runtime.version=17'"],
     )
     .repeat(3),
+    FailureRule::new(
+        &["due to an API incompatibility"],
+        "a plugin of Maven is too old for this Java or this Maven: {line}",
+        &["name a newer version of it in pom.xml, or let 'mvn wrapper:wrapper' pin the Maven that you use, and commit it"],
+    ),
+    FailureRule::new(
+        &["Not a valid command: stage", "Not a valid key: stage"],
+        "sbt knows no task 'stage', which makes what is started",
+        &[
+            "project/plugins.sbt: addSbtPlugin(\"com.github.sbt\" % \"sbt-native-packager\" % \"1.10.4\"), and in build.sbt: enablePlugins(JavaAppPackaging)",
+            "SBT_TASKS in ENV names other tasks, such as 'assembly'",
+        ],
+    ),
     FailureRule::call(&[".java:", ".kt:", ".groovy:", ".scala:"], compile_errors),
     FailureRule::new(UNREACHABLE, WRAPPER_FAILED, WRAPPER_HINT).also(WRAPPER),
     FailureRule::new(
         &[
             "Could not install Gradle",
             "Server returned HTTP response code",
+            "FileNotFoundException: http",
             "Failed to fetch",
             "cannot download",
             "ZipException",
@@ -160,6 +190,10 @@ mod tests {
                 "Exception in thread \"main\" java.net.UnknownHostException: x.example\n at org.gradle.wrapper.Download",
                 "wrapper",
             ),
+            (
+                "Exception in thread \"main\" java.io.FileNotFoundException: https://x.example/apache-maven-3.6.0-bin.zip\n at org.apache.maven.wrapper.Installer",
+                "that it pins: Exception in thread \"main\" java.io.FileNotFoundException: https://x.example/apache",
+            ),
             ("* What went wrong:\nTask 'test' not found in root project 'x'.", "Task 'test' not found"),
             (
                 "[ERROR] /app/src/A.java:[2,22] cannot find symbol\n  symbol:   variable nothing\n  location: class A\n\
@@ -185,6 +219,11 @@ mod tests {
                  [ERROR] Re-run Maven using the -X switch to enable full debug logging.\n",
                 "step 'mvn' failed with exit code 1\n  Failed to execute goal org.x:y:1:run (z) on project b: it is broken",
             ),
+            (
+                "[ERROR] Unable to load the mojo 'war' in the plugin 'x:maven-war-plugin:2.2' due to an API incompatibility: y",
+                "a plugin of Maven is too old for this Java or this Maven: Unable to load the mojo 'war'",
+            ),
+            ("[error] Not a valid command: stage (similar: state)", "sbt knows no task 'stage'"),
             (
                 "* What went wrong:\nA problem occurred evaluating root project 'x'.\n> it is broken\n\n* Try:\nRun with",
                 "> it is broken",

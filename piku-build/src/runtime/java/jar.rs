@@ -12,7 +12,10 @@ const LONGEST: u64 = 1024 * 1024;
 /// Suffixes of jars that are not the program.
 const BESIDE: [&str; 6] = ["-sources", "-javadoc", "-plain", "-tests", "-test", "-test-fixtures"];
 /// Suffixes of jars that contain all dependencies.
-const WHOLE: [&str; 7] = ["-jar-with-dependencies", "-all", "-shaded", "-runner", "-fat", "-uber", "-exec"];
+const WHOLE: [&str; 8] =
+    ["-jar-with-dependencies", "-all", "-shaded", "-runner", "-fat", "-uber", "-exec", "-standalone"];
+/// The part of the names of jars with all dependencies that sbt makes.
+const ASSEMBLY: &str = "-assembly";
 
 /// The framework that packed a jar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +45,10 @@ pub(super) fn find_program(tree: &TreeHandle, folders: &[PathBuf]) -> Result<Run
     for is_better in [
         |one: &RunnableJar| one.kind == JarKind::Quarkus,
         |one: &RunnableJar| one.kind == JarKind::Spring,
-        |one: &RunnableJar| WHOLE.iter().any(|end| stem(&one.path).ends_with(end)),
+        |one: &RunnableJar| {
+            let stem = stem(&one.path);
+            WHOLE.iter().any(|end| stem.ends_with(end)) || stem.contains(ASSEMBLY)
+        },
     ] {
         if found.iter().filter(|one| is_better(one)).count() == 1 {
             found.retain(is_better);
@@ -63,7 +69,7 @@ fn in_folder(tree: &TreeHandle, folder: &Path) -> Vec<RunnableJar> {
         return vec![RunnableJar { path: quarkus, kind: JarKind::Quarkus }];
     }
     let mut found = Vec::new();
-    for below in [folder.to_owned(), folder.join("libs")] {
+    for below in [folder.to_owned(), folder.join("libs")].into_iter().chain(scala_folders(tree, folder)) {
         let entries = tree.read_dir(&below).unwrap_or_default();
         for entry in entries.into_iter().filter(|entry| entry.kind == FileKind::Regular) {
             let path = below.join(entry.name);
@@ -75,6 +81,13 @@ fn in_folder(tree: &TreeHandle, folder: &Path) -> Vec<RunnableJar> {
     }
     found.sort_by(|one, other| one.path.cmp(&other.path));
     found
+}
+
+/// Returns the folders in which sbt puts jars: `target/scala-2.13`.
+pub(super) fn scala_folders(tree: &TreeHandle, folder: &Path) -> Vec<PathBuf> {
+    let entries = tree.read_dir(folder).unwrap_or_default().into_iter();
+    let names = entries.map(|entry| entry.name).filter(|name| name.to_string_lossy().starts_with("scala-"));
+    names.map(|name| folder.join(name)).collect()
 }
 
 /// Reads the manifest of a jar; `None` if it names no main class.

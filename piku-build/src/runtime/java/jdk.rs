@@ -62,24 +62,40 @@ fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedJdk>> {
             return Ok(Some(RequestedJdk { feature, version, is_pinned: true }));
         }
     }
-    if let Some(version) = text(".java-version")? {
-        if let Some(feature) = parse_feature(version.trim()) {
-            let version = RequestedVersion::new(feature.to_string(), ".java-version");
+    for (file, mark) in VERSION_FILES {
+        let Some(text) = text(file)? else { continue };
+        // `17.0.9-tem`, `temurin-17.0.9+9`, `zulu-17`
+        let value = text.lines().find_map(|line| line.trim().strip_prefix(mark));
+        let value =
+            value.map(|value| value.split(['#', ' ']).find(|word| !word.is_empty()).unwrap_or_default());
+        if let Some(feature) = value.and_then(parse_vendors) {
+            let version = RequestedVersion::new(feature.to_string(), file);
             return Ok(Some(RequestedJdk { feature, version, is_pinned: true }));
         }
     }
     for (file, marks) in FILES {
         let Some(text) = text(file)? else { continue };
-        let text = without_comments(&text);
+        let mut text = without_comments(&text);
+        if file == "pom.xml" {
+            text.retain(|letter| !letter.is_whitespace());
+        }
         if let Some((mark, feature)) = marks.iter().find_map(|mark| Some((mark, release_after(&text, mark)?)))
         {
-            let name = mark.trim_matches(['<', '>', '(']);
+            let name = mark.trim_matches(['<', '>', '(']).replace("><", " ");
             let version = RequestedVersion::new(feature.to_string(), format!("{name} in {file}"));
             return Ok(Some(RequestedJdk { feature, version, is_pinned: false }));
         }
     }
     Ok(None)
 }
+
+/// Files of version managers, and the mark in front of the version in the line that names it.
+const VERSION_FILES: [(&str, &str); 4] = [
+    (".java-version", ""),
+    (".sdkmanrc", "java="),
+    (".tool-versions", "java "),
+    ("gradle/gradle-daemon-jvm.properties", "toolchainVersion="),
+];
 
 /// Build files, and the marks in front of the release that they request, the more exact first.
 const FILES: [(&str, &[&str]); 3] = [
@@ -89,6 +105,8 @@ const FILES: [(&str, &[&str]); 3] = [
             "<maven.compiler.release>",
             "<java.version>",
             "<release>",
+            // Of maven-toolchains-plugin.
+            "<jdk><version>",
             "<maven.compiler.target>",
             "<maven.compiler.source>",
             "<target>",
@@ -97,8 +115,13 @@ const FILES: [(&str, &[&str]); 3] = [
     ("build.gradle", GRADLE),
     ("build.gradle.kts", GRADLE),
 ];
-const GRADLE: &[&str] =
-    &["JavaLanguageVersion.of(", "jvmToolchain(", "targetCompatibility", "sourceCompatibility"];
+const GRADLE: &[&str] = &[
+    "JavaLanguageVersion.of(",
+    "jvmToolchain(",
+    "options.release",
+    "targetCompatibility",
+    "sourceCompatibility",
+];
 
 /// Removes XML comments. Gradle's files do not contain their marks.
 fn without_comments(text: &str) -> String {
@@ -111,8 +134,11 @@ fn without_comments(text: &str) -> String {
 fn release_after(text: &str, mark: &str) -> Option<u32> {
     text.match_indices(mark).find_map(|(at, _)| {
         let rest = text[at + mark.len()..].lines().next()?;
-        let rest = rest.trim_start_matches([' ', '=', '\'', '"', '(']);
-        let rest = rest.strip_prefix("JavaVersion.VERSION_").unwrap_or(rest);
+        let rest = rest.strip_prefix(".set").unwrap_or(rest);
+        let rest = rest.trim_start_matches([' ', '=', '\'', '"', '(', '[', '>']);
+        let prefixes = ["JavaVersion.VERSION_", "JavaVersion.toVersion(", "JavaLanguageVersion.of("];
+        let rest = prefixes.iter().find_map(|prefix| rest.strip_prefix(prefix)).unwrap_or(rest);
+        let rest = rest.trim_start_matches(['\'', '"']);
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(rest.len());
         parse_feature(&rest[..end].replace('_', "."))
     })
@@ -124,6 +150,12 @@ fn parse_feature(text: &str) -> Option<u32> {
     let mut parts = text.split(['.', '_', '+']);
     let first: u32 = parts.next()?.parse().ok()?;
     if first == 1 { parts.next()?.parse().ok() } else { Some(first) }
+}
+
+/// Parses the feature release in a version manager's file, where the vendor's name stands on either side: `17.0.9-tem`,
+/// `temurin-17.0.9+9`, `corretto-8.402`.
+fn parse_vendors(text: &str) -> Option<u32> {
+    text.split('-').find_map(parse_feature)
 }
 
 /// Picks from `installed`, in which the default comes first.
@@ -201,8 +233,38 @@ mod tests {
             ("sourceCompatibility = '1.8'", "sourceCompatibility", Some(8)),
             ("sourceCompatibility = JavaVersion.VERSION_11", "sourceCompatibility", Some(11)),
             ("sourceCompatibility JavaVersion.VERSION_1_8", "sourceCompatibility", Some(8)),
+            ("sourceCompatibility = JavaVersion.toVersion(\"21\")", "sourceCompatibility", Some(21)),
+            ("languageVersion.set(JavaLanguageVersion.of(\"21\"))", "JavaLanguageVersion.of(", Some(21)),
+            ("options.release.set(17)", "options.release", Some(17)),
+            ("options.release = 11", "options.release", Some(11)),
+            ("<jdk><version>[17,)</version></jdk>", "<jdk><version>", Some(17)),
         ] {
             assert_eq!(release_after(text, mark), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn files_of_version_managers() {
+        for (file, text, expected) in [
+            (".java-version", "17\n", Some((17, ".java-version"))),
+            (".java-version", "temurin-17.0.9\n", Some((17, ".java-version"))),
+            (".sdkmanrc", "# Enable auto-env\njava=21.0.2-tem\nmaven=3.9.6\n", Some((21, ".sdkmanrc"))),
+            (".sdkmanrc", "java=8.0.402-amzn\n", Some((8, ".sdkmanrc"))),
+            (".sdkmanrc", "gradle=8.5\n", None),
+            (".tool-versions", "nodejs 20\njava  temurin-17.0.9+9 # old\n", Some((17, ".tool-versions"))),
+            (".tool-versions", "nodejs 20\n", None),
+            (".java-version", "latest\n", None),
+            (
+                "pom.xml",
+                "<toolchains>\n <jdk>\n  <version>17</version>\n </jdk>\n</toolchains>",
+                Some((17, "jdk version in pom.xml")),
+            ),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join(file), text).unwrap();
+            let found = read_request(&AppSource::read(dir.path(), None).unwrap()).unwrap();
+            let found = found.map(|found| (found.feature, found.version.from));
+            assert_eq!(found, expected.map(|(feature, from)| (feature, from.to_owned())), "{file}: {text}");
         }
     }
 

@@ -1,49 +1,48 @@
-//! Java: Maven or Gradle in an incremental work tree, by the app's wrapper if it has one; a jar in the
+//! Java: Maven, Gradle, sbt or Leiningen in an incremental work tree, by the app's wrapper if it has one; a jar in the
 //! repository, also an unpacked one; lone `*.java` files. Without a Procfile, the jar whose manifest names a main class is started.
 
 mod artifacts;
 mod failures;
 mod jar;
 mod jdk;
+mod program;
+mod run_goal;
 mod sources;
 mod steps;
+mod tool;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use piku_layout::name::ProcessName;
+use piku_procfile::procfile::ProcfileEntry;
 
 use super::{BuildTarget, DetectResult, Runtime};
+use crate::app::app_file;
 use crate::app::app_source::{AppSource, decode};
+use crate::app::started_programs::{StartedProgram, find_started};
 use crate::errors;
 use crate::plan::build_plan::BuildPlan;
+use crate::plan::tool_commands::{rewrite_command, running_entries, set_command};
 use crate::step::build_step::{BuildStep, StepOutcome};
-use crate::tree::kept_tree::KeptFolders;
 use crate::tree::root_view::RootView;
-use jar::{JarKind, JarManifest, RunnableJar};
+use jar::JarKind;
 use jdk::{InstalledJdk, JdkChoice};
 use piku_layout::jail::PATH;
-use sources::JavaSources;
-use steps::{gradle_step, javac_step, maven_step};
+use program::{JavaProgram, java_command};
+use run_goal::{GoalMeaning, RunGoal};
+use sources::{JavaSources, MAIN};
+use tool::{GRADLE, JavaTool, LEININGEN, MANIFEST, POM, SBT};
 
-const POM: &str = "pom.xml";
-const GRADLE: [&str; 4] = ["build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"];
-const MAIN: &str = "Main.java";
-/// The manifest of an unpacked jar.
-const MANIFEST: &str = "META-INF/MANIFEST.MF";
-
-/// The tool that builds the app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum JavaTool {
-    Maven,
-    Gradle,
-    /// No build: the repository contains a jar.
-    Jar,
-    /// No build: the repository is an unpacked jar.
-    Unpacked,
-    Javac,
-}
+/// Plugins of Maven that make a jar with the dependencies inside.
+const WHOLE_JARS: [&str; 5] = [
+    "maven-shade-plugin",
+    "maven-assembly-plugin",
+    "spring-boot-maven-plugin",
+    "quarkus-maven-plugin",
+    "micronaut-maven-plugin",
+];
 
 pub(super) struct JavaRuntime;
 
@@ -58,7 +57,7 @@ impl Runtime for JavaRuntime {
             let found = source.names.iter().find(|name| ends.iter().any(|end| name.ends_with(end)));
             found.map_or("", String::as_str)
         };
-        Ok(match detect_tool(source)? {
+        Ok(match JavaTool::detect(source)? {
             Some(JavaTool::Maven) => DetectResult::Match(match gradle {
                 Some(other) => format!("there is a {POM}; it counts before {other}"),
                 None => format!("there is a {POM}"),
@@ -69,6 +68,8 @@ impl Runtime for JavaRuntime {
             Some(JavaTool::Gradle) => {
                 DetectResult::Match(format!("there is a {}", gradle.map_or("", |name| name)))
             }
+            Some(JavaTool::Sbt) => DetectResult::Match(format!("there is a {SBT}")),
+            Some(JavaTool::Leiningen) => DetectResult::Match(format!("there is a {LEININGEN}")),
             Some(JavaTool::Jar) => DetectResult::WeakMatch(format!("there is {}", named(&[".jar", ".war"]))),
             Some(JavaTool::Unpacked) => {
                 DetectResult::WeakMatch(format!("there is an unpacked jar: {MANIFEST} names a main class"))
@@ -84,31 +85,30 @@ impl Runtime for JavaRuntime {
     }
 
     fn plan(&self, source: &AppSource, target: &BuildTarget) -> anyhow::Result<BuildPlan> {
-        let tool = detect_tool(source)?.unwrap_or(JavaTool::Maven);
-        let is_built = !matches!(tool, JavaTool::Jar | JavaTool::Unpacked);
-        let JdkChoice { installed, from, warnings } = jdk::choose(source, is_built)?;
+        let tool = JavaTool::detect(source)?.unwrap_or(JavaTool::Maven);
+        let JdkChoice { installed, from, mut warnings } = jdk::choose(source, tool.is_built())?;
         let (processes, processes_from) = processes(source, tool)?;
+        let pom = steps::read_text(source, POM)?;
+        let goals = Goals::read(&processes, tool, &pom)?;
+        warnings.extend(goals.warnings);
         let steps = match tool {
-            JavaTool::Maven => vec![maven_step(source, target)?],
-            JavaTool::Gradle => vec![gradle_step(source, target)?],
-            JavaTool::Javac => vec![javac_step(&installed, &JavaSources::read(source)?)],
+            JavaTool::Maven => vec![steps::maven_step(source, target, goals.starts_classes)?],
+            JavaTool::Gradle => vec![steps::gradle_step(source, target)?],
+            JavaTool::Sbt => vec![steps::sbt_step(source, target)?],
+            JavaTool::Leiningen => vec![steps::leiningen_step(source, target)?],
+            JavaTool::Javac => vec![steps::javac_step(&installed, &JavaSources::read(source)?)],
             JavaTool::Jar | JavaTool::Unpacked => Vec::new(),
-        };
-        let keep = match tool {
-            // Maven keeps classes of deleted sources in the jar.
-            JavaTool::Maven => Some(KeptFolders { folders: &["target"], forgets: true }),
-            JavaTool::Gradle => Some(KeptFolders { folders: &["build", ".gradle"], forgets: false }),
-            JavaTool::Jar | JavaTool::Unpacked | JavaTool::Javac => None,
         };
         Ok(BuildPlan {
             runtime: self.name(),
             version: Some(installed.version.clone()),
             version_from: Some(from),
             steps,
-            keep,
+            keep: tool.kept_folders(),
             processes,
             processes_from: processes_from.map(str::to_owned),
             env: env(&installed),
+            build_env: build_env(tool, &installed),
             profile: Some(("java-memory.sh", MEMORY)),
             warnings,
             ..BuildPlan::default()
@@ -130,10 +130,11 @@ impl Runtime for JavaRuntime {
     fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let folders = match plan.keep {
             Some(keep) => {
-                let made = artifacts::find_folders(&view.work, keep.folders[0])?;
+                let mut made = artifacts::find_folders(&view.work, keep.folders[0])?;
+                // sbt's build of itself.
+                made.retain(|folder| step_name(plan) != "sbt" || !folder.starts_with("project"));
                 if !artifacts::has_program(&view.work, &made) {
-                    let name = plan.steps.first().map_or("", |step| step.name);
-                    return Err(errors::java::nothing_built(name, &keep.folders[..1]).into());
+                    return Err(errors::java::nothing_built(step_name(plan), &keep.folders[..1]).into());
                 }
                 artifacts::copy_folders(&view.work, &view.tree, &made)?;
                 made
@@ -141,19 +142,114 @@ impl Runtime for JavaRuntime {
             None => vec![PathBuf::new()],
         };
         if plan.processes_from.as_deref() == Some(BY_BUILD) {
-            let command = match artifacts::find_install_script(&view.tree, &folders) {
-                Some(script) => script.display().to_string(),
-                None => jar_command(
-                    &jar::find_program(&view.tree, &folders)
-                        .map_err(|found| errors::java::no_runnable(&found))?,
-                ),
-            };
+            let program = JavaProgram::find(&view.tree, &folders, Path::new(""))?;
+            let command = program.command(Some(Path::new("")), &RunGoal::default());
+            let is_play = plan.processes.first().is_some_and(|(_, command)| command.ends_with(PLAY));
+            let command = if is_play { command + PLAY } else { command };
             plan.processes = IndexMap::from([("web".parse()?, command)]);
             plan.processes_from = Some(JAR.to_owned());
         }
-        Ok(())
+        replace_goals(plan, view, &folders)
     }
 }
+
+fn step_name(plan: &BuildPlan) -> &'static str {
+    plan.steps.first().map_or("", |step| step.name)
+}
+
+/// The commands of build tools among the process types.
+#[derive(Default)]
+struct Goals {
+    warnings: Vec<String>,
+    /// True if one of them starts classes, without a jar.
+    starts_classes: bool,
+}
+
+impl Goals {
+    /// Reads them. `pom` is the text of Maven's file.
+    ///
+    /// # Errors
+    /// Fails if one is to start a class that nothing names.
+    fn read(processes: &IndexMap<ProcessName, String>, tool: JavaTool, pom: &str) -> anyhow::Result<Self> {
+        let mut found = Self::default();
+        for entry in running_entries(processes) {
+            for started in find_started(&entry.command) {
+                let command = started.words.join(" ");
+                match run_goal::interpret(&started, tool) {
+                    None => {}
+                    Some(GoalMeaning::Starts(goal)) if !started.spans.is_empty() => {
+                        if starts_classes(&goal, pom) {
+                            find_class(&goal, pom, &entry, &started)?;
+                            found.starts_classes = true;
+                        }
+                        found.warnings.push(errors::java::run_goal_replaced(&entry, &command));
+                    }
+                    Some(_) => found.warnings.push(errors::java::compiles_at_start(&entry, &command)),
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Returns whether a goal starts classes that no jar contains together with their dependencies.
+fn starts_classes(goal: &RunGoal, pom: &str) -> bool {
+    goal.is_of_classes && !WHOLE_JARS.iter().any(|plugin| pom.contains(plugin))
+}
+
+/// Finds the class that `exec:java` starts.
+fn find_class(
+    goal: &RunGoal,
+    pom: &str,
+    entry: &ProcfileEntry,
+    started: &StartedProgram,
+) -> anyhow::Result<String> {
+    let value = |mark: &str| {
+        let rest = pom.split_once(mark)?.1;
+        let value = rest.split('<').next().unwrap_or_default().trim();
+        (!value.is_empty() && !value.contains('$')).then(|| value.to_owned())
+    };
+    let main = goal.main.clone().or_else(|| value("<exec.mainClass>")).or_else(|| value("<mainClass>"));
+    Ok(main.ok_or_else(|| errors::java::no_class_to_run(entry, &started.words.join(" ")))?)
+}
+
+/// Replaces the commands that compile the app and start it by those of the program that was built.
+fn replace_goals(plan: &mut BuildPlan, view: &RootView, folders: &[PathBuf]) -> anyhow::Result<()> {
+    let tool = match step_name(plan) {
+        "mvn" => JavaTool::Maven,
+        "gradle" => JavaTool::Gradle,
+        "sbt" => JavaTool::Sbt,
+        "lein" => JavaTool::Leiningen,
+        _ => return Ok(()),
+    };
+    let pom = app_file::read_bytes(&view.tree, Path::new(POM))?.map(|text| decode(&text)).unwrap_or_default();
+    for entry in running_entries(&plan.processes) {
+        let command = rewrite_command(&entry, |started| {
+            let Some(GoalMeaning::Starts(mut goal)) = run_goal::interpret(started, tool) else {
+                return Ok(None);
+            };
+            let program = if starts_classes(&goal, &pom) {
+                let main = find_class(&goal, &pom, &entry, started)?;
+                JavaProgram::Classes { folder: goal.module.join("target"), main }
+            } else {
+                JavaProgram::find(&view.tree, folders, &goal.module)?
+            };
+            if let (JavaTool::Leiningen, Some(main)) = (tool, goal.main.take()) {
+                // Clojure's own class starts a namespace.
+                goal.arguments.splice(0..0, ["-m".to_owned(), main]);
+                goal.main = Some("clojure.main".to_owned());
+            }
+            Ok(Some((started.words.len(), program.command(started.folder.as_deref(), &goal))))
+        })?;
+        if let Some(command) = command {
+            set_command(&mut plan.processes, &entry, &command);
+        }
+    }
+    Ok(())
+}
+
+/// Argument by which a Play app listens on `PORT`.
+const PLAY: &str = " -Dhttp.port=$PORT";
 
 /// Sources of process types: known only after the build, or known before.
 const BY_BUILD: &str = "the jar that is built";
@@ -161,42 +257,6 @@ const JAR: &str = "the jar";
 /// Sizes the heap by the memory limit of the process type. The JVM does not see the jail's limit and would
 /// use the whole machine's memory.
 const MEMORY: &str = include_str!("memory.sh");
-
-/// Chooses the tool: Maven before Gradle, unless only Gradle has a wrapper.
-fn detect_tool(source: &AppSource) -> anyhow::Result<Option<JavaTool>> {
-    let gradle = GRADLE.iter().any(|name| source.has_entry(name));
-    Ok(if source.has_entry(POM) && !(gradle && source.has_entry("gradlew") && !source.has_entry("mvnw")) {
-        Some(JavaTool::Maven)
-    } else if gradle {
-        Some(JavaTool::Gradle)
-    } else if source.names.iter().any(|name| is_jar(name)) {
-        Some(JavaTool::Jar)
-    } else if read_manifest(source)?.is_some() {
-        Some(JavaTool::Unpacked)
-    } else {
-        has_lone_files(source)?.then_some(JavaTool::Javac)
-    })
-}
-
-/// Returns whether Java files at the top are the app: those with a main method, or those that the Procfile starts.
-fn has_lone_files(source: &AppSource) -> anyhow::Result<bool> {
-    let sources = JavaSources::read(source)?;
-    let is_started = source.procfile.is_none() || super::starts_program(source, &["java"]);
-    Ok(source.has_entry(MAIN) || is_started && !sources.programs.is_empty())
-}
-
-/// Reads the manifest of an unpacked jar; `None` if it names no main class.
-fn read_manifest(source: &AppSource) -> anyhow::Result<Option<JarManifest>> {
-    if !source.has_entry("META-INF/") {
-        return Ok(None);
-    }
-    Ok(source.read_bytes(MANIFEST)?.and_then(|text| JarManifest::parse(&decode(&text))))
-}
-
-fn is_jar(name: &str) -> bool {
-    let path = Path::new(name);
-    path.extension().is_some_and(|end| end == "jar" || end == "war") && !jar::is_secondary(path)
-}
 
 /// Returns the process types, and their source if that is not the Procfile.
 fn processes(
@@ -213,18 +273,28 @@ fn processes(
             (sources.command(class), "the class with a main method")
         }
         JavaTool::Unpacked => {
-            let manifest = read_manifest(source)?.ok_or_else(|| errors::java::no_runnable(&[]))?;
+            let manifest = tool::read_manifest(source)?.ok_or_else(|| errors::java::no_runnable(&[]))?;
             let paths =
                 std::iter::once(".".to_owned()).chain(manifest.class_path).collect::<Vec<_>>().join(":");
             let (java, paths) = (java_command(manifest.kind), shell_words::quote(&paths).into_owned());
             (format!("{java} -cp {paths} {}", shell_words::quote(&manifest.main)), MANIFEST)
         }
         JavaTool::Jar => {
-            let jar = jar::find_program(&source.tree, &[PathBuf::new()]);
-            (jar_command(&jar.map_err(|found| errors::java::no_runnable(&found))?), JAR)
+            let program = JavaProgram::find(&source.tree, &[PathBuf::new()], Path::new(""))?;
+            (program.command(Some(Path::new("")), &RunGoal::default()), JAR)
         }
-        JavaTool::Maven => (guess_command(&read_text(source, POM)?, "target", ""), BY_BUILD),
-        JavaTool::Gradle => (guess_command(&gradle_text(source)?, "build", "libs/"), BY_BUILD),
+        JavaTool::Maven => (guess_command(&steps::read_text(source, POM)?, "target", ""), BY_BUILD),
+        JavaTool::Gradle if steps::gradle_task(source)? == steps::INSTALL => {
+            ("build/install/*/bin/*".to_owned(), BY_BUILD)
+        }
+        JavaTool::Gradle => (guess_command(&steps::read_gradle(source)?, "build", "libs/"), BY_BUILD),
+        JavaTool::Sbt => {
+            let text = steps::read_text(source, SBT)? + &steps::read_sbt_plugins(source)?;
+            let is_play = ["PlayScala", "PlayJava", "playframework", "com.typesafe.play"];
+            let port = if is_play.iter().any(|mark| text.contains(mark)) { PLAY } else { "" };
+            (format!("target/universal/stage/bin/*{port}"), BY_BUILD)
+        }
+        JavaTool::Leiningen => ("java $JAVA_OPTS -jar target/*.jar".to_owned(), BY_BUILD),
     };
     Ok((IndexMap::from([("web".parse()?, command)]), Some(from)))
 }
@@ -241,34 +311,11 @@ fn guess_command(build_file: &str, folder: &str, below: &str) -> String {
     format!("{} -jar {folder}/{below}*.jar", java_command(kind))
 }
 
-/// Returns the text of the build files at the top and one folder below.
-fn gradle_text(source: &AppSource) -> anyhow::Result<String> {
-    let folders = source.names.iter().map(String::as_str).filter(|name| name.ends_with('/'));
-    let mut all = String::new();
-    for folder in std::iter::once("").chain(folders) {
-        for name in &GRADLE[..2] {
-            all += &read_text(source, &format!("{folder}{name}"))?;
-        }
-    }
-    Ok(all)
-}
-
-fn read_text(source: &AppSource, name: &str) -> anyhow::Result<String> {
-    Ok(source.read_bytes(name)?.map(|text| decode(&text)).unwrap_or_default())
-}
-
-/// Returns the command that starts a jar, with the framework's options to listen on `PORT`.
-fn jar_command(jar: &RunnableJar) -> String {
-    format!("{} -jar {}", java_command(jar.kind), shell_words::quote(&jar.path.to_string_lossy()))
-}
-
-fn java_command(kind: JarKind) -> String {
-    let listens = match kind {
-        JarKind::Spring => " -Dserver.address=${BIND_ADDRESS:-127.0.0.1} -Dserver.port=$PORT",
-        JarKind::Quarkus => " -Dquarkus.http.host=${BIND_ADDRESS:-127.0.0.1} -Dquarkus.http.port=$PORT",
-        JarKind::Plain => "",
-    };
-    format!("java{listens} $JAVA_OPTS")
+/// Returns variables of the build. Java 8 knows no modules.
+fn build_env(tool: JavaTool, jdk: &InstalledJdk) -> BTreeMap<String, String> {
+    let options = (tool == JavaTool::Maven && jdk.feature > 8)
+        .then(|| ("MAVEN_OPTS".to_owned(), steps::MAVEN_JVM.to_owned()));
+    options.into_iter().collect()
 }
 
 fn env(jdk: &InstalledJdk) -> BTreeMap<String, String> {
@@ -283,30 +330,6 @@ fn env(jdk: &InstalledJdk) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tool_of(names: &[&str]) -> Option<JavaTool> {
-        let dir = tempfile::tempdir().unwrap();
-        for name in names {
-            std::fs::write(dir.path().join(name), "").unwrap();
-        }
-        detect_tool(&AppSource::read(dir.path(), None).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn one_tool_of_several() {
-        for (names, expected) in [
-            (&["pom.xml"][..], Some(JavaTool::Maven)),
-            (&["pom.xml", "build.gradle"], Some(JavaTool::Maven)),
-            (&["pom.xml", "build.gradle", "gradlew"], Some(JavaTool::Gradle)),
-            (&["pom.xml", "build.gradle", "gradlew", "mvnw"], Some(JavaTool::Maven)),
-            (&["settings.gradle.kts", "app.jar"], Some(JavaTool::Gradle)),
-            (&["app.jar", "Main.java"], Some(JavaTool::Jar)),
-            (&["app-sources.jar"], None),
-            (&["Main.java"], Some(JavaTool::Javac)),
-        ] {
-            assert_eq!(tool_of(names), expected, "{names:?}");
-        }
-    }
 
     #[test]
     fn the_heap_follows_the_limit_of_the_type() {

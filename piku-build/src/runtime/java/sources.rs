@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::MAIN;
 use crate::app::app_source::{AppSource, decode};
 
+/// The file that is a program by its name.
+pub(super) const MAIN: &str = "Main.java";
 /// Folder with the jars that lone files use.
 pub(super) const LIBRARIES: &str = "lib";
 

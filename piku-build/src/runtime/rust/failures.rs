@@ -9,7 +9,7 @@ use crate::step::build_step::StepOutcome;
 /// The largest number of cargo's own lines that are repeated.
 const REPEATED: usize = 4;
 
-const RULES: [FailureRule; 10] = [
+const RULES: [FailureRule; 11] = [
     FailureRule::killed(&["signal: 9, SIGKILL"]),
     FailureRule::no_space(&["No space left on device", "os error 28"]),
     FailureRule::new(
@@ -45,6 +45,11 @@ const RULES: [FailureRule; 10] = [
         &["failed to authenticate when downloading repository", "authentication required"],
         "a git repository in Cargo.toml cannot be fetched: {line}",
         &[PRIVATE_GIT],
+    ),
+    FailureRule::new(
+        &["unable to update http", "unable to update git", "unable to update ssh", "failed to clone into"],
+        "a git repository in Cargo.toml cannot be fetched: {line}",
+        &["is it still there, with the revision of Cargo.lock? a released version from crates.io needs no git", PRIVATE_GIT],
     ),
     FailureRule::call(&["linker `cc` not found"], |_| Some(rust::no_linker())),
     FailureRule::new(
@@ -89,6 +94,10 @@ mod tests {
                 "newer Rust",
             ),
             ("error: linker `cc` not found", "linker"),
+            (
+                "error: failed to get `x` as a dependency\nCaused by:\n  unable to update https://git.example/x.git#1\nCaused by:\n  revision 1 not found",
+                "cannot be fetched: unable to update https://git.example/x.git#1",
+            ),
             ("error[E0425]: cannot find value `x`", "exit code 101"),
             (
                 "error: failed to run custom build command for `openssl-sys`\n  The pkg-config command could not be found",

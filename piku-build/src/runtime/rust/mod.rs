@@ -192,8 +192,8 @@ fn toolchain_mounts(installed: &InstalledRust, root: &Path) -> Vec<StepMount> {
     vec![StepMount { real: installed.root.clone(), inside: root.to_owned(), writable: false }]
 }
 
-/// Returns the process types of the Procfile, else the only program, that of `cargo run`, or the one called
-/// `web`.
+/// Returns the process types of the Procfile, else the only program, that of `cargo run`, the one called `web`, or that of
+/// the package at the top.
 fn processes(
     source: &AppSource,
     manifest: &CargoManifest,
@@ -205,7 +205,12 @@ fn processes(
     let called = |name: &str| programs.iter().find(|program| program.name == name);
     let web = match programs {
         [only] => Some(only),
-        _ => manifest.default_run.as_deref().and_then(called).or_else(|| called("web")),
+        _ => manifest.default_run.as_deref().and_then(called).or_else(|| called("web")).or_else(|| {
+            // src/main.rs beside others in src/bin.
+            let is_main =
+                |binary: &&CargoBinary| binary.folder.as_os_str().is_empty() && binary.name == binary.package;
+            called(&manifest.binaries.iter().find(is_main)?.name)
+        }),
     };
     let Some(program) = web else {
         let names: Vec<_> = programs.iter().map(|program| program.name.clone()).collect();
