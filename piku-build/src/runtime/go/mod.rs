@@ -8,6 +8,7 @@ mod failures;
 mod file_header;
 mod go_mod;
 mod go_run;
+mod linker_flags;
 mod packages;
 mod selection;
 mod toolchain;
@@ -257,7 +258,7 @@ fn build_step(
     let mut run = vec![go];
     // Programs contain no path of this machine, and the module cache can be removed.
     run.extend(["build", "-trimpath", "-modcacherw"].map(str::to_owned));
-    if let Some(flags) = linker_flags(source, build_target, packages) {
+    if let Some(flags) = linker_flags::find(source, build_target, packages) {
         run.extend(["-ldflags".to_owned(), flags]);
     }
     run.push("-o".to_owned());
@@ -272,30 +273,6 @@ fn build_step(
         }
     }
     BuildStep { name: "go", run, quiet: false }
-}
-
-/// Returns the linker flags that set `main.version` and `main.commit`, if the programs have these
-/// variables, and Heroku's `GO_LINKER_SYMBOL`. Returns none if the app sets its own.
-fn linker_flags(source: &AppSource, build_target: &BuildTarget, packages: &[GoPackage]) -> Option<String> {
-    if go_flags(source, build_target).contains("-ldflags") {
-        return None;
-    }
-    let mut words = Vec::new();
-    let has = |stamp: &str| packages.iter().any(|package| package.stamps.contains(&stamp));
-    if !build_target.commit.is_empty() {
-        let short = build_target.commit.get(..12).unwrap_or(build_target.commit);
-        for (stamp, value) in [("version", short), ("commit", build_target.commit)] {
-            if has(stamp) {
-                words.push(format!("-X main.{stamp}={value}"));
-            }
-        }
-    }
-    if let (Some((symbol, _)), Some((value, _))) =
-        (source.variable("GO_LINKER_SYMBOL"), source.variable("GO_LINKER_VALUE"))
-    {
-        words.push(format!("-X '{symbol}={value}'"));
-    }
-    (!words.is_empty()).then(|| words.join(" "))
 }
 
 /// Returns the process types of the Procfile, else the only program, else the one called `web`, else the one at the top.

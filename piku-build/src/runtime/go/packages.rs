@@ -25,8 +25,10 @@ pub(super) struct GoPackage {
     pub(super) is_external: bool,
     /// Names of its files that take part in the build.
     pub(super) files: Vec<String>,
-    /// The variables that the build sets, of `version` and `commit`.
+    /// The strings that the build sets, of `version` and `commit`.
     pub(super) stamps: Vec<&'static str>,
+    /// Variables of these names with another type, which the linker refuses to set.
+    pub(super) other_variables: Vec<&'static str>,
 }
 
 impl GoPackage {
@@ -39,6 +41,7 @@ impl GoPackage {
             is_external: true,
             files: Vec::new(),
             stamps: Vec::new(),
+            other_variables: Vec::new(),
         }
     }
 
@@ -132,6 +135,7 @@ pub(super) fn read_package(
         is_external: false,
         files: Vec::new(),
         stamps: Vec::new(),
+        other_variables: Vec::new(),
     };
     for name in list_names(source, dir, |kind| kind != FileKind::Folder)? {
         if !super::is_go(Path::new(&name)) || name.ends_with("_test.go") || name.starts_with(['.', '_']) {
@@ -141,9 +145,9 @@ pub(super) fn read_package(
         let text = String::from_utf8_lossy(&text);
         let header = FileHeader::parse(&text);
         if header.package == Some("main") && tags.includes_file(&name, &header) {
-            package.stamps.extend(
-                find_stamps(&text).filter(|stamp| !package.stamps.contains(stamp)).collect::<Vec<_>>(),
-            );
+            for (name, is_string) in find_stamps(&text) {
+                if is_string { &mut package.stamps } else { &mut package.other_variables }.push(name);
+            }
             package.files.push(name);
         }
     }
@@ -160,8 +164,8 @@ fn list_names(
     Ok(entries.filter_map(|entry| entry.name.into_string().ok()).collect())
 }
 
-/// Finds the variables that tell a program which commit it was built from.
-fn find_stamps(text: &str) -> impl Iterator<Item = &'static str> {
+/// Finds the variables that tell a program which commit it was built from, and whether they are strings.
+fn find_stamps(text: &str) -> Vec<(&'static str, bool)> {
     let mut in_block = false;
     let mut found = Vec::new();
     for line in text.lines() {
@@ -172,10 +176,19 @@ fn find_stamps(text: &str) -> impl Iterator<Item = &'static str> {
             in_block = false;
         } else if let Some(rest) = line.strip_prefix("var ").or(in_block.then_some(bare)) {
             let name = rest.split([' ', '\t', '=']).next().unwrap_or_default();
-            found.extend(["version", "commit"].into_iter().filter(|stamp| *stamp == name));
+            let stamp = ["version", "commit"].into_iter().find(|stamp| *stamp == name);
+            found.extend(stamp.map(|stamp| (stamp, is_string(rest[name.len()..].trim_start()))));
         }
     }
-    found.into_iter()
+    found
+}
+
+/// Returns whether a declaration, behind the name, is that of a string: `string`, `= "dev"`.
+fn is_string(declaration: &str) -> bool {
+    match declaration.strip_prefix('=') {
+        Some(value) => value.trim_start().starts_with(['"', '`']),
+        None => declaration.split([' ', '\t', '=', '/']).next() == Some("string"),
+    }
 }
 
 #[cfg(test)]
@@ -223,6 +236,23 @@ mod tests {
                 .unwrap();
         assert_eq!((other[0].pattern().as_str(), other[0].name.as_str()), ("./other", "tool"));
     }
+    #[test]
+    fn only_strings_are_set() {
+        for (text, expected) in [
+            ("var version string\n", &[("version", true)][..]),
+            ("var version = \"dev\" // see build\n", &[("version", true)]),
+            ("var (\n\tversion  = \"1\"\n\tcommit string = `x`\n)\n", &[("version", true), ("commit", true)]),
+            (
+                "var (\n\tport = 1\n\tversion = flag.String(\"version\", \"1.4\", \"\")\n)\n",
+                &[("version", false)],
+            ),
+            ("var version *string\nvar commit int\n", &[("version", false), ("commit", false)]),
+            ("const version = \"1\"\nvar versions []string\n", &[]),
+        ] {
+            assert_eq!(find_stamps(text), expected, "{text}");
+        }
+    }
+
     /// Each file alone in a folder: the folders that hold a program are those that `go list` names.
     #[test]
     fn a_program_is_where_go_list_finds_one() {

@@ -9,7 +9,7 @@ use crate::step::build_step::StepOutcome;
 /// The largest number of cargo's own lines that are repeated.
 const REPEATED: usize = 4;
 
-const RULES: [FailureRule; 11] = [
+const RULES: [FailureRule; 12] = [
     FailureRule::killed(&["signal: 9, SIGKILL"]),
     FailureRule::no_space(&["No space left on device", "os error 28"]),
     FailureRule::new(
@@ -50,6 +50,11 @@ const RULES: [FailureRule; 11] = [
         &["unable to update http", "unable to update git", "unable to update ssh", "failed to clone into"],
         "a git repository in Cargo.toml cannot be fetched: {line}",
         &["is it still there, with the revision of Cargo.lock? a released version from crates.io needs no git", PRIVATE_GIT],
+    ),
+    FailureRule::new(
+        &["failed to read `/*/Cargo.toml`"],
+        "Cargo.toml has a dependency by its path that is outside of the app: /{capture}",
+        &["push the workspace that contains both; a line 'APP_DIR=FOLDER' in its ENV makes a folder of it the app, a Procfile starts one of its programs"],
     ),
     FailureRule::call(&["linker `cc` not found"], |_| Some(rust::no_linker())),
     FailureRule::new(
@@ -94,6 +99,10 @@ mod tests {
                 "newer Rust",
             ),
             ("error: linker `cc` not found", "linker"),
+            (
+                "Caused by:\n  unable to update /shop-core\nCaused by:\n  failed to read `/shop-core/Cargo.toml`",
+                "outside of the app: /shop-core",
+            ),
             (
                 "error: failed to get `x` as a dependency\nCaused by:\n  unable to update https://git.example/x.git#1\nCaused by:\n  revision 1 not found",
                 "cannot be fetched: unable to update https://git.example/x.git#1",
