@@ -72,7 +72,7 @@ impl JavaTool {
     }
 }
 
-/// Returns whether the repository has what the Procfile starts: somebody has built it elsewhere.
+/// Returns whether the repository contains a program that the Procfile starts, built elsewhere.
 fn has_built_program(source: &AppSource) -> bool {
     let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
     entries.flat_map(|entry| find_started(&entry.command)).any(|started| {
