@@ -140,7 +140,7 @@ fn processes(
         return Ok((processes, None));
     }
     let served = default_command::find_default(source, gemfile)?.ok_or_else(told::no_process_types)?;
-    Ok((IndexMap::from([("web".parse()?, served.command.to_owned())]), Some(served.file.to_owned())))
+    Ok((IndexMap::from([("web".parse()?, served.command)]), Some(served.file.to_owned())))
 }
 
 /// Detects an app that should have a Gemfile.
