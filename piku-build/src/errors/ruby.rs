@@ -85,10 +85,19 @@ pub(crate) fn committed_gems() -> String {
     "'vendor/bundle' is in the repository and is not used; 'git rm -r --cached vendor/bundle' and a line in .gitignore take it out".to_owned()
 }
 
-pub(crate) fn no_process_types() -> UserError {
-    UserError::new("this is a Ruby app, and it is not obvious what to start: it has no config.ru and is not a Rails app").hint(
-        "add a file 'Procfile' with a line for each process, such as 'web: bundle exec puma -b tcp://$BIND_ADDRESS:$PORT' or 'worker: bundle exec ruby worker.rb'",
+/// `file` is the only Ruby file at the top, if there is one.
+pub(crate) fn no_process_types(file: Option<&str>) -> UserError {
+    let example = file.map_or_else(
+        || {
+            "web: bundle exec puma -b tcp://$BIND_ADDRESS:$PORT' or 'worker: bundle exec ruby worker.rb"
+                .to_owned()
+        },
+        |file| format!("web: bundle exec ruby {file}"),
+    );
+    UserError::new(
+        "this is a Ruby app, and it is not obvious what to start: it has no config.ru and is not a Rails app",
     )
+    .hint(format!("add a file 'Procfile' with a line for each process, such as '{example}'"))
 }
 
 /// `bundle exec` names a program that no gem contains.

@@ -15,14 +15,7 @@ const AFRESH: &str = r#"find . \( -name src -o -name node_modules -o -name .grad
 const REPOSITORY: &str = r#"exec "$@" -Dmaven.repo.local="$MAVEN_USER_HOME/repository""#;
 /// Builds by the app's wrapper, or by the machine's Maven, `$1`, if the wrapper cannot fetch the one that it pins. That was
 /// tried once for each pin, as a mark in the cache says.
-const WRAPPER: &str = r#"mvn=$1; shift
-mark="$MAVEN_USER_HOME/wrapper/tried-$(cksum <.mvn/wrapper/maven-wrapper.properties 2>/dev/null | tr ' ' -)"
-if [ -e "$mark" ] || sh ./mvnw --version >"$HOME/mvnw.log" 2>&1; then
-mkdir -p "${mark%/*}" && : >"$mark"; set -- sh ./mvnw "$@"
-else
-cat "$HOME/mvnw.log"; echo "[WARNING] mvnw cannot fetch the Maven that it pins: the machine's own, $mvn, builds the app"; set -- "$mvn" "$@"
-fi
-"#;
+const WRAPPER: &str = r#"mvn=$1; shift; mark="$MAVEN_USER_HOME/wrapper/tried-$(cksum <.mvn/wrapper/maven-wrapper.properties 2>/dev/null | tr ' ' -)"; if [ -e "$mark" ] || sh ./mvnw --version >"$HOME/mvnw.log" 2>&1; then mkdir -p "${mark%/*}" && : >"$mark"; set -- sh ./mvnw "$@"; else cat "$HOME/mvnw.log"; echo "[WARNING] mvnw cannot fetch the Maven that it pins: the machine's own, $mvn, builds the app"; set -- "$mvn" "$@"; fi; "#;
 /// Keeps sbt's packages there. Its plain output needs no terminal.
 const SBT_CACHE: &str = r#"program=$1; shift; exec "$program" -Dsbt.global.base="$SBT_CACHE/global" -Dsbt.boot.directory="$SBT_CACHE/boot" -Dsbt.ivy.home="$SBT_CACHE/ivy" -Dsbt.color=false -Dsbt.supershell=false "$@""#;
 /// Keeps Leiningen's packages there.

@@ -139,7 +139,11 @@ fn processes(
     if let Some(processes) = super::procfile_processes(source) {
         return Ok((processes, None));
     }
-    let served = default_command::find_default(source, gemfile)?.ok_or_else(told::no_process_types)?;
+    let Some(served) = default_command::find_default(source, gemfile)? else {
+        let mut files = source.names_ending(&["rb"]).filter(|name| *name != "gems.rb");
+        let only = files.next().filter(|_| files.next().is_none());
+        return Err(told::no_process_types(only.map(String::as_str)).into());
+    };
     Ok((IndexMap::from([("web".parse()?, served.command)]), Some(served.file.to_owned())))
 }
 
