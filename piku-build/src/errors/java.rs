@@ -93,8 +93,8 @@ pub(crate) fn run_goal_replaced(entry: &ProcfileEntry, command: &str) -> String 
 /// A process type starts a build tool that compiles the app again.
 pub(crate) fn compiles_at_start(entry: &ProcfileEntry, command: &str) -> String {
     format!(
-        "Procfile: {}: '{command}' compiles the app at each start, which takes time and memory: a push has built it already; start \
-         the jar, such as 'java -jar target/app.jar'",
+        "Procfile: {}: '{command}' compiles the app at each start, which takes time and memory: a push has built it already: leave it \
+         out and start the jar, such as 'java -jar target/app.jar'",
         entry.name
     )
 }

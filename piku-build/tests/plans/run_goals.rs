@@ -25,7 +25,7 @@ process  web: mvn -q spring-boot:run (Procfile)
 process  worker: mvn compile (Procfile)
 process  release: mvn flyway:migrate (Procfile)
  !     warning: Procfile: web: 'mvn -q spring-boot:run' compiles the app at each start: the program that this build makes is started instead
- !     warning: Procfile: worker: 'mvn compile' compiles the app at each start, which takes time and memory: a push has built it already; start the jar, such as 'java -jar target/app.jar'
+ !     warning: Procfile: worker: 'mvn compile' compiles the app at each start, which takes time and memory: a push has built it already: leave it out and start the jar, such as 'java -jar target/app.jar'
 
 "#]],
     );

@@ -184,9 +184,7 @@ fn interpret_gradle(words: &[&str]) -> Option<GoalMeaning> {
                             goal.module = module.into();
                         }
                     }
-                    _ => {
-                        compiles |= task != "clean";
-                    }
+                    _ => compiles |= is_compiling(task),
                 }
             }
         }
@@ -226,7 +224,7 @@ fn interpret_sbt(words: &[&str]) -> Option<GoalMeaning> {
                     if is_port { format!("-Dhttp.port={part}") } else { part.to_owned() }
                 }));
             }
-            _ => compiles = true,
+            task => compiles |= is_compiling(task),
         }
     }
     meaning(starts, compiles, goal)
@@ -243,7 +241,7 @@ fn interpret_leiningen(words: &[&str]) -> Option<GoalMeaning> {
             "trampoline" | "do" => {}
             word if word.starts_with('-') => {}
             "run" => break,
-            _ => return Some(GoalMeaning::Compiles),
+            word => return is_compiling(word).then_some(GoalMeaning::Compiles),
         }
     }
     if words.next_if(|word| matches!(*word, "-m" | "--main")).is_some() {
@@ -252,6 +250,28 @@ fn interpret_leiningen(words: &[&str]) -> Option<GoalMeaning> {
     words.next_if(|word| *word == "--");
     goal.arguments = words.map(quote).collect();
     Some(GoalMeaning::Starts(goal))
+}
+
+/// Returns whether a task of Gradle, sbt or Leiningen compiles the app. Those of plugins, such as a migration, may be
+/// meant for a release.
+fn is_compiling(task: &str) -> bool {
+    const TASKS: [&str; 14] = [
+        "assemble",
+        "assembly",
+        "bootJar",
+        "build",
+        "check",
+        "classes",
+        "compile",
+        "installDist",
+        "jar",
+        "package",
+        "ring",
+        "shadowJar",
+        "stage",
+        "uberjar",
+    ];
+    TASKS.contains(&task) || task.ends_with("Run")
 }
 
 fn meaning(starts: bool, compiles: bool, goal: RunGoal) -> Option<GoalMeaning> {
@@ -330,6 +350,8 @@ mod tests {
             ("./gradlew run --args \"a b\" -x test", "|| a b|"),
             ("./gradlew build", "compiles"),
             ("./gradlew --version", "unknown"),
+            ("./gradlew flywayMigrate", "unknown"),
+            ("./gradlew jettyRun", "compiles"),
             ("sbt run", "|||"),
             (
                 "sbt -Dconfig.resource=prod.conf '~web/run $PORT'",
@@ -340,6 +362,7 @@ mod tests {
             ("lein run", "|||"),
             ("lein with-profile production trampoline run -m shop.web $PORT", "|| $PORT| main shop.web"),
             ("lein ring server-headless", "compiles"),
+            ("lein migratus migrate", "unknown"),
             ("java -jar x.jar", "unknown"),
         ] {
             assert_eq!(read(command), expected, "{command}");
