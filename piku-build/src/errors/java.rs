@@ -31,13 +31,21 @@ pub(crate) fn nothing_built(tool: &str, folders: &[&str]) -> UserError {
         .hint("GRADLE_TASK or MAVEN_CUSTOM_GOALS in ENV name other tasks to run")
 }
 
-pub(crate) fn no_runnable(found: &[PathBuf]) -> UserError {
+/// The reason to look for a program, in front of why there is none.
+pub(crate) const NO_PROCFILE: &str = "the app has no Procfile";
+
+/// Returns the reason to look for a program in place of a build tool's command.
+pub(crate) fn starts_what_is_built(entry: &ProcfileEntry, command: &str) -> String {
+    format!("Procfile: {}: '{command}' starts what the build makes", entry.name)
+}
+
+pub(crate) fn no_runnable(why: &str, found: &[PathBuf]) -> UserError {
     let failure = if found.is_empty() {
-        UserError::new("the app has no Procfile, and no jar names a main class in its manifest")
+        UserError::new(format!("{why}, and no jar names a main class in its manifest"))
     } else {
         let names: Vec<_> = found.iter().map(|path| path.display().to_string()).collect();
         UserError::new(format!(
-            "the app has no Procfile, and it is not obvious which of these to start: {}",
+            "{why}, and it is not obvious which of these to start: {}",
             join_names(&names)
         ))
     };
@@ -55,9 +63,9 @@ pub(crate) fn no_runnable(found: &[PathBuf]) -> UserError {
 }
 
 /// The build makes only a war, which is no program by itself.
-pub(crate) fn only_a_war(war: &Path) -> UserError {
+pub(crate) fn only_a_war(why: &str, war: &Path) -> UserError {
     UserError::new(format!(
-        "the app has no Procfile, and '{}' is no program by itself: it needs a servlet container",
+        "{why}, and '{}' is no program by itself: it needs a servlet container",
         war.display()
     ))
     .hint(format!(

@@ -3,6 +3,7 @@
 mod binary;
 mod buildpack;
 mod go;
+mod java;
 mod node;
 mod pyenv;
 mod python;

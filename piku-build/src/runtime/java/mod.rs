@@ -142,7 +142,7 @@ impl Runtime for JavaRuntime {
             None => vec![PathBuf::new()],
         };
         if plan.processes_from.as_deref() == Some(BY_BUILD) {
-            let program = JavaProgram::find(&view.tree, &folders, Path::new(""))?;
+            let program = JavaProgram::find(&view.tree, &folders, Path::new(""), errors::java::NO_PROCFILE)?;
             let command = program.command(Some(Path::new("")), &RunGoal::default());
             let is_play = plan.processes.first().is_some_and(|(_, command)| command.ends_with(PLAY));
             let command = if is_play { command + PLAY } else { command };
@@ -222,19 +222,27 @@ fn replace_goals(plan: &mut BuildPlan, view: &RootView, folders: &[PathBuf]) -> 
         "lein" => JavaTool::Leiningen,
         _ => return Ok(()),
     };
-    let pom = app_file::read_bytes(&view.tree, Path::new(POM))?.map(|text| decode(&text)).unwrap_or_default();
+    let text = |name: &str| -> anyhow::Result<String> {
+        let text = app_file::read_bytes(&view.tree, Path::new(name))?;
+        Ok(text.map(|text| decode(&text)).unwrap_or_default())
+    };
+    let pom = text(POM)?;
+    let is_play = tool == JavaTool::Sbt && is_play(&(text(SBT)? + &text("project/plugins.sbt")?));
     for entry in running_entries(&plan.processes) {
         let command = rewrite_command(&entry, |started| {
-            let Some(GoalMeaning::Starts(mut goal)) = run_goal::interpret(started, tool) else {
-                return Ok(None);
-            };
+            let meaning = run_goal::interpret(started, tool).filter(|_| !started.spans.is_empty());
+            let Some(GoalMeaning::Starts(mut goal)) = meaning else { return Ok(None) };
+            if is_play {
+                goal.name_port();
+            }
             let program = if starts_classes(&goal, &pom) {
                 let main = find_class(&goal, &pom, &entry, started)?;
                 JavaProgram::Classes { folder: goal.module.join("target"), main }
             } else {
-                JavaProgram::find(&view.tree, folders, &goal.module)?
+                let why = errors::java::starts_what_is_built(&entry, &started.words.join(" "));
+                JavaProgram::find(&view.tree, folders, &goal.module, &why)?
             };
-            if let (JavaTool::Leiningen, Some(main)) = (tool, goal.main.take()) {
+            if let Some(main) = goal.main.take_if(|_| tool == JavaTool::Leiningen) {
                 // Clojure's own class starts a namespace.
                 goal.arguments.splice(0..0, ["-m".to_owned(), main]);
                 goal.main = Some("clojure.main".to_owned());
@@ -246,6 +254,11 @@ fn replace_goals(plan: &mut BuildPlan, view: &RootView, folders: &[PathBuf]) -> 
         }
     }
     Ok(())
+}
+
+/// Returns whether the text of sbt's files is that of a Play app.
+fn is_play(text: &str) -> bool {
+    ["PlayScala", "PlayJava", "playframework", "com.typesafe.play"].iter().any(|mark| text.contains(mark))
 }
 
 /// Argument by which a Play app listens on `PORT`.
@@ -273,14 +286,16 @@ fn processes(
             (sources.command(class), "the class with a main method")
         }
         JavaTool::Unpacked => {
-            let manifest = tool::read_manifest(source)?.ok_or_else(|| errors::java::no_runnable(&[]))?;
+            let manifest = tool::read_manifest(source)?
+                .ok_or_else(|| errors::java::no_runnable(errors::java::NO_PROCFILE, &[]))?;
             let paths =
                 std::iter::once(".".to_owned()).chain(manifest.class_path).collect::<Vec<_>>().join(":");
             let (java, paths) = (java_command(manifest.kind), shell_words::quote(&paths).into_owned());
             (format!("{java} -cp {paths} {}", shell_words::quote(&manifest.main)), MANIFEST)
         }
         JavaTool::Jar => {
-            let program = JavaProgram::find(&source.tree, &[PathBuf::new()], Path::new(""))?;
+            let program =
+                JavaProgram::find(&source.tree, &[PathBuf::new()], Path::new(""), errors::java::NO_PROCFILE)?;
             (program.command(Some(Path::new("")), &RunGoal::default()), JAR)
         }
         JavaTool::Maven => (guess_command(&steps::read_text(source, POM)?, "target", ""), BY_BUILD),
@@ -290,8 +305,7 @@ fn processes(
         JavaTool::Gradle => (guess_command(&steps::read_gradle(source)?, "build", "libs/"), BY_BUILD),
         JavaTool::Sbt => {
             let text = steps::read_text(source, SBT)? + &steps::read_sbt_plugins(source)?;
-            let is_play = ["PlayScala", "PlayJava", "playframework", "com.typesafe.play"];
-            let port = if is_play.iter().any(|mark| text.contains(mark)) { PLAY } else { "" };
+            let port = if is_play(&text) { PLAY } else { "" };
             (format!("target/universal/stage/bin/*{port}"), BY_BUILD)
         }
         JavaTool::Leiningen => ("java $JAVA_OPTS -jar target/*.jar".to_owned(), BY_BUILD),

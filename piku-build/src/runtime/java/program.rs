@@ -26,11 +26,17 @@ pub(super) enum JavaProgram {
 }
 
 impl JavaProgram {
-    /// Finds the program in the folders that a build has filled: those of the module, where a goal names one.
+    /// Finds the program in the folders that a build has filled: those of the module, where a goal names one. `why` is the
+    /// beginning of the error.
     ///
     /// # Errors
     /// Fails if it is not obvious which one is the program.
-    pub(super) fn find(tree: &TreeHandle, folders: &[PathBuf], module: &Path) -> Result<Self, UserError> {
+    pub(super) fn find(
+        tree: &TreeHandle,
+        folders: &[PathBuf],
+        module: &Path,
+        why: &str,
+    ) -> Result<Self, UserError> {
         let below: Vec<_> = folders.iter().filter(|folder| folder.starts_with(module)).cloned().collect();
         let folders = if below.is_empty() { folders } else { &below };
         if let Some(script) = artifacts::find_install_script(tree, folders) {
@@ -38,8 +44,8 @@ impl JavaProgram {
         }
         jar::find_program(tree, folders).map(Self::Jar).map_err(|found| {
             match artifacts::find_war(tree, folders).filter(|_| found.is_empty()) {
-                Some(war) => errors::java::only_a_war(&war),
-                None => errors::java::no_runnable(&found),
+                Some(war) => errors::java::only_a_war(why, &war),
+                None => errors::java::no_runnable(why, &found),
             }
         })
     }

@@ -57,6 +57,15 @@ pub(super) struct RunGoal {
 }
 
 impl RunGoal {
+    /// Turns a port alone, which Play's `run` takes for that of HTTP, into the option that its script takes.
+    pub(super) fn name_port(&mut self) {
+        for argument in &mut self.arguments {
+            if argument == "$PORT" || argument == "${PORT}" || argument.parse::<u16>().is_ok() {
+                *argument = format!("-Dhttp.port={argument}");
+            }
+        }
+    }
+
     /// Returns the options and arguments as one text each, with a blank in front of each word.
     pub(super) fn texts(&self) -> (String, String) {
         let join = |words: &[String]| words.iter().fold(String::new(), |text, word| text + " " + word);
@@ -218,11 +227,7 @@ fn interpret_sbt(words: &[&str]) -> Option<GoalMeaning> {
                 if let Some((module, _)) = task.split_once('/') {
                     goal.module = module.into();
                 }
-                // Play takes a port alone for that of HTTP.
-                goal.arguments.extend(parts.map(|part| {
-                    let is_port = part == "$PORT" || part == "${PORT}" || part.parse::<u16>().is_ok();
-                    if is_port { format!("-Dhttp.port={part}") } else { part.to_owned() }
-                }));
+                goal.arguments.extend(parts.map(str::to_owned));
             }
             task => compiles |= is_compiling(task),
         }
@@ -343,6 +348,14 @@ mod tests {
     }
 
     #[test]
+    fn a_port_alone_is_that_of_play() {
+        let arguments = ["$PORT".to_owned(), "9000".to_owned(), "-Da=b".to_owned()].to_vec();
+        let mut goal = RunGoal { arguments, ..RunGoal::default() };
+        goal.name_port();
+        assert_eq!(goal.texts().1, " -Dhttp.port=$PORT -Dhttp.port=9000 -Da=b");
+    }
+
+    #[test]
     fn what_the_other_tools_would_run() {
         for (command, expected) in [
             ("./gradlew bootRun", "|||"),
@@ -353,10 +366,7 @@ mod tests {
             ("./gradlew flywayMigrate", "unknown"),
             ("./gradlew jettyRun", "compiles"),
             ("sbt run", "|||"),
-            (
-                "sbt -Dconfig.resource=prod.conf '~web/run $PORT'",
-                "web| -Dconfig.resource=prod.conf| -Dhttp.port=$PORT|",
-            ),
+            ("sbt -Dconfig.resource=prod.conf '~web/run $PORT'", "web| -Dconfig.resource=prod.conf| $PORT|"),
             ("sbt 'runMain shop.Main x'", "|| x| main shop.Main"),
             ("sbt stage", "compiles"),
             ("lein run", "|||"),

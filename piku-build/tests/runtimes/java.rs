@@ -1,0 +1,55 @@
+//! Java apps whose process types start a build tool: what is started is the program that the tool has made. Debian has no
+//! sbt; the apps have a script of that name, as real ones have its launcher.
+
+use std::path::Path;
+
+use crate::support::World;
+
+const STAGE: &str = "mkdir -p target/universal/stage/bin project/target/universal/stage/bin\n\
+                     touch project/target/universal/stage/bin/plugin target/universal/stage/bin/shop.bat\n\
+                     printf '#!/bin/sh\\necho shop \"$@\"\\n' >target/universal/stage/bin/shop\n\
+                     chmod +x target/universal/stage/bin/shop\n";
+
+/// Returns an app with this Procfile whose sbt runs these commands; `None` without a JDK.
+fn app(procfile: &str, build: &str, sbt: &str) -> Option<World> {
+    if !Path::new("/usr/bin/javac").exists() {
+        assert!(std::env::var_os("CI").is_none(), "no JDK; nothing may be skipped with CI set");
+        return None;
+    }
+    let world = World::new(&[("Procfile", procfile), ("build.sbt", build)]);
+    world.executable("sbt", format!("#!/bin/sh\nset -eu\necho \"sbt $*\"\n{sbt}"));
+    Some(world)
+}
+
+#[test]
+fn what_sbt_has_staged_is_started() {
+    let procfile =
+        "web: A=1 sbt -Dx=y 'run $PORT --z'\nworker: cd project && sh -c 'sbt \"runMain shop.Jobs\"'\n";
+    let Some(world) = app(procfile, "name := \"shop\"\n", STAGE) else { return };
+    world
+        .build("1")
+        .good(&[" compile stage\n", "worker: 'sbt runMain shop.Jobs' compiles the app at each start"]);
+    let processes = world.release("1").processes;
+    let commands: Vec<_> = processes.values().map(String::as_str).collect();
+    let shop = "target/universal/stage/bin/shop";
+    assert_eq!(
+        commands,
+        [format!("A=1 {shop} -Dx=y $PORT --z"), format!("cd project && sh -c '../{shop} -main shop.Jobs'")]
+    );
+    assert_eq!(world.work("1", &[shop, "--z"]).good(&[]).stdout, "shop --z\n");
+
+    let Some(play) = app("web: sbt 'run $PORT'\n", "enablePlugins(PlayScala)\n", STAGE) else { return };
+    play.build("1").good(&[]);
+    assert_eq!(play.release("1").processes[0], format!("{shop} -Dhttp.port=$PORT"));
+}
+
+#[test]
+fn a_program_that_is_none_of_the_app_is_not_started() {
+    let links = "mkdir -p target/universal/stage/bin target/scala-2.13\n\
+                 ln -sf /etc/hostname target/universal/stage/bin/shop\n\
+                 ln -sfn / target/scala-3; mkfifo target/scala-2.13/a.jar; rm build.sbt; mkfifo build.sbt\n";
+    let Some(world) = app("web: sbt run\n", "", links) else { return };
+    world
+        .build("1")
+        .bad(&["Procfile: web: 'sbt run' starts what the build makes, and no jar names a main class"]);
+}
