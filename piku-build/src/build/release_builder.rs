@@ -251,7 +251,8 @@ impl ReleaseBuilder<'_> {
         let cache = self.at.cache;
         free_space::check(cache, copy::measure_tree(self.tree, &CopyExclusions::new([]))?, "the work tree")?;
         let version = plan.version.as_deref().unwrap_or_default();
-        let made_by = format!("{} {version} {}", plan.runtime, self.at.jailed);
+        let key = &plan.keep_key;
+        let made_by = format!("{} {version} {}{key}", plan.runtime, self.at.jailed);
         KeptTree::open_tree(cache, plan.runtime, &made_by, keep, self.tree).map(Some)
     }
 

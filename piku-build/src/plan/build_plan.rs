@@ -37,6 +37,8 @@ pub(crate) struct BuildPlan {
     pub(crate) steps: Vec<BuildStep>,
     /// Parts of an incremental tree in which the steps run. If `None`, they run in the release's tree.
     pub(crate) keep: Option<KeptFolders>,
+    /// Hash of what else the kept folders were made by; without it they are removed. Empty if the tool sees every change.
+    pub(crate) keep_key: String,
     /// Programs that the steps compile.
     pub(crate) programs: Vec<BuiltProgram>,
     /// Process types with their commands, in order.

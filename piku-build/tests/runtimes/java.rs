@@ -10,15 +10,42 @@ const STAGE: &str = "mkdir -p target/universal/stage/bin project/target/universa
                      printf '#!/bin/sh\\necho shop \"$@\"\\n' >target/universal/stage/bin/shop\n\
                      chmod +x target/universal/stage/bin/shop\n";
 
+/// Stands for a Maven that copies the dependency which the file `version` names beside the jar.
+const COPY: &str = "#!/bin/sh\ncase $* in *--version) exit 0 ;; esac\nset -eu\n\
+                    mkdir -p target/dependency\ntouch target/app.jar \"target/dependency/$(cat version)\"\n";
+
 /// Returns an app with this Procfile whose sbt runs these commands; `None` without a JDK.
 fn app(procfile: &str, build: &str, sbt: &str) -> Option<World> {
-    if !Path::new("/usr/bin/javac").exists() {
-        assert!(std::env::var_os("CI").is_none(), "no JDK; nothing may be skipped with CI set");
-        return None;
-    }
+    has_jdk().then_some(())?;
     let world = World::new(&[("Procfile", procfile), ("build.sbt", build)]);
     world.executable("sbt", format!("#!/bin/sh\nset -eu\necho \"sbt $*\"\n{sbt}"));
     Some(world)
+}
+
+fn has_jdk() -> bool {
+    let found = Path::new("/usr/bin/javac").exists();
+    assert!(found || std::env::var_os("CI").is_none(), "no JDK; nothing may be skipped with CI set");
+    found
+}
+
+#[test]
+fn dependencies_of_an_earlier_pom_are_gone() {
+    if !has_jdk() {
+        return;
+    }
+    let world = World::new(&[
+        ("pom.xml", "<project/>\n"),
+        ("version", "a-1.jar"),
+        ("Procfile", "web: java -cp target/app.jar:target/dependency/* Main\n"),
+    ]);
+    world.executable("mvnw", COPY);
+    world.build("1").good(&[]);
+    world.write("pom.xml", "<project><!-- a 2 --></project>\n");
+    world.write("version", "a-2.jar");
+    world.build("2").good(&[]);
+    let copied = std::fs::read_dir(world.path("out/2/app/target/dependency")).unwrap();
+    let names: Vec<_> = copied.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["a-2.jar"]);
 }
 
 #[test]

@@ -105,6 +105,7 @@ impl Runtime for JavaRuntime {
             version_from: Some(from),
             steps,
             keep: tool.kept_folders(),
+            keep_key: if tool == JavaTool::Maven { tool::hash_poms(source)? } else { String::new() },
             processes,
             processes_from: processes_from.map(str::to_owned),
             env: env(&installed),

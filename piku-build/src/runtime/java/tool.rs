@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use piku_files::{TreeError, WalkStep};
+
 use super::jar::{self, JarManifest};
 use super::sources::{JavaSources, MAIN};
 use crate::app::app_source::{AppSource, decode};
 use crate::app::command_check::find_script;
 use crate::app::started_programs::find_started;
+use crate::store::hash::CacheKey;
 use crate::tree::kept_tree::KeptFolders;
 
 pub(super) const POM: &str = "pom.xml";
@@ -70,6 +73,24 @@ impl JavaTool {
             Self::Jar | Self::Unpacked | Self::Javac => None,
         }
     }
+}
+
+/// Returns the hash of all pom.xml files: plugins that copy dependencies leave those of before.
+pub(super) fn hash_poms(source: &AppSource) -> anyhow::Result<String> {
+    let mut found = Vec::new();
+    source.tree.walk(|entry| {
+        let is_input = !["src", "target", "node_modules"].iter().any(|name| entry.name() == *name);
+        if entry.stat().is_file() && entry.name() == POM {
+            found.push(entry.path().to_owned());
+        }
+        Ok::<_, TreeError>(if is_input { WalkStep::Into } else { WalkStep::Over })
+    })?;
+    found.sort();
+    let mut key = CacheKey::new("poms", 1);
+    for path in found {
+        key.field(&path.to_string_lossy(), &source.read_bytes(&path)?.unwrap_or_default());
+    }
+    Ok(key.finish())
 }
 
 /// Returns whether the repository contains a program that the Procfile starts, built elsewhere.
