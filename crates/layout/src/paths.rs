@@ -100,6 +100,12 @@ impl PikuRoot {
         self.0.join("nginx")
     }
 
+    /// The operator's pages for sites that are down, such as `maintenance.html`.
+    #[must_use]
+    pub fn pages(&self) -> PathBuf {
+        self.0.join("pages")
+    }
+
     /// Logs of piku's nginx, two for each app: `APP.access.log` and `APP.error.log`.
     #[must_use]
     pub fn nginx_logs(&self) -> PathBuf {

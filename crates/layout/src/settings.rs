@@ -15,6 +15,7 @@ use crate::name::AppName;
 mod deploy_to;
 mod editor;
 mod grants;
+mod host_domain;
 mod listen_address;
 mod network;
 mod nginx;
@@ -24,6 +25,7 @@ mod protection;
 pub use deploy_to::{DeployTo, MachineAddress};
 pub use editor::SettingsKey;
 pub use grants::{AppGrants, GrantedPath};
+pub use host_domain::HostDomain;
 pub use listen_address::ListenAddress;
 pub use network::{AppNetworks, NetworkMode};
 pub use nginx::{CertificateClient, NginxSettings};
@@ -108,6 +110,8 @@ pub struct HostSettings {
     pub grants: AppGrants,
     /// The ports that instances get.
     pub ports: PortRange,
+    /// Host names of the apps that have none of their own.
+    pub domain: HostDomain,
     /// The nginx that serves the apps under their host names.
     pub nginx: NginxSettings,
     /// Limits for log files.
@@ -150,6 +154,7 @@ impl Default for HostSettings {
             network: AppNetworks::default(),
             grants: AppGrants::default(),
             ports: PortRange::default(),
+            domain: HostDomain::default(),
             logs: LogSettings::default(),
             nginx: NginxSettings::default(),
             deploy_to: BTreeMap::new(),

@@ -9,8 +9,8 @@ use piku_layout::name::{AppName, BadName, ProcessName};
 use piku_layout::settings::ListenAddress;
 
 use crate::render::nginx::{
-    Http2Syntax, NginxInstance, RenderSettings, UpstreamAddress, VARIABLES_HELP, allowed_directives,
-    check_trusted_proxy,
+    Http2Syntax, NginxInstance, OperatorPages, RenderSettings, SiteClosure, UpstreamAddress, VARIABLES_HELP,
+    allowed_directives, check_trusted_proxy,
 };
 use crate::render::systemd::UnitSettings;
 
@@ -294,6 +294,7 @@ impl From<NginxArgs> for RenderTarget {
                     .zip(args.key)
                     .map(|(certificate, key)| (make_absolute(&certificate), make_absolute(&key))),
                 connections: args.worker_connections,
+                unknown_host_page: None,
                 shutdown_timeout: args.shutdown_timeout,
             });
         }
@@ -313,7 +314,8 @@ impl From<NginxArgs> for RenderTarget {
             logs: path(args.logs),
             cloudflare: None,
             http2: args.http2,
-            maintenance: args.maintenance,
+            closure: args.maintenance.then_some(SiteClosure::Maintenance),
+            pages: OperatorPages::default(),
             connections: Some(args.connections),
             trusted_proxies: args.trusted_proxies,
         };

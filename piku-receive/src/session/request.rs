@@ -82,37 +82,93 @@ enum VerbArguments {
     App,
 }
 
-/// Verbs of `scripts/piku` that ssh clients can run. Keys can be managed on the server only.
-const VERBS: [(&str, VerbArguments); 29] = [
+/// Verbs of `scripts/piku` that ssh clients can run, and other spellings of them that the script knows. Keys
+/// can be managed on the server only.
+#[rustfmt::skip]
+const VERBS: [(&str, VerbArguments); 83] = [
     ("apps", VerbArguments::NoApp),
+    ("apps:list", VerbArguments::NoApp),
+    ("list", VerbArguments::NoApp),
     ("help", VerbArguments::NoApp),
     ("version", VerbArguments::NoApp),
+    ("apps:info", VerbArguments::OptionalApp),
+    ("apps:report", VerbArguments::OptionalApp),
+    ("info", VerbArguments::OptionalApp),
     ("ps", VerbArguments::OptionalApp),
     ("gc", VerbArguments::OptionalApp),
+    ("domains", VerbArguments::OptionalApp),
+    ("domains:check", VerbArguments::OptionalApp),
+    ("certs", VerbArguments::OptionalApp),
+    ("ps:report", VerbArguments::OptionalApp),
+    ("ps:list", VerbArguments::OptionalApp),
+    ("domains:report", VerbArguments::OptionalApp),
+    ("domains:list", VerbArguments::OptionalApp),
+    ("certs:info", VerbArguments::OptionalApp),
+    ("certs:report", VerbArguments::OptionalApp),
+    ("certs:list", VerbArguments::OptionalApp),
     ("create", VerbArguments::App),
-    ("apps:create", VerbArguments::App),
     ("ps:scale", VerbArguments::App),
-    ("maintenance:on", VerbArguments::App),
-    ("maintenance:off", VerbArguments::App),
-    ("certs:renew", VerbArguments::App),
+    ("open", VerbArguments::App),
+    ("start", VerbArguments::App),
+    ("stop", VerbArguments::App),
+    ("restart", VerbArguments::App),
+    ("run", VerbArguments::App),
+    ("logs", VerbArguments::App),
+    ("releases", VerbArguments::App),
+    ("rollback", VerbArguments::App),
+    ("deploy", VerbArguments::App),
+    ("rebuild", VerbArguments::App),
+    ("cancel", VerbArguments::App),
+    ("destroy", VerbArguments::App),
     ("config", VerbArguments::App),
     ("config:get", VerbArguments::App),
     ("config:set", VerbArguments::App),
     ("config:unset", VerbArguments::App),
     ("config:import", VerbArguments::App),
-    ("logs", VerbArguments::App),
-    ("run", VerbArguments::App),
-    ("releases", VerbArguments::App),
-    ("rollback", VerbArguments::App),
-    ("restart", VerbArguments::App),
-    ("stop", VerbArguments::App),
-    ("destroy", VerbArguments::App),
+    ("config:edit", VerbArguments::App),
+    ("domains:add", VerbArguments::App),
+    ("domains:remove", VerbArguments::App),
+    ("certs:renew", VerbArguments::App),
+    ("maintenance:on", VerbArguments::App),
+    ("maintenance:off", VerbArguments::App),
     ("data:export", VerbArguments::App),
     ("data:import", VerbArguments::App),
     ("data:remove", VerbArguments::App),
-    ("deploy", VerbArguments::App),
-    ("cancel", VerbArguments::App),
-    ("rebuild", VerbArguments::App),
+    ("apps:create", VerbArguments::App),
+    ("apps:destroy", VerbArguments::App),
+    ("apps:delete", VerbArguments::App),
+    ("apps:open", VerbArguments::App),
+    ("ps:restart", VerbArguments::App),
+    ("dyno:restart", VerbArguments::App),
+    ("ps:stop", VerbArguments::App),
+    ("dyno:stop", VerbArguments::App),
+    ("ps:start", VerbArguments::App),
+    ("dyno:start", VerbArguments::App),
+    ("ps:rebuild", VerbArguments::App),
+    ("scale", VerbArguments::App),
+    ("dyno:scale", VerbArguments::App),
+    ("formation", VerbArguments::App),
+    ("builds:cancel", VerbArguments::App),
+    ("config:show", VerbArguments::App),
+    ("config:list", VerbArguments::App),
+    ("config:live", VerbArguments::App),
+    ("config:export", VerbArguments::App),
+    ("env", VerbArguments::App),
+    ("config:add", VerbArguments::App),
+    ("env:set", VerbArguments::App),
+    ("config:remove", VerbArguments::App),
+    ("config:rm", VerbArguments::App),
+    ("env:unset", VerbArguments::App),
+    ("env:get", VerbArguments::App),
+    ("certs:auto:enable", VerbArguments::App),
+    ("letsencrypt:enable", VerbArguments::App),
+    ("letsencrypt:auto-renew", VerbArguments::App),
+    ("maintenance:enable", VerbArguments::App),
+    ("maintenance:disable", VerbArguments::App),
+    ("releases:rollback", VerbArguments::App),
+    ("apps:rollback", VerbArguments::App),
+    ("releases:list", VerbArguments::App),
+    ("logs:tail", VerbArguments::App),
 ];
 
 /// Parses `SSH_ORIGINAL_COMMAND`; returns `None` if it is empty.
@@ -179,11 +235,29 @@ fn parse_app_name(name: &str) -> Result<AppName, BadName> {
     name[..end].parse()
 }
 
+/// Moves the app of a leading `--app APP` to the front, where the verb expects it.
+fn name_app_first(mut args: Vec<String>) -> Vec<String> {
+    match args.first().map(String::as_str) {
+        Some("--app" | "-a") if args.len() > 1 => drop(args.remove(0)),
+        Some(first) => {
+            if let Some(app) = first.strip_prefix("--app=") {
+                args[0] = app.to_owned();
+            }
+        }
+        None => {}
+    }
+    args
+}
+
 fn parse_verb(word: &str, args: Vec<String>) -> Result<KeyRequest, RequestRefusal> {
+    let args = name_app_first(args);
     let refuse = |message: String| Err(RequestRefusal::new(word, message));
     let Some((verb, takes)) = VERBS.iter().find(|(verb, _)| *verb == word) else {
         return refuse(unknown_verb_message(word));
     };
+    if matches!(args.first().map(String::as_str), Some("--help" | "-h")) {
+        return Ok(KeyRequest::Verb { verb: "help", app: None, args: vec![(*verb).to_owned()] });
+    }
     let app = match (takes, args.first()) {
         (VerbArguments::NoApp, _) | (VerbArguments::OptionalApp, None) => None,
         (VerbArguments::App, None) => return refuse(format!("{verb} needs an app's name")),
@@ -206,12 +280,23 @@ fn unknown_verb_message(word: &str) -> String {
             "piku does not store Git LFS files; push with --no-verify, or convert them: git lfs migrate export"
                 .to_owned()
         }
-        _ => format!(
-            "unknown verb {}; 'help' lists the verbs of this server (piku {})",
-            quoted(word),
-            env!("CARGO_PKG_VERSION")
-        ),
+        _ => {
+            let near = nearest_verb(word).map_or_else(String::new, |near| format!(", did you mean '{near}'?"));
+            format!(
+                "unknown verb {}{near}; 'help' lists the verbs of this server (piku {})",
+                quoted(word),
+                env!("CARGO_PKG_VERSION")
+            )
+        }
     }
+}
+
+/// Returns the verb that differs from the word in one or two letters.
+fn nearest_verb(word: &str) -> Option<&'static str> {
+    let limit = if word.len() > 3 { 2 } else { 1 };
+    let near =
+        VERBS.iter().map(|(verb, _)| (edit_distance(word, verb), *verb)).min_by_key(|(edits, _)| *edits);
+    near.filter(|(edits, _)| word.len() < 40 && *edits <= limit).map(|(_, verb)| verb)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::ROOT_VARIABLE;
-use piku_layout::settings::GrantedPath;
+use piku_layout::settings::{GrantedPath, HostDomain};
 use piku_report::output::OutputFormat;
 
 use values::{parse_count, parse_since};
@@ -45,6 +45,39 @@ pub(crate) enum RunCommand {
         /// Only check that nginx accepts the files of all apps and the ports and addresses of host.yaml
         #[arg(long)]
         check: bool,
+    },
+    /// List the apps, with their state if it is unusual
+    #[command(after_long_help = exit_status::READ)]
+    Apps {
+        /// Names of apps [default: all apps]
+        apps: Vec<AppName>,
+        /// Print a table with the state, the live release, the instances and the URLs
+        #[arg(short, long)]
+        long: bool,
+        /// Output format
+        #[arg(long, value_enum, default_value_t)]
+        format: OutputFormat,
+    },
+    /// List, change or check the host names of apps
+    ///
+    /// They are kept in NGINX_SERVER_NAME of the app's config; an app that sets none has those that the host
+    /// assigns.
+    #[command(after_long_help = exit_status::CHANGE, subcommand_precedence_over_arg = true)]
+    Domains {
+        /// Names of apps [default: all apps]
+        apps: Vec<AppName>,
+        /// Output format
+        #[arg(long, value_enum, default_value_t, global = true)]
+        format: OutputFormat,
+        /// Action to perform [default: list the names]
+        #[command(subcommand)]
+        action: Option<DomainsCommand>,
+    },
+    /// Print or set the domain below which this machine serves apps without a name of their own
+    #[command(after_long_help = exit_status::CHANGE)]
+    HostDomain {
+        /// A domain such as apps.example.org; local, sslip.io, auto or off
+        domain: Option<HostDomain>,
     },
     /// Manage the certificates of the apps' host names
     #[command(after_long_help = exit_status::CHANGE)]
@@ -368,6 +401,15 @@ pub(crate) enum ConfigCommand {
 /// Actions of `certs`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CertsCommand {
+    /// List the certificates: who issued them, until when they are valid, and what failed last
+    #[command(after_long_help = exit_status::READ)]
+    List {
+        /// Names of apps [default: all apps]
+        apps: Vec<AppName>,
+        /// Output format
+        #[arg(long, value_enum, default_value_t)]
+        format: OutputFormat,
+    },
     /// Request missing certificates and those that expire within 30 days, through acme.sh or certbot; a
     /// timer runs this daily
     #[command(after_long_help = exit_status::CHANGE)]
@@ -378,6 +420,34 @@ pub(crate) enum CertsCommand {
         #[arg(long)]
         force: bool,
     },
+}
+
+/// Actions of `domains`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DomainsCommand {
+    /// Add host names to the app's config, with a new release
+    #[command(after_long_help = exit_status::CHANGE)]
+    Add {
+        /// Host names, such as blog.example.org
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        /// Only store the change, for the next release or restart of the whole app
+        #[arg(long)]
+        no_restart: bool,
+    },
+    /// Remove host names from the app's config, with a new release
+    #[command(after_long_help = exit_status::CHANGE)]
+    Remove {
+        /// Host names to remove
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        /// Only store the change, for the next release or restart of the whole app
+        #[arg(long)]
+        no_restart: bool,
+    },
+    /// Check that DNS leads here and that nginx answers for each name
+    #[command(after_long_help = exit_status::READ)]
+    Check,
 }
 
 /// State of the maintenance mode.

@@ -15,6 +15,7 @@ use piku_report::user_error::UserError;
 use crate::garbage::{self, CollectScope};
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::nginx::session_address;
 use crate::releases::current;
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, dir: &Path) -> anyhow::Result<()> {
@@ -23,7 +24,11 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, dir: &Path) -> anyhow::Result<
     check_release(&release, app, &HostSettings::read(&root.settings())?)?;
     current::create_dir(root.app(app).path())?;
     sync_moved_release(&dir, &root.app(app))?;
-    client::ask(root, app, &SupervisorRequest::Deploy { dir, task: true, after: None })?;
+    client::ask(
+        root,
+        app,
+        &SupervisorRequest::Deploy { dir, task: true, after: None, reached_at: session_address() },
+    )?;
     // The release contains this information itself.
     current::remove_dir(&root.app(app).attempt(release.number))?;
     garbage::collect_after_change(root, app, CollectScope::Deploy);

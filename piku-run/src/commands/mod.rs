@@ -1,10 +1,13 @@
 //! Subcommands, each a thin layer over other modules.
 
+mod apps;
+mod certs;
 mod check;
 mod config;
 mod data;
 mod deploy;
 mod destroy;
+mod domains;
 mod exec;
 mod gc;
 mod grant;
@@ -30,6 +33,7 @@ use crate::cli::{RunCli, RunCommand};
 use crate::instance::launch;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::releases::current;
 use crate::{cli, daemon, log_forwarding, nginx, protections, releases, start, supervisor};
 
 /// Runs the command line.
@@ -72,6 +76,16 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Certs { action: cli::CertsCommand::Renew { app, force } } => {
             nginx::renew_certificates(&root()?, app.as_ref(), force)?;
         }
+        RunCommand::Certs { action: cli::CertsCommand::List { apps, format } } => {
+            certs::list(&root()?, &apps, format)?;
+        }
+        RunCommand::Apps { apps, long, format } => apps::run(&root()?, &apps, long, format)?,
+        RunCommand::Domains { apps, format, action } => {
+            if !domains::run(&root()?, &apps, format, action.as_ref())? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        RunCommand::HostDomain { domain } => domains::host_domain(&root()?, domain.as_ref())?,
         RunCommand::Data { app, action } => data::run(&root()?, &app, action)?,
         RunCommand::Protections { record, format } => {
             if !protections::run(&root()?, record, format)? {
@@ -112,6 +126,23 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Config { app, format, action } => config::run(&root()?, &app, format, action)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns these apps, or all that were not destroyed.
+fn list_apps(root: &PikuRoot, only: &[AppName]) -> anyhow::Result<Vec<AppName>> {
+    for app in only {
+        must_be_there(root, app)?;
+    }
+    if !only.is_empty() {
+        return Ok(only.to_vec());
+    }
+    let is_there = |app: &AppName| {
+        let dir = root.app(app);
+        current::has_dir(dir.path(), "repo.git") || dir.current_number().is_some()
+    };
+    let mut apps = root.apps().context("cannot list the apps")?;
+    apps.retain(is_there);
+    Ok(apps)
 }
 
 /// Returns the numbers of its releases, ascending.

@@ -211,6 +211,14 @@ impl ReleaseContext {
         Ok(values)
     }
 
+    /// Returns the value of a variable in the app's `ENV`.
+    pub(crate) fn shipped(&self, name: &str) -> anyhow::Result<Option<String>> {
+        let mut known = self.platform(ProcessRole { ps: "web.1", kind: "web", port: None });
+        known.extend(self.release.env.clone());
+        let (shipped, _) = self.set(&known)?;
+        Ok(shipped.vars.get(name).filter(|value| !value.trim().is_empty()).cloned())
+    }
+
     fn platform(&self, role: ProcessRole<'_>) -> Vars {
         let (home, data) = if self.release.jailed {
             (HOME.to_owned(), DATA.to_owned())

@@ -1,6 +1,7 @@
 //! Protocol of the sockets: one request, then responses up to `Done`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use piku_layout::name::{AppName, ProcessName};
@@ -18,6 +19,9 @@ pub(crate) enum SupervisorRequest {
         task: bool,
         #[serde(default)]
         after: Option<u64>,
+        /// Address at which the client's user reached this machine by ssh.
+        #[serde(default)]
+        reached_at: Option<IpAddr>,
     },
     /// Replaces all instances or those of one type.
     Restart { only: Option<ProcessName> },

@@ -36,18 +36,24 @@ use crate::releases::current;
 const PRIVATE_SUFFIXES: [&str; 9] =
     ["test", "example", "invalid", "localhost", "local", "lan", "home", "internal", "home.arpa"];
 
+/// Record of the last failed attempt, beside the pairs of an app.
+pub(super) const ATTEMPT: &str = "attempt.json";
+
 /// The last failed attempt for an app, stored as `attempt.json`.
 #[derive(Debug, Serialize, Deserialize)]
-struct FailedAttempt {
+pub(super) struct FailedAttempt {
     names: BTreeSet<String>,
-    at: Timestamp,
-    failures: u32,
+    pub(super) at: Timestamp,
+    pub(super) failures: u32,
+    /// What went wrong; `None` if the attempt was cut short.
+    #[serde(default)]
+    pub(super) error: Option<String>,
 }
 
 impl FailedAttempt {
     /// Returns the time of the next attempt: after one hour, doubled with each failure, up to a day. Let's
     /// Encrypt allows five failures an hour.
-    fn next_attempt(&self) -> Timestamp {
+    pub(super) fn next_attempt(&self) -> Timestamp {
         let hours = 1_i64.checked_shl(self.failures.saturating_sub(1)).unwrap_or(24).clamp(1, 24);
         self.at.saturating_add(SignedDuration::from_hours(hours)).unwrap_or(self.at)
     }
@@ -132,7 +138,7 @@ impl WebServer {
         if is_current {
             return Ok(());
         }
-        let attempt_file = pairs.path().join("attempt.json");
+        let attempt_file = pairs.path().join(ATTEMPT);
         let last: Option<FailedAttempt> =
             fs::read(&attempt_file).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let last = last.filter(|last| last.names == names);
@@ -149,12 +155,20 @@ impl WebServer {
         let failures = last.map_or(0, |last| last.failures) + 1;
         // Recorded before the attempt, so that one cut short by a kill counts too.
         current::create_dir(pairs.path())?;
-        let attempt = FailedAttempt { names: names.clone(), at: Timestamp::now(), failures };
+        let mut attempt = FailedAttempt { names: names.clone(), at: Timestamp::now(), failures, error: None };
         nginx_dir::write_private(&attempt_file, &serde_json::to_vec(&attempt)?)?;
         let joined = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         progress::step(&format!("Requesting a certificate for {app}: {joined}"));
         let metadata = CertificateMetadata { names, self_signed: false, at: Timestamp::now() };
-        let pair = pairs.create_pair(&metadata, |pair| client.fetch_certificate(self, app, pair))?;
+        let pair = pairs.create_pair(&metadata, |pair| client.fetch_certificate(self, app, pair));
+        let pair = match pair {
+            Ok(pair) => pair,
+            Err(err) => {
+                attempt.error = Some(format!("{err:#}"));
+                nginx_dir::write_private(&attempt_file, &serde_json::to_vec(&attempt)?)?;
+                return Err(err);
+            }
+        };
         if !pair.is_valid(Timestamp::now()) {
             current::remove_dir(&pair.dir)?;
             bail!("{} delivered a certificate that is not valid now", client.name());
@@ -189,14 +203,14 @@ impl WebServer {
 }
 
 /// The installed program that speaks ACME, with its path.
-enum AcmeClient {
+pub(super) enum AcmeClient {
     AcmeSh(PathBuf),
     Certbot(PathBuf),
 }
 
 impl AcmeClient {
     /// Finds the client that the settings name, or else any installed one.
-    fn find(web: &WebServer) -> anyhow::Result<Option<Self>> {
+    pub(super) fn find(web: &WebServer) -> anyhow::Result<Option<Self>> {
         let acme_sh = || {
             let own = std::env::var_os("HOME").map(|home| Path::new(&home).join(".acme.sh/acme.sh"));
             find_program("acme.sh").or_else(|| own.filter(|path| path.is_file())).map(Self::AcmeSh)
@@ -212,7 +226,7 @@ impl AcmeClient {
         })
     }
 
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::AcmeSh(_) => "acme.sh",
             Self::Certbot(_) => "certbot",
@@ -299,7 +313,7 @@ impl AcmeClient {
 }
 
 /// Returns true if an authority could validate the name over HTTP.
-fn is_public(name: &str) -> bool {
+pub(super) fn is_public(name: &str) -> bool {
     let private =
         |ending: &&str| name.strip_suffix(*ending).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     name.contains('.')
@@ -328,7 +342,7 @@ mod tests {
     fn the_pause_after_a_failure_doubles_up_to_a_day() {
         let hours = |failures| {
             let at = Timestamp::UNIX_EPOCH;
-            let attempt = FailedAttempt { names: BTreeSet::new(), at, failures };
+            let attempt = FailedAttempt { names: BTreeSet::new(), at, failures, error: None };
             attempt.next_attempt().duration_since(at).as_hours()
         };
         assert_eq!([1, 2, 3, 5, 6, 40, 4000].map(hours), [1, 2, 4, 16, 24, 24, 24]);
@@ -337,7 +351,8 @@ mod tests {
     #[test]
     fn a_failure_recorded_in_the_future_is_ignored() {
         let at = |time: &str| -> Timestamp { format!("{time}:00:00Z").parse().unwrap() };
-        let last = FailedAttempt { names: BTreeSet::new(), at: at("2036-01-01T12"), failures: 3 };
+        let last =
+            FailedAttempt { names: BTreeSet::new(), at: at("2036-01-01T12"), failures: 3, error: None };
         assert!(last.is_recent(at("2036-01-01T13")) && !last.is_recent(at("2036-01-01T16")));
         assert!(last.is_recent(at("2036-01-01T11")), "a clock that was set back a little");
         assert!(!last.is_recent(at("2026-01-01T12")));

@@ -95,12 +95,30 @@ impl CertificatePair {
     }
 
     /// Returns the begin and end of its validity, read by openssl.
-    fn validity(&self) -> Option<(Timestamp, Timestamp)> {
+    pub(super) fn validity(&self) -> Option<(Timestamp, Timestamp)> {
         let mut openssl = openssl_command().ok()?;
         openssl.args(["x509", "-noout", "-startdate", "-enddate", "-dateopt", "iso_8601", "-in"]);
         let text = String::from_utf8(openssl.arg(self.certificate()).output().ok()?.stdout).ok()?;
         let time = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
         Some((time("notBefore=")?, time("notAfter=")?))
+    }
+}
+
+impl CertificatePair {
+    /// Returns the name of the authority that issued it, read by openssl.
+    pub(super) fn issuer(&self) -> String {
+        let output = openssl_command().and_then(|mut openssl| {
+            openssl.args(["x509", "-noout", "-issuer", "-nameopt", "multiline,utf8", "-in"]);
+            Ok(openssl.arg(self.certificate()).output()?.stdout)
+        });
+        let text = String::from_utf8_lossy(&output.unwrap_or_default()).into_owned();
+        let field = |name: &str| {
+            let value =
+                |line: &str| Some(line.trim().strip_prefix(name)?.split_once('=')?.1.trim().to_owned());
+            text.lines().find_map(value)
+        };
+        let name = field("organizationName").or_else(|| field("commonName"));
+        name.unwrap_or_default().chars().filter(|c| !c.is_control()).collect()
     }
 }
 

@@ -16,6 +16,9 @@ mod operator_certificate;
 mod program;
 mod service;
 mod site;
+mod site_names;
+mod site_status;
+mod site_urls;
 mod values_check;
 
 use std::collections::BTreeSet;
@@ -25,25 +28,29 @@ use jiff::Timestamp;
 use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
-use piku_layout::settings::{HostSettings, NginxSettings};
+use piku_layout::settings::{HostDomain, HostSettings, NginxSettings};
 use piku_procfile::render::app_values::AppValues;
-use piku_procfile::render::nginx::VirtualHost;
+use piku_procfile::render::nginx::{DEFAULT_NAME, VirtualHost};
 use piku_report::user_error::UserError;
 
 pub(crate) use acme::renew_certificates;
 pub(crate) use config_test::check_config;
 pub(crate) use master::OldWorker;
 pub(crate) use service::{NAME, run};
+pub(crate) use site_status::{CertificateState, CertificateStatus};
+pub(crate) use site_urls::{SiteUrls, session_address};
 
 use certificate::{AppCertificates, CertificatePair};
 use master::NginxMaster;
 use nginx_dir::{NginxDir, SiteMetadata};
 use operator_certificate::OperatorCertificate;
 use program::NginxProgram;
+use site_names::is_web_app;
 
 use crate::instance::environment::ReleaseContext;
 use crate::log::RotationLimits;
 use crate::ports::senders;
+use crate::releases::current;
 
 /// The nginx that serves the apps of one piku root.
 #[derive(Debug, Clone)]
@@ -51,18 +58,21 @@ pub(crate) struct WebServer {
     root: PikuRoot,
     dir: NginxDir,
     settings: NginxSettings,
+    domain: HostDomain,
     log_limits: RotationLimits,
 }
 
 /// The way an app is reached over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SiteReachability {
-    /// The app sets no `NGINX_SERVER_NAME`.
+    /// The app has no host name.
     Unnamed,
+    /// The app has no host name, and the host has none for it.
+    Nameless,
     /// The app sets a name, and nginx does not serve it: the reason and a hint.
     Unserved(&'static str, &'static str),
     /// nginx serves the app at these URLs.
-    Served(Vec<String>),
+    Served(SiteUrls),
 }
 
 /// The result of a change to an app's site.
@@ -82,9 +92,14 @@ pub(crate) struct PreparedSite<'a> {
     app: AppName,
     change: SiteChange,
     reach: SiteReachability,
+    /// The host has assigned the names.
+    is_assigned: bool,
     warnings: Vec<String>,
     lock: Option<FileLock>,
 }
+
+/// Variable with the host names of an app.
+const SERVER_NAME: &str = "NGINX_SERVER_NAME";
 
 enum SiteChange {
     /// nginx does not serve the app, before or after.
@@ -108,7 +123,8 @@ impl WebServer {
     pub(crate) fn load(root: &PikuRoot) -> anyhow::Result<Self> {
         let settings = HostSettings::read(&root.settings())?;
         let dir = NginxDir::new(root);
-        Ok(Self { root: root.clone(), dir, settings: settings.nginx, log_limits: settings.logs.into() })
+        let (domain, log_limits) = (settings.domain, settings.logs.into());
+        Ok(Self { root: root.clone(), dir, settings: settings.nginx, domain, log_limits })
     }
 
     /// Returns the seconds that requests under way get to finish.
@@ -119,27 +135,30 @@ impl WebServer {
     /// Checks the release's nginx settings without changing anything.
     pub(crate) fn check_site(&self, world: &ReleaseContext) -> anyhow::Result<()> {
         // No instance runs yet; the port is a placeholder that never gets a request.
-        self.prepare_site(world, &[1]).map(drop)
+        self.prepare_site(world, Some(&[1])).map(drop)
     }
 
-    /// Renders and tests the app's file with instances at these ports.
+    /// Renders and tests the app's file with instances at these ports; `None` for an app that is stopped.
     pub(crate) fn prepare_site(
         &self,
         world: &ReleaseContext,
-        ports: &[u16],
+        ports: Option<&[u16]>,
     ) -> anyhow::Result<PreparedSite<'_>> {
         let mut prepared = PreparedSite {
             web: self,
             app: world.app.clone(),
             change: SiteChange::Nothing,
             reach: SiteReachability::Unnamed,
+            is_assigned: false,
             warnings: Vec::new(),
             lock: None,
         };
-        let values = world.values()?;
-        let wanted = VirtualHost::is_configured(&values);
-        if !self.settings.enabled || !wanted {
-            if wanted {
+        let mut values = world.values()?;
+        let is_named = VirtualHost::is_configured(&values);
+        // Names of the host's choice are no reason to prepare what nobody serves.
+        let may_assign = || is_web_app(world, &values) && NginxMaster::find(&self.dir).is_some();
+        if !self.settings.enabled || !(is_named || may_assign()) {
+            if is_named {
                 prepared.reach = SiteReachability::Unserved(
                     "nginx is off on this machine",
                     "set 'nginx: {enabled: true}' in host.yaml",
@@ -153,12 +172,26 @@ impl WebServer {
             return Ok(prepared);
         }
         let Some(nginx) = NginxProgram::find() else {
-            prepared.reach =
-                SiteReachability::Unserved("nginx is not installed", "sudo apt-get install nginx-light");
+            if is_named {
+                prepared.reach =
+                    SiteReachability::Unserved("nginx is not installed", "sudo apt-get install nginx-light");
+            }
             return Ok(prepared);
         };
         self.dir.create()?;
         prepared.lock = Some(self.dir.lock()?);
+        if !is_named {
+            let names = self.assigned_names(&world.app)?;
+            if names.is_empty() {
+                prepared.change = SiteChange::Remove;
+                if self.domain != HostDomain::Off {
+                    prepared.reach = SiteReachability::Nameless;
+                }
+                return Ok(prepared);
+            }
+            values.set(SERVER_NAME, &names.join(" "), "host.yaml");
+            prepared.is_assigned = true;
+        }
         let files = self.render_files(&nginx, world, &values, ports, &mut prepared)?;
         // The installed file has been tested already.
         if self.dir.read_app_conf(&world.app).is_none_or(|text| text != files.text) {
@@ -180,19 +213,21 @@ impl WebServer {
         nginx: &NginxProgram,
         world: &ReleaseContext,
         values: &AppValues,
-        ports: &[u16],
+        ports: Option<&[u16]>,
         prepared: &mut PreparedSite<'_>,
     ) -> anyhow::Result<SiteFiles> {
         let names: Vec<String> =
             VirtualHost::valid_names(values).iter().map(|name| name.as_str().to_owned()).collect();
         // No certificate is for all names.
-        let mut certified: Vec<String> = names.iter().filter(|name| *name != "_").cloned().collect();
+        let mut certified: Vec<String> = names.iter().filter(|name| *name != DEFAULT_NAME).cloned().collect();
         if certified.is_empty() {
             certified.push(world.app.to_string());
         }
         let mut certificate_error = None;
         // Bad names are reported by `build_site`, which reads all of them.
-        let certificate = if self.settings.https.is_empty() || names.is_empty() {
+        // Nobody trusts a certificate for a private name that the host has assigned.
+        let is_private = prepared.is_assigned && !self.is_domain_public();
+        let certificate = if self.settings.https.is_empty() || names.is_empty() || is_private {
             None
         } else {
             let pairs = AppCertificates::for_app(&self.root, &world.app);
@@ -222,7 +257,15 @@ impl WebServer {
             }));
         }
         prepared.reach = match NginxMaster::find(&self.dir) {
-            Some(_) => SiteReachability::Served(self.site_urls(&site)),
+            Some(_) => {
+                let is_self_signed = certificate.as_ref().is_some_and(|pair| pair.metadata.self_signed);
+                SiteReachability::Served(self.site_urls(
+                    &names_of(&site),
+                    prepared.is_assigned,
+                    site.has_https(),
+                    is_self_signed,
+                ))
+            }
             None => SiteReachability::Unserved(
                 "piku's nginx does not run",
                 "sudo systemctl start piku-nginx, or: piku-run nginx",
@@ -232,10 +275,16 @@ impl WebServer {
             site.password_file().map(|content| (self.dir.password_path(&world.app, &content), content));
         let metadata = SiteMetadata {
             names,
-            boot: (!ports.is_empty()).then(piku_procfs::boot_id),
+            is_assigned: prepared.is_assigned,
+            boot: ports.is_some_and(|ports| !ports.is_empty()).then(piku_procfs::boot_id),
             certificate: certificate.as_ref().map(|pair| pair.dir.clone()),
         };
         Ok(SiteFiles { text: site.server_file(), metadata, passwords, certificate })
+    }
+
+    /// Returns true if the host's domain is one for which an authority issues certificates.
+    fn is_domain_public(&self) -> bool {
+        matches!(&self.domain, HostDomain::Named(domain) if acme::is_public(&format!("app.{domain}")))
     }
 
     /// Fails if another app has one of these host names.
@@ -249,6 +298,18 @@ impl WebServer {
                     .into());
             }
         }
+        for other in self.root.apps().unwrap_or_default() {
+            let is_there = || {
+                let dir = self.root.app(&other);
+                current::has_dir(dir.path(), "repo.git") || dir.current_number().is_some()
+            };
+            let Some(name) = self.domain_name(&other).filter(|_| other != *app) else { continue };
+            if names.contains(&name) && is_there() {
+                let what =
+                    format!("NGINX_SERVER_NAME: '{name}' is the name of the app '{other}' on this host");
+                return Err(UserError::new(what).hint("choose another name").into());
+            }
+        }
         Ok(())
     }
 
@@ -260,13 +321,14 @@ impl WebServer {
             (SiteChange::Nothing, None)
         };
         let (reach, warnings) = (SiteReachability::Unnamed, Vec::new());
-        PreparedSite { web: self, app: app.clone(), change, reach, warnings, lock }.apply()
+        let is_assigned = false;
+        PreparedSite { web: self, app: app.clone(), change, reach, is_assigned, warnings, lock }.apply()
     }
 
     /// Removes the site, the cache and the certificates of an app that is being destroyed.
     pub(crate) fn purge_app(&self, app: &AppName) -> anyhow::Result<()> {
         self.remove_site(app)?;
-        crate::releases::current::remove_dir(&self.dir.cache().join(app.as_str()))?;
+        current::remove_dir(&self.dir.cache().join(app.as_str()))?;
         self.dir.remove_logs(|name| name == app.as_str())?;
         AppCertificates::for_app(&self.root, app).remove()
     }
@@ -281,6 +343,11 @@ impl WebServer {
         // The next change tries again to remove the others.
         let _ = self.dir.remove_passwords_except(app, used.as_deref());
     }
+}
+
+/// Returns the host names of the server block.
+fn names_of(site: &VirtualHost) -> Vec<String> {
+    site.names().iter().map(|name| name.as_str().to_owned()).collect()
 }
 
 impl PreparedSite<'_> {

@@ -36,6 +36,9 @@ pub(super) struct NginxDir(PathBuf);
 pub(super) struct SiteMetadata {
     /// The host names of the virtual host.
     pub(super) names: Vec<String>,
+    /// The host has assigned the names; the app sets none.
+    #[serde(default)]
+    pub(super) is_assigned: bool,
     /// Boot id under which the upstream ports were claimed; `None` without upstreams.
     pub(super) boot: Option<String>,
     /// Directory of the certificate pair.

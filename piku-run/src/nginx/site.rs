@@ -10,11 +10,11 @@ use std::net::{Ipv6Addr, UdpSocket};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use piku_layout::settings::ListenAddress;
 use piku_procfile::procfile::{ProcessKind, Procfile, ProcfileEntry};
 use piku_procfile::render::app_values::AppValues;
 use piku_procfile::render::nginx::{
-    HostName, NginxInstance, RenderSettings, UpstreamAddress, VirtualHost, check_trusted_proxy,
+    NginxInstance, OperatorPages, RenderSettings, SiteClosure, UpstreamAddress, VirtualHost,
+    check_trusted_proxy,
 };
 use piku_release::manifest::BuiltRelease;
 use piku_report::user_error::UserError;
@@ -37,10 +37,22 @@ impl WebServer {
             ipv6: self.listens_on_ipv6(),
             default_certificate: stranger.map(|pair| (pair.certificate(), pair.key())),
             connections: self.worker_connections(),
+            unknown_host_page: self.operator_pages().unknown_host,
             // Not the drain time: a reload for one app must not end the websockets of the others. The
             // connections of the app itself end with its old instances.
             shutdown_timeout: self.settings.worker_shutdown_timeout.max(self.settings.drain).max(1),
         })
+    }
+
+    /// Returns the pages that the operator has put into `pages/` of piku's root.
+    fn operator_pages(&self) -> OperatorPages {
+        let page = |name: &str| Some(self.root.pages().join(name)).filter(|path| path.is_file());
+        OperatorPages {
+            maintenance: page("maintenance.html"),
+            stopped: page("stopped.html"),
+            unavailable: page("unavailable.html"),
+            unknown_host: page("unknown-host.html"),
+        }
     }
 
     /// Returns the certificate for TLS requests to a host name that no app has.
@@ -69,7 +81,7 @@ impl WebServer {
         nginx: &NginxProgram,
         world: &ReleaseContext,
         values: &AppValues,
-        ports: &[u16],
+        ports: Option<&[u16]>,
         certificate: Option<&CertificatePair>,
     ) -> anyhow::Result<VirtualHost> {
         let procfile = procfile(&world.release);
@@ -82,7 +94,8 @@ impl WebServer {
             return Err(UserError::new(what).hint(hint).into());
         }
         // Without a listening process, the ports are those that `check_site` made up.
-        let ports = if listens { ports } else { &[] };
+        let is_stopped = ports.is_none();
+        let ports = ports.filter(|_| listens).unwrap_or_default();
         let upstreams = ports
             .iter()
             .map(|port| UpstreamAddress::from(std::net::SocketAddr::from(([127, 0, 0, 1], *port))))
@@ -107,8 +120,14 @@ impl WebServer {
             logs: Some(self.dir.logs()),
             cloudflare: cloudflare.transpose()?,
             http2: build.http2,
-            // Without an upstream nginx shows the maintenance page.
-            maintenance: world.dir.maintenance().exists() || listens && ports.is_empty(),
+            closure: match () {
+                () if world.dir.maintenance().exists() => Some(SiteClosure::Maintenance),
+                () if is_stopped => Some(SiteClosure::Stopped),
+                // Nothing answers yet, or no instance is wanted.
+                () if listens && ports.is_empty() => Some(SiteClosure::Unavailable),
+                () => None,
+            },
+            pages: self.operator_pages(),
             connections: build.counts_connections.then(|| self.app_connections()),
             trusted_proxies: self.trusted_proxies()?,
         };
@@ -134,23 +153,6 @@ impl WebServer {
         let main = std::fs::read_to_string(self.dir.main_conf()).unwrap_or_default();
         let connections = capacity::parse_connections(&main).unwrap_or_else(|| self.worker_connections());
         capacity::app_connections(connections)
-    }
-
-    /// Returns the URLs of the site, without those of wildcard names. The app for all other names is reached
-    /// under the name of the machine.
-    pub(super) fn site_urls(&self, site: &VirtualHost) -> Vec<String> {
-        let https = site.has_https();
-        let (scheme, listens, usual) =
-            if https { ("https", &self.settings.https, 443) } else { ("http", &self.settings.http, 80) };
-        let port = listens.first().map_or(usual, |listen: &ListenAddress| listen.port);
-        let port = if port == usual { String::new() } else { format!(":{port}") };
-        let names = site.names().iter().filter(|name| !name.is_pattern()).map(HostName::as_str);
-        let urls: Vec<String> = names.map(|name| format!("{scheme}://{name}{port}")).collect();
-        if urls.is_empty() && site.names().iter().any(HostName::is_default) {
-            let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-            return vec![format!("{scheme}://{}{port}", machine.trim())];
-        }
-        urls
     }
 }
 

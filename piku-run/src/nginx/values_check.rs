@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use piku_procfile::render::nginx::{RenderSettings, VirtualHost};
+use piku_procfile::render::nginx::{OperatorPages, RenderSettings, SiteClosure, VirtualHost};
 
 use super::WebServer;
 use super::program::NginxProgram;
@@ -43,7 +43,8 @@ impl WebServer {
             cloudflare: cloudflare.transpose()?,
             http2: nginx.build().http2,
             // The process types may be known only after the build.
-            maintenance: true,
+            closure: Some(SiteClosure::Maintenance),
+            pages: OperatorPages::default(),
             connections: None,
             trusted_proxies: Vec::new(),
         };

@@ -21,6 +21,7 @@ use crate::config::{ConfigChange, ConfigValues, store};
 use crate::garbage::{self, CollectScope};
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::nginx::session_address;
 use crate::releases::current;
 
 /// Prefix of the directory in which a release is made; a random suffix follows.
@@ -85,7 +86,12 @@ impl ReleaseSuccessor {
         // Synced before anything refers to it. Shared files are synced already.
         made.write_out(Some(&TreeHandle::open(&old)?))?;
         progress::detail(&format!("release {}, with the tree of release {}", release.number, self.tree_of));
-        let request = SupervisorRequest::Deploy { dir: new, task: false, after: Some(self.after) };
+        let request = SupervisorRequest::Deploy {
+            dir: new,
+            task: false,
+            after: Some(self.after),
+            reached_at: session_address(),
+        };
         client::ask(root, app, &request)?;
         Ok(())
     }

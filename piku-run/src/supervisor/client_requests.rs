@@ -6,6 +6,7 @@
     reason = "the folder of a release is renamed to its place as a whole; its tree is looked at through a handle"
 )]
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -33,7 +34,8 @@ pub(super) struct PendingJob {
 
 #[derive(Debug)]
 pub(super) enum JobContent {
-    Deploy(u64),
+    /// Number of the release, and the address at which the client has reached this machine.
+    Deploy(u64, Option<IpAddr>),
     Restart,
     Scale(Formation),
     Stop,
@@ -60,7 +62,9 @@ impl AppSupervisor {
                 let what = format!("another change of {} is under way", self.app);
                 Err(UserError::new(what).hint("try again when it has ended").code(BUSY).into())
             }
-            Ok(SupervisorRequest::Deploy { dir, task, after }) => self.deploy(client, &dir, task, after),
+            Ok(SupervisorRequest::Deploy { dir, task, after, reached_at }) => {
+                self.deploy(client, &dir, task, after, reached_at)
+            }
             Ok(SupervisorRequest::Restart { only }) => self.restart(client, only),
             Ok(SupervisorRequest::Scale { counts }) => self.scale(client, &counts),
             Err(bad) => Err(anyhow::anyhow!(bad)),
@@ -99,22 +103,35 @@ impl AppSupervisor {
         job
     }
 
-    fn deploy(&mut self, client: u64, dir: &Path, task: bool, after: Option<u64>) -> anyhow::Result<()> {
+    fn deploy(
+        &mut self,
+        client: u64,
+        dir: &Path,
+        task: bool,
+        after: Option<u64>,
+        address: Option<IpAddr>,
+    ) -> anyhow::Result<()> {
         let number = self.take_in(dir, after)?;
-        let begun = self.begin_deploy(client, number, task);
+        let begun = self.begin_deploy(client, number, task, address);
         if begun.is_err() {
             current::remove_dir(&self.dir.release(number))?;
         }
         begun
     }
 
-    fn begin_deploy(&mut self, client: u64, number: u64, task: bool) -> anyhow::Result<()> {
+    fn begin_deploy(
+        &mut self,
+        client: u64,
+        number: u64,
+        task: bool,
+        address: Option<IpAddr>,
+    ) -> anyhow::Result<()> {
         let formation = desired::read_formation(&self.dir.formation())?;
         let (plan, warnings) = self.plan_of(number, &formation)?;
         self.check_plan(number, &plan)?;
         self.check_requests(number)?;
         let task = task && self.worlds[&number].0.release.processes.contains_key("release");
-        let job = self.begin_job(client, JobContent::Deploy(number));
+        let job = self.begin_job(client, JobContent::Deploy(number, address));
         for text in warnings.into_iter().chain(self.unknown_types(number, &formation)) {
             self.send_reply(client, &SupervisorReply::Detail { text });
         }
@@ -232,7 +249,7 @@ impl AppSupervisor {
     /// Makes a change live on disk and in the routing.
     pub(super) fn switch(&mut self, job: JobId, route: &AppRoute) -> anyhow::Result<()> {
         match self.jobs.get(&job).map(|pending| &pending.what) {
-            Some(JobContent::Deploy(number)) => {
+            Some(JobContent::Deploy(number, _)) => {
                 let number = *number;
                 self.switch_release(number, route, job)?;
                 self.update_config_store();
@@ -291,7 +308,7 @@ impl AppSupervisor {
         let job = self
             .jobs
             .iter()
-            .find(|(_, pending)| matches!(pending.what, JobContent::Deploy(_)))
+            .find(|(_, pending)| matches!(pending.what, JobContent::Deploy(..)))
             .map(|(job, _)| *job);
         let Some(job) = job else { return };
         for line in lines {
@@ -305,20 +322,21 @@ impl AppSupervisor {
             self.load_crons(false);
         }
         let error = match (result, &what) {
-            (Ok(()), JobContent::Deploy(number)) => {
+            (Ok(()), JobContent::Deploy(number, address)) => {
                 let texts = self.crontab.describe_upcoming().into_iter();
                 let texts = texts.chain(self.why_unserved_type()).chain(self.why_not_served(*number));
                 let texts = texts.chain(self.exposure_warnings()).chain(self.warn_of_databases(*number));
+                let texts = texts.chain(self.warn_of_certificate());
                 for text in texts.collect::<Vec<_>>() {
                     self.send_reply(client, &SupervisorReply::Detail { text });
                 }
-                let text = self.where_it_is(*number);
+                let text = self.where_it_is(*number, *address);
                 self.send_reply(client, &SupervisorReply::Step { text });
                 None
             }
             (Ok(()), _) => None,
             (Err(refusal), what) => {
-                if let JobContent::Deploy(number) = what {
+                if let JobContent::Deploy(number, _) = what {
                     self.worlds.remove(number);
                     if let Err(err) = current::remove_dir(&self.dir.release(*number)) {
                         self.log_error(&format!("{err:#}"));
@@ -348,17 +366,31 @@ impl AppSupervisor {
         (!is_served).then(|| "it gets no requests: its Procfile has no 'web'".to_owned())
     }
 
-    fn where_it_is(&self, number: u64) -> String {
-        let ports: Vec<String> = self
+    /// Returns the warning about a certificate that browsers do not trust.
+    fn warn_of_certificate(&self) -> Option<String> {
+        let SiteReachability::Served(urls) = &self.reach else { return None };
+        urls.is_self_signed.then(|| {
+            format!(
+                "its certificate is self-signed, so browsers warn: 'piku certs {}' shows what to do",
+                self.app
+            )
+        })
+    }
+
+    /// Returns the last line of a deploy, with the URLs for a client that reached this machine at `address`.
+    fn where_it_is(&self, number: u64, address: Option<IpAddr>) -> String {
+        let ports = self
             .core
             .instances()
             .filter(|(_, one)| one.release == number && one.live)
-            .filter_map(|(_, one)| Some(format!("http://127.0.0.1:{}", one.port?)))
-            .collect();
-        let addresses = match &self.reach {
-            SiteReachability::Served(urls) if !urls.is_empty() => urls,
-            _ => &ports,
+            .filter_map(|(_, one)| Some(format!("http://127.0.0.1:{}", one.port?)));
+        let mut addresses = match &self.reach {
+            SiteReachability::Served(urls) => urls.list(address),
+            _ => Vec::new(),
         };
+        if addresses.is_empty() {
+            addresses.extend(ports);
+        }
         match addresses.as_slice() {
             [] => format!("{} is live, release {number}", self.app),
             all => format!("{} is live, release {number}: {}", self.app, all.join(" ")),

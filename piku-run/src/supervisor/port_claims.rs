@@ -123,7 +123,8 @@ impl AppSupervisor {
     /// Returns whether the next process may get the port of the previous one.
     fn gives_back(&self, release: u64) -> bool {
         let is_jailed = self.worlds.get(&release).is_some_and(|(world, _)| world.is_jailed());
-        self.kernel_restricts_ports && is_jailed || matches!(self.reach, SiteReachability::Unnamed)
+        self.kernel_restricts_ports && is_jailed
+            || matches!(self.reach, SiteReachability::Unnamed | SiteReachability::Nameless)
     }
 
     /// Reserves the port of an instance whose process has ended.

@@ -13,7 +13,7 @@ use super::AppSupervisor;
 use crate::core::{AppRoute, CoreEvent, InstanceId, JobId, ProgressLine};
 use crate::instance::environment::ReleaseContext;
 use crate::ipc::protocol::SupervisorReply;
-use crate::nginx::{AppliedSite, OldWorker, SiteReachability, WebServer};
+use crate::nginx::{AppliedSite, OldWorker, PreparedSite, SiteReachability, WebServer};
 use crate::releases::current;
 
 /// Old workers of nginx that may still send requests, and the instances that wait for their end.
@@ -96,15 +96,23 @@ impl AppSupervisor {
     pub(super) fn send_requests(&mut self, route: Option<&AppRoute>) -> anyhow::Result<Vec<String>> {
         let web = self.web_server()?;
         let put = match route {
-            Some(route) => web.prepare_site(&*self.release_context(route.release)?, &route.ports)?.apply()?,
-            // A stopped app in maintenance answers with its maintenance page.
-            None if self.dir.maintenance().exists() => match current::live_release(&self.dir)? {
-                Some(number) => web.prepare_site(&*self.release_context(number)?, &[])?.apply()?,
+            Some(route) => {
+                web.prepare_site(&*self.release_context(route.release)?, Some(&route.ports))?.apply()?
+            }
+            None => match self.show_stopped(&web) {
+                Some(put) => put,
                 None => web.remove_site(&self.app)?,
             },
-            None => web.remove_site(&self.app)?,
         };
         Ok(self.have_put(put))
+    }
+
+    /// Lets nginx answer for the stopped app. Returns `None` if it has no release, or one that nginx cannot
+    /// serve: a stop must not fail for that.
+    fn show_stopped(&self, web: &WebServer) -> Option<AppliedSite> {
+        let number = current::live_release(&self.dir).ok()??;
+        let world = self.release_context(number).ok()?;
+        web.prepare_site(&world, None).and_then(PreparedSite::apply).ok()
     }
 
     fn have_put(&mut self, put: AppliedSite) -> Vec<String> {
@@ -125,7 +133,7 @@ impl AppSupervisor {
     /// in between, the next supervisor completes the change.
     pub(super) fn switch_release(&mut self, number: u64, route: &AppRoute, job: JobId) -> anyhow::Result<()> {
         let web = self.web_server()?;
-        let ready = web.prepare_site(&*self.release_context(route.release)?, &route.ports)?;
+        let ready = web.prepare_site(&*self.release_context(route.release)?, Some(&route.ports))?;
         // This repairs a lost or broken link; no previous release is known then.
         let before = current::live_release(&self.dir).unwrap_or(None);
         current::set_live(&self.dir, number)?;
@@ -184,6 +192,10 @@ impl AppSupervisor {
             SiteReachability::Unnamed if has_files() == Some(true) => {
                 Some("its files are served when NGINX_SERVER_NAME is set".to_owned())
             }
+            SiteReachability::Nameless => Some(format!(
+                "other machines reach it once it has a name: piku domains:add {} NAME (or 'domain:' in host.yaml)",
+                self.app
+            )),
             SiteReachability::Unnamed | SiteReachability::Served(_) => None,
         }
     }

@@ -2,6 +2,7 @@
 
 mod acme;
 mod fair_share;
+mod first_url;
 mod logs;
 mod neighbours;
 mod settings;

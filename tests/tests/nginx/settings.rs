@@ -103,7 +103,7 @@ fn verbs_update_nginx() {
     assert_eq!(ports.get("blog.test", "/").body, "four\n");
 
     verb(&world, "stop blog");
-    assert_eq!(ports.get("blog.test", "/").status, 404);
+    assert_eq!(ports.get("blog.test", "/").status, 503);
     verb(&world, "restart blog");
     assert_eq!(ports.get("blog.test", "/").body, "four\n");
     verb(&world, "destroy blog --confirm blog");

@@ -22,7 +22,7 @@ impl HostName {
     /// Returns true for `_`, which gets the requests for host names that no app has.
     #[must_use]
     pub fn is_default(&self) -> bool {
-        self.0 == "_"
+        self.0 == super::DEFAULT_NAME
     }
 
     /// Returns true if requests for the other name are for this one.

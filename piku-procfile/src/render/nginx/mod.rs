@@ -8,6 +8,7 @@
 
 mod config_writer;
 mod content;
+mod error_pages;
 mod forwarded;
 mod host_name;
 mod include;
@@ -25,6 +26,7 @@ mod tests;
 use std::path::PathBuf;
 
 pub use config_writer::source_of_line;
+pub use error_pages::{OperatorPages, SiteClosure};
 pub use host_name::{HostName, UpstreamAddress};
 pub(crate) use include::allowed_directives;
 pub use instance::NginxInstance;
@@ -37,6 +39,7 @@ use piku_layout::settings::ListenAddress;
 use piku_report::diagnostic::Diagnostic;
 
 use super::app_values::{AppValues, ValuesReader};
+use error_pages::ErrorPages;
 use include::IncludeFile;
 use paths::PathPrefix;
 use proxy_buffers::ProxyBuffers;
@@ -90,8 +93,10 @@ pub struct RenderSettings {
     pub cloudflare: Option<String>,
     /// Depends on the version of nginx.
     pub http2: Http2Syntax,
-    /// Respond to every request with 503.
-    pub maintenance: bool,
+    /// Respond to every request with 503 and a page that gives the reason.
+    pub closure: Option<SiteClosure>,
+    /// Pages of the operator.
+    pub pages: OperatorPages,
     /// Maximum number of concurrent requests, including websockets. Further requests get a 503, so that no
     /// app takes the connections of the others. `None` for an nginx without `limit_conn`.
     pub connections: Option<u32>,
@@ -130,7 +135,8 @@ pub struct VirtualHost {
     /// At the server level, with those of the include file.
     buffers: ProxyBuffers,
     git_reaches_app: bool,
-    maintenance: bool,
+    is_closed: bool,
+    pages: ErrorPages,
     connections: Option<u32>,
     /// Variables that have no effect.
     pub warnings: Vec<Diagnostic>,
@@ -181,6 +187,9 @@ struct CacheSettings {
     control: u32,
     expiry: u32,
 }
+
+/// The host name that stands for all names that no app has.
+pub const DEFAULT_NAME: &str = "_";
 
 const SERVER_NAME: &str = "NGINX_SERVER_NAME";
 

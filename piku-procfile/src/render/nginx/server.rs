@@ -8,12 +8,6 @@ use super::moved_paths::add_moved_maps;
 use super::settings::redirects::HostRedirect;
 use super::{CacheSettings, Http2Syntax, TlsFiles, VirtualHost};
 
-const MAINTENANCE: &str = "<!doctype html><meta charset=utf-8><title>Be right back</title><h1>Be right back</h1>\
-    <p>This site is down for maintenance. Please try again in a moment.</p>";
-
-/// In seconds.
-const RETRY_AFTER: &str = "120";
-
 impl VirtualHost {
     /// Returns the name of a variable of this app: `$piku_blog_ROLE`.
     pub(super) fn variable(&self, role: &str) -> String {
@@ -37,7 +31,7 @@ impl VirtualHost {
     }
 
     pub(super) fn uses_proxy(&self) -> bool {
-        !self.upstreams.is_empty() && !self.maintenance
+        !self.upstreams.is_empty() && !self.is_closed
     }
 }
 
@@ -216,8 +210,13 @@ fn add_server<'a>(site: &'a VirtualHost, secure: bool, plain: bool, to: &mut Ngi
         }
         match redirects {
             Some(tls) => add_redirect(tls, to),
-            None if site.maintenance => add_maintenance(to),
-            None => add_content(site, to),
+            None if site.is_closed => site.pages.add_closed(to),
+            None => {
+                add_content(site, to);
+                if site.uses_proxy() {
+                    site.pages.add_unavailable(to);
+                }
+            }
         }
     });
 }
@@ -278,16 +277,5 @@ fn add_redirect(tls: &TlsFiles, to: &mut NginxConfigFile<'_>) {
     let port = if tls.port == 443 { String::new() } else { format!(":{}", tls.port) };
     to.add_block(&["location", "/"], |to| {
         to.add(&["return", "301", &format!("https://$host{port}$request_uri")]);
-    });
-}
-
-fn add_maintenance(to: &mut NginxConfigFile<'_>) {
-    to.add(&["error_page", "503", "@maintenance"]);
-    to.add_block(&["location", "/"], |to| to.add(&["return", "503"]));
-    to.add_block(&["location", "@maintenance"], |to| {
-        to.add(&["default_type", "text/html"]);
-        to.add(&["add_header", "Retry-After", RETRY_AFTER, "always"]);
-        to.add(&["add_header", "Cache-Control", "no-store", "always"]);
-        to.add(&["return", "503", MAINTENANCE]);
     });
 }

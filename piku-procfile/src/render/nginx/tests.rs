@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::include::IncludeFile;
 use super::include::syntax::{NginxDirective, parse_directives};
-use super::{RenderSettings, VirtualHost, source_of_line};
+use super::{OperatorPages, RenderSettings, VirtualHost, source_of_line};
 use crate::env::EnvFile;
 use crate::procfile::{ParseOptions, Procfile};
 use crate::render::app_values::AppValues;
@@ -27,7 +27,8 @@ fn settings() -> RenderSettings {
         logs: Some("/srv/logs".into()),
         cloudflare: None,
         http2: super::Http2Syntax::Listen,
-        maintenance: false,
+        closure: None,
+        pages: OperatorPages::default(),
         connections: Some(100),
         trusted_proxies: Vec::new(),
     }

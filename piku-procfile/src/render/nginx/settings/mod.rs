@@ -18,6 +18,7 @@ use piku_layout::settings::ListenAddress;
 use piku_report::diagnostic::{Diagnostic, quote_word};
 use piku_report::user_error::UserError;
 
+use super::error_pages::ErrorPages;
 use super::include::IncludeFile;
 use super::include::syntax::NginxDirective;
 use super::paths::{AppPath, PathPrefix, to_nginx_path};
@@ -80,6 +81,7 @@ impl VirtualHost {
         let names: Vec<HostName> = names.into_iter().collect();
         let cloudflare = cloudflare_ranges(settings, &mut read)?;
         known::warn_of_unknown_names(values, &mut read);
+        let pages = ErrorPages::read(settings, values, &mut read)?;
         let host = Self {
             app: settings.app.clone(),
             redirects: redirects::parse_redirects(&names, &mut read),
@@ -110,7 +112,8 @@ impl VirtualHost {
             git_reaches_app: git_reaches_app(&mut read, &dirs),
             upstreams: settings.upstreams.clone(),
             static_dirs: dirs,
-            maintenance: settings.maintenance,
+            is_closed: settings.closure.is_some(),
+            pages,
             warnings: Vec::new(),
         };
         host.find_unsafe_locations().into_iter().for_each(|error| read.add_diagnostic(error));
@@ -126,7 +129,7 @@ impl VirtualHost {
         }
         let lacks_app = host.upstreams.is_empty() && (has_web || !serves_root || host.include.uses_proxy());
         let warnings = read.finish()?;
-        if lacks_app && !host.maintenance {
+        if lacks_app && !host.is_closed {
             let why = if has_web { "the app has a web process" } else { "the app serves no files at '/'" };
             return Err(UserError::new(format!("--upstream is missing: {why}"))
                 .hint("name each instance, such as --upstream 127.0.0.1:5000, or use --maintenance")
@@ -314,7 +317,7 @@ fn cache_settings(
     if prefixes.is_empty() {
         return Ok(None);
     }
-    if settings.upstreams.is_empty() && !settings.maintenance {
+    if settings.upstreams.is_empty() && settings.closure.is_none() {
         read.add_warning(CACHE_PREFIXES, "no process serves HTTP, so nothing is cached", None);
         return Ok(None);
     }

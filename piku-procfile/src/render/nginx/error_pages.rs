@@ -1,0 +1,229 @@
+//! Pages that nginx itself shows: for an app that is stopped, in maintenance or does not answer, and for host
+//! names that no app has. The operator and the app can replace them.
+
+use std::path::{Component, Path, PathBuf};
+
+use piku_files::TreeHandle;
+
+use super::RenderSettings;
+use super::config_writer::NginxConfigFile;
+use super::paths::to_nginx_path;
+use crate::render::app_values::{AppValues, ValuesReader};
+
+/// URL under which nginx redirects to the page internally; clients get 404 for it.
+const PAGE_URL: &str = "/.piku-page";
+
+/// In seconds.
+const RETRY_AFTER: &str = "120";
+
+/// Directory of the app's tree with its own pages, as Kamal's `error_pages_path`.
+pub(super) const ERROR_PAGES: &str = "NGINX_ERROR_PAGES";
+/// URLs of pages for maintenance and for errors, as Heroku has them.
+pub(super) const PAGE_URLS: [&str; 2] = ["MAINTENANCE_PAGE_URL", "ERROR_PAGE_URL"];
+
+macro_rules! page {
+    ($title:literal, $text:literal) => {
+        concat!(
+            "<!doctype html><html lang=en><meta charset=utf-8>",
+            "<meta name=viewport content='width=device-width,initial-scale=1'><title>",
+            $title,
+            "</title><style>:root{color-scheme:light dark}body{font:1.1rem/1.6 system-ui,sans-serif;",
+            "margin:20vh auto;max-width:34rem;padding:0 1.5rem}h1{font-size:1.7rem;line-height:1.25}",
+            "</style><main><h1>",
+            $title,
+            "</h1><p>",
+            $text,
+            "</p></main></html>\n"
+        )
+    };
+}
+
+const MAINTENANCE: &str =
+    page!("Be right back", "This site is down for maintenance. Please try again in a moment.");
+const STOPPED: &str =
+    page!("This site is stopped", "Whoever runs it has stopped it. Please come back later.");
+const UNAVAILABLE: &str =
+    page!("This site does not answer", "Something went wrong on the server. Please try again in a moment.");
+const UNKNOWN_HOST: &str = page!(
+    "No app has this host name.",
+    "This is a server of piku. Check the spelling of the address; the names of an app are listed by \
+     <code>piku domains APP</code>."
+);
+
+/// Reason for which no request reaches the app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SiteClosure {
+    /// The operator has asked for the maintenance page.
+    Maintenance,
+    /// The operator has stopped the app.
+    Stopped,
+    /// No instance can answer, for now or because none is wanted.
+    Unavailable,
+}
+
+/// The operator's pages, as absolute paths of HTML files; piku's own where one is missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OperatorPages {
+    /// Shown during maintenance.
+    pub maintenance: Option<PathBuf>,
+    /// Shown by a stopped app.
+    pub stopped: Option<PathBuf>,
+    /// Shown if an app does not answer.
+    pub unavailable: Option<PathBuf>,
+    /// Shown for host names that no app has.
+    pub unknown_host: Option<PathBuf>,
+}
+
+/// The content of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum PageContent {
+    Text(String),
+    /// A file, and the directory below which nginx follows no symlinks.
+    File {
+        path: String,
+        top: Option<String>,
+    },
+}
+
+/// The page of a site while it is closed, and the one for errors of the connection to the app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ErrorPages {
+    closed: PageContent,
+    unavailable: PageContent,
+}
+
+impl ErrorPages {
+    /// Chooses the app's own page before the operator's and piku's.
+    pub(super) fn read(
+        settings: &RenderSettings,
+        values: &AppValues,
+        read: &mut ValuesReader<'_>,
+    ) -> anyhow::Result<Self> {
+        let folder = app_folder(settings, read)?;
+        let own = |files: &[&str]| {
+            let (path, top) = folder.as_ref()?;
+            let tree = TreeHandle::open_following(top).ok()?;
+            let file = files.iter().map(|file| path.join(file)).find(|file| tree.is_file(file))?;
+            Some((top.join(file), top.clone()))
+        };
+        let [maintenance_url, error_url] = PAGE_URLS.map(|name| framed_url(name, values, read));
+        let operator = &settings.pages;
+        let unavailable = choose(
+            own(&["502.html", "503.html", "500.html"]),
+            error_url.clone(),
+            &operator.unavailable,
+            UNAVAILABLE,
+        )?;
+        let closed = match settings.closure {
+            None | Some(SiteClosure::Unavailable) => unavailable.clone(),
+            Some(SiteClosure::Stopped) => {
+                choose(own(&["stopped.html", "503.html"]), error_url, &operator.stopped, STOPPED)?
+            }
+            Some(SiteClosure::Maintenance) => {
+                let own = own(&["maintenance.html", "503.html"]);
+                choose(own, maintenance_url, &operator.maintenance, MAINTENANCE)?
+            }
+        };
+        Ok(Self { closed, unavailable })
+    }
+
+    /// Adds a server's answer of a site that is closed: 503 and the page.
+    pub(super) fn add_closed(&self, to: &mut NginxConfigFile<'_>) {
+        to.add(&["error_page", "503", PAGE_URL]);
+        to.add_block(&["location", "/"], |to| to.add(&["return", "503"]));
+        add_page(&self.closed, "503", to);
+    }
+
+    /// Adds the page for an app that does not answer.
+    pub(super) fn add_unavailable(&self, to: &mut NginxConfigFile<'_>) {
+        to.add(&["error_page", "502", "503", "504", PAGE_URL]);
+        add_page(&self.unavailable, "502", to);
+    }
+}
+
+/// Adds the answer for host names that no app has.
+pub(super) fn add_unknown_host(page: Option<&str>, to: &mut NginxConfigFile<'_>) {
+    let content = match page {
+        Some(path) => PageContent::File { path: path.to_owned(), top: None },
+        None => PageContent::Text(UNKNOWN_HOST.to_owned()),
+    };
+    to.add(&["error_page", "404", PAGE_URL]);
+    to.add_block(&["location", "/"], |to| to.add(&["return", "404"]));
+    add_page(&content, "404", to);
+}
+
+/// Adds the location of the page. The response keeps the code of the error that led there.
+fn add_page(page: &PageContent, code: &str, to: &mut NginxConfigFile<'_>) {
+    to.add_block(&["location", "=", PAGE_URL], |to| {
+        to.add(&["internal"]);
+        to.add(&["auth_basic", "off"]);
+        to.add(&["default_type", "text/html"]);
+        to.add(&["add_header", "Cache-Control", "no-store", "always"]);
+        if code == "503" {
+            to.add(&["add_header", "Retry-After", RETRY_AFTER, "always"]);
+        }
+        match page {
+            PageContent::Text(text) => to.add(&["return", code, text]),
+            PageContent::File { path, top } => {
+                if let Some(top) = top {
+                    to.add(&["disable_symlinks", "on", &format!("from={top}")]);
+                }
+                to.add(&["alias", path]);
+            }
+        }
+    });
+}
+
+fn choose(
+    own: Option<(PathBuf, PathBuf)>,
+    framed: Option<String>,
+    operator: &Option<PathBuf>,
+    built_in: &str,
+) -> anyhow::Result<PageContent> {
+    if let Some((path, top)) = own {
+        let path = to_nginx_path(Some(&path), ERROR_PAGES)?.unwrap_or_default();
+        return Ok(PageContent::File { path, top: to_nginx_path(Some(&top), ERROR_PAGES)? });
+    }
+    if let Some(text) = framed {
+        return Ok(PageContent::Text(text));
+    }
+    Ok(match to_nginx_path(operator.as_deref(), "the page")? {
+        Some(path) => PageContent::File { path, top: None },
+        None => PageContent::Text(built_in.to_owned()),
+    })
+}
+
+/// Returns the directory of the app's own pages, below the app's tree, and the top of that tree.
+fn app_folder(
+    settings: &RenderSettings,
+    read: &mut ValuesReader<'_>,
+) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
+    let (Some(given), Some(root)) = (read.text(ERROR_PAGES), &settings.root) else { return Ok(None) };
+    let path = Path::new(given);
+    if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        let what = format!("'{given}' is not a directory in the app's tree");
+        read.add_error(ERROR_PAGES, what, Some("write a relative path, such as 'public'"));
+        return Ok(None);
+    }
+    Ok(Some((path.to_owned(), root.clone())))
+}
+
+/// Returns a page that shows the page at the URL of the setting.
+fn framed_url(name: &str, values: &AppValues, read: &mut ValuesReader<'_>) -> Option<String> {
+    let url = values.get(name)?.text.trim();
+    if url.is_empty() {
+        return None;
+    }
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#@!&()*+,;=%".contains(&byte);
+    let is_url = url.starts_with("https://") || url.starts_with("http://");
+    if !is_url || url.len() > 1000 || !url.bytes().all(good) {
+        read.add_error(name, "it is not a URL", Some("write one such as 'https://example.org/down.html'"));
+        return None;
+    }
+    let url = url.replace('&', "&amp;");
+    Some(format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Unavailable</title><style>html,body,iframe\
+         {{border:0;height:100%;margin:0;width:100%}}</style><iframe src=\"{url}\" title=Unavailable></iframe>\
+         </html>\n"
+    ))
+}

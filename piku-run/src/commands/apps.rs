@@ -1,0 +1,148 @@
+//! `apps [APP]…`: the apps, with what serves them.
+
+use std::thread;
+
+use jiff::Timestamp;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_release::manifest::BuiltRelease;
+use piku_report::output::{self, OutputFormat};
+use serde::Serialize;
+
+use crate::nginx::{CertificateState, WebServer, session_address};
+use crate::process::usage::{InstanceSample, SampledState};
+
+/// An app as `apps` prints it. Fields are added, never renamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct AppRow {
+    app: AppName,
+    /// Where it is reached, the best one first.
+    urls: Vec<String>,
+    /// Number of the live release; `None` before the first.
+    release: Option<u64>,
+    commit: Option<String>,
+    by: Option<String>,
+    at: Option<Timestamp>,
+    state: AppState,
+    /// Number of instances that run.
+    instances: usize,
+    /// `valid`, `self-signed`, `failed` or `expired`; `None` without HTTPS.
+    certificate: Option<CertificateState>,
+}
+
+/// State of an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum AppState {
+    /// It has no release yet.
+    Created,
+    Running,
+    /// At least one instance crashes repeatedly.
+    CrashLooping,
+    /// Requests get the maintenance page.
+    Maintenance,
+    Stopped,
+    /// Its supervisor does not respond.
+    Unknown,
+}
+
+impl AppState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::CrashLooping => "crash-looping",
+            Self::Maintenance => "maintenance",
+            Self::Stopped => "stopped",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Prints these apps, or all. Without `long`, the text has one name a line, with its state if it is unusual.
+pub(super) fn run(root: &PikuRoot, only: &[AppName], long: bool, format: OutputFormat) -> anyhow::Result<()> {
+    let apps = super::list_apps(root, only)?;
+    let web = WebServer::load(root)?;
+    let asked = thread::scope(|scope| {
+        let asked: Vec<_> =
+            apps.iter().map(|app| scope.spawn(|| super::ps::samples_of(root, app).ok())).collect();
+        asked.into_iter().map(|one| one.join().unwrap_or_default()).collect::<Vec<_>>()
+    });
+    let rows: Vec<AppRow> =
+        apps.into_iter().zip(asked).map(|(app, samples)| describe(root, &web, app, samples)).collect();
+    output::print(format, &rows, || if long { render_table(&rows) } else { render_names(&rows) })
+}
+
+fn describe(root: &PikuRoot, web: &WebServer, app: AppName, samples: Option<Vec<InstanceSample>>) -> AppRow {
+    let dir = root.app(&app);
+    let release = dir.current_number().and_then(|number| BuiltRelease::read(&dir.release(number)).ok());
+    let site = web.site_status(&app);
+    let is_known = samples.is_some();
+    let samples = samples.unwrap_or_default();
+    let runs = |one: &&InstanceSample| one.pid.is_some() && one.state != SampledState::Draining;
+    let crashes = |one: &InstanceSample| one.state == SampledState::CrashLooping;
+    let state = match () {
+        () if dir.current_number().is_none() => AppState::Created,
+        () if dir.maintenance().is_file() => AppState::Maintenance,
+        () if dir.is_stopped() => AppState::Stopped,
+        () if !is_known => AppState::Unknown,
+        () if samples.iter().any(crashes) => AppState::CrashLooping,
+        () => AppState::Running,
+    };
+    let mut urls = site.as_ref().map(|site| site.urls.list(session_address())).unwrap_or_default();
+    if urls.is_empty() {
+        let ports = samples.iter().filter(runs).filter_map(|one| one.port);
+        urls.extend(ports.map(|port| format!("http://127.0.0.1:{port}")));
+    }
+    AppRow {
+        app,
+        urls,
+        release: release.as_ref().map(|release| release.number),
+        commit: release.as_ref().map(|release| release.commit.clone()),
+        by: release.as_ref().map(|release| release.by.clone()),
+        at: release.as_ref().map(|release| release.at),
+        state,
+        instances: samples.iter().filter(runs).count(),
+        certificate: site.and_then(|site| site.certificate).map(|certificate| certificate.state),
+    }
+}
+
+/// Returns what is unusual about the app.
+fn unusual(row: &AppRow) -> Vec<&'static str> {
+    let state = Some(row.state).filter(|state| *state != AppState::Running).map(AppState::as_str);
+    let certificate = match row.certificate {
+        Some(CertificateState::Failed) => Some("certificate failed"),
+        Some(CertificateState::Expired) => Some("certificate expired"),
+        _ => None,
+    };
+    state.into_iter().chain(certificate).collect()
+}
+
+fn render_names(rows: &[AppRow]) -> String {
+    let width = rows.iter().map(|row| row.app.as_str().len()).max().unwrap_or(0);
+    let line = |row: &AppRow| match unusual(row).join(", ") {
+        notes if notes.is_empty() || row.state == AppState::Created => format!("{}\n", row.app),
+        notes => format!("{:width$}  {notes}\n", row.app.as_str()),
+    };
+    rows.iter().map(line).collect()
+}
+
+fn render_table(rows: &[AppRow]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let or_none = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    let cells = |row: &AppRow| {
+        let notes = unusual(row);
+        let state = if notes.is_empty() { row.state.as_str().to_owned() } else { notes.join(", ") };
+        vec![
+            row.app.to_string(),
+            state,
+            or_none(row.release.map(|number| number.to_string()).unwrap_or_default()),
+            row.instances.to_string(),
+            or_none(row.urls.join(" ")),
+        ]
+    };
+    let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    output::table(&["APP", "STATE", "RELEASE", "INSTANCES", "URL"], &rows)
+}

@@ -1,0 +1,61 @@
+//! `certs list [APP]`: who issued the certificates, until when they are valid, and what failed last.
+
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::output::{self, OutputFormat};
+use piku_report::progress;
+
+use crate::nginx::{CertificateState, CertificateStatus, WebServer};
+
+/// Prints the certificates of these apps, or of all.
+pub(super) fn list(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Result<()> {
+    let web = WebServer::load(root)?;
+    let apps = super::list_apps(root, apps)?;
+    let mut rows: Vec<CertificateStatus> = Vec::new();
+    let mut hints = Vec::new();
+    for app in &apps {
+        let Some(site) = web.site_status(app) else { continue };
+        if site.urls.is_self_signed {
+            let hint = web.certificate_hint(&site.names).replace("APP", app.as_str());
+            hints.push(format!("{app}: browsers warn of a self-signed certificate; {hint}"));
+        }
+        rows.extend(site.certificate);
+    }
+    output::print(format, &rows, || render_table(&rows))?;
+    if format == OutputFormat::Text {
+        if let ([app], true) = (apps.as_slice(), rows.is_empty()) {
+            progress::detail(&format!("{app} is not served by HTTPS: piku domains:add {app} NAME"));
+        }
+        hints.iter().for_each(|hint| progress::detail(hint));
+    }
+    Ok(())
+}
+
+fn render_table(rows: &[CertificateStatus]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut notes = String::new();
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            if let Some(at) = row.failed_at {
+                let error = row.error.as_deref().unwrap_or("journalctl -u piku-certs shows the reason");
+                let next =
+                    row.next_attempt.map_or_else(String::new, |next| format!("; next attempt {next:.0}"));
+                notes.push_str(&format!("Failed {}: at {at:.0}: {error}{next}\n", row.app));
+            }
+            if !row.missing.is_empty() && row.state != CertificateState::SelfSigned {
+                notes.push_str(&format!("Missing {}: {}\n", row.app, row.missing.join(" ")));
+            }
+            vec![
+                row.app.to_string(),
+                row.state.as_str().to_owned(),
+                row.issuer.clone(),
+                row.not_after.map_or_else(|| "-".to_owned(), |end| format!("{end:.0}")),
+                row.names.join(" "),
+            ]
+        })
+        .collect();
+    output::table(&["APP", "STATE", "ISSUER", "UNTIL", "NAMES"], &cells) + &notes
+}

@@ -1,0 +1,202 @@
+//! `domains [APP]`: the host names of apps, adding and removing them, and checking that they lead here.
+
+use std::fmt::Write;
+
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::{HostDomain, SettingsKey};
+use piku_procfile::render::nginx::{DEFAULT_NAME, HostName};
+use piku_report::output::{self, OutputFormat};
+use piku_report::progress;
+use piku_report::user_error::UserError;
+use serde::Serialize;
+
+use crate::cli::{self, DomainsCommand};
+use crate::config::store;
+use crate::instance::environment::ReleaseContext;
+use crate::nginx::{CertificateState, WebServer, session_address};
+use crate::releases::current;
+
+const VARIABLE: &str = "NGINX_SERVER_NAME";
+
+const DOMAIN: SettingsKey = SettingsKey {
+    name: "domain:",
+    comment: "# Apps without a name of their own are served below this domain (piku domains --set).",
+};
+
+/// A host name as `domains` prints it. Fields are added, never renamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct DomainRow {
+    app: AppName,
+    /// `_` stands for all names that no app has.
+    name: String,
+    /// `config`, `ENV`, or `host` for a name that the host has assigned.
+    source: &'static str,
+    /// `None` for a name that stands for others.
+    url: Option<String>,
+    certificate: Option<CertificateState>,
+}
+
+/// The result of the check of a host name. Fields are added, never renamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct DomainCheck {
+    app: AppName,
+    name: String,
+    is_reached: bool,
+    addresses: Vec<std::net::IpAddr>,
+    error: Option<String>,
+}
+
+/// Runs the action, or lists the names of these apps, or of all.
+pub(super) fn run(
+    root: &PikuRoot,
+    apps: &[AppName],
+    format: OutputFormat,
+    action: Option<&DomainsCommand>,
+) -> anyhow::Result<bool> {
+    match action {
+        None => list(root, apps, format).map(|()| true),
+        Some(DomainsCommand::Check) => check(root, apps, format),
+        Some(DomainsCommand::Add { names, no_restart }) => change(root, apps, names, &[], *no_restart),
+        Some(DomainsCommand::Remove { names, no_restart }) => change(root, apps, &[], names, *no_restart),
+    }
+}
+
+/// Stores the host's domain in host.yaml, or prints it.
+pub(super) fn host_domain(root: &PikuRoot, domain: Option<&HostDomain>) -> anyhow::Result<()> {
+    let Some(domain) = domain else {
+        let settings = piku_layout::settings::HostSettings::read(&root.settings())?;
+        return output::write(format!("{}\n", settings.domain).as_bytes());
+    };
+    root.edit_settings(|settings, text| {
+        let mut wanted = settings.clone();
+        wanted.domain = domain.clone();
+        Ok((DOMAIN.replace_in(text, &domain.to_string()), wanted))
+    })?;
+    progress::step(&format!("Domain of this host: {domain}"));
+    progress::detail("apps get their names when piku's nginx reloads: sudo systemctl reload piku-nginx");
+    Ok(())
+}
+
+fn list(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Result<()> {
+    let web = WebServer::load(root)?;
+    let mut rows = Vec::new();
+    for app in super::list_apps(root, apps)? {
+        let Some(site) = web.site_status(&app) else { continue };
+        let source = match () {
+            () if site.is_assigned => "host",
+            () if store::read(&root.app(&app))?.get(VARIABLE).is_some() => "config",
+            () => "ENV",
+        };
+        let certificate = site.certificate.as_ref().map(|certificate| certificate.state);
+        for name in &site.names {
+            let end = format!("://{name}");
+            let is_its = |url: &&String| url.contains(&format!("{end}:")) || url.ends_with(&end);
+            let mut url = site.urls.named.iter().find(is_its).cloned();
+            if name == DEFAULT_NAME {
+                url = site.urls.default_url(session_address());
+            }
+            rows.push(DomainRow { app: app.clone(), name: name.clone(), source, url, certificate });
+        }
+    }
+    if let ([app], true, OutputFormat::Text) = (apps, rows.is_empty(), format) {
+        progress::detail(&format!("{app} has no host name: piku domains:add {app} NAME"));
+    }
+    output::print(format, &rows, || render_table(&rows))
+}
+
+fn render_table(rows: &[DomainRow]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let cells = |row: &DomainRow| {
+        vec![
+            row.app.to_string(),
+            row.name.clone(),
+            row.source.to_owned(),
+            row.certificate.map_or("-", CertificateState::as_str).to_owned(),
+            row.url.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    };
+    let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    output::table(&["APP", "NAME", "FROM", "CERTIFICATE", "URL"], &rows)
+}
+
+/// Checks each name. Returns whether all lead here.
+fn check(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Result<bool> {
+    let web = WebServer::load(root)?;
+    let mut rows = Vec::new();
+    for app in super::list_apps(root, apps)? {
+        let Some(site) = web.site_status(&app) else {
+            progress::detail(&format!("{app}: nginx does not serve it, or does not run"));
+            continue;
+        };
+        for name in site.names.iter().filter(|name| *name != DEFAULT_NAME && !name.starts_with('*')) {
+            let (addresses, error) = match web.check_name(name) {
+                Ok(addresses) => (addresses, None),
+                Err(error) => (Vec::new(), Some(error)),
+            };
+            let is_reached = error.is_none();
+            rows.push(DomainCheck { app: app.clone(), name: name.clone(), is_reached, addresses, error });
+        }
+    }
+    let render = || {
+        let mut text = String::new();
+        for row in &rows {
+            let addresses: Vec<String> = row.addresses.iter().map(ToString::to_string).collect();
+            // Writing to a string cannot fail.
+            let _ = match &row.error {
+                None => writeln!(text, "{}: leads here ({})", row.name, addresses.join(", ")),
+                Some(error) => writeln!(text, "{}: {error}", row.name),
+            };
+        }
+        text
+    };
+    output::print(format, &rows, render)?;
+    Ok(!rows.is_empty() && rows.iter().all(|row| row.is_reached))
+}
+
+/// Changes the names that the app sets, as a change of its config.
+fn change(
+    root: &PikuRoot,
+    apps: &[AppName],
+    added: &[String],
+    removed: &[String],
+    no_restart: bool,
+) -> anyhow::Result<bool> {
+    let [app] = apps else { return Err(UserError::new("one app is needed").into()) };
+    for name in added.iter().chain(removed) {
+        name.parse::<HostName>().map_err(UserError::new)?;
+    }
+    let dir = root.app(app);
+    let shipped = match current::live_release(&dir)? {
+        Some(number) => ReleaseContext::read(root, app, number)?.shipped(VARIABLE)?,
+        None => None,
+    };
+    let stored = store::read(&dir)?.get(VARIABLE).map(str::to_owned);
+    let split = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| c == ',' || c.is_whitespace());
+        words.filter(|word| !word.is_empty()).map(str::to_ascii_lowercase).collect()
+    };
+    let mut names = split(stored.as_deref().or(shipped.as_deref()).unwrap_or_default());
+    for name in removed.iter().map(|name| name.to_ascii_lowercase()) {
+        let before = names.len();
+        names.retain(|own| *own != name);
+        if names.len() == before {
+            let what = format!("{app} has no name '{name}' of its own");
+            return Err(UserError::new(what).hint(format!("'piku domains {app}' lists them")).into());
+        }
+    }
+    for name in added.iter().map(|name| name.to_ascii_lowercase()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let action = if names.is_empty() && shipped.is_none() {
+        cli::ConfigCommand::Unset { names: vec![VARIABLE.to_owned()], no_restart }
+    } else {
+        cli::ConfigCommand::Set { pairs: vec![format!("{VARIABLE}={}", names.join(" "))], no_restart }
+    };
+    super::config::run(root, app, OutputFormat::Text, Some(action))?;
+    Ok(true)
+}

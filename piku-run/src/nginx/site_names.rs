@@ -1,0 +1,92 @@
+//! Host names of an app that sets none: its name below the host's domain, and all names that no app has if it
+//! is the only web app of the host.
+
+use std::net::{IpAddr, UdpSocket};
+
+use nix::unistd::gethostname;
+use piku_layout::name::AppName;
+use piku_layout::settings::HostDomain;
+use piku_release::manifest::BuiltRelease;
+
+use super::WebServer;
+use super::site::procfile;
+use crate::instance::environment::ReleaseContext;
+use piku_procfile::procfile::ProcessKind;
+use piku_procfile::render::app_values::AppValues;
+use piku_procfile::render::nginx::DEFAULT_NAME;
+
+impl WebServer {
+    /// Returns the names for an app that sets none, [`DEFAULT_NAME`] for all names that no app has; nothing if
+    /// it is reached on its ports only. The caller holds the lock.
+    pub(super) fn assigned_names(&self, app: &AppName) -> anyhow::Result<Vec<String>> {
+        if self.domain == HostDomain::Off || self.settings.http.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut taken = Vec::new();
+        for (other, _) in self.dir.read_app_confs()? {
+            if other != *app {
+                taken.extend(
+                    self.dir.read_metadata(&other).map(|metadata| metadata.names).unwrap_or_default(),
+                );
+            }
+        }
+        let mut names: Vec<String> = self.domain_name(app).into_iter().collect();
+        if self.is_default_app(app, &taken) {
+            names.push(DEFAULT_NAME.to_owned());
+        }
+        names.retain(|name| !taken.contains(name));
+        Ok(names)
+    }
+
+    /// Returns the app's name below the host's domain.
+    pub(crate) fn domain_name(&self, app: &AppName) -> Option<String> {
+        let name = self.domain.name_of(app, &hostname(), machine_address());
+        name.filter(|name| name.len() <= 253)
+    }
+
+    /// Returns true if the app gets the requests for names that no app has: it has them already, or no other
+    /// app of this host serves anything.
+    fn is_default_app(&self, app: &AppName, taken: &[String]) -> bool {
+        if taken.iter().any(|name| name == DEFAULT_NAME) {
+            return false;
+        }
+        let has = |metadata: super::SiteMetadata| metadata.names.iter().any(|name| name == DEFAULT_NAME);
+        if self.dir.has_app_conf(app) && self.dir.read_metadata(app).is_some_and(has) {
+            return true;
+        }
+        let serves = |other: &AppName| {
+            let dir = self.root.app(other);
+            let number = dir.current_number();
+            number.is_some_and(|number| {
+                BuiltRelease::read(&dir.release(number)).is_ok_and(|release| has_web_type(&release))
+            })
+        };
+        !self.root.apps().unwrap_or_default().iter().any(|other| other != app && serves(other))
+    }
+}
+
+/// Returns true if requests can be answered: by a process, or from files.
+pub(super) fn is_web_app(world: &ReleaseContext, values: &AppValues) -> bool {
+    has_web_type(&world.release) || values.has("NGINX_STATIC_PATHS")
+}
+
+fn has_web_type(release: &BuiltRelease) -> bool {
+    let entries = procfile(release).entries;
+    entries.iter().any(|entry| entry.kind.has_port() || entry.kind == ProcessKind::Static)
+}
+
+/// Returns the name of the machine.
+pub(super) fn hostname() -> String {
+    gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
+}
+
+/// Returns the address from which this machine reaches others. Nothing is sent.
+pub(super) fn machine_address() -> Option<IpAddr> {
+    let reach = |from: &str, to: &str| {
+        let socket = UdpSocket::bind(from).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_unspecified())
+    };
+    // Addresses for documentation (RFC 5737, RFC 3849): any route outwards will do.
+    reach("0.0.0.0:0", "192.0.2.1:9").or_else(|| reach("[::]:0", "[2001:db8::1]:9"))
+}

@@ -1,0 +1,145 @@
+//! Apps without a name of their own: reached at once, by the address of the push or by the host's domain; what a
+//! stopped one answers, and the pages that the operator and the app can replace.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use piku_tests::http;
+use piku_tests::nginx::{Ports, start_server};
+use piku_tests::world::{World, wait_for};
+
+fn start_with(settings: &str) -> (World, Ports) {
+    let ports = Ports::free();
+    let mut world = World::with_settings(&format!("{settings}{}", ports.settings("")));
+    world.start_nginx();
+    (world, ports)
+}
+
+/// Returns the URLs in the last line of a push.
+fn urls(said: &str) -> Vec<String> {
+    let line = said.lines().find(|line| line.contains(" is live, release ")).expect(said);
+    line.split(' ').filter(|word| word.starts_with("http")).map(|url| url.trim().to_owned()).collect()
+}
+
+fn text(out: &std::process::Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+#[test]
+fn only_app_answers_at_address_of_push() {
+    let (world, ports) = start_server("");
+    let repo = world.repo("blog");
+    let said = repo.serves("blog\n").commit("One").push().succeeds();
+    assert_eq!(urls(&said), [format!("http://127.0.0.1:{}", ports.http)], "{said}");
+    assert_eq!(http::get(ports.http, "/").expect("nginx answers").1, "blog\n");
+    assert_eq!(ports.get("my-server", "/").body, "blog\n");
+
+    // Another app leaves its URL alone, and its own is one that works.
+    let other = world.repo("shop");
+    let said = other.serves("shop\n").commit("One").push().succeeds();
+    assert_eq!(urls(&said), [format!("http://127.0.0.1:{}", world.port("shop"))], "{said}");
+    assert!(said.contains("domains:add shop NAME"), "{said}");
+    assert_eq!(ports.get("my-server", "/").body, "blog\n");
+    let taken = world.ssh("laptop", "config:set shop NGINX_SERVER_NAME=_");
+    assert!(text(&taken).contains("the app 'blog' has the name '_' already"), "{}", text(&taken));
+
+    // A name of its own ends that; a site of files gets its place.
+    let out = world.ssh("laptop", "config:set blog NGINX_SERVER_NAME=blog.test");
+    assert!(out.status.success(), "{}", text(&out));
+    assert_eq!(ports.get("blog.test", "/").body, "blog\n");
+    assert_eq!(ports.get("my-server", "/").status, 404);
+    assert!(ports.get("my-server", "/").body.contains("No app has this host name"));
+    for app in ["blog", "shop"] {
+        assert!(world.ssh("laptop", &format!("destroy {app} --confirm {app}")).status.success());
+    }
+    let site = world.repo("site");
+    site.file("Procfile", "static: public\n").file("public/index.html", "<p>home\n").commit("Site");
+    let said = site.push().succeeds();
+    assert_eq!(urls(&said), [format!("http://127.0.0.1:{}", ports.http)], "{said}");
+    assert_eq!(ports.get("my-server", "/").body, "<p>home\n");
+    assert!(world.ssh("laptop", "stop site").status.success());
+    assert_eq!(ports.get("my-server", "/").status, 503);
+    assert!(world.ssh("laptop", "restart site").status.success());
+    assert_eq!(ports.get("my-server", "/").body, "<p>home\n");
+}
+
+#[test]
+fn apps_are_served_below_domain_of_host() {
+    let (mut world, ports) = start_with("domain: apps.test\n");
+    let repo = world.repo("blog");
+    let said = repo.serves("blog\n").commit("One").push().succeeds();
+    assert_eq!(
+        urls(&said),
+        ["http://127.0.0.1", "http://blog.apps.test"].map(|url| format!("{url}:{}", ports.http))
+    );
+    let other = world.repo("shop");
+    let said = other.serves("shop\n").commit("One").push().succeeds();
+    assert_eq!(urls(&said), [format!("http://shop.apps.test:{}", ports.http)]);
+    assert_eq!(ports.get("blog.apps.test", "/").body, "blog\n");
+    assert_eq!(ports.get("shop.apps.test", "/").body, "shop\n");
+
+    // A name below the domain is not free for another app.
+    let stolen = world.ssh("laptop", "config:set shop NGINX_SERVER_NAME=blog.apps.test");
+    assert!(!stolen.status.success() && text(&stolen).contains("'blog'"), "{}", text(&stolen));
+    assert_eq!(ports.get("blog.apps.test", "/").body, "blog\n");
+
+    // A new domain takes effect with the next start of nginx, without a push.
+    world.set_settings(&format!("domain: new.test\n{}", ports.settings("")));
+    world.end_nginx(Signal::SIGTERM);
+    world.start_nginx();
+    wait_for("the new name", || ports.get("shop.new.test", "/").body == "shop\n");
+    world.set_settings(&format!("domain: off\n{}", ports.settings("")));
+    world.end_nginx(Signal::SIGTERM);
+    world.start_nginx();
+    wait_for("no name", || ports.get("shop.new.test", "/").status == 404);
+    let said = repo.file("page", "two\n").commit("Two").push().succeeds();
+    assert_eq!(urls(&said), [format!("http://127.0.0.1:{}", world.port("blog"))], "{said}");
+}
+
+#[test]
+fn pages_say_state_and_can_be_replaced() {
+    let (world, ports) = start_server("");
+    let repo = world.repo("blog");
+    repo.serves("blog\n").file("ENV", "NGINX_SERVER_NAME=blog.test\n").commit("One").push().succeeds();
+    let verb = |words: &str| assert!(world.ssh("laptop", words).status.success(), "{words}");
+    let page = || ports.get("blog.test", "/any?thing");
+
+    verb("stop blog");
+    let stopped = page();
+    assert!(stopped.status == 503 && stopped.body.contains("stopped"), "{stopped:?}");
+    assert!(stopped.head.contains("text/html") && stopped.head.contains("Retry-After"), "{stopped:?}");
+    let post = "POST / HTTP/1.1\r\nHost: blog.test\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    assert_eq!(ports.send(post).status, 503);
+    verb("restart blog");
+    assert_eq!(page().body, "blog\n");
+    verb("ps:scale blog web=0");
+    assert!(page().status == 503 && page().body.contains("does not answer"), "{:?}", page());
+    verb("ps:scale blog web=1");
+
+    // The operator's page, then the app's own: for maintenance and for an instance that does not answer.
+    let pages = world.root().join("pages");
+    fs::create_dir(&pages).expect("a folder");
+    fs::write(pages.join("maintenance.html"), "<h1>Ours</h1>\n").expect("a page");
+    verb("maintenance:on blog");
+    assert_eq!((page().status, page().body.as_str()), (503, "<h1>Ours</h1>\n"));
+    repo.file("public/maintenance.html", "<h1>Mine</h1>\n").file("public/502.html", "<h1>Gone</h1>\n");
+    repo.file("ENV", "NGINX_SERVER_NAME=blog.test\nNGINX_ERROR_PAGES=public\n")
+        .commit("Two")
+        .push()
+        .succeeds();
+    assert_eq!((page().status, page().body.as_str()), (503, "<h1>Mine</h1>\n"));
+    assert_eq!(ports.send(post).status, 503);
+    verb("config:set blog NGINX_ERROR_PAGES= MAINTENANCE_PAGE_URL=https://example.org/down?a=1&b=2");
+    assert!(page().body.contains("src=\"https://example.org/down?a=1&amp;b=2\""), "{:?}", page());
+    let bad = world.ssh("laptop", "config:set blog 'MAINTENANCE_PAGE_URL=javascript:x\"'");
+    assert!(!bad.status.success() && text(&bad).contains("is not a URL"), "{}", text(&bad));
+    verb("config:unset blog NGINX_ERROR_PAGES MAINTENANCE_PAGE_URL");
+    verb("maintenance:off blog");
+    assert_eq!(page().body, "blog\n");
+
+    // Links of a hostile app lead nowhere.
+    verb("ps:scale blog web=0");
+    assert_eq!((page().status, page().body.as_str()), (503, "<h1>Gone</h1>\n"));
+    repo.without("public/502.html").link("public/502.html", "/etc/passwd").commit("Link").push().succeeds();
+    assert!(page().status == 503 && page().body.contains("does not answer"), "{:?}", page());
+}
