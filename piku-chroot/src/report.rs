@@ -101,6 +101,13 @@ impl JailStart {
         self.missing.iter().find(|missing| missing.layer == layer_name(protection))
     }
 
+    /// Returns the level and the missing protections: `level 1, no Landlock`.
+    #[must_use]
+    pub fn brief_line(&self) -> String {
+        let missing = self.missing.iter().map(|missing| format!(", no {}", missing.layer));
+        format!("level {}{}", self.level, missing.collect::<String>())
+    }
+
     /// Returns one line for the user: `level 1, namespaces, seccomp, limits by cgroup (memory, pids), no
     /// Landlock`.
     #[must_use]

@@ -52,8 +52,8 @@ impl SandboxPolicy {
             Ok(holds) => {
                 self.check(holds)?;
                 if loud {
-                    // Each build prints the protections of this machine, so that none is lost silently.
-                    progress::detail(&format!("Sandbox: {}", holds.line()));
+                    // Each build prints what this machine lacks, so that nothing is lost silently.
+                    progress::detail(&format!("Sandbox: {} (piku doctor explains)", holds.brief_line()));
                 }
                 Ok(true)
             }

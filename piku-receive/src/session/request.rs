@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fmt;
 
 use piku_layout::name::{AppName, BadName, MAX_LEN};
+use piku_report::edit_distance::edit_distance;
 
 use crate::client::quoted;
 use crate::release::ReleaseStep;

@@ -14,7 +14,8 @@ use piku_layout::paths::ROOT_VARIABLE;
 use piku_layout::settings::{GrantedPath, HostDomain};
 use piku_report::output::OutputFormat;
 
-use values::{parse_count, parse_since};
+pub(crate) use values::RestartTarget;
+use values::{parse_count, parse_since, parse_target};
 
 /// Run apps: start, check, log and restart their instances, and replace them without downtime
 ///
@@ -54,6 +55,12 @@ pub(crate) enum RunCommand {
         /// Print a table with the state, the live release, the instances and the URLs
         #[arg(short, long)]
         long: bool,
+        /// Print only the best URL of each
+        #[arg(long, conflicts_with_all = ["long", "format"])]
+        urls: bool,
+        /// Print no app, for a key that has none
+        #[arg(long, hide = true)]
+        none: bool,
         /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
@@ -69,6 +76,9 @@ pub(crate) enum RunCommand {
         /// Output format
         #[arg(long, value_enum, default_value_t, global = true)]
         format: OutputFormat,
+        /// Print no app, for a key that has none
+        #[arg(long, hide = true)]
+        none: bool,
         /// Action to perform [default: list the names]
         #[command(subcommand)]
         action: Option<DomainsCommand>,
@@ -159,8 +169,12 @@ pub(crate) enum RunCommand {
         /// Name of the app
         app: AppName,
         /// Process types and their number of instances
-        #[arg(required = true, value_name = "TYPE=N", value_parser = parse_count)]
+        /// [default: print the numbers]
+        #[arg(value_name = "TYPE=N", value_parser = parse_count)]
         counts: Vec<(ProcessName, u32)>,
+        /// Output format
+        #[arg(long, value_enum, default_value_t)]
+        format: OutputFormat,
     },
     /// Replace all instances, or those of one type, by new ones of the same release; starts a stopped app
     ///
@@ -171,9 +185,12 @@ pub(crate) enum RunCommand {
     Restart {
         /// Name of the app
         app: AppName,
-        /// Process type [default: all]
-        #[arg(value_name = "TYPE")]
-        only: Option<ProcessName>,
+        /// Process type, instance such as worker.1, or cron type, which runs once now [default: all]
+        #[arg(value_name = "TYPE|INSTANCE", value_parser = parse_target)]
+        target: Option<RestartTarget>,
+        /// Do nothing unless the app is stopped
+        #[arg(long)]
+        if_stopped: bool,
     },
     /// Stop all instances of an app until `restart` or a push
     #[command(after_long_help = exit_status::CHANGE)]
@@ -314,6 +331,9 @@ pub(crate) struct StartArgs {
 pub(crate) struct LogsArgs {
     /// Name of the app
     pub(crate) app: AppName,
+    /// Process type or instance, as with --ps
+    #[arg(value_name = "TYPE", conflicts_with_all = ["ps", "deploy", "nginx", "access"])]
+    pub(crate) only: Option<String>,
     /// Keep printing new lines
     #[arg(short, long)]
     pub(crate) follow: bool,
@@ -335,6 +355,9 @@ pub(crate) struct LogsArgs {
     /// Log of requests and errors that nginx keeps for the app
     #[arg(long, conflicts_with_all = ["ps", "deploy"])]
     pub(crate) nginx: bool,
+    /// Log of requests that nginx keeps for the app, without its errors
+    #[arg(long, conflicts_with_all = ["ps", "deploy", "nginx"])]
+    pub(crate) access: bool,
     /// Print all bytes unchanged, including control sequences, for a file or another program. By default
     /// only text and
     /// colours are printed
@@ -375,6 +398,9 @@ pub(crate) enum ConfigCommand {
         /// Values to set
         #[arg(required = true, value_name = "NAME=VALUE")]
         pairs: Vec<String>,
+        /// Read the value of the only NAME from stdin, without its last newline
+        #[arg(long)]
+        stdin: bool,
         /// Only store the change, for the next release or restart of the whole app
         #[arg(long)]
         no_restart: bool,
@@ -392,6 +418,9 @@ pub(crate) enum ConfigCommand {
     /// Set the values of an ENV file on stdin, with a new release as for set
     #[command(after_long_help = exit_status::CHANGE)]
     Import {
+        /// Remove the values that the file does not have
+        #[arg(long)]
+        replace: bool,
         /// Only store the change, for the next release or restart of the whole app
         #[arg(long)]
         no_restart: bool,
@@ -409,6 +438,9 @@ pub(crate) enum CertsCommand {
         /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
+        /// Print no app, for a key that has none
+        #[arg(long, hide = true)]
+        none: bool,
     },
     /// Request missing certificates and those that expire within 30 days, through acme.sh or certbot; a
     /// timer runs this daily

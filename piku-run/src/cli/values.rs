@@ -5,6 +5,9 @@ use piku_layout::name::{BadName, ProcessName};
 
 /// Parses a time, or an age such as `10m`.
 pub(super) fn parse_since(word: &str) -> Result<Timestamp, String> {
+    if let Some(time) = parse_day(word) {
+        return Ok(time);
+    }
     if let Ok(time) = word.parse() {
         return Ok(time);
     }
@@ -14,8 +17,39 @@ pub(super) fn parse_since(word: &str) -> Result<Timestamp, String> {
         Timestamp::now().checked_sub(ago.abs()).ok()
     };
     ago().ok_or_else(|| {
-        "expected 10m, 2h, 1d, or a time with its zone, such as 2026-11-22T10:00:00Z".to_owned()
+        "expected 10m, 2h, 1d, today, yesterday, or a time with its zone, such as 2026-11-22T10:00:00Z"
+            .to_owned()
     })
+}
+
+/// The instances that `restart` replaces.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct RestartTarget {
+    /// Process type; `None` for all.
+    pub(crate) only: Option<ProcessName>,
+    /// Number of the instance of that type; `None` for all.
+    pub(crate) index: Option<u32>,
+}
+
+/// Parses `TYPE` or `TYPE.N`.
+pub(super) fn parse_target(word: &str) -> Result<RestartTarget, String> {
+    let (name, index) = match word.rsplit_once('.').map(|(name, index)| (name, index.parse())) {
+        Some((name, Ok(index))) => (name, Some(index)),
+        _ => (word, None),
+    };
+    let only = name.parse().map_err(|err: BadName| err.to_string())?;
+    Ok(RestartTarget { only: Some(only), index })
+}
+
+/// Returns the beginning of today or yesterday in the time zone of the machine.
+fn parse_day(word: &str) -> Option<Timestamp> {
+    let back = match word {
+        "today" => 0,
+        "yesterday" => 1,
+        _ => return None,
+    };
+    let day = jiff::Zoned::now().checked_sub(Span::new().days(back)).ok()?;
+    Some(day.start_of_day().ok()?.timestamp())
 }
 
 /// Parses `TYPE=N`.

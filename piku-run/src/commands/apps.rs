@@ -7,6 +7,7 @@ use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_release::manifest::BuiltRelease;
 use piku_report::output::{self, OutputFormat};
+use piku_report::user_error::UserError;
 use serde::Serialize;
 
 use crate::nginx::{CertificateState, WebServer, session_address};
@@ -71,6 +72,24 @@ pub(super) fn run(root: &PikuRoot, only: &[AppName], long: bool, format: OutputF
     let rows: Vec<AppRow> =
         apps.into_iter().zip(asked).map(|(app, samples)| describe(root, &web, app, samples)).collect();
     output::print(format, &rows, || if long { render_table(&rows) } else { render_names(&rows) })
+}
+
+/// Prints the best URL of each app.
+///
+/// # Errors
+/// Fails if an app has none.
+pub(super) fn print_urls(root: &PikuRoot, apps: &[AppName]) -> anyhow::Result<()> {
+    let web = WebServer::load(root)?;
+    for app in super::list_apps(root, apps)? {
+        let samples = super::ps::samples_of(root, &app).ok();
+        let row = describe(root, &web, app, samples);
+        let Some(url) = row.urls.first() else {
+            let what = format!("{} has no URL: it is {}", row.app, row.state.as_str());
+            return Err(UserError::new(what).hint("its Procfile needs a 'web', and it must run").into());
+        };
+        output::write(format!("{url}\n").as_bytes())?;
+    }
+    Ok(())
 }
 
 fn describe(root: &PikuRoot, web: &WebServer, app: AppName, samples: Option<Vec<InstanceSample>>) -> AppRow {

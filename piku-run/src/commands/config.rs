@@ -30,21 +30,42 @@ pub(super) fn run(
     let (edit, no_restart) = match action {
         None => return print_values(&store::read(&dir)?, format),
         Some(cli::ConfigCommand::Get { name }) => return print_value(&store::read(&dir)?, &name),
-        Some(cli::ConfigCommand::Set { pairs, no_restart }) => {
+        Some(cli::ConfigCommand::Set { pairs, stdin: true, no_restart }) => {
+            (ConfigEdit::Set(vec![(only_name(&pairs)?, read_value()?)]), no_restart)
+        }
+        Some(cli::ConfigCommand::Set { pairs, no_restart, .. }) => {
             let pairs = pairs.iter().map(|pair| parse_assignment(pair)).collect::<anyhow::Result<_>>()?;
             (ConfigEdit::Set(pairs), no_restart)
         }
         Some(cli::ConfigCommand::Unset { names, no_restart }) => (ConfigEdit::Unset(names), no_restart),
-        Some(cli::ConfigCommand::Import { no_restart }) => {
+        Some(cli::ConfigCommand::Import { replace, no_restart }) => {
             let mut text = Vec::new();
             std::io::stdin().lock().read_to_end(&mut text).context("cannot read stdin")?;
-            (ConfigEdit::Import(text), no_restart)
+            (if replace { ConfigEdit::Replace(text) } else { ConfigEdit::Import(text) }, no_restart)
         }
     };
     // A bad value creates nothing.
     edit.apply(&ConfigValues::default())?;
     super::create_if_missing(root, app)?;
     change_config(root, app, &edit, no_restart)
+}
+
+/// Returns the name whose value is read from stdin.
+fn only_name(words: &[String]) -> anyhow::Result<String> {
+    match words {
+        [name] if !name.contains('=') => Ok(name.clone()),
+        _ => Err(UserError::new("--stdin needs one NAME, without '='").into()),
+    }
+}
+
+/// Reads a value from stdin, without the newline that ends it.
+fn read_value() -> anyhow::Result<String> {
+    let mut text = String::new();
+    std::io::stdin().lock().read_to_string(&mut text).context("cannot read the value from stdin")?;
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
 }
 
 fn print_values(config: &ConfigValues, format: OutputFormat) -> anyhow::Result<()> {

@@ -74,7 +74,9 @@ pub(super) fn host_domain(root: &PikuRoot, domain: Option<&HostDomain>) -> anyho
         Ok((DOMAIN.replace_in(text, &domain.to_string()), wanted))
     })?;
     progress::step(&format!("Domain of this host: {domain}"));
-    progress::detail("apps get their names when piku's nginx reloads: sudo systemctl reload piku-nginx");
+    if !WebServer::load(root)?.ask_to_reload() {
+        progress::detail("piku's nginx does not run; apps get their names when it starts");
+    }
     Ok(())
 }
 
@@ -195,7 +197,11 @@ fn change(
     let action = if names.is_empty() && shipped.is_none() {
         cli::ConfigCommand::Unset { names: vec![VARIABLE.to_owned()], no_restart }
     } else {
-        cli::ConfigCommand::Set { pairs: vec![format!("{VARIABLE}={}", names.join(" "))], no_restart }
+        cli::ConfigCommand::Set {
+            pairs: vec![format!("{VARIABLE}={}", names.join(" "))],
+            stdin: false,
+            no_restart,
+        }
     };
     super::config::run(root, app, OutputFormat::Text, Some(action))?;
     Ok(true)

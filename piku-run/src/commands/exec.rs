@@ -10,6 +10,9 @@ use anyhow::Context;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{AppUsers, HostSettings};
+use piku_procfile::command::argv;
+use piku_procfile::procfile::ProcessKind;
+use piku_procfile::schedule::split_schedule;
 use piku_report::user_error::{self, UserError};
 
 use crate::desired::{extra_listen_ports, limits};
@@ -33,7 +36,27 @@ fn app_users(root: &PikuRoot, app: &AppName, settings: &HostSettings) -> anyhow:
     }
 }
 
-pub(super) fn run(root: &PikuRoot, app: &AppName, argv: &[String]) -> anyhow::Result<()> {
+/// Returns the command to run: that of a process type of the app, if it is named alone; one for the shell, if
+/// a single word contains what only a shell understands; otherwise the words as they are.
+fn command_line(world: &ReleaseContext, words: &[String]) -> Vec<String> {
+    let [word] = words else { return words.to_vec() };
+    let typed = world.release.processes.iter().find(|(name, _)| name.as_str() == word);
+    if let Some((name, command)) = typed {
+        let is_cron = ProcessKind::classify(name, command) == ProcessKind::Cron;
+        let line = if is_cron {
+            split_schedule(command).map_or(command.as_str(), |(_, line)| line)
+        } else {
+            command
+        };
+        return argv(line).to_vec();
+    }
+    if word.contains(|c: char| c.is_whitespace() || "$;&|<>()`*?\"'".contains(c)) {
+        return argv(word).to_vec();
+    }
+    words.to_vec()
+}
+
+pub(super) fn run(root: &PikuRoot, app: &AppName, words: &[String]) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
     let number = current::live_release(&root.app(app))?;
     let number =
@@ -65,6 +88,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, argv: &[String]) -> anyhow::Re
         port: None,
     };
     let isolation = AppIsolation::new(users, settings);
+    let argv = &command_line(&world, words);
     let err = world.command(&isolation, &vars, argv, Path::new("/dev/null"), around)?.exec();
     let code = if err.kind() == ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     let program = argv.first().map_or("", String::as_str);

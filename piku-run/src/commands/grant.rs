@@ -241,7 +241,7 @@ fn apply_to_instances(root: &PikuRoot, app: &AppName, no_restart: bool) -> anyho
         progress::detail(&format!("it holds from the next start of each process{when}"));
         return Ok(());
     }
-    client::ask(root, app, &SupervisorRequest::Restart { only: None })
+    client::ask(root, app, &SupervisorRequest::Restart { only: None, index: None })
         .context("the change is stored, but the app was not restarted with it")
         .hint(format!("later: piku restart {app}"))?;
     Ok(())

@@ -15,8 +15,9 @@ pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
         follow: typed.follow,
         lines: typed.lines,
         deploy: typed.deploy.map(|number| number.map_or(DeployLogChoice::Last, DeployLogChoice::Number)),
-        nginx: typed.nginx.then(|| root.nginx_logs()),
-        only: typed.ps,
+        nginx: (typed.nginx || typed.access).then(|| root.nginx_logs()),
+        access_only: typed.access,
+        only: typed.ps.or(typed.only),
         since: typed.since,
         raw: typed.raw,
     };

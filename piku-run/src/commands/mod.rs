@@ -16,6 +16,7 @@ mod maintenance;
 mod ps;
 mod restart;
 mod rollback;
+mod scale;
 mod stop;
 
 use std::ffi::OsString;
@@ -27,6 +28,7 @@ use clap::Parser;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
 use piku_layout::unknown_app::unknown_app;
+use piku_report::output;
 use piku_report::user_error::UserError;
 
 use crate::cli::{RunCli, RunCommand};
@@ -76,11 +78,18 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Certs { action: cli::CertsCommand::Renew { app, force } } => {
             nginx::renew_certificates(&root()?, app.as_ref(), force)?;
         }
-        RunCommand::Certs { action: cli::CertsCommand::List { apps, format } } => {
+        RunCommand::Certs { action: cli::CertsCommand::List { apps, format, none: false } } => {
             certs::list(&root()?, &apps, format)?;
         }
-        RunCommand::Apps { apps, long, format } => apps::run(&root()?, &apps, long, format)?,
-        RunCommand::Domains { apps, format, action } => {
+        RunCommand::Apps { none: true, format, .. } | RunCommand::Domains { none: true, format, .. } => {
+            output::print(format, &[] as &[()], String::new)?;
+        }
+        RunCommand::Certs { action: cli::CertsCommand::List { none: true, format, .. } } => {
+            output::print(format, &[] as &[()], String::new)?;
+        }
+        RunCommand::Apps { apps, urls: true, .. } => apps::print_urls(&root()?, &apps)?,
+        RunCommand::Apps { apps, long, format, .. } => apps::run(&root()?, &apps, long, format)?,
+        RunCommand::Domains { apps, format, action, none: false } => {
             if !domains::run(&root()?, &apps, format, action.as_ref())? {
                 return Ok(ExitCode::FAILURE);
             }
@@ -97,12 +106,17 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Drain { app } => log_forwarding::run(&root()?, &app)?,
         RunCommand::Check { app, folder } => check::run(&root()?, &app, &folder)?,
         RunCommand::Deploy { app, release } => deploy::run(&root()?, &app, &release)?,
-        RunCommand::Scale { app, counts } => {
+        RunCommand::Scale { app, counts, format } if counts.is_empty() => {
+            scale::print_formation(&root()?, &app, format)?;
+        }
+        RunCommand::Scale { app, counts, .. } => {
             let root = root()?;
             create_if_missing(&root, &app)?;
             client::ask(&root, &app, &SupervisorRequest::Scale { counts: counts.into_iter().collect() })?;
         }
-        RunCommand::Restart { app, only } => restart::run(&root()?, &app, only)?,
+        RunCommand::Restart { app, target, if_stopped } => {
+            restart::run(&root()?, &app, target.unwrap_or_default(), if_stopped)?;
+        }
         RunCommand::Stop { app, all: _ } => stop::run(&root()?, app.as_ref())?,
         RunCommand::Exec { app, command } => exec::run(&root()?, &app, &command)?,
         RunCommand::Grant { app: Some(app), paths, no_restart, .. } if !paths.is_empty() => {

@@ -1,16 +1,27 @@
-//! `restart APP [TYPE]`: replaces the instances of the live release. Changes stored with `--no-restart`
+//! `restart APP [TYPE|INSTANCE]`: replaces the instances of the live release. Changes stored with `--no-restart`
 //! take effect as a new release.
 
-use piku_layout::name::{AppName, ProcessName};
+use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 
 use super::config;
+use crate::cli;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 
-pub(super) fn run(root: &PikuRoot, app: &AppName, only: Option<ProcessName>) -> anyhow::Result<()> {
+pub(super) fn run(
+    root: &PikuRoot,
+    app: &AppName,
+    target: cli::RestartTarget,
+    if_stopped: bool,
+) -> anyhow::Result<()> {
     super::must_be_there(root, app)?;
+    if if_stopped && !root.app(app).is_stopped() {
+        progress::step(&format!("{app} is not stopped"));
+        return Ok(());
+    }
+    let cli::RestartTarget { only, index } = target;
     if only.is_none() {
         if config::take_up_postponed(root, app)? {
             return Ok(());
@@ -21,6 +32,6 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, only: Option<ProcessName>) -> 
             "as in release {live}; for what was stored since ({differs}) restart all: piku restart {app}"
         ));
     }
-    client::ask(root, app, &SupervisorRequest::Restart { only })?;
+    client::ask(root, app, &SupervisorRequest::Restart { only, index })?;
     Ok(())
 }

@@ -15,6 +15,8 @@ pub(crate) enum ConfigEdit {
     Unset(Vec<String>),
     /// Set the variables of a text in the format of `ENV`.
     Import(Vec<u8>),
+    /// The same, and remove the variables that the text does not have.
+    Replace(Vec<u8>),
 }
 
 impl ConfigEdit {
@@ -32,8 +34,11 @@ impl ConfigEdit {
                 }
             }
             Self::Unset(names) => names.iter().for_each(|name| edited.unset(name)),
-            Self::Import(text) => {
+            Self::Import(text) | Self::Replace(text) => {
                 let env = EnvFile::parse(text, &IndexMap::new(), ParseOptions::default())?;
+                if matches!(self, Self::Replace(_)) {
+                    edited = ConfigValues::default();
+                }
                 for (name, value) in &env.vars {
                     edited.set(name, value)?;
                 }

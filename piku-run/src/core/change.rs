@@ -16,6 +16,8 @@ pub(crate) enum ReplaceScope {
     All,
     /// Instances of one type.
     Type(ProcessName),
+    /// The instance of one slot.
+    Instance(InstanceName),
     /// None: missing instances are started, surplus ones stopped.
     Missing,
 }
@@ -85,6 +87,7 @@ impl SupervisorCore {
         let keeps = |ps: &InstanceName| match &change.replace {
             ReplaceScope::All => false,
             ReplaceScope::Type(name) => ps.kind != *name && self.filled_slots(ps),
+            ReplaceScope::Instance(name) => ps != name && self.filled_slots(ps),
             ReplaceScope::Missing => self.filled_slots(ps),
         };
         change.plan.slots().filter(|(ps, _)| !keeps(ps)).map(|(ps, kind)| (ps, kind.clone())).collect()
@@ -118,8 +121,10 @@ impl SupervisorCore {
     /// so that two releases never do the same job. A scaling adds workers beside those of the same release.
     fn is_in_the_way(&self, id: InstanceId, one: &super::AppInstance, ps: &InstanceName) -> bool {
         let Some(change) = &self.change else { return false };
-        let same =
-            if change.replace == ReplaceScope::Missing { one.ps == *ps } else { one.ps.kind == ps.kind };
+        let same = match change.replace {
+            ReplaceScope::Missing | ReplaceScope::Instance(_) => one.ps == *ps,
+            ReplaceScope::All | ReplaceScope::Type(_) => one.ps.kind == ps.kind,
+        };
         same && !change.fresh.contains(&id)
     }
 

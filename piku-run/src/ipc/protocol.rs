@@ -23,8 +23,12 @@ pub(crate) enum SupervisorRequest {
         #[serde(default)]
         reached_at: Option<IpAddr>,
     },
-    /// Replaces all instances or those of one type.
-    Restart { only: Option<ProcessName> },
+    /// Replaces all instances, those of one type, or one; runs a cron type now.
+    Restart {
+        only: Option<ProcessName>,
+        #[serde(default)]
+        index: Option<u32>,
+    },
     /// Sets the number of instances of each type.
     Scale { counts: BTreeMap<ProcessName, u32> },
     /// Stops all instances. With `stay` they stay stopped until a restart or a deploy.

@@ -39,6 +39,8 @@ pub(crate) struct LogQuery {
     pub(crate) deploy: Option<DeployLogChoice>,
     /// Print nginx's logs of the app, which are in this directory, instead of those of the instances.
     pub(crate) nginx: Option<PathBuf>,
+    /// Of those, print only the log of requests.
+    pub(crate) access_only: bool,
     /// Print only this instance (`web.1`) or process type (`web`).
     pub(crate) only: Option<String>,
     /// Print only lines from this time on.
@@ -145,7 +147,8 @@ impl LogReader<'_> {
     fn open_nginx_logs(&mut self, dir: &Path, wanted: usize) -> anyhow::Result<usize> {
         let app = self.app;
         let mut available = 0_usize;
-        for (kind, format) in [("access", LineFormat::NginxAccess), ("error", LineFormat::NginxError)] {
+        let kinds = [("access", LineFormat::NginxAccess), ("error", LineFormat::NginxError)];
+        for (kind, format) in kinds.into_iter().take(if self.query.access_only { 1 } else { 2 }) {
             let path = dir.join(format!("{app}.{kind}.log"));
             let (cursor, lines) = LogCursor::before_last_lines(path.clone(), wanted)
                 .with_context(|| format!("cannot read '{}'", path.display()))?;

@@ -141,6 +141,15 @@ fn start_or_adopt(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyho
 }
 
 impl WebServer {
+    /// Asks the running service to read host.yaml again and to refresh all sites; returns whether one runs.
+    pub(crate) fn ask_to_reload(&self) -> bool {
+        let path = self.dir.service_lock();
+        // A pid in a file that nobody locks may be that of any process by now.
+        let is_held = lock::try_lock(&path).is_ok_and(|lock| lock.is_none());
+        let pid = lock::holder(&path).filter(|_| is_held);
+        pid.is_some_and(|pid| kill(Pid::from_raw(pid), Signal::SIGHUP).is_ok())
+    }
+
     fn write_main_conf(&self, nginx: &NginxProgram) -> anyhow::Result<()> {
         nginx_dir::write_private(&self.dir.main_conf(), self.build_instance(nginx)?.render()?.as_bytes())
     }

@@ -19,7 +19,9 @@ use piku_report::user_error::{self, BUSY, FAILED, UserError};
 use super::AppSupervisor;
 use super::worker::TASK;
 use crate::config::{ConfigChange, store};
-use crate::core::{AppRoute, ChangeError, CoreEvent, InstanceId, JobId, ProgressLine, ReplaceScope, RunPlan};
+use crate::core::{
+    AppRoute, ChangeError, CoreEvent, InstanceId, InstanceName, JobId, ProgressLine, ReplaceScope, RunPlan,
+};
 use crate::desired::{self, Formation};
 use crate::ipc::protocol::{FailedReply, SupervisorReply, SupervisorRequest};
 use crate::nginx::SiteReachability;
@@ -65,7 +67,7 @@ impl AppSupervisor {
             Ok(SupervisorRequest::Deploy { dir, task, after, reached_at }) => {
                 self.deploy(client, &dir, task, after, reached_at)
             }
-            Ok(SupervisorRequest::Restart { only }) => self.restart(client, only),
+            Ok(SupervisorRequest::Restart { only, index }) => self.restart(client, only, index),
             Ok(SupervisorRequest::Scale { counts }) => self.scale(client, &counts),
             Err(bad) => Err(anyhow::anyhow!(bad)),
         };
@@ -209,12 +211,20 @@ impl AppSupervisor {
         Ok(())
     }
 
-    fn restart(&mut self, client: u64, only: Option<ProcessName>) -> anyhow::Result<()> {
+    fn restart(&mut self, client: u64, only: Option<ProcessName>, index: Option<u32>) -> anyhow::Result<()> {
         let number = self.live_number()?;
         let formation = desired::read_formation(&self.dir.formation())?;
         let (plan, _) = self.plan_of(number, &formation)?;
         self.check_plan(number, &plan)?;
+        if let Some(kind) = only.as_ref().filter(|name| plan.crons.iter().any(|(cron, _)| cron == *name)) {
+            return self.run_cron_now(client, kind.clone());
+        }
         let replace = match only {
+            Some(kind) if index.is_some() => {
+                let ps = InstanceName { kind, index: index.unwrap_or(1) };
+                ensure!(plan.slots().any(|(slot, _)| slot == ps), "{} has no instance '{ps}'", self.app);
+                ReplaceScope::Instance(ps)
+            }
             Some(name) => {
                 let known = plan.types.iter().any(|kind| kind.name == name);
                 ensure!(known, "{} has no process type '{name}'", self.app);
@@ -224,6 +234,21 @@ impl AppSupervisor {
         };
         let job = self.begin_job(client, JobContent::Restart);
         self.events.push_back(CoreEvent::Change { job, plan, replace, task: false });
+        Ok(())
+    }
+
+    /// Runs a cron job outside of its schedule.
+    fn run_cron_now(&mut self, client: u64, kind: ProcessName) -> anyhow::Result<()> {
+        ensure!(!self.dir.is_stopped(), "{} is stopped", self.app);
+        let is_running = self.core.instances().any(|(_, one)| one.ps.kind == kind);
+        if is_running {
+            let what = format!("the run of {kind} before has not ended");
+            return Err(UserError::new(what).hint("try again when it has").code(BUSY).into());
+        }
+        let text = format!("{kind} runs now; its output: piku logs {} {kind}", self.app);
+        self.events.push_back(CoreEvent::CronDue { kind });
+        self.send_reply(client, &SupervisorReply::Step { text });
+        self.send_reply(client, &SupervisorReply::Done { error: None });
         Ok(())
     }
 

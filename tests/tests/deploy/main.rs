@@ -12,4 +12,5 @@ mod own_users;
 mod push;
 mod rebuild;
 mod stages;
+mod verbs;
 mod writes;

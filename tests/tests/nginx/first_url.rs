@@ -137,9 +137,9 @@ fn pages_say_state_and_can_be_replaced() {
     verb("maintenance:off blog");
     assert_eq!(page().body, "blog\n");
 
-    // Links of a hostile app lead nowhere.
+    // nginx follows no links of the app.
     verb("ps:scale blog web=0");
     assert_eq!((page().status, page().body.as_str()), (503, "<h1>Gone</h1>\n"));
-    repo.without("public/502.html").link("public/502.html", "/etc/passwd").commit("Link").push().succeeds();
+    repo.without("public/502.html").link("public/502.html", "../page").commit("Link").push().succeeds();
     assert!(page().status == 503 && page().body.contains("does not answer"), "{:?}", page());
 }

@@ -187,3 +187,69 @@ fn client_warns_about_other_server_version() {
     let told = says(asked, 0);
     assert!(told.ends_with("\npiku@my-server: piku 9.8.7\n"), "{told}");
 }
+
+#[test]
+fn client_finds_app_among_words() {
+    let laptop = Laptop::new();
+    let folder = laptop.dir.path();
+    let git = |words: &[&str]| {
+        assert!(Command::new("git").args(words).current_dir(folder).status().expect("git").success());
+    };
+    git(&["init", "-q"]);
+    git(&["remote", "add", "piku", "piku@my-server:blog"]);
+    git(&["remote", "add", "staging", "piku@other:blog-2"]);
+    for shell in shells() {
+        for (words, server, line) in [
+            ("restart", "piku@my-server", "restart 'blog'"),
+            ("restart blog", "piku@my-server", "restart 'blog'"),
+            ("restart worker", "piku@my-server", "restart 'blog' 'worker'"),
+            ("restart blog worker", "piku@my-server", "restart 'blog' 'worker'"),
+            ("ps shop", "piku@my-server", "ps 'shop'"),
+            ("ps --format json", "piku@my-server", "ps 'blog' '--format' 'json'"),
+            ("config:set A=1", "piku@my-server", "config:set 'blog' 'A=1'"),
+            ("config:set shop A=1", "piku@my-server", "config:set 'shop' 'A=1'"),
+            ("config:get blog A", "piku@my-server", "config:get 'blog' 'A'"),
+            ("domains:add blog.example.org", "piku@my-server", "domains:add 'blog' 'blog.example.org'"),
+            ("logs worker -f", "piku@my-server", "logs 'blog' 'worker' '-f'"),
+            ("logs --tail", "piku@my-server", "logs 'blog' '-f'"),
+            ("run blog ls --app x", "piku@my-server", "run 'blog' 'ls' '--app' 'x'"),
+            ("run ls -a", "piku@my-server", "run 'blog' 'ls' '-a'"),
+            ("--app shop restart", "piku@my-server", "restart 'shop'"),
+            ("restart --app=shop worker", "piku@my-server", "restart 'shop' 'worker'"),
+            ("--remote staging ps", "piku@other", "ps 'blog-2'"),
+            ("ps:restart --remote staging", "piku@other", "restart 'blog-2'"),
+            ("apps", "piku@my-server", "apps"),
+        ] {
+            let mut asked = laptop.piku(shell, folder, &words.split(' ').collect::<Vec<_>>());
+            asked.env("GIT_SSH_COMMAND", "printf '<%s>'");
+            assert_eq!(says(asked, 0), format!("<-T><{server}><{line}>"), "{shell:?}: {words}");
+        }
+    }
+    let mut asked = laptop.piku(SHELLS[0], folder, &["restrat"]);
+    asked.env("GIT_SSH_COMMAND", "false");
+    assert!(says(asked, 2).ends_with("\nhint: did you mean 'restart'?\n"));
+}
+
+#[test]
+fn commands_of_other_platforms_have_help() {
+    let laptop = Laptop::new();
+    let page = fs::read_to_string(repository().join("docs/coming-from.md")).expect("the page");
+    let mut seen = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ")).skip(2) {
+        // What stands in italics is accepted as it is; the last column has piku's own.
+        let own = row.rsplit('|').nth(1).unwrap_or_default();
+        let cells = row.split('*').skip(1).step_by(2).chain(own.split(", "));
+        for cell in cells {
+            let command = cell.trim().trim_matches('`');
+            let command = command.trim_start_matches("sudo ").trim_start_matches("piku ");
+            let verb = command.split(' ').next().expect("a verb");
+            if verb == "git" {
+                continue;
+            }
+            let help = says(laptop.piku(SHELLS[0], laptop.dir.path(), &[verb, "--help"]), 0);
+            assert!(help.starts_with("usage: piku "), "{verb}: {help}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 50, "only {seen} commands");
+}

@@ -103,7 +103,8 @@ impl ErrorPages {
         let own = |files: &[&str]| {
             let (path, top) = folder.as_ref()?;
             let tree = TreeHandle::open_following(top).ok()?;
-            let file = files.iter().map(|file| path.join(file)).find(|file| tree.is_file(file))?;
+            let is_file = |file: &PathBuf| tree.symlink_metadata(file).is_ok_and(|stat| stat.is_file());
+            let file = files.iter().map(|file| path.join(file)).find(is_file)?;
             Some((top.join(file), top.clone()))
         };
         let [maintenance_url, error_url] = PAGE_URLS.map(|name| framed_url(name, values, read));

@@ -96,7 +96,11 @@ fn render_sandboxes(instances: &[InstanceSample], several: bool) -> String {
                 ),
                 _ => String::new(),
             };
-            lines.extend(["Sandbox", &title, &whose, ": ", sandbox, &mend, "\n"]);
+            let (short, explained) = match sandbox.split_once(',') {
+                Some((level, _)) => (level, " (piku doctor explains)"),
+                None => (*sandbox, ""),
+            };
+            lines.extend(["Sandbox", &title, &whose, ": ", short, explained, &mend, "\n"]);
         }
     }
     lines

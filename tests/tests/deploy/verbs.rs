@@ -1,0 +1,107 @@
+//! Verbs as users of Heroku, dokku and the Python piku type them, over ssh.
+
+use piku_tests::world::{World, wait_for};
+
+use crate::operate::says;
+
+/// A world with an app that has a web, a worker and a cron job, live.
+fn live() -> World {
+    let world = World::new();
+    let repo = world.repo("blog");
+    repo.serves("page\n");
+    let procfile = std::fs::read_to_string(repo.path().join("Procfile")).expect("its Procfile");
+    let more = "worker: echo worker has $NAME; exec sleep 1000\ncron-tick: 0 3 1 1 * echo the tick has run\n";
+    repo.file("Procfile", procfile + more).commit("One").push().succeeds();
+    world
+}
+
+#[test]
+fn other_spellings_do_what_they_say() {
+    let world = live();
+    says(&world, "config:add blog --no-restart NAME=first", 0);
+    assert_eq!(says(&world, "config:show blog", 0), "NAME=first\n");
+    says(&world, "ps:restart --app blog", 0);
+    assert_eq!(says(&world, "ps:scale blog", 0), "web=1\nworker=1\n");
+    says(&world, "scale blog worker=2", 0);
+    assert_eq!(says(&world, "ps:scale blog --format json", 0), "{\n  \"web\": 1,\n  \"worker\": 2\n}\n");
+
+    let pids = |world: &World| -> Vec<(String, u64)> {
+        let rows = world.ps("blog").into_iter().filter(|row| row["state"] != "draining");
+        let pid = |row: serde_json::Value| (row["instance"].to_string(), row["pid"].as_u64().unwrap_or(0));
+        rows.map(pid).filter(|(name, _)| name.contains("worker")).collect()
+    };
+    let before = pids(&world);
+    says(&world, "restart blog worker.1", 0);
+    wait_for("the old worker's end", || pids(&world).len() == 2);
+    let after = pids(&world);
+    assert!(before[0].1 != after[0].1 && before[1] == after[1], "{before:?} {after:?}");
+    says(&world, "restart blog worker.9", 1);
+    says(&world, "restart blog cron-tick", 0);
+    wait_for("the run", || says(&world, "logs blog -n 100", 0).contains("the tick has run"));
+    let worker = says(&world, "logs blog worker --since yesterday", 0);
+    assert!(worker.contains("worker has first") && !worker.contains("the tick"), "{worker}");
+
+    assert_eq!(says(&world, "run blog 'echo $NAME; exit 7'", 7), "first\n");
+    assert_eq!(says(&world, "run blog cron-tick", 0), "the tick has run\n");
+    says(&world, "ps:stop blog", 0);
+    assert_eq!(says(&world, "apps", 0), "blog  stopped\n");
+    says(&world, "start blog", 0);
+    assert!(says(&world, "ps:start blog", 0).contains("is not stopped"));
+    let apps: serde_json::Value = serde_json::from_str(&says(&world, "apps --format json", 0)).expect("JSON");
+    let app = &apps[0];
+    assert_eq!((&app["app"], &app["state"], &app["release"]), (&"blog".into(), &"running".into(), &2.into()));
+    assert_eq!(app["urls"][0], format!("http://127.0.0.1:{}", world.port("blog")));
+    assert_eq!(says(&world, "open blog", 0), format!("http://127.0.0.1:{}\n", world.port("blog")));
+    assert_eq!(says(&world, "apps", 0), "blog\n");
+
+    assert!(says(&world, "restrat blog", 1).contains("did you mean 'restart'?"));
+    assert!(says(&world, "config:set --help", 0).starts_with("usage: piku config:set APP "));
+    assert!(says(&world, "ps blog --help", 0).starts_with("usage: piku ps "));
+}
+
+#[test]
+fn key_of_one_app_sees_only_that() {
+    let world = live();
+    world.add_key("guest", &["shop"]);
+    let out = |words: &str| {
+        let out = world.ssh("guest", words);
+        (out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    assert_eq!(out("apps"), (true, String::new()));
+    assert_eq!(out("apps --format json"), (true, "[]\n".to_owned()));
+    for words in [
+        "apps blog",
+        "domains blog",
+        "domains",
+        "certs",
+        "open blog",
+        "stop shop --app blog",
+        "--app=blog ps",
+    ] {
+        assert!(!out(words).0, "{words}");
+    }
+    world.repo_with_key("shop", "guest").serves("shop\n").commit("One").push().succeeds();
+    assert_eq!(out("apps"), (true, "shop\n".to_owned()));
+    assert!(!out("stop shop --app blog").0);
+    assert_eq!(world.page("blog"), "page\n");
+}
+
+#[test]
+fn value_comes_from_stdin_and_names_are_kept_in_config() {
+    let world = live();
+    let mut child = world.start_ssh("laptop", "config:set blog --no-restart KEY --stdin");
+    let pem = "-----BEGIN KEY-----\nab  cd=\n\"$x\"\n-----END KEY-----";
+    std::io::Write::write_all(&mut child.stdin.take().expect("stdin"), pem.as_bytes()).expect("it reads");
+    assert!(child.wait().expect("ssh").success());
+    assert_eq!(says(&world, "config:get blog KEY", 0), format!("{pem}\n"));
+
+    says(&world, "domains:add blog --no-restart blog.test www.blog.test", 0);
+    says(&world, "domains:add blog --no-restart Blog.test", 0);
+    assert_eq!(says(&world, "config:get blog NGINX_SERVER_NAME", 0), "blog.test www.blog.test\n");
+    says(&world, "domains:remove blog --no-restart blog.test", 0);
+    assert_eq!(says(&world, "config:get blog NGINX_SERVER_NAME", 0), "www.blog.test\n");
+    assert!(says(&world, "domains:remove blog blog.test", 1).contains("has no name 'blog.test' of its own"));
+    assert!(says(&world, "domains:add blog http://x/", 1).contains("is a URL"));
+    says(&world, "domains:remove blog --no-restart www.blog.test", 0);
+    says(&world, "config:get blog NGINX_SERVER_NAME", 1);
+}
