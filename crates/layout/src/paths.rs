@@ -187,6 +187,12 @@ impl AppDir {
         self.dir.join("maintenance")
     }
 
+    /// Returns true if all requests get the maintenance page.
+    #[must_use]
+    pub fn is_in_maintenance(&self) -> bool {
+        self.maintenance().exists()
+    }
+
     /// Directory with a subdirectory per release.
     #[must_use]
     pub fn releases(&self) -> PathBuf {

@@ -102,7 +102,7 @@ fn describe(root: &PikuRoot, web: &WebServer, app: AppName, samples: Option<Vec<
     let crashes = |one: &InstanceSample| one.state == SampledState::CrashLooping;
     let state = match () {
         () if dir.current_number().is_none() => AppState::Created,
-        () if dir.maintenance().is_file() => AppState::Maintenance,
+        () if dir.is_in_maintenance() => AppState::Maintenance,
         () if dir.is_stopped() => AppState::Stopped,
         () if !is_known => AppState::Unknown,
         () if samples.iter().any(crashes) => AppState::CrashLooping,

@@ -45,7 +45,7 @@ pub(super) struct FailedAttempt {
     names: BTreeSet<String>,
     pub(super) at: Timestamp,
     pub(super) failures: u32,
-    /// What went wrong; `None` if the attempt was cut short.
+    /// Reason of the failure; `None` if the attempt was cut short.
     #[serde(default)]
     pub(super) error: Option<String>,
 }

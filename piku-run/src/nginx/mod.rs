@@ -37,7 +37,7 @@ pub(crate) use acme::renew_certificates;
 pub(crate) use config_test::check_config;
 pub(crate) use master::OldWorker;
 pub(crate) use service::{NAME, run};
-pub(crate) use site_status::{CertificateState, CertificateStatus};
+pub(crate) use site_status::{CertificateState, CertificateStatus, has_failed_request};
 pub(crate) use site_urls::{SiteUrls, session_address};
 
 use certificate::{AppCertificates, CertificatePair};

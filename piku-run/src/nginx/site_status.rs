@@ -1,4 +1,4 @@
-//! How nginx serves an app, and with which certificate, for `apps`, `domains`, `certs` and `ps`.
+//! State of an app's site and certificate, for `apps`, `domains`, `certs` and `ps`.
 
 #![expect(clippy::disallowed_methods, reason = "records of certificates, which only piku writes")]
 
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
 use piku_procfile::render::nginx::DEFAULT_NAME;
 use serde::Serialize;
 
@@ -79,6 +80,11 @@ impl CertificateState {
             Self::Expired => "expired",
         }
     }
+}
+
+/// Returns true if the last request for a certificate of the app has failed.
+pub(crate) fn has_failed_request(root: &PikuRoot, app: &AppName) -> bool {
+    AppCertificates::for_app(root, app).path().join(acme::ATTEMPT).is_file()
 }
 
 impl WebServer {

@@ -1,4 +1,4 @@
-//! URLs at which nginx serves an app, as seen from whoever asks for them.
+//! URLs at which nginx serves an app, as seen by the client that asks for them.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::WebServer;
 use super::site_names::{hostname, machine_address};
 
-/// How nginx serves an app.
+/// Names and URLs of an app's site.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct SiteUrls {
     /// URLs with host names.
@@ -17,7 +17,7 @@ pub(crate) struct SiteUrls {
     /// The app gets all requests for names that no app has: scheme and port of its URLs, and the address if
     /// nginx does not listen on all.
     pub(crate) default: Option<DefaultUrl>,
-    /// The names are given by the host and perhaps known to nobody else, unless they are below a domain.
+    /// The host has assigned the names, and other machines may not be able to resolve them.
     pub(crate) is_address_better: bool,
     /// Browsers warn about its certificate.
     pub(crate) is_self_signed: bool,

@@ -66,6 +66,9 @@ pub(crate) struct InstanceSample {
     /// Paths of the machine that the app may use, each with the reason if it cannot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) grants: Vec<String>,
+    /// State of the app's site, if it is unusual: `maintenance`, `certificate failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) site: Option<String>,
 }
 
 /// A resource limit of an instance.

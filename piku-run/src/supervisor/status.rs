@@ -53,6 +53,7 @@ impl AppSupervisor {
                 listens_on_all: !exposed.is_empty(),
                 note: (!notes.is_empty()).then(|| notes.join("; ")),
                 grants: Vec::new(),
+                site: None,
             };
             rows.push((one, row));
         }
@@ -172,6 +173,7 @@ pub(super) fn idle(app: &AppName, ps: &InstanceName) -> Row {
         listens_on_all: false,
         note: None,
         grants: Vec::new(),
+        site: None,
     }
 }
 

@@ -121,6 +121,10 @@ fn pages_say_state_and_can_be_replaced() {
     fs::create_dir(&pages).expect("a folder");
     fs::write(pages.join("maintenance.html"), "<h1>Ours</h1>\n").expect("a page");
     verb("maintenance:on blog");
+    for verb in ["apps", "ps blog"] {
+        let out = text(&world.ssh("laptop", verb));
+        assert!(out.contains("maintenance"), "{verb}: {out}");
+    }
     assert_eq!((page().status, page().body.as_str()), (503, "<h1>Ours</h1>\n"));
     repo.file("public/maintenance.html", "<h1>Mine</h1>\n").file("public/502.html", "<h1>Gone</h1>\n");
     repo.file("ENV", "NGINX_SERVER_NAME=blog.test\nNGINX_ERROR_PAGES=public\n")

@@ -41,7 +41,7 @@ macro_rules! page {
 const MAINTENANCE: &str =
     page!("Be right back", "This site is down for maintenance. Please try again in a moment.");
 const STOPPED: &str =
-    page!("This site is stopped", "Whoever runs it has stopped it. Please come back later.");
+    page!("This site is stopped", "It was stopped on its server. Please come back later.");
 const UNAVAILABLE: &str =
     page!("This site does not answer", "Something went wrong on the server. Please try again in a moment.");
 const UNKNOWN_HOST: &str = page!(

@@ -14,6 +14,7 @@ use crate::grants::resolve_grant;
 use crate::ipc::client;
 use crate::ipc::client::{AskPatience, SilentSupervisor};
 use crate::ipc::protocol::SupervisorRequest;
+use crate::nginx::has_failed_request;
 use crate::process::usage::{self, InstanceSample};
 use crate::supervisor;
 use piku_report::output::OutputFormat;
@@ -50,12 +51,23 @@ pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) 
     // One broken app does not hide the others.
     usage::add_usage(&mut rows);
     add_grants(root, &mut rows);
+    add_site_states(root, &mut rows);
     table::print_instances(&rows, format)?;
     let last = failures.pop();
     for (app, err) in failures {
         let _ = user_error::report("piku-run", &err.context(format!("cannot tell what runs of {app}")));
     }
     last.map_or(Ok(()), |(app, err)| Err(err.context(format!("cannot tell what runs of {app}"))))
+}
+
+/// Adds what is unusual about the site of each app.
+fn add_site_states(root: &PikuRoot, rows: &mut [InstanceSample]) {
+    for row in rows {
+        let maintenance = root.app(&row.app).is_in_maintenance().then_some("maintenance");
+        let certificate = has_failed_request(root, &row.app).then_some("certificate failed");
+        let states: Vec<&str> = maintenance.into_iter().chain(certificate).collect();
+        row.site = (!states.is_empty()).then(|| states.join(", "));
+    }
 }
 
 /// Adds what each app may use of the machine.

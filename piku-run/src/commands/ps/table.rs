@@ -67,6 +67,7 @@ fn render_table(instances: &[InstanceSample]) -> String {
             + &render_sandboxes(instances, several)
             + &render_limits(instances, several)
             + &render_grants(instances, several)
+            + &render_site_states(instances, several)
             + &render_notes(instances, several)
     }
 }
@@ -142,6 +143,18 @@ fn render_grants(instances: &[InstanceSample], several: bool) -> String {
     lines
 }
 
+/// Renders what is unusual about the sites, one line per app.
+fn render_site_states(instances: &[InstanceSample], several: bool) -> String {
+    let mut lines = String::new();
+    for app in instances.chunk_by(|one, next| one.app == next.app) {
+        if let Some(state) = &app[0].site {
+            let title = if several { format!(" {}", app[0].app) } else { String::new() };
+            lines.extend(["Site", &title, ": ", state, "\n"]);
+        }
+    }
+    lines
+}
+
 /// Renders the notes for the operator, one per line.
 fn render_notes(instances: &[InstanceSample], several: bool) -> String {
     let mut lines = String::new();
@@ -202,6 +215,7 @@ mod tests {
             listens_on_all: false,
             note: None,
             grants: Vec::new(),
+            site: None,
         }
     }
 
