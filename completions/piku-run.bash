@@ -16,6 +16,9 @@ _piku__run() {
             ",$1")
                 cmd="piku__run"
                 ;;
+            piku__run,apps)
+                cmd="piku__run__subcmd__apps"
+                ;;
             piku__run,certs)
                 cmd="piku__run__subcmd__certs"
                 ;;
@@ -37,6 +40,9 @@ _piku__run() {
             piku__run,destroy)
                 cmd="piku__run__subcmd__destroy"
                 ;;
+            piku__run,domains)
+                cmd="piku__run__subcmd__domains"
+                ;;
             piku__run,drain)
                 cmd="piku__run__subcmd__drain"
                 ;;
@@ -51,6 +57,9 @@ _piku__run() {
                 ;;
             piku__run,help)
                 cmd="piku__run__subcmd__help"
+                ;;
+            piku__run,host-domain)
+                cmd="piku__run__subcmd__host__subcmd__domain"
                 ;;
             piku__run,logs)
                 cmd="piku__run__subcmd__logs"
@@ -94,11 +103,17 @@ _piku__run() {
             piku__run__subcmd__certs,help)
                 cmd="piku__run__subcmd__certs__subcmd__help"
                 ;;
+            piku__run__subcmd__certs,list)
+                cmd="piku__run__subcmd__certs__subcmd__list"
+                ;;
             piku__run__subcmd__certs,renew)
                 cmd="piku__run__subcmd__certs__subcmd__renew"
                 ;;
             piku__run__subcmd__certs__subcmd__help,help)
                 cmd="piku__run__subcmd__certs__subcmd__help__subcmd__help"
+                ;;
+            piku__run__subcmd__certs__subcmd__help,list)
+                cmd="piku__run__subcmd__certs__subcmd__help__subcmd__list"
                 ;;
             piku__run__subcmd__certs__subcmd__help,renew)
                 cmd="piku__run__subcmd__certs__subcmd__help__subcmd__renew"
@@ -157,6 +172,33 @@ _piku__run() {
             piku__run__subcmd__data__subcmd__help,remove)
                 cmd="piku__run__subcmd__data__subcmd__help__subcmd__remove"
                 ;;
+            piku__run__subcmd__domains,add)
+                cmd="piku__run__subcmd__domains__subcmd__add"
+                ;;
+            piku__run__subcmd__domains,check)
+                cmd="piku__run__subcmd__domains__subcmd__check"
+                ;;
+            piku__run__subcmd__domains,help)
+                cmd="piku__run__subcmd__domains__subcmd__help"
+                ;;
+            piku__run__subcmd__domains,remove)
+                cmd="piku__run__subcmd__domains__subcmd__remove"
+                ;;
+            piku__run__subcmd__domains__subcmd__help,add)
+                cmd="piku__run__subcmd__domains__subcmd__help__subcmd__add"
+                ;;
+            piku__run__subcmd__domains__subcmd__help,check)
+                cmd="piku__run__subcmd__domains__subcmd__help__subcmd__check"
+                ;;
+            piku__run__subcmd__domains__subcmd__help,help)
+                cmd="piku__run__subcmd__domains__subcmd__help__subcmd__help"
+                ;;
+            piku__run__subcmd__domains__subcmd__help,remove)
+                cmd="piku__run__subcmd__domains__subcmd__help__subcmd__remove"
+                ;;
+            piku__run__subcmd__help,apps)
+                cmd="piku__run__subcmd__help__subcmd__apps"
+                ;;
             piku__run__subcmd__help,certs)
                 cmd="piku__run__subcmd__help__subcmd__certs"
                 ;;
@@ -178,6 +220,9 @@ _piku__run() {
             piku__run__subcmd__help,destroy)
                 cmd="piku__run__subcmd__help__subcmd__destroy"
                 ;;
+            piku__run__subcmd__help,domains)
+                cmd="piku__run__subcmd__help__subcmd__domains"
+                ;;
             piku__run__subcmd__help,drain)
                 cmd="piku__run__subcmd__help__subcmd__drain"
                 ;;
@@ -192,6 +237,9 @@ _piku__run() {
                 ;;
             piku__run__subcmd__help,help)
                 cmd="piku__run__subcmd__help__subcmd__help"
+                ;;
+            piku__run__subcmd__help,host-domain)
+                cmd="piku__run__subcmd__help__subcmd__host__subcmd__domain"
                 ;;
             piku__run__subcmd__help,logs)
                 cmd="piku__run__subcmd__help__subcmd__logs"
@@ -232,6 +280,9 @@ _piku__run() {
             piku__run__subcmd__help,supervise)
                 cmd="piku__run__subcmd__help__subcmd__supervise"
                 ;;
+            piku__run__subcmd__help__subcmd__certs,list)
+                cmd="piku__run__subcmd__help__subcmd__certs__subcmd__list"
+                ;;
             piku__run__subcmd__help__subcmd__certs,renew)
                 cmd="piku__run__subcmd__help__subcmd__certs__subcmd__renew"
                 ;;
@@ -256,6 +307,15 @@ _piku__run() {
             piku__run__subcmd__help__subcmd__data,remove)
                 cmd="piku__run__subcmd__help__subcmd__data__subcmd__remove"
                 ;;
+            piku__run__subcmd__help__subcmd__domains,add)
+                cmd="piku__run__subcmd__help__subcmd__domains__subcmd__add"
+                ;;
+            piku__run__subcmd__help__subcmd__domains,check)
+                cmd="piku__run__subcmd__help__subcmd__domains__subcmd__check"
+                ;;
+            piku__run__subcmd__help__subcmd__domains,remove)
+                cmd="piku__run__subcmd__help__subcmd__domains__subcmd__remove"
+                ;;
             *)
                 ;;
         esac
@@ -263,7 +323,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx certs data protections maintenance supervise drain start check deploy ps scale restart stop logs releases rollback gc config grant revoke exec destroy help"
+            opts="-h -V --root --help --version daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check deploy ps scale restart stop logs releases rollback gc config grant revoke exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -280,8 +340,30 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__apps)
+            opts="-l -h --long --urls --none --format --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__certs)
-            opts="-h --root --help renew help"
+            opts="-h --root --help list renew help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -299,7 +381,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__certs__subcmd__help)
-            opts="renew help"
+            opts="list renew help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -326,6 +408,20 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__certs__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__certs__subcmd__help__subcmd__renew)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -333,6 +429,28 @@ _piku__run() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__certs__subcmd__list)
+            opts="-h --format --none --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -501,7 +619,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__config__subcmd__import)
-            opts="-h --no-restart --root --help"
+            opts="-h --replace --no-restart --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -519,7 +637,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__config__subcmd__set)
-            opts="-h --no-restart --root --help"
+            opts="-h --stdin --no-restart --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -758,6 +876,164 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__domains)
+            opts="-h --format --none --root --help add remove check help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__domains__subcmd__add)
+            opts="-h --no-restart --format --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__domains__subcmd__check)
+            opts="-h --format --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__domains__subcmd__help)
+            opts="add remove check help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__domains__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__domains__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__domains__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__domains__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__domains__subcmd__remove)
+            opts="-h --no-restart --format --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__drain)
             opts="-h --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -839,7 +1115,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx certs data protections maintenance supervise drain start check deploy ps scale restart stop logs releases rollback gc config grant revoke exec destroy help"
+            opts="daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check deploy ps scale restart stop logs releases rollback gc config grant revoke exec destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -852,9 +1128,37 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        piku__subcmd__run__subcmd__help__subcmd__certs)
-            opts="renew"
+        piku__subcmd__run__subcmd__help__subcmd__apps)
+            opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__certs)
+            opts="list renew"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__certs__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1062,6 +1366,62 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__help__subcmd__domains)
+            opts="add remove check"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__domains__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__domains__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__domains__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__help__subcmd__drain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1119,6 +1479,20 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__host__subcmd__domain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1314,8 +1688,26 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__host__subcmd__domain)
+            opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__logs)
-            opts="-f -n -h --follow --lines --ps --since --deploy --nginx --raw --root --help"
+            opts="-f -n -h --follow --lines --ps --since --deploy --nginx --access --raw --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1455,7 +1847,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__restart)
-            opts="-h --root --help"
+            opts="-h --if-stopped --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1509,12 +1901,16 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__scale)
-            opts="-h --root --help"
+            opts="-h --format --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -40,8 +40,7 @@ macro_rules! page {
 
 const MAINTENANCE: &str =
     page!("Be right back", "This site is down for maintenance. Please try again in a moment.");
-const STOPPED: &str =
-    page!("This site is stopped", "It was stopped on its server. Please come back later.");
+const STOPPED: &str = page!("This site is stopped", "It was stopped on its server. Please come back later.");
 const UNAVAILABLE: &str =
     page!("This site does not answer", "Something went wrong on the server. Please try again in a moment.");
 const UNKNOWN_HOST: &str = page!(
@@ -99,7 +98,7 @@ impl ErrorPages {
         values: &AppValues,
         read: &mut ValuesReader<'_>,
     ) -> anyhow::Result<Self> {
-        let folder = app_folder(settings, read)?;
+        let folder = app_folder(settings, read);
         let own = |files: &[&str]| {
             let (path, top) = folder.as_ref()?;
             let tree = TreeHandle::open_following(top).ok()?;
@@ -112,17 +111,17 @@ impl ErrorPages {
         let unavailable = choose(
             own(&["502.html", "503.html", "500.html"]),
             error_url.clone(),
-            &operator.unavailable,
+            operator.unavailable.as_ref(),
             UNAVAILABLE,
         )?;
         let closed = match settings.closure {
             None | Some(SiteClosure::Unavailable) => unavailable.clone(),
             Some(SiteClosure::Stopped) => {
-                choose(own(&["stopped.html", "503.html"]), error_url, &operator.stopped, STOPPED)?
+                choose(own(&["stopped.html", "503.html"]), error_url, operator.stopped.as_ref(), STOPPED)?
             }
             Some(SiteClosure::Maintenance) => {
                 let own = own(&["maintenance.html", "503.html"]);
-                choose(own, maintenance_url, &operator.maintenance, MAINTENANCE)?
+                choose(own, maintenance_url, operator.maintenance.as_ref(), MAINTENANCE)?
             }
         };
         Ok(Self { closed, unavailable })
@@ -178,7 +177,7 @@ fn add_page(page: &PageContent, code: &str, to: &mut NginxConfigFile<'_>) {
 fn choose(
     own: Option<(PathBuf, PathBuf)>,
     framed: Option<String>,
-    operator: &Option<PathBuf>,
+    operator: Option<&PathBuf>,
     built_in: &str,
 ) -> anyhow::Result<PageContent> {
     if let Some((path, top)) = own {
@@ -188,25 +187,22 @@ fn choose(
     if let Some(text) = framed {
         return Ok(PageContent::Text(text));
     }
-    Ok(match to_nginx_path(operator.as_deref(), "the page")? {
+    Ok(match to_nginx_path(operator.map(PathBuf::as_path), "the page")? {
         Some(path) => PageContent::File { path, top: None },
         None => PageContent::Text(built_in.to_owned()),
     })
 }
 
 /// Returns the directory of the app's own pages, below the app's tree, and the top of that tree.
-fn app_folder(
-    settings: &RenderSettings,
-    read: &mut ValuesReader<'_>,
-) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
-    let (Some(given), Some(root)) = (read.text(ERROR_PAGES), &settings.root) else { return Ok(None) };
+fn app_folder(settings: &RenderSettings, read: &mut ValuesReader<'_>) -> Option<(PathBuf, PathBuf)> {
+    let (Some(given), Some(root)) = (read.text(ERROR_PAGES), &settings.root) else { return None };
     let path = Path::new(given);
     if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
         let what = format!("'{given}' is not a directory in the app's tree");
         read.add_error(ERROR_PAGES, what, Some("write a relative path, such as 'public'"));
-        return Ok(None);
+        return None;
     }
-    Ok(Some((path.to_owned(), root.clone())))
+    Some((path.to_owned(), root.clone()))
 }
 
 /// Returns a page that shows the page at the URL of the setting.
