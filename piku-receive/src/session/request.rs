@@ -242,7 +242,8 @@ fn name_app_first(mut args: Vec<String>) -> Vec<String> {
         Some("--app" | "-a") if args.len() > 1 => drop(args.remove(0)),
         Some(first) => {
             if let Some(app) = first.strip_prefix("--app=") {
-                args[0] = app.to_owned();
+                let app = app.to_owned();
+                args[0] = app;
             }
         }
         None => {}

@@ -67,7 +67,7 @@ pub(crate) enum RunCommand {
     },
     /// List, change or check the host names of apps
     ///
-    /// They are kept in NGINX_SERVER_NAME of the app's config; an app that sets none has those that the host
+    /// They are kept in `NGINX_SERVER_NAME` of the app's config; an app that sets none has those that the host
     /// assigns.
     #[command(after_long_help = exit_status::CHANGE, subcommand_precedence_over_arg = true)]
     Domains {
@@ -327,6 +327,7 @@ pub(crate) struct StartArgs {
 }
 
 /// Arguments of `logs`.
+#[expect(clippy::struct_excessive_bools, reason = "options of a command line")]
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
     /// Name of the app

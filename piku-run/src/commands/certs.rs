@@ -26,7 +26,9 @@ pub(super) fn list(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> a
         if let ([app], true) = (apps.as_slice(), rows.is_empty()) {
             progress::detail(&format!("{app} is not served by HTTPS: piku domains:add {app} NAME"));
         }
-        hints.iter().for_each(|hint| progress::detail(hint));
+        for hint in &hints {
+            progress::detail(hint);
+        }
     }
     Ok(())
 }
@@ -43,10 +45,11 @@ fn render_table(rows: &[CertificateStatus]) -> String {
                 let error = row.error.as_deref().unwrap_or("journalctl -u piku-certs shows the reason");
                 let next =
                     row.next_attempt.map_or_else(String::new, |next| format!("; next attempt {next:.0}"));
-                notes.push_str(&format!("Failed {}: at {at:.0}: {error}{next}\n", row.app));
+                let at = format!("{at:.0}");
+                notes.extend(["Failed ", row.app.as_str(), ": at ", &at, ": ", error, &next, "\n"]);
             }
             if !row.missing.is_empty() && row.state != CertificateState::SelfSigned {
-                notes.push_str(&format!("Missing {}: {}\n", row.app, row.missing.join(" ")));
+                notes.extend(["Missing ", row.app.as_str(), ": ", &row.missing.join(" "), "\n"]);
             }
             vec![
                 row.app.to_string(),

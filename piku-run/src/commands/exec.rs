@@ -39,8 +39,8 @@ fn app_users(root: &PikuRoot, app: &AppName, settings: &HostSettings) -> anyhow:
 /// Returns the command to run: that of a process type of the app, if it is named alone; one for the shell, if
 /// a single word contains what only a shell understands; otherwise the words as they are.
 fn command_line(world: &ReleaseContext, words: &[String]) -> Vec<String> {
-    let [word] = words else { return words.to_vec() };
-    let typed = world.release.processes.iter().find(|(name, _)| name.as_str() == word);
+    let [only] = words else { return words.to_vec() };
+    let typed = world.release.processes.iter().find(|(name, _)| name.as_str() == only);
     if let Some((name, command)) = typed {
         let is_cron = ProcessKind::classify(name, command) == ProcessKind::Cron;
         let line = if is_cron {
@@ -50,8 +50,8 @@ fn command_line(world: &ReleaseContext, words: &[String]) -> Vec<String> {
         };
         return argv(line).to_vec();
     }
-    if word.contains(|c: char| c.is_whitespace() || "$;&|<>()`*?\"'".contains(c)) {
-        return argv(word).to_vec();
+    if only.contains(|c: char| c.is_whitespace() || "$;&|<>()`*?\"'".contains(c)) {
+        return argv(only).to_vec();
     }
     words.to_vec()
 }

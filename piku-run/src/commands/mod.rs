@@ -81,10 +81,9 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Certs { action: cli::CertsCommand::List { apps, format, none: false } } => {
             certs::list(&root()?, &apps, format)?;
         }
-        RunCommand::Apps { none: true, format, .. } | RunCommand::Domains { none: true, format, .. } => {
-            output::print(format, &[] as &[()], String::new)?;
-        }
-        RunCommand::Certs { action: cli::CertsCommand::List { none: true, format, .. } } => {
+        RunCommand::Apps { none: true, format, .. }
+        | RunCommand::Domains { none: true, format, .. }
+        | RunCommand::Certs { action: cli::CertsCommand::List { none: true, format, .. } } => {
             output::print(format, &[] as &[()], String::new)?;
         }
         RunCommand::Apps { apps, urls: true, .. } => apps::print_urls(&root()?, &apps)?,

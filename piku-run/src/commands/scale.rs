@@ -20,6 +20,9 @@ pub(super) fn print_formation(root: &PikuRoot, app: &AppName, format: OutputForm
         let (plan, ..) = desired::plan(&ReleaseContext::read(root, app, number)?, &formation);
         counts = plan.types.iter().map(|kind| (kind.name.clone(), kind.count)).collect();
     }
-    let render = || counts.iter().map(|(name, count)| format!("{name}={count}\n")).collect();
+    let render = || {
+        let lines: Vec<String> = counts.iter().map(|(name, count)| format!("{name}={count}\n")).collect();
+        lines.concat()
+    };
     output::print(format, &counts, render)
 }

@@ -172,10 +172,11 @@ impl WebServer {
         nginx_dir::write_private(&path, content.as_bytes()).map_err(|err| format!("{err:#}"))?;
         let answers = found.iter().map(|address| {
             let url = format!("/.well-known/acme-challenge/{token}");
-            fetch(*address, name, &url).and_then(|body| match body.trim_end().ends_with(&content) {
-                true => Ok(()),
-                false => Err(format!("{} answers, but it is not this nginx", address)),
-            })
+            let body = fetch(*address, name, &url)?;
+            if body.trim_end().ends_with(&content) {
+                return Ok(());
+            }
+            Err(format!("{address} answers, but it is not this nginx"))
         });
         let result: Result<Vec<()>, String> = answers.collect();
         let _ = fs::remove_file(&path);

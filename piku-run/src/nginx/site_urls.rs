@@ -77,13 +77,13 @@ impl WebServer {
         let listen = listens.first().copied().unwrap_or(ListenAddress { address: None, port: usual });
         let port = if listen.port == usual { String::new() } else { format!(":{}", listen.port) };
         let is_name = |name: &&String| *name != DEFAULT_NAME && !name.starts_with("*.");
-        let named = names.iter().filter(is_name).map(|name| format!("{scheme}://{name}{port}")).collect();
+        let urls = names.iter().filter(is_name).map(|name| format!("{scheme}://{name}{port}")).collect();
         let is_default = names.iter().any(|name| name == DEFAULT_NAME);
         let address = listen.address.filter(|address| !address.is_unspecified());
         let default =
             is_default.then(|| DefaultUrl { scheme: scheme.to_owned(), port: port.clone(), address });
         SiteUrls {
-            named,
+            named: urls,
             default,
             is_address_better: is_assigned && !self.is_domain_public(),
             is_self_signed: is_https && is_self_signed,

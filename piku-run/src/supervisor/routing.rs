@@ -2,8 +2,6 @@
 //! once the last old worker of nginx has ended, and after the drain time even if one stays for the websockets of
 //! another app.
 
-#![expect(clippy::disallowed_methods, reason = "the mark of the maintenance, which only piku writes")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
