@@ -177,7 +177,7 @@ impl DaemonLoop {
             let due = self.apps.values().filter_map(|watch| watch.again).chain(self.turns_end()).min();
             let next = due.map(|due| due.saturating_duration_since(now));
             let next = next.into_iter().chain(self.clients.time_left()).chain(self.listener.paused());
-            let next = next.chain(self.memory.release_when_due()).min();
+            let next = next.min();
             let ready = {
                 let names: Vec<&WatchedApp> = self.apps.values().collect();
                 let mut watched = vec![(self.signals.as_fd(), READ, DaemonToken::Signals)];
@@ -196,7 +196,7 @@ impl DaemonLoop {
                     watched
                         .extend(one.booting.as_ref().map(|end| (end.as_fd(), READ, DaemonToken::Booted(at))));
                 }
-                wait::wait(&watched, next)?
+                wait::wait_idle(&watched, next, &self.memory)?
             };
             let mut ended = Vec::new();
             let mut booted = Vec::new();

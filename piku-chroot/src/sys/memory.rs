@@ -2,12 +2,16 @@
 
 use nix::libc;
 
-/// Releases memory that was needed so far and will hardly be needed again: empty pages of the heap, and pages
-/// of the program and its libraries, which the kernel can read again. Each running command has two processes
-/// of this program, which wait for months.
+/// Releases memory that was needed so far and will hardly be needed again: empty pages of the heap, the part
+/// of the stack that deeper calls have used, and pages of the program and its libraries, which the kernel can
+/// read again. Each running command has two processes of this program, which wait for months.
 pub fn release_memory() {
-    let pages =
-        std::fs::read_to_string("/proc/self/smaps").map(|maps| find_unwritten(&maps)).unwrap_or_default();
+    let here = 0_u8;
+    let here = std::ptr::from_ref(&here).expose_provenance();
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    let mut pages = find_unwritten(&maps);
+    pages.extend(find_unused_stack(&maps, here, page_size()));
+    drop(maps);
     #[cfg(target_env = "gnu")]
     // SAFETY: it touches only memory that the allocator knows to be free.
     unsafe {
@@ -17,9 +21,34 @@ pub fn release_memory() {
     for (start, end) in pages {
         let start = std::ptr::with_exposed_provenance_mut(start);
         // SAFETY: these pages come from a file and could never be written, so reading them again gives the
-        // same content.
+        // same content; or they lie below all frames of this thread's stack, and nothing refers to them.
         unsafe { libc::madvise(start, end - start.addr(), libc::MADV_DONTNEED) };
     }
+}
+
+/// Distance in bytes from a local variable to unused stack: more than the frames of what is called here.
+const FRAMES: usize = 16 * 1024;
+
+/// Returns the pages of the main thread's stack below the frame with the address `here`; `None` in another
+/// thread. The stack grows downwards on every architecture that piku runs on.
+fn find_unused_stack(maps: &str, here: usize, page: usize) -> Option<(usize, usize)> {
+    let range = maps.lines().find(|line| line.ends_with(" [stack]"))?.split_ascii_whitespace().next()?;
+    let (start, end) = parse_range(range)?;
+    let unused = here.checked_sub(FRAMES)? / page * page;
+    ((start..end).contains(&here) && start < unused).then_some((start, unused))
+}
+
+/// Parses the addresses of a mapping: `55d0a000-55d0b000`.
+fn parse_range(range: &str) -> Option<(usize, usize)> {
+    let (start, end) = range.split_once('-')?;
+    Some((usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?))
+}
+
+fn page_size() -> usize {
+    // SAFETY: it only returns a number.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    // The largest page of Linux, where it is unknown.
+    usize::try_from(size).ok().filter(|size| *size > 0).unwrap_or(64 * 1024)
 }
 
 /// Returns the mappings that show a file unchanged: private, read-only, and never writable since they were
@@ -36,11 +65,8 @@ fn find_unwritten(maps: &str) -> Vec<(usize, usize)> {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         match words.as_slice() {
             [range, rights, _, _, inode, name, ..] if !range.ends_with(':') => {
-                let range = range.split_once('-').and_then(|(start, end)| {
-                    Some((usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?))
-                });
                 let is_file = matches!(*rights, "r-xp" | "r--p") && *inode != "0" && name.starts_with('/');
-                file = range.filter(|_| is_file);
+                file = parse_range(range).filter(|_| is_file);
             }
             ["Anonymous:" | "Swap:", "0", "kB"] => {}
             ["Anonymous:" | "Swap:", ..] => file = None,
@@ -124,6 +150,19 @@ mod tests {
             .split_inclusive("VmFlags:")
             .any(|part| part.contains(" r--p ") && !part.contains("Anonymous:             0 kB"));
         assert!(relocated || cfg!(target_feature = "crt-static"), "{maps}");
+    }
+
+    #[test]
+    fn only_the_stack_below_all_frames_is_unused() {
+        let maps = part("7ffc0000-7fff0000", "rw-p", "[stack]", 32, 0, "rd wr mr mw me gd ac");
+        assert_eq!(find_unused_stack(&maps, 0x7ffe_8123, 4096), Some((0x7ffc_0000, 0x7ffe_4000)));
+        assert_eq!(find_unused_stack(&maps, 0x7ffe_8123, 65_536), Some((0x7ffc_0000, 0x7ffe_0000)));
+        // Nothing was used below; and another thread, whose stack is elsewhere.
+        assert_eq!(find_unused_stack(&maps, 0x7ffc_4fff, 4096), None);
+        assert_eq!(find_unused_stack(&maps, 0x7fff_0000, 4096), None);
+        assert_eq!(find_unused_stack(&maps, 0x1000, 4096), None);
+        assert_eq!(find_unused_stack("", 0x7ffe_8123, 4096), None);
+        assert!(page_size().is_power_of_two());
     }
 
     #[test]

@@ -87,6 +87,12 @@ impl RunPlan {
         self.types.iter().find(|kind| kind.name == ps.kind && (1..=kind.count).contains(&ps.index))
     }
 
+    /// Returns whether a process of the release runs now or at some time.
+    #[must_use]
+    pub(crate) fn has_processes(&self) -> bool {
+        self.slots().next().is_some() || !self.crons.is_empty()
+    }
+
     /// Iterates over all slots in order.
     pub(crate) fn slots(&self) -> impl Iterator<Item = (InstanceName, &ProcessType)> {
         self.types.iter().flat_map(|kind| {

@@ -21,6 +21,6 @@ mod writer;
 pub(crate) use fifo::{open_fifo, open_fifo_for_worker};
 pub(crate) use reader::{DeployLogChoice, LogQuery, show_logs};
 pub(crate) use rotate::{RotationLimits, rotate};
-pub(crate) use spool::{LogIntake, recover_spool};
+pub(crate) use spool::{BlockBuffer, LogIntake, recover_spool};
 pub(crate) use tail::{LogPositions, LogTail, TailLine};
 pub(crate) use writer::LogWriter;

@@ -29,7 +29,20 @@ pub(crate) struct LogIntake {
     fifo: File,
     /// `None` if it cannot be opened or output is buffered in memory; a kill then loses what is in between.
     spool: Option<File>,
-    buffer: Vec<u8>,
+}
+
+/// Memory for one block of output, shared by all intakes of a thread; it grows to the longest block.
+#[derive(Debug, Default)]
+pub(crate) struct BlockBuffer(Vec<u8>);
+
+impl BlockBuffer {
+    /// Returns room for this many bytes.
+    fn room(&mut self, count: usize) -> &mut [u8] {
+        if self.0.len() < count {
+            self.0.resize(count, 0);
+        }
+        &mut self.0[..count]
+    }
 }
 
 impl LogIntake {
@@ -40,32 +53,36 @@ impl LogIntake {
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(spool);
         let spool = options.and_then(|spool| recover_spool(&spool, log).map(|()| spool)).ok();
         let spool = spool.filter(|_| !log.is_buffered());
-        Self { fifo: File::from(fifo), spool, buffer: vec![0; BLOCK] }
+        Self { fifo: File::from(fifo), spool }
     }
 
     /// Moves up to one block from the fifo to the log. Returns its bytes, or `None` if the fifo is empty.
-    pub(crate) fn move_to_log(&mut self, log: &mut LogWriter) -> Option<&[u8]> {
-        let count = match self.fill_buffer() {
-            Ok(0) => return None,
-            Ok(count) => count,
-            Err(err) if err.kind() == ErrorKind::Interrupted => 0,
+    pub(crate) fn move_to_log<'a>(
+        &mut self,
+        log: &mut LogWriter,
+        buffer: &'a mut BlockBuffer,
+    ) -> Option<&'a [u8]> {
+        let bytes: &[u8] = match self.read_block(buffer) {
+            Ok([]) => return None,
+            Ok(bytes) => bytes,
+            Err(err) if err.kind() == ErrorKind::Interrupted => &[],
             Err(_) => return None,
         };
-        let bytes = &self.buffer[..count];
         let spool = self.spool.as_ref();
         log.append_output(bytes, Timestamp::now(), &mut |checkpoint| write_checkpoint(spool, checkpoint));
         truncate_spool(spool);
         Some(bytes)
     }
 
-    fn fill_buffer(&mut self) -> io::Result<usize> {
+    fn read_block<'a>(&mut self, buffer: &'a mut BlockBuffer) -> io::Result<&'a [u8]> {
         if let Some(spool) = &self.spool {
             let mut offset = HEAD as u64;
             let moved = splice(&self.fifo, None, spool, Some(&mut offset), BLOCK, SpliceFlags::NONBLOCK);
             match moved.map_err(io::Error::from) {
                 Ok(count) => {
-                    spool.read_exact_at(&mut self.buffer[..count], HEAD as u64)?;
-                    return Ok(count);
+                    let block = buffer.room(count);
+                    spool.read_exact_at(block, HEAD as u64)?;
+                    return Ok(block);
                 }
                 Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                     return Err(err);
@@ -74,7 +91,9 @@ impl LogIntake {
                 Err(_) => truncate_spool(Some(spool)),
             }
         }
-        self.fifo.read(&mut self.buffer)
+        let block = buffer.room(BLOCK);
+        let count = self.fifo.read(block)?;
+        Ok(&block[..count])
     }
 }
 

@@ -43,6 +43,7 @@ use crate::process::own_program::OwnProgram;
 use crate::process::signals;
 use crate::process::wait::{self, READ};
 use crate::releases::current;
+use crate::supervisor;
 
 /// Name of the subcommand `piku-run nginx`.
 pub(crate) const NAME: &str = "nginx";
@@ -244,8 +245,8 @@ impl NginxService {
             watched.extend(self.logs.fd().map(|fd| (fd, READ, ServiceToken::Logged)));
             let left = |time: Instant| time.saturating_duration_since(Instant::now());
             let deadlines = end.into_iter().chain(next_check).chain(next_rotation).map(left);
-            let timeout = deadlines.chain(self.memory.release_when_due()).min();
-            for token in wait::wait(&watched, timeout)? {
+            let timeout = deadlines.min();
+            for token in wait::wait_idle(&watched, timeout, &self.memory)? {
                 self.memory.note_work();
                 match token {
                     ServiceToken::Ended => return Ok(self.clean_up(end.is_some())),
@@ -359,13 +360,13 @@ fn watch_reloads(web: &WebServer) -> Option<Inotify> {
     Some(watch)
 }
 
-/// Asks all running supervisors to refresh their sites. Runs in threads: nginx is watched meanwhile, and a
+/// Asks all supervisors to refresh their sites, also those of static sites, which are started for it. Runs in threads: nginx is watched meanwhile, and a
 /// supervisor that does not answer delays no other.
 fn spawn_refresh(web: &WebServer) {
     let root = web.root.clone();
     std::thread::spawn(move || {
         let refresh = |app: &AppName| {
-            if client::is_supervised(&root, app) {
+            if client::is_supervised(&root, app) || supervisor::is_resting(&root, app) {
                 if let Err(err) = client::ask_within(&root, app, &SupervisorRequest::Route, AskPatience::EACH)
                 {
                     log(&format!("{app}: {err:#}"));

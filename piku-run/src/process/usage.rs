@@ -1,14 +1,10 @@
 //! State and resource usage of instances: the rows of `ps`.
 
-use std::collections::HashMap;
-use std::thread;
-
 use jiff::Timestamp;
 use piku_chroot::report::LimitEnforcer;
 use piku_layout::name::{AppName, ProcessName};
 use piku_procfs::{ProcFields, process_tree};
 use serde::{Deserialize, Serialize};
-use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 /// Sandbox of an instance without a jail.
 pub(crate) const NO_SANDBOX: &str = "none";
@@ -35,9 +31,11 @@ pub(crate) struct InstanceSample {
     pub(crate) uptime_s: Option<u64>,
     /// Number of restarts after crashes.
     pub(crate) restarts: u32,
-    /// Processor usage of its process tree in percent of one processor; more than 100 on several.
+    /// Processor usage of its process tree since the previous `ps`, or since its start, in percent of one
+    /// processor; more than 100 on several.
     pub(crate) cpu_percent: Option<f64>,
-    /// Memory of its process tree in bytes (PSS).
+    /// Memory of its process tree in bytes (PSS): a page shared by n processes counts 1/n for each. For a
+    /// process that hides its maps, such as the jail's init, its anonymous memory.
     pub(crate) memory_bytes: Option<u64>,
     /// End of its previous process: `exit 1`, `signal 9`, `out of memory`. For log forwarding, the reason
     /// it fails.
@@ -124,55 +122,11 @@ impl SampledState {
     }
 }
 
-/// Resource usage of a process tree.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct TreeUsage {
-    /// Processor usage during the measurement in percent of one processor.
-    pub(crate) cpu_percent: f64,
-    /// Proportional set size in bytes: a page shared by n processes counts 1/n for each. For a process that
-    /// hides its maps, such as the jail's init, its anonymous memory.
-    pub(crate) memory_bytes: u64,
-}
-
-/// Measures the process trees below `roots`. Processor usage is a difference over 200 ms, during which the call
-/// sleeps; the supervisor's loop must not call it.
-#[must_use]
-pub(crate) fn measure_all(roots: &[i32]) -> HashMap<i32, TreeUsage> {
-    let mut trees: Vec<(i32, Vec<i32>)> = roots.iter().map(|root| (*root, process_tree(*root))).collect();
-    trees.retain(|(_, tree)| !tree.is_empty());
-    let all: Vec<Pid> = trees.iter().flat_map(|(_, tree)| tree).filter_map(|pid| sysinfo_pid(*pid)).collect();
-    if all.is_empty() {
-        return HashMap::new();
-    }
-    // Only these processes are read, not the whole system.
-    let mut system = System::new();
-    let kind = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
-    system.refresh_processes_specifics(ProcessesToUpdate::Some(&all), true, kind);
-    thread::sleep(MINIMUM_CPU_UPDATE_INTERVAL);
-    system.refresh_processes_specifics(ProcessesToUpdate::Some(&all), true, kind);
-    let add = |sum: TreeUsage, pid: &i32| {
-        let Some(process) = sysinfo_pid(*pid).and_then(|pid| system.process(pid)) else { return sum };
-        TreeUsage {
-            cpu_percent: sum.cpu_percent + f64::from(process.cpu_usage()),
-            memory_bytes: sum.memory_bytes + memory_share(*pid).unwrap_or(process.memory()),
-        }
-    };
-    trees.into_iter().map(|(root, tree)| (root, tree.iter().fold(TreeUsage::default(), add))).collect()
-}
-
-/// Converts a process id for sysinfo.
-fn sysinfo_pid(pid: i32) -> Option<Pid> {
-    u32::try_from(pid).ok().map(Pid::from_u32)
-}
-
-/// Adds the resource usage to the samples of running instances.
-pub(crate) fn add_usage(instances: &mut [InstanceSample]) {
-    let pid_of = |one: &InstanceSample| one.pid.and_then(|pid| i32::try_from(pid).ok());
-    let usages = measure_all(&instances.iter().filter_map(pid_of).collect::<Vec<_>>());
+/// Adds the memory to the samples of running instances.
+pub(crate) fn add_memory(instances: &mut [InstanceSample]) {
     for one in instances {
-        let usage = pid_of(one).and_then(|pid| usages.get(&pid));
-        one.cpu_percent = usage.map(|usage| (usage.cpu_percent * 10.0).round() / 10.0);
-        one.memory_bytes = usage.map(|usage| usage.memory_bytes);
+        let tree = one.pid.and_then(|pid| i32::try_from(pid).ok()).map(process_tree).unwrap_or_default();
+        one.memory_bytes = (!tree.is_empty()).then(|| tree.into_iter().filter_map(memory_share).sum());
     }
 }
 
@@ -185,45 +139,6 @@ fn memory_share(pid: i32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::{Child, Command};
-
-    /// Killed with its children when dropped.
-    struct ProcessTree(Child);
-
-    impl Drop for ProcessTree {
-        fn drop(&mut self) {
-            for pid in process_tree(pid_of(self)).into_iter().rev() {
-                let pid = nix::unistd::Pid::from_raw(pid);
-                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-            }
-            let _ = self.0.wait();
-        }
-    }
-
-    fn pid_of(tree: &ProcessTree) -> i32 {
-        i32::try_from(tree.0.id()).unwrap()
-    }
-
-    #[test]
-    fn a_whole_tree_is_measured() {
-        // The shell sleeps, its child does not.
-        let busy = "sh -c 'while :; do :; done' & wait";
-        let tree = ProcessTree(Command::new("sh").args(["-c", busy]).spawn().unwrap());
-        let idle = ProcessTree(Command::new("sleep").arg("60").spawn().unwrap());
-        let (busy, idle) = (pid_of(&tree), pid_of(&idle));
-        let mut found = HashMap::new();
-        // On a busy machine it may not run at first.
-        for _ in 0..50 {
-            found = measure_all(&[busy, idle]);
-            if found.get(&busy).is_some_and(|usage| usage.cpu_percent > 5.0) {
-                break;
-            }
-        }
-        assert!(found[&busy].cpu_percent > 5.0, "{found:?}");
-        assert!(found[&idle].cpu_percent < found[&busy].cpu_percent, "{found:?}");
-        assert!(found[&busy].memory_bytes > 50_000, "{found:?}");
-        assert!(measure_all(&[i32::MAX]).is_empty());
-    }
 
     #[test]
     fn names_are_the_same_in_both_outputs() {

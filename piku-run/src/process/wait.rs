@@ -8,6 +8,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use crate::process::idle_memory::IdleMemory;
+
 /// Readiness to wait for on a descriptor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PollInterest {
@@ -38,6 +40,26 @@ pub(crate) fn wait<T: Copy>(
     watched: &[(BorrowedFd<'_>, PollInterest, T)],
     timeout: Option<Duration>,
 ) -> anyhow::Result<Vec<T>> {
+    wait_then(watched, timeout, || ())
+}
+
+/// Like [`wait`], and releases the memory of this process when that is due.
+pub(crate) fn wait_idle<T: Copy>(
+    watched: &[(BorrowedFd<'_>, PollInterest, T)],
+    timeout: Option<Duration>,
+    memory: &IdleMemory,
+) -> anyhow::Result<Vec<T>> {
+    let timeout = timeout.into_iter().chain(memory.time_left()).min();
+    // Last: pages of what runs afterwards are read again.
+    wait_then(watched, timeout, || memory.release_when_due())
+}
+
+fn wait_then<T: Copy>(
+    watched: &[(BorrowedFd<'_>, PollInterest, T)],
+    timeout: Option<Duration>,
+    before: impl FnOnce(),
+) -> anyhow::Result<Vec<T>> {
+    let timeout = to_timeout(timeout);
     let mut fds: Vec<PollFd<'_>> = watched
         .iter()
         .map(|(fd, interest, _)| {
@@ -47,7 +69,8 @@ pub(crate) fn wait<T: Copy>(
             PollFd::new(*fd, flags)
         })
         .collect();
-    match poll(&mut fds, to_timeout(timeout)) {
+    before();
+    match poll(&mut fds, timeout) {
         Ok(0) | Err(Errno::EINTR) => return Ok(Vec::new()),
         Ok(_) => {}
         Err(err) => return Err(anyhow::Error::new(err).context("cannot wait for descriptors")),

@@ -92,6 +92,7 @@ impl AppSupervisor {
     }
 
     fn reply_status(&mut self, client: u64) -> anyhow::Result<()> {
+        self.workers.values_mut().for_each(|worker| worker.processor.measure());
         let value = serde_json::to_value(self.instance_rows()?).context("cannot write the rows as JSON")?;
         self.send_reply(client, &SupervisorReply::Data { value });
         self.send_reply(client, &SupervisorReply::Done { error: None });

@@ -12,7 +12,7 @@ use crate::ipc::socket::{ClientConnection, ControlSocket};
 use crate::process::reap;
 use crate::process::wait::{self, PollInterest, READ};
 
-/// Time for which a supervisor without work waits for a request.
+/// Time for which a supervisor without work waits for a request. Later requests start another.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// Interval at which waiting clients are told that their request is in progress.
@@ -39,7 +39,7 @@ impl AppSupervisor {
             if self.leaving && !self.core.is_changing() {
                 break;
             }
-            let has_work = !self.core.is_idle() || self.core.plan().is_some() || !self.clients.is_empty();
+            let has_work = !self.core.is_idle() || self.is_needed() || !self.clients.is_empty();
             if has_work {
                 busy = self.now();
             } else if self.now() >= busy + LINGER && !self.someone_came() {
@@ -52,7 +52,6 @@ impl AppSupervisor {
             let beat = self.tell_waiting();
             let watch = self.watch_ports();
             let logs = self.tend_logs();
-            let memory = self.memory.release_when_due();
             self.tell_core(CoreEvent::Tick);
             let next = self
                 .core
@@ -68,11 +67,10 @@ impl AppSupervisor {
                 .chain(beat)
                 .chain(watch)
                 .chain(logs)
-                .chain(memory)
                 .chain(self.clients.time_left())
                 .chain(self.paused_until())
                 .min();
-            let ready = wait::wait(&self.watched_fds(), next)?;
+            let ready = wait::wait_idle(&self.watched_fds(), next, &self.memory)?;
             for token in ready {
                 self.handle_source(token);
             }
@@ -83,6 +81,11 @@ impl AppSupervisor {
         self.flush_logs();
         self.listener.remove_path();
         Ok(())
+    }
+
+    /// Returns whether the live release has something to supervise. nginx serves static files alone.
+    fn is_needed(&self) -> bool {
+        self.core.plan().is_some_and(|plan| plan.has_processes() || self.forwarder.is_wanted())
     }
 
     /// Returns whether a client connected just before the socket was removed.
@@ -135,9 +138,9 @@ impl AppSupervisor {
     }
 
     fn handle_source(&mut self, token: SupervisorToken) {
-        // Output comes often, and needs little.
-        if !matches!(token, SupervisorToken::Output(_)) {
-            self.memory.note_work();
+        match token {
+            SupervisorToken::Output(_) => self.memory.note_output(),
+            _ => self.memory.note_work(),
         }
         match token {
             SupervisorToken::Signals => {

@@ -35,6 +35,11 @@ pub(super) struct ForwarderState {
 }
 
 impl ForwarderState {
+    /// Returns whether the live release wants its logs forwarded.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.is_some()
+    }
+
     /// Returns the time of the next start, if one is due.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.again

@@ -43,6 +43,7 @@ use crate::instance::record::{RecordFolder, StartCount};
 use crate::ipc::connections::ClientTable;
 use crate::ipc::socket::ControlSocket;
 use crate::lock;
+use crate::log::BlockBuffer;
 use crate::nginx::SiteReachability;
 use crate::ports::{self, PortClaim, PortGuard};
 use crate::process::idle_memory::IdleMemory;
@@ -51,7 +52,7 @@ use crate::process::usage::SampledLimit;
 use crate::process::wait;
 use crate::releases::current;
 
-pub(crate) use status::{stopped, unknown};
+pub(crate) use status::{is_resting, stopped, unknown};
 
 use boot_slot::BootTurn;
 use client_requests::PendingJob;
@@ -100,6 +101,8 @@ struct AppSupervisor {
     /// Workers of nginx that may still send requests to retired instances.
     old: OldWorkers,
     clients: ClientTable,
+    /// Output on its way from any instance to its log.
+    block: BlockBuffer,
     /// Clients that follow the logs.
     followers: BTreeSet<u64>,
     /// Time of the last progress message to waiting clients.
@@ -163,6 +166,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         reach: SiteReachability::Unnamed,
         old: OldWorkers::default(),
         clients: ClientTable::default(),
+        block: BlockBuffer::default(),
         followers: BTreeSet::new(),
         beat: Duration::ZERO,
         counter: 0,
@@ -267,7 +271,7 @@ impl AppSupervisor {
     /// Reads an instance's fifo once. Returns whether it contained anything.
     fn take_output(&mut self, id: InstanceId) -> bool {
         let Some(worker) = self.workers.get_mut(&id) else { return false };
-        let lines = worker.take_output();
+        let lines = worker.take_output(&mut self.block);
         let Some(lines) = lines else { return false };
         if !self.followers.is_empty() {
             worker.log.flush();

@@ -5,7 +5,7 @@ use piku_chroot::{limits, report};
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 
-use crate::core::{AppInstance, InstanceName, InstanceState, ProcessExit};
+use crate::core::{AppInstance, InstanceName, InstanceState, ProcessExit, RunPlan};
 use crate::desired;
 use crate::instance::environment::ReleaseContext;
 use crate::instance::record::{RecordFolder, WorkerRecord};
@@ -39,7 +39,7 @@ impl AppSupervisor {
                 release: Some(one.release),
                 uptime_s: uptime.filter(|_| worker.is_some()),
                 restarts: one.restarts,
-                cpu_percent: None,
+                cpu_percent: worker.and_then(|worker| worker.processor.percent()),
                 memory_bytes: None,
                 last_exit: one.last_exit.map(exit),
                 last_memory_peak_bytes: one.last_exit.and_then(peak_of),
@@ -117,12 +117,27 @@ impl AppSupervisor {
     }
 }
 
+/// Returns whether the app is live without a supervisor, because no process of it runs: a static site.
+#[expect(clippy::disallowed_methods, reason = "looks for the socket of the app's supervisor")]
+pub(crate) fn is_resting(root: &PikuRoot, app: &AppName) -> bool {
+    let dir = root.app(app);
+    let rests = || read_plan(root, app).is_ok_and(|plan| plan.is_some_and(|plan| !plan.has_processes()));
+    // A supervisor removes its socket when it leaves.
+    !dir.is_stopped() && !dir.socket().exists() && rests()
+}
+
+/// Reads the plan of the live release; `None` without one.
+fn read_plan(root: &PikuRoot, app: &AppName) -> anyhow::Result<Option<RunPlan>> {
+    let dir = root.app(app);
+    let Some(number) = current::live_release(&dir)? else { return Ok(None) };
+    let formation = desired::read_formation(&dir.formation())?;
+    Ok(Some(desired::plan(&ReleaseContext::read(root, app, number)?, &formation).0))
+}
+
 /// Returns the slots of a stopped app.
 pub(crate) fn stopped(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>> {
-    let dir = root.app(app);
-    let Some(number) = current::live_release(&dir)? else { return Ok(Vec::new()) };
-    let formation = desired::read_formation(&dir.formation())?;
-    let (plan, ..) = desired::plan(&ReleaseContext::read(root, app, number)?, &formation);
+    let Some(plan) = read_plan(root, app)? else { return Ok(Vec::new()) };
+    let number = plan.release;
     let row = |ps: InstanceName| Row { release: Some(number), ..idle(app, &ps) };
     let crons = plan.crons.iter().map(|(name, _)| InstanceName { kind: name.clone(), index: 1 });
     Ok(plan.slots().map(|(ps, _)| ps).chain(crons).map(row).collect())

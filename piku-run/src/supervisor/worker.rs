@@ -28,8 +28,9 @@ use crate::instance::launch;
 use crate::instance::ready_socket::{self, NotifySocket};
 use crate::instance::record::{RecordFolder, StartCount, WorkerRecord};
 use crate::lock;
-use crate::log::{LogIntake, LogWriter, open_fifo, open_fifo_for_worker, recover_spool};
+use crate::log::{BlockBuffer, LogIntake, LogWriter, open_fifo, open_fifo_for_worker, recover_spool};
 use crate::process::family::{MARK, ProcessFamily};
+use crate::process::processor_meter::ProcessorMeter;
 use crate::releases::current;
 
 /// Id of the release task; instances have ids from 1.
@@ -51,6 +52,7 @@ pub(super) struct InstanceProcess {
     pub(super) notify: Option<NotifySocket>,
     /// Output of the release task after its last newline.
     partial: Vec<u8>,
+    pub(super) processor: ProcessorMeter,
 }
 
 impl InstanceProcess {
@@ -72,7 +74,8 @@ impl InstanceProcess {
         let folder = records.notify(record.id);
         let notify = folder.is_dir().then(|| NotifySocket::bind(&folder)).transpose();
         let notify = notify.context("cannot listen for its readiness")?;
-        Ok(Self { pid, pidfd: Some(pidfd), record, output, log, notify, partial: Vec::new() })
+        let processor = ProcessorMeter::new(record.pid, record.start);
+        Ok(Self { pid, pidfd: Some(pidfd), record, output, log, notify, partial: Vec::new(), processor })
     }
 
     pub(super) fn is_child(&self, pid: Pid) -> bool {
@@ -85,8 +88,8 @@ impl InstanceProcess {
 
     /// Reads its output once and logs it. Returns whole lines for the release task; `None` if there was no
     /// output.
-    pub(super) fn take_output(&mut self) -> Option<Vec<String>> {
-        let bytes = self.output.move_to_log(&mut self.log)?;
+    pub(super) fn take_output(&mut self, buffer: &mut BlockBuffer) -> Option<Vec<String>> {
+        let bytes = self.output.move_to_log(&mut self.log, buffer)?;
         if self.record.id != TASK {
             return Some(Vec::new());
         }
@@ -277,7 +280,8 @@ impl AppSupervisor {
         }
         self.records.write(&record).context("cannot write its record")?;
         waiting.open_gate().context("it ended at once")?;
-        Ok(InstanceProcess { pid, pidfd: None, record, output, log, notify, partial: Vec::new() })
+        let processor = ProcessorMeter::new(record.pid, record.start);
+        Ok(InstanceProcess { pid, pidfd: None, record, output, log, notify, partial: Vec::new(), processor })
     }
 
     /// Writes the record of an instance that has become ready or live.

@@ -106,6 +106,27 @@ fn a_flood_of_output_delays_no_other_instance() {
 }
 
 #[test]
+fn a_site_of_files_alone_has_no_supervisor() {
+    let server = Server::new();
+    server.deploy("one", &[("static", "public")]);
+    let socket = server.root().join("run/blog/supervisor.sock");
+    let supervisor = server.supervisor("blog");
+    until("its supervisor has left", || !socket.exists() && !is_alive(supervisor));
+    // Asking what runs starts none.
+    assert!(server.ps().is_empty());
+    assert!(!socket.exists());
+    // A change does.
+    server.deploy("two", &[("static", "public"), ("web", SERVE)]);
+    assert_eq!((server.states(), server.page().as_str()), (vec!["web.1 healthy".to_owned()], "two"));
+    let supervisor = server.supervisor("blog");
+    server.good(&["scale", "blog", "web=0"]);
+    until("nothing is left to supervise", || !socket.exists() && !is_alive(supervisor));
+    assert!(server.ps().is_empty());
+    server.good(&["scale", "blog", "web=1"]);
+    assert_eq!(server.states(), ["web.1 healthy"]);
+}
+
+#[test]
 fn a_supervisor_outlives_a_killed_daemon_and_is_adopted_by_the_next() {
     let mut server = Server::new();
     server.deploy("one", &[("web", SERVE)]);

@@ -49,7 +49,7 @@ pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) 
         }
     }
     // One broken app does not hide the others.
-    usage::add_usage(&mut rows);
+    usage::add_memory(&mut rows);
     add_grants(root, &mut rows);
     add_site_states(root, &mut rows);
     table::print_instances(&rows, format)?;
@@ -87,7 +87,7 @@ fn add_grants(root: &PikuRoot, rows: &mut [InstanceSample]) {
 pub(super) fn samples_of(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<InstanceSample>> {
     let dir = root.app(app);
     let is_silent = dir.is_stopped() || dir.current_number().is_none();
-    if is_silent && !client::is_supervised(root, app) {
+    if is_silent && !client::is_supervised(root, app) || supervisor::is_resting(root, app) {
         // Do not start a supervisor only to learn that nothing runs.
         return supervisor::stopped(root, app);
     }

@@ -59,9 +59,9 @@ fn after_a_kill_at_any_point_each_line_is_there_once() {
             let mut intake = scene.intake(&mut log);
             let mut fifo = intake.fifo.try_clone().unwrap();
             fifo.write_all(first.as_bytes()).unwrap();
-            intake.move_to_log(&mut log).unwrap();
+            intake.move_to_log(&mut log, &mut BlockBuffer::default()).unwrap();
             fifo.write_all(rest.as_bytes()).unwrap();
-            assert_eq!(intake.fill_buffer().unwrap(), rest.len());
+            assert_eq!(intake.read_block(&mut BlockBuffer::default()).unwrap(), rest.as_bytes());
             // Does the same as `move_to_log`, up to the kill.
             let (mut writes, spool) = (0, intake.spool.as_ref());
             let mut last = None;
@@ -89,7 +89,7 @@ fn after_a_kill_at_any_point_each_line_is_there_once() {
             let mut intake = scene.intake(&mut log);
             assert_eq!(scene.texts(), expected, "killed at {killed} of {first:?}, {writes} writes");
             assert_eq!(fs::metadata(scene.path("spool")).unwrap().len(), 0);
-            assert_eq!(intake.move_to_log(&mut log), None);
+            assert_eq!(intake.move_to_log(&mut log, &mut BlockBuffer::default()), None);
             if last.is_some_and(|last| last.end + killed > whole) {
                 break;
             }
@@ -104,7 +104,7 @@ fn output_is_logged_without_a_spool_too() {
     fs::create_dir(scene.path("spool")).unwrap();
     let mut intake = scene.intake(&mut log);
     intake.fifo.try_clone().unwrap().write_all(b"one\n").unwrap();
-    assert_eq!(intake.move_to_log(&mut log), Some(&b"one\n"[..]));
-    assert_eq!(intake.move_to_log(&mut log), None);
+    assert_eq!(intake.move_to_log(&mut log, &mut BlockBuffer::default()), Some(&b"one\n"[..]));
+    assert_eq!(intake.move_to_log(&mut log, &mut BlockBuffer::default()), None);
     assert_eq!(scene.texts(), ["one"]);
 }
