@@ -147,3 +147,38 @@ fn pages_say_state_and_can_be_replaced() {
     repo.without("public/502.html").link("public/502.html", "../page").commit("Link").push().succeeds();
     assert!(page().status == 503 && page().body.contains("does not answer"), "{:?}", page());
 }
+
+#[test]
+fn names_and_certificates_are_listed_and_checked() {
+    let (world, ports) = start_server(", acme: off");
+    let repo = world.repo("blog");
+    let said =
+        repo.serves("blog\n").file("ENV", "NGINX_SERVER_NAME=127.0.0.1\n").commit("One").push().succeeds();
+    assert!(said.contains("its certificate is self-signed, so browsers warn"), "{said}");
+    let json = |words: &str| -> serde_json::Value {
+        let out = world.ssh("laptop", words);
+        serde_json::from_slice(&out.stdout).unwrap_or_else(|err| panic!("{words}: {err}: {}", text(&out)))
+    };
+    let url = format!("https://127.0.0.1:{}", ports.https);
+    let row = serde_json::json!({
+        "app": "blog", "name": "127.0.0.1", "source": "ENV", "url": url, "certificate": "self-signed",
+    });
+    assert_eq!(json("domains blog --format json"), serde_json::json!([row]));
+    let certificate = &json("certs --format json")[0];
+    assert_eq!((&certificate["app"], &certificate["issuer"]), (&"blog".into(), &"self-signed".into()));
+    assert!(certificate["not_after"].is_string() && certificate["failures"] == 0, "{certificate}");
+    assert_eq!(json("apps --format json")[0]["urls"], serde_json::json!([url]));
+    assert!(text(&world.ssh("laptop", "certs blog")).contains("browsers warn"));
+
+    let check = || world.ssh("laptop", "domains:check blog");
+    assert!(
+        check().status.success() && text(&check()).contains("leads here (127.0.0.1)"),
+        "{}",
+        text(&check())
+    );
+    let out = world.ssh("laptop", "domains:add blog nobody.invalid");
+    assert!(out.status.success(), "{}", text(&out));
+    assert_eq!(check().status.code(), Some(1));
+    assert!(text(&check()).contains("nobody.invalid: "), "{}", text(&check()));
+    assert_eq!(ports.get("nobody.invalid", "/").body, "blog\n");
+}
