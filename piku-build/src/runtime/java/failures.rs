@@ -131,7 +131,9 @@ fn compile_errors(step: &FailedStep<'_>) -> Option<UserError> {
                 && line.contains(" error: ")
             || line.starts_with("e: ")
             || line.contains(".kt: (")
-            || line.contains(".scala:") && line.contains("error:");
+            || line.contains(".scala:") && line.contains("error:")
+            // sbt's warnings keep their mark in front.
+            || line.starts_with("/app/") && line.contains(".scala:");
         if !is_error || line.contains("warning:") || line.contains("[WARNING]") {
             continue;
         }
@@ -167,7 +169,9 @@ fn errors(step: &FailedStep<'_>) -> Vec<String> {
 }
 
 fn clean(line: &str) -> &str {
-    line.trim().trim_start_matches("[ERROR] ").trim_start().trim_end_matches('.')
+    let line = line.trim();
+    let line = line.strip_prefix("[error]").or_else(|| line.strip_prefix("[ERROR] ")).unwrap_or(line);
+    line.trim_start().trim_end_matches('.')
 }
 
 #[cfg(test)]
@@ -222,6 +226,10 @@ mod tests {
             (
                 "[ERROR] Unable to load the mojo 'war' in the plugin 'x:maven-war-plugin:2.2' due to an API incompatibility: y",
                 "a plugin of Maven is too old for this Java or this Maven: Unable to load the mojo 'war'",
+            ),
+            (
+                "[warn] /app/src/A.scala:1:2: unused\n[error] /app/src/A.scala:5:10: not found: value x\n[error]     x\n",
+                "compile\n  src/A.scala:5:10: not found: value x",
             ),
             ("[error] Not a valid command: stage (similar: state)", "sbt knows no task 'stage'"),
             (
