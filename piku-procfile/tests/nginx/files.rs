@@ -205,3 +205,40 @@ fn redirects_of_a_site_are_followed() {
     }
     assert_ne!(world.get("blog.test", "/_redirects").status, 200);
 }
+
+#[test]
+fn headers_of_a_site_are_sent() {
+    let Some(world) = World::new() else { return };
+    let world = world
+        .file("app/Procfile", "static: public\n")
+        .file("app/ENV", "NGINX_SERVER_NAME=blog.test\nNGINX_INCLUDE_FILE=own.conf\n")
+        .file("app/own.conf", "add_header X-Own 1;\nadd_header X-Both own;\n")
+        .file(
+            "app/public/_headers",
+            "/*\n  X-Frame-Options: DENY\n  Content-Security-Policy: default-src 'self'; img-src \"x\" {}\n  X-Both: site\n\
+             /assets/*\n  Cache-Control: public, max-age=31556952, immutable\n  ! X-Frame-Options\n/page.html\n  X-Frame-Options: SAMEORIGIN\n",
+        )
+        .file("app/public/index.html", "home")
+        .file("app/public/page.html", "page")
+        .file("app/public/assets/a.css", "a {}");
+    let world = world.site(&[]).start();
+    let policy = "default-src 'self'; img-src \"x\" {}";
+    for (path, status, expected) in [
+        ("/", 200, [Some("DENY"), Some(policy), None]),
+        ("/none", 404, [Some("DENY"), Some(policy), None]),
+        ("/page.html?x=/assets/", 200, [Some("DENY, SAMEORIGIN"), Some(policy), None]),
+        ("/assets/a.css", 200, [None, Some(policy), Some("public, max-age=31556952, immutable")]),
+    ] {
+        let answer = world.get("blog.test", path);
+        assert_eq!(answer.status, status, "{path}");
+        let names = ["x-frame-options", "content-security-policy", "cache-control"];
+        assert_eq!(
+            names.map(|name| answer.header(name)),
+            expected.map(|value| value.map(str::to_owned)),
+            "{path}"
+        );
+        assert_eq!(answer.header("x-own").as_deref(), (status == 200).then_some("1"), "{path}");
+    }
+    assert_eq!(world.get("blog.test", "/").header("x-both").as_deref(), Some("own"));
+    assert_ne!(world.get("blog.test", "/_headers").status, 200);
+}

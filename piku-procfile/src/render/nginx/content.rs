@@ -211,13 +211,14 @@ impl VirtualHost {
         }
     }
 
-    /// Returns the words of piku's own headers for clients.
+    /// Returns the words of the headers for clients that are not in the app's include file.
     fn piku_response_headers(&self) -> Vec<Vec<String>> {
-        if self.hsts.is_none() || self.tls.is_none() {
-            return Vec::new();
-        }
-        let words = ["add_header", "Strict-Transport-Security", &self.variable("hsts"), "always"];
-        vec![words.map(str::to_owned).to_vec()]
+        let is_strict = self.hsts.is_some() && self.tls.is_some();
+        let strict = ("Strict-Transport-Security", self.variable("hsts"));
+        let of_files =
+            self.site_headers.iter().map(|header| header.name.as_str()).zip(self.header_variables());
+        let all = is_strict.then_some(strict).into_iter().chain(of_files);
+        all.map(|(name, value)| ["add_header", name, &value, "always"].map(str::to_owned).to_vec()).collect()
     }
 
     /// Adds the headers for clients, of piku and of the top of the app's file.

@@ -47,6 +47,7 @@ use settings::basic_auth::PasswordFile;
 use settings::directives::SettingDirectives;
 use settings::path_redirects::PathRedirect;
 use settings::redirects::{HostRedirect, redirected_names};
+use settings::site_headers::SiteHeader;
 use settings::trusted_proxies::TrustedProxies;
 use streaming::StreamSettings;
 
@@ -124,6 +125,7 @@ pub struct VirtualHost {
     trusted: Option<TrustedProxies>,
     redirects: Vec<HostRedirect>,
     path_redirects: Vec<PathRedirect>,
+    site_headers: Vec<SiteHeader>,
     directives: SettingDirectives,
     /// Value of `Strict-Transport-Security`.
     hsts: Option<String>,

@@ -1,5 +1,5 @@
 //! The redirects of a site's `_redirects` file: one variable for each status code, which has the new place of
-//! the requested path.
+//! the requested path. The headers of its `_headers`: one variable for each header, with its value for the path.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,16 @@ impl VirtualHost {
         let codes: BTreeSet<u16> = self.path_redirects.iter().map(|redirect| redirect.code).collect();
         codes.into_iter().map(|code| (code, self.variable(&format!("moved_{code}")))).collect()
     }
+
+    /// Returns the variable of each header of the site.
+    pub(super) fn header_variables(&self) -> impl Iterator<Item = String> {
+        (0..self.site_headers.len()).map(|number| self.variable(&format!("header_{number}")))
+    }
 }
 
 /// Adds the variables, for the `http` block.
 pub(super) fn add_moved_maps(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
-    if site.path_redirects.is_empty() {
+    if site.path_redirects.is_empty() && site.site_headers.is_empty() {
         return;
     }
     // The path as it was sent: decoded, it could end the header and begin another one.
@@ -45,6 +50,24 @@ pub(super) fn add_moved_maps(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
     }
 }
 
+/// Adds the variables of the headers; an empty one is not sent.
+pub(super) fn add_header_maps(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
+    let path = site.variable("path");
+    for (header, variable) in site.site_headers.iter().zip(site.header_variables()) {
+        to.add_block(&["map", &path, &variable], |to| {
+            to.add(&["default", ""]);
+            for (path, value) in &header.values {
+                let from = if path.is_prefix {
+                    format!("~^{}", escape_regex(&path.path))
+                } else {
+                    path.path.clone()
+                };
+                to.add(&[&from, value]);
+            }
+        });
+    }
+}
+
 /// Adds the redirects, for the app's server.
 pub(super) fn add_moved_paths(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
     for (code, variable) in site.moved_variables() {
@@ -52,7 +75,11 @@ pub(super) fn add_moved_paths(site: &VirtualHost, to: &mut NginxConfigFile<'_>) 
             to.add(&["return", &code.to_string(), &variable]);
         });
     }
-    if !site.path_redirects.is_empty() {
-        to.add_block(&["location", "=", "/_redirects"], |to| to.add(&["return", "404"]));
+    for (file, is_read) in
+        [("/_redirects", !site.path_redirects.is_empty()), ("/_headers", !site.site_headers.is_empty())]
+    {
+        if is_read {
+            to.add_block(&["location", "=", file], |to| to.add(&["return", "404"]));
+        }
     }
 }

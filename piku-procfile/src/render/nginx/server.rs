@@ -4,7 +4,7 @@
 use super::config_writer::NginxConfigFile;
 use super::content::add_content;
 use super::forwarded::add_forwarded_maps;
-use super::moved_paths::add_moved_maps;
+use super::moved_paths::{add_header_maps, add_moved_maps};
 use super::settings::redirects::HostRedirect;
 use super::{CacheSettings, Http2Syntax, TlsFiles, VirtualHost};
 
@@ -74,6 +74,7 @@ pub(super) fn render_server(site: &VirtualHost) -> String {
         add_page_map(site, &mut to);
     }
     add_moved_maps(site, &mut to);
+    add_header_maps(site, &mut to);
     for redirect in &site.redirects {
         add_redirect_server(site, redirect, &mut to);
     }

@@ -6,6 +6,7 @@ pub(super) mod directives;
 pub(super) mod known;
 pub(super) mod path_redirects;
 pub(super) mod redirects;
+pub(super) mod site_headers;
 mod static_dirs;
 pub(super) mod trusted_proxies;
 
@@ -72,7 +73,12 @@ impl VirtualHost {
         let caching = cache_settings(settings, &mut read, &dirs)?;
         let include = include_file(settings, &mut read);
         let app_answers = serves_root && !settings.upstreams.is_empty();
-        let rules = redirect_rules(settings, &dirs, has_web, &mut read);
+        let mut site_file = |name| read_site_file(name, settings, &dirs, has_web, &mut read);
+        let rules = site_file(path_redirects::FILE);
+        let rules = rules.map(|(bytes, shown)| RedirectsFile::parse(&bytes, &shown)).unwrap_or_default();
+        let headers = site_file(site_headers::FILE);
+        let headers = headers.map(|(bytes, shown)| site_headers::parse(&bytes, &shown)).unwrap_or_default();
+        rules.warnings.into_iter().chain(headers.1).for_each(|warning| read.add_found_warning(warning));
         let (buffers, most) = include.buffers(proxy_buffers(&mut read)).unwrap_or_else(|(line, message)| {
             read.add_diagnostic(include.error(line, message));
             (ProxyBuffers::default(), 0)
@@ -101,6 +107,7 @@ impl VirtualHost {
             acme_root: to_nginx_path(settings.acme_root.as_deref(), "--acme-root")?,
             catch_all: static_dirs::catch_all_file(&mut read, &dirs, app_answers).or(rules.catch_all),
             path_redirects: rules.redirects,
+            site_headers: headers.0,
             streams: StreamSettings::read(&mut read, &dirs, caching.as_ref()),
             caching,
             cloudflare,
@@ -147,44 +154,30 @@ fn limit_connections(connections: u32, buffered: u32) -> u32 {
     u32::try_from(u64::from(connections) * usual / buffered).unwrap_or(connections).max(1)
 }
 
-/// Reads the `_redirects` of a site of files alone.
-fn redirect_rules(
+/// Reads the file `name` of the settings of a site of files alone, and its path as messages show it.
+fn read_site_file(
+    name: &str,
     settings: &RenderSettings,
     dirs: &[StaticDir],
     has_web: bool,
     read: &mut ValuesReader<'_>,
-) -> RedirectsFile {
-    let (Some(root), Some(dir)) = (&settings.root, dirs.iter().find(|dir| dir.prefix.is_root())) else {
-        return RedirectsFile::default();
-    };
+) -> Option<(Vec<u8>, String)> {
+    let root = settings.root.as_ref()?;
+    let dir = dirs.iter().find(|dir| dir.prefix.is_root())?;
     // A file in the data directory could change without a deploy.
-    let Some(below) = Path::new(&dir.path).strip_prefix(&dir.top).ok().filter(|_| !has_web && dir.is_in_tree)
-    else {
-        return RedirectsFile::default();
-    };
+    let below = Path::new(&dir.path).strip_prefix(&dir.top).ok().filter(|_| !has_web && dir.is_in_tree)?;
     if TreeHandle::open_following(root).is_err_and(|err| err.is_missing()) {
-        return RedirectsFile::default();
+        return None;
     }
-    let path = below.join(path_redirects::FILE);
+    let path = below.join(name);
     let shown = path.to_string_lossy().into_owned();
-    match read_file::read_tree_file(root, &path) {
-        Ok(Some(bytes)) if bytes.len() > 256 << 10 => {
-            read.add_diagnostic(Diagnostic::error(&shown, 0, "the file is longer than 256 KiB"));
-            RedirectsFile::default()
-        }
-        Ok(Some(bytes)) => {
-            let mut rules = RedirectsFile::parse(&bytes, &shown);
-            for warning in std::mem::take(&mut rules.warnings) {
-                read.add_found_warning(warning);
-            }
-            rules
-        }
-        Ok(None) => RedirectsFile::default(),
-        Err(err) => {
-            read.add_diagnostic(Diagnostic::error(&shown, 0, format!("{err:#}")));
-            RedirectsFile::default()
-        }
-    }
+    let message = match read_file::read_tree_file(root, &path) {
+        Ok(Some(bytes)) if bytes.len() > 256 << 10 => "the file is longer than 256 KiB".to_owned(),
+        Ok(bytes) => return bytes.map(|bytes| (bytes, shown)),
+        Err(err) => format!("{err:#}"),
+    };
+    read.add_diagnostic(Diagnostic::error(&shown, 0, message));
+    None
 }
 
 /// Returns the buffers that the variables set.

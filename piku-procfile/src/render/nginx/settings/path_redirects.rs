@@ -125,7 +125,7 @@ fn parse_line(words: &[&str]) -> Result<PathRedirect, String> {
 }
 
 /// Returns true for a relative path that nginx reads literally.
-fn is_plain_path(path: &str) -> bool {
+pub(super) fn is_plain_path(path: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~:@+,=%&!".contains(c);
     // nginx's hash table has space for this length.
     path.len() <= 200 && path.chars().all(is_plain) && !path.split('/').any(|part| part.starts_with('.'))
