@@ -151,6 +151,10 @@ struct HostArgs {
     /// Where dependency layers are kept; for a build CACHE/layers by default
     #[arg(long, value_name = "DIR")]
     layers: Option<PathBuf>,
+    /// Where the tools are kept that build layers of all apps: uv, Node, Go's standard library; for a build CACHE/tools by
+    /// default, which are the app's own
+    #[arg(long, value_name = "DIR")]
+    tools: Option<PathBuf>,
     /// This machine's settings
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
@@ -242,6 +246,7 @@ impl HostArgs {
         HostPaths {
             layers: self.layers.or_else(|| cache.map(|cache| cache.join("layers"))),
             tools: cache.map(|cache| cache.join(TOOLS)),
+            shared_tools: self.tools,
             buildpacks: self
                 .buildpacks
                 .or_else(|| self.settings.as_ref().map(|settings| settings.with_file_name("buildpacks"))),

@@ -112,6 +112,12 @@ impl PikuRoot {
         self.nginx().join("logs")
     }
 
+    /// Tools that builds of all apps share, in layers.
+    #[must_use]
+    pub fn tools(&self) -> PathBuf {
+        self.0.join("tools")
+    }
+
     /// Certificates and the state of the ACME client.
     #[must_use]
     pub fn acme(&self) -> PathBuf {

@@ -39,6 +39,7 @@ use crate::step::build_step::BuildStep;
 use crate::step::sandbox::SandboxPolicy;
 use crate::step::{build_step, environment, interrupt, resources};
 use crate::store::layer::LayerStore;
+use crate::store::tools::ToolStores;
 use crate::tree::hard_link;
 use piku_release::layers::TOOLS;
 use piku_release::machine;
@@ -198,6 +199,7 @@ impl BuildJob {
             progress::warning(warning);
         }
         let tools = LayerStore::new(&bench.cache.join(TOOLS))?;
+        let shared_tools = self.place.open_shared_tools(bench.jailed)?;
         let architecture = machine::architecture()?;
         let cross = target::cross_target(self.architecture)?;
         let here = TargetMachine::detect()?;
@@ -206,6 +208,7 @@ impl BuildJob {
             jailed: bench.jailed,
             store: Some(bench.store),
             tools: Some(&tools),
+            shares_tools: shared_tools.is_some(),
             architecture: &architecture,
             cross,
             operator_env: &bench.settings.build_env,
@@ -215,7 +218,7 @@ impl BuildJob {
         let making = ReleaseBuilder {
             at: bench,
             store: bench.store,
-            tools: &tools,
+            tools: ToolStores { own: Some(&tools), shared: shared_tools.as_ref() },
             here: &here,
             machine: &machine,
             cross,

@@ -15,6 +15,7 @@ use crate::app::app_source::AppSource;
 use crate::errors;
 use crate::runtime::buildpack;
 use crate::step::sandbox::SandboxPolicy;
+use crate::store::layer::LayerStore;
 
 /// Paths of the host that a build uses.
 pub(crate) struct HostPaths {
@@ -22,6 +23,8 @@ pub(crate) struct HostPaths {
     pub(crate) layers: Option<PathBuf>,
     /// Directory of the layers with tools that build other layers.
     pub(crate) tools: Option<PathBuf>,
+    /// Directory of the layers with tools that all apps share.
+    pub(crate) shared_tools: Option<PathBuf>,
     /// Path of `host.yaml`.
     pub(crate) settings: Option<PathBuf>,
     /// Path of the app's `config.json`.
@@ -47,6 +50,11 @@ impl HostPaths {
         source.packs = self.buildpacks.as_deref().map(buildpack::list_host_buildpacks).unwrap_or_default();
         source.sandbox = SandboxPolicy::new(self.sandbox, &self.read_settings()?);
         Ok(source)
+    }
+
+    /// Opens the store of the tools that all apps share. Without a jail, the steps of an app could write to it.
+    pub(crate) fn open_shared_tools(&self, jailed: bool) -> anyhow::Result<Option<LayerStore>> {
+        self.shared_tools.as_deref().filter(|_| jailed).map(LayerStore::new).transpose()
     }
 
     /// Reads the host settings; the defaults if there is no file.

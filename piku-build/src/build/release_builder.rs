@@ -20,6 +20,7 @@ use crate::runtime::{Runtime, binary};
 use crate::step::environment;
 use crate::step::step_runner::StepMount;
 use crate::store::layer::{LayerStore, TakenLayer, UnfinishedLayer};
+use crate::store::tools::ToolStores;
 use crate::tree::copy::CopyExclusions;
 use crate::tree::kept_tree::KeptTree;
 use crate::tree::root_view::{MountedFolder, RootView};
@@ -31,16 +32,13 @@ use piku_release::manifest::{ReleaseLayer, TREE};
 use piku_release::target::TargetArchitecture;
 use piku_report::progress;
 
-/// The folder, in that of the build, with the copy of the app that a layer's steps may write to.
-const SCRATCH: &str = "scratch";
-
 /// Executes a build plan in the tree of a new release.
 pub(crate) struct ReleaseBuilder<'a> {
     /// Directories and settings of the build.
     pub(crate) at: &'a BuildContext<'a>,
     pub(crate) store: &'a LayerStore,
-    /// Store of the layers with tools that build other layers.
-    pub(crate) tools: &'a LayerStore,
+    /// Stores of the layers with tools that build other layers.
+    pub(crate) tools: ToolStores<'a>,
     /// The machine that builds.
     pub(crate) here: &'a TargetMachine,
     /// The machine that runs the release.
@@ -54,10 +52,10 @@ pub(crate) struct ReleaseBuilder<'a> {
 }
 
 /// The part of the plan that layers are built for.
-struct LayerOwner<'a> {
-    runtime: &'a dyn Runtime,
-    plan: &'a BuildPlan,
-    view: &'a RootView,
+pub(super) struct LayerOwner<'a> {
+    pub(super) runtime: &'a dyn Runtime,
+    pub(super) plan: &'a BuildPlan,
+    pub(super) view: &'a RootView,
 }
 
 impl ReleaseBuilder<'_> {
@@ -74,8 +72,9 @@ impl ReleaseBuilder<'_> {
             let mut view = self.view(combined);
             let owner = LayerOwner { runtime: *runtime, plan, view: &view };
             for (place, layer) in plan.layers.iter().enumerate() {
-                self.build_layer(&owner, false, layer, &plan.layers[..place])?;
+                self.build_layer(&owner, layer, &plan.layers[..place])?;
             }
+            self.build_optional_tools(&owner, &plan.tools)?;
             for layer in &plan.tree_layers {
                 self.tree_layer(*runtime, plan, layer, &view)?;
             }
@@ -122,55 +121,8 @@ impl ReleaseBuilder<'_> {
             .try_for_each(|(name, text)| profile::write_file(self.tree, name, text))
     }
 
-    /// Finds a layer in the store, or builds it after the layers `before`. Tools come from their own store.
-    fn build_layer(
-        &self,
-        owner: &LayerOwner<'_>,
-        is_tool: bool,
-        layer: &LayerPlan,
-        before: &[LayerPlan],
-    ) -> anyhow::Result<()> {
-        let LayerOwner { runtime, plan, view } = *owner;
-        let store = if is_tool { self.tools } else { self.store };
-        let short = &layer.key[..12];
-        let unfinished = match store.find_or_lock(&layer.key)? {
-            TakenLayer::There if is_tool => return store.touch(&layer.key),
-            TakenLayer::There => {
-                progress::step(&format!("Dependencies are unchanged: layer {} {short}", layer.name));
-                return Ok(());
-            }
-            TakenLayer::Build(unfinished) => unfinished,
-        };
-        for tool in &layer.tools {
-            self.build_layer(owner, true, tool, before)?;
-        }
-        let what = if is_tool { "what reads the lock file" } else { "dependencies" };
-        progress::step(&format!("Installing {what}: layer {} {short}", layer.name));
-        free_space::check(store.path(), layer.need, "the layer of dependencies")?;
-        let scratch = self.at.work.join(SCRATCH);
-        let app = if layer.writes_app {
-            self.at.copy(self.tree, self.at.work.tree(), SCRATCH, "a copy of the app to install from")?;
-            scratch.as_path()
-        } else {
-            view.tree.path()
-        };
-        let env = environment::step_environment(&plan.env, plan, &self.at.settings.build_env, self.source);
-        let mut mounts = finished(before, self.store);
-        mounts.extend(finished(&layer.tools, self.tools));
-        mounts.extend(plan.host.iter().chain(&layer.host).map(|folder| StepMount::read_only(folder)));
-        mounts.push(StepMount { real: unfinished.content(), inside: layer.mount.clone(), writable: true });
-        let runner = self.at.step_runner(app, layer.writes_app, mounts, &env);
-        for step in &layer.steps {
-            let ended = runner.run(step)?;
-            runtime.check_step(step, &ended, plan, view)?;
-        }
-        self.at.work.tree().remove_all(SCRATCH)?;
-        self.finish(unfinished, layer.name, plan)?;
-        protect_layer(store, layer.name, &layer.key)
-    }
-
     /// Locks a layer that must be built; `None` if it is complete.
-    fn lock_layer(
+    pub(super) fn lock_layer(
         &self,
         name: &str,
         key: &str,
@@ -229,7 +181,8 @@ impl ReleaseBuilder<'_> {
         };
         let layers = combined.parts[..=at].iter().flat_map(|part| part.plan.mounted_layers()).map(content);
         let host = combined.host_folders().map(|folder| StepMount::read_only(folder));
-        let mounts = layers.chain(plan.mounts.iter().cloned()).chain(host).collect();
+        let tools = self.tool_mounts(&plan.tools);
+        let mounts = layers.chain(plan.mounts.iter().cloned()).chain(tools).chain(host).collect();
         let runner = self.at.step_runner(view.work.path(), true, mounts, &env);
         for step in &plan.steps {
             let ended = runner.run(step)?;
@@ -257,7 +210,7 @@ impl ReleaseBuilder<'_> {
     }
 
     /// Marks a layer as complete if it is not empty: exit code 0 alone proves nothing.
-    fn finish(&self, unfinished: UnfinishedLayer, name: &str, plan: &BuildPlan) -> anyhow::Result<()> {
+    pub(super) fn finish(&self, unfinished: UnfinishedLayer, name: &str, plan: &BuildPlan) -> anyhow::Result<()> {
         if unfinished.tree()?.is_empty()? {
             return Err(UserError::new(format!("the layer '{name}' is empty after its steps")).into());
         }
@@ -312,7 +265,7 @@ impl ReleaseBuilder<'_> {
 }
 
 /// Layers of this store as later steps see them.
-fn finished(layers: &[LayerPlan], store: &LayerStore) -> Vec<StepMount> {
+pub(super) fn finished(layers: &[LayerPlan], store: &LayerStore) -> Vec<StepMount> {
     let mount = |layer: &LayerPlan| StepMount {
         real: store.content(&layer.key),
         inside: layer.mount.clone(),
@@ -322,7 +275,7 @@ fn finished(layers: &[LayerPlan], store: &LayerStore) -> Vec<StepMount> {
 }
 
 /// Protects a layer from garbage collection until the release is in its place.
-fn protect_layer(store: &LayerStore, name: &str, key: &str) -> anyhow::Result<()> {
+pub(super) fn protect_layer(store: &LayerStore, name: &str, key: &str) -> anyhow::Result<()> {
     store.hold(key).map(drop).with_context(|| format!("cannot lock the layer '{name}'"))
 }
 

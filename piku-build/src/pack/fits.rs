@@ -175,6 +175,7 @@ mod tests {
         let place = HostPaths {
             layers: None,
             tools: None,
+            shared_tools: None,
             settings: None,
             buildpacks: None,
             config: None,

@@ -28,6 +28,8 @@ pub(crate) struct BuildPlan {
     pub(crate) layers: Vec<LayerPlan>,
     /// Layers that become part of the app's tree before its steps run.
     pub(crate) tree_layers: Vec<TreeLayer>,
+    /// Layers with tools that make the steps faster, and that they can do without.
+    pub(crate) tools: Vec<LayerPlan>,
     /// Further directories of the host that the steps see.
     pub(crate) mounts: Vec<StepMount>,
     /// Folders of this machine beyond those that the jail shows by itself, which layers, steps and processes
@@ -59,7 +61,7 @@ pub(crate) struct BuildPlan {
 }
 
 /// A dependency layer of a plan.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct LayerPlan {
     /// Content of the layer: `venv`.
     pub(crate) name: &'static str,
@@ -79,6 +81,26 @@ pub(crate) struct LayerPlan {
     pub(crate) tools: Vec<LayerPlan>,
     /// Folders of this machine that only its own steps need.
     pub(crate) host: Vec<PathBuf>,
+    /// Line for the user about the way in which it is built.
+    pub(crate) note: Option<String>,
+    /// Faster way to build it. If it fails, the layer is emptied and built by `steps` and `tools`.
+    pub(crate) fast: Option<LayerRecipe>,
+    /// True for a tool that is the same for all apps: it is in the store that they share, and nothing of an app
+    /// reaches its steps.
+    pub(crate) is_shared: bool,
+    /// Variables for the steps of a shared tool, which get none of the app's plan.
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+/// Tools and steps that build a layer.
+#[derive(Default, Clone)]
+pub(crate) struct LayerRecipe {
+    /// Name of the program that does it, for people: `uv`.
+    pub(crate) program: &'static str,
+    /// Name of the program that does it if this one fails: `pip`.
+    pub(crate) otherwise: &'static str,
+    pub(crate) tools: Vec<LayerPlan>,
+    pub(crate) steps: Vec<BuildStep>,
 }
 
 /// Layer that becomes part of the app tree, because its packages find each other and the app by their paths

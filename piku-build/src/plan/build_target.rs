@@ -18,6 +18,8 @@ pub(crate) struct BuildTarget<'a> {
     pub(crate) store: Option<&'a LayerStore>,
     /// Store of the layers with tools that build other layers.
     pub(crate) tools: Option<&'a LayerStore>,
+    /// True if there is a store of tools that all apps share.
+    pub(crate) shares_tools: bool,
     /// Architecture of this machine, as `uname -m` prints it.
     pub(crate) architecture: &'a str,
     /// Architecture of the release if it is not that of this machine.
@@ -56,6 +58,23 @@ impl BuildTarget<'_> {
             Some(store) if !self.jailed => store.content(key),
             _ => self.layers().join(name),
         }
+    }
+
+    /// Returns the start of the key of a tool, which the generation of the app's layers counts for only if the
+    /// tool is the app's own.
+    pub(crate) fn tool_key(&self, kind: &str, format: u32, is_shared: bool) -> CacheKey {
+        if !is_shared {
+            return self.key(kind, format, false);
+        }
+        let mut key = CacheKey::new(kind, format);
+        key.field("architecture", self.architecture.as_bytes());
+        key
+    }
+
+    /// Adds the week to the key of a tool whose version is a range, so that new apps get a new one.
+    pub(crate) fn add_week(key: &mut CacheKey) {
+        let weeks = jiff::Timestamp::now().as_second() / (7 * 24 * 3600);
+        key.field("week", weeks.to_string().as_bytes());
     }
 
     /// Returns the path at which the steps of a layer see the tool `name` with this key; without a key, the

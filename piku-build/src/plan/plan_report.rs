@@ -8,6 +8,7 @@ use crate::plan::build_plan::{BuildPlan, LayerPlan};
 use crate::plan::combined_plan::CombinedPlan;
 use crate::step::build_step::BuildStep;
 use crate::store::layer::LayerStore;
+use crate::store::tools::ToolStores;
 
 /// All of it. These names are a contract with scripts.
 #[derive(Serialize)]
@@ -50,20 +51,24 @@ pub(crate) fn show<'a>(
     whole: &'a CombinedPlan,
     because: &'a str,
     store: Option<&LayerStore>,
-    tools: Option<&LayerStore>,
+    stores: ToolStores<'_>,
     env: Vec<&'a str>,
 ) -> PlanReport<'a> {
     let hit = |key: &str| store.is_some_and(|store| store.is_complete(key));
+    let unmade = |tools: &'a [LayerPlan]| {
+        let mut found = Vec::new();
+        list_unmade(tools, stores, &mut found);
+        found
+    };
     let mut steps = Vec::new();
     for plan in whole.plans() {
         let missed = plan.layers.iter().filter(|layer| !hit(&layer.key)).flat_map(|layer| {
-            let at_hand = |tool: &&LayerPlan| tools.is_some_and(|tools| tools.is_complete(&tool.key));
-            let made = layer.tools.iter().filter(move |tool| !at_hand(tool)).chain([layer]);
-            made.flat_map(|layer| &layer.steps)
+            let (tools, steps) = layer.fast.as_ref().map_or((&layer.tools, &layer.steps), |fast| (&fast.tools, &fast.steps));
+            unmade(tools).into_iter().chain(steps)
         });
         let trees = plan.tree_layers.iter().filter(|layer| !hit(&layer.key)).flat_map(|layer| &layer.steps);
         let run = |step: &BuildStep| ShownStep { name: step.name, run: shell_words::join(&step.run) };
-        steps.extend(missed.chain(trees).chain(&plan.steps).map(run));
+        steps.extend(missed.chain(trees).chain(unmade(&plan.tools)).chain(&plan.steps).map(run));
     }
     let runtime = |plan: &'a BuildPlan| ShownRuntime {
         runtime: plan.runtime,
@@ -87,6 +92,14 @@ pub(crate) fn show<'a>(
         processes: &whole.processes,
         processes_from: &whole.processes_from,
         env,
+    }
+}
+
+/// Collects the steps of tools that are in no store, those of a tool's own tools first.
+fn list_unmade<'a>(tools: &'a [LayerPlan], stores: ToolStores<'_>, found: &mut Vec<&'a BuildStep>) {
+    for tool in tools.iter().filter(|tool| !stores.is_complete(tool)) {
+        list_unmade(&tool.tools, stores, found);
+        found.extend(tool.steps.iter().filter(|step| !found.contains(step)).collect::<Vec<_>>());
     }
 }
 

@@ -16,6 +16,7 @@ use crate::runtime::{self, RuntimeChoice};
 use crate::step::environment;
 use crate::step::sandbox::SandboxPolicy;
 use crate::store::layer::LayerStore;
+use crate::store::tools::ToolStores;
 use piku_release::machine;
 use piku_release::target::{self, TargetArchitecture};
 
@@ -40,14 +41,17 @@ pub(crate) fn plan(
     let jailed = SandboxPolicy::new(place.sandbox, &settings).use_jail(true)?;
     let store = place.layers.as_deref().map(LayerStore::new).transpose()?;
     let tools = place.tools.as_deref().map(LayerStore::new).transpose()?;
+    let shared_tools = place.open_shared_tools(jailed)?;
     let HostSettings { build_env, .. } = &settings;
     let architecture = machine::architecture()?;
     let (architecture, tools) = (architecture.as_str(), tools.as_ref());
+    let stores = ToolStores { own: tools, shared: shared_tools.as_ref() };
     let cross = target::cross_target(asked)?;
     let target = BuildTarget {
         jailed,
         store: store.as_ref(),
         tools,
+        shares_tools: stores.shared.is_some(),
         architecture,
         cross,
         operator_env: build_env,
@@ -72,6 +76,6 @@ pub(crate) fn plan(
         .chain(secrets)
         .collect();
     let shown =
-        plan_report::show(&whole, &detected.because, store.as_ref(), tools, names.into_iter().collect());
+        plan_report::show(&whole, &detected.because, store.as_ref(), stores, names.into_iter().collect());
     output::print(format, &shown, || shown.to_string())
 }

@@ -36,6 +36,14 @@ pub(crate) fn step_environment(
     declared(env, build_env, source)
 }
 
+/// Returns the environment of the steps of a tool that all apps share: nothing of an app, and `own` variables of
+/// the tool before the operator's `build_env`.
+pub(crate) fn tool_environment(own: &Variables, build_env: &Variables) -> Variables {
+    let mut env = base();
+    env.extend(owned(own.iter().chain(build_env)));
+    env
+}
+
 /// Returns the environment of a preflight task, which runs before there is a plan.
 pub(crate) fn preflight_environment(build_env: &Variables, source: &AppSource) -> Variables {
     declared(base(), build_env, source)

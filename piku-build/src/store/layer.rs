@@ -219,6 +219,12 @@ impl UnfinishedLayer {
         self.around.subtree(CONTENT)
     }
 
+    /// Removes what steps that failed have left, so that others can build the layer.
+    pub(crate) fn start_again(&self) -> Result<(), TreeError> {
+        self.empty()?;
+        self.around.create_dir(CONTENT)
+    }
+
     /// Checks and rearranges the results of the steps of a layer that goes into the app tree.
     pub(crate) fn check_steps(&self, layer: &TreeLayer) -> anyhow::Result<()> {
         tree_layer::check_steps(&self.around, CONTENT, layer)

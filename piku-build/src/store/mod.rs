@@ -4,3 +4,4 @@ pub(crate) mod generation;
 pub(crate) mod hash;
 pub(crate) mod layer;
 pub(crate) mod packages;
+pub(crate) mod tools;

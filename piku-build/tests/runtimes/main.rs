@@ -7,6 +7,7 @@ mod java;
 mod node;
 mod pyenv;
 mod python;
+mod python_installer;
 mod python_locks;
 mod ruby;
 mod rust;

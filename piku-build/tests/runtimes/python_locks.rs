@@ -154,7 +154,7 @@ fn a_project_is_installed_without_a_lock() {
         "-----> Python app detected: there is a pyproject.toml\n",
         "warning: there is no uv.lock: each build may get other versions",
     ]);
-    serves(&mut apps, "Collecting");
+    serves(&mut apps, " + itsdangerous");
 
     let mut package = World::new(&[
         ("setup.py", "from setuptools import setup\nsetup(name='shop', version='1', package_dir={'': 'src'}, packages=['shop'], install_requires=['itsdangerous==2.2.0'])\n"),
@@ -193,7 +193,7 @@ fn a_package_that_is_not_the_one_that_was_hashed_is_refused() {
 
 /// The program of a tool that an earlier build has installed.
 fn tool(name: &str) -> PathBuf {
-    let tools = crate::support::shared_cache().join("tools");
+    let tools = crate::support::shared_cache().join("shared-tools");
     let found = fs::read_dir(&tools).expect("tools").find_map(|entry| {
         let program = entry.expect("an entry").path().join("content/bin").join(name);
         program.is_file().then_some(program)

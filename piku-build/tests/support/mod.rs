@@ -20,6 +20,7 @@ pub(crate) struct World {
     dir: tempfile::TempDir,
     sandbox: &'static str,
     cache: PathBuf,
+    tools: PathBuf,
     settings: Option<String>,
     env: Vec<(String, String)>,
 }
@@ -37,7 +38,7 @@ impl World {
     pub(crate) fn new(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::Builder::new().prefix("piku-build-test-").tempdir().expect("a temporary folder");
         let sandbox = if has_jail() { "require" } else { "off" };
-        let world = Self { dir, sandbox, cache: "cache".into(), settings: None, env: Vec::new() };
+        let world = Self { dir, sandbox, cache: "cache".into(), tools: shared_cache().join("shared-tools"), settings: None, env: Vec::new() };
         fs::create_dir(world.app()).expect("the app's folder");
         for (name, text) in files {
             world.write(name, text);
@@ -48,6 +49,12 @@ impl World {
     /// Downloads and tools are those of all such worlds; layers are this one's own.
     pub(crate) fn sharing_caches(mut self) -> Self {
         self.cache = shared_cache();
+        self
+    }
+
+    /// Tools that no earlier build has made, in the directory `tools`.
+    pub(crate) fn with_own_tools(mut self) -> Self {
+        self.tools = self.path("tools");
         self
     }
 
@@ -104,8 +111,9 @@ impl World {
     /// The arguments of `build app` into `out/NAME`.
     fn build_args(&self, name: &str, more: &[&str]) -> Vec<String> {
         let cache = self.cache.to_str().expect("UTF-8");
-        let mut args =
-            vec!["build", "app", "--cache", cache, "--layers", "cache/layers", "--sandbox", self.sandbox];
+        let tools = self.tools.to_str().expect("UTF-8");
+        let mut args = vec!["build", "app", "--cache", cache, "--layers", "cache/layers", "--tools", tools];
+        args.extend(["--sandbox", self.sandbox]);
         args.extend(more);
         let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         args.extend(["--output".to_owned(), format!("out/{name}")]);

@@ -9,7 +9,7 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
-use crate::garbage::{self, AppCollector, CollectScope, GarbageItem};
+use crate::garbage::{self, AppCollector, CollectScope, GarbageItem, shared_tools};
 use crate::lock;
 
 pub(super) fn run(
@@ -35,7 +35,26 @@ pub(super) fn run(
             Err(err) => return Err(err),
         }
     }
+    if app.is_none() {
+        all.extend(of_tools(root, dry_run)?);
+    }
     output::print(format, &all, || render_report(&all, apps.len() > 1, dry_run))
+}
+
+/// Removes the tools that no build of any app has used for a long time.
+fn of_tools(root: &PikuRoot, dry_run: bool) -> anyhow::Result<Vec<GarbageItem>> {
+    let mut found = shared_tools::find(root)?;
+    shared_tools::measure(root, &mut found);
+    if !dry_run {
+        found.retain(|item| match shared_tools::remove(root, item) {
+            Ok(is_removed) => is_removed,
+            Err(err) => {
+                progress::detail(&format!("{err:#}"));
+                false
+            }
+        });
+    }
+    Ok(found)
 }
 
 fn of_app(
@@ -79,7 +98,7 @@ fn render_report(all: &[GarbageItem], several: bool, dry_run: bool) -> String {
     }
     let row = |one: &GarbageItem| {
         let cells = [one.kind.as_str().to_owned(), one.name.display().to_string(), size(one.bytes)];
-        several.then(|| one.app.to_string()).into_iter().chain(cells).collect()
+        several.then(|| one.app.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)).into_iter().chain(cells).collect()
     };
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();
     let headings = ["APP", "KIND", "NAME", "FREES"];

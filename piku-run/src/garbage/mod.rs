@@ -10,6 +10,7 @@ mod deploy_logs;
 mod disk_usage;
 mod leftovers;
 mod old_releases;
+pub(crate) mod shared_tools;
 #[cfg(test)]
 mod tests;
 
@@ -37,9 +38,10 @@ const TOOL_LIFETIME: Duration = Duration::from_secs(60 * 24 * 3600);
 /// A file or directory that nothing needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct GarbageItem {
-    pub(crate) app: AppName,
+    /// `None` for what belongs to no app.
+    pub(crate) app: Option<AppName>,
     pub(crate) kind: GarbageKind,
-    /// Path relative to the app's directory.
+    /// Path relative to the app's directory, or to the root.
     pub(crate) name: PathBuf,
     /// Bytes that the removal frees, without files that something else shares.
     pub(crate) bytes: u64,
@@ -51,6 +53,8 @@ pub(crate) enum GarbageKind {
     Release,
     /// A layer that no release needs, or an unfinished one.
     Layer,
+    /// A tool that builds of all apps share.
+    Tool,
     /// The cache of one package manager.
     Cache,
     /// The log or the failure record of a deploy.
@@ -64,6 +68,7 @@ impl GarbageKind {
         match self {
             Self::Release => "release",
             Self::Layer => "layer",
+            Self::Tool => "tool",
             Self::Cache => "cache",
             Self::Log => "log",
             Self::Leftover => "leftover",
@@ -112,7 +117,7 @@ impl AppCollector<'_> {
         let mut add = |kind: GarbageKind, paths: Vec<PathBuf>| {
             found.extend(paths.into_iter().map(|path| {
                 let name = path.strip_prefix(self.dir.path()).unwrap_or(&path).to_owned();
-                GarbageItem { app: self.app.clone(), kind, name, bytes: 0 }
+                GarbageItem { app: Some(self.app.clone()), kind, name, bytes: 0 }
             }));
         };
         // Without a live release, needed and old releases cannot be told apart.
@@ -159,7 +164,7 @@ impl AppCollector<'_> {
         let path = self.dir.path().join(&item.name);
         let cannot = || format!("cannot remove '{}'", path.display());
         let gone = match item.kind {
-            GarbageKind::Layer => match layers::withdraw_layer(&path).with_context(cannot)? {
+            GarbageKind::Layer | GarbageKind::Tool => match layers::withdraw_layer(&path).with_context(cannot)? {
                 Some(gone) => gone,
                 None => return Ok(false),
             },
@@ -183,6 +188,8 @@ impl AppCollector<'_> {
 pub(crate) fn collect_after_change(root: &PikuRoot, app: &AppName, scope: CollectScope) {
     let collected = HostSettings::read(&root.settings())
         .and_then(|settings| AppCollector { app, dir: &root.app(app), settings: &settings }.collect(scope));
+    let shared = if scope == CollectScope::Releases { Ok(Vec::new()) } else { shared_tools::collect(root) };
+    let collected = collected.and_then(|errors| Ok([errors, shared?].concat()));
     match collected {
         Ok(errors) => errors.iter().for_each(|error| progress::detail(error)),
         Err(err) => progress::detail(&format!("cannot collect garbage: {err:#}")),

@@ -70,9 +70,13 @@ fn python_dependencies_are_installed_once() {
        Sandbox: [PROTECTIONS]
 -----> Python [VERSION] (the machine's python3)
 -----> Installing dependencies: layer venv [SHORT]
-       Collecting itsdangerous==2.2.0
-...
-       Successfully installed itsdangerous-2.2.0
+-----> Installing tools for all apps: layer pip [SHORT]
+-----> Installing tools for all apps: layer uv [SHORT]
+       Using Python [VERSION] environment at: /layers/venv
+       Resolved 1 package in [DURATION]
+       Prepared 1 package in [DURATION]
+       Installed 1 package in [DURATION]
+        + itsdangerous==2.2.0
 -----> Process types: web
 -----> Starting web.1 on port [PORT]
        web.1 is healthy after [DURATION]

@@ -11,6 +11,7 @@ mod go_run;
 mod linker_flags;
 mod packages;
 mod selection;
+mod std_cache;
 mod toolchain;
 
 use std::path::Path;
@@ -105,15 +106,19 @@ impl Runtime for GoRuntime {
         let mut processes = processes(source, &packages, &programs)?;
         let interpret = |started: &StartedProgram| go_run::interpret(started, &packages);
         choice.warnings.extend(replace_tool_commands(&mut processes, &programs, interpret)?);
+        let build_env = build_env(source, build_target, &choice)?;
+        let std = std_cache::plan_layer(&choice, build_target, &build_env);
+        let build = steps(source, build_target, &choice, &head, &packages);
         Ok(BuildPlan {
             runtime: self.name(),
             version: Some(choice.version()),
             version_from: Some(choice.from.clone()),
-            steps: steps(source, build_target, &choice, &head, &packages),
+            steps: std.iter().map(std_cache::copy_step).chain(build).collect(),
+            tools: std.into_iter().collect(),
             processes,
             programs,
             env: programs::env(build_target),
-            build_env: build_env(source, build_target, &choice)?,
+            build_env,
             warnings: choice.warnings,
             ..BuildPlan::default()
         })

@@ -124,7 +124,7 @@ impl Runtime for NodeRuntime {
         npm.fetch = npm.fetch.filter(|_| needs_npm);
         let packages = package.dependencies(&["dependencies", "devDependencies"]);
         super::check_js_runtimes(&processes, target, &packages.into_keys().collect::<Vec<_>>())?;
-        let NodeTools { layers, bins, version } = plan_tools(target, &node, &npm, &manager)?;
+        let NodeTools { layers, bins, version } = plan_tools(source, target, &node, &npm, &manager)?;
         let needs_certificates = node.first_version() < EXTRA_CERTIFICATES;
         let mut warnings = node.warnings;
         if !is_lone {
@@ -246,6 +246,7 @@ struct NodeTools {
 
 /// Plans the Node, the npm and the package manager that are fetched.
 fn plan_tools(
+    source: &AppSource,
     target: &BuildTarget,
     node: &ChosenNode,
     npm: &ChosenNpm,
@@ -259,9 +260,9 @@ fn plan_tools(
     }
     let machines = target.tool("a Node app", "npm")?.inside.to_string_lossy().into_owned();
     if let Some(fetch) = &node.fetch {
-        let mut layer = node_modules::tool_layer(target, NODE, fetch, &machines);
         let bin = node.bin.as_deref().unwrap_or(Path::new(""));
-        layer.steps.push(version::check_step(layer.mount.join(bin).parent().unwrap_or(&layer.mount)));
+        let check = |folder: &Path| bin.parent().map(|package| version::check_step(&folder.join(package)));
+        let layer = node_modules::tool_layer(source, target, NODE, fetch, &machines, &check);
         let read = |store: &LayerStore| {
             let tree = store.tree(&layer.key).ok().filter(|_| store.is_complete(&layer.key))?;
             version::read_fetched(tree.open_file(version::version_file(bin)).ok()?.file)
@@ -274,7 +275,7 @@ fn plan_tools(
     }
     for (name, fetch) in [("npm", &npm.fetch), (manager.kind.program(), &manager.fetch)] {
         if let Some(fetch) = fetch {
-            let layer = node_modules::tool_layer(target, name, fetch, &machines);
+            let layer = node_modules::tool_layer(source, target, name, fetch, &machines, &|_| None);
             tools.bins.push(layer.mount.join(MODULES).join(".bin"));
             tools.layers.push(layer);
         }

@@ -10,6 +10,7 @@ mod django;
 mod failures;
 mod package_managers;
 mod server_check;
+mod venv_seed;
 mod version;
 mod virtualenv;
 
@@ -29,7 +30,7 @@ use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::RootView;
 use dependency_files::PythonDependencies;
 use dependency_files::requirements::{FILE, LocalRequirement};
-use package_managers::{pipenv, poetry, program, uv};
+use package_managers::{installer, pipenv, poetry, program, uv};
 use version::interpreter::{self, PythonChoice};
 use version::pyenv;
 
@@ -93,7 +94,9 @@ impl Runtime for PythonRuntime {
             return Err(errors::python::editable_without_jail(file, *line, &path).into());
         }
         let tool = program::find_program(all.manager, source, target, &interpreter)?;
-        let venv = virtualenv::plan_layer(source, target, &interpreter, &all, tool, &added)?;
+        let installer = installer::choose(source, target, &interpreter, &all, &added)?;
+        let index = installer.index.clone();
+        let venv = virtualenv::plan_layer(source, target, &interpreter, &all, tool, installer, &added)?;
         let python = venv.mount.join("bin/python").to_string_lossy().into_owned();
         warnings.append(&mut all.warnings);
         Ok(BuildPlan {
@@ -108,7 +111,7 @@ impl Runtime for PythonRuntime {
             processes,
             processes_from,
             env: virtualenv::env(&venv.mount),
-            build_env: package_managers::build_env(&venv.mount, all.manager),
+            build_env: package_managers::build_env(&venv.mount, all.manager, index),
             layers: layer.into_iter().chain([venv]).collect(),
             warnings,
             ..BuildPlan::default()

@@ -7,8 +7,10 @@ use super::dependency_files::PythonDependencies;
 use super::dependency_files::PythonManager;
 use super::dependency_files::requirements::LocalRequirement;
 use super::package_managers;
+use super::package_managers::installer::{self, InstallerChoice};
 use super::package_managers::program::ToolSource;
 use super::package_managers::uv;
+use super::venv_seed;
 use super::version::interpreter::PythonInterpreter;
 use crate::app::app_source::AppSource;
 use crate::plan::build_plan::LayerPlan;
@@ -47,22 +49,31 @@ pub(super) fn plan_layer(
     interpreter: &PythonInterpreter,
     all: &PythonDependencies,
     tool: Option<ToolSource>,
+    installer: InstallerChoice,
     added: &[&str],
 ) -> anyhow::Result<LayerPlan> {
     let key = cache_key(source, build_target, interpreter, all, tool.as_ref(), added)?;
+    let with_pip = all.is_installing() || !added.is_empty();
+    let seed = if with_pip && all.manager != Some(PythonManager::Uv) {
+        venv_seed::plan_seed(interpreter, build_target)
+    } else {
+        None
+    };
     let mount = build_target.mount(NAME, &key);
     let mirror = uv::INDEXES.iter().any(|name| build_target.operator_env.contains_key(*name));
     let target = VenvTarget {
         interpreter,
         venv: &mount,
         tool: tool.as_ref(),
+        seed: seed.as_ref(),
         jailed: build_target.jailed,
         added,
         mirror,
     };
     let steps = package_managers::steps(&target, all);
-    let with_pip = all.is_installing() || !added.is_empty();
-    let (tools, host) = tool.map_or_else(Default::default, |tool| {
+    let fast = installer.uv.as_ref().map(|uv| installer::plan_uv(uv, &target, all));
+    let note = installer.note;
+    let (mut tools, host): (Vec<_>, _) = tool.map_or_else(Default::default, |tool| {
         (
             tool.layer.into_iter().collect(),
             if build_target.jailed { tool.home.into_iter().collect() } else { Vec::new() },
@@ -71,8 +82,11 @@ pub(super) fn plan_layer(
     // Locking, and a build of the app as a package, write into the app's folder.
     let writes_app =
         !all.local.is_empty() || !all.locked && all.manager.is_some_and(|it| it != PythonManager::Pip);
+    tools.extend(seed);
     Ok(LayerPlan {
         name: NAME,
+        fast,
+        note,
         steps,
         key,
         need: estimate_space(all, with_pip),
@@ -80,6 +94,7 @@ pub(super) fn plan_layer(
         mount,
         tools,
         host,
+        ..LayerPlan::default()
     })
 }
 
@@ -111,6 +126,9 @@ fn cache_key(
     }
     for name in added {
         key.field("added", name.as_bytes());
+    }
+    if let Some((name, _)) = source.variable(installer::VARIABLE) {
+        key.field("installer", name.as_bytes());
     }
     // Another index or policy installs other packages.
     let prefixes = package_managers::variable_prefixes(all.manager);
@@ -178,6 +196,8 @@ pub(super) struct VenvTarget<'a> {
     pub(super) venv: &'a Path,
     /// The program that reads the lock file.
     pub(super) tool: Option<&'a ToolSource>,
+    /// The layer from which a virtualenv gets pip.
+    pub(super) seed: Option<&'a LayerPlan>,
     /// The build has the same path as the release.
     pub(super) jailed: bool,
     /// Packages that are installed although the app does not name them.
@@ -204,7 +224,10 @@ impl VenvTarget<'_> {
 
     /// Returns the step that makes it, without packages.
     pub(super) fn venv_step(&self, with_pip: bool) -> BuildStep {
-        self.interpreter.make_venv(STEP, self.venv, with_pip)
+        if with_pip {
+            return venv_seed::venv_step(STEP, self.interpreter, self.seed, self.venv);
+        }
+        self.interpreter.make_venv(STEP, self.venv, false)
     }
 }
 

@@ -113,6 +113,7 @@ mod tests {
                 jailed: false,
                 store: None,
                 tools: None,
+                shares_tools: false,
                 architecture: "sparc64",
                 cross: Some(target),
                 operator_env: &empty,

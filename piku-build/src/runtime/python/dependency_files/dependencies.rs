@@ -29,6 +29,8 @@ pub(crate) struct PythonDependencies {
     /// All have hashes, so pip requires one for everything.
     pub(crate) hashes: bool,
     pub(crate) locked: bool,
+    /// Place of something that only pip does as pip does it, and uv in another way or not at all.
+    pub(crate) only_pip: Option<String>,
     /// The app itself is installed as a package too.
     pub(crate) package: bool,
     /// Package indexes that the app names in its manager's files.
@@ -93,6 +95,7 @@ impl From<PythonRequirements> for PythonDependencies {
             targets: if read.any { targets.into() } else { Vec::new() },
             hashes: read.hashes,
             locked: read.hashes,
+            only_pip: read.only_pip,
             ..Self::default()
         }
     }

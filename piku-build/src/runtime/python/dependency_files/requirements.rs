@@ -25,6 +25,8 @@ pub(crate) struct PythonRequirements {
     pub(crate) hashes: bool,
     /// Anything is installed.
     pub(crate) any: bool,
+    /// First place with something that other installers do not do as pip does: `requirements.txt:3: --find-links`.
+    pub(crate) only_pip: Option<String>,
 }
 
 /// A folder or archive of the app that is installed.
@@ -93,6 +95,9 @@ impl PythonRequirements {
             self.hashes = true;
         }
         let is_option = line.starts_with('-');
+        if self.only_pip.is_none() {
+            self.only_pip = find_pip_option(line).map(|what| format!("{}:{number}: {what}", file.display()));
+        }
         self.any |=
             !is_option || ["-e", "--editable", "-r", "--requirement"].iter().any(|o| line.starts_with(o));
         for (long, short) in [("--requirement", "-r"), ("--constraint", "-c")] {
@@ -184,6 +189,23 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
         .map(|(number, line)| (number, without_comment(&line).trim().to_owned()))
         .filter(|(_, line)| !line.is_empty())
         .collect()
+}
+
+/// Returns an option of a line that other installers do not have, or give another meaning: how indexes take
+/// precedence, where an editable repository is kept, how an old package is built, and files that are not here.
+fn find_pip_option(line: &str) -> Option<&str> {
+    let word = |at: usize| line[at..].split([' ', '\t', '=']).next();
+    let files = [("--requirement", "-r"), ("--constraint", "-c"), ("--editable", "-e")];
+    let value = files.iter().find_map(|(long, short)| option_value(line, long, short));
+    if let Some(value) = value {
+        let is_remote = value.contains("://") && !value.starts_with("file:") || value.contains('$');
+        return if is_remote { word(0) } else { line.find(" --").and_then(|at| word(at + 1)) };
+    }
+    if line.starts_with('-') {
+        return word(0).filter(|option| *option != "--require-hashes");
+    }
+    let options = line.match_indices(" --").map(|(at, _)| at + 1);
+    options.into_iter().filter_map(word).find(|option| *option != "--hash")
 }
 
 /// Removes a comment, which begins at a `#` at the start or after a blank.

@@ -1,5 +1,6 @@
 //! The package managers: what each reads, runs and gets as environment.
 
+pub(crate) mod installer;
 pub(crate) mod pip;
 pub(crate) mod pipenv;
 pub(crate) mod pipfile_hash;
@@ -57,28 +58,41 @@ pub(crate) fn variable_prefixes(manager: Option<PythonManager>) -> BTreeSet<&'st
         Some(PythonManager::Uv) => BTreeSet::from(["UV_"]),
         Some(PythonManager::Poetry) => BTreeSet::from(["PIP_", "POETRY_"]),
         Some(PythonManager::Pipenv) => BTreeSet::from(["PIP_", "PIPENV_"]),
-        _ => BTreeSet::from(["PIP_"]),
+        _ => BTreeSet::from(["PIP_", "UV_"]),
     }
 }
 
-/// Returns the environment of the package managers.
-pub(crate) fn build_env(venv: &Path, manager: Option<PythonManager>) -> BTreeMap<String, String> {
+/// Settings of pip for build steps.
+const PIP: [(&str, &str); 5] = [
+    ("PIP_NO_INPUT", "1"),
+    ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+    ("PIP_NO_PYTHON_VERSION_WARNING", "1"),
+    ("PIP_PROGRESS_BAR", "off"),
+    ("PIP_ROOT_USER_ACTION", "ignore"),
+];
+/// Settings of uv for build steps.
+const UV: [(&str, &str); 3] = [
+    // The cache is on another mount, and a layer must not share files with it.
+    ("UV_LINK_MODE", "copy"),
+    ("UV_NO_PROGRESS", "1"),
+    ("UV_PYTHON_DOWNLOADS", "never"),
+];
+
+/// Returns the environment of the steps of tools that all apps share.
+pub(crate) fn tool_env() -> BTreeMap<String, String> {
+    PIP.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+/// Returns the environment of the package managers. `index` is the package index for uv that pip's settings name.
+pub(crate) fn build_env(
+    venv: &Path,
+    manager: Option<PythonManager>,
+    index: Option<String>,
+) -> BTreeMap<String, String> {
     let place = venv.to_string_lossy();
-    let pip = [
-        ("PIP_NO_INPUT", "1"),
-        ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
-        ("PIP_NO_PYTHON_VERSION_WARNING", "1"),
-        ("PIP_PROGRESS_BAR", "off"),
-        ("PIP_ROOT_USER_ACTION", "ignore"),
-    ];
+    let mut env = tool_env();
     let more: &[(&str, &str)] = match manager {
-        Some(PythonManager::Uv) => &[
-            ("UV_PROJECT_ENVIRONMENT", &place),
-            // The cache is on another mount, and a layer must not share files with it.
-            ("UV_LINK_MODE", "copy"),
-            ("UV_NO_PROGRESS", "1"),
-            ("UV_PYTHON_DOWNLOADS", "never"),
-        ],
+        Some(PythonManager::Uv) => &[("UV_PROJECT_ENVIRONMENT", &place), UV[0], UV[1], UV[2]],
         Some(PythonManager::Poetry) => {
             &[("POETRY_VIRTUALENVS_CREATE", "false"), ("POETRY_NO_INTERACTION", "1")]
         }
@@ -89,7 +103,12 @@ pub(crate) fn build_env(venv: &Path, manager: Option<PythonManager>) -> BTreeMap
             ("PIPENV_DONT_LOAD_ENV", "1"),
             ("PIPENV_MAX_DEPTH", "1"),
         ],
-        Some(PythonManager::Pip | PythonManager::Project) | None => &[],
+        // pip does not read uv's settings in pyproject.toml.
+        Some(PythonManager::Pip | PythonManager::Project) | None => {
+            &[("UV_NO_CONFIG", "1"), UV[0], UV[1], UV[2]]
+        }
     };
-    pip.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    env.extend(index.map(|index| ("UV_DEFAULT_INDEX".to_owned(), index)));
+    env
 }

@@ -12,6 +12,7 @@ use crate::plan::build_plan::LayerPlan;
 use crate::runtime::BuildTarget;
 use crate::runtime::python::dependency_files::PythonManager;
 use crate::runtime::python::dependency_files::pyproject::PyprojectFile;
+use crate::runtime::python::venv_seed;
 use crate::runtime::python::version::interpreter::{self, PythonInterpreter};
 use crate::step::build_step::BuildStep;
 use crate::tree::root_view::is_executable;
@@ -19,7 +20,7 @@ use piku_files::free_space::SpaceNeeded;
 
 pub(crate) const STEP: &str = "tool";
 /// Increased when the layers are made in another way.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Directories with the machine's programs; the jail shows /usr alone.
 const FOLDERS: [&str; 2] = ["/usr/local/bin", "/usr/bin"];
 
@@ -37,7 +38,7 @@ struct PythonTool {
 }
 
 const UV: PythonTool =
-    PythonTool { name: "uv", setting: "UV_VERSION", pinned: "0.13.9", plugins: &[], megabytes: 80 };
+    PythonTool { name: "uv", setting: "UV_VERSION", pinned: "0.13.9", plugins: &[], megabytes: 45 };
 const POETRY: PythonTool = PythonTool {
     name: "poetry",
     setting: "POETRY_VERSION",
@@ -65,6 +66,16 @@ pub(crate) struct ToolSource {
     pub(crate) home: Option<PathBuf>,
 }
 
+/// Finds uv, which installs what pip would.
+pub(crate) fn find_uv(
+    source: &AppSource,
+    target: &BuildTarget,
+    own: &PythonInterpreter,
+) -> anyhow::Result<ToolSource> {
+    let asked = requested_version(&UV, source, target)?;
+    find_tool(&UV, asked, source, target, own)
+}
+
 /// Finds the program that reads the app's lock file; `None` if pip is enough.
 ///
 /// # Errors
@@ -82,24 +93,41 @@ pub(crate) fn find_program(
         Some(PythonManager::Pip | PythonManager::Project) | None => return Ok(None),
     };
     let asked = requested_specifier(&tool, source, target)?;
+    find_tool(&tool, asked, source, target, own).map(Some)
+}
+
+/// Finds a tool on the machine, or plans to install it. `asked` is a specifier for pip.
+fn find_tool(
+    tool: &PythonTool,
+    asked: Option<String>,
+    source: &AppSource,
+    target: &BuildTarget,
+    own: &PythonInterpreter,
+) -> anyhow::Result<ToolSource> {
     let on_machine = FOLDERS.map(|folder| Path::new(folder).join(tool.name));
     let there = on_machine
         .iter()
         .find(|path| path.canonicalize().is_ok_and(|real| real.starts_with("/usr") && is_executable(&real)));
     if let (None, true, Some(program)) = (&asked, tool.plugins.is_empty(), there) {
         let fact = format!("{} {}", program.display(), file_stamp(program));
-        return Ok(Some(ToolSource { program: program.clone(), fact, layer: None, home: None }));
+        return Ok(ToolSource { program: program.clone(), fact, layer: None, home: None });
     }
     let requirement = asked.unwrap_or_else(|| format!("=={}", tool.pinned));
     let Some(python) = interpreter::find_for_tools(target).or_else(|| own.has_ensurepip.then(|| own.clone()))
     else {
         return Err(errors::python::no_venv(&own.version.minor()).into());
     };
-    Ok(Some(plan_install(&tool, &requirement, &python, target)))
+    let is_shared = target.shares_tools && !python.is_apps && !changes_pip(source);
+    Ok(plan_install(tool, &requirement, &python, target, is_shared))
 }
 
-/// Returns the requested version as a specifier for pip.
-fn requested_specifier(
+/// Returns whether the app sets variables of pip, such as an index: what that fetches is no tool for others.
+fn changes_pip(source: &AppSource) -> bool {
+    source.env.keys().chain(source.config.keys()).any(|name| name.starts_with("PIP_"))
+}
+
+/// Returns the version that a variable requests as a specifier for pip.
+fn requested_version(
     tool: &PythonTool,
     source: &AppSource,
     target: &BuildTarget,
@@ -113,6 +141,18 @@ fn requested_specifier(
             return Err(errors::python::bad_tool_version(tool.setting, place, version).into());
         }
         return Ok(Some(format!("=={}", version.trim())));
+    }
+    Ok(None)
+}
+
+/// Returns the requested version as a specifier for pip.
+fn requested_specifier(
+    tool: &PythonTool,
+    source: &AppSource,
+    target: &BuildTarget,
+) -> anyhow::Result<Option<String>> {
+    if let Some(asked) = requested_version(tool, source, target)? {
+        return Ok(Some(asked));
     }
     if tool.name != UV.name {
         return Ok(None);
@@ -145,9 +185,10 @@ fn plan_install(
     requirement: &str,
     python: &PythonInterpreter,
     target: &BuildTarget,
+    is_shared: bool,
 ) -> ToolSource {
     let fact = format!("{}{requirement}", tool.name);
-    let mut key = target.key(tool.name, FORMAT, false);
+    let mut key = target.tool_key(tool.name, FORMAT, is_shared);
     for (name, value) in [
         ("tool", fact.as_str()),
         ("python", &python.path.to_string_lossy()),
@@ -157,12 +198,29 @@ fn plan_install(
     ] {
         key.field(name, value.as_bytes());
     }
+    if is_shared && !requirement.starts_with("==") {
+        BuildTarget::add_week(&mut key);
+    }
     let key = key.finish();
     let mount = target.tool_mount(tool.name, &key);
-    let pip = mount.join("bin/pip").to_string_lossy().into_owned();
-    let mut install = vec![pip.as_str(), "install", "--quiet", &fact];
-    install.extend(tool.plugins);
-    let steps = vec![python.make_venv(STEP, &mount, true), BuildStep::new(STEP, &install, true)];
+    // An app that sets variables of pip has a seed of its own, with its own store.
+    let seed = venv_seed::plan_seed(python, target);
+    let steps = match &seed {
+        // It is one program that needs no Python. It is never compiled here: that takes an hour.
+        Some(seed) if tool.name == UV.name => {
+            let pip = seed.mount.join("bin/pip").to_string_lossy().into_owned();
+            let place = mount.to_string_lossy();
+            let install = [&pip, "install", "--quiet", "--only-binary", ":all:", "--target", &place, &fact];
+            vec![BuildStep::new(STEP, &install, true)]
+        }
+        _ => {
+            let pip = mount.join("bin/pip").to_string_lossy().into_owned();
+            let mut install = vec![pip.as_str(), "install", "--quiet", &fact];
+            install.extend(tool.plugins);
+            let venv = venv_seed::venv_step(STEP, python, seed.as_ref(), &mount);
+            vec![venv, BuildStep::new(STEP, &install, true)]
+        }
+    };
     let program = mount.join("bin").join(tool.name);
     let layer = LayerPlan {
         name: tool.name,
@@ -170,9 +228,11 @@ fn plan_install(
         mount,
         steps,
         need: SpaceNeeded { bytes: tool.megabytes * 1_000_000, files: 3000 },
-        writes_app: false,
-        tools: Vec::new(),
+        tools: seed.into_iter().collect(),
         host: python.home.iter().cloned().collect(),
+        is_shared,
+        env: super::tool_env(),
+        ..LayerPlan::default()
     };
     ToolSource { program, fact, layer: Some(layer), home: python.home.clone() }
 }

@@ -21,8 +21,9 @@ use crate::tree::root_view::is_executable;
 /// Directories with Debian's Pythons and those that the administrator has built. PATH does not count: the jail shows /usr alone.
 const FOLDERS: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
 
-/// Arguments that make an interpreter print its version, its C library and whether it has `ensurepip`. Isolated: `PYTHON`
-/// variables, the working directory and site-packages have no effect.
+/// Arguments that make an interpreter print its version, its C library, whether it has `ensurepip`, and the wheels that
+/// this may install, which Debian keeps apart. Isolated: `PYTHON` variables, the working directory and site-packages have
+/// no effect.
 const INSPECT: [&str; 4] = [
     "-I",
     "-S",
@@ -32,7 +33,10 @@ const INSPECT: [&str; 4] = [
      try: libc = os.confstr('CS_GNU_LIBC_VERSION')\n\
      except (ValueError, OSError): libc = 'other'\n\
      spec = PathFinder.find_spec('ensurepip')\n\
-     print('%d.%d.%d' % sys.version_info[:3], libc, int(bool(spec and spec.origin)), sep='\\n')",
+     own = os.path.join(os.path.dirname(spec and spec.origin or ''), '_bundled')\n\
+     wheels = [os.path.join(d, f) for d in (own, '/usr/share/python-wheels') if os.path.isdir(d) for f in sorted(os.listdir(d))]\n\
+     stamps = ['%s %d %d' % (os.path.basename(f), s.st_size, s.st_mtime) for f in wheels for s in [os.stat(f)]]\n\
+     print('%d.%d.%d' % sys.version_info[:3], libc, int(bool(spec and spec.origin)), '; '.join(stamps), sep='\\n')",
 ];
 
 /// A Python of the machine that runs.
@@ -45,6 +49,10 @@ pub(crate) struct PythonInterpreter {
     pub(crate) libc: String,
     /// It can put pip into a virtualenv; on Debian that needs python3-venv.
     pub(crate) has_ensurepip: bool,
+    /// The wheels that this installs, with their sizes and dates.
+    pub(crate) wheels: String,
+    /// True for one that is a layer of the app, which the app's settings may have changed.
+    pub(crate) is_apps: bool,
     /// Its home, if no jail shows that by itself.
     pub(crate) home: Option<PathBuf>,
 }
@@ -224,13 +232,22 @@ fn inspect(path: &Path, home: Option<PathBuf>) -> anyhow::Result<PythonInterpret
         .map_err(|err| bad(&err.to_string()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut lines = text.lines();
-    let parts = (lines.next().and_then(RuntimeVersion::exact), lines.next(), lines.next());
-    let (Some(version), Some(libc), Some(ensurepip)) = parts else {
+    let parts = (lines.next().and_then(RuntimeVersion::exact), lines.next(), lines.next(), lines.next());
+    let (Some(version), Some(libc), Some(ensurepip), wheels) = parts else {
         let stderr = String::from_utf8_lossy(&output.stderr);
         return Err(bad(stderr.lines().last().unwrap_or("it says nothing")).into());
     };
     let (path, libc) = (path.to_owned(), libc.to_owned());
-    Ok(PythonInterpreter { path, version, libc, has_ensurepip: ensurepip == "1", home })
+    let wheels = wheels.unwrap_or_default().to_owned();
+    Ok(PythonInterpreter {
+        path,
+        version,
+        libc,
+        has_ensurepip: ensurepip == "1",
+        wheels,
+        is_apps: false,
+        home,
+    })
 }
 
 #[cfg(test)]
@@ -256,6 +273,7 @@ mod tests {
             jailed: true,
             store: None,
             tools: None,
+            shares_tools: false,
             architecture: "x86_64",
             cross: None,
             operator_env: &build_env,

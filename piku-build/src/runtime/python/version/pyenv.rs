@@ -112,7 +112,18 @@ impl PyenvRecipe {
         let layer = self.layer(target, &libc);
         let path = layer.mount.join("bin/python3");
         let version = self.version;
-        (PythonInterpreter { path, version, libc, has_ensurepip: true, home: None }, layer)
+        (
+            PythonInterpreter {
+                path,
+                version,
+                libc,
+                has_ensurepip: true,
+                wheels: String::new(),
+                is_apps: true,
+                home: None,
+            },
+            layer,
+        )
     }
 
     fn layer(&self, target: &BuildTarget, libc: &str) -> LayerPlan {
@@ -150,8 +161,8 @@ impl PyenvRecipe {
             steps: vec![BuildStep { name: STEP, run, quiet: false }],
             need: SpaceNeeded { bytes: 300_000_000, files: 10_000 },
             writes_app: false,
-            tools: Vec::new(),
             host,
+            ..LayerPlan::default()
         }
     }
 }
