@@ -29,6 +29,7 @@ const PATTERNS: &[(&str, &str)] = &[
     ("[BIN]", r"(?<redacted>/(usr|opt|home|root)[^ ']*/bin)/(go|mvn|gradle|cargo|bundle)\b"),
     ("[PYTHON]", r"/(usr|opt|home|root)[^ ']*/bin/python3(\.\d+)?\b"),
     ("[SCRIPT]", r"(?s) -c '(?<redacted>import [^\n]*\n.*?\n)' node_modules"),
+    ("[SCRIPT]", r"(?s) -c '(?<redacted>from venv import .*?)' /tools/pip"),
     ("[PROTECTIONS]", r"Sandbox: (?<redacted>.+)"),
 ];
 

@@ -16,9 +16,10 @@ const FORMAT: u32 = 1;
 
 /// Makes a virtualenv in the second folder with the packages of the one in the first, and its programs.
 const COPY: &str = "\
-import os, subprocess, sys, venv
+from venv import main
+import os, subprocess, sys
 seed, made = sys.argv[1:]
-venv.main(['--without-pip', made])
+main(['--without-pip', made])
 lib = 'lib/python%d.%d/site-packages/' % sys.version_info[:2]
 subprocess.check_call(['cp', '-a', os.path.join(seed, lib, '.'), os.path.join(made, lib)])
 for name in os.listdir(os.path.join(seed, 'bin')):
@@ -40,13 +41,12 @@ pub(crate) fn plan_seed(python: &PythonInterpreter, target: &BuildTarget) -> Opt
         ("version", &python.version.to_string()),
         ("libc", &python.libc),
         ("wheels", &python.wheels),
-        ("mount", &target.tool_mount("", "").to_string_lossy()),
+        ("mount", &target.tool_mount(NAME, "").to_string_lossy()),
     ] {
         key.field(name, value.as_bytes());
     }
     let key = key.finish();
-    // Two Pythons may have one each in the same jail.
-    let mount = target.tool_mount(&format!("{NAME}-{}", python.version.minor()), &key);
+    let mount = target.tool_mount(NAME, &key);
     Some(LayerPlan {
         name: NAME,
         steps: vec![python.make_venv("venv", &mount, true)],
