@@ -146,10 +146,17 @@ pub(crate) fn read_dependencies(
         // Without a build system it is not a package; pip would guess one and fail with a second folder.
         all.targets = named;
     }
+    // uv does not check for which Pythons an archive is.
+    all.only_pip = named_url(&all.targets).then(|| format!("{file}: an archive or a URL"));
     if file == FILE {
         all.warnings.push(errors::python::no_lock("uv.lock", "uv lock"));
     }
     Ok(all)
+}
+
+/// Returns whether a dependency is at a URL.
+fn named_url(dependencies: &[String]) -> bool {
+    dependencies.iter().any(|dependency| dependency.contains("://") || dependency.contains("file:"))
 }
 
 #[cfg(test)]

@@ -204,6 +204,10 @@ fn find_pip_option(line: &str) -> Option<&str> {
     if line.starts_with('-') {
         return word(0).filter(|option| *option != "--require-hashes");
     }
+    // uv does not check for which Pythons these are.
+    if ["://", "file:", ".whl", ".tar.gz", ".zip"].iter().any(|part| line.contains(part)) {
+        return Some("an archive or a URL");
+    }
     let options = line.match_indices(" --").map(|(at, _)| at + 1);
     options.into_iter().filter_map(word).find(|option| *option != "--hash")
 }
@@ -289,6 +293,38 @@ mod tests {
         let known = [("flask", ">=2"), ("gunicorn", ""), ("six", "==1.0"), ("zope-interface-x", "==1")];
         assert_eq!(packages, known);
         assert!(all.hashes && all.local.is_empty());
+    }
+
+    #[test]
+    fn finds_what_pip_alone_does() {
+        let only_pip = |text: &str| {
+            let files = [("requirements.txt", text.as_bytes()), ("a.txt", b"six\n"), ("lib/setup.py", b"")];
+            read(&files).unwrap().only_pip
+        };
+        for same in [
+            "six==1.17.0 \\\n  --hash=sha256:00\n",
+            "--require-hashes\n",
+            "-r a.txt\n-c a.txt\n",
+            "./lib\n-e ./lib\n-e lib[x]\n",
+            "x[y]>=1 ; python_version > '3' # --pre\n",
+        ] {
+            assert_eq!(only_pip(same), None, "{same}");
+        }
+        for (other, what) in [
+            ("six\n--extra-index-url https://u:p@x.org/\n", "2: --extra-index-url"),
+            ("--find-links=wheels\n", "1: --find-links"),
+            ("--pre\n", "1: --pre"),
+            ("-f wheels\n", "1: -f"),
+            ("-i https://x.org/\n", "1: -i"),
+            ("-e git+https://x.org/a.git#egg=a\n", "1: -e"),
+            ("-r https://x.org/r.txt\n", "1: -r"),
+            ("-e ./lib --config-settings x=y\n", "1: --config-settings"),
+            ("a --global-option=x\n", "1: --global-option"),
+            ("a @ https://u:p@x.org/a.whl\n", "1: an archive or a URL"),
+            ("./a-1.whl\n", "1: an archive or a URL"),
+        ] {
+            assert_eq!(only_pip(other), Some(format!("requirements.txt:{what}")), "{other}");
+        }
     }
 
     #[test]
