@@ -91,7 +91,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__build)
-            opts="-h --move --cache --before --no-cache --rebuild --output --architecture --layers --settings --config --buildpacks --sandbox --app --number --commit --subject --by --help"
+            opts="-h --move --cache --before --no-cache --rebuild --output --architecture --layers --tools --settings --config --buildpacks --sandbox --app --number --commit --subject --by --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -114,6 +114,10 @@ _piku__build() {
                     return 0
                     ;;
                 --layers)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tools)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -179,7 +183,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__fits)
-            opts="-h --app --layers --settings --config --buildpacks --sandbox --format --help"
+            opts="-h --app --layers --tools --settings --config --buildpacks --sandbox --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -190,6 +194,10 @@ _piku__build() {
                     return 0
                     ;;
                 --layers)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tools)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -405,7 +413,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__plan)
-            opts="-h --cache --architecture --layers --settings --config --buildpacks --sandbox --format --help"
+            opts="-h --cache --architecture --layers --tools --settings --config --buildpacks --sandbox --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -420,6 +428,10 @@ _piku__build() {
                     return 0
                     ;;
                 --layers)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tools)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -481,7 +493,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__unpack)
-            opts="-h --output --layers --settings --config --buildpacks --sandbox --app --number --via --before --help"
+            opts="-h --output --layers --tools --settings --config --buildpacks --sandbox --app --number --via --before --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -492,6 +504,10 @@ _piku__build() {
                     return 0
                     ;;
                 --layers)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tools)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

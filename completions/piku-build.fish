@@ -42,6 +42,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand detect" -s h -l he
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l cache -d 'Where package managers keep their caches' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l architecture -d 'The architecture of the machine that will run it, by uname\'s or Debian\'s name: amd64, arm64, armhf, armv6l [default: this machine\'s]' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l tools -d 'Where the tools are kept that build layers of all apps: uv, Node, Go\'s standard library; for a build CACHE/tools by default, which are the app\'s own' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l settings -d 'This machine\'s settings' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l config -d 'File with the settings that `config set` stored for the app' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l buildpacks -d 'The operator\'s buildpacks, a folder each [default: the folder buildpacks beside the settings]' -r -F
@@ -57,6 +58,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l before -
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l output -d 'The release\'s folder, which must not be there yet' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l architecture -d 'The architecture of the machine that will run it, by uname\'s or Debian\'s name: amd64, arm64, armhf, armv6l [default: this machine\'s]' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l tools -d 'Where the tools are kept that build layers of all apps: uv, Node, Go\'s standard library; for a build CACHE/tools by default, which are the app\'s own' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l settings -d 'This machine\'s settings' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l config -d 'File with the settings that `config set` stored for the app' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l buildpacks -d 'The operator\'s buildpacks, a folder each [default: the folder buildpacks beside the settings]' -r -F
@@ -86,6 +88,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l part -d '
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l output -d 'The release\'s folder, which must not be there yet' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l tools -d 'Where the tools are kept that build layers of all apps: uv, Node, Go\'s standard library; for a build CACHE/tools by default, which are the app\'s own' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l settings -d 'This machine\'s settings' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l config -d 'File with the settings that `config set` stored for the app' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l buildpacks -d 'The operator\'s buildpacks, a folder each [default: the folder buildpacks beside the settings]' -r -F
@@ -104,6 +107,7 @@ yaml\t'YAML'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand machine" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l app -d 'The app that it has to be of' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l tools -d 'Where the tools are kept that build layers of all apps: uv, Node, Go\'s standard library; for a build CACHE/tools by default, which are the app\'s own' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l settings -d 'This machine\'s settings' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l config -d 'File with the settings that `config set` stored for the app' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand fits" -l buildpacks -d 'The operator\'s buildpacks, a folder each [default: the folder buildpacks beside the settings]' -r -F
