@@ -130,7 +130,11 @@ impl ReleaseBuilder<'_> {
             if let Err(err) = self.build_tool(owner, tool, &owner.plan.layers) {
                 interrupt::check()?;
                 let why = err.to_string();
-                progress::detail(&format!("goes on without {}: {}", tool.name, why.lines().next().unwrap_or("")));
+                progress::detail(&format!(
+                    "goes on without {}: {}",
+                    tool.name,
+                    why.lines().next().unwrap_or("")
+                ));
             }
         }
         Ok(())

@@ -210,7 +210,12 @@ impl ReleaseBuilder<'_> {
     }
 
     /// Marks a layer as complete if it is not empty: exit code 0 alone proves nothing.
-    pub(super) fn finish(&self, unfinished: UnfinishedLayer, name: &str, plan: &BuildPlan) -> anyhow::Result<()> {
+    pub(super) fn finish(
+        &self,
+        unfinished: UnfinishedLayer,
+        name: &str,
+        plan: &BuildPlan,
+    ) -> anyhow::Result<()> {
         if unfinished.tree()?.is_empty()? {
             return Err(UserError::new(format!("the layer '{name}' is empty after its steps")).into());
         }

@@ -63,7 +63,8 @@ pub(crate) fn show<'a>(
     let mut steps = Vec::new();
     for plan in whole.plans() {
         let missed = plan.layers.iter().filter(|layer| !hit(&layer.key)).flat_map(|layer| {
-            let (tools, steps) = layer.fast.as_ref().map_or((&layer.tools, &layer.steps), |fast| (&fast.tools, &fast.steps));
+            let (tools, steps) =
+                layer.fast.as_ref().map_or((&layer.tools, &layer.steps), |fast| (&fast.tools, &fast.steps));
             unmade(tools).into_iter().chain(steps)
         });
         let trees = plan.tree_layers.iter().filter(|layer| !hit(&layer.key)).flat_map(|layer| &layer.steps);

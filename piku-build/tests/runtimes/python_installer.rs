@@ -66,7 +66,9 @@ fn pip_does_what_uv_does_not() {
     // uv fails: with a setting that it does not take, and by not being there.
     for env in ["UV_INDEX_STRATEGY=none\n", "UV_VERSION=0.0.0.1\n"] {
         let world = app("six\n", env);
-        world.build("1").good(&["       uv does not install them, pip does: ", "Successfully installed six-"]);
+        world
+            .build("1")
+            .good(&["       uv does not install them, pip does: ", "Successfully installed six-"]);
         world.work("1", &["python", "app.py"]).good(&[]);
     }
     // It would do something else.
@@ -74,9 +76,9 @@ fn pip_does_what_uv_does_not() {
     app("--prefer-binary\nsix\n", "").build("1").good(&[option, "Successfully installed six-"]);
     let variable = "pip installs them: PIP_PREFER_BINARY is set\n";
     app("six\n", "PIP_PREFER_BINARY=1\n").build("1").good(&[variable, "Successfully installed six-"]);
-    app("six\n", "PIKU_INSTALLER=conda\n").build("1").bad(&[
-        "PIKU_INSTALLER in ENV: 'conda' is not an installer; there are uv and pip",
-    ]);
+    app("six\n", "PIKU_INSTALLER=conda\n")
+        .build("1")
+        .bad(&["PIKU_INSTALLER in ENV: 'conda' is not an installer; there are uv and pip"]);
     // What neither can install is explained in the words of pip.
     app("six==99.1\n", "").build("1").bad(&[
         "uv does not install them, pip does: ",
@@ -112,12 +114,15 @@ fn tools_are_made_once_and_no_app_changes_them() {
     let keys = || support::names(&world.path("tools"));
     // Killed while it makes the first tool.
     let mut build = Running::start(world.build_command("0", &[]));
-    until("a tool has begun", || keys().iter().any(|key| world.path("tools").join(key).join("content").exists()));
+    until("a tool has begun", || {
+        keys().iter().any(|key| world.path("tools").join(key).join("content").exists())
+    });
     build.signal("KILL");
     build.0.wait().expect("it ends");
     fs::remove_file(world.app().join("zipfile.py")).expect("zipfile.py");
     let both: Vec<_> = ["1", "2"].map(|name| world.build_command(name, &[]).spawn().expect("a build")).into();
-    let ran: Vec<_> = both.into_iter().map(|child| Ran::of(child.wait_with_output().expect("it ends"))).collect();
+    let ran: Vec<_> =
+        both.into_iter().map(|child| Ran::of(child.wait_with_output().expect("it ends"))).collect();
     for tool in ["pip", "uv"] {
         let line = format!("Installing tools for all apps: layer {tool} ");
         let made = ran.iter().filter(|ran| ran.good(&[]).stderr.contains(&line)).count();

@@ -38,7 +38,14 @@ impl World {
     pub(crate) fn new(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::Builder::new().prefix("piku-build-test-").tempdir().expect("a temporary folder");
         let sandbox = if has_jail() { "require" } else { "off" };
-        let world = Self { dir, sandbox, cache: "cache".into(), tools: shared_cache().join("shared-tools"), settings: None, env: Vec::new() };
+        let world = Self {
+            dir,
+            sandbox,
+            cache: "cache".into(),
+            tools: shared_cache().join("shared-tools"),
+            settings: None,
+            env: Vec::new(),
+        };
         fs::create_dir(world.app()).expect("the app's folder");
         for (name, text) in files {
             world.write(name, text);

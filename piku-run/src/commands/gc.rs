@@ -98,7 +98,11 @@ fn render_report(all: &[GarbageItem], several: bool, dry_run: bool) -> String {
     }
     let row = |one: &GarbageItem| {
         let cells = [one.kind.as_str().to_owned(), one.name.display().to_string(), size(one.bytes)];
-        several.then(|| one.app.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)).into_iter().chain(cells).collect()
+        several
+            .then(|| one.app.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string))
+            .into_iter()
+            .chain(cells)
+            .collect()
     };
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();
     let headings = ["APP", "KIND", "NAME", "FREES"];

@@ -164,10 +164,12 @@ impl AppCollector<'_> {
         let path = self.dir.path().join(&item.name);
         let cannot = || format!("cannot remove '{}'", path.display());
         let gone = match item.kind {
-            GarbageKind::Layer | GarbageKind::Tool => match layers::withdraw_layer(&path).with_context(cannot)? {
-                Some(gone) => gone,
-                None => return Ok(false),
-            },
+            GarbageKind::Layer | GarbageKind::Tool => {
+                match layers::withdraw_layer(&path).with_context(cannot)? {
+                    Some(gone) => gone,
+                    None => return Ok(false),
+                }
+            }
             GarbageKind::Release | GarbageKind::Cache => {
                 if let Some(number) = item.release_number() {
                     folded::unfold_dependents(self.dir, number)?;

@@ -89,7 +89,10 @@ pub(crate) fn choose(
     }
     let (index, only_pip) = read_settings(source, target);
     if let Some(why) = all.only_pip.clone().or(only_pip) {
-        return Ok(InstallerChoice { note: Some(format!("pip installs them: {why}")), ..InstallerChoice::default() });
+        return Ok(InstallerChoice {
+            note: Some(format!("pip installs them: {why}")),
+            ..InstallerChoice::default()
+        });
     }
     // Without a Python that can fetch it, or with a bad UV_VERSION, there is still pip.
     let uv = program::find_uv(source, target, own).ok();
