@@ -17,6 +17,7 @@ use piku_report::progress;
 
 use crate::app_context;
 use crate::client;
+use crate::deploy::deploy_folder;
 use crate::deploy::deploy_record::{DeployRecord, DeployState};
 use crate::deploy::lock::{self, LockNote};
 use crate::now;
@@ -55,7 +56,8 @@ fn parse_ref_update(line: &str) -> anyhow::Result<RefUpdate> {
     Ok(RefUpdate { new, reference: reference.to_owned() })
 }
 
-/// Prints `COMMIT NUMBER OPTION…` if a deploy is due and records that it begins. A dry run is not recorded.
+/// If a deploy is due, records that it begins, unless it is a dry run, and prints four lines: `COMMIT NUMBER
+/// OPTION…`, the subject of the commit, the folder of the deploy, and the names of git's own variables.
 pub(crate) fn begin_deploy(path: &Path, app: &AppDir, by: &str) -> anyhow::Result<()> {
     let updates = read_ref_updates()?;
     let repo = repository::open(path)?;
@@ -77,16 +79,36 @@ pub(crate) fn begin_deploy(path: &Path, app: &AppDir, by: &str) -> anyhow::Resul
         return Ok(());
     };
     let number = app.next_number().context("cannot count the releases")?;
+    let subject = read_subject(&repo, commit)?;
     let commit = commit.to_string();
+    create_log_dir(app)?;
     // A rebuild does not change which commit is live.
     if !options.dry_run && !options.rebuild {
         let state = DeployState::Deploying;
         DeployRecord { commit: commit.clone(), reference, number, by: by.to_owned(), at: now(), state }
             .write(app)?;
-        write_attempt(&repo, app, number, &commit, by)?;
+        let attempt = DeployAttempt {
+            commit: commit.clone(),
+            subject: subject.clone(),
+            by: by.to_owned(),
+            at: now().to_string(),
+        };
+        attempt.write(&app.attempt(number))?;
     }
+    let folder = deploy_folder::create_deploy_folder(app)?;
     let words: String = options.words().flat_map(|word| [" ", word]).collect();
-    output::write(format!("{commit} {number}{words}\n").as_bytes())
+    let names = git_variables();
+    let folder = folder.display();
+    output::write(format!("{commit} {number}{words}\n{subject}\n{folder}\n{names}\n").as_bytes())
+}
+
+/// Returns the names of the variables that git has set for its hook, with spaces between them.
+fn git_variables() -> String {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let names: Vec<String> =
+        names.filter(|name| name.starts_with("GIT_") && name.bytes().all(is_word)).collect();
+    names.join(" ")
 }
 
 /// Returns the commit to rebuild, which may no longer be the tip of a branch.
@@ -95,17 +117,16 @@ fn find_rebuild_commit(repo: &Repository, updates: &[RefUpdate]) -> Option<Branc
     Some(BranchTip { reference: update.reference.clone(), commit: update.new })
 }
 
-/// Records commit, subject and key of the deploy: `releases` lists failed deploys too.
-fn write_attempt(repo: &Repository, app: &AppDir, number: u64, commit: &str, by: &str) -> anyhow::Result<()> {
-    let found =
-        Oid::from_str(commit).and_then(|oid| repo.find_commit(oid)).map_err(repository::plain_error)?;
+/// Returns the first line of the commit's message, shortened. Bytes that are not UTF-8 are replaced.
+fn read_subject(repo: &Repository, commit: Oid) -> anyhow::Result<String> {
+    let found = repo.find_commit(commit).map_err(repository::plain_error)?;
     let subject = String::from_utf8_lossy(found.summary_bytes().unwrap_or_default());
-    let subject = subject.chars().take(LONGEST_SUBJECT).collect();
+    Ok(subject.chars().take(LONGEST_SUBJECT).collect())
+}
+
+fn create_log_dir(app: &AppDir) -> anyhow::Result<()> {
     let log = app.log();
-    fs::create_dir_all(&log).with_context(|| format!("cannot create '{}'", log.display()))?;
-    let attempt =
-        DeployAttempt { commit: commit.to_owned(), subject, by: by.to_owned(), at: now().to_string() };
-    attempt.write(&app.attempt(number))
+    fs::create_dir_all(&log).with_context(|| format!("cannot create '{}'", log.display()))
 }
 
 /// Returns the tip of the deploy branch if it was pushed.

@@ -8,6 +8,7 @@
 
 pub(crate) mod begin;
 pub(crate) mod cancel;
+mod deploy_folder;
 pub(crate) mod deploy_record;
 pub(crate) mod live;
 pub(crate) mod lock;
