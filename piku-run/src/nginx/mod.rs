@@ -155,6 +155,11 @@ impl WebServer {
         };
         let mut values = world.values()?;
         let is_named = VirtualHost::is_configured(&values);
+        if !is_named {
+            // A misspelt name is why it has none.
+            prepared.warnings =
+                VirtualHost::unknown_settings(&values).iter().map(ToString::to_string).collect();
+        }
         // Names of the host's choice are no reason to prepare what nobody serves.
         let may_assign = || is_web_app(world, &values) && NginxMaster::find(&self.dir).is_some();
         if !self.settings.enabled || !(is_named || may_assign()) {

@@ -60,6 +60,15 @@ fn other_spellings_do_what_they_say() {
 }
 
 #[test]
+fn misspelt_setting_is_named_by_push() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    repo.serves("page\n").file("ENV", "NGINX_SERVR_NAME=blog.test\n").commit("One");
+    let said = repo.push().succeeds();
+    assert!(said.contains("NGINX_SERVR_NAME") && said.contains("did you mean NGINX_SERVER_NAME?"), "{said}");
+}
+
+#[test]
 fn key_of_one_app_sees_only_that() {
     let world = live();
     world.add_key("guest", &["shop"]);

@@ -212,6 +212,14 @@ impl VirtualHost {
         names.into_iter().collect()
     }
 
+    /// Returns a warning for each variable that looks like a setting of nginx and is none.
+    #[must_use]
+    pub fn unknown_settings(values: &AppValues) -> Vec<Diagnostic> {
+        let mut read = ValuesReader::new(values);
+        settings::known::warn_of_unknown_names(values, &mut read);
+        read.finish().unwrap_or_default()
+    }
+
     /// Returns the host names of the server block.
     #[must_use]
     pub fn names(&self) -> &[HostName] {

@@ -78,7 +78,7 @@ fn known_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Warns about variables that have no effect.
-pub(super) fn warn_of_unknown_names(values: &AppValues, read: &mut ValuesReader<'_>) {
+pub(in super::super) fn warn_of_unknown_names(values: &AppValues, read: &mut ValuesReader<'_>) {
     for name in values.iter().map(|(name, _)| name).filter(|name| values.has(name)) {
         if let Some((_, what)) = UNSUPPORTED.iter().find(|(other, _)| *other == name) {
             read.add_warning(name, what, None);
