@@ -1,5 +1,5 @@
-//! Who installs requirements: uv, in a fraction of pip's time, and pip where uv would not do the same. Where uv fails,
-//! pip begins again.
+//! The installer of requirements: uv, in a fraction of pip's time, and pip where uv would not do the same. Where uv
+//! fails, pip begins again.
 
 #![expect(clippy::disallowed_methods, reason = "pip's settings of the machine")]
 
