@@ -69,7 +69,7 @@ fn replace(
 /// Syncs the directory of `path`, so that a rename in it survives a power cut.
 ///
 /// # Errors
-/// When the folder cannot be opened or synced.
+/// Fails if the folder cannot be opened or synced.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
     open_parent(path)?.map_or(Ok(()), |dir| dir.sync_all())
 }
@@ -77,7 +77,7 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 /// Writes a rename in the directory of `path` to the disk before anything that is synced later.
 ///
 /// # Errors
-/// When the folder cannot be opened or synced.
+/// Fails if the folder cannot be opened or synced.
 pub fn order_parent(path: &Path) -> io::Result<()> {
     open_parent(path)?.map_or(Ok(()), |dir| order_folder(&dir))
 }

@@ -10,8 +10,8 @@ use rustix::io::{Errno, retry_on_intr};
 
 /// A held lock, released when the last copy of its descriptor is closed.
 ///
-/// It is never unlocked explicitly: a program that inherits the descriptor over exec keeps the lock until it ends,
-/// however it ends. Lock files are never unlinked, since two processes could then lock different files.
+/// A program that inherits the descriptor over exec keeps the lock until it ends, however it ends. Lock files
+/// are never unlinked, since two processes could then lock different files.
 #[derive(Debug)]
 pub struct FileLock<F: AsFd = File>(F);
 
@@ -39,6 +39,14 @@ impl<F: AsFd> FileLock<F> {
     pub fn exclusive(file: F) -> io::Result<Self> {
         retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
         Ok(Self(file))
+    }
+
+    /// Unlocks, also for programs that have inherited the descriptor.
+    ///
+    /// # Errors
+    /// As [`Self::try_exclusive`].
+    pub fn unlock(self) -> io::Result<()> {
+        Ok(flock(&self.0, FlockOperation::Unlock)?)
     }
 
     fn try_lock(file: F, operation: FlockOperation) -> io::Result<Option<Self>> {
@@ -89,8 +97,7 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         // A child of another test has the descriptor until it executes its program.
-        let lock = FileLock::exclusive(open()).unwrap();
-        drop(lock);
+        FileLock::exclusive(open()).unwrap().unlock().unwrap();
         let shared = || {
             (0..1000).find_map(|_| {
                 std::thread::sleep(std::time::Duration::from_millis(1));

@@ -51,7 +51,7 @@ pub fn check(dir: &Path, need: SpaceNeeded, what: &str) -> anyhow::Result<()> {
     check_keeping(dir, need, 0, what)
 }
 
-/// Like [`check`], with at least `reserve` bytes that must stay free.
+/// Checks as [`check`] does, with at least `reserve` bytes that must stay free.
 ///
 /// # Errors
 /// As [`check`].

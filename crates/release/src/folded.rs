@@ -14,9 +14,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use piku_files::{TreeError, TreeHandle, WalkStep, remove_all};
+use piku_files::{FileLock, TreeError, TreeHandle, WalkStep, remove_all};
 use piku_layout::paths::AppDir;
-use rustix::fs::{FlockOperation, flock};
 use zstd::Decoder;
 
 use crate::manifest::TREE;
@@ -46,8 +45,8 @@ pub fn unfold(dir: &AppDir, number: u64) -> anyhow::Result<()> {
         return Ok(());
     }
     let home = TreeHandle::open(&folder)?.subtree(DELTA)?;
-    flock(&home, FlockOperation::LockExclusive)
-        .with_context(|| format!("cannot lock '{}'", home.path().display()))?;
+    let _lock =
+        FileLock::exclusive(&home).with_context(|| format!("cannot lock '{}'", home.path().display()))?;
     // Another process may have restored it meanwhile.
     for base in bases(&folder)? {
         // A release only refers to newer ones, so the recursion ends.

@@ -11,9 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
-use piku_files::remove_all;
+use piku_files::{FileLock, remove_all};
 use piku_layout::clock;
 use piku_layout::paths::GONE_SUFFIX;
 
@@ -30,18 +28,14 @@ pub fn is_key(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// Locks a layer's directory; `None` if another process holds the lock or the directory is gone.
-pub fn lock_layer(dir: &Path, how: FlockArg) -> io::Result<Option<Flock<File>>> {
-    let file = match File::open(dir) {
-        Ok(file) => file,
-        // It was removed after its build failed or because it is unused.
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(err) => return Err(err),
-    };
-    match Flock::lock(file, how) {
-        Ok(lock) => Ok(Some(lock)),
-        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, errno)) => Err(errno.into()),
+/// Opens a layer's directory to lock it; `None` if it is gone: removed after its build failed, or unused.
+///
+/// # Errors
+/// Fails if the folder cannot be opened.
+pub fn open_layer(dir: &Path) -> io::Result<Option<File>> {
+    match File::open(dir) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
     }
 }
 
@@ -96,7 +90,8 @@ pub fn list_unused_for(dir: &Path, time: Duration) -> io::Result<Vec<PathBuf>> {
 /// # Errors
 /// Fails if it cannot be locked or renamed.
 pub fn withdraw_layer(layer: &Path) -> io::Result<Option<PathBuf>> {
-    let Some(lock) = lock_layer(layer, FlockArg::LockExclusiveNonblock)? else { return Ok(None) };
+    let Some(folder) = open_layer(layer)? else { return Ok(None) };
+    let Some(lock) = FileLock::try_exclusive(folder)? else { return Ok(None) };
     if !is_same_folder(&lock, layer) {
         return Ok(None);
     }

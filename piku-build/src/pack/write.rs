@@ -88,7 +88,7 @@ fn is_closed(err: &anyhow::Error) -> bool {
     err.chain().any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))
 }
 
-/// The layers that the head names and the trees that are packed.
+/// Returns the layers that the head names and the trees that are packed.
 fn choose(pack: &PackSource, release: &BuiltRelease) -> anyhow::Result<(Vec<PackedLayer>, Vec<PackTree>)> {
     let mut layers: Vec<PackedLayer> = release
         .layers
@@ -163,7 +163,7 @@ fn head(
         // A layer that is not packed adds requirements, but no size.
         let counts =
             !tree.layer || layers.iter().any(|layer| layer.packed && tree.name.ends_with(&layer.key));
-        walk(&tree.handle, Path::new(""), &mut |below, stat| {
+        walk(&tree.handle, |below, stat| {
             if stat.is_file() {
                 let file = tree.handle.open_file_nofollow(below)?;
                 let cannot = || format!("cannot read '{}'", tree.handle.path().join(below).display());
@@ -227,7 +227,7 @@ fn write(pack: &PackSource, head: &PackHead, trees: &[PackTree], out: impl Write
         } else if head.layers.iter().any(|layer| !layer.packed && tree.name.ends_with(&layer.key)) {
             continue;
         }
-        walk(&tree.handle, Path::new(""), &mut |below, stat| {
+        walk(&tree.handle, |below, stat| {
             let name = if below == Path::new("") { tree.name.clone() } else { tree.name.join(below) };
             stream
                 .entry(&tree.handle, below, &name, stat)
@@ -280,8 +280,8 @@ impl<W: Write> PackStream<W> {
     }
 }
 
-/// Returns the mode of an entry with the rights of others for the group: the first start of a release gives
-/// the app's own group the rights of the owner, which must not change the hash.
+/// Returns the mode of an entry with the rights of others also for the group: the first start of a release
+/// gives the app's own group the rights of the owner, which must not change the hash.
 fn portable_mode(stat: &FileStat) -> u32 {
     stat.mode & 0o707 | (stat.mode & 0o007) << 3
 }
@@ -311,25 +311,19 @@ fn seconds(stat: &FileStat) -> u64 {
     stat.modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Calls `visit` for the entry at `below` and everything below it, sorted by name. Entries that are neither
-/// files, directories nor links are skipped with a warning.
+/// Calls `visit` for everything in the tree, sorted by name. Entries that are neither files, directories nor
+/// links are skipped with a warning.
 fn walk(
     tree: &TreeHandle,
-    below: &Path,
-    visit: &mut dyn FnMut(&Path, &FileStat) -> anyhow::Result<()>,
+    mut visit: impl FnMut(&Path, &FileStat) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    interrupt::check()?;
-    let stat = tree.symlink_metadata(below)?;
-    if !(stat.is_dir() || stat.is_file() || stat.is_symlink()) {
+    tree.walk_sorted(Path::new(""), |below, stat| {
+        interrupt::check()?;
+        if stat.is_dir() || stat.is_file() || stat.is_symlink() {
+            return visit(below, stat);
+        }
         let path = tree.path().join(below);
         progress::warning(&format!("'{}' is left out: it is {}", path.display(), stat.kind.name()));
-        return Ok(());
-    }
-    visit(below, &stat)?;
-    if stat.is_dir() {
-        for entry in tree.read_dir(below)? {
-            walk(tree, &below.join(entry.name), visit)?;
-        }
-    }
-    Ok(())
+        Ok(())
+    })
 }

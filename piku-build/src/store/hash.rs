@@ -36,9 +36,11 @@ impl CacheKey {
         path: &Path,
         takes: &dyn Fn(&Path) -> bool,
     ) -> anyhow::Result<()> {
-        // A link is resolved first: its target counts.
-        let stat = tree.metadata(path)?;
-        self.add_entry(tree, path, Path::new(""), &stat, takes)
+        let top = path;
+        tree.walk_sorted(top, |path, stat| {
+            let below = path.strip_prefix(top).unwrap_or(path);
+            self.add_entry(tree, path, below, stat, takes)
+        })
     }
 
     /// `below` is the path from where the folder begins.
@@ -53,10 +55,6 @@ impl CacheKey {
         let name = below.to_string_lossy();
         if stat.is_dir() {
             self.field("folder", name.as_bytes());
-            for entry in tree.read_dir(path)? {
-                let (path, below) = (path.join(&entry.name), below.join(&entry.name));
-                self.add_entry(tree, &path, &below, &tree.symlink_metadata(&path)?, takes)?;
-            }
         } else if !takes(below) && !below.as_os_str().is_empty() {
             // Not an input of the layer.
         } else if stat.is_symlink() {
@@ -76,7 +74,7 @@ impl CacheKey {
     }
 }
 
-/// The hash of a file's content.
+/// Returns the hash of a file's content.
 fn hash_file(file: TreeFile) -> io::Result<[u8; 32]> {
     // Only up to its size when it was opened: another process may append to it forever.
     sha256::hash_reader(&mut file.file.take(file.stat.len))

@@ -18,12 +18,10 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
-use piku_files::atomic_file;
-use piku_files::remove_all;
-use piku_files::{FileKind, TreeError, TreeHandle};
-use piku_release::layers::{COMPLETE, CONTENT, is_same_folder, lock_layer};
+use piku_files::{FileKind, FileLock, TreeError, TreeHandle, atomic_file, remove_all};
+use piku_release::layers::{COMPLETE, CONTENT, is_same_folder, open_layer};
 use piku_report::progress;
+use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::native::native_search::{NativeSearch, record};
 use crate::plan::build_plan::TreeLayer;
@@ -40,7 +38,7 @@ pub(crate) struct LayerStore {
     dir: PathBuf,
     generations: LayerGenerations,
     /// Locks on the layers in use, so that they are not removed during the build.
-    held: RefCell<Vec<Flock<File>>>,
+    held: RefCell<Vec<FileLock>>,
 }
 
 /// A layer that is being built; removed again unless it is finished.
@@ -48,7 +46,7 @@ pub(crate) struct UnfinishedLayer {
     dir: PathBuf,
     /// Handle of the same directory; the steps of the layer have written its content.
     around: TreeHandle,
-    lock: Option<Flock<File>>,
+    lock: Option<FileLock>,
 }
 
 /// Result of [`LayerStore::find_or_lock`].
@@ -160,7 +158,8 @@ impl LayerStore {
             return Ok(false);
         }
         let dir = self.dir.join(key);
-        match lock_layer(&dir, FlockArg::LockSharedNonblock)? {
+        let Some(folder) = open_layer(&dir)? else { return Ok(false) };
+        match FileLock::try_shared(folder)? {
             Some(lock) if is_same_folder(&lock, &dir) && self.is_complete(key) => {
                 self.held.borrow_mut().push(lock);
                 Ok(true)
@@ -211,7 +210,7 @@ impl UnfinishedLayer {
         self.dir.join(CONTENT)
     }
 
-    /// The folder to build in.
+    /// Returns the folder to build in.
     ///
     /// # Errors
     /// Fails if it is missing.
@@ -243,8 +242,7 @@ impl UnfinishedLayer {
         self.tree()?.write_out(None)?;
         atomic_file::write_ordered(&self.dir.join(COMPLETE), about.as_bytes(), 0o644).with_context(cannot)?;
         atomic_file::order_parent(&self.dir).with_context(cannot)?;
-        self.lock = None;
-        Ok(())
+        self.lock.take().map_or(Ok(()), FileLock::unlock).with_context(cannot)
     }
 
     /// Removes the content. It is renamed first, so that a remaining process of a killed build does not write
@@ -273,12 +271,14 @@ impl Drop for UnfinishedLayer {
     }
 }
 
-/// Tries to lock a directory for a build, see [`lock_layer`]. The steps of the build inherit the lock: if the build is
-/// killed, the layer stays locked until the last of them has ended.
-pub(crate) fn try_lock(dir: &Path) -> io::Result<Option<Flock<File>>> {
-    let lock = lock_layer(dir, FlockArg::LockExclusiveNonblock)?;
+/// Tries to lock a directory for a build; `None` if another process holds the lock or the directory is gone.
+/// The steps of the build inherit the lock: if the build is killed, the layer stays locked until the last of
+/// them has ended.
+pub(crate) fn try_lock(dir: &Path) -> io::Result<Option<FileLock>> {
+    let Some(folder) = open_layer(dir)? else { return Ok(None) };
+    let lock = FileLock::try_exclusive(folder)?;
     if let Some(lock) = &lock {
-        fcntl(&**lock, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        fcntl_setfd(lock, FdFlags::empty())?;
     }
     Ok(lock)
 }

@@ -25,9 +25,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use nix::fcntl::Flock;
-use piku_files::atomic_file;
-use piku_files::{CopyLimit, FileKind, TreeError, TreeHandle, WalkStep};
+use piku_files::{CopyLimit, FileKind, FileLock, TreeError, TreeHandle, WalkStep, atomic_file};
 use piku_report::progress;
 
 use crate::step::interrupt;
@@ -61,7 +59,7 @@ pub(crate) struct KeptTree {
     /// Handle of `dir`.
     around: TreeHandle,
     /// The steps inherit it: should the build be killed, the tree is locked until the last of them has ended.
-    _lock: Flock<File>,
+    _lock: FileLock,
 }
 
 impl KeptTree {
@@ -134,7 +132,7 @@ fn clear(around: &TreeHandle) -> Result<(), TreeError> {
     around.create_dir(TREE)
 }
 
-fn wait(dir: &Path) -> anyhow::Result<Flock<File>> {
+fn wait(dir: &Path) -> anyhow::Result<FileLock> {
     let mut said = false;
     loop {
         interrupt::check()?;
@@ -207,7 +205,7 @@ impl TreeSync {
     }
 }
 
-/// The paths of a tree's files, a NUL between them.
+/// Returns the paths of a tree's files, a NUL between them.
 fn sources(tree: &TreeHandle) -> Result<Vec<u8>, TreeError> {
     let mut paths = Vec::new();
     tree.walk(|entry| {
@@ -229,8 +227,8 @@ fn link_file(from: &TreeHandle, to: &TreeHandle, name: &OsStr) -> Result<(), Tre
     to.symlink(target, name)
 }
 
-/// An equal file stays; a changed one gets the current time, because files of an older commit are a change
-/// too.
+/// Updates a file. An equal one stays; a changed one gets the current time, because files of an older commit
+/// are a change too.
 fn file(from: &TreeHandle, to: &TreeHandle, name: &OsStr) -> anyhow::Result<()> {
     if let Ok(there) = to.open_file_nofollow(name) {
         if hard_link::has_same_content(&there, &from.open_file_nofollow(name)?)? {

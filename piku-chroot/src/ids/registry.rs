@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -11,10 +11,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::{Gid, Uid, geteuid};
-use piku_files::atomic_file;
+use piku_files::{FileLock, atomic_file};
 use piku_nss::{UserAccount, is_taken};
 use piku_report::user_error::{UserError, WithHint};
-use rustix::fs::{FlockOperation, flock};
 
 use crate::errors::SETUP_FAILED;
 use crate::errors::quoted;
@@ -110,11 +109,11 @@ fn add_name(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdenti
 }
 
 /// Locks a file beside the registry, which is never removed, while the registry is replaced.
-fn lock_registry(file: &Path) -> Result<File> {
+fn lock_registry(file: &Path) -> Result<FileLock> {
     let mut name = file.as_os_str().to_owned();
     name.push(".lock");
     let path = PathBuf::from(name);
-    let take = || -> io::Result<File> {
+    let take = || -> io::Result<FileLock> {
         let options = OpenOptions::new()
             .write(true)
             .create(true)
@@ -122,9 +121,7 @@ fn lock_registry(file: &Path) -> Result<File> {
             .mode(0o600)
             .custom_flags(O_NOFOLLOW)
             .clone();
-        let lock = options.open(&path)?;
-        rustix::io::retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive))?;
-        Ok(lock)
+        FileLock::exclusive(options.open(&path)?)
     };
     take().with_context(|| format!("cannot lock {}", quoted(&path))).hint("--uid-registry names another file")
 }

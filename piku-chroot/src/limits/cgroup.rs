@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use nix::libc::EBUSY;
 use nix::sys::resource::{UsageWho, getrusage};
-use rustix::fs::{FlockOperation, flock};
+use piku_files::FileLock;
 
 use crate::limits::{CgroupController, JailLimits};
 
@@ -28,7 +28,7 @@ const PERIOD: u64 = 100_000;
 pub(crate) struct JailCgroup {
     path: PathBuf,
     /// Locked as long as this process or the jail's first one lives.
-    dir: OwnedFd,
+    dir: FileLock,
 }
 
 /// Figures of a jail that has ended.
@@ -69,11 +69,11 @@ impl JailCgroup {
                 Err(err) if err.kind() == ErrorKind::NotFound => continue,
                 result => result?,
             };
-            flock(&dir, FlockOperation::LockExclusive)?;
+            let dir = FileLock::exclusive(dir)?;
             // Until it was locked, other starts could take it for abandoned.
             if fs::metadata(&path).is_ok_and(|found| dir.metadata().is_ok_and(|own| own.ino() == found.ino()))
             {
-                return Ok(Self { path, dir: dir.into() });
+                return Ok(Self { path, dir });
             }
         }
         Err(ErrorKind::AlreadyExists.into())
@@ -151,10 +151,7 @@ fn remove_abandoned(root: &Path) {
 }
 
 fn remove_if_abandoned(path: &Path) -> Result<()> {
-    let dir = File::open(path)?;
-    if flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err() {
-        bail!("it is in use");
-    }
+    let Some(_lock) = FileLock::try_exclusive(File::open(path)?)? else { bail!("it is in use") };
     Ok(fs::remove_dir(path)?)
 }
 

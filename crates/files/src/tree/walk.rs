@@ -133,6 +133,36 @@ impl TreeHandle {
         self.walk_folder(top, &mut path, 0, &mut visit).map(drop)
     }
 
+    /// Calls `visit` for the entry at `path`, where a symlink counts as its target, and for everything below
+    /// it: sorted by name, a directory before its content. No other symlink is followed.
+    ///
+    /// # Errors
+    /// Returns the errors of `visit`. Fails if an entry disappears during the walk.
+    pub fn walk_sorted<E: From<TreeError>>(
+        &self,
+        path: &Path,
+        mut visit: impl FnMut(&Path, &FileStat) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let stat = self.metadata(path)?;
+        self.walk_sorted_below(path, &stat, &mut visit)
+    }
+
+    fn walk_sorted_below<E: From<TreeError>>(
+        &self,
+        path: &Path,
+        stat: &FileStat,
+        visit: &mut dyn FnMut(&Path, &FileStat) -> Result<(), E>,
+    ) -> Result<(), E> {
+        visit(path, stat)?;
+        if stat.is_dir() {
+            for entry in self.read_dir(path)? {
+                let below = path.join(entry.name);
+                self.walk_sorted_below(&below, &self.symlink_metadata(&below)?, visit)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Visits the entries of a directory. Returns false if the walk has ended.
     fn walk_folder<E: From<TreeError>>(
         &self,
