@@ -12,7 +12,7 @@ mod support;
 use std::path::Path;
 
 use piku_tests::snapshot::{Data, IntoData, assert_redacted};
-use support::World;
+use support::{World, names};
 
 const CERTIFICATES: [&str; 4] =
     [" NODE_EXTRA_CA_CERTS", " PIP_CERT", " REQUESTS_CA_BUNDLE", " SSL_CERT_FILE"];
@@ -57,6 +57,22 @@ fn has_programs(name: &str, programs: &[&str]) -> bool {
 /// Compares the process types, the warnings and the errors of the plan for an app with a snapshot.
 #[track_caller]
 fn check_words(world: &World, snapshot: impl IntoData) {
+    assert_redacted(&words(world), &[], snapshot);
+}
+
+/// Does the same for several apps, each below the names of its files and its Procfile.
+#[track_caller]
+fn check_all(worlds: &[&World], snapshot: impl IntoData) {
+    let text = worlds.iter().map(|world| {
+        let procfile = std::fs::read_to_string(world.app().join("Procfile")).unwrap_or_default();
+        let head = std::iter::once(names(&world.app()).join(", "));
+        let head = head.chain(procfile.lines().map(str::to_owned)).map(|line| format!("# {line}\n"));
+        head.collect::<String>() + &words(world) + "\n"
+    });
+    assert_redacted(&text.collect::<String>(), &[], snapshot);
+}
+
+fn words(world: &World) -> String {
     let ran = world.run(&["plan", "app"]);
     let is_word = |line: &&str| {
         ["runtime ", "because ", "process "].iter().any(|front| line.starts_with(front))
@@ -64,7 +80,7 @@ fn check_words(world: &World, snapshot: impl IntoData) {
     };
     let text = format!("exit {}\n", ran.code.unwrap_or(-1));
     let lines = ran.stdout.lines().chain(ran.stderr.lines()).filter(is_word);
-    assert_redacted(&lines.fold(text, |text, line| text + line + "\n"), &[], snapshot);
+    lines.fold(text, |text, line| text + line + "\n")
 }
 
 #[test]

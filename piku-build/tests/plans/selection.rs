@@ -1,9 +1,9 @@
 //! The programs of Go apps: those that Heroku's settings select, and those without a module.
 
-use piku_tests::snapshot::str;
+use piku_tests::snapshot::{file, str};
 
 use crate::support::World;
-use crate::{check_words, has_programs};
+use crate::{check_all, check_words, has_programs};
 
 const MAIN: &str = "package main\n\nfunc main() {}\n";
 
@@ -25,34 +25,9 @@ fn programs_are_selected_by_folder_and_by_import_path() {
             ("cmd/tool/main.go", MAIN),
         ])
     };
-    check_words(
-        &app("example.org/shop/cmd/web"),
-        str![[r#"
-exit 0
-runtime  go [VERSION] (goVersion in go.mod)
-because  there is a go.mod
-process  web: bin/web (go)
-
-"#]],
-    );
-    check_words(
-        &app(". ./cmd/..."),
-        str![[r#"
-exit 0
-runtime  go [VERSION] (goVersion in go.mod)
-because  there is a go.mod
-process  web: bin/web (go)
-
-"#]],
-    );
-    check_words(
-        &app("./cmd/none"),
-        str![[r#"
-exit 1
-piku-build: '// +heroku install' in go.mod names './cmd/none', which selects none of the programs: ., ./cmd/tool, ./cmd/web
-hint: a pattern is a folder with './' in front, './cmd/...', or an import path that go.mod has
-
-"#]],
+    check_all(
+        &[&app("example.org/shop/cmd/web"), &app(". ./cmd/..."), &app("./cmd/none")],
+        file!["words/programs_are_selected_by_folder_and_by_import_path.txt"],
     );
     let plan = app("./cmd/web example.net/migrate/v4/cmd/migrate").run(&["plan", "app"]);
     assert!(

@@ -1,9 +1,9 @@
 //! Files with nearly the right name.
 
-use piku_tests::snapshot::str;
+use piku_tests::snapshot::{file, str};
 
-use crate::check_words;
 use crate::support::World;
+use crate::{check_all, check_words};
 
 #[test]
 fn a_file_with_nearly_the_name_of_a_procfile_is_named() {
@@ -38,70 +38,16 @@ hint: a Procfile says what to start, such as 'web: python app.py'; dependencies 
 #[test]
 fn an_app_with_a_procfile_is_not_refused_for_a_resemblance() {
     let app = |name: &str| World::new(&[(name, ""), ("Procfile", "web: ./run\n")]);
-    check_words(
-        &app("project.toml"),
-        str![[r#"
-exit 0
-runtime  binary
-because  there is a Procfile
-process  web: ./run (Procfile)
-
-"#]],
-    );
-    check_words(
-        &app("requirments.txt"),
-        str![[r#"
-exit 0
-runtime  binary
-because  there is a Procfile
-process  web: ./run (Procfile)
- !     warning: 'requirments.txt' is not read: this looks like a Python app, but its dependencies are in 'requirments.txt'; expected 'requirements.txt'
-
-"#]],
-    );
-    check_words(
-        &app("gemfile"),
-        str![[r#"
-exit 0
-runtime  binary
-because  there is a Procfile
-process  web: ./run (Procfile)
- !     warning: 'gemfile' is not read: this looks like a Ruby app, but its gems are in 'gemfile'; expected 'Gemfile'
-
-"#]],
-    );
-    check_words(
-        &app("environment.yml"),
-        str![[r#"
-exit 0
-runtime  binary
-because  there is a Procfile
-process  web: ./run (Procfile)
- !     warning: 'environment.yml' is not read: this looks like a Python app, but its dependencies are in 'environment.yml', which conda reads and piku does not; expected 'requirements.txt'
-
-"#]],
-    );
-    check_words(
-        &app("Package.json"),
-        str![[r#"
-exit 0
-runtime  binary
-because  there is a Procfile
-process  web: ./run (Procfile)
- !     warning: 'Package.json' is not read: this looks like a Node app, but its dependencies are in 'Package.json'; expected 'package.json'
-
-"#]],
-    );
-    check_words(
-        &app("cargo.toml"),
-        str![[r#"
-exit 0
-runtime  binary
-because  there is a Procfile
-process  web: ./run (Procfile)
- !     warning: 'cargo.toml' is not read: this looks like a Rust app, but its manifest is 'cargo.toml'; expected 'Cargo.toml'
-
-"#]],
+    check_all(
+        &[
+            &app("project.toml"),
+            &app("requirments.txt"),
+            &app("gemfile"),
+            &app("environment.yml"),
+            &app("Package.json"),
+            &app("cargo.toml"),
+        ],
+        file!["words/an_app_with_a_procfile_is_not_refused_for_a_resemblance.txt"],
     );
     // With code of the language it is the app that is meant.
     for (code, name) in [
@@ -118,82 +64,20 @@ process  web: ./run (Procfile)
 
 #[test]
 fn hints_are_about_the_language_that_is_there() {
-    check_words(
-        &World::new(&[("index.php", ""), ("style.css", "")]),
-        str![[r#"
-exit 1
-piku-build: this is a PHP app ('index.php'), for which piku has no runtime
-hint: a Procfile with the line 'web: php -S ${BIND_ADDRESS:-127.0.0.1}:$PORT' runs it by the machine's PHP (apt install php-cli); '-t public' names another folder
-
-"#]],
-    );
-    check_words(
-        &World::new(&[("deno.json", ""), ("main.ts", "")]),
-        str![[r#"
-exit 1
-piku-build: no runtime fits this app, which looks like a Deno app ('deno.json')
-found at its top: deno.json, main.ts
-hint: with deno in /usr/local/bin, a Procfile with a line such as 'web: deno run --allow-net --allow-env main.ts' starts it
-
-"#]],
-    );
-    check_words(
-        &World::new(&[("bun.lock", ""), ("index.ts", "")]),
-        str![[r#"
-exit 1
-piku-build: no runtime fits this app, which looks like a Bun app ('bun.lock')
-found at its top: bun.lock, index.ts
-hint: with bun in /usr/local/bin, a Procfile with a line such as 'web: bun run index.ts' starts it; with a package.json, 'npm install bun' makes it a dependency
-
-"#]],
-    );
-    check_words(
-        &World::new(&[("Dockerfile", ""), ("README.md", "")]),
-        str![[r#"
-exit 1
-piku-build: no runtime fits this app, which looks like an app in a container ('Dockerfile')
-found at its top: Dockerfile, README.md
-hint: a Dockerfile is not read: the files of a language say what to install, and a Procfile says what to start, as CMD does: 'web: COMMAND'
-
-"#]],
-    );
-    check_words(
-        &World::new(&[("notes", "")]),
-        str![[r#"
-exit 1
-piku-build: no runtime fits this app; looked for:
-  buildpack: BUILDPACK_URL or a file .buildpacks is missing, and no buildpack of the host detects the app
-  python: uv.lock, poetry.lock, Pipfile.lock, requirements.txt, Pipfile, pyproject.toml, setup.py, setup.cfg, or *.py files with a Procfile are missing
-  go: go.mod, go.work or *.go files with a 'package main' are missing
-  rust: Cargo.toml is missing
-  java: pom.xml, build.gradle, build.gradle.kts, a jar or Main.java are missing
-  ruby: Gemfile or gems.rb is missing
-  node: package.json is missing
-  static: index.html at the top or in public, dist, build, _site, out, www, or a Staticfile, is missing
-  binary: a Procfile that starts a program or a script, or a start.sh, is missing
-found at its top: notes
-hint: the smallest Python app is an app.py, a requirements.txt and a Procfile with the line 'web: python app.py'
-
-"#]],
+    check_all(
+        &[
+            &World::new(&[("index.php", ""), ("style.css", "")]),
+            &World::new(&[("deno.json", ""), ("main.ts", "")]),
+            &World::new(&[("bun.lock", ""), ("index.ts", "")]),
+            &World::new(&[("Dockerfile", ""), ("README.md", "")]),
+            &World::new(&[("notes", "")]),
+        ],
+        file!["words/hints_are_about_the_language_that_is_there.txt"],
     );
     let bun =
         World::new(&[("package.json", r#"{"scripts":{"start":"bun run index.ts"}}"#), ("index.ts", "")]);
-    check_words(
-        &bun,
-        str![[r#"
-exit 1
-piku-build: 'bun run index.ts' starts bun, which is missing on this machine
-hint: the operator puts it into /usr/local/bin; or, where there is a package.json, 'npm install bun' makes it a dependency
-
-"#]],
-    );
-    check_words(
-        &World::new(&[("Procfile", "web: deno run main.ts\n"), ("main.ts", "")]),
-        str![[r#"
-exit 1
-piku-build: 'deno run main.ts' starts deno, which is missing on this machine
-hint: the operator puts it into /usr/local/bin; or, where there is a package.json, 'npm install deno' makes it a dependency
-
-"#]],
+    check_all(
+        &[&bun, &World::new(&[("Procfile", "web: deno run main.ts\n"), ("main.ts", "")])],
+        file!["words/hints_are_about_the_language_that_is_there_2.txt"],
     );
 }
