@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
+use piku_tests::snapshot::{assert_redacted, file, transcript};
 use support::{Server, stderr, stdout};
 
 #[test]
@@ -192,16 +193,21 @@ fn keys_are_added_listed_and_removed() {
         tool.stdin(fs::File::open(input).unwrap()).output().unwrap()
     };
     let before = fs::read(&keys).unwrap();
-    let same_name = key(&["add", "alice"], &public);
-    assert_eq!(same_name.status.code(), Some(1));
-    assert!(stderr(&same_name).contains("a key named 'alice' already exists"), "{same_name:?}");
-    let same_key = key(&["add", "carol"], &public);
-    assert!(stderr(&same_key).contains("this key already exists as 'bob@laptop'"), "{same_key:?}");
-    let private = key(&["add", "carol"], &server.path("keys/alice"));
-    assert!(stderr(&private).contains("this is a private key"), "{private:?}");
-    assert_eq!(key(&["add", "a b"], &public).status.code(), Some(2));
-    assert_eq!(key(&["add", "carol", "--app", ".."], &public).status.code(), Some(2));
-    assert!(stderr(&key(&["remove", "carol"], &public)).contains("cannot find key 'carol'"));
+    let private = server.path("keys/alice");
+    let wrong: [(&[&str], &std::path::Path); 6] = [
+        (&["add", "alice"], &public),
+        (&["add", "carol"], &public),
+        (&["add", "carol"], &private),
+        (&["add", "a b"], &public),
+        (&["add", "carol", "--app", ".."], &public),
+        (&["remove", "carol"], &public),
+    ];
+    let printed = wrong.iter().map(|(args, input)| {
+        let name = input.file_name().unwrap().to_string_lossy();
+        format!("$ piku-receive key {} < {name}\n{}", args.join(" "), transcript(&key(args, input)))
+    });
+    let files = [("[KEYS]", keys.to_str().unwrap())];
+    assert_redacted(&printed.collect::<Vec<_>>().join("\n"), &files, file!["errors/key.txt"]);
     assert_eq!(fs::read(&keys).unwrap(), before, "a refusal changes nothing");
 
     assert!(key(&["remove", "bob@laptop"], &public).status.success());
