@@ -97,7 +97,7 @@ prefer\t'Use it where it works, say where it does not'
 off\t'Never'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l app -d 'The app that it has to be of' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l number -d 'The number that it gets here [default: its own]' -r
-complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l via -d 'Name of the key that sent it, recorded behind the name of the pusher' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l via -d 'Name of the key that sent it, recorded after the name of the pusher' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l before -d 'The release before it, whose files it shares where they are the same' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand machine" -l settings -d 'This machine\'s settings' -r -F

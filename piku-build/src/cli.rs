@@ -27,9 +27,9 @@ Exit status:
 
 /// From a work tree to a release
 ///
-/// A build finds out which runtime the app is of, installs its dependencies into a layer that later builds share, checks
-/// that what the Procfile starts is there, and puts the release at OUTPUT whole, or not at all. Each step runs in the jail
-/// where there is one. Data goes to stdout, talk and errors to stderr.
+/// A build finds out which runtime the app is of, installs its dependencies into a layer that later builds
+/// share, checks that what the Procfile starts is there, and puts the release at OUTPUT whole, or not at all.
+/// Each step runs in the jail where there is one. Data goes to stdout, talk and errors to stderr.
 #[derive(Parser)]
 #[command(name = "piku-build", version, max_term_width = 100, after_long_help = EXIT_STATUS)]
 struct BuildCli {
@@ -72,13 +72,13 @@ enum BuildVerb {
     Rebuild(RebuildArgs),
     /// Write a release with its layers to stdout as one stream, for another machine
     ///
-    /// The stream is a tar archive compressed by zstd, with the hash of its content at its end. The same release gives the
-    /// same bytes.
+    /// The stream is a tar archive compressed by zstd, with the hash of its content at its end. The same
+    /// release gives the same bytes.
     Pack(PackArgs),
     /// Read a packed release from stdin: its layers into LAYERS, the release to OUTPUT, whole, or not at all
     ///
-    /// Refused are a release for another architecture, a newer C library or programs that this machine has not, what leads out
-    /// of the release, and what its hash does not vouch for.
+    /// Refused are a release for another architecture, a newer C library or programs that this machine has
+    /// not, what leads out of the release, and what its hash does not vouch for.
     #[command(after_long_help = EXIT_STATUS)]
     Unpack(UnpackArgs),
     /// Print what this machine is, for those who build for it: architecture, C library, Pythons
@@ -90,7 +90,8 @@ enum BuildVerb {
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
     },
-    /// Say whether a release would run here, its head on stdin ('pack --part head'), and print the layers that are not here
+    /// Say whether a release would run here, its head on stdin ('pack --part head'), and print the layers
+    /// that are not here
     Fits {
         /// The app that it has to be of
         #[arg(long, value_name = "NAME")]
@@ -110,7 +111,8 @@ struct PackArgs {
     /// Where its layers are kept
     #[arg(long, value_name = "DIR")]
     layers: Option<PathBuf>,
-    /// Part to pack: 'whole'; 'head', its kind and requirements as JSON; 'release', without its layers; or the key of a layer
+    /// Part to pack: 'whole'; 'head', its kind and requirements as JSON; 'release', without its layers; or
+    /// the key of a layer
     #[arg(long, value_name = "PART", default_value = "whole", value_parser = part)]
     part: PackScope,
 }
@@ -128,7 +130,7 @@ struct UnpackArgs {
     /// The number that it gets here [default: its own]
     #[arg(long, value_name = "N")]
     number: Option<u64>,
-    /// Name of the key that sent it, recorded behind the name of the pusher
+    /// Name of the key that sent it, recorded after the name of the pusher
     #[arg(long, value_name = "NAME", allow_hyphen_values = true, value_parser = any_bytes())]
     via: Option<String>,
     /// The release before it, whose files it shares where they are the same
@@ -171,8 +173,8 @@ struct HostArgs {
 
 #[derive(Args)]
 struct TargetArgs {
-    /// The architecture of the machine that will run it, by uname's or Debian's name: amd64, arm64, armhf, armv6l
-    /// [default: this machine's]
+    /// The architecture of the machine that will run it, by uname's or Debian's name: amd64, arm64, armhf,
+    /// armv6l [default: this machine's]
     #[arg(long, value_name = "NAME", value_parser = AskedArchitecture::parse)]
     architecture: Option<AskedArchitecture>,
 }
@@ -204,7 +206,8 @@ struct BuildArgs {
     /// Begin with empty caches and build every layer anew
     #[arg(long)]
     no_cache: bool,
-    /// Build every layer anew that no lock determines; when all comes to what the release before is, there is no OUTPUT
+    /// Build every layer anew that no lock determines; when all comes to what the release before is, there is
+    /// no OUTPUT
     #[arg(long, requires = "before", conflicts_with = "no_cache")]
     rebuild: bool,
     /// The release's folder, which must not be there yet
@@ -257,12 +260,12 @@ impl HostArgs {
     }
 }
 
-/// Text that others wrote, a commit's message: bytes that are no UTF-8 stop no build.
+/// Parses text that others wrote, such as a commit's message: invalid UTF-8 does not stop a build.
 fn any_bytes() -> impl TypedValueParser<Value = String> {
     OsStringValueParser::new().map(|text| text.to_string_lossy().into_owned())
 }
 
-/// The command line as clap has it.
+/// Returns the command line.
 pub(crate) fn command() -> clap::Command {
     BuildCli::command()
 }

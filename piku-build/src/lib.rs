@@ -30,7 +30,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The command line, for the manual and the completions.
+/// Returns the command line, for the manual and the completions.
 #[must_use]
 pub fn command() -> clap::Command {
     cli::command()

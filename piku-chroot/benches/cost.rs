@@ -1,5 +1,5 @@
-//! What a jail costs, beside what it is made of: `cargo bench -p piku-chroot`. Start-up is measured in turn, so that a busy
-//! machine slows all of them alike; the ratios are what counts.
+//! The cost of a jail, beside its parts: `cargo bench -p piku-chroot`. Start-up is measured in turn,
+//! so that a busy machine slows all of them alike; the ratios are what counts.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot be made is none")]
 
 use std::fs;
@@ -12,7 +12,7 @@ use piku_chroot::jail::JailSpec;
 use piku_chroot::profile::BuiltinProfile;
 
 const ROUNDS: usize = 200;
-/// How many stand beside each other when their memory is measured.
+/// Number of jails whose memory is measured together.
 const JAILS: usize = 20;
 
 /// Nobody's uid and gid on every Linux: as root the jails would have other mounts than a user's.
@@ -70,7 +70,8 @@ fn words(line: &str) -> Command {
     command
 }
 
-/// bubblewrap with what a jail has: its namespaces, its devices, its memory, and each thing that is in the jail's `/etc`.
+/// bubblewrap with what a jail has: its namespaces, its devices, its memory, and each thing that is in the
+/// jail's `/etc`.
 fn bubblewrap(jailed: &mut Command) -> Command {
     let mut command = words(
         "bwrap --unshare-user --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup --new-session --die-with-parent \
@@ -88,7 +89,7 @@ fn bubblewrap(jailed: &mut Command) -> Command {
     command
 }
 
-/// What each of so many jails needs when they have come to rest.
+/// Returns the memory of each of so many idle jails.
 fn memory(count: usize) -> f64 {
     let argv = ["sleep".to_owned(), "600".to_owned()];
     let start = || JailSpec::new().command([("A", "1")], &argv).stdout(Stdio::null()).spawn().unwrap();

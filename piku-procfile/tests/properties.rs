@@ -1,4 +1,4 @@
-//! What holds for every file, not only for those in the tables.
+//! Properties of every file, not only of those in the tables.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -53,7 +53,7 @@ fn vars() -> impl Strategy<Value = IndexMap<String, String>> {
         .prop_map(|vars| vars.into_iter().collect())
 }
 
-/// What sh makes of the text: the value of each name.
+/// Returns the values that sh gets from the text, by their names.
 fn through_sh(text: &str, names: &[String]) -> IndexMap<String, String> {
     let mut script = text.to_owned();
     for name in names {

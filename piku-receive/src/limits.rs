@@ -77,7 +77,7 @@ impl IntakeLimit {
     /// Returns the limit in bytes.
     ///
     /// # Errors
-    /// If no data is allowed at all.
+    /// Fails if no data is allowed at all.
     pub(crate) fn allowed_bytes(&self) -> Result<u64, UserError> {
         match self.most.min(self.free.saturating_sub(self.reserve)) {
             0 => Err(self.refusal(0)),

@@ -379,7 +379,7 @@ fn spawn_supervisor(
     Ok(SupervisorChild { pid, pidfd: None, booting })
 }
 
-/// To the daemon's log.
+/// Writes a line to the daemon's log.
 fn log_error(text: &str) {
     // Without stderr the message is lost.
     let _ = writeln!(std::io::stderr().lock(), "piku-run: {text}");

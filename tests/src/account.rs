@@ -1,5 +1,5 @@
-//! The account that piku runs as in these tests. Tests that start as root use the unprivileged account that `scripts/test`
-//! creates, because piku is meant to run without root.
+//! The account that piku runs as in these tests. Tests that start as root use the unprivileged account that
+//! `scripts/test` creates, because piku is meant to run without root.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;

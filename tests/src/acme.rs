@@ -1,5 +1,5 @@
-//! An authority on loopback: Let's Encrypt's own Pebble, which asks for the answers to its challenges where a test has its web
-//! server, and a name server that leads every name there.
+//! An authority on loopback: Let's Encrypt's own Pebble, which asks for the answers to its challenges where a
+//! test has its web server, and a name server that leads every name there.
 
 use std::fs;
 use std::net::TcpStream;
@@ -23,10 +23,10 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// With its files in the new folder `dir`. It asks at this port of each address.
+    /// Starts it with its files in the new folder `dir`. It asks at this port of each address.
     ///
     /// # Panics
-    /// When `pebble` or `pebble-challtestsrv` are not on PATH.
+    /// Panics if `pebble` or `pebble-challtestsrv` are not on PATH.
     #[must_use]
     pub fn start(dir: &Path, http: u16) -> Self {
         fs::create_dir_all(dir).expect("folder of the authority");
@@ -69,22 +69,22 @@ impl Authority {
         authority
     }
 
-    /// The address that clients are told.
+    /// Returns the URL for clients.
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}/dir", self.ports[0])
     }
 
-    /// Who vouches for the authority itself.
+    /// Returns the certificate of the authority's own server.
     #[must_use]
     pub fn own_certificate(&self) -> PathBuf {
         self.dir.join("certificate.pem")
     }
 
-    /// Who vouches for the certificates that it gives.
+    /// Returns the root certificate of the certificates that it issues.
     ///
     /// # Panics
-    /// When it does not answer.
+    /// Panics if it does not answer.
     #[must_use]
     pub fn root(&self) -> PathBuf {
         let path = self.dir.join("root.pem");
@@ -98,7 +98,7 @@ impl Authority {
     /// Has all names lead to this address.
     ///
     /// # Panics
-    /// When the name server does not answer.
+    /// Panics if the name server does not answer.
     pub fn lead_to(&self, address: &str) {
         let mut curl = Command::new("curl");
         curl.args(["-sSf", "-d", &format!(r#"{{"ip": "{address}"}}"#)]);
@@ -109,7 +109,7 @@ impl Authority {
     /// Has it answer nobody for a while, or again.
     ///
     /// # Panics
-    /// When it has ended.
+    /// Panics if it has ended.
     pub fn hold(&self, held: bool) {
         let signal = if held { Signal::SIGSTOP } else { Signal::SIGCONT };
         let pid = Pid::from_raw(i32::try_from(self.pebble.id()).expect("a pid"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Returns status and body of `http://127.0.0.1:PORT/PATH`; fails without a response within five seconds.
 ///
 /// # Errors
-/// If nothing listens there, or the response is not HTTP.
+/// Fails if nothing listens there, or the response is not HTTP.
 pub fn get(port: u16, path: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;

@@ -12,7 +12,7 @@ use crate::world::World;
 /// Starts a server with nginx; `more` is added to the nginx settings.
 ///
 /// # Panics
-/// If nginx does not start.
+/// Panics if nginx does not start.
 #[must_use]
 pub fn start_server(more: &str) -> (World, Ports) {
     let ports = Ports::free();
@@ -47,7 +47,7 @@ impl Ports {
     /// Returns the whole response to GET `http://HOST/PATH`.
     ///
     /// # Panics
-    /// When nginx does not answer.
+    /// Panics if nginx does not answer.
     #[must_use]
     pub fn get(self, host: &str, path: &str) -> HttpResponse {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
@@ -56,7 +56,7 @@ impl Ports {
     /// Sends a request and reads to the end.
     ///
     /// # Panics
-    /// When nginx does not answer.
+    /// Panics if nginx does not answer.
     #[must_use]
     pub fn send(self, request: &str) -> HttpResponse {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http)).expect("nginx listens");
@@ -70,7 +70,7 @@ impl Ports {
     /// Does the same over HTTPS by curl, verifying the certificate against `authority` if given.
     ///
     /// # Panics
-    /// When curl gets no answer.
+    /// Panics if curl gets no answer.
     #[must_use]
     pub fn get_securely(self, host: &str, path: &str, authority: Option<&Path>) -> HttpResponse {
         let mut curl = Command::new("curl");

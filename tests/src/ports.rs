@@ -1,7 +1,8 @@
 //! Ports that a test hands to a server which binds them later.
 //!
-//! They lie below the ephemeral ports and below those of apps. An abstract socket with the number in its name reserves a port
-//! against all other tests, in this process and in others, until the process ends; it leaves no file.
+//! They lie below the ephemeral ports and below those of apps. An abstract socket with the number in its name
+//! reserves a port against all other tests, in this process and in others, until the process ends; it leaves
+//! no file.
 
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
@@ -17,7 +18,7 @@ static KEPT: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
 /// Reserves a port that no process listens on and no other test is given.
 ///
 /// # Panics
-/// If every port is taken.
+/// Panics if every port is taken.
 #[must_use]
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);

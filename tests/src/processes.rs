@@ -6,8 +6,8 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Returns the ids of the processes whose command line contains `text` and whose command line, environment or working
-/// directory contains `place`.
+/// Returns the ids of the processes whose command line contains `text` and whose command line, environment or
+/// working directory contains `place`.
 #[must_use]
 pub fn find(place: &Path, text: &str) -> Vec<i32> {
     let place = place.to_str().expect("a world's folder is text");

@@ -136,7 +136,8 @@ impl Repo {
 
 impl From<Output> for Push {
     fn from(out: Output) -> Self {
-        // What the server says has git's own "remote: " in front and, where it was longer than the line before, blanks behind.
+        // What the server says has git's own "remote: " in front and, where it was longer than the line
+        // before, blanks behind.
         let text =
             format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         let lines = text.lines().map(|line| line.strip_prefix("remote: ").unwrap_or(line).trim_end());

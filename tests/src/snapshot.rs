@@ -1,5 +1,5 @@
-//! Snapshots: a whole output is compared with what it was when somebody last read it, once the values that differ between
-//! machines and runs are redacted. `SNAPSHOTS=overwrite cargo test …` writes snapshots anew.
+//! Snapshots: a whole output is compared with the one that was last reviewed, after values that differ
+//! between machines and runs are redacted. `SNAPSHOTS=overwrite cargo test …` writes snapshots anew.
 
 use std::process::Output;
 use std::sync::OnceLock;
@@ -10,8 +10,9 @@ use snapbox::{Assert, Redactions};
 pub use snapbox::data::Inline;
 pub use snapbox::{Data, IntoData, file, str};
 
-/// Placeholders and the values that they stand for; a group `redacted` limits the replacement to a part of the match.
-/// Values are matched where their context names them, so that a changed text cannot hide behind a placeholder.
+/// Placeholders and the values that they stand for; a group `redacted` limits the replacement to a part of
+/// the match. Values are matched where their context names them, so that a changed text cannot hide behind a
+/// placeholder.
 const PATTERNS: &[(&str, &str)] = &[
     ("[TIME]", r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?( UTC|Z)?"),
     ("[DURATION]", r"\b(after|for|in|within|took) (?<redacted>\d+(\.\d+)? ?(ms|s|min)\b( \d+ ?s\b)?)"),
@@ -39,7 +40,8 @@ pub fn assert_snapshot(actual: &str, snapshot: impl IntoData) {
     compare(actual, Redactions::new(), snapshot);
 }
 
-/// Compares an output with its snapshot after redacting these values (`("[DIR]", "/tmp/x")`) and what `PATTERNS` find.
+/// Compares an output with its snapshot after redacting these values (`("[DIR]", "/tmp/x")`) and what
+/// `PATTERNS` find.
 #[track_caller]
 pub fn assert_redacted(actual: &str, values: &[(&'static str, &str)], snapshot: impl IntoData) {
     let mut redactions = redactions().clone();
@@ -51,7 +53,7 @@ pub fn assert_redacted(actual: &str, values: &[(&'static str, &str)], snapshot: 
 
 #[track_caller]
 fn compare(actual: &str, redactions: Redactions, snapshot: impl IntoData) {
-    // A backslash is no separator of paths here.
+    // A backslash does not separate paths here.
     let assert = Assert::new().action_env(snapbox::assert::DEFAULT_ACTION_ENV).normalize_paths(false);
     assert.redact_with(redactions).eq(actual, snapshot);
 }

@@ -1,7 +1,8 @@
-//! A real sshd for tests: its own host key, one port on loopback, one `authorized_keys` file, ended when dropped.
+//! A real sshd for tests: its own host key, one port on loopback, one `authorized_keys` file, ended when
+//! dropped.
 //!
-//! It runs as whoever runs the tests and lets in that user only: a plain user's sshd can log in nobody else, and root's
-//! lets root in, by key alone, from this machine alone.
+//! It runs as whoever runs the tests and lets in that user only: a plain user's sshd can log in nobody else,
+//! and root's lets root in, by key alone, from this machine alone.
 
 use std::fs;
 use std::io::Read;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::ports::free_port;
 
-/// How long sshd may take to say its first word on a busy machine.
+/// Time limit for sshd's first answer on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Another program may take the port between our look and sshd's bind.
 const ATTEMPTS: usize = 5;
@@ -28,17 +29,17 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts sshd with its files in `dir` (made when missing) and waits until it answers. `authorized_keys` is read
-    /// anew at each login, so it may change, or come to be, later on.
+    /// Starts sshd with its files in `dir` (made when missing) and waits until it answers. `authorized_keys`
+    /// is read anew at each login, so it may change, or come to be, later on.
     ///
     /// # Panics
-    /// When there is no sshd, or it does not answer: its log is in the message.
+    /// Panics if sshd is missing or does not answer; its log is in the message.
     #[must_use]
     pub fn start(dir: &Path, authorized_keys: &Path) -> Self {
         Self::start_on("127.0.0.1", dir, authorized_keys)
     }
 
-    /// The same, listening on another address; on this machine's loopback too when that is `0.0.0.0`.
+    /// Starts one that listens on another address; with `0.0.0.0` also on loopback.
     ///
     /// # Panics
     /// As [`Sshd::start`].
@@ -94,7 +95,7 @@ impl Sshd {
         i32::try_from(self.process.id()).expect("a pid")
     }
 
-    /// The only user it lets in.
+    /// Returns the only user who can log in.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.user
@@ -106,8 +107,8 @@ impl Sshd {
         format!("ssh://{}@127.0.0.1:{}/{path}", self.user, self.port)
     }
 
-    /// The value of `GIT_SSH_COMMAND` with which git comes in by this private key. The user's own ssh configuration and
-    /// agent have no part in it.
+    /// Returns the value of `GIT_SSH_COMMAND` with which git comes in by this private key. The user's own ssh
+    /// configuration and agent have no part in it.
     #[must_use]
     pub fn git_ssh_command(&self, key: &Path) -> String {
         let words: Vec<String> =
@@ -124,7 +125,7 @@ impl Sshd {
         ssh
     }
 
-    /// What sshd has written so far.
+    /// Returns the log so far.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
@@ -170,7 +171,7 @@ impl Drop for Sshd {
 /// Makes a key pair without a passphrase, `DIR/NAME` and `DIR/NAME.pub`, and returns the private key's path.
 ///
 /// # Panics
-/// When ssh-keygen fails.
+/// Panics if ssh-keygen fails.
 #[must_use]
 pub fn key_pair(dir: &Path, name: &str) -> PathBuf {
     let key = dir.join(name);
@@ -188,7 +189,7 @@ fn generate(key: &Path) {
     assert!(made.success(), "ssh-keygen failed for {}", key.display());
 }
 
-/// sshd insists on being started by its whole path.
+/// Returns the absolute path of sshd, by which it must be started.
 fn program() -> &'static Path {
     ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd"]
         .iter()
@@ -197,7 +198,8 @@ fn program() -> &'static Path {
         .expect("sshd is installed (Debian: openssh-server)")
 }
 
-/// HOME is the test's own: a login shell would read the start-up files of whoever runs the tests, and say what they say.
+/// Returns the settings. HOME is the test's own: a login shell would read, and print the output of, the
+/// start-up files of the user who runs the tests.
 fn settings(address: &str, dir: &Path, port: u16, authorized_keys: &Path) -> String {
     let dir = dir.display();
     let keys = authorized_keys.display();

@@ -35,16 +35,16 @@ pub fn reachable_by(account: &Account, dir: &Path) -> PathBuf {
 /// Copies one of the five tools.
 ///
 /// # Panics
-/// If it cannot be copied.
+/// Panics if it cannot be copied.
 pub fn copy(tool: &str, to: &Path) {
-    // By a process of its own: what another test starts at the same moment would inherit the file while it is open
-    // for writing, and such a program cannot be started (ETXTBSY).
+    // By a process of its own: what another test starts at the same moment would inherit the file while it is
+    // open for writing, and such a program cannot be started (ETXTBSY).
     let copied = Command::new("cp").arg(built().join(tool)).arg(to).status();
     assert!(copied.expect("cp").success(), "a copy of {tool}");
 }
 
-/// Builds the program that attacks a jail from inside, static so that an app can ship it; its flags differ from those of the
-/// workspace, so it has a target directory of its own.
+/// Builds the program that attacks a jail from inside, static so that an app can ship it; its flags differ
+/// from those of the workspace, so it has a target directory of its own.
 #[must_use]
 pub fn attack() -> PathBuf {
     let target = built().parent().expect("a target folder").join("attack");

@@ -17,7 +17,8 @@ pub struct CallTrace {
 }
 
 impl CallTrace {
-    /// Traces `calls` (`fsync,syncfs`) of these processes; reports a skipped test and returns `None` if strace cannot.
+    /// Traces `calls` (`fsync,syncfs`) of these processes; reports a skipped test and returns `None` if
+    /// strace cannot.
     ///
     /// # Panics
     /// With CI set in the environment, where nothing may be skipped.

@@ -68,7 +68,7 @@ impl Load {
         self.good.load(Ordering::SeqCst)
     }
 
-    /// How many answers there were, and what went wrong.
+    /// Returns the number of answers, and the errors.
     fn end(self) -> (usize, Vec<String>) {
         self.stop.store(true, Ordering::SeqCst);
         let failed = self.clients.into_iter().flat_map(|client| client.join().expect("a client")).collect();

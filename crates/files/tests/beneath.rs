@@ -149,7 +149,7 @@ fn only_regular_files_are_opened_and_read_within_a_bound() {
     assert_eq!(tree.copy_file("huge", &tree, "copy", 1 << 20).unwrap_err().kind(), ErrorKind::FileTooLarge);
     tree.write("latin", b"\xff", 0o644).unwrap();
     assert_eq!(tree.read_text("latin", 9).unwrap_err().kind(), ErrorKind::InvalidData);
-    // A file of this process's own that is no tree's is read without waiting too.
+    // A file of this process's own that belongs to no tree is read without waiting too.
     let kinds: Vec<_> = tree.read_dir("").unwrap().into_iter().map(|entry| entry.kind).collect();
     assert!(kinds.contains(&FileKind::Pipe) && kinds.contains(&FileKind::Socket));
 }

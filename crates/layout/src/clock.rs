@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 /// Seconds from 1970 to 1 March 2025. No machine runs this program earlier: the compiler that it needs,
-/// Rust 1.85, is of February 2025. It is no build time, so that two builds are the same.
+/// Rust 1.85, is of February 2025. It is not the time of the build, so that two builds are the same.
 pub const EARLIEST: i64 = 1_740_787_200;
 
 /// Dates that are less than this ahead of the clock are those of a clock that was set back a little.

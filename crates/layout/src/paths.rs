@@ -20,11 +20,11 @@ pub const DEPLOY_PREFIX: &str = "deploy.";
 pub struct PikuRoot(PathBuf);
 
 impl PikuRoot {
-    /// The given folder, or else `~/.piku`. `PIKU_ROOT` has been looked at by the command line (clap's
+    /// Returns the given folder, or else `~/.piku`. The command line has read `PIKU_ROOT` (clap's
     /// `env`).
     ///
     /// # Errors
-    /// When no folder is given and HOME is not set.
+    /// Fails if no folder is given and HOME is not set.
     pub fn new(given: Option<PathBuf>) -> io::Result<Self> {
         given
             .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".piku")))
@@ -38,16 +38,16 @@ impl PikuRoot {
         &self.0
     }
 
-    /// Directory of an app, which need not exist.
+    /// Returns the directory of an app, which need not exist.
     #[must_use]
     pub fn app(&self, name: &AppName) -> AppDir {
         AppDir { dir: self.0.join("apps").join(name.as_str()), run: self.0.join("run").join(name.as_str()) }
     }
 
-    /// The apps that have a folder, sorted. Names that are not an app's are passed over.
+    /// Lists the apps that have a folder, sorted. Names that are not an app's are skipped.
     ///
     /// # Errors
-    /// When the folder is there and cannot be read.
+    /// Fails if the folder is there and cannot be read.
     pub fn apps(&self) -> io::Result<Vec<AppName>> {
         let entries = match fs::read_dir(self.0.join("apps")) {
             Ok(entries) => entries,
@@ -70,31 +70,32 @@ impl PikuRoot {
         self.0.join("run")
     }
 
-    /// Control socket of the daemon.
+    /// Returns the control socket of the daemon.
     #[must_use]
     pub fn daemon_socket(&self) -> PathBuf {
         self.run().join("daemon.sock")
     }
 
-    /// Directory with a file per claimed port, locked while an instance has the port. No app can have this name.
+    /// Returns the directory with a file per claimed port, locked while an instance has the port. No app can
+    /// have this name.
     #[must_use]
     pub fn ports(&self) -> PathBuf {
         self.run().join("ports.d")
     }
 
-    /// Log of all actions with the key that performed them, one per line.
+    /// Returns the log of all actions with the key that performed them, one per line.
     #[must_use]
     pub fn audit_log(&self) -> PathBuf {
         self.0.join("audit.log")
     }
 
-    /// Subordinate uids of the apps; piku-chroot writes the file.
+    /// Returns the file with the subordinate uids of the apps, which piku-chroot writes.
     #[must_use]
     pub fn uid_ranges(&self) -> PathBuf {
         self.0.join("uid-ranges")
     }
 
-    /// Configuration, logs and temporary files of piku's nginx.
+    /// Returns the directory of piku's nginx: configuration, logs, temporary files.
     #[must_use]
     pub fn nginx(&self) -> PathBuf {
         self.0.join("nginx")
@@ -145,19 +146,20 @@ impl AppDir {
         &self.dir
     }
 
-    /// Bare git repository that receives pushes.
+    /// Returns the bare git repository that receives pushes.
     #[must_use]
     pub fn repo(&self) -> PathBuf {
         self.dir.join("repo.git")
     }
 
-    /// Held while anything changes the app; its text says who holds it. Never unlinked.
+    /// Returns the lock that is held while anything changes the app; its text names the holder. Never
+    /// unlinked.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.dir.join("lock")
     }
 
-    /// The last push's commit and how its deploy ended.
+    /// Returns the file with the last push's commit and the result of its deploy.
     #[must_use]
     pub fn verdict(&self) -> PathBuf {
         self.dir.join("verdict.json")
@@ -169,25 +171,25 @@ impl AppDir {
         self.dir.join("config.json")
     }
 
-    /// Last run of each cron job and its result.
+    /// Returns the file with the last run of each cron job and its result.
     #[must_use]
     pub fn crons(&self) -> PathBuf {
         self.dir.join("crons.json")
     }
 
-    /// Number of instances of each process type that the operator wants.
+    /// Returns the file with the wanted number of instances of each process type.
     #[must_use]
     pub fn formation(&self) -> PathBuf {
         self.dir.join("formation.json")
     }
 
-    /// There from the first step of the app's removal to its last.
+    /// Returns the marker that exists from the first step of the app's removal to its last.
     #[must_use]
     pub fn destroying(&self) -> PathBuf {
         self.dir.join("destroying")
     }
 
-    /// There while all requests are answered with 503.
+    /// Returns the marker that exists while all requests are answered with 503.
     #[must_use]
     pub fn maintenance(&self) -> PathBuf {
         self.dir.join("maintenance")
@@ -205,37 +207,37 @@ impl AppDir {
         self.dir.join("releases")
     }
 
-    /// The directory of release `number`.
+    /// Returns the directory of release `number`.
     #[must_use]
     pub fn release(&self, number: u64) -> PathBuf {
         self.releases().join(number.to_string())
     }
 
-    /// The link that says what is live: `releases/N`, relative.
+    /// Returns the link to the live release: `releases/N`, relative.
     #[must_use]
     pub fn current(&self) -> PathBuf {
         self.dir.join("current")
     }
 
-    /// The number of the live release, if there is one.
+    /// Returns the number of the live release, if there is one.
     #[must_use]
     pub fn current_number(&self) -> Option<u64> {
         fs::read_link(self.current()).ok()?.file_name()?.to_str()?.parse().ok()
     }
 
-    /// The numbers of the releases on disk, ascending.
+    /// Returns the numbers of the releases on disk, ascending.
     ///
     /// # Errors
-    /// When the folder is there and cannot be read.
+    /// Fails if the folder is there and cannot be read.
     pub fn release_numbers(&self) -> io::Result<Vec<u64>> {
         numbers_in(&self.releases(), "", "")
     }
 
-    /// The number of the next deploy: above every release and every deploy's log, so that the log of a
-    /// failed deploy is never written over.
+    /// Returns the number of the next deploy: above every release and every deploy's log, so that the log of
+    /// a failed deploy is never written over.
     ///
     /// # Errors
-    /// When one of the folders is there and cannot be read.
+    /// Fails if one of the folders is there and cannot be read.
     pub fn next_number(&self) -> io::Result<u64> {
         let releases = self.release_numbers()?;
         let logs = numbers_in(&self.log(), "deploy-", ".log")?;
@@ -243,13 +245,13 @@ impl AppDir {
         Ok(1 + releases.last().max(logs.last()).max(attempts.last()).copied().unwrap_or(0))
     }
 
-    /// There when the operator has stopped the app: it stays stopped over restarts and boots.
+    /// Returns the marker of an app that the operator has stopped: it stays stopped over restarts and boots.
     #[must_use]
     pub fn stopped(&self) -> PathBuf {
         self.dir.join("stopped")
     }
 
-    /// There when all apps were stopped at once: until the daemon is started again.
+    /// Returns the marker of an app that was stopped with all others, until the daemon is started again.
     #[must_use]
     pub fn paused(&self) -> PathBuf {
         self.run.join("paused")
@@ -261,7 +263,7 @@ impl AppDir {
         self.stopped().exists() || self.paused().exists()
     }
 
-    /// Dependency layers, one directory per cache key.
+    /// Returns the directory of the dependency layers, with a subdirectory per cache key.
     #[must_use]
     pub fn layers(&self) -> PathBuf {
         self.dir.join("layers")
@@ -273,52 +275,53 @@ impl AppDir {
         self.dir.join("incoming")
     }
 
-    /// Build caches of the package managers.
+    /// Returns the directory of the package managers' build caches.
     #[must_use]
     pub fn cache(&self) -> PathBuf {
         self.dir.join("cache")
     }
 
-    /// The app's own files, `/data` inside; survives `destroy`.
+    /// Returns the directory of the app's own files, `/data` inside; survives `destroy`.
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
 
-    /// Changes of running processes in `/app`, a folder for each; piku-chroot makes and removes them.
+    /// Returns the directory of the changes of running processes in `/app`, with a folder for each, which
+    /// piku-chroot makes and removes.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {
         self.dir.join("scratch")
     }
 
-    /// Logs of instances and deploys.
+    /// Returns the directory of the logs of instances and deploys.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.dir.join("log")
     }
 
-    /// The log of one instance, such as `web.1`.
+    /// Returns the log of one instance, such as `web.1`.
     #[must_use]
     pub fn instance_log(&self, instance: &str) -> PathBuf {
         self.log().join(format!("{instance}.log"))
     }
 
-    /// Log of the deploy with this number.
+    /// Returns the log of the deploy with this number.
     #[must_use]
     pub fn deploy_log(&self, number: u64) -> PathBuf {
         self.log().join(format!("deploy-{number}.log"))
     }
 
-    /// Record of a deploy, removed when its release exists.
+    /// Returns the record of a deploy, removed when its release exists.
     #[must_use]
     pub fn attempt(&self, number: u64) -> PathBuf {
         self.log().join(format!("deploy-{number}.json"))
     }
 
-    /// The numbers of the deploys that no release has come of, ascending, one under way among them.
+    /// Returns the numbers of the deploys without a release, ascending, with the one in progress.
     ///
     /// # Errors
-    /// When the folder is there and cannot be read.
+    /// Fails if the folder is there and cannot be read.
     pub fn attempts(&self) -> io::Result<Vec<u64>> {
         let releases = self.release_numbers()?;
         let mut numbers = numbers_in(&self.log(), "deploy-", ".json")?;
@@ -332,14 +335,14 @@ impl AppDir {
         &self.run
     }
 
-    /// The supervisor's control socket.
+    /// Returns the supervisor's control socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.run.join("supervisor.sock")
     }
 }
 
-/// The numbers N of the entries named `PREFIX N SUFFIX`, ascending.
+/// Returns the numbers N of the entries named `PREFIX N SUFFIX`, ascending.
 fn numbers_in(dir: &Path, prefix: &str, suffix: &str) -> io::Result<Vec<u64>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,

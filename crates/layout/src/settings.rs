@@ -56,8 +56,8 @@ pub enum AppUsers {
     Own,
 }
 
-/// Range of the ports of instances. The default is below Linux's ephemeral ports (32768 to 60999). If all of them are
-/// taken, an instance gets an ephemeral port.
+/// Range of the ports of instances. The default is below Linux's ephemeral ports (32768 to 60999). If all of
+/// them are taken, an instance gets an ephemeral port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PortRange {
@@ -191,7 +191,7 @@ impl HostSettings {
     /// Reads the file; all defaults when there is none.
     ///
     /// # Errors
-    /// When it cannot be read, is not YAML, or has a key or value that piku does not know.
+    /// Fails if it cannot be read, is not YAML, or has a key or value that piku does not know.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,

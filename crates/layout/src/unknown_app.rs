@@ -11,8 +11,8 @@ use crate::paths::PikuRoot;
 /// Environment variable of a verb with the scope of a limited key: names of apps, separated by blanks.
 pub const KEY_APPS: &str = "PIKU_KEY_APPS";
 
-/// Largest number of letters in which a similar name differs.
-const FAR: usize = 2;
+/// Largest edit distance of a similar name.
+const MAX_EDITS: usize = 2;
 
 /// Returns the error "there is no app", with a hint that names similar apps in the scope of the key that runs
 /// the verb.
@@ -38,8 +38,8 @@ pub fn unknown_app_in(root: &PikuRoot, app: &AppName, reaches: impl Fn(&AppName)
 
 /// Returns whether one name is probably a misspelling of the other.
 fn is_similar(one: &str, other: &str) -> bool {
-    // Of a name of three letters, two replaced ones make another name.
-    let far = FAR.min(one.len().min(other.len()) / 2);
+    // Two replaced letters out of three make another name.
+    let far = MAX_EDITS.min(one.len().min(other.len()) / 2);
     edit_distance(one, other) <= far || one.replace('-', "") == other.replace('-', "")
 }
 

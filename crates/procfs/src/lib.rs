@@ -28,8 +28,8 @@ pub fn processes() -> impl Iterator<Item = (i32, ProcessStat)> {
     pids().into_iter().rev().filter_map(|pid| Some((pid, ProcessStat::read(pid)?)))
 }
 
-/// Returns the name of a process's program, at most 15 bytes, without control characters; empty if the process
-/// has ended. The program can change it.
+/// Returns the name of a process's program, at most 15 bytes, without control characters; empty if the
+/// process has ended. The program can change it.
 #[must_use]
 pub fn command_name(pid: i32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();

@@ -62,7 +62,7 @@ impl ProcessStat {
     }
 }
 
-/// Returns whether a process exists and is no zombie.
+/// Returns whether a process exists and is not a zombie.
 #[must_use]
 pub fn is_running(pid: i32) -> bool {
     ProcessStat::read(pid).is_some_and(|stat| !stat.is_zombie())

@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-use crate::machine::TargetMachine;
-
 /// Family of 32-bit ARM processors, whatever their version.
 pub const ARM: &str = "arm";
 /// Family of 32-bit PCs, `i386` to `i686`.
@@ -101,15 +99,6 @@ impl ReleaseArchitecture {
     #[must_use]
     pub fn parse(name: &str) -> Self {
         if name == Self::ANY { Self::Any } else { Self::Native(ProgramArchitecture::parse(name)) }
-    }
-
-    /// Returns whether a machine runs such a release.
-    #[must_use]
-    pub fn runs_on(&self, machine: &TargetMachine) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Native(program) => machine.runs(program),
-        }
     }
 }
 

@@ -68,7 +68,7 @@ pub struct ReceivedManifest {
 pub struct LocalFacts<'a> {
     /// The number that it gets here.
     pub number: u64,
-    /// Name of the key that sent the release, shown behind the name of the key that pushed it.
+    /// Name of the key that sent the release, shown after the name of the key that pushed it.
     pub via: Option<&'a str>,
     /// The kind of machine that its files need.
     pub architecture: &'a ReleaseArchitecture,

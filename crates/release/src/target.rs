@@ -110,7 +110,7 @@ impl TargetArchitecture {
         ALL.iter().find(|one| one.name == name || one.also.contains(&name))
     }
 
-    /// The name that is printed, Debian's in brackets.
+    /// Returns the name for messages, with Debian's in brackets.
     fn names(&self) -> String {
         match self.also.first() {
             Some(also) => format!("{} ({also})", self.name),
@@ -118,7 +118,7 @@ impl TargetArchitecture {
         }
     }
 
-    /// The machine that runs its programs.
+    /// Returns the machine that runs its programs.
     #[must_use]
     pub fn machine(&self) -> TargetMachine {
         TargetMachine::of_program(ProgramArchitecture::parse(self.name))

@@ -14,7 +14,7 @@ pub fn plain_text(line: &[u8]) -> String {
     clean(line, false)
 }
 
-/// Like [`plain_text`], but keeps colours (SGR), which are reset at the end.
+/// Returns the text as [`plain_text`] does, but keeps colours (SGR), which are reset at the end.
 #[must_use]
 pub fn coloured_text(line: &[u8]) -> String {
     clean(line, true)

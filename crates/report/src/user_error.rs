@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use crate::diagnostic::Diagnostics;
 use crate::progress;
 
-/// Set to `deploy` by piku-receive for the hook: errors are then printed as a push shows them, with ` !     ` before each line.
+/// Set to `deploy` by piku-receive for the hook: errors are then printed as a push shows them, with ` !     `
+/// before each line.
 pub const TALK: &str = "PIKU_TALK";
 
 /// Exit code 1: it failed, or the answer is "no".

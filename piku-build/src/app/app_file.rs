@@ -81,7 +81,7 @@ pub(crate) fn make_folder(tree: &TreeHandle, path: &Path) -> anyhow::Result<()> 
     Err(err.into())
 }
 
-/// The path without `.` and `..`, by its text alone.
+/// Returns the path without `.` and `..`, by its text alone.
 fn resolve_path(tree: &TreeHandle, name: &Path) -> anyhow::Result<PathBuf> {
     let tidied = normalize_path(name);
     let below = tidied.strip_prefix(tree.path()).unwrap_or(&tidied);

@@ -144,7 +144,7 @@ impl AppSource {
         Ok(())
     }
 
-    /// A file of the app's folder, or the one that it has from the top.
+    /// Returns a file of the app's folder, or the one that it has from the top.
     fn own_or_shared(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
         let shared = self.shared.iter().find(|(shared, _)| *shared == name);
         shared.map_or_else(|| self.read_bytes(name), |(_, text)| Ok(Some(text.clone())))
@@ -186,7 +186,7 @@ impl AppSource {
         self.names.iter().filter(|name| !name.ends_with('/')).filter(has_ending)
     }
 
-    /// A variable of the config or else of ENV, and which of them has it.
+    /// Returns a variable of the config or else of ENV, and which of them has it.
     pub(crate) fn variable(&self, name: &str) -> Option<(&str, &'static str)> {
         let config = self.config.get(name).map(|value| (value.as_str(), "config"));
         config.or_else(|| self.env.get(name).map(|value| (value.as_str(), "ENV")))
@@ -206,7 +206,7 @@ pub(crate) fn decode(bytes: &[u8]) -> String {
     }
 }
 
-/// The path without `.` and without `..` but in front, by its text alone.
+/// Returns the path without `.`, and with `..` only in front, by its text alone.
 pub(crate) fn normalize_path(path: &Path) -> PathBuf {
     let mut tidied = PathBuf::new();
     for part in path.components() {

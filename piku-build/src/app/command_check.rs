@@ -52,7 +52,7 @@ pub(crate) fn check(
     if problems.is_empty() { Ok(warnings) } else { Err(process_start::cannot_start(&problems)) }
 }
 
-/// The process types as the one parser reads them: it knows a schedule from a command.
+/// Parses the process types as lines of a Procfile: only its parser tells a schedule from a command.
 pub(crate) fn parse_entries(processes: &IndexMap<ProcessName, String>) -> Vec<ProcfileEntry> {
     let lines: Vec<_> = processes.iter().map(|(name, command)| format!("{name}: {command}")).collect();
     let text = lines.join("\n");
@@ -128,7 +128,7 @@ fn present(program: &str, found: &FoundFile) -> Result<Option<String>, StartProb
     if found.place.runs() { Ok(None) } else { Err(StartProblem::not_executable(program, false)) }
 }
 
-/// A file of the app that is to be executed: whether the kernel of this machine can.
+/// Checks that the kernel of this machine can execute a file of the app.
 fn executable(
     program: &str,
     found: &FoundFile,

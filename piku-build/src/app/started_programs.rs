@@ -1,5 +1,5 @@
-//! The programs that a command of a Procfile starts, as far as its text tells: behind assignments, `exec`, `env`
-//! and `cd`, in each part of a list or a pipeline, and inside `sh -c "…"`.
+//! The programs that a command of a Procfile starts, as far as its text tells: behind assignments, `exec`,
+//! `env` and `cd`, in each part of a list or a pipeline, and inside `sh -c "…"`.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use crate::app::app_source::normalize_path;
 
 /// The depth of `sh -c "sh -c …"` up to which commands are read.
 const DEEPEST: usize = 4;
-/// Reserved words and programs that start the command behind them.
+/// Reserved words and programs that start the command after them.
 const IN_FRONT: [&str; 14] = [
     "!", "{", "command", "do", "elif", "else", "exec", "if", "nohup", "setsid", "then", "time", "until",
     "while",
@@ -43,7 +43,8 @@ impl StartedProgram {
     }
 }
 
-/// Returns the programs that a command starts, in order. A word that the shell expands is no program's name.
+/// Returns the programs that a command starts, in order. A word that the shell expands is not taken for a
+/// program.
 pub(crate) fn find_started(command: &str) -> Vec<StartedProgram> {
     let mut found = Vec::new();
     read_commands(command, Some(0), Some(PathBuf::new()), DEEPEST, &mut found);
@@ -112,7 +113,7 @@ fn find_script_text(words: &[ShellWord]) -> Option<&ShellWord> {
     None
 }
 
-/// Removes assignments, reserved words and programs that start the command behind them.
+/// Removes assignments, reserved words and programs that start the command after them.
 fn skip_prefixes(mut words: &[ShellWord]) -> &[ShellWord] {
     while let Some((first, rest)) = words.split_first() {
         let text = first.text.as_str();
@@ -141,13 +142,13 @@ fn skip_options<'a>(mut words: &'a [ShellWord], with_value: &[&str]) -> &'a [She
     words
 }
 
-/// `NAME=value`, as a shell takes it in front of a command.
+/// Returns whether a word is an assignment in front of a command, `NAME=value`.
 fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| piku_procfile::env::is_name(name))
 }
 
-/// Splits a text at the operators of the shell into the words of its commands. Redirections are left out. Of an
-/// unclosed quote the rest is one word.
+/// Splits a text at the operators of the shell into the words of its commands. Redirections are left out. The
+/// rest after an unclosed quote is one word.
 fn split_commands(text: &str) -> Vec<Vec<ShellWord>> {
     let mut commands = vec![Vec::new()];
     let mut chars = text.char_indices().peekable();

@@ -175,7 +175,7 @@ fn discard_new_layers(
 const RELEASE: &str = "release";
 
 impl BuildJob {
-    /// Everything but the last rename.
+    /// Builds the release, up to the last rename.
     fn release(
         &self,
         bench: &BuildContext<'_>,
@@ -323,7 +323,7 @@ fn preflight(bench: &BuildContext<'_>, source: &AppSource) -> anyhow::Result<boo
     Err(errors::step_failed(step.name, &ended, &[]).into())
 }
 
-/// The name given, or else the folder's where it is one.
+/// Returns the given name, or else the folder's if it is a valid one.
 fn app_name(build: &BuildJob, dir: &Path) -> anyhow::Result<AppName> {
     if let Some(name) = &build.facts.app {
         return Ok(name.clone());

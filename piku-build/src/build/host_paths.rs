@@ -36,7 +36,7 @@ pub(crate) struct HostPaths {
 }
 
 impl HostPaths {
-    /// The app in this folder, or in the one below it that `APP_DIR` names.
+    /// Reads the app in this folder, or in the one below it that `APP_DIR` names.
     pub(crate) fn read_app(&self, dir: &Path) -> anyhow::Result<AppSource> {
         self.with_packs(app_folder::read_app(dir, self.config.as_deref())?)
     }
@@ -63,7 +63,7 @@ impl HostPaths {
     }
 }
 
-/// A release is never written over.
+/// Fails if the output exists: a release is never overwritten.
 pub(crate) fn refuse_existing(output: &Path) -> anyhow::Result<()> {
     match fs::symlink_metadata(output) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),

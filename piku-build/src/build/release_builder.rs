@@ -198,7 +198,7 @@ impl ReleaseBuilder<'_> {
         kept.map_or(Ok(()), KeptTree::finish)
     }
 
-    /// The work tree in which a plan's steps run, where they do not run in the release's.
+    /// Opens the work tree in which a plan's steps run, unless they run in the release's.
     fn kept(&self, plan: &BuildPlan) -> anyhow::Result<Option<KeptTree>> {
         let Some(keep) = plan.keep else { return Ok(None) };
         let cache = self.at.cache;
@@ -257,7 +257,7 @@ impl ReleaseBuilder<'_> {
         Ok(())
     }
 
-    /// The finished release as its processes will see it.
+    /// Returns the finished release as its processes will see it.
     fn view(&self, combined: &CombinedPlan) -> RootView {
         let own = self.source.variable("PATH").map(|(path, _)| path);
         let path = own.or(combined.env.get("PATH").map(String::as_str));
@@ -284,7 +284,7 @@ pub(super) fn protect_layer(store: &LayerStore, name: &str, key: &str) -> anyhow
     store.hold(key).map(drop).with_context(|| format!("cannot lock the layer '{name}'"))
 }
 
-/// A runtime's name at the beginning of a line.
+/// Returns a runtime's name for the beginning of a line.
 pub(crate) fn capital(name: &str) -> String {
     let mut letters = name.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())

@@ -44,8 +44,8 @@ pub(crate) fn is_unchanged(
     Ok(TreePair { old: &old, new: tree, names: ("", "") }.find_differences()?.is_empty())
 }
 
-/// The old release's environment as it would be with the new one's layers: without a jail their keys are in
-/// it.
+/// Returns the old release's environment as it would be with the new one's layers: without a jail their keys
+/// are in it.
 fn renamed(old: &BuiltRelease, new: &BuiltRelease) -> std::collections::BTreeMap<String, String> {
     let mut env = old.env.clone();
     for (was, is) in old.layers.iter().zip(&new.layers) {

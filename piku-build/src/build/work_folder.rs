@@ -29,7 +29,8 @@ impl WorkFolder {
     /// Removes the folders of killed builds in `parent` and creates a new one.
     pub(crate) fn new(parent: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(parent).with_context(|| format!("cannot make '{}'", parent.display()))?;
-        // A new folder that is not locked yet looks abandoned, so no other build may remove folders meanwhile.
+        // A new folder that is not locked yet looks abandoned, so no other build may remove folders
+        // meanwhile.
         let parent_lock = File::open(parent)
             .and_then(FileLock::exclusive)
             .with_context(|| format!("cannot lock '{}'", parent.display()))?;
@@ -51,7 +52,7 @@ impl WorkFolder {
         self.path.join(name)
     }
 
-    /// The folder, with the trees that steps write in it.
+    /// Returns the folder, with the trees that steps write in it.
     pub(crate) fn tree(&self) -> &TreeHandle {
         &self.tree
     }

@@ -195,8 +195,8 @@ fn is_document(name: &str) -> bool {
     ["README", "LICENSE", "CHANGELOG", "CONTRIBUTING"].iter().any(|document| name.starts_with(document))
 }
 
-/// No runtime fits the app. `looked_for` has the name of each runtime with what it misses, `below` the folders that
-/// hold an app with its runtime.
+/// No runtime fits the app. `looked_for` has the name of each runtime with what it misses, `below` the
+/// folders that hold an app with its runtime.
 pub(crate) fn nothing_fits(
     looked_for: &[(&str, String)],
     source: &AppSource,

@@ -8,8 +8,9 @@ use crate::step::build_step::StepOutcome;
 
 /// A known cause of failures. The first rule of a table that matches explains the failure.
 ///
-/// A pattern is a text in a line of the output. A `*` in it stands for any text, which the message may repeat as `{capture}`.
-/// Messages and hints may also contain `{line}`, the first line that matched, `{pattern}`, and the values of the step.
+/// A pattern is a text in a line of the output. A `*` in it stands for any text, which the message may repeat
+/// as `{capture}`. Messages and hints may also contain `{line}`, the first line that matched, `{pattern}`,
+/// and the values of the step.
 #[derive(Clone, Copy)]
 pub(crate) struct FailureRule {
     /// Patterns of which the output must contain one.
@@ -22,7 +23,8 @@ pub(crate) struct FailureRule {
     hints: &'static [&'static str],
     /// The lines with one of these patterns are repeated below the message, this many at most.
     repeated: (&'static [&'static str], usize),
-    /// Builds the error instead, if a message and hints are not enough; `None` means that the rule does not match after all.
+    /// Builds the error instead, if a message and hints are not enough; `None` means that the rule does not
+    /// match after all.
     build: Option<fn(&FailedStep<'_>) -> Option<UserError>>,
 }
 

@@ -72,7 +72,7 @@ pub(crate) fn fetched_node_fails(requested: &str, from: &str, lines: &[String]) 
 
 /// A fetched package holds another Node than its name says.
 pub(crate) fn other_node(requested: &str, from: &str, version: &str) -> UserError {
-    UserError::new(format!("Node {requested} ({from}) is Node {version} in truth"))
+    UserError::new(format!("Node {requested} ({from}) turned out to be Node {version}"))
         .hint("ask for another one, or put one below /usr/local/lib/nodejs/")
 }
 

@@ -26,9 +26,9 @@ pub(crate) fn bad_toml(file: &str, line: usize, why: &str) -> UserError {
     UserError::new(format!("{file}:{line}: {}", why.trim().replace('\n', ": ")))
 }
 
-pub(crate) fn bad_lock(file: &str, line: usize, mend: &str) -> UserError {
+pub(crate) fn bad_lock(file: &str, line: usize, fix: &str) -> UserError {
     UserError::new(format!("{file}:{line}: this is not what its tool writes; was it merged by hand?"))
-        .hint(format!("make it again and commit it: {mend}"))
+        .hint(format!("make it again and commit it: {fix}"))
 }
 
 /// `Pipfile.lock` was made from another Pipfile; `lines` say what differs.
@@ -38,15 +38,15 @@ pub(crate) fn stale_pipfile_lock(lines: &[String]) -> UserError {
 }
 
 /// The lock file is older than the file that it locks.
-pub(crate) fn stale_lock(lock: &str, file: &str, mend: &str) -> UserError {
+pub(crate) fn stale_lock(lock: &str, file: &str, fix: &str) -> UserError {
     UserError::new(format!(
         "{lock} is out of step with {file}: it was made before {file} was changed, and nothing that is not locked is installed"
     ))
-    .hint(format!("make it again and commit it: {mend}"))
+    .hint(format!("make it again and commit it: {fix}"))
 }
 
-pub(crate) fn no_lock(lock: &str, mend: &str) -> String {
-    format!("there is no {lock}: each build may get other versions; make one with '{mend}' and commit it")
+pub(crate) fn no_lock(lock: &str, fix: &str) -> String {
+    format!("there is no {lock}: each build may get other versions; make one with '{fix}' and commit it")
 }
 
 /// Returns the warning for an app that does not install as a package.
@@ -210,13 +210,13 @@ fn format_place(file: &str, line: Option<u32>) -> String {
     line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"))
 }
 
-/// A process type starts a server whose package `file`, if there is one, does not list; `mend` adds it.
-pub(crate) fn missing_server(process: &str, program: &str, file: Option<&str>, mend: &str) -> UserError {
+/// A process type starts a server whose package `file`, if there is one, does not list; `fix` adds it.
+pub(crate) fn missing_server(process: &str, program: &str, file: Option<&str>, fix: &str) -> UserError {
     let lists = match file {
         Some(file) => format!("which {file} does not list"),
         None => "and the app has no requirements.txt that lists it".to_owned(),
     };
-    UserError::new(format!("Procfile: {process} starts '{program}', {lists}")).hint(mend)
+    UserError::new(format!("Procfile: {process} starts '{program}', {lists}")).hint(fix)
 }
 
 /// Returns the warning for a server that another dependency may still bring.
@@ -260,10 +260,10 @@ pub(crate) fn build_dependencies(package: &str, lines: &[String]) -> UserError {
         .hint("a version of it that comes built for this machine (a wheel) needs none of that")
 }
 
-pub(crate) fn build_failed(package: &str, mend: Option<&str>, lines: &[String]) -> UserError {
+pub(crate) fn build_failed(package: &str, fix: Option<&str>, lines: &[String]) -> UserError {
     let failure = with_lines(format!("'{package}' could not be built"), lines);
-    match mend {
-        Some(mend) => failure.hint(format!("on the machine: {mend}")),
+    match fix {
+        Some(fix) => failure.hint(format!("on the machine: {fix}")),
         None => failure.hint("a version of it that comes built for this machine (a wheel) needs no compiler"),
     }
 }

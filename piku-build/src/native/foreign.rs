@@ -64,7 +64,7 @@ impl ForeignSearch {
         Ok(())
     }
 
-    /// The packages that run here and not on the target.
+    /// Returns the packages that run here and not on the target.
     pub(crate) fn packages(&self) -> Vec<String> {
         let foreign = self.packages.iter().filter(|(_, runs)| runs.here && !runs.there);
         foreign.map(|(name, _)| name.clone()).collect()
@@ -76,7 +76,7 @@ impl ForeignSearch {
     }
 }
 
-/// The package that a file belongs to, by where package managers put it.
+/// Returns the package that contains a file, by the folders of package managers.
 fn package_of(path: &Path) -> Option<String> {
     let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
     let after = |folder: &str| {

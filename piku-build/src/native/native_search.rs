@@ -32,7 +32,7 @@ pub(crate) struct NativeFile {
 }
 
 impl NativeFile {
-    /// The same file, seen from outside of the folder `name`.
+    /// Returns the same file, seen from outside of the folder `name`.
     #[must_use]
     pub(crate) fn below(self, name: &str) -> Self {
         Self { path: Path::new(name).join(self.path), ..self }
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// The header of a file of this class, `e_type` and `e_machine`, and nothing behind it.
+    /// Returns the header of a file of this class, `e_type` and `e_machine`, and nothing after it.
     fn elf(class: u8, system: u8, kind: u8, machine: u8) -> Vec<u8> {
         let mut bytes = vec![0; 64];
         bytes[..8].copy_from_slice(&[0x7f, b'E', b'L', b'F', class, 1, 1, system]);

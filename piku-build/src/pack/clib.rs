@@ -78,7 +78,7 @@ pub(super) fn needed(stream: &mut Stream<'_>) -> Option<GlibcVersion> {
         .max()
 }
 
-/// The glibc that a `libc.so.6` is.
+/// Returns the version of a `libc.so.6`.
 fn defined(stream: &mut Stream<'_>) -> Option<GlibcVersion> {
     let (endian, class): (AnyEndian, Class) = (stream.ehdr.endianness, stream.ehdr.class);
     let (names, (table, count)) = versions(stream, SHT_GNU_VERDEF)?;

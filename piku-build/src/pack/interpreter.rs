@@ -8,7 +8,7 @@ use crate::tree::root_view;
 
 /// Directories in which systems install interpreters.
 const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/bin"];
-/// Their names, a version behind them or not.
+/// Their names, with or without a version at the end.
 const NAMES: [&str; 11] =
     ["python", "pypy", "ruby", "node", "nodejs", "java", "perl", "php", "bash", "dash", "sh"];
 

@@ -41,7 +41,7 @@ fn find(javas: &Path, path: &Path) -> Option<PathBuf> {
     Some(javas.join(here).components().chain(below).collect())
 }
 
-/// Returns a name without the architecture behind it.
+/// Returns a name without the architecture at its end.
 fn stem(name: &str) -> Option<&str> {
     name.rsplit_once('-').filter(|(_, last)| ARCHITECTURES.contains(last)).map(|(stem, _)| stem)
 }
@@ -64,7 +64,7 @@ mod tests {
         };
         assert_eq!(find("java-17-openjdk-amd64/bin/java"), Some("java-17-openjdk-arm64/bin/java".to_owned()));
         assert_eq!(find("java-21-openjdk-amd64"), Some("java-21-openjdk-arm64".to_owned()));
-        // As it is written, without a slash behind it.
+        // As it is written, without a slash at its end.
         let home = super::find(dir.path(), &dir.path().join("java-21-openjdk-amd64")).unwrap();
         assert!(home.as_os_str().to_str().unwrap().ends_with("arm64"));
         for other in

@@ -34,10 +34,9 @@ pub(super) struct PackItem<'a> {
 
 /// Receiver of a stream's entries.
 pub(super) trait PartTaker {
-    /// The head; an error refuses the stream.
+    /// Handles the head; an error refuses the stream.
     fn begin(&mut self, head: &PackHead) -> anyhow::Result<()>;
-    /// An entry between the head and the hash. All of a file's content is read afterwards whether this has
-    /// read it or not.
+    /// Handles an entry between the head and the hash. The rest of a file's content is read afterwards.
     fn take(&mut self, item: &PackItem<'_>, content: &mut dyn Read) -> anyhow::Result<()>;
 }
 
@@ -170,7 +169,7 @@ impl LongNames {
         Ok(true)
     }
 
-    /// The path and the link's target of the entry that follows.
+    /// Reads the path and the link target of the next entry.
     fn names(&mut self, entry: &Entry<'_, impl Read>) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
         let path = match self.path.take() {
             Some(path) => path,

@@ -54,7 +54,7 @@ pub(super) struct NeedsSearch {
 }
 
 impl NeedsSearch {
-    /// For a release that was built on this machine for this architecture.
+    /// Begins the search for a release that was built on this machine for this architecture.
     pub(super) fn new(architecture: &str) -> Self {
         let machine = elf::machine_number(architecture);
         Self { machine, ours: machine.and_then(clib::glibc), needs: ReleaseNeeds::default() }

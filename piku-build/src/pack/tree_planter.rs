@@ -79,7 +79,7 @@ impl TreePlanter {
     }
 }
 
-/// A point in time that the system can count to.
+/// Returns a point in time that the system can represent.
 fn time(seconds: u64) -> io::Result<SystemTime> {
     SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_secs(seconds))

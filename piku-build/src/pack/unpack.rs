@@ -265,7 +265,7 @@ impl StreamIntake<'_> {
         Ok(())
     }
 
-    /// The release as its processes will see it here.
+    /// Returns the release as its processes will see it here.
     fn view(&self, release: &BuiltRelease, tree: TreeHandle) -> anyhow::Result<RootView> {
         let source = AppSource::open_tree(tree, self.unpack.asked.place.config.as_deref())?;
         let path =

@@ -125,7 +125,7 @@ pub(crate) struct TreeLayer {
 }
 
 impl BuildPlan {
-    /// The layers that processes see, and where.
+    /// Returns the layers that processes see, and where.
     pub(crate) fn mounted_layers(&self) -> impl Iterator<Item = ReleaseLayer> {
         let layer = |name: &str, key: &String, mount: &PathBuf| ReleaseLayer {
             name: name.to_owned(),

@@ -86,7 +86,8 @@ impl BuildTarget<'_> {
         }
     }
 
-    /// A program of this machine, as steps and processes find it: in the jail only where the jail shows it.
+    /// Returns a program of this machine, as steps and processes find it: in the jail only if the jail shows
+    /// it.
     pub(crate) fn find_tool(&self, name: &str) -> Option<FoundFile> {
         FileView::of_host(self.jailed, PATH).program(name)
     }

@@ -77,12 +77,12 @@ impl CombinedPlan {
         self.parts.iter().map(|part| &part.plan)
     }
 
-    /// The plan of the runtime that a release is called after.
+    /// Returns the plan of the runtime that names the release.
     pub(crate) fn main(&self) -> &BuildPlan {
         &self.parts[self.parts.len() - 1].plan
     }
 
-    /// All layers that processes see, in order.
+    /// Returns all layers that processes see, in order.
     pub(crate) fn mounted_layers(&self) -> impl Iterator<Item = ReleaseLayer> {
         self.plans().flat_map(BuildPlan::mounted_layers)
     }
@@ -124,8 +124,8 @@ fn join_paths(first: &str, second: &str) -> String {
     folders.join(":")
 }
 
-/// The last plan's process types. A line of the Procfile that an earlier runtime knows how to start, such as
-/// `wsgi`, is as that one has it.
+/// Returns the last plan's process types. A line of the Procfile that an earlier runtime knows how to start,
+/// such as `wsgi`, is as that one has it.
 fn processes<'a>(
     plans: impl Iterator<Item = &'a BuildPlan>,
     source: &AppSource,

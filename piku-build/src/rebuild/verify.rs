@@ -47,7 +47,7 @@ pub(super) fn verify(asked: &RebuildRequest, app: &AppName) -> anyhow::Result<Re
     Ok(RebuildRow { app: app.clone(), result, release: Some(release.number), details })
 }
 
-/// The paths that are not the same in two builds, as their processes see them.
+/// Returns the paths that are not the same in two builds, as their processes see them.
 fn differences(one: &Path, other: &Path) -> anyhow::Result<Vec<String>> {
     let [left, right] = [one, other].map(|place| place.join("release"));
     let mut found = Vec::new();

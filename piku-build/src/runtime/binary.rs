@@ -1,4 +1,5 @@
-//! The runtime `binary`: a Procfile that starts programs or scripts which need no build, or a script `start.sh`.
+//! The runtime `binary`: a Procfile that starts programs or scripts which need no build, or a script
+//! `start.sh`.
 
 use std::collections::BTreeMap;
 

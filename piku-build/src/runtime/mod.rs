@@ -70,7 +70,8 @@ pub(crate) enum DetectResult {
     NoMatch(String),
     /// It is, but cannot be built as it is. Another runtime that matches is preferred.
     Unsupported(UserError),
-    /// A file has nearly the name that was looked for. Any other runtime that matches is preferred, even weakly.
+    /// A file has nearly the name that was looked for. Any other runtime that matches is preferred, even
+    /// weakly.
     Resembles {
         /// Name of the file.
         name: String,
@@ -78,7 +79,7 @@ pub(crate) enum DetectResult {
     },
 }
 
-/// Returns the answer for a file with nearly the right name: the refusal if the app has code of the language.
+/// Returns the result for a file with nearly the right name: the refusal if the app has code of the language.
 fn refuse_or_warn(has_code: bool, name: &str, failure: UserError) -> DetectResult {
     if has_code {
         DetectResult::Unsupported(failure)
@@ -154,7 +155,8 @@ fn procfile_processes(source: &AppSource) -> Option<IndexMap<ProcessName, String
     source.procfile.as_ref().map(|procfile| procfile.entries.iter().map(convert_entry).collect())
 }
 
-/// Refuses process types that start Deno or Bun where neither the machine nor the `packages` of the app have it.
+/// Refuses process types that start Deno or Bun where neither the machine nor the `packages` of the app have
+/// it.
 fn check_js_runtimes(
     processes: &IndexMap<ProcessName, String>,
     target: &BuildTarget,

@@ -1,4 +1,5 @@
-//! Version ranges as npm, and Go's buildpacks, have them: `^20.1 || >=22`, `20.x`, `18 - 20`, `>=1.20, <1.23`.
+//! Version ranges as npm, and Go's buildpacks, have them: `^20.1 || >=22`, `20.x`, `18 - 20`, `>=1.20,
+//! <1.23`.
 
 use anyhow::bail;
 
@@ -43,7 +44,8 @@ impl SemverRange {
         self.intervals.iter().any(|(from, to)| *from <= version.0 && version.0 < *to)
     }
 
-    /// Compares an installed version with the range. Another version of a major release in the range is the same line.
+    /// Compares an installed version with the range. Another version of a major release in the range is the
+    /// same line.
     pub(super) fn matches(&self, version: RuntimeVersion) -> VersionMatch {
         let major = version.0[0];
         if self.contains(version) {
@@ -62,7 +64,8 @@ impl SemverRange {
         RuntimeVersion(lows.min().unwrap_or_default())
     }
 
-    /// Returns the last version in the range, with [`u32::MAX`] for open numbers; `None` if the range has no end.
+    /// Returns the last version in the range, with [`u32::MAX`] for open numbers; `None` if the range has no
+    /// end.
     pub(super) fn highest(&self) -> Option<RuntimeVersion> {
         let (_, end) = self.intervals.iter().max_by_key(|(_, to)| *to)?;
         match *end {

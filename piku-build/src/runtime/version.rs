@@ -1,5 +1,6 @@
-//! Versions of languages: the one that an app requests, those that the machine has, and the installed one that is nearest to
-//! the requested. Each language reads its own files and its own grammar of ranges; the choice is made here, the same for all.
+//! Versions of languages: the one that an app requests, those that the machine has, and the installed one
+//! that is nearest to the requested. Each language reads its own files and its own grammar of ranges; the
+//! choice is made here, the same for all.
 
 use std::cmp::Reverse;
 use std::fmt::{self, Display};
@@ -66,7 +67,8 @@ impl PinnedVersion {
         }
     }
 
-    /// Compares in the same way, for compilers, which build what an older one built but not what a newer one did.
+    /// Compares in the same way, for compilers, which build what an older one built but not what a newer one
+    /// did.
     pub(super) fn matches_or_newer(self, installed: RuntimeVersion) -> VersionMatch {
         match self.matches(installed) {
             VersionMatch::Exact => VersionMatch::Exact,
@@ -89,8 +91,8 @@ pub(super) enum VersionMatch {
     Mismatch,
 }
 
-/// Returns the installed version that is nearest to the request: the first one that matches best, as `installed` is in order
-/// of preference; of newer lines the oldest, of older ones the newest.
+/// Returns the installed version that is nearest to the request: the first one that matches best, as
+/// `installed` is in order of preference; of newer lines the oldest, of older ones the newest.
 pub(super) fn nearest<T>(
     installed: &[T],
     version: impl Fn(&T) -> RuntimeVersion,
@@ -120,7 +122,8 @@ impl RequestedVersion {
         Self { text: text.into(), from: from.into() }
     }
 
-    /// Reads the request from a variable of the app. An empty one counts as unset: so config takes back what ENV says.
+    /// Reads the request from a variable of the app. An empty one counts as unset: so config takes back what
+    /// ENV says.
     pub(super) fn from_variable(source: &AppSource, name: &str) -> Option<Self> {
         let (value, place) = source.variable(name)?;
         let value = value.trim();

@@ -66,7 +66,7 @@ fn end(why: i32) {
     });
 }
 
-/// An error once a signal has come.
+/// Fails once a signal has arrived.
 pub(crate) fn check() -> anyhow::Result<()> {
     match CAME.load(Ordering::SeqCst) {
         0 => Ok(()),

@@ -55,7 +55,7 @@ pub(crate) fn available_memory() -> Option<String> {
     available_in(&piku_procfs::meminfo()?)
 }
 
-/// Free swap counts.
+/// Returns the memory that is available, with free swap.
 fn available_in(meminfo: &ProcFields) -> Option<String> {
     let mebibytes = |name: &str| Some(meminfo.bytes(name)? >> 20);
     let free = mebibytes("MemAvailable")? + mebibytes("SwapFree").unwrap_or(0);

@@ -103,7 +103,7 @@ mod tests {
         SandboxPolicy { sandbox, recorded: recorded.to_vec() }
     }
 
-    /// The exit code of a build that finds no jail; `None` when it goes on without one.
+    /// Returns the exit code of a build that finds no jail; `None` if it goes on without one.
     fn code(sandbox: SandboxMode, recorded: &[Protection], obstacle: JailObstacle) -> Option<u8> {
         let err = TrialError::new("no jail can be made".to_owned(), Vec::new(), obstacle);
         policy(sandbox, recorded).refuse_missing_jail(&err).err().map(|failure| advice(&failure.into()).1)

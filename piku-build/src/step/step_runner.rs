@@ -59,7 +59,7 @@ pub(crate) struct StepMount {
 }
 
 impl StepMount {
-    /// A folder of the machine, read-only where it is.
+    /// Returns a mount of a folder of the machine, read-only, at the same path.
     pub(crate) fn read_only(folder: &Path) -> Self {
         Self { real: folder.to_owned(), inside: folder.to_owned(), writable: false }
     }

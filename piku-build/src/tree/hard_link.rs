@@ -64,8 +64,8 @@ pub(crate) fn has_same_content(old: &TreeFile, new: &TreeFile) -> io::Result<boo
     Ok(has_same_metadata(&old.stat, &new.stat) && same_bytes(&old.file, &new.file)?)
 }
 
-/// Returns whether they may be the same: two files with the same rights and length. Rights of the group do not
-/// count: the first start of a release gives them to the app's own group.
+/// Returns whether they may be the same: two files with the same rights and length. Rights of the group do
+/// not count: the first start of a release gives them to the app's own group.
 pub(crate) fn has_same_metadata(old: &FileStat, new: &FileStat) -> bool {
     old.is_file()
         && new.is_file()

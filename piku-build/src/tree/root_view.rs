@@ -63,7 +63,7 @@ pub(crate) struct FoundFile {
 }
 
 impl RootView {
-    /// A release's tree with its layers and folders of the host, for processes with this PATH.
+    /// Returns a release's tree with its layers and folders of the host, for processes with this PATH.
     pub(crate) fn new(
         tree: TreeHandle,
         jailed: bool,
@@ -81,12 +81,12 @@ impl RootView {
         Self { cross, ..self }
     }
 
-    /// The file at `path`, which may be relative to the app; `None` when the process will not find it.
+    /// Returns the file at `path`, which may be relative to the app; `None` if the process will not find it.
     pub(crate) fn find(&self, path: &Path) -> Option<FoundFile> {
         self.files.find(&self.app.join(path))
     }
 
-    /// The program that a bare name stands for.
+    /// Returns the program that a bare name stands for.
     pub(crate) fn program(&self, name: &str) -> Option<FoundFile> {
         self.files.program(name)
     }
@@ -114,7 +114,7 @@ impl FileView {
         Self { jailed, mounts: Vec::new(), path: std::env::split_paths(path).collect() }
     }
 
-    /// The file at an absolute path; `None` when the process will not find it.
+    /// Returns the file at an absolute path; `None` if the process will not find it.
     pub(crate) fn find(&self, path: &Path) -> Option<FoundFile> {
         let mut ahead: Vec<OsString> = Vec::new();
         push(&mut ahead, path);
@@ -144,7 +144,7 @@ impl FileView {
         place.exists().then_some(FoundFile { inside, place })
     }
 
-    /// The program that a bare name stands for.
+    /// Returns the program that a bare name stands for.
     pub(crate) fn program(&self, name: &str) -> Option<FoundFile> {
         self.path.iter().find_map(|folder| self.find(&folder.join(name)).filter(|found| found.place.runs()))
     }

@@ -31,7 +31,7 @@ struct TreeComparison<'a> {
 }
 
 impl TreePair<'_> {
-    /// The paths that are in one of them only, or not the same in both; in order.
+    /// Returns the paths that are in one of them only, or not the same in both; in order.
     pub(crate) fn find_differences(&self) -> anyhow::Result<Vec<PathBuf>> {
         let (old, new) = (FolderCursor::new(self.old), FolderCursor::new(self.new));
         let mut comparison = TreeComparison { trees: self, old, new, found: Vec::new() };

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use piku_files::FileKind;
 
-    /// A folder with `content` and `tree` in it, and a victim beside them.
+    /// Returns a folder with `content` and `tree` in it, and a victim beside them.
     fn scene(files: &[&str]) -> (tempfile::TempDir, TreeHandle, TreeHandle, TreeHandle) {
         let dir = tempfile::tempdir().unwrap();
         let top = TreeHandle::open(dir.path()).unwrap();

@@ -291,7 +291,7 @@ fn what_is_damaged_cut_or_for_another_machine_leaves_nothing() {
 
 /// A stream that is being written.
 type Tar = Builder<zstd::Encoder<'static, Vec<u8>>>;
-/// What puts something into one.
+/// A function that adds entries to a stream.
 type Fill<'a> = &'a dyn Fn(&mut Tar);
 
 /// A stream with this head and whatever a stranger puts behind it.

@@ -207,7 +207,7 @@ fn a_plain_folder_stays_as_it_is_and_a_throw_away_one_is_used_up() {
     assert_eq!(listing(), before);
     assert_eq!(crate::support::names(&world.path("out/1/app")), ["Procfile", "sub"]);
     assert_eq!(crate::support::names(&world.path("out/1/app/sub")), ["file"]);
-    // A cache and an output inside the folder are no part of the app.
+    // A cache and an output inside the folder are not part of the app.
     let inside = ["build", ".", "--cache", "cache", "--output", "out/1", "--app", "x"];
     let ran = crate::support::Ran::of(world.command(&inside).current_dir(world.app()).output().unwrap());
     ran.good(&[]);

@@ -8,7 +8,7 @@ use crate::support::World;
 
 /// A WSGI app that needs `itsdangerous`.
 const APP: &str = "import itsdangerous\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [itsdangerous.__version__.encode()]\n";
-/// What its worker says, and whether its packages are compiled.
+/// Program that prints the version of a package, and whether it is compiled.
 const ASK: &str =
     "import app, itsdangerous, os; print(itsdangerous.__version__, os.path.exists(itsdangerous.__cached__))";
 /// No package index can be reached through this.

@@ -1,4 +1,4 @@
-//! One world a test: an app's folder, a cache, a place for releases, and the real `piku-build` with a cleared environment.
+//! A world for each test: an app's folder, a cache, a place for releases, and the real `piku-build` with a cleared environment.
 
 #![allow(dead_code, reason = "each suite uses its part")]
 
@@ -25,7 +25,7 @@ pub(crate) struct World {
     env: Vec<(String, String)>,
 }
 
-/// What a run left.
+/// Exit code and output of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -277,7 +277,7 @@ pub(crate) fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Whether jails can be made here. Says aloud where they cannot: the same tests then run without.
+/// Returns whether jails can be made here. Reports if not: the tests then run without.
 pub(crate) fn has_jail() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| {

@@ -50,8 +50,8 @@ pub(crate) struct ChrootCli {
     /// Mount SRC at DST, read-only
     #[arg(long, value_name = "SRC:DST", value_parser = os_value(BindPair::parse))]
     pub(crate) ro: Vec<BindPair>,
-    /// Mount SRC of the host at DST, writable, as an operator grants it: a socket, a file or a directory; no part
-    /// of SRC may be a symlink
+    /// Mount SRC of the host at DST, writable, as an operator grants it: a socket, a file or a directory; no
+    /// part of SRC may be a symlink
     #[arg(long, value_name = "SRC:DST", value_parser = os_value(BindPair::parse))]
     pub(crate) grant: Vec<BindPair>,
     /// The same, read-only

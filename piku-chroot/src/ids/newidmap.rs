@@ -19,8 +19,8 @@ use crate::plan::DEFAULT_PATH;
 pub(crate) const UIDS: &str = "newuidmap";
 pub(crate) const GIDS: &str = "newgidmap";
 
-/// Maps the ids of `caller` and `own`, and `groups`, to themselves in the user namespace of a child process. Both programs
-/// run at the same time, since starting them takes most of the time.
+/// Maps the ids of `caller` and `own`, and `groups`, to themselves in the user namespace of a child process.
+/// Both programs run at the same time, since starting them takes most of the time.
 pub(crate) fn map_ids(child: Pid, caller: CallerIdentity, own: CallerIdentity, groups: &[Gid]) -> Result<()> {
     let uids = start_helper(UIDS, child, &[caller.uid.as_raw(), own.uid.as_raw()]);
     let mut all = vec![caller.gid.as_raw(), own.gid.as_raw()];

@@ -37,13 +37,13 @@ pub struct JailSpec {
 }
 
 impl JailSpec {
-    /// A jail with the host's programs and libraries, read-only, and nothing else.
+    /// Creates a jail with the host's programs and libraries, read-only, and nothing else.
     #[must_use]
     pub fn new() -> Self {
         Self::default().flag("--root-from-host")
     }
 
-    /// A jail with the options of a profile.
+    /// Creates a jail with the options of a profile.
     #[must_use]
     pub fn profile(profile: BuiltinProfile) -> Self {
         Self::default().option("--profile", profile.name())

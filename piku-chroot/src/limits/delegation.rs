@@ -148,7 +148,7 @@ impl CgroupTree {
 /// process out of their way into the child `leaf` and turns on all controllers.
 ///
 /// # Errors
-/// If jails will be limited by rlimits only; nothing is moved then.
+/// Fails if jails will be limited by rlimits only; nothing is moved then.
 pub fn claim_delegated_cgroup(leaf: &str) -> Result<()> {
     let failed = |missing: MissingController| {
         let failure = UserError::new(missing.why);

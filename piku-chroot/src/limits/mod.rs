@@ -111,7 +111,7 @@ fn make_cgroup(
 /// Sets rlimits for `limits` (as in `--limit`) on a process that will become a command without a jail.
 ///
 /// # Errors
-/// If `limits` cannot be parsed, or the kernel refuses.
+/// Fails if `limits` cannot be parsed, or the kernel refuses.
 pub fn set_rlimits_on(limits: &str, pid: Pid) -> Result<()> {
     match limits.parse::<JailLimits>() {
         Ok(limits) => CommandRlimits::new(&limits, |_| true).set_on(pid),

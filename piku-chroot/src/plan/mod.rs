@@ -165,7 +165,8 @@ impl JailPlan {
         })
     }
 
-    /// Returns whether a mount becomes an overlay by `--scratch`: the app's tree, and the read-only trees in it.
+    /// Returns whether a mount becomes an overlay by `--scratch`: the app's tree, and the read-only trees in
+    /// it.
     #[must_use]
     pub(crate) fn is_overlaid(&self, mount: &JailMount) -> bool {
         let is_part = mount.option == "--ro" && mount.dst.starts_with(APP);

@@ -99,7 +99,7 @@ pub(crate) fn read_symlink(folder: &OwnedFd, name: &Path) -> Result<Option<PathB
     }
 }
 
-/// The first `size` bytes of a file, fewer where it has not so many.
+/// Returns the first `size` bytes of a file, fewer where it has not so many.
 pub(crate) fn read(file: OwnedFd, size: u64) -> io::Result<Vec<u8>> {
     let mut content = vec![0; usize::try_from(size).map_err(io::Error::other)?];
     let (mut file, mut filled) = (File::from(file), 0);

@@ -55,7 +55,6 @@ impl OpenedFolder {
         ignore_existing(name, mknodat(&self.0, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0))
     }
 
-    /// Makes a symlink.
     pub(crate) fn make_symlink(&self, name: &Path, target: &Path) -> Result<()> {
         let linked = symlinkat(target, &self.0, name).map_err(io::Error::from);
         linked.with_context(|| format!("cannot make {}", quoted(name)))
@@ -100,7 +99,7 @@ fn open_beneath(from: BorrowedFd, path: &Path) -> io::Result<OwnedFd> {
     Ok(openat2(from, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
 
-/// The parts of a path without the root before them.
+/// Returns the parts of a path without the root before them.
 fn relative_parts(path: &Path) -> impl Iterator<Item = &std::ffi::OsStr> {
     path.strip_prefix("/").unwrap_or(path).iter()
 }

@@ -1,5 +1,5 @@
-//! Paths of the host that an operator has granted: devices, sockets, files and directories. An app may be able
-//! to write to a directory around one, so no part of the path may be a symlink.
+//! Paths of the host that an operator has granted: devices, sockets, files and directories. An app may be
+//! able to write to a directory around one, so no part of the path may be a symlink.
 
 use std::io;
 use std::path::{Path, PathBuf};

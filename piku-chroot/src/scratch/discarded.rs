@@ -16,7 +16,7 @@ const MAX_NAMED: usize = 5;
 /// Longest named path, in characters.
 const MAX_SHOWN: usize = 100;
 
-/// Names, at any place, of what programs make again when it is missing.
+/// Names, at any place, of files and folders that programs make again when they are missing.
 const REPLACEABLE: [&str; 12] = [
     "__pycache__",
     ".cache",
@@ -36,8 +36,8 @@ const REPLACEABLE_FILES: [&str; 8] = ["pyc", "pid", "log", "lock", "sock", "tmp"
 /// Endings of files that belong to the database beside them.
 const JOURNALS: [&str; 3] = ["-journal", "-wal", "-shm"];
 
-/// Says what a command has written to the overlay of /app and loses now. `setting` is the name of the setting
-/// that keeps paths.
+/// Prints which files of a command in the overlay of /app are removed now. `setting` is the name of the
+/// setting that keeps paths.
 pub(super) fn tell_discarded(folder: &Path, setting: &str) {
     let paths = find_discarded(folder).join(",");
     if !paths.is_empty() {

@@ -20,7 +20,6 @@ use crate::plan::JailPlan;
 
 /// Lock in the directory: held while folders are made and searched, and while `--keep` copies.
 const COMMON_LOCK: &str = "lock";
-/// Lock in a folder.
 const FOLDER_LOCK: &str = "lock";
 
 /// The folder of one jail, which nothing but this jail uses.
@@ -60,7 +59,7 @@ impl ScratchFolder {
     /// Makes a folder in the directory of `--scratch`, after removing those of jails that have ended.
     pub(crate) fn make(plan: &JailPlan, ids: JailIds) -> Result<Option<Self>> {
         let Some(parent) = &plan.scratch else { return Ok(None) };
-        // Out here, where groups that the namespace does not know have their numbers.
+        // Outside of the namespace, which does not know the numbers of all groups.
         if let Some(app) = plan.app_source().filter(|_| ids.own.is_none()) {
             kept::share_with_group(app, ids).context("--app")?;
         }

@@ -119,8 +119,8 @@ fn copy_path(release: Option<&ReleasePath>, data: &TreeHandle, kept: &WritablePa
     Ok(data.rename(&unfinished, data, &place)?)
 }
 
-/// Makes the places of the kept paths in the upper directory of one overlay: directories to be mounted on, and
-/// symlinks to the data.
+/// Makes the places of the kept paths in the upper directory of one overlay: directories to be mounted on,
+/// and symlinks to the data.
 pub(super) fn make_places(
     plan: &JailPlan,
     mount: &JailMount,
@@ -166,8 +166,8 @@ fn set_owner(folder: &TreeHandle, owner: CallerIdentity) -> Result<()> {
         .with_context(|| format!("cannot set the owner of {}", quoted(folder.path())))
 }
 
-/// Opens the kept directories in the data, to be mounted at their places. On a machine without overlays, which
-/// cannot make places, the files too.
+/// Opens the kept directories in the data, to be mounted at their places. On a machine without overlays,
+/// which cannot make places, the files too.
 pub(super) fn open_in_data(plan: &JailPlan, has_overlays: bool) -> Result<Vec<(PathBuf, HostTree)>> {
     let Some(data) = plan.data_source().filter(|_| !plan.keep.is_empty()) else { return Ok(Vec::new()) };
     let (top, tree) = (tree::open_source(data)?, TreeHandle::open(data)?);
@@ -214,8 +214,8 @@ pub(super) fn take_replaced(keep: &[WritablePath], upper: &Path, data: &Path) ->
 }
 
 /// Lets the command's group write in a tree of the caller's, as the caller may. The tree is mounted below an
-/// overlay: the rights count there, and nothing is written to the tree. A command that runs as the caller gets
-/// the tree back from a group that its namespace does not know, whose files no overlay could copy.
+/// overlay: the rights count there, and nothing is written to the tree. A command that runs as the caller
+/// gets the tree back from a group that its namespace does not know, whose files no overlay could copy.
 ///
 /// Done once for a tree; its top directory comes last.
 pub(super) fn share_with_group(tree: &Path, ids: JailIds) -> Result<()> {

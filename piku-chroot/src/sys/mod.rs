@@ -22,7 +22,8 @@ pub use self::memory::release_memory;
 /// Flags of new namespaces (`CLONE_NEW…`).
 pub(crate) type Namespaces = nix::sched::CloneFlags;
 
-/// Forks this process, in new namespaces if the flags ask for them. The copy runs `child` and exits with its result.
+/// Forks this process, in new namespaces if the flags ask for them. The copy runs `child` and exits with its
+/// result.
 ///
 /// The caller must have only one thread: the copy has only the calling one.
 pub(crate) fn spawn(namespaces: Namespaces, child: impl FnOnce() -> u8) -> io::Result<Pid> {

@@ -1,4 +1,4 @@
-//! How much a jail may take, and what is told of it. What a cgroup holds is tried where one is delegated; elsewhere what
+//! Limits of a jail, and reports about them. Limits by cgroups are tried where one is delegated; elsewhere what
 //! rlimits hold instead.
 
 use std::fs;
@@ -9,7 +9,7 @@ use piku_chroot::report::{self, LimitEnforcer};
 
 use crate::scene::{Running, Scene, run, until, users};
 
-/// Whether a cgroup holds this limit for the user, and else why not.
+/// Checks that a cgroup enforces this limit for the user; the error is the reason if not.
 fn by_cgroup(scene: &Scene, limit: &str) -> Result<(), String> {
     let outcome = run(scene.jail(&["--check", "--format", "json"]));
     let rows: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
@@ -27,7 +27,7 @@ fn can_try(scene: &Scene, limit: &str) -> bool {
     answer.is_ok()
 }
 
-/// Whether rlimits hold the number of processes of whoever runs this: root's they do not.
+/// Returns whether rlimits limit the number of this user's processes, which they do not for root.
 fn processes_are_held(scene: &Scene) -> bool {
     let held = by_cgroup(scene, "pids").is_ok() || scene.ok(&[], "id -u") != "0\n";
     if !held {

@@ -1,4 +1,4 @@
-//! What may change between two steps of ours: links in the app's tree, the caller's life, the meaning of a process id. Each
+//! Changes between two steps of a start: links in the app's tree, the caller's life, the meaning of a process id. Each
 //! is tried over and over; see [`rounds`].
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::scene::{Running, Scene, processes_with, rounds, run, unique, until, users};
 
-/// What the host has mounted that could be of a jail's.
+/// Returns mounts of the host that a jail may have leaked.
 fn mounts() -> BTreeSet<String> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     table.lines().filter(|line| line.contains("piku-chroot")).map(str::to_owned).collect()

@@ -17,13 +17,13 @@ use tempfile::TempDir;
 
 /// Nobody's uid and gid on every Linux.
 pub(crate) const NOBODY: u32 = 65534;
-/// How long anything may take before the test gives up on it.
+/// Time after which a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Who runs the program.
+/// The user that runs the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum User {
-    /// Who runs the tests.
+    /// The user that runs the tests.
     Own,
     /// As root: somebody without rights.
     Nobody,
@@ -34,14 +34,14 @@ pub(crate) fn users() -> Vec<User> {
     if geteuid().is_root() { vec![User::Own, User::Nobody] } else { vec![User::Own] }
 }
 
-/// What a test works with.
+/// Folder, user and program of a test.
 pub(crate) struct Scene {
     folder: TempDir,
     user: User,
     program: PathBuf,
 }
 
-/// What a command left behind.
+/// Exit code and output of a command.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
@@ -102,12 +102,12 @@ impl Scene {
         fs::set_permissions(program, Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// Who runs the program here.
+    /// Returns the user that runs the program.
     pub(crate) fn user(&self) -> User {
         self.user
     }
 
-    /// Where the program is for this user.
+    /// Returns the path of the program for this user.
     pub(crate) fn program(&self) -> &Path {
         &self.program
     }
@@ -144,7 +144,7 @@ impl Scene {
     }
 }
 
-/// Whether somebody without rights can run the program where it was built.
+/// Returns whether a user without rights can run the program where it was built.
 fn reachable() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| {
@@ -224,7 +224,7 @@ pub(crate) fn unique(name: &str) -> String {
     format!("piku-chroot-{name}-{}-{:?}", std::process::id(), thread::current().id())
 }
 
-/// How often a race is run: `PIKU_ROUNDS` times, else a few. What a few rounds miss, five hundred by hand may find.
+/// Returns the number of rounds of a race: `PIKU_ROUNDS`, else a few. Five hundred by hand may find more.
 pub(crate) fn rounds(few: u32) -> u32 {
     std::env::var("PIKU_ROUNDS").map_or(few, |rounds| rounds.parse().expect("PIKU_ROUNDS is a number"))
 }

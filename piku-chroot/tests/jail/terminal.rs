@@ -295,7 +295,7 @@ fn a_terminal_that_nobody_has_open() {
     }
 }
 
-/// What the process has used of a processor, in hundredths of a second.
+/// Returns the processor time of the process in hundredths of a second.
 fn ticks(child: &Child) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
     let after_name: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();

@@ -1,4 +1,4 @@
-//! What the other tests show, they show with the filter of system calls on.
+//! Checks that the other tests run with the filter of system calls.
 
 use crate::machine::skipped;
 use crate::scene::{Scene, run, users};

@@ -1,4 +1,4 @@
-//! What this machine has for the tests: its programs, where the jail has them too, and its way to the package registries.
+//! This machine's means for the tests: programs that the jail shows too, and access to the package registries.
 
 use std::env;
 use std::io::{self, Write};
@@ -61,7 +61,7 @@ pub(crate) fn programs(scene: &Scene, names: &[&str]) -> Option<Vec<String>> {
     Some(options)
 }
 
-/// Where the scene's user finds a program: first where the jail looks, then where these tests do.
+/// Returns the path of a program for the scene's user: first on the jail's PATH, then on that of these tests.
 fn find(scene: &Scene, name: &str) -> Option<PathBuf> {
     let own = env::var_os("PATH").unwrap_or_default();
     let mut files =

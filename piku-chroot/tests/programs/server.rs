@@ -27,7 +27,7 @@ impl Server {
         Self { running, out, port }
     }
 
-    /// What it answers.
+    /// Returns its response.
     pub(crate) fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();

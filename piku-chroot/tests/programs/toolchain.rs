@@ -1,4 +1,4 @@
-//! What a build step calls: git, tar, a C compiler, make, and other small tools.
+//! The tools of build steps: git, tar, a C compiler, make, and other small tools.
 
 use crate::machine::programs;
 use crate::scene::users;

@@ -8,7 +8,7 @@ use crate::scene::{Outcome, Scene, User, run, users};
 /// Seconds that a script may take.
 const PATIENCE: &str = "300";
 
-/// Who builds what all of [`users`] then run: fetching and compiling it for each would only take longer.
+/// The user who builds for all of [`users`]: fetching and compiling for each would only take longer.
 pub(crate) fn builder() -> User {
     *users().last().unwrap()
 }

@@ -1,4 +1,5 @@
-//! Any bytes are a valid ENV file or give readable errors. A valid file that is printed and parsed again has the same variables.
+//! Any bytes are a valid ENV file or give readable errors. A valid file that is printed and parsed again has
+//! the same variables.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Any bytes are a valid Procfile or give readable errors. A valid file that is printed and parsed again has the same entries.
+//! Any bytes are a valid Procfile or give readable errors. A valid file that is printed and parsed again has
+//! the same entries.
 
 #![no_main]
 

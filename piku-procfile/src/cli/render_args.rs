@@ -130,7 +130,8 @@ pub(crate) struct NginxArgs {
     /// Maximum number of concurrent requests; further ones get 503
     #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
-    /// Proxy in front whose X-Forwarded-* headers are passed on: an address, a range or 'private'; repeat for several
+    /// Proxy in front whose X-Forwarded-* headers are passed on: an address, a range or 'private'; repeat for
+    /// several
     #[arg(long = "trusted-proxy", value_name = "RANGE", value_parser = parse_trusted_proxy)]
     trusted_proxies: Vec<String>,
     /// File to print

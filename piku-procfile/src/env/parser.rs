@@ -256,7 +256,7 @@ impl<'a> EnvParser<'a> {
         self.vars.insert(name.to_owned(), result);
     }
 
-    /// With `--piku-compat`, puts the quotes back around a value.
+    /// Puts the quotes back around a value, with `--piku-compat`.
     fn keep_quotes(&mut self, line: EnvLine<'a>, name: &str, quote: char) {
         if let Some(value) = self.vars.get_mut(name) {
             *value = format!("{quote}{value}{quote}");

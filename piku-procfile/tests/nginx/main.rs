@@ -1,4 +1,4 @@
-//! What `render nginx` prints, under a real nginx that serves it: rootless, on loopback, in a folder of its own.
+//! The output of `render nginx`, served by a real nginx: rootless, on loopback, in its own folder.
 
 mod app;
 mod bounds;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::app::header;
 
-/// Whom nginx runs as when the test is root.
+/// User of nginx if the test runs as root.
 const NOBODY: u32 = 65534;
 
 pub(crate) fn nginx() -> Option<PathBuf> {
@@ -32,7 +32,7 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) == 0)
 }
 
-/// One answer: its status, its head, its body.
+/// A response: its status, its head, its body.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -152,7 +152,7 @@ impl World {
         nginx
     }
 
-    /// What `nginx -t` says against it.
+    /// Checks the files with `nginx -t`; the error is its output.
     pub(crate) fn tested(&self) -> Result<(), String> {
         let out = self.nginx(&["-t"]).output().expect("nginx");
         let told = String::from_utf8_lossy(&out.stderr).into_owned();

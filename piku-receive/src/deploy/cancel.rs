@@ -35,7 +35,7 @@ const AFTER_KILL: Duration = Duration::from_secs(10);
 /// Ends the build and waits for it. The push removes its files and fails.
 ///
 /// # Errors
-/// If no build is running, or if it survives SIGKILL.
+/// Fails if no build is running, or if it survives SIGKILL.
 pub(crate) fn cancel_build(app: &AppName, dir: &AppDir, by: &str) -> anyhow::Result<()> {
     let under_way = find_lock_holders(&dir.lock());
     let mut build = Vec::new();

@@ -23,7 +23,7 @@ const BLOCK: usize = 64 * 1024;
 /// Copies stdin to the log and to stdout.
 ///
 /// # Errors
-/// If stdin cannot be read. A failed log or a closed push does not stop it.
+/// Fails if stdin cannot be read. A failed log or a closed push does not stop it.
 pub(crate) fn record_output(log: &Path, limit: u64) -> anyhow::Result<()> {
     let mut recorder = OutputRecorder::new(io::stdout(), limit);
     match File::create(log) {

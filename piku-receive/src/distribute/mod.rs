@@ -204,7 +204,7 @@ fn report_and_roll_back(
 /// Keeps the lines of several hosts apart.
 static SAYING: Mutex<()> = Mutex::new(());
 
-/// Prints a line of a host behind its name.
+/// Prints a line of a host after its name.
 fn print_remote_line(name: &str, line: &str) {
     let _one = SAYING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     progress::remote(name, line);

@@ -335,7 +335,7 @@ mod tests {
         let short = Duration::from_secs(1);
         let ended = shell("exec sleep 600", TimeLimit::Whole(short)).unwrap();
         assert_eq!((ended.code, ended.last.as_str()), (NO_CONNECTION, "no response within 1 s"));
-        // A little now and then is no answer either.
+        // A few bytes now and then are not an answer either.
         let trickle =
             "trap '' PIPE; i=0; while [ $i -lt 6000 ]; do i=$((i + 1)); echo x >&2; sleep 0.1; done";
         assert_eq!(shell(trickle, TimeLimit::Whole(short)).unwrap().code, NO_CONNECTION);

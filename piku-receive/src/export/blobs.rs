@@ -41,7 +41,7 @@ impl BlobReader {
     /// Writes a file of `bytes` bytes to `to`.
     ///
     /// # Errors
-    /// If git cannot read it, usually for lack of memory: a delta is resolved in memory as a whole.
+    /// Fails if git cannot read it, usually for lack of memory: a delta is resolved in memory as a whole.
     pub(super) fn copy_blob(&mut self, blob: Oid, bytes: u64, to: &mut File) -> anyhow::Result<()> {
         let batch = match self.batch.as_mut() {
             Some(batch) => batch,

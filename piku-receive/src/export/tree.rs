@@ -319,7 +319,7 @@ fn create_folder(dir: &TreeHandle, name: &OsStr) -> anyhow::Result<TreeHandle> {
     Ok(dir.subtree(name)?)
 }
 
-/// The directory was empty: an existing entry comes from the same tree.
+/// Returns the error for an entry that exists: since the directory was empty, it comes from the same tree.
 fn duplicate_name_error(err: TreeError) -> anyhow::Error {
     match err.kind() {
         ErrorKind::AlreadyExists => anyhow::anyhow!("the commit contains two files of this name"),

@@ -138,7 +138,7 @@ fn split_first_word(text: &str) -> (&str, &str) {
     text.split_once([' ', '\t']).map_or((text, ""), |(first, rest)| (first, rest.trim()))
 }
 
-/// Splits a blob into its fields, each behind its length (RFC 4251, section 5). Returns `None` if it ends
+/// Splits a blob into its fields, each after its length (RFC 4251, section 5). Returns `None` if it ends
 /// early.
 fn split_blob(mut blob: &[u8]) -> Option<Vec<&[u8]>> {
     let mut parts = Vec::new();

@@ -95,7 +95,8 @@ mod tests {
         LiveRelease { commit: digit.repeat(40), number: 4 }
     }
 
-    /// A push that changes nothing, with this tip, while this commit is live and this deploy was the last.
+    /// Returns a push that changes nothing, with this tip, while this commit is live and this deploy was the
+    /// last.
     fn unchanged(tip_is: &str, live_is: &str, last: Option<&DeployRecord>) -> NextStep {
         let (tip, live) = (tip(tip_is), (!live_is.is_empty()).then(|| live(live_is)));
         let push = PushState {

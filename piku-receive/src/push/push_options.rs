@@ -29,7 +29,7 @@ impl PushOptions {
     /// Reads the options from the environment of the hook.
     ///
     /// # Errors
-    /// If an option is unknown.
+    /// Fails if an option is unknown.
     pub(crate) fn from_env() -> anyhow::Result<Self> {
         let count = env::var(COUNT).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
         Self::from_words(
@@ -40,7 +40,7 @@ impl PushOptions {
     /// Reads the options of a push.
     ///
     /// # Errors
-    /// If an option is unknown or not available to a push.
+    /// Fails if an option is unknown or not available to a push.
     pub(crate) fn from_push_env() -> anyhow::Result<Self> {
         let options = Self::from_env()?;
         if options.rebuild { Err(unknown_option(REBUILD)) } else { Ok(options) }

@@ -46,7 +46,7 @@ const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
             // A push from a `--depth 1` clone works.
             ("shallowUpdate", "true"),
             ("advertisePushOptions", "true"),
-            // A second check behind the pre-receive hook.
+            // A second check after the pre-receive hook.
             ("denyDeleteCurrent", "refuse"),
             ("denyDeletes", "false"),
             ("denyNonFastForwards", "false"),

@@ -254,7 +254,7 @@ pub(crate) enum RunCommand {
     ///
     /// They are kept in `grants` of host.yaml. An app sees each at its own path: a device such as
     /// /dev/i2c-1, a directory of devices such as /dev/snd, a directory of sockets such as
-    /// /run/postgresql, or any other directory or file, which ':ro' behind it makes read-only. No app, and no
+    /// /run/postgresql, or any other directory or file, read-only with ':ro' after it. No app, and no
     /// key, can grant itself anything.
     #[command(after_long_help = exit_status::CHANGE)]
     Grant {

@@ -1,5 +1,5 @@
-//! `grant` and `revoke`: devices, sockets and folders of this machine for an app. Only an operator on the server
-//! changes them: scripts/piku passes neither verb on from a key.
+//! `grant` and `revoke`: devices, sockets and folders of this machine for an app. Only an operator on the
+//! server changes them: scripts/piku passes neither verb on from a key.
 
 use std::fmt::Write;
 
@@ -227,7 +227,7 @@ fn how_to_open(grant: &ResolvedGrant, users: AppUsers) -> String {
         }
         GrantKind::Socket => "set the permissions of the socket in the settings of its server".to_owned(),
         GrantKind::Folder | GrantKind::File => {
-            "chmod or chown it, or grant it read-only with ':ro' behind its path".to_owned()
+            "chmod or chown it, or grant it read-only with ':ro' after its path".to_owned()
         }
     }
 }

@@ -174,8 +174,8 @@ fn must_be_there(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
 /// The tool that creates apps, with their repositories.
 const CREATOR: &str = "piku-receive";
 
-/// Creates the app if it does not exist, for a verb that stores something before the first push; the tool then
-/// prints how to push to it.
+/// Creates the app if it does not exist, for a verb that stores something before the first push; the tool
+/// then prints how to push to it.
 #[expect(
     clippy::disallowed_methods,
     reason = "looks for the app's own folder, and for the tool beside this one"

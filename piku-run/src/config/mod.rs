@@ -70,7 +70,7 @@ impl ConfigValues {
             .with_context(|| format!("cannot write '{}'", path.display()))
     }
 
-    /// Like [`ConfigValues::write`], but synced with the release that contains it.
+    /// Writes as [`ConfigValues::write`] does, but synced with the release that contains it.
     ///
     /// # Errors
     /// As [`ConfigValues::write`].

@@ -44,7 +44,6 @@ pub(crate) enum CoreAction {
     FinishJob { job: JobId, result: Result<(), ChangeError> },
 }
 
-/// A line of progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProgressLine {
     /// A step, printed as `-----> …`.
@@ -69,7 +68,7 @@ pub(crate) struct ChangeError {
 }
 
 impl ChangeError {
-    /// An error without a culprit, which the same command meets again.
+    /// Returns an error without a culprit, which the same command meets again.
     pub(super) fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), culprit: None, hints: Vec::new(), is_retryable: false }
     }

@@ -8,7 +8,6 @@ use super::{
     InstanceId, InstanceName, JobId, ProbeOutcome, ProcessExit, ReplaceScope, RunPlan, StartObservation,
 };
 
-/// An event.
 #[derive(Debug, Clone)]
 pub(crate) enum CoreEvent {
     /// First event: the plan, and the workers that already run.
@@ -55,7 +54,8 @@ pub(crate) enum CoreEvent {
     Notified { id: InstanceId },
     /// Result of [`CoreAction::Observe`](super::action::CoreAction::Observe).
     Observed { id: InstanceId, seen: StartObservation },
-    /// Result of [`CoreAction::RunTask`](super::action::CoreAction::RunTask); an error if the task could not be started.
+    /// Result of [`CoreAction::RunTask`](super::action::CoreAction::RunTask); an error if the task could not
+    /// be started.
     TaskEnded(Result<ProcessExit, String>),
     /// Result of [`CoreAction::Switch`](super::action::CoreAction::Switch).
     Switched(Result<(), String>),

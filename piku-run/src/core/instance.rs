@@ -188,8 +188,8 @@ impl AppInstance {
         self.is_up() || self.is_retried()
     }
 
-    /// Returns whether it is a worker that has ended on trial and was started again, of which progress says no
-    /// more.
+    /// Returns whether it is a worker that has ended on trial and was started again, of which progress says
+    /// no more.
     pub(super) fn is_retried(&self) -> bool {
         self.trial != TrialRule::MustBeReady && self.last_exit.is_some()
     }

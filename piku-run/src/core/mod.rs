@@ -90,7 +90,7 @@ impl SupervisorCore {
         }
     }
 
-    /// Time limit of connection draining.
+    /// Sets the time limit of connection draining.
     pub(crate) fn set_drain(&mut self, limit: Duration) {
         self.drain = limit;
     }

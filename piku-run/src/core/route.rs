@@ -62,7 +62,7 @@ impl SupervisorCore {
         one.state = InstanceState::Draining { until, asked: false };
     }
 
-    /// Once an instance has left the route, asks the executor to report the end of its last request.
+    /// Asks the executor to report the end of the last request of each instance that has left the route.
     pub(super) fn request_drains(&mut self) {
         if self.is_switching() {
             return;

@@ -23,7 +23,7 @@ pub(crate) fn of(world: &ReleaseContext) -> anyhow::Result<Option<u16>> {
 /// Checks that the port set by the app can be its only instance's.
 ///
 /// # Errors
-/// Fails if it is no such port, or if several instances would get it.
+/// Fails if it is not such a port, or if several instances would get it.
 pub(crate) fn check(world: &ReleaseContext, plan: &RunPlan, settings: &HostSettings) -> anyhow::Result<()> {
     let Some(port) = of(world)? else { return Ok(()) };
     check_range(port, settings)?;

@@ -30,7 +30,7 @@ pub(super) fn find_excess(cache: &Path, limit: u64) -> Vec<PathBuf> {
     over
 }
 
-/// Like [`find_excess`], at most once a day.
+/// Does the same as [`find_excess`], at most once a day.
 pub(super) fn find_excess_daily(cache: &Path, limit: u64) -> Vec<PathBuf> {
     let Ok(tree) = TreeHandle::open_following(cache) else { return Vec::new() };
     let age = tree.symlink_metadata(MEASURED).ok().and_then(|mark| mark.modified.elapsed().ok());

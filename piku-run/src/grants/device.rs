@@ -23,7 +23,7 @@ const FORBIDDEN: [(u64, Option<std::ops::Range<u64>>, &str); 8] = [
     (10, Some(235..238), "controls the machine's file systems and disks"),
 ];
 
-/// Returns why no app may have this device; `None` if it may, or if the path is no device.
+/// Returns why no app may have this device; `None` if it may, or if the path is not a device.
 pub(super) fn why_forbidden(path: &Path, about: &fs::Metadata) -> Option<String> {
     let kind = about.file_type();
     let (major, minor) = (major(about.rdev()), minor(about.rdev()));
@@ -43,7 +43,7 @@ pub(super) fn why_forbidden(path: &Path, about: &fs::Metadata) -> Option<String>
     Some(format!("is a disk in use: {what} is mounted, or is swap, on this machine ('{}')", path.display()))
 }
 
-/// Numbers, `MAJOR:MINOR`, of the disks that are mounted or used as swap.
+/// Returns the numbers, `MAJOR:MINOR`, of the disks that are mounted or used as swap.
 fn used_disks() -> Vec<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mounted = mounts.lines().filter_map(|line| line.split(' ').nth(2)).map(str::to_owned);

@@ -1,5 +1,5 @@
-//! Recognises that an app has failed because it may not use a device or socket of the machine: the last lines of
-//! its log name one.
+//! Recognises that an app has failed because it may not use a device or socket of the machine: the last lines
+//! of its log name one.
 
 #![expect(clippy::disallowed_methods, reason = "looks whether a path of the host exists; nothing is opened")]
 
@@ -18,8 +18,8 @@ const PLACES: [&str; 3] = ["/dev/", "/run/", "/var/run/"];
 /// Largest number of paths that are looked up on the machine.
 const MOST_PATHS: usize = 50;
 
-/// Returns a line with the command that grants the first device or socket that the lines name, that is on this
-/// machine, and that the app may not use.
+/// Returns a line with the command that grants the first device or socket that the lines name, that is on
+/// this machine, and that the app may not use.
 pub(crate) fn explain_missing(
     root: &PikuRoot,
     app: &AppName,

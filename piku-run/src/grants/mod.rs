@@ -1,6 +1,6 @@
 //! Grants: devices, sockets and folders of the machine that the operator lets an app use (`grants:` of
-//! `host.yaml`). They are judged when they are granted, and at each start of a process: what lies at a path may
-//! have changed since.
+//! `host.yaml`). They are checked when they are granted, and at each start of a process: the file at a path
+//! may have changed since.
 
 mod device;
 pub(crate) mod hint;
@@ -54,7 +54,7 @@ pub(crate) struct ResolvedGrant {
 /// Reason why a granted path cannot be used. `Display` prints a part of a sentence that begins with the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum GrantProblem {
-    /// Nothing lies there, such as a device that is not plugged in.
+    /// It does not exist, such as a device that is not plugged in.
     Missing,
     /// It would break the jail; the reason, and what to do instead.
     Refused { why: String, hint: Option<String> },
@@ -114,7 +114,7 @@ impl NeededGroup {
     }
 }
 
-/// The grants of an app that can be used now, and a line for the log for each that cannot.
+/// Returns the grants of an app that can be used now, and a line for the log for each that cannot.
 pub(crate) fn resolve_grants(
     root: &PikuRoot,
     granted: &[GrantedPath],

@@ -65,7 +65,7 @@ const FORBIDDEN: [(&str, &str); 21] = [
     ("/var/lib/containerd", "makes the app root on this machine"),
     ("/var/lib/systemd", "controls the services of the machine"),
 ];
-/// Sockets and their directories whose servers do as root what they are told.
+/// Sockets, and their directories, of servers that execute commands as root.
 const ROOT_SERVERS: [&str; 9] = [
     "/run/docker.sock",
     "/run/docker",
@@ -108,7 +108,7 @@ pub(crate) fn resolve_grant(root: &PikuRoot, granted: &GrantedPath) -> Result<Re
     }
     let not_paths = piku_places(root);
     let check = |path: &Path| check_path(path, &not_paths);
-    // Also of what does not exist, which is the more telling reason.
+    // First, because this is the better reason for a path that does not exist.
     check(target)?;
     let source = follow_symlinks(target)?;
     check(&source)?;
@@ -141,7 +141,7 @@ fn refused(why: String) -> GrantProblem {
     GrantProblem::Refused { why, hint: None }
 }
 
-/// Paths of piku itself: its data, with all apps and keys, and the home of its user.
+/// Returns the paths of piku itself: its data, with all apps and keys, and the home of its user.
 fn piku_places(root: &PikuRoot) -> Vec<PathBuf> {
     let home = UserAccount::find_by_uid(geteuid()).ok().flatten().map(|user| user.home);
     let given = [Some(root.path().to_owned()), home.filter(|home| home != Path::new("/"))];
@@ -173,8 +173,8 @@ fn check_path(path: &Path, piku: &[PathBuf]) -> Result<(), GrantProblem> {
     Ok(())
 }
 
-/// Judges a path and, to a depth, what a directory of devices or sockets has in it; adds the groups that they ask
-/// for. `left` is the number of entries that are still looked at.
+/// Judges a path and, to a depth, what a directory of devices or sockets has in it; adds the groups that they
+/// ask for. `left` is the number of entries that are still looked at.
 fn look_into(
     path: &Path,
     about: &fs::Metadata,
@@ -188,7 +188,7 @@ fn look_into(
             return Err(refused(why));
         }
     }
-    // Who connects to a socket or opens a device need not write to its directory.
+    // Connecting to a socket or opening a device does not need to write to its directory.
     let is_passage = about.is_dir() && (kind == GrantKind::Device || path.starts_with(RUN));
     add_group(about, if is_passage { 0o5 } else { 0o7 }, groups);
     // A folder of files may be large, and its sockets lie at its top.
@@ -213,8 +213,8 @@ fn look_into(
     Ok(())
 }
 
-/// Adds the path's group, if it has some of these rights (as 0o7 for all) that others do not have, and lending it
-/// gives away nothing else.
+/// Adds the path's group, if it has some of these rights (as 0o7 for all) that others do not have, and
+/// lending it gives away nothing else.
 fn add_group(about: &fs::Metadata, rights: u32, groups: &mut Vec<NeededGroup>) {
     let gid = Gid::from_raw(about.gid());
     let has_more = (about.mode() >> 3) & !about.mode() & rights != 0;

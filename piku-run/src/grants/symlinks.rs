@@ -1,5 +1,5 @@
-//! Symlinks on the way to a granted path, such as `/dev/serial0`. They are followed only where root alone could
-//! have made them: an app that may write to the directory of one could point it anywhere.
+//! Symlinks on the way to a granted path, such as `/dev/serial0`. They are followed only where root alone
+//! could have made them: an app that may write to the directory of one could point it anywhere.
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,7 +22,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Returns the path without symlinks.
 ///
 /// # Errors
-/// If nothing lies there, or a symlink is in a directory that other users than root can write to.
+/// Fails if nothing lies there, or a symlink is in a directory that other users than root can write to.
 pub(super) fn follow_symlinks(path: &Path) -> Result<PathBuf, GrantProblem> {
     let mut rest: VecDeque<OsString> =
         path.components().skip(1).map(|part| part.as_os_str().to_owned()).collect();

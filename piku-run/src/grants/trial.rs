@@ -1,5 +1,5 @@
-//! A trial of granted paths in a jail like the app's: only the kernel knows all that decides over access, such as
-//! access control lists.
+//! A trial of granted paths in a jail like the app's: only the kernel knows all that decides over access,
+//! such as access control lists.
 
 use std::process::Stdio;
 
@@ -20,8 +20,8 @@ pub(crate) enum TriedAccess {
     None,
 }
 
-/// Prints the access to each argument on a line. Of a directory, it is the access to a device or socket in it,
-/// if it has any.
+/// Prints the access to each argument on a line. Of a directory, it is the access to a device or socket in
+/// it, if it has any.
 const SCRIPT: &str = r#"
 for path; do
     access=none

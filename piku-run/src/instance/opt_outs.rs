@@ -1,6 +1,6 @@
-//! Variables that keep package managers and frameworks from calling home when a process of an app runs: checks
-//! for new versions of themselves, and telemetry. Each is documented by its program, and the app's own value
-//! of it overrides this one.
+//! Variables that keep package managers and frameworks from calling home when a process of an app runs:
+//! checks for new versions of themselves, and telemetry. Each is documented by its program, and the app's own
+//! value of it overrides this one.
 
 use crate::instance::environment::Vars;
 
@@ -13,7 +13,8 @@ const OPT_OUTS: [(&str, &str); 25] = [
     ("pnpm_config_update_notifier", "false"),
     ("NO_UPDATE_NOTIFIER", "1"),
     ("DISABLE_OPENCOLLECTIVE", "true"),
-    // Yarn 2 and newer, which refuse a variable YARN_… that they do not know; Yarn 1 checks only when it installs.
+    // Yarn 2 and newer, which refuse a variable YARN_… that they do not know; Yarn 1 checks only when it
+    // installs.
     ("YARN_ENABLE_TELEMETRY", "0"),
     // Corepack; Deno.
     ("COREPACK_DEFAULT_TO_LATEST", "0"),

@@ -1,5 +1,5 @@
-//! Databases that running processes have made in `/app`, and that end with them: the author of an app should learn
-//! that before the next deploy.
+//! Databases that running processes have made in `/app`, and that end with them: the author of an app should
+//! learn that before the next deploy.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -68,7 +68,7 @@ pub(crate) fn ask(
     ask_within(root, app, request, AskPatience::CHANGE)
 }
 
-/// Like [`ask`] with other time limits.
+/// Does the same as [`ask`], with other time limits.
 ///
 /// # Errors
 /// [`SilentSupervisor`] if a limit is exceeded.
@@ -202,7 +202,7 @@ fn reach_supervisor(root: &PikuRoot, app: &AppName, patience: Duration) -> anyho
     }
 }
 
-/// Connects; `None` if nothing listens.
+/// Connects to a supervisor; `None` if nothing listens.
 fn connect_supervisor(socket: &Path, patience: Duration) -> io::Result<Option<ClientSocket>> {
     match ClientSocket::connect(socket, patience) {
         Ok(asker) => Ok(Some(asker)),

@@ -160,7 +160,7 @@ impl LogCursor {
         self.line_end.map(|_| self.sort_key.as_slice())
     }
 
-    /// Returns the line that [`LogCursor::find_line`] found, without its line end, and moves behind it.
+    /// Returns the line that [`LogCursor::find_line`] found, without its line end, and moves past it.
     pub(super) fn take_line(&mut self) -> &[u8] {
         let Some(end) = self.line_end.take() else { return &[] };
         let begin = self.taken;

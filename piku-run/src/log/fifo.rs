@@ -18,7 +18,7 @@ use nix::unistd::mkfifo;
 /// sees an end.
 ///
 /// # Errors
-/// If it can be neither created nor opened, or if another kind of file has its name.
+/// Fails if it can be neither created nor opened, or if another kind of file has its name.
 pub(crate) fn open_fifo(path: &Path) -> io::Result<OwnedFd> {
     match mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR) {
         Ok(()) | Err(Errno::EEXIST) => open_read_write(path, O_NONBLOCK),
@@ -30,7 +30,7 @@ pub(crate) fn open_fifo(path: &Path) -> io::Result<OwnedFd> {
 /// exist.
 ///
 /// # Errors
-/// If it cannot be opened, or is not a fifo.
+/// Fails if it cannot be opened, or is not a fifo.
 pub(crate) fn open_fifo_for_worker(path: &Path) -> io::Result<OwnedFd> {
     open_read_write(path, 0)
 }

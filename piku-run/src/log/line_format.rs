@@ -58,7 +58,7 @@ fn parse_piku_time(line: &[u8]) -> Option<&[u8]> {
     good.then_some(time)
 }
 
-/// Parses the first time in brackets: the client can write such text only behind it, except for its user name.
+/// Parses the first time in brackets: the client's own text follows it, except for its user name.
 fn parse_access_time(line: &[u8]) -> Option<Timestamp> {
     let open = line.iter().position(|byte| *byte == b'[')?;
     let text = std::str::from_utf8(line.get(open + 1..open + 1 + ACCESS_TIME)?).ok()?;

@@ -58,10 +58,10 @@ pub(crate) enum DeployLogChoice {
 }
 
 /// Prints an app's logs. `listener` is the descriptor behind `out`: following ends when its other end is
-/// closed. A closed pipe is no error.
+/// closed. A closed pipe is not an error.
 ///
 /// # Errors
-/// If the app or the log does not exist, or a file cannot be read.
+/// Fails if the app or the log does not exist, or a file cannot be read.
 pub(crate) fn show_logs(
     app: &AppName,
     dir: &AppDir,

@@ -106,7 +106,7 @@ impl AsFd for LogIntake {
 /// Moves what a killed supervisor left in the spool to the log.
 ///
 /// # Errors
-/// If the spool cannot be read.
+/// Fails if the spool cannot be read.
 pub(crate) fn recover_spool(mut spool: &File, log: &mut LogWriter) -> io::Result<()> {
     let mut bytes = Vec::new();
     spool.read_to_end(&mut bytes)?;

@@ -50,7 +50,7 @@ impl LogWriter {
     /// the file's name without `.log`. If the file ends inside a line, the first output continues that line.
     ///
     /// # Errors
-    /// If the file cannot be opened. A full disk is no error.
+    /// Fails if the file cannot be opened. A full disk is not an error.
     pub(crate) fn open(path: PathBuf, limits: RotationLimits) -> io::Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let instance = name.strip_suffix(".log").unwrap_or(&name).to_owned();

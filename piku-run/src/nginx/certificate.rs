@@ -25,6 +25,8 @@ use crate::releases::current;
 
 /// Validity of a self-signed certificate in days; it is replaced after half of them.
 const SELF_SIGNED_DAYS: i64 = 3650;
+/// Arguments of openssl for a new key and a self-signed certificate.
+const SELF_SIGN: &str = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
 
 /// A certificate from an authority is renewed at most this many days before it expires.
 const RENEWAL_DAYS: i64 = 30;
@@ -267,16 +269,7 @@ fn create_self_signed(title: &str, pair: &CertificatePair) -> anyhow::Result<()>
     let file = pair.dir.join("request");
     fs::write(&file, config)?;
     let mut command = openssl_command()?;
-    command.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-sha256",
-    ]);
+    command.args(SELF_SIGN.split(' ')).arg("-sha256");
     command.args(["-days", &SELF_SIGNED_DAYS.to_string(), "-config"]).arg(&file);
     command.arg("-keyout").arg(pair.key()).arg("-out").arg(pair.certificate());
     let out = command.output().context("cannot run openssl")?;
@@ -327,18 +320,11 @@ mod tests {
         // A six-day certificate is due for renewal when a third of its validity is left.
         let brief = pairs.create_pair(&metadata, |pair| {
             let mut make = openssl_command()?;
-            make.args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-days",
-                "6",
-            ]);
-            make.args(["-subj", "/CN=x", "-keyout"]).arg(pair.key()).arg("-out").arg(pair.certificate());
+            make.args(SELF_SIGN.split(' '))
+                .args(["-days", "6", "-subj", "/CN=x", "-keyout"])
+                .arg(pair.key())
+                .arg("-out")
+                .arg(pair.certificate());
             assert!(make.output()?.status.success());
             Ok(())
         });

@@ -1,5 +1,6 @@
 //! Rotates nginx's logs by the limits for the logs of instances. nginx writes them itself, so their sizes are
-//! checked while they grow. An idle machine is not woken: the first write after a quiet time begins the checks.
+//! checked while they grow. An idle machine is not woken: the first write after a quiet time begins the
+//! checks.
 
 #![expect(clippy::disallowed_methods, reason = "nginx's logs, which only piku and its nginx write")]
 

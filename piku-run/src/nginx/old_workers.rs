@@ -1,6 +1,6 @@
 //! Limits the old workers of nginx. A reload replaces all workers; an old one stays as long as it has a
-//! connection, such as the websocket of an app that did not change. Each costs memory, so beyond a limit those
-//! with the fewest connections are ended.
+//! connection, such as the websocket of an app that did not change. Each costs memory, so beyond a limit
+//! those with the fewest connections are ended.
 //!
 //! Only the service does this: it has nginx's capabilities, without which the kernel hides the connections of
 //! the workers.

@@ -1,5 +1,6 @@
 //! Certificates that the operator has, such as one for `*.example.org`, which an authority issues by DNS
-//! only. `certificates:` in host.yaml names their directories. Each is copied for the apps whose names it covers.
+//! only. `certificates:` in host.yaml names their directories. Each is copied for the apps whose names it
+//! covers.
 
 #![expect(clippy::disallowed_methods, reason = "files that host.yaml names, and piku's own copies")]
 
@@ -31,8 +32,8 @@ pub(super) enum OperatorCertificate {
 }
 
 impl WebServer {
-    /// Copies the first valid certificate of the operator's that covers all names, unless the app has the same
-    /// one already.
+    /// Copies the first valid certificate of the operator's that covers all names, unless the app has the
+    /// same one already.
     pub(super) fn copy_operator_certificate(
         &self,
         pairs: &AppCertificates,

@@ -35,7 +35,7 @@ impl NginxProgram {
         Some(Self { program, build: NginxBuild::parse(&text) })
     }
 
-    /// Like [`NginxProgram::find`], but fails if nginx is not installed.
+    /// Finds nginx as [`NginxProgram::find`] does, but fails if it is not installed.
     pub(super) fn require() -> anyhow::Result<Self> {
         let hint = "sudo apt-get install nginx-light";
         Ok(Self::find().ok_or_else(|| UserError::new("nginx is not installed").hint(hint))?)

@@ -56,7 +56,8 @@ impl OwnedSockets {
         self.inodes.contains(&listener.inode) || self.hidden.contains(&listener.uid)
     }
 
-    /// Returns the TCP sockets on which they listen, by port. Hidden ones only if their user is the app's own.
+    /// Returns the TCP sockets on which they listen, by port. Hidden ones only if their user is the app's
+    /// own.
     #[must_use]
     pub(crate) fn listeners(&self) -> Vec<SocketAddr> {
         let all = listening_sockets();
@@ -118,7 +119,6 @@ pub(crate) fn holder_of(inode: u64) -> Option<i32> {
     piku_procfs::pids().into_iter().find(holds)
 }
 
-/// A listening socket.
 #[derive(Debug, PartialEq, Eq)]
 struct ListeningSocket {
     address: IpAddr,

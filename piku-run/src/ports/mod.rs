@@ -47,8 +47,8 @@ impl PortClaim {
     }
 }
 
-/// Claims a free port of the range: `prefer` if possible, otherwise the lowest; if all are taken, an ephemeral
-/// one.
+/// Claims a free port of the range: `prefer` if possible, otherwise the lowest; if all are taken, an
+/// ephemeral one.
 ///
 /// # Errors
 /// Fails if no port is free or the lock directory cannot be used.

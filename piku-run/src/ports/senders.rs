@@ -1,6 +1,6 @@
-//! Processes that may still send an app's requests to a port that the app has left: old workers of nginx. They
-//! are recorded in the port's lock file, so that no other app gets the port before all of them have ended, not
-//! even when the supervisor that reserved it was killed.
+//! Processes that may still send an app's requests to a port that the app has left: old workers of nginx.
+//! They are recorded in the port's lock file, so that no other app gets the port before all of them have
+//! ended, not even when the supervisor that reserved it was killed.
 
 #![expect(clippy::disallowed_methods, reason = "locks of ports, which only piku writes")]
 

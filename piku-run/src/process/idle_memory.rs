@@ -17,7 +17,7 @@ pub(crate) struct IdleMemory {
 }
 
 impl IdleMemory {
-    /// For a process that has just started.
+    /// Starts for a process that has just started.
     pub(crate) fn new() -> Self {
         Self { due: Cell::new(Some(Instant::now() + QUIET)) }
     }

@@ -36,7 +36,6 @@ pub(crate) struct ReleaseRow {
     pub(crate) native: Option<String>,
 }
 
-/// State of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ReleaseState {

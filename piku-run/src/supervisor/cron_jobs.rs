@@ -15,8 +15,8 @@ use crate::core::{CoreEvent, InstanceName};
 use crate::cron::{AppCrontab, CronMemories, CronTimer};
 
 impl AppSupervisor {
-    /// Loads the schedules of the live release. With `resumed`, the app was meant to run all the time, and runs
-    /// that were due meanwhile count as missed.
+    /// Loads the schedules of the live release. With `resumed`, the app was meant to run all the time, and
+    /// runs that were due meanwhile count as missed.
     pub(super) fn load_crons(&mut self, resumed: bool) {
         let plan = self.core.plan();
         let release = plan.map(|plan| plan.release);

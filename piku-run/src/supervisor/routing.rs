@@ -1,6 +1,6 @@
 //! Applies routes: nginx is reloaded before an instance that left the route is terminated. The instance ends
-//! once the last old worker of nginx has ended, and after the drain time even if one stays for the websockets of
-//! another app.
+//! once the last old worker of nginx has ended, and after the drain time even if one stays for the websockets
+//! of another app.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

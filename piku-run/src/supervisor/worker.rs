@@ -39,7 +39,6 @@ pub(super) const TASK: InstanceId = InstanceId(0);
 /// Longest line of a release task that is shown.
 const LINE_BYTES: usize = 4096;
 
-/// A process of an instance.
 #[derive(Debug)]
 pub(super) struct InstanceProcess {
     pub(super) pid: Pid,

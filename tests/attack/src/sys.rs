@@ -73,7 +73,7 @@ macro_rules! call {
 }
 pub(crate) use call;
 
-/// One system call with at most six arguments; the others are 0.
+/// Makes a system call with at most six arguments; the others are 0.
 pub(crate) fn raw<const N: usize>(number: i64, mut args: [Arg<'_>; N]) -> Result<usize, Errno> {
     let mut words = [0; 6];
     for (word, arg) in words.iter_mut().zip(&mut args) {
@@ -83,7 +83,7 @@ pub(crate) fn raw<const N: usize>(number: i64, mut args: [Arg<'_>; N]) -> Result
     let [first, second, third, fourth, fifth, sixth] = words;
     // SAFETY: memory is reached through what `args` borrows, which outlives the call, and each caller hands over as much
     // as the call that it makes reads or writes. No call is made that gives this process's memory away (clone has its
-    // own function), and the other numbers are no addresses of anything of ours.
+    // own function), and the other numbers are not addresses in this process.
     let answer = unsafe { libc::syscall(number, first, second, third, fourth, fifth, sixth) };
     if answer == -1 { Err(last()) } else { Ok(usize::from_ne_bytes(answer.to_ne_bytes())) }
 }
@@ -135,7 +135,7 @@ pub(crate) fn own(fd: usize) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// How a child has ended.
+/// The end of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// With this code.
@@ -182,7 +182,7 @@ impl Child {
         Ok(Ended::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX)))
     }
 
-    /// Whether it has ended; it stays to be waited for.
+    /// Returns whether it has ended, without reaping it.
     pub(crate) fn has_ended(&self) -> bool {
         std::fs::read_to_string(format!("/proc/{}/stat", self.0))
             .map_or(true, |stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X'])))
@@ -240,7 +240,7 @@ pub(crate) fn who_am_i() -> String {
     format!("{real} {effective} {} {}", line("CapEff:"), line("NoNewPrivs:"))
 }
 
-/// What the 32-bit gate answers to `getpid`; the process may well be ended by it.
+/// Returns the answer of the 32-bit gate to `getpid`, which may kill the process.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn gate_32() -> i32 {
     let answer: i32;

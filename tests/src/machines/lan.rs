@@ -1,5 +1,5 @@
-//! Several machines on one LAN, as network namespaces: the first has a link to each of the others, which can be cut. Dropping
-//! the LAN removes everything.
+//! Several machines on one LAN, as network namespaces: the first has a link to each of the others, which can
+//! be cut. Dropping the LAN removes everything.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,7 +15,8 @@ pub struct Lan {
 }
 
 impl Lan {
-    /// Creates `machines` namespaces; reports a skipped test and returns `None` if that is not permitted, and fails with CI set.
+    /// Creates `machines` namespaces; reports a skipped test and returns `None` if that is not permitted, and
+    /// fails with CI set.
     #[must_use]
     pub fn new(machines: usize) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -1,5 +1,5 @@
-//! Gems for tests: packed again from the gems of this machine, or generated with native code; for the directory of an app or
-//! for the index on loopback.
+//! Gems for tests: packed again from the gems of this machine, or generated with native code; for the
+//! directory of an app or for the index on loopback.
 
 use std::fs;
 use std::path::Path;

@@ -33,7 +33,7 @@ impl Index {
     /// Starts an empty index with its files in the new directory `dir`.
     ///
     /// # Panics
-    /// When python3 cannot serve it.
+    /// Panics if python3 cannot serve it.
     #[must_use]
     pub fn start(dir: &Path) -> Self {
         fs::create_dir_all(dir.join("simple")).expect("folder of the index");
@@ -79,7 +79,7 @@ impl Index {
     /// Publishes a version of a package whose module has a `VERSION`. The name is one word.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// Panics if it cannot be made.
     pub fn publish(&self, name: &str, version: &str) {
         let folder = self.dir.join("simple").join(name);
         fs::create_dir_all(&folder).expect("folder of the package");

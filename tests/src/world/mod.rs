@@ -1,5 +1,5 @@
-//! A complete piku server in a temporary directory, with its own root, keys, sshd and daemon, and a laptop that pushes to it.
-//! Dropping it ends every process that it started, also when the test fails.
+//! A complete piku server in a temporary directory, with its own root, keys, sshd and daemon, and a laptop
+//! that pushes to it. Dropping it ends every process that it started, also when the test fails.
 
 mod app_state;
 
@@ -223,7 +223,7 @@ impl World {
     /// Returns the process id of `piku-run nginx`.
     ///
     /// # Panics
-    /// If it was not started.
+    /// Panics if it was not started.
     #[must_use]
     pub fn nginx_pid(&self) -> i32 {
         pid(self.nginx.as_ref().expect("an nginx")).as_raw()

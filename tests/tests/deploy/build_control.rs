@@ -1,4 +1,4 @@
-//! What a pusher may say about a build: only to show it, and to end it.
+//! Control of a build by the pusher: dry runs and cancellation.
 
 use std::fs;
 use std::path::Path;

@@ -145,7 +145,7 @@ fn large(version: u8) -> Vec<u8> {
 
 #[test]
 fn rollback_restores_release_of_older_piku() {
-    /// What `large(1)` has that `large(2)` has not, as piku 0.2 wrote it.
+    /// The delta from `large(2)` to `large(1)`, as piku 0.2 wrote it.
     const FRAME: [u8; 39] = [
         40, 181, 47, 253, 164, 163, 134, 1, 0, 189, 0, 0, 32, 1, 1, 1, 1, 3, 16, 16, 45, 181, 169, 225, 62,
         132, 13, 166, 134, 249, 149, 55, 53, 172, 130, 78, 84, 229, 20,

@@ -238,7 +238,7 @@ fn operator_verbs_work_with_own_users() {
     );
 }
 
-/// Who runs piku.
+/// The user that runs piku.
 fn piku_uid(world: &World) -> u32 {
     fs::metadata(world.root()).expect("the root").uid()
 }

@@ -1,4 +1,4 @@
-//! What a redeploy asks of the disk, counted: a card on a Pi takes tens of milliseconds for each sync, and a sync of the whole file
+//! Writes and syncs of a redeploy, counted: a card on a Pi takes tens of milliseconds for each sync, and a sync of the whole file
 //! system waits for what everybody else writes.
 
 use std::fs::File;

@@ -67,7 +67,7 @@ fn nginx_uses_ipv4_without_ipv6_kernel() {
     is_taken(&mut check);
 }
 
-/// What doctor says on a machine that this script has changed, in a mount namespace of its own; it must say `wanted`, with the way
+/// Returns doctor's report on a machine that this script has changed, in a mount namespace; it must contain `wanted`, with the way
 /// out below.
 fn doctor_says(world: &World, machine: &str, chroot: Option<&str>, wanted: &str, fix: &str) {
     let mut doctor = world.command("unshare");

@@ -1,4 +1,4 @@
-//! One machine builds, others run: what was built goes over real ssh to machines on one LAN.
+//! A build host and target hosts: releases go over real ssh to machines on one LAN.
 
 use std::fs;
 use std::io::Write;
@@ -93,7 +93,7 @@ fn audit(world: &World) -> String {
     fs::read_to_string(world.root().join("audit.log")).unwrap_or_default()
 }
 
-/// How many bytes a push says that it has sent to a machine.
+/// Returns the number of bytes that a push reports as sent to a machine.
 fn sent(said: &str, name: &str) -> u64 {
     let front = format!("{name} |        sent ");
     let line =
@@ -192,7 +192,7 @@ fn build_host_distributes_release() {
     scene.end();
 }
 
-/// What is no honest part, and a release for another machine, are refused at the door.
+/// A damaged part, and a release for another machine, are refused before anything is stored.
 fn strangers(scene: &Scene) {
     let world = &scene.runners[0];
     let ask = |words: &str, input: &[u8]| {

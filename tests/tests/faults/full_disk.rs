@@ -25,7 +25,7 @@ fn deploy_on_full_disk_fails_cleanly() {
     let world = World::new();
     let repo = world.repo("blog");
     repo.serves("good\n").commit("Good").push().succeeds();
-    // Of a commit that is live already: what is written down of that one is no success of this one.
+    // Of a commit that is live already, whose record must not count as a success of this deploy.
     let out = on_a_full_disk(&world, "blog", &["piku-receive", "deploy", "blog"]);
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{said}");

@@ -38,7 +38,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).se
 /// Each stage takes long enough to be hit.
 const PROCFILE: &str = "web: ./serve\nworker: exec sleep 86399\npreflight: sleep 0.1\nrelease: sleep 0.1\n";
 
-/// What runs when nothing is changed.
+/// Processes that run between changes.
 const ALWAYS: [&str; 5] = ["daemon", "monitor", "stub", "supervisor", "worker"];
 
 #[test]
@@ -53,15 +53,15 @@ fn random_kills_leave_one_live_release() {
     tell(&format!("{rounds} rounds; killed: {:?}", trial.killed));
 }
 
-/// One world in which it goes on and on.
+/// A world for all rounds.
 struct Trial {
     world: World,
     repo: Repo,
     random: Random,
-    /// How long the changes took that nothing happened to, in milliseconds.
+    /// Durations of undisturbed changes in milliseconds.
     usual: BTreeMap<&'static str, u64>,
     killed: BTreeMap<String, u32>,
-    /// What the round has done, for the message of one that fails.
+    /// Steps of the round, for the message if it fails.
     story: String,
 }
 
@@ -246,7 +246,7 @@ impl Trial {
         Ok(expected_page(&page, &config))
     }
 
-    /// What a change that has succeeded promised.
+    /// Checks the promises of a change that has succeeded.
     fn has_what_it_asked_for(&self, what: &str, round: u64) {
         let page = self.is_whole("after a success");
         let good = match what {

@@ -58,7 +58,7 @@ fn maven_output_does_not_follow_symlinks() {
         let said = repo.commit("Attack").push().fails_with(&[name, "leads out of the app"]);
         host.assert_untouched(&said);
     }
-    // What a step leaves in the place of the folder that is taken is no folder.
+    // A step leaves links and a pipe in the folder that is taken.
     repo.file("Procfile", "web: ./serve\n");
     let odd = "mv target t; mkdir target; ln -s @ROOT@/apps/victim/data target/data; mkfifo target/b.jar; \
                ln -s @HOME@/key target/key; cp t/a-1.jar target\n";

@@ -239,7 +239,7 @@ fn assert_held(said: &str) {
     }
 }
 
-/// What an attack must not change: what is on disk of piku and of the other app, and who runs.
+/// State that an attack must not change: the files of piku and of the other app, and the processes.
 fn picture(world: &World) -> Vec<String> {
     let list = "cd \"$1\" && find home/.ssh root/host.yaml root/apps/victim lib bin -path '*/log' -prune -o \\( -type f -exec sha256sum {} + \\) -o -printf '%p %m %U %l\\n' 2>&1 | sort";
     let out = world.command("sh").args(["-c", list, "sh"]).arg(world.path("")).output().expect("find");

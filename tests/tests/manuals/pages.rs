@@ -22,7 +22,7 @@ fn tools() -> [Command; 5] {
     ]
 }
 
-/// One page for a command, named as it is called, and one for each command below it that is not hidden.
+/// Returns a page for a command, named as it is called, and one for each visible command below it.
 fn pages(command: &Command, called: &str, files: &mut Files) {
     let name = called.replace(' ', "-");
     let mut page = Vec::new();

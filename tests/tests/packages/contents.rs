@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 const TOOLS: [&str; 5] = ["piku-build", "piku-chroot", "piku-procfile", "piku-receive", "piku-run"];
 
-/// What asks the C library for an account or an address, which would load modules as nsswitch.conf says.
+/// Functions that ask the C library for an account or an address, which loads modules named by nsswitch.conf.
 const NAME_SERVICE: [&str; 5] =
     ["to_socket_addrs", "User::from_uid", "User::from_name", "Group::from_gid", "Group::from_name"];
 

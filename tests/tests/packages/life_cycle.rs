@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use piku_tests::account::Account;
 use piku_tests::tools::{reachable_by, repository};
 
-/// What the package depends on and recommends, so that dpkg finds it there.
+/// Packages that the package depends on and recommends, so that dpkg finds them.
 const PACKAGES: &str = "git,openssh-server,openssh-client,uidmap,ca-certificates,mount,nginx-light,openssl,python3,python3-venv,procps";
 
 /// Says that the test is skipped, or fails where nothing may be.

@@ -76,7 +76,7 @@ fn doctor_reports_lost_protections() {
     assert_eq!(recorded(&world), before);
 }
 
-/// What doctor says of a machine with so many megabytes, as the kernel of that one would tell it.
+/// Returns doctor's report on a machine with this memory in megabytes, as its kernel would report it.
 fn memory(world: &World, [total, available, swap]: [u64; 3], swaps: &str, words: &[&str]) -> Vec<String> {
     let proc = world.path("proc");
     fs::create_dir_all(&proc).expect("a folder");

@@ -1,4 +1,5 @@
-//! Any bytes encode a tree of links, loops, pipes and files, and operations on it. Nothing outside of the tree is read or written.
+//! Any bytes encode a tree of links, loops, pipes and files, and operations on it. Nothing outside of the
+//! tree is read or written.
 
 #![no_main]
 

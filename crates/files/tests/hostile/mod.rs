@@ -174,7 +174,7 @@ pub(crate) fn play(bytes: &[u8]) {
         }
     }
     for tree in [&tree, &other] {
-        // What a walk can open is no copy of what is outside.
+        // A file that a walk can open is not a copy of one outside.
         let walked = tree.walk(|entry| {
             if entry.stat().is_file() {
                 harmless(

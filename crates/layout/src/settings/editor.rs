@@ -24,12 +24,12 @@ pub struct SettingsKey {
 }
 
 impl PikuRoot {
-    /// Changes `host.yaml` under a lock, atomically. `edit` gets the settings and the text and returns the new
-    /// text and the settings that it must have; nothing is written if the text has not changed.
+    /// Changes `host.yaml` under a lock, atomically. `edit` gets the settings and the text and returns the
+    /// new text and the settings that it must have; nothing is written if the text has not changed.
     ///
     /// # Errors
-    /// When the file cannot be read or written, or when its new text would not have these settings. The file
-    /// then stays as it was.
+    /// Fails if the file cannot be read or written, or if its new text would not have these settings. The
+    /// file then stays as it was.
     pub fn edit_settings(
         &self,
         edit: impl FnOnce(&HostSettings, &str) -> anyhow::Result<(String, HostSettings)>,
@@ -89,8 +89,8 @@ impl SettingsKey {
         lines.join("\n") + "\n"
     }
 
-    /// Returns the text with `value` for an app in the key's list of apps, which keeps its other lines; `None`
-    /// removes the app. The list must have a line or more for each app.
+    /// Returns the text with `value` for an app in the key's list of apps, which keeps its other lines;
+    /// `None` removes the app. The list must have at least one line for each app.
     #[must_use]
     pub fn replace_app_in(self, text: &str, app: &AppName, value: Option<&str>) -> String {
         let line = value.map(|value| format!("  {app}: {value}"));

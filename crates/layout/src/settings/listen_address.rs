@@ -42,7 +42,7 @@ impl std::fmt::Display for ListenAddress {
 }
 
 impl ListenAddress {
-    /// The sockets, as nginx has them.
+    /// Returns the sockets in nginx's syntax.
     #[must_use]
     pub fn sockets(self, ipv6: bool) -> Vec<String> {
         let Self { address, port } = self;

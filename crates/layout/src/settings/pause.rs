@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest pause that is no slip of the finger.
+/// The longest accepted pause; a longer one is probably a typing error.
 const LONGEST: u64 = 3600;
 
 /// A pause of up to an hour: `30`, `30s` or `2m`.

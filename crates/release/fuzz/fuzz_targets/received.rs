@@ -1,5 +1,5 @@
-//! Any bytes are the manifest of a received release, or are refused with a readable error; what is taken mounts nothing, runs
-//! nowhere and sets nothing that a push could not.
+//! Any bytes are the manifest of a received release, or are refused with a readable error; what is taken
+//! mounts nothing, runs nowhere and sets nothing that a push could not.
 
 #![no_main]
 

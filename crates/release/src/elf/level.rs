@@ -141,7 +141,7 @@ fn go_setting(stream: &mut Stream<'_>, setting: &[u8]) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// The section of a program with these attributes.
+    /// Returns the section of a program with these attributes.
     fn attributes(list: &[u8]) -> Vec<u8> {
         let length = |bytes: usize| u32::try_from(bytes).unwrap().to_le_bytes();
         let file = [&[1][..], &length(5 + list.len()), list].concat();

@@ -66,9 +66,9 @@ pub struct ElfFile {
 pub type Stream<'a> = ElfStream<AnyEndian, &'a File>;
 
 impl ElfFile {
-    /// Reads the headers of an open file as Linux does: from the header it takes the type, the machine and the
-    /// place of the segments, and nothing else counts. `None` if Linux loads no such file, as an object file or a
-    /// core dump.
+    /// Reads the headers of an open file as Linux does: from the header it takes the type, the machine and
+    /// the place of the segments, and nothing else counts. `None` if Linux loads no such file, as an object
+    /// file or a core dump.
     pub fn read(file: &File) -> io::Result<Option<Self>> {
         let Some(header) = read_header_as_linux(file)? else { return Ok(None) };
         let segments = read_segments(file, &header)?;
@@ -113,8 +113,8 @@ fn family(header: &FileHeader<AnyEndian>) -> String {
     }
 }
 
-/// Returns whether Linux runs the file where the processor fits. The system that it names counts for libraries
-/// alone: Linux starts programs without a look at it.
+/// Returns whether Linux runs the file where the processor fits. The system that it names counts for
+/// libraries alone: Linux starts programs without a look at it.
 fn is_runnable(header: &FileHeader<AnyEndian>, segments: &[ProgramHeader]) -> bool {
     /// The one that older compilers for ARM wrote.
     const ELFOSABI_ARM: u8 = 97;
@@ -254,8 +254,8 @@ pub fn machine_number(architecture: &str) -> Option<u16> {
     MACHINES.iter().find(|(_, known)| *known == name).map(|(machine, _)| *machine)
 }
 
-/// The bytes of a section; `None` where the file's numbers lead nowhere, or to more than such a section ever
-/// has.
+/// Returns the bytes of a section; `None` where the file's numbers lead nowhere, or to more than such a
+/// section ever has.
 pub fn read_section<'a>(stream: &'a mut Stream<'_>, header: &SectionHeader) -> Option<&'a [u8]> {
     if header.sh_size > LONGEST {
         return None;

@@ -19,7 +19,7 @@ const FRAMES: [&[u8]; 2] = [
     ],
 ];
 
-/// A program of which a line has changed; nothing can compress it.
+/// Returns a program of which a line has changed; nothing can compress it.
 fn program(version: u8) -> Vec<u8> {
     let mut state = 7_u64;
     let next = || {

@@ -1,5 +1,5 @@
-//! What a Go build gets from the environment: the architecture, the flags and tags in `GOFLAGS`, and the
-//! variables of its steps.
+//! The environment of a Go build: the architecture, the flags and tags in `GOFLAGS`, and the variables of its
+//! steps.
 
 use std::collections::BTreeMap;
 use std::path::Path;

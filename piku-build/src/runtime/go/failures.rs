@@ -1,4 +1,5 @@
-//! Rules that explain a failed `go build`. An error in the app's own code needs none: the compiler explains it best.
+//! Rules that explain a failed `go build`. An error in the app's own code needs none: the compiler explains
+//! it best.
 
 use piku_report::user_error::UserError;
 
@@ -84,7 +85,7 @@ pub(super) fn explain(step: &str, outcome: &StepOutcome, version: &str) -> UserE
     failed.explain(&RULES).unwrap_or_else(|| step_failed(step, outcome, &[]))
 }
 
-/// Go names the file, and then what is wrong in it, a line each.
+/// Explains a bad go.mod: Go prints the file, and then each error in it on a line.
 fn bad_module(step: &FailedStep<'_>) -> Option<UserError> {
     let at = step.lines.iter().position(|line| line.contains("errors parsing "))?;
     let file = step.lines[at].rsplit("errors parsing ").next()?.trim_end_matches(':');

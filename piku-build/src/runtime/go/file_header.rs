@@ -133,7 +133,7 @@ mod tests {
             "/* package x */ package main //go:build ignore\n",
             "//go:builder ignore\npackage/**/main\n",
             "// go:build ignore\npackage\tmain;import \"fmt\"\n",
-            // Without the empty line behind them, or behind another comment, they are words.
+            // Without an empty line after them, or after another comment, they are words.
             "// +build ignore\npackage main\n",
             "/* licence */\n// +build ignore\n\npackage main\n",
         ] {

@@ -27,7 +27,7 @@ const WITHOUT_VALUE: [&str; 13] = [
     "json",
 ];
 
-/// Says what a command of Go means in a release; `None` if it is none.
+/// Interprets a command of Go for a release; `None` for other commands.
 pub(super) fn interpret(started: &StartedProgram, packages: &[GoPackage]) -> Option<ToolCommand> {
     if started.name() != "go" {
         return None;

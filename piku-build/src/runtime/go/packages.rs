@@ -348,7 +348,7 @@ mod tests {
         }
     }
 
-    /// The folders with a program, by the go command.
+    /// Returns the folders with a program, by the go command.
     #[expect(clippy::print_stderr, reason = "a skipped test reports it")]
     fn go_list(dir: &Path) -> Option<Vec<String>> {
         let home = tempfile::tempdir().unwrap();

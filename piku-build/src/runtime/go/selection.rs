@@ -1,4 +1,5 @@
-//! The programs that an app selects as on Heroku: by `// +heroku install` in go.mod, or `GO_INSTALL_PACKAGE_SPEC`.
+//! The programs that an app selects as on Heroku: by `// +heroku install` in go.mod, or
+//! `GO_INSTALL_PACKAGE_SPEC`.
 
 use super::go_mod::GoModule;
 use super::packages::GoPackage;
@@ -9,8 +10,8 @@ use crate::errors;
 /// Variable with package patterns.
 const VARIABLE: &str = "GO_INSTALL_PACKAGE_SPEC";
 
-/// Returns the programs that the app selects; all, if it selects none. An import path may be of a module that go.mod
-/// requires.
+/// Returns the programs that the app selects; all, if it selects none. An import path may be of a module that
+/// go.mod requires.
 ///
 /// # Errors
 /// Fails if a pattern selects nothing.

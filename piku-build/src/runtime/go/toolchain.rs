@@ -1,5 +1,6 @@
-//! The installed Gos, and the one that an app gets. A newer Go builds what an older one built, so the newest will do unless the
-//! app pins one, or requests a newer one, which Go fetches through the module proxy since 1.21.
+//! The installed Gos, and the one that an app gets. A newer Go builds what an older one built, so the newest
+//! will do unless the app pins one, or requests a newer one, which Go fetches through the module proxy since
+//! 1.21.
 
 #![expect(clippy::disallowed_methods, reason = "toolchains of the machine")]
 
@@ -96,7 +97,8 @@ impl RequestedGo {
     }
 }
 
-/// Reads the request: `GOVERSION` and then `goVersion` as Heroku knows them, the `toolchain` line, the `go` line.
+/// Reads the request: `GOVERSION` and then `goVersion` as Heroku knows them, the `toolchain` line, the `go`
+/// line.
 fn read_request(source: &AppSource, module: &GoModule) -> anyhow::Result<Option<RequestedGo>> {
     let file = if module.uses.is_empty() { "go.mod" } else { "go.work" };
     if let Some(version) = RequestedVersion::from_variable(source, "GOVERSION") {

@@ -176,7 +176,7 @@ mod tests {
         assert!(tree.symlink_metadata("target/leak.jar").unwrap().is_symlink());
         assert!(jar::find_program(&tree, &found).unwrap_err().is_empty());
 
-        // A step has put a link, or what is no folder, where the module's folder is to go.
+        // A step has put a link or a file where the module's folder is to go.
         for (target, why) in [("../outside", "leads out of the app"), ("target/a.jar", "is not a folder")] {
             tree.remove_all("sub").unwrap();
             tree.symlink(target, "sub").unwrap();

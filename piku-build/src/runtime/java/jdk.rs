@@ -130,7 +130,7 @@ fn without_comments(text: &str) -> String {
     parts.fold(first, |kept, part| kept + part.split_once("-->").map_or("", |(_, rest)| rest))
 }
 
-/// Returns the release behind a mark: `17`, `= '17'`, `= JavaVersion.VERSION_17`.
+/// Returns the release after a mark: `17`, `= '17'`, `= JavaVersion.VERSION_17`.
 fn release_after(text: &str, mark: &str) -> Option<u32> {
     text.match_indices(mark).find_map(|(at, _)| {
         let rest = text[at + mark.len()..].lines().next()?;

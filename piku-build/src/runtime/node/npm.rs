@@ -1,5 +1,5 @@
-//! The npm that an app gets: the one beside its Node, or one from the package registry that the app requests or that
-//! belongs to its Node. A newer npm does not run under an old Node.
+//! The npm that an app gets: the one beside its Node, or one from the package registry that the app requests
+//! or that belongs to its Node. A newer npm does not run under an old Node.
 
 use std::path::Path;
 
@@ -43,7 +43,8 @@ pub(super) struct ChosenNpm {
     pub(super) warnings: Vec<String>,
 }
 
-/// Chooses the npm. `named` is the version that `packageManager` names; `lock` is the format of npm's lock file.
+/// Chooses the npm. `named` is the version that `packageManager` names; `lock` is the format of npm's lock
+/// file.
 pub(super) fn choose(
     package: &PackageJson,
     named: Option<&str>,

@@ -20,7 +20,8 @@ use piku_layout::jail::PATH;
 const FILES: [&str; 2] = [".nvmrc", ".node-version"];
 /// Variable with the requested version.
 const VARIABLE: &str = "NODE_VERSION";
-/// Directories that hold several versions, each with a `bin`: as Node's manual advises, those of `n`, of a system-wide nvm, of Debian.
+/// Directories that hold several versions, each with a `bin`: as Node's manual advises, those of `n`, of a
+/// system-wide nvm, of Debian.
 const SIDE_BY_SIDE: [&str; 4] = [
     "/usr/local/lib/nodejs",
     "/usr/local/n/versions/node",
@@ -46,7 +47,7 @@ pub(super) struct ChosenNode {
 }
 
 impl ChosenNode {
-    /// Returns its version; of one that is still to be fetched, the last that the request allows, as far as it says.
+    /// Returns its version; for a Node that must be fetched, the highest that the request allows.
     pub(super) fn first_version(&self) -> RuntimeVersion {
         let newest = RuntimeVersion([u32::MAX, 0, 0]);
         parse_exact(&self.version).unwrap_or_else(|| self.range.range.highest().unwrap_or(newest))
@@ -98,7 +99,8 @@ struct InstalledNode {
     bin: PathBuf,
 }
 
-/// Chooses the Node that the app requests: an installed one of the same major release, else one from the package registry.
+/// Chooses the Node that the app requests: an installed one of the same major release, else one from the
+/// package registry.
 ///
 /// # Errors
 /// Fails if no Node is installed, the request is not a range, or the registry has no Node for this machine.
@@ -202,7 +204,8 @@ fn plan_fetch(
     })
 }
 
-/// Returns whether the headers for node-gyp lie beside the programs; otherwise it downloads them, from another server than packages.
+/// Returns whether the headers for node-gyp lie beside the programs; otherwise it downloads them, from
+/// another server than packages.
 fn has_headers(prefix: &Path) -> bool {
     prefix.join("include/node/node_version.h").is_file()
 }

@@ -46,7 +46,8 @@ impl NodeRange {
         }
     }
 
-    /// Compares an installed version with the range. Another version of a major release in the range is the same line.
+    /// Compares an installed version with the range. Another version of a major release in the range is the
+    /// same line.
     pub(super) fn matches(&self, version: RuntimeVersion) -> VersionMatch {
         if self.even && version.0[0] % 2 == 1 {
             return VersionMatch::Mismatch;

@@ -208,12 +208,13 @@ fn without_prefix(line: &str) -> &str {
     bare.strip_prefix("ERROR: ").or_else(|| bare.strip_prefix("error: ")).unwrap_or(line)
 }
 
-/// uv draws a tree in front of the causes of an error.
+/// Removes the tree that uv draws in front of the causes of an error.
 fn without_tree(line: &str) -> &str {
     line.trim_start_matches("error: ").trim_matches(|letter: char| !letter.is_alphanumeric() && letter != '`')
 }
 
-/// Returns the versions that meet a requirement and need another Python, which pip lists among those of all others.
+/// Returns the versions that meet a requirement and need another Python, which pip lists among those of all
+/// others.
 fn other_python(step: &FailedStep<'_>, requirement: &str) -> Option<String> {
     let all = step.capture("Ignored the following versions that require a different python version: *")?;
     let Some((_, exact)) = requirement.split_once("==") else {
@@ -241,7 +242,8 @@ fn unsatisfied(step: &FailedStep<'_>) -> Option<UserError> {
     Some(python::unsatisfiable(file, requirement, line, &newest, other.as_deref()))
 }
 
-/// Returns the version that pip ignored for its bad metadata, and why: afterwards it claims that there is no such version.
+/// Returns the version that pip ignored for its bad metadata, and why: afterwards it claims that there is no
+/// such version.
 fn invalid_metadata<'a>(step: &'a FailedStep<'_>) -> Option<(String, &'a str)> {
     let at = step.lines.iter().position(|line| line.contains("since it has invalid metadata"))?;
     let version = step.capture("Ignoring version * since")?;

@@ -51,8 +51,8 @@ pub(super) fn check(
         }
         if is_complete {
             let file = all.manager.map(|_| all.file);
-            let mend = add_command(all, package);
-            return Err(errors::python::missing_server(entry.name.as_str(), program, file, &mend).into());
+            let fix = add_command(all, package);
+            return Err(errors::python::missing_server(entry.name.as_str(), program, file, &fix).into());
         }
         if is_listed && !often {
             warnings.push(errors::python::perhaps_missing_server(

@@ -42,7 +42,6 @@ const ONLY_FETCHING: [&str; 15] = [
     "UV_VERSION",
 ];
 
-/// Plans the layer.
 pub(super) fn plan_layer(
     source: &AppSource,
     build_target: &BuildTarget,

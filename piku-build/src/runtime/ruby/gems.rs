@@ -58,7 +58,6 @@ const CLEAN: &str = r#"rm -rf "$BUNDLE_USER_CACHE/extensions""#;
 const SYNC: &str = "$stdout.sync = true";
 const SYNC_FILE: &str = "sync.rb";
 
-/// The gems of an app.
 pub(super) struct AppGems {
     pub(super) layer: LayerPlan,
     /// `GEM_HOME`, a folder in the layer.

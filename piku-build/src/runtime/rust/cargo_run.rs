@@ -39,8 +39,8 @@ struct CargoRun {
     words: usize,
 }
 
-/// Says what a command of cargo means in a release; `None` if it is none. `has_flags` is true if the app sets flags of
-/// the build, which may name features.
+/// Interprets a command of cargo for a release; `None` for other commands. `has_flags` is true if the app
+/// sets flags of the build, which may name features.
 pub(super) fn interpret(
     started: &StartedProgram,
     manifest: &CargoManifest,

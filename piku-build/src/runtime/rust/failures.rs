@@ -1,4 +1,5 @@
-//! Rules that explain a failed `cargo build`. An error in the app's own code needs none: the compiler explains it best.
+//! Rules that explain a failed `cargo build`. An error in the app's own code needs none: the compiler
+//! explains it best.
 
 use piku_report::user_error::UserError;
 

@@ -1,5 +1,6 @@
-//! The installed Rusts, and the one that an app gets: Debian's, and those that rustup installed in the home of the user who
-//! builds. A pinned version that is not installed is replaced by the nearest newer one, which compiles what older ones did.
+//! The installed Rusts, and the one that an app gets: Debian's, and those that rustup installed in the home
+//! of the user who builds. A pinned version that is not installed is replaced by the nearest newer one, which
+//! compiles what older ones did.
 
 #![expect(clippy::disallowed_methods, reason = "toolchains of the machine")]
 

@@ -63,7 +63,6 @@ fn build_filter(architectures: &[CallArchitecture]) -> Block {
     load(field_offset(offset_of!(seccomp_data, arch)), known)
 }
 
-/// Rule for a call.
 #[derive(Clone, Copy)]
 enum CallRule {
     /// The same action for all arguments.

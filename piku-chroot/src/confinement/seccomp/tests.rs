@@ -61,7 +61,7 @@ fn filter() -> Block {
     build_filter(&[own()])
 }
 
-/// The answer to this call.
+/// Returns the answer to this call.
 fn said(number: c_long, args: [u64; 6]) -> u32 {
     run(&filter(), &data(own(), number.try_into().unwrap(), args)).0
 }
@@ -102,7 +102,7 @@ fn samples() -> Vec<[u64; 6]> {
     words.iter().flat_map(|word| [[*word, 0, 0, 0, 0, 1], [u64::MAX, *word, 1, 0, 0, 0]]).collect()
 }
 
-/// The error that a check answers with, if any.
+/// Returns the error that a check answers with, if any.
 fn decide(check: &ArgumentCheck, args: [u64; 6]) -> Option<c_int> {
     let argument = args[check.argument as usize];
     let low = u32::try_from(argument & 0xffff_ffff).unwrap();

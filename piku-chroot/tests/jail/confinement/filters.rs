@@ -1,4 +1,4 @@
-//! What the command may ask of the kernel: the filter of system calls and Landlock.
+//! The filter of system calls and Landlock.
 
 use crate::scene::{Scene, User, users};
 

@@ -1,4 +1,4 @@
-//! What holds the command: filters, Landlock, and the attacks on them.
+//! Confinement of the command: filters, Landlock, and attacks on them.
 
 mod attacks;
 mod escapes;

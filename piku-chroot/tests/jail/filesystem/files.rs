@@ -1,4 +1,4 @@
-//! What is there, and what can be written to.
+//! The files in a jail, and those that can be written to.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use crate::scene::{Running, run};
 use crate::uid_range::scene::{SECRET, Two, owner};
 
-/// What a folder of the caller's may hold when its app goes to level 2.
+/// Makes a folder of the caller with all that it may hold when its app goes to level 2; returns its path.
 fn hostile_tree(two: &Two) -> String {
     let data = two.folder("data");
     let at = |name: &str| two.path("data").join(name);

@@ -30,7 +30,7 @@ pub(crate) struct Two {
 }
 
 impl Two {
-    /// One for each user; none, said aloud, where level 2 cannot be tried.
+    /// Returns a scene for each user; none, with a report, if level 2 cannot be tried.
     pub(crate) fn each() -> Vec<Self> {
         let found: Vec<Self> = users().into_iter().filter_map(Self::new).collect();
         if found.is_empty() {

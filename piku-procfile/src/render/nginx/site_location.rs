@@ -6,7 +6,7 @@ use piku_report::diagnostic::{Diagnostic, quote_word};
 use super::VirtualHost;
 use super::include::syntax::NginxDirective;
 
-/// A path of a `location` that is no regular expression.
+/// A path of a `location` that is not a regular expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LocationPath {
     is_exact: bool,

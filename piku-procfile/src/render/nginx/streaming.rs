@@ -1,5 +1,5 @@
-//! Long connections to the app: for how long a websocket or a stream may be idle, and by which protocol the app
-//! is asked.
+//! Long connections to the app: for how long a websocket or a stream may be idle, and by which protocol the
+//! app is asked.
 
 use super::config_writer::NginxConfigFile;
 use super::paths::PathPrefix;

@@ -129,7 +129,7 @@ fn a_refusal_is_short_and_shows_no_control_characters() {
     }
 }
 
-/// The grammar of DESIGN, spelt out once more.
+/// Returns whether a name is in the grammar of app names, spelt out once more.
 fn in_grammar(name: &str) -> bool {
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     (1..=63).contains(&name.len())

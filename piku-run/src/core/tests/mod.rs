@@ -63,7 +63,7 @@ struct World {
     log: Vec<String>,
     fail_spawns: bool,
     probes: u32,
-    /// Where requests were sent, in turn.
+    /// Routes, in the order of their changes.
     routes: Vec<Option<AppRoute>>,
     /// Old instances have requests that never end.
     requests_under_way: bool,
@@ -228,7 +228,7 @@ impl World {
     }
 }
 
-/// An observation of a process that listens on these ports of loopback.
+/// Returns an observation of a process that listens on these ports of loopback.
 fn listening(ports: &[u16]) -> StartObservation {
     let listeners = ports.iter().map(|port| ([127, 0, 0, 1], *port).into()).collect();
     StartObservation { listeners, ..StartObservation::default() }

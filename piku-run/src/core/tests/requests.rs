@@ -1,4 +1,4 @@
-//! Where requests go, and when.
+//! Routes of requests, and their changes.
 
 use super::*;
 

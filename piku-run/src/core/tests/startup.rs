@@ -154,7 +154,7 @@ fn processes_that_end_and_are_started_again_are_said() {
         ..StartObservation::default()
     };
     let mut trial = Trial::begin();
-    // A wait for another server, and the successor of a first script, are no restarts.
+    // A wait for another server, and the successor of a first script, are not restarts.
     for pids in [[(20, "sleep"), (30, "node")], [(21, "sleep"), (31, "node")], [(22, "sleep"), (31, "node")]]
     {
         assert!(trial.observed(None, seen(&pids)).is_empty());

@@ -4,8 +4,8 @@ use std::thread::JoinHandle;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// A server for one connection: reads the request's head, answers in the given pieces, closes. Its handle gives what it
-/// was asked.
+/// Returns a server for one connection: reads the request's head, answers in the given pieces, closes. Its
+/// handle gives what it was asked.
 fn server(pieces: &[&str]) -> (u16, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -97,7 +97,7 @@ fn is_one_of(words: &[&str], line: &str) -> bool {
     words.iter().any(|word| line.contains(word))
 }
 
-/// Returns the port behind the last `:` or `port ` of a line, if an app could be given it.
+/// Returns the port after the last `:` or `port ` of a line, if an app could be given it.
 fn named_port(line: &str) -> Option<u16> {
     let line = line.to_lowercase();
     let after = [line.rsplit_once(':'), line.rsplit_once("port ")].into_iter().flatten();

@@ -23,11 +23,11 @@ use crate::verdict::Verdict;
 use crate::{rows, say};
 use scene::Scene;
 
-/// How long an attack may take: polls of [`PAUSE`].
+/// Time limit of an attack: polls of [`PAUSE`].
 const PATIENCE: u32 = 24_000;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What becomes of a jail that is killed whole.
+/// The end of a jail that is killed as a whole.
 const KILLED: &str = "it said nothing and ended with exit status: 137";
 
 /// Runs the named attacks, a line each; `None` if the command line is wrong.

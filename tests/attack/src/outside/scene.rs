@@ -28,7 +28,7 @@ pub(super) struct Scene {
     _left_open: [File; 2],
 }
 
-/// What changes when a file is written to.
+/// The properties of a file that a write changes.
 type Stamp = (u64, u64, u64, i64, i64, i64, i64);
 
 fn stamp(path: &Path) -> Option<Stamp> {

@@ -117,8 +117,8 @@ impl PyprojectFile {
     }
 }
 
-/// Reads the dependencies of an app that declares them as a package does: in `pyproject.toml` (PEP 621), `setup.py` or
-/// `setup.cfg`.
+/// Reads the dependencies of an app that declares them as a package does: in `pyproject.toml` (PEP 621),
+/// `setup.py` or `setup.cfg`.
 pub(crate) fn read_dependencies(
     source: &AppSource,
     file: &str,

@@ -18,7 +18,7 @@ const NAMED: [&str; 7] = [
     "Could not build wheels for *,",
     "Failed to build *",
 ];
-/// pip's names of kinds of failures, behind which it names the package where it knows it.
+/// pip's names of kinds of failures, each followed by the package if pip knows it.
 const KINDS: [&str; 4] = [
     "legacy-install-failure",
     "metadata-generation-failed",
@@ -70,7 +70,7 @@ pub(super) fn find_name(step: &FailedStep<'_>) -> Option<String> {
     if let Some(name) = named.filter(|name| !name.contains(' ')) {
         return Some(name.to_owned());
     }
-    // Otherwise it is the one that was collected last before the first failure.
+    // Otherwise it is the last one that was collected before the first failure.
     let last = lines[..kind].iter().rev().find_map(|line| {
         ["Collecting ", "Processing ", "Obtaining "].iter().find_map(|front| line.strip_prefix(front))
     })?;
@@ -120,7 +120,7 @@ pub(super) fn errors(step: &FailedStep<'_>) -> Vec<String> {
             || text.starts_with("Failed building wheel")
             || text.starts_with("Failed to build")
             || text.starts_with("Could not build wheels")
-            // The whole command of a compiler, which has printed what is wrong.
+            // The whole command of a compiler, which has printed the error itself.
             || text.starts_with("Command '[")
     };
     // An exception is the last line of its trace.
@@ -144,7 +144,7 @@ pub(super) fn errors(step: &FailedStep<'_>) -> Vec<String> {
     shown.split_off(shown.len().saturating_sub(REPEATED))
 }
 
-/// Returns the lines of uv's error and of its causes, and of the build that failed only what is wrong.
+/// Returns the lines of uv's error and of its causes; of the failed build only its errors.
 pub(super) fn uv_errors(lines: &[String]) -> Vec<String> {
     let begins = |line: &String| {
         let line = line.trim_start();

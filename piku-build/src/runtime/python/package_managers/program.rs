@@ -54,7 +54,6 @@ const PIPENV: PythonTool = PythonTool {
     megabytes: 60,
 };
 
-/// The source of a tool.
 pub(crate) struct ToolSource {
     /// Path of the program for build steps.
     pub(crate) program: PathBuf,

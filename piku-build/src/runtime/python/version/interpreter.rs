@@ -18,7 +18,8 @@ use crate::runtime::version::{RuntimeVersion, VersionMatch, nearest};
 use crate::step::build_step::BuildStep;
 use crate::tree::root_view::is_executable;
 
-/// Directories with Debian's Pythons and those that the administrator has built. PATH does not count: the jail shows /usr alone.
+/// Directories with Debian's Pythons and those that the administrator has built. PATH does not count: the
+/// jail shows /usr alone.
 const FOLDERS: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
 
 /// Arguments that make an interpreter print its version, its C library, whether it has `ensurepip`, and the wheels that
@@ -95,8 +96,8 @@ struct InstalledPython {
     home: Option<PathBuf>,
 }
 
-/// Chooses the Python for the app: a version as requested, else another patch of it, else one that is built for it, else, if a
-/// single version was requested, the next newer one, else the newest of the older ones.
+/// Chooses the Python for the app: a version as requested, else another patch of it, else one that is built
+/// for it, else, if a single version was requested, the next newer one, else the newest of the older ones.
 ///
 /// # Errors
 /// Fails if no Python is installed, or none that matches the request.
@@ -152,8 +153,8 @@ pub(crate) fn choose(source: &AppSource, target: &BuildTarget) -> anyhow::Result
     }
 }
 
-/// Returns the Python that tools run on that are not part of the app: the machine's own if it has `ensurepip`, since tools drop
-/// old Pythons sooner than apps do.
+/// Returns the Python that tools run on that are not part of the app: the machine's own if it has
+/// `ensurepip`, since tools drop old Pythons sooner than apps do.
 pub(crate) fn find_for_tools(target: &BuildTarget) -> Option<PythonInterpreter> {
     let installed = list_installed(target.operator_env).into_iter();
     installed
@@ -178,8 +179,8 @@ impl InstalledPython {
     }
 }
 
-/// Lists the installed Pythons in order of preference: the machine's `python3`, the system's others, then those of pyenv and uv,
-/// the newest first.
+/// Lists the installed Pythons in order of preference: the machine's `python3`, the system's others, then
+/// those of pyenv and uv, the newest first.
 fn list_installed(build_env: &BTreeMap<String, String>) -> Vec<InstalledPython> {
     let default = fs::canonicalize("/usr/bin/python3").ok();
     let mut found: Vec<InstalledPython> = Vec::new();

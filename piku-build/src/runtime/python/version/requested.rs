@@ -37,7 +37,8 @@ impl RequestedPython {
         Ok(Self { version: RequestedVersion { text, ..version }, any_of })
     }
 
-    /// Parses a request whose grammar is larger than ours. What is not understood is left to the tool that reads the file.
+    /// Parses a request whose grammar is larger than ours. What is not understood is left to the tool that
+    /// reads the file.
     fn parse_lenient(text: &str, from: &str) -> Option<Self> {
         let any_of = vec![PythonRange::parse(text).ok()?];
         Some(Self { version: RequestedVersion::new(text.trim(), from), any_of })

@@ -13,7 +13,7 @@ use super::program;
 use crate::scene::{NOBODY, Scene, User, copy_program, run};
 use crate::uid_range::scene::{ENTER, SECRET};
 
-/// How many users there are in the jail.
+/// Number of users in the jail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
     /// The caller.
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Jailed<'_> {
     }
 }
 
-/// What came of one attack.
+/// Result of an attack.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) name: String,
@@ -102,7 +102,7 @@ impl<'a> Jailed<'a> {
         rows
     }
 
-    /// What makes the jail one of this level. A range owns what is in data, so there is none.
+    /// Returns the options of a jail of this level. A range owns the files in its data, so it has no data.
     fn options(&self) -> &'static [&'static str] {
         match self.level {
             Level::One => &["--data=data"],
@@ -126,7 +126,7 @@ impl<'a> Jailed<'a> {
         command
     }
 
-    /// Whether such a jail can be made here, and else why not.
+    /// Checks that such a jail can be made here; the error is the reason if not.
     pub(super) fn works(&self) -> Result<(), String> {
         let mut command = self.enter(&self.launcher);
         let outcome = run(command.arg("--root-from-host").args(self.options()).args(["--", "true"]));

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use crate::scene::{Scene, User, run, users};
 
-/// What cannot be tried everywhere, and why.
+/// Attacks that cannot be tried everywhere, with the reasons.
 const UNTRIED: [(&str, &str); 8] = [
     ("set-uid", "only root can make a set-uid program of root's"),
     ("file-capabilities", "only root can give a file capabilities"),
@@ -60,7 +60,7 @@ fn more_than_the_limit_is_not_to_be_had() {
     assert!(rows.len() == 2 && rows.iter().all(|row| row.word() == "held"), "{rows:#?}");
 }
 
-/// How these are refused tells who refused them, so that a layer that is gone is missed.
+/// Attacks whose refusal names the protection, so that the test notices a missing one.
 const HOW: [(&str, &str); 10] = [
     ("unshare", "held: EPERM 16 times"),
     ("clone", "held: EPERM 14 times"),

@@ -85,8 +85,8 @@ impl IncludeFile {
         find_directive(&self.directives, is_wanted)
     }
 
-    /// Returns the sizes of buffers at the top of the file, and the largest that any block sets, in kilobytes.
-    /// Fails with the line of a size that does not fit.
+    /// Returns the sizes of buffers at the top of the file, and the largest that any block sets, in
+    /// kilobytes. Fails with the line of a size that does not fit.
     pub(super) fn buffers(&self, piku: ProxyBuffers) -> Result<(ProxyBuffers, u32), (usize, String)> {
         let top = piku.in_block(&self.directives)?;
         let most = largest_buffers(&self.directives, top)?;

@@ -4,7 +4,6 @@ use crate::render::app_values::ValuesReader;
 use crate::render::nginx::proxy_buffers::parse_size;
 use piku_report::diagnostic::quote_word;
 
-/// Form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ValueForm {
     /// A number of bytes, with an optional `k`, `m` or `g`.

@@ -14,7 +14,7 @@ pub(crate) const ROWS: [Row; 1] = [Row {
     run: environment,
 }];
 
-/// What every jail sets, as its own.
+/// Variables that every jail sets itself.
 const OWN: [&str; 3] = ["PATH", "HOME", "PWD"];
 
 fn environment(facts: &Facts) -> Verdict {

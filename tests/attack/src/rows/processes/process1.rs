@@ -36,7 +36,7 @@ fn files(_: &Facts) -> Verdict {
     {
         let path = format!("/proc/1/{name}");
         // Some can be opened by anybody, and are empty for those whom they do not concern.
-        // And of some there is no end.
+        // Some have no end.
         let mut first = [0; 8];
         match fs::File::open(&path).and_then(|mut file| file.read(&mut first)) {
             Ok(count) => ways.must_be(count == 0, &path, "empty"),
