@@ -78,10 +78,6 @@ fn links_are_followed_as_long_as_they_stay() {
     // A link in the place of the tree itself.
     assert_eq!(TreeHandle::open(&dir.path().join("tree/out")).unwrap_err().kind(), ErrorKind::NotADirectory);
     assert!(TreeHandle::open_following(&dir.path().join("tree/out")).is_ok());
-    assert_eq!(
-        tree.subtree("sub").unwrap().current_path().unwrap(),
-        fs::canonicalize(dir.path().join("tree/sub")).unwrap()
-    );
     untouched(dir.path());
 }
 

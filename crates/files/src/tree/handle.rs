@@ -118,25 +118,6 @@ impl TreeHandle {
         &self.path
     }
 
-    /// Returns the current path of the tree, for a program that cannot use the descriptor. It has no
-    /// symlinks, and stays valid while no app can rename one of its directories.
-    ///
-    /// # Errors
-    /// Fails if the tree was removed or `/proc` is not mounted.
-    pub fn current_path(&self) -> Result<PathBuf, TreeError> {
-        use std::os::fd::AsRawFd;
-        use std::os::unix::ffi::OsStringExt;
-        let read = || {
-            let name = format!("/proc/self/fd/{}", self.dir.as_fd().as_raw_fd());
-            let path = fs::readlink(name, Vec::new())?.into_bytes();
-            if FileStat::read(&self.dir)?.links == 0 {
-                return Err(Errno::NOENT.into());
-            }
-            Ok(PathBuf::from(std::ffi::OsString::from_vec(path)))
-        };
-        read().map_err(|err: io::Error| self.error("find", Path::new(""), err))
-    }
-
     /// Returns true if both handles refer to the same directory.
     ///
     /// # Errors
