@@ -78,6 +78,6 @@ fn hints_are_about_the_language_that_is_there() {
         World::new(&[("package.json", r#"{"scripts":{"start":"bun run index.ts"}}"#), ("index.ts", "")]);
     check_all(
         &[&bun, &World::new(&[("Procfile", "web: deno run main.ts\n"), ("main.ts", "")])],
-        file!["words/hints_are_about_the_language_that_is_there_2.txt"],
+        file!["words/missing_js_runtimes.txt"],
     );
 }
