@@ -92,7 +92,7 @@ fn the_laptop_dies_and_a_deploy_that_then_fails_is_tried_again() {
 }
 
 #[test]
-fn of_two_pushes_one_waits_and_says_for_whom() {
+fn second_push_waits_and_names_the_first() {
     let server = Server::new();
     server.add_key("bob", &[]);
     let alice = server.laptop("blog");
@@ -124,7 +124,7 @@ fn of_two_pushes_one_waits_and_says_for_whom() {
 }
 
 #[test]
-fn the_door_is_killed_and_its_hook_still_holds_the_lock() {
+fn a_killed_session_leaves_the_lock_to_its_hook() {
     let server = Server::new();
     let laptop = server.laptop("blog");
     server.tell("wait");
@@ -196,7 +196,7 @@ fn all_are_killed_at_any_instant_and_the_next_push_is_clean() {
 }
 
 #[test]
-fn what_a_killed_git_leaves_stops_no_later_push() {
+fn leftovers_of_a_killed_git_do_not_stop_a_push() {
     let server = Server::new();
     let laptop = server.laptop("blog");
     laptop.file("page", "one").commit("One").push().succeeds();

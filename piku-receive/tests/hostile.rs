@@ -73,7 +73,7 @@ fn refs_that_are_neither_branches_nor_tags_are_refused() {
 }
 
 #[test]
-fn what_an_older_piku_has_let_in_replaces_nothing() {
+fn refs_of_an_older_piku_replace_nothing() {
     let (server, laptop) = deployed();
     let head = laptop.git(&["rev-parse", "HEAD"]);
     let blob = object(&laptop, "blob", b"no commit");
@@ -134,7 +134,7 @@ fn hooks_and_programs_of_the_repository_are_not_run() {
 }
 
 #[test]
-fn old_oddities_of_histories_are_taken_and_broken_objects_are_not() {
+fn old_history_quirks_are_accepted_and_broken_objects_refused() {
     let (server, laptop) = deployed();
     let blob = object(&laptop, "blob", b"three");
     let head = laptop.git(&["rev-parse", "HEAD"]);

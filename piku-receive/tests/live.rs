@@ -123,7 +123,7 @@ fn an_app_that_was_destroyed_begins_anew() {
 }
 
 #[test]
-fn where_an_app_runs_on_other_machines_its_last_deploy_is_what_is_live() {
+fn distributed_app_is_live_as_last_deployed() {
     let (server, laptop) = two_releases();
     fs::write(
         server.path("root/host.yaml"),

@@ -139,7 +139,7 @@ fn a_shallow_clone_can_push() {
 }
 
 #[test]
-fn the_first_branch_is_deployed_and_another_is_stored_with_the_command_that_deploys_it() {
+fn first_branch_is_deployed_and_others_are_stored() {
     let server = Server::new();
     let laptop = server.laptop("blog");
     laptop.file("page", "one").commit("One");

@@ -90,7 +90,7 @@ fn a_build_that_wants_more_memory_than_it_may_have_is_told_so() {
 }
 
 #[test]
-fn a_build_stands_back_behind_what_runs() {
+fn build_has_lower_priority_than_instances() {
     let world = World::new(&[
         ("requirements.txt", ""),
         ("app.py", ""),
@@ -112,7 +112,7 @@ fn nice_of_this_test() -> i32 {
 }
 
 #[test]
-fn what_a_step_has_closed_to_its_owner_is_in_the_release_and_in_the_next() {
+fn unreadable_files_of_a_step_are_in_both_releases() {
     let world = World::new(&[
         ("app.js", ""),
         ("Procfile", "web: node app.js\n"),

@@ -8,7 +8,7 @@ use piku_tests::snapshot::{assert_snapshot, file};
 use crate::support::World;
 
 #[test]
-fn what_fits_better_comes_first_and_the_app_may_say_otherwise() {
+fn better_match_comes_first_unless_the_app_chooses() {
     let world = World::new(&[("Procfile", "web: ./run\n"), ("tool.py", ""), (".env", "SECRET=1\n")]);
     world.executable("run", "#!/bin/sh\n");
     let detected = world.run(&["detect", "app", "--format", "json"]);

@@ -45,7 +45,7 @@ fn a_layer_of_a_killed_build_is_built_again() {
 }
 
 #[test]
-fn a_build_that_is_told_to_end_leaves_nothing() {
+fn terminated_build_leaves_nothing() {
     for (name, code) in [("TERM", 143), ("INT", 130)] {
         let world = app();
         let mut build = Running::start(world.build_command("1", &[]));

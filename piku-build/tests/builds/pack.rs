@@ -120,7 +120,7 @@ fn on(machine: &str, head: &[u8]) -> Result<(), String> {
 }
 
 #[test]
-fn what_is_not_native_goes_from_a_pc_to_a_pi() {
+fn portable_release_runs_on_another_architecture() {
     let page = World::new(&[("index.html", "hello world\n")]);
     let python = World::new(&[("app.py", "print('hello')\n"), ("Procfile", "web: python app.py\n")]);
     let jar = World::new(&[("Procfile", "web: java -jar app.jar\n")]);
@@ -250,7 +250,7 @@ fn script() -> World {
 }
 
 #[test]
-fn what_is_damaged_cut_or_for_another_machine_leaves_nothing() {
+fn damaged_or_foreign_streams_leave_nothing() {
     let world = script();
     let whole = pack(&world, &[]);
     let nothing = |ran: &Ran, what: &str| {
@@ -316,7 +316,7 @@ fn put(tar: &mut Builder<impl Write>, path: &str, kind: EntryType, mode: u32, ta
 }
 
 #[test]
-fn strangers_streams_go_nowhere() {
+fn hostile_streams_are_refused() {
     let world = script();
     let head = String::from_utf8(pack(&world, &["--part", "head"])).expect("it works");
     let file = EntryType::Regular;
@@ -375,7 +375,7 @@ fn strangers_streams_go_nowhere() {
 }
 
 #[test]
-fn killed_half_way_leaves_nothing_for_the_next_one() {
+fn killed_unpack_leaves_nothing_for_the_next() {
     let world = script();
     fs::write(world.path("out/1/app/big"), vec![7_u8; 3 << 20]).expect("it works");
     fs::set_permissions(world.path("out/1/app/run.sh"), fs::Permissions::from_mode(0o4755))

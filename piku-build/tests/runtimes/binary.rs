@@ -34,7 +34,7 @@ fn a_script_becomes_a_release_and_runs() {
 }
 
 #[test]
-fn what_cannot_be_started_is_refused_with_the_mend() {
+fn unstartable_commands_are_refused_with_a_fix() {
     let world = World::new(&[
         ("plain.sh", "#!/bin/sh\n"),
         ("folder/x", ""),
@@ -132,7 +132,7 @@ fn links_lead_where_the_worker_will_be_led() {
 }
 
 #[test]
-fn nothing_fits() {
+fn no_runtime_matches() {
     let world = World::new(&[("README.md", "")]);
     let said = [
         "no runtime fits this app; looked for:\n",
@@ -151,7 +151,7 @@ fn nothing_fits() {
 }
 
 #[test]
-fn during_a_deploy_errors_stand_behind_the_mark() {
+fn deploy_errors_have_the_error_mark() {
     let mut world = World::new(&[("README.md", "")]);
     world.env("PIKU_TALK", "deploy");
     let ran = world.build("1");
@@ -183,7 +183,7 @@ fn an_output_is_never_written_over() {
 }
 
 #[test]
-fn a_plain_folder_stays_as_it_is_and_a_throw_away_one_is_used_up() {
+fn build_keeps_its_folder_unless_it_may_move_it() {
     let world = World::new(&[
         ("Procfile", "web: true\n"),
         ("sub/file", "x"),

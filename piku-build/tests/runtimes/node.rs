@@ -17,7 +17,7 @@ fn package(more: &str) -> String {
 }
 
 #[test]
-fn what_the_lock_says_is_installed_once_and_the_rest_stays_out() {
+fn locked_packages_are_installed_once_and_others_not() {
     let world = World::new(&[
         ("package-lock.json", LOCK),
         ("server.js", "console.log(require('ms')('2 days'), process.env.NODE_ENV)\n"),
@@ -212,7 +212,7 @@ fn the_page_of_a_front_end_is_built_by_vite_and_not_served_as_it_is() {
 }
 
 #[test]
-fn which_node() {
+fn requested_node_version_is_used() {
     let world = World::new(&[("package.json", "{}"), ("server.js", "console.log(process.version)\n")]);
     let version = std::process::Command::new("node").arg("--version").output().unwrap();
     let version = String::from_utf8(version.stdout).unwrap().trim().trim_start_matches('v').to_owned();

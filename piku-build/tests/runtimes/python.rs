@@ -159,7 +159,7 @@ fn a_syntax_error_that_the_app_starts_with_refuses_it() {
 }
 
 #[test]
-fn what_is_nearly_a_python_app_gets_an_explanation() {
+fn near_python_apps_are_explained() {
     for (files, said) in [
         (
             ["requirments.txt", "app.py"],
@@ -231,7 +231,7 @@ fn a_module_that_is_nowhere_is_missed() {
 }
 
 #[test]
-fn the_version_that_is_asked_for() {
+fn requested_version_is_used() {
     let world = web();
     world.write(".python-version", "3.99\n");
     world.run(&["plan", "app"]).good(&[

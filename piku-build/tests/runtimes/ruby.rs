@@ -119,7 +119,7 @@ fn a_ruby_beside_the_systems_is_taken_where_it_fits_better() {
 }
 
 #[test]
-fn what_would_not_start_or_is_none_of_it_is_explained() {
+fn apps_without_gemfile_or_command_are_explained() {
     let app = |files: &[(&str, &str)]| world(files);
     app(&[("Gemfile", "")])
         .build("1")

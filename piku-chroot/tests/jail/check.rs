@@ -18,7 +18,7 @@ fn all_required_layers_hold_here() {
 }
 
 #[test]
-fn other_groups_are_told_of() {
+fn other_groups_are_reported() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: only root can give a process more groups");
         return;
@@ -107,7 +107,7 @@ fn foreign_program() -> Vec<u8> {
 }
 
 #[test]
-fn a_tree_whose_programs_the_filter_ends_is_told_of() {
+fn tree_whose_programs_the_filter_ends_is_reported() {
     for user in users() {
         let scene = Scene::new(user);
         let table = run(scene.jail(&["--check"])).out;

@@ -88,7 +88,7 @@ fn a_namespace_without_rights_is_not_a_shortage() {
 }
 
 #[test]
-fn an_old_kernel_is_told_by_its_version() {
+fn old_kernel_is_named_with_its_version() {
     for user in users() {
         let scene = Scene::new(user);
         for answer in ["mount_setattr=ENOSYS", "openat2=ENOSYS"] {

@@ -127,7 +127,7 @@ fn a_command_that_takes_too_much_memory() {
 }
 
 #[test]
-fn one_that_takes_too_much_takes_nothing_from_another() {
+fn jail_over_its_limit_takes_nothing_from_another() {
     for user in users() {
         let scene = Scene::new(user);
         if !can_try(&scene, "memory") {
@@ -153,7 +153,7 @@ fn memory_files_count_too() {
 }
 
 #[test]
-fn the_peak_is_told_once() {
+fn peak_memory_is_reported_once() {
     for user in users() {
         let scene = Scene::new(user);
         let outcome = scene.sh(&["--limit", "memory=512m"], "exit 3");

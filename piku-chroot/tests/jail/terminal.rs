@@ -248,7 +248,7 @@ fn a_reader_that_goes_away_is_a_terminal_that_hangs_up() {
 
 /// Nothing that is stuck, on either side, keeps a signal from arriving.
 #[test]
-fn what_is_stuck_can_be_ended() {
+fn stuck_command_can_be_ended() {
     for user in users() {
         let scene = Scene::new(user);
         // It reads nothing, and there is much to read.

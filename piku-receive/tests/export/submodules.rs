@@ -147,7 +147,7 @@ fn what_a_killed_fetch_has_left_is_fetched_again() {
 }
 
 #[test]
-fn a_submodule_that_cannot_be_had_says_why() {
+fn unreachable_submodule_is_reported() {
     let place = Place::new();
     let commit = place.file("x", "x").commit();
     let dir = place.path("work/.git").display().to_string();

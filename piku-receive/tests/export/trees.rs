@@ -124,7 +124,7 @@ fn nothing_is_written_through_a_link() {
 }
 
 #[test]
-fn a_tree_that_unfolds_without_end_is_given_up() {
+fn endless_tree_is_refused() {
     let place = Place::new();
     let blob = place.object("blob", b"x");
     let names: Vec<Vec<u8>> = (0..100).map(|n| format!("n{n:02}").into_bytes()).collect();
@@ -156,7 +156,7 @@ fn a_hundred_thousand_files() {
 }
 
 #[test]
-fn pointers_of_git_lfs_are_told_of() {
+fn git_lfs_pointers_are_reported() {
     let place = Place::new();
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 12345\n";
     let commit = place.file("big.bin", pointer).file("other.bin", pointer).file("x", "x").commit();

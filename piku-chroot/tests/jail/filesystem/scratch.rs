@@ -258,7 +258,7 @@ fn paths_that_cannot_be_kept_are_refused() {
 }
 
 #[test]
-fn what_is_lost_is_told() {
+fn discarded_files_are_reported() {
     for release in Release::each() {
         let script = "cd /app && echo x > db.sqlite3 && mkdir -p uploads __pycache__ && echo x > uploads/a && echo x > __pycache__/a.pyc";
         let outcome = release.sh(&["--tell-discarded=KEEP"], script);

@@ -15,7 +15,7 @@ use crate::scene::{NOBODY, Running, processes_with, run, until};
 use crate::uid_range::scene::{SECRET, Two};
 
 #[test]
-fn the_command_is_somebody_else_without_groups_and_rights() {
+fn command_has_its_own_user_without_groups_and_rights() {
     for two in Two::each() {
         let out =
             two.ok("blog", &[], "cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '; id -u; id -g; id -G");
@@ -115,7 +115,7 @@ fn each_name_is_another_user() {
 }
 
 #[test]
-fn twenty_first_starts_at_once_are_twenty_users() {
+fn concurrent_first_starts_get_different_users() {
     for two in Two::each() {
         let names: Vec<String> = (0..20).map(|number| format!("app{number}")).collect();
         let uids: BTreeSet<u32> = thread::scope(|scope| {

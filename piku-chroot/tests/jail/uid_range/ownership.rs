@@ -38,7 +38,7 @@ fn hostile_tree(two: &Two) -> String {
 }
 
 #[test]
-fn the_data_changes_hands_and_nothing_outside_does() {
+fn data_changes_its_owner_and_nothing_outside_does() {
     for two in Two::each() {
         let data = hostile_tree(&two);
         let at = |name: &str| two.path("data").join(name);
@@ -90,7 +90,7 @@ fn the_data_changes_hands_and_nothing_outside_does() {
 }
 
 #[test]
-fn a_tree_deeper_than_any_path_changes_hands() {
+fn very_deep_tree_changes_its_owner() {
     for two in Two::each() {
         let data = two.folder("data");
         let name = "d".repeat(200);
@@ -109,7 +109,7 @@ fn a_tree_deeper_than_any_path_changes_hands() {
 }
 
 #[test]
-fn a_change_of_hands_that_is_killed_is_finished_by_the_next_start() {
+fn killed_change_of_owner_is_finished_by_the_next_start() {
     for two in Two::each() {
         let data = two.folder("data");
         let made = two.scene.command("sh").args(["-c", "cd data; for i in 0 1 2 3 4 5 6 7 8 9; do mkdir $i; touch $i/1 $i/2 $i/3 $i/4 $i/5 $i/6 $i/7 $i/8 $i/9; done"]).status();

@@ -48,7 +48,7 @@ fn nothing_gets_through_with_a_range_of_users() {
 }
 
 #[test]
-fn more_than_the_limit_is_not_to_be_had() {
+fn limits_hold_against_attacks() {
     let user = *users().last().unwrap();
     if nix::unistd::geteuid().is_root() {
         // Without a cgroup nothing limits the processes of root.
