@@ -1,7 +1,7 @@
-//! Speed at which one worker can log, beside `cat > file` and s6-log: `cargo bench -p piku-run`. All of them get
-//! the same lines from the same program, in turn, so that a busy machine slows all of them alike; the ratios
-//! are what counts. Only piku-run puts a name on each line, and only its lines survive a kill of who writes
-//! them.
+//! Speed at which one worker can log, beside `cat > file` and s6-log: `cargo bench -p piku-run`. All of them
+//! get the same lines from the same program, in turn, so that a busy machine slows all of them alike; the
+//! ratios are what counts. Only piku-run puts a name on each line, and only its lines survive a kill of who
+//! writes them.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot be made is none")]
 
 #[path = "../tests/support/mod.rs"]

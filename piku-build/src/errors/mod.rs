@@ -132,8 +132,8 @@ pub(crate) fn tool_command_replaced(entry: &ProcfileEntry, replaced: &str, comma
     )
 }
 
-/// Returns the program that is most likely the server, as the example of a hint: one called so, one whose name all others
-/// begin with, or the first.
+/// Returns the program that is most likely the server, as the example of a hint: one called so, one whose
+/// name all others begin with, or the first.
 pub(crate) fn likely_program(programs: &[String]) -> &str {
     let called = ["web", "server", "api", "http"]
         .iter()

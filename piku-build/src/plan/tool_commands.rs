@@ -1,5 +1,5 @@
-//! Process types that start a compiler's tool, such as `go run main.go`: it needs the sources, which a release
-//! does not have. Where it is clear which of the built programs is meant, that one is started.
+//! Process types that start a compiler's tool, such as `go run main.go`: it needs the sources, which a
+//! release does not have. Where it is clear which of the built programs is meant, that one is started.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -22,8 +22,8 @@ pub(crate) enum ToolCommand {
     NeedsSources(Option<&'static str>),
 }
 
-/// Replaces the commands of a tool in the process types by the programs that they would run. Returns a warning for
-/// each. `interpret` returns `None` for commands that are not the tool's.
+/// Replaces the commands of a tool in the process types by the programs that they would run. Returns a
+/// warning for each. `interpret` returns `None` for commands that are not the tool's.
 ///
 /// # Errors
 /// Fails if a command has no such program, with the line to write.
@@ -63,8 +63,8 @@ pub(crate) fn running_entries(processes: &IndexMap<ProcessName, String>) -> Vec<
     entries
 }
 
-/// Replaces the first words of programs in a command. `rewrite` returns their number and the text in their place, or
-/// `None` for a program that stays. Returns `None` if all stay.
+/// Replaces the first words of programs in a command. `rewrite` returns their number and the text in their
+/// place, or `None` for a program that stays. Returns `None` if all stay.
 ///
 /// # Errors
 /// As `rewrite`. Programs whose place in the text is not known stay as they are.

@@ -280,7 +280,8 @@ fn build_step(
     BuildStep { name: "go", run, quiet: false }
 }
 
-/// Returns the process types of the Procfile, else the only program, else the one called `web`, else the one at the top.
+/// Returns the process types of the Procfile, else the only program, else the one called `web`, else the one
+/// at the top.
 fn processes(
     source: &AppSource,
     packages: &[GoPackage],

@@ -152,8 +152,8 @@ fn parse_feature(text: &str) -> Option<u32> {
     if first == 1 { parts.next()?.parse().ok() } else { Some(first) }
 }
 
-/// Parses the feature release in a version manager's file, where the vendor's name stands on either side: `17.0.9-tem`,
-/// `temurin-17.0.9+9`, `corretto-8.402`.
+/// Parses the feature release in a version manager's file, where the vendor's name stands on either side:
+/// `17.0.9-tem`, `temurin-17.0.9+9`, `corretto-8.402`.
 fn parse_vendors(text: &str) -> Option<u32> {
     text.split('-').find_map(parse_feature)
 }

@@ -1,5 +1,6 @@
-//! Java: Maven, Gradle, sbt or Leiningen in an incremental work tree, by the app's wrapper if it has one; a jar in the
-//! repository, also an unpacked one; lone `*.java` files. Without a Procfile, the jar whose manifest names a main class is started.
+//! Java: Maven, Gradle, sbt or Leiningen in an incremental work tree, by the app's wrapper if it has one; a
+//! jar in the repository, also an unpacked one; lone `*.java` files. Without a Procfile, the jar whose
+//! manifest names a main class is started.
 
 mod artifacts;
 mod failures;

@@ -1,5 +1,5 @@
-//! Commands of build tools in a Procfile that compile the app and start it, such as `mvn spring-boot:run`. The program
-//! that the push has built is started in their place.
+//! Commands of build tools in a Procfile that compile the app and start it, such as `mvn spring-boot:run`.
+//! The program that the push has built is started in their place.
 
 use std::path::PathBuf;
 

@@ -102,7 +102,8 @@ fn has_built_program(source: &AppSource) -> bool {
     })
 }
 
-/// Returns whether Java files at the top are the app: those with a main method, or those that the Procfile starts.
+/// Returns whether Java files at the top are the app: those with a main method, or those that the Procfile
+/// starts.
 fn has_lone_files(source: &AppSource) -> anyhow::Result<bool> {
     let sources = JavaSources::read(source)?;
     let is_started = source.procfile.is_none() || crate::runtime::starts_program(source, &["java"]);

@@ -192,8 +192,8 @@ fn toolchain_mounts(installed: &InstalledRust, root: &Path) -> Vec<StepMount> {
     vec![StepMount { real: installed.root.clone(), inside: root.to_owned(), writable: false }]
 }
 
-/// Returns the process types of the Procfile, else the only program, that of `cargo run`, the one called `web`, or that of
-/// the package at the top.
+/// Returns the process types of the Procfile, else the only program, that of `cargo run`, the one called
+/// `web`, or that of the package at the top.
 fn processes(
     source: &AppSource,
     manifest: &CargoManifest,
