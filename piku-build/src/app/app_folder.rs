@@ -61,7 +61,7 @@ fn named(top: &AppSource) -> anyhow::Result<Option<PathBuf>> {
         match top.tree.find(&path)?.map(|stat| stat.kind) {
             Some(FileKind::Folder) => {}
             Some(FileKind::Link) => return Err(bad("there is a link on the way").into()),
-            Some(_) => return Err(bad("it is no folder").into()),
+            Some(_) => return Err(bad("it is not a folder").into()),
             None => return Err(bad("there is no such folder").into()),
         }
     }

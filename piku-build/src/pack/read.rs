@@ -184,7 +184,7 @@ impl LongNames {
 }
 
 fn read_text(entry: &mut Entry<'_, impl Read>) -> anyhow::Result<Vec<u8>> {
-    ensure!(entry.header().entry_type() == EntryType::Regular, "it is no file");
+    ensure!(entry.header().entry_type() == EntryType::Regular, "it is not a file");
     ensure!(entry.size() <= LONGEST_TEXT, "it is longer than {LONGEST_TEXT} bytes");
     let mut text = Vec::new();
     entry.read_to_end(&mut text).map_err(explain_error)?;

@@ -40,7 +40,7 @@ impl TreePlanter {
             parent.is_none_or(|parent| self.folders.contains_key(parent)),
             "it is in no folder that came before it"
         );
-        ensure!(parent.is_some() || item.kind == EntryKind::Folder, "it is no folder");
+        ensure!(parent.is_some() || item.kind == EntryKind::Folder, "it is not a folder");
         match item.kind {
             EntryKind::Folder => {
                 ensure!(!self.folders.contains_key(below), "it is there twice");
