@@ -13,7 +13,6 @@ use rustix::io::Errno;
 
 use crate::tree::directory;
 use crate::tree::error::{TreeError, escape_error};
-use crate::tree::file_stat::FileStat;
 
 /// A tree of files, held by a descriptor of its top directory. See the [crate] for its guarantees.
 ///
