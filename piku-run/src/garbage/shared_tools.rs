@@ -46,7 +46,7 @@ mod tests {
     use super::*;
     use std::fs::{self, File};
 
-    use nix::fcntl::FlockArg;
+    use piku_files::FileLock;
 
     #[test]
     fn what_no_build_uses_any_more_goes() {
@@ -67,11 +67,12 @@ mod tests {
         let all = ["tool tools/half", "tool tools/old", "tool tools/used"];
         assert_eq!(names(find(&root).unwrap()), all);
         // A build that has found the tool holds this lock until it ends.
-        let lock = layers::lock_layer(&root.tools().join("used"), FlockArg::LockSharedNonblock).unwrap();
+        let folder = layers::open_layer(&root.tools().join("used")).unwrap().unwrap();
+        let lock = FileLock::try_shared(folder).unwrap().unwrap();
         assert_eq!(collect(&root).unwrap(), [""; 0]);
         assert_eq!(names(find(&root).unwrap()), ["tool tools/used"]);
         assert!(root.tools().join("used/complete").exists() && root.tools().join("new/complete").exists());
-        drop(lock);
+        lock.unlock().unwrap();
         assert_eq!(collect(&root).unwrap(), [""; 0]);
         assert!(find(&root).unwrap().is_empty() && !root.tools().join("used").exists());
     }
