@@ -7,6 +7,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use piku_layout::name::AppName;
 use piku_layout::settings::SandboxMode;
+use piku_report::number_arg::number_arg;
 use piku_report::output::OutputFormat;
 
 use crate::build::build_job::{self, BuildJob, ReleaseFacts, ReusePolicy};
@@ -128,7 +129,7 @@ struct UnpackArgs {
     #[arg(long, value_name = "NAME")]
     app: Option<AppName>,
     /// The number that it gets here [default: its own]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number_arg("a number from 1", 1..=u64::MAX))]
     number: Option<u64>,
     /// Name of the key that sent it, recorded after the name of the pusher
     #[arg(long, value_name = "NAME", allow_hyphen_values = true, value_parser = any_bytes())]
@@ -221,7 +222,7 @@ struct BuildArgs {
     #[arg(long, value_name = "NAME")]
     app: Option<AppName>,
     /// The release's number
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number_arg("a number from 1", 1..=u64::MAX))]
     number: u64,
     /// The commit it is built from
     #[arg(long, value_name = "SHA", default_value = "", hide_default_value = true)]

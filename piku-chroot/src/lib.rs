@@ -44,6 +44,7 @@ pub use confinement::landlock::can_restrict_ports;
 pub use ids::may_lend_group;
 pub use network::find_pasta;
 pub use plan::{BASE_DIRECTORIES, DEFAULT_PATH};
+pub use scratch::check_kept_path;
 pub use sys::release_memory;
 
 /// Runs the tool.

@@ -85,6 +85,9 @@ pub struct JailEnd {
     /// The obstacle, if the jail could not be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<JailObstacle>,
+    /// The last lines on the terminal of `--tty`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub terminal_lines: Vec<String>,
 }
 
 impl JailStart {
@@ -250,7 +253,13 @@ mod tests {
         let mut report = ReportWriter::open(&path).unwrap();
         let (first, last) = (
             started(vec![held("pids", None)]),
-            JailEnd { exit_code: 137, memory_peak_bytes: Some(5), oom_kills: 1, obstacle: None },
+            JailEnd {
+                exit_code: 137,
+                memory_peak_bytes: Some(5),
+                oom_kills: 1,
+                obstacle: None,
+                terminal_lines: Vec::new(),
+            },
         );
         report.write_start(first.clone()).unwrap();
         assert_eq!(read(&path), (Some(first.clone()), None));

@@ -3,6 +3,7 @@
 
 pub mod diagnostic;
 pub mod edit_distance;
+pub mod number_arg;
 pub mod output;
 pub mod progress;
 pub mod terminal;

@@ -11,6 +11,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use piku_layout::settings::Protection;
 use piku_layout::writable_path::WritablePath;
+use piku_report::number_arg::number_arg;
 
 pub(crate) use self::bind_arg::join_pair;
 pub(crate) use self::values::{BindPair, NetworkOption, PrintFormat, TmpfsMount};
@@ -61,7 +62,7 @@ pub(crate) struct ChrootCli {
     #[arg(long, value_name = "SRC:DST", value_parser = os_value(BindPair::parse))]
     pub(crate) grant_device: Vec<BindPair>,
     /// Put COMMAND into the group GID of the host; needs --uid-range, and a line for GID in /etc/subgid
-    #[arg(long, value_name = "GID", requires = "uid_range")]
+    #[arg(long, value_name = "GID", requires = "uid_range", value_parser = number_arg("the number of a group", 0..=u32::MAX))]
     pub(crate) group: Vec<u32>,
     /// Mount an empty writable tmpfs for at most 65536 files at DST; SIZE in bytes, with k, m or g, or in
     /// percent of the memory
@@ -160,7 +161,7 @@ pub(crate) struct ChrootCli {
     /// Kill COMMAND when the caller, the process PID, ends; otherwise COMMAND keeps running
     ///
     /// In a caller with several threads, the end of the thread that started piku-chroot counts.
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = number_arg("the number of a process", 1..=i32::MAX))]
     pub(crate) die_with: Option<i32>,
     /// Give COMMAND its own terminal, connected to stdin and stdout; input counts as typed
     #[arg(long)]

@@ -29,6 +29,7 @@ use crate::monitor::reporter::JailReporter;
 use crate::network::{JailNamespaces, NetworkLink};
 use crate::plan::JailPlan;
 use crate::scratch::folder::ScratchFolder;
+use crate::terminal::output_tail::OutputTail;
 use crate::terminal::relay;
 use crate::{fd_channel, ids, init, limits, namespaces, signal_wait, sys};
 
@@ -72,6 +73,7 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
     let mut followed = FollowedFiles::watch(HostFiles::new(&plan, ids.caller))?;
     let tty = plan.tty;
     let mut obstacle = None;
+    let mut tail = OutputTail::default();
     let code =
         start_jail(plan, &mut followed, ids, layers, &signals, &hold, scratch.as_ref()).and_then(|jail| {
             let channel = jail.channel;
@@ -90,7 +92,7 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
                 None => {}
             }
             match terminal {
-                Some(terminal) => relay::run(jail.pid, &signals, terminal),
+                Some(terminal) => relay::run(jail.pid, &signals, terminal, &mut tail),
                 // The jail may have ended already; then its SIGCHLD is next.
                 None => signal_wait::wait_until_ended(
                     &with_changes(signals),
@@ -115,7 +117,7 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
     let exit_code = *code.as_ref().unwrap_or(&SETUP_FAILED);
     let obstacle =
         code.as_ref().err().map(JailObstacle::from_error).or(obstacle.filter(|_| exit_code == SETUP_FAILED));
-    reporter.report_end(exit_code, end, obstacle);
+    reporter.report_end(exit_code, end, obstacle, tail.lines());
     code
 }
 

@@ -43,7 +43,13 @@ impl JailReporter {
         }));
     }
 
-    pub(crate) fn report_end(self, exit_code: u8, end: CgroupEnd, obstacle: Option<JailObstacle>) {
+    pub(crate) fn report_end(
+        self,
+        exit_code: u8,
+        end: CgroupEnd,
+        obstacle: Option<JailObstacle>,
+        terminal_lines: Vec<String>,
+    ) {
         let peak = end.peak.map(|peak| format!("peak {}", format_megabytes(peak)));
         match self.memory {
             Some(limit) if end.oom_kills > 0 => {
@@ -58,8 +64,8 @@ impl JailReporter {
             _ => {}
         }
         if let Some(mut report) = self.report {
-            let ended =
-                JailEnd { exit_code, memory_peak_bytes: end.peak, oom_kills: end.oom_kills, obstacle };
+            let (memory_peak_bytes, oom_kills) = (end.peak, end.oom_kills);
+            let ended = JailEnd { exit_code, memory_peak_bytes, oom_kills, obstacle, terminal_lines };
             warn_on_error(report.write_end(ended));
         }
     }

@@ -70,7 +70,7 @@ fn open_release(plan: &JailPlan, kept: &WritablePath) -> Result<Option<ReleasePa
     let Some((mount, below)) = find_mount(plan, kept) else { return Ok(None) };
     let Some(src) = source_of(mount) else { return Ok(None) };
     let tree = TreeHandle::open(src)?;
-    check_links(&tree, &below)?;
+    check_kept_path(&tree, &below)?;
     Ok(tree.find(&below)?.map(|_| (tree, below)))
 }
 
@@ -82,8 +82,11 @@ fn find_mount<'a>(plan: &'a JailPlan, kept: &WritablePath) -> Option<(&'a JailMo
     Some((mount, place.strip_prefix(&mount.dst).ok()?.to_owned()))
 }
 
-/// Fails if a path leads through a symlink, or is one.
-fn check_links(tree: &TreeHandle, path: &Path) -> Result<()> {
+/// Checks that a path of the app tree can be kept.
+///
+/// # Errors
+/// Fails if the path leads through a symlink or a file, or is a symlink itself.
+pub fn check_kept_path(tree: &TreeHandle, path: &Path) -> Result<()> {
     ensure!(!path.as_os_str().is_empty(), "{} is a folder of dependencies", quoted(tree.path()));
     let mut part = PathBuf::new();
     for name in path {
@@ -133,7 +136,7 @@ pub(super) fn make_places(
     let Some(data) = plan.data_source().filter(|_| !places.is_empty()) else { return Ok(()) };
     let (lower, upper, data) = (TreeHandle::open(src)?, TreeHandle::open(upper)?, TreeHandle::open(data)?);
     for (kept, below) in places {
-        check_links(&lower, &below)?;
+        check_kept_path(&lower, &below)?;
         let is_folder = is_folder_in(&data, kept)?;
         let folders = if is_folder { below.as_path() } else { below.parent().unwrap_or(Path::new("")) };
         let mut folder = PathBuf::new();

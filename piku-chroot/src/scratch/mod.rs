@@ -13,6 +13,8 @@ use anyhow::{Context, Result};
 use rustix::fs::Mode;
 use rustix::process::umask;
 
+pub use self::kept::check_kept_path;
+
 use self::folder::ScratchPlace;
 use self::overlay::{OverlayAttempt, UPPER};
 use crate::errors::quoted;

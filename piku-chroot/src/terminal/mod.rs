@@ -6,6 +6,7 @@
 //! the monitor.
 
 mod host_tty;
+pub(crate) mod output_tail;
 pub(crate) mod relay;
 
 use std::io;

@@ -15,14 +15,16 @@ use rustix::termios::{SpecialCodeIndex, isatty, tcgetattr, tcsetwinsize};
 
 use crate::signal_wait::poll_exit_code;
 use crate::terminal::host_tty::{self, RawTerminal};
+use crate::terminal::output_tail::OutputTail;
 
 /// Bytes carried at once.
 const BUFFER_SIZE: usize = 16 * 1024;
 /// Bytes that a pipe takes without blocking when poll reports it as writable.
 const PIPE_CHUNK: usize = 4096;
 
-/// Carries data until the jail has ended and all of its output is written; returns its exit code.
-pub(crate) fn run(jail: Pid, signals: &SigSet, master: OwnedFd) -> Result<u8> {
+/// Carries data until the jail has ended and all of its output is written; returns its exit code. `tail` gets
+/// the output.
+pub(crate) fn run(jail: Pid, signals: &SigSet, master: OwnedFd, tail: &mut OutputTail) -> Result<u8> {
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let signals = SignalFd::with_flags(signals, flags).context("cannot wait for signals")?;
     let mut relay = TerminalRelay {
@@ -34,7 +36,7 @@ pub(crate) fn run(jail: Pid, signals: &SigSet, master: OwnedFd) -> Result<u8> {
         output: RelayOutput::new(),
         code: None,
     };
-    relay.run()
+    relay.run(tail)
 }
 
 struct TerminalRelay {
@@ -50,11 +52,12 @@ struct TerminalRelay {
 }
 
 impl TerminalRelay {
-    fn run(&mut self) -> Result<u8> {
+    fn run(&mut self, tail: &mut OutputTail) -> Result<u8> {
         loop {
             if let Some(inner) = &mut self.inner {
                 if self.output.pending.is_empty() {
                     inner.read(&mut self.output.pending).context("--tty: cannot read the terminal")?;
+                    tail.push(&self.output.pending);
                 }
                 inner.write(&mut self.input).context("--tty: cannot write to the terminal")?;
             }

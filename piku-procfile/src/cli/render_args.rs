@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::{Args, Subcommand, ValueEnum};
 use piku_layout::name::{AppName, BadName, ProcessName};
 use piku_layout::settings::ListenAddress;
+use piku_report::number_arg::number_arg;
 
 use crate::render::nginx::{
     Http2Syntax, NginxInstance, OperatorPages, RenderSettings, SiteClosure, UpstreamAddress, VARIABLES_HELP,
@@ -128,7 +129,7 @@ pub(crate) struct NginxArgs {
     #[arg(long)]
     maintenance: bool,
     /// Maximum number of concurrent requests; further ones get 503
-    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = number_arg("a number from 1", 1..=u32::MAX))]
     connections: u32,
     /// Proxy in front whose X-Forwarded-* headers are passed on: an address, a range or 'private'; repeat for
     /// several
@@ -148,14 +149,20 @@ pub(crate) struct NginxArgs {
     )]
     main: Option<PathBuf>,
     /// Time for old worker processes to finish their requests after a reload
-    #[arg(long, default_value_t = 60, value_name = "SECONDS", requires = "main")]
+    #[arg(
+        long,
+        default_value_t = 60,
+        value_name = "SECONDS",
+        value_parser = number_arg("whole seconds, such as 60", 0..=u32::MAX),
+        requires = "main"
+    )]
     shutdown_timeout: u32,
     /// Maximum number of connections per worker process
     #[arg(
         long,
         default_value_t = 4096,
         value_name = "N",
-        value_parser = clap::value_parser!(u32).range(16..=1_000_000),
+        value_parser = number_arg("a number from 16 to 1000000", 16..=1_000_000_u32),
         requires = "main"
     )]
     worker_connections: u32,
@@ -188,7 +195,7 @@ pub(crate) struct SystemdArgs {
     #[arg(short = 'm', long, value_name = "TYPE=N,…", value_delimiter = ',')]
     formation: Vec<TypeCount>,
     /// First port; each further type that listens begins 100 higher
-    #[arg(long, default_value_t = 5000, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 5000, value_name = "PORT", value_parser = number_arg("a port from 1 to 65535", 1..=u16::MAX))]
     port: u16,
     /// Write the units to this directory instead of printing them
     #[arg(long, value_name = "DIR")]

@@ -45,6 +45,12 @@ impl AppValues {
         self.get(name).is_some_and(|value| !value.text.trim().is_empty())
     }
 
+    /// Returns the value of a setting, if it is not blank.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        ValuesReader::new(self).text(name)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &SettingValue)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }

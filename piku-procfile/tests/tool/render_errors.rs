@@ -19,8 +19,8 @@ hint: write a name such as 'blog.example.org', or '*.example.org' for all names 
     Tool::new(&["render", "nginx"]).file("Procfile", "web: a").file("ENV", "NGINX_SERVER_NAME=a.b").says(
         1,
         str![[r#"
-piku-procfile: --upstream is missing: the app has a web process
-hint: name each instance, such as --upstream 127.0.0.1:5000, or use --maintenance
+piku-procfile: the app has a web process, and no address of it is given
+hint: add --upstream 127.0.0.1:5000 for each instance, or --maintenance
 
 "#]],
     );

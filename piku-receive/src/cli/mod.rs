@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use piku_layout::name::AppName;
+use piku_report::number_arg::number_arg;
 
 use crate::exit_status;
 use crate::key::KeyName;
@@ -79,7 +80,7 @@ enum ReceiveAction {
         #[arg(long, value_name = "COMMIT", conflicts_with_all = ["branch", "dry_run", "no_cache"])]
         rebuild: Option<String>,
         /// Time to wait for another change of the app [default: `lock_timeout` of host.yaml].
-        #[arg(long, value_name = "SECONDS")]
+        #[arg(long, value_name = "SECONDS", value_parser = number_arg("whole seconds, such as 60", 0..=u64::MAX))]
         wait: Option<u64>,
         #[command(flatten)]
         paths: MachineArgs,

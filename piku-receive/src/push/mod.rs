@@ -45,6 +45,7 @@ pub(crate) use outcome::PushOutcome;
 /// Receives a push and deploys it.
 pub(crate) fn receive_push(context: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
     let app = context.dir();
+    setup::check_hooks(context.scripts)?;
     let lock = AppLock::acquire(&app, context.key)?;
     setup::ensure_repository(&app, context.scripts)?;
     git_leftovers::remove_leftovers(&app.repo())?;

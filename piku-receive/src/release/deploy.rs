@@ -32,6 +32,7 @@ pub(crate) fn deploy_release(context: &AppContext<'_>, parts: &[Sha256Hex]) -> a
             .code(BUSY)
             .into());
     }
+    setup::check_hooks(context.scripts)?;
     let _lock = AppLock::acquire(&app, context.key)?;
     // The first release creates the app and its repository, as a push does.
     setup::ensure_repository(&app, context.scripts)?;

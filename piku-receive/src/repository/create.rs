@@ -19,6 +19,7 @@ pub(crate) fn create_app(context: &AppContext<'_>, if_missing: bool) -> anyhow::
     child_env::refuse_root(context.root)?;
     child_env::set_umask();
     let (app, dir) = (context.app, context.dir());
+    setup::check_hooks(context.scripts)?;
     let _lock = AppLock::acquire(&dir, context.key)?;
     if dir.repo().exists() {
         if if_missing {

@@ -86,8 +86,8 @@ const PREFACE: &str =
 /// Hooks that must exist in the directory of the scripts. Without the first, a push would not be checked.
 const HOOKS: [&str; 2] = ["pre-receive", "post-receive"];
 
-/// Creates the repository, or repairs its configuration. The caller holds the app's lock.
-pub(crate) fn ensure_repository(app: &AppDir, scripts: &Path) -> anyhow::Result<()> {
+/// Fails if the directory of the scripts lacks a hook. A new app has no directory before that.
+pub(crate) fn check_hooks(scripts: &Path) -> anyhow::Result<()> {
     for hook in HOOKS.map(|hook| scripts.join(hook)) {
         if !hook.is_file() {
             let failure = UserError::new(format!("cannot find the hook '{}'", hook.display()));
@@ -96,6 +96,12 @@ pub(crate) fn ensure_repository(app: &AppDir, scripts: &Path) -> anyhow::Result<
                 .into());
         }
     }
+    Ok(())
+}
+
+/// Creates the repository, or repairs its configuration. The caller holds the app's lock.
+pub(crate) fn ensure_repository(app: &AppDir, scripts: &Path) -> anyhow::Result<()> {
+    check_hooks(scripts)?;
     let repo = app.repo();
     if !repo.exists() {
         return create_repository(app, &repo, scripts)

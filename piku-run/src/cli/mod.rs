@@ -12,10 +12,11 @@ use jiff::Timestamp;
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::ROOT_VARIABLE;
 use piku_layout::settings::{GrantedPath, HostDomain};
+use piku_report::number_arg::number_arg;
 use piku_report::output::OutputFormat;
 
 pub(crate) use values::RestartTarget;
-use values::{parse_count, parse_since, parse_target};
+use values::{parse_count, parse_deploy, parse_release, parse_since, parse_target};
 
 /// Run apps: start, check, log and restart their instances, and replace them without downtime
 ///
@@ -220,6 +221,7 @@ pub(crate) enum RunCommand {
         /// Name of the app
         app: AppName,
         /// Number of the release [default: the one before the live release]
+        #[arg(value_parser = parse_release)]
         number: Option<u64>,
     },
     /// Remove old releases, unused layers, caches over their limit and old deploy logs
@@ -313,7 +315,7 @@ pub(crate) struct StartArgs {
     pub(crate) formation: Vec<(ProcessName, u32)>,
     /// First port of the first type; each further type begins 100 higher [default: PORT in the environment
     /// files, else in the environment, else 5000]
-    #[arg(short, long, value_name = "PORT")]
+    #[arg(short, long, value_name = "PORT", value_parser = number_arg("a port from 1 to 65535", 1..=u16::MAX))]
     pub(crate) port: Option<u16>,
     /// Environment files; a later one overrides an earlier one [default: DIR/ENV,DIR/.env]
     #[arg(short, long, value_name = "FILE,…", value_delimiter = ',')]
@@ -322,7 +324,7 @@ pub(crate) struct StartArgs {
     #[arg(short = 'f', long, value_name = "FILE")]
     pub(crate) procfile: Option<PathBuf>,
     /// Seconds between SIGTERM and SIGKILL
-    #[arg(short, long, default_value_t = 10, value_name = "SECONDS")]
+    #[arg(short, long, default_value_t = 10, value_name = "SECONDS", value_parser = number_arg("whole seconds, such as 10", 0..=u64::MAX))]
     pub(crate) timeout: u64,
 }
 
@@ -339,7 +341,7 @@ pub(crate) struct LogsArgs {
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Number of last lines [default: 100; for a deploy all]
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = number_arg("a number of lines, such as 100", 0..=usize::MAX))]
     pub(crate) lines: Option<usize>,
     /// Only this process type or instance, such as web.1
     #[arg(long, value_name = "PS")]
@@ -350,7 +352,7 @@ pub(crate) struct LogsArgs {
     #[arg(long, value_name = "WHEN", value_parser = parse_since)]
     pub(crate) since: Option<Timestamp>,
     /// Log of deploy N [default: the last deploy]
-    #[arg(long, value_name = "N", num_args = 0..=1, conflicts_with_all = ["ps", "since"])]
+    #[arg(long, value_name = "N", num_args = 0..=1, conflicts_with_all = ["ps", "since"], value_parser = parse_deploy)]
     #[expect(clippy::option_option, reason = "without a number it means the last deploy")]
     pub(crate) deploy: Option<Option<u64>>,
     /// Log of requests and errors that nginx keeps for the app

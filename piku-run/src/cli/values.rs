@@ -52,6 +52,27 @@ fn parse_day(word: &str) -> Option<Timestamp> {
     Some(day.start_of_day().ok()?.timestamp())
 }
 
+/// Parses the number of a release, also in Heroku's form `v12`.
+pub(super) fn parse_release(word: &str) -> Result<u64, String> {
+    parse_number(word).ok_or_else(|| {
+        "expected the number of a release, such as 3 ('releases' lists them); without one, rollback goes to the \
+         release before the live one"
+            .to_owned()
+    })
+}
+
+/// Parses the number of a deploy, which is that of its release.
+pub(super) fn parse_deploy(word: &str) -> Result<u64, String> {
+    parse_number(word).ok_or_else(|| {
+        "expected the number of a deploy, such as 3; without one, the log of the last deploy is printed"
+            .to_owned()
+    })
+}
+
+fn parse_number(word: &str) -> Option<u64> {
+    word.strip_prefix('v').unwrap_or(word).parse().ok().filter(|number| *number > 0)
+}
+
 /// Parses `TYPE=N`.
 pub(super) fn parse_count(word: &str) -> Result<(ProcessName, u32), String> {
     let (name, count) = word.split_once('=').ok_or("expected TYPE=N, such as web=2")?;

@@ -15,8 +15,15 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, folder: &Path) -> anyhow::Resu
     let folder =
         std::path::absolute(folder).with_context(|| format!("cannot find '{}'", folder.display()))?;
     let world = ReleaseContext::of_source(root, app, folder)?;
+    let settings = HostSettings::read(&root.settings())?;
     desired::check_limits(&world)?;
+    desired::check_kept_paths(&world)?;
     let (plan, ..) = desired::plan(&world, &desired::read_formation(&root.app(app).formation())?);
-    desired::check_network(&world, &plan, &HostSettings::read(&root.settings())?)?;
+    desired::check_network(&world, &plan, &settings)?;
+    // Another machine has its own ports and names.
+    if settings.deploy_to.get(app).is_some_and(|to| !to.here) {
+        return Ok(());
+    }
+    desired::pinned_port::check_free(root, &world, &plan)?;
     WebServer::load(root)?.check_values(&world)
 }

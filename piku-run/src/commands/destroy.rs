@@ -8,12 +8,10 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use piku_chroot::jail::JailSpec;
 use piku_files::FileLock;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
@@ -21,6 +19,7 @@ use piku_layout::paths::{AppDir, PikuRoot};
 use piku_report::progress;
 use piku_report::user_error::{BUSY, USAGE, UserError};
 
+use crate::garbage::scratch;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::lock;
@@ -83,13 +82,11 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::
 /// Removes what killed processes have changed in `/app`. What the app's own user has made can only be removed
 /// in a jail of that user, which does so when it is made.
 fn remove_scratch(root: &PikuRoot, app: &AppName, dir: &AppDir) -> anyhow::Result<()> {
-    let scratch = dir.scratch();
-    if current::remove_dir(&scratch).is_err() && root.uid_ranges().exists() {
-        let jail = JailSpec::new().scratch(&scratch).own_user(app.as_str(), &root.uid_ranges());
-        let command = jail.command([("LANG", "C.UTF-8")], &["true".to_owned()]).stdin(Stdio::null()).status();
-        command.context("cannot run 'true' in a jail")?;
+    let path = dir.scratch();
+    if current::remove_dir(&path).is_err() {
+        scratch::remove_in_jail(root, app, &path)?;
     }
-    current::remove_dir(&scratch)
+    current::remove_dir(&path)
 }
 
 /// Takes the app's lock, which a push holds from its first byte to the end of its deploy. `None` if the

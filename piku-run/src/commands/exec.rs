@@ -1,10 +1,11 @@
-//! `exec APP -- COMMAND…`: replaces this process by the command, in the app's environment. It inherits
-//! stdin, signals and the exit code. On a terminal the jail allocates another one: otherwise the command
-//! could type into the caller's, and would have no job control.
+//! `exec APP -- COMMAND…`: runs the command in the app's environment, with stdin, signals and its exit code, and
+//! says why it failed if the jail was the reason. On a terminal the jail allocates another one: otherwise the
+//! command could type into the caller's, and would have no job control. Without a jail, the command replaces this
+//! process.
 
 use std::io::{ErrorKind, IsTerminal, stdin, stdout};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use piku_layout::name::AppName;
@@ -15,18 +16,23 @@ use piku_procfile::procfile::ProcessKind;
 use piku_procfile::schedule::split_schedule;
 use piku_report::user_error::{self, UserError};
 
-use crate::desired::{extra_listen_ports, limits};
+use crate::desired::{TreeAccess, extra_listen_ports, limits};
+use crate::grants::hint::explain_missing;
 use crate::grants::resolve_grants;
 use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
 use crate::instance::record::RecordFolder;
 use crate::releases::current;
+use crate::supervisor::crash_hints::no_space::explain_no_space;
+use crate::supervisor::crash_hints::refused_writes::{AppTree, explain_refused_write};
+
+use super::one_off::{self, OneOffReport};
 
 /// Exit code of a shell and of piku-chroot.
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
 /// Returns the users of the app: those of its running processes, if any, so that the data keeps its owner.
-fn app_users(root: &PikuRoot, app: &AppName, settings: &HostSettings) -> anyhow::Result<AppUsers> {
+pub(super) fn app_users(root: &PikuRoot, app: &AppName, settings: &HostSettings) -> anyhow::Result<AppUsers> {
     let records = RecordFolder::open(&root.app(app))
         .and_then(|records| records.read_all())
         .context("cannot read the records")?;
@@ -56,7 +62,7 @@ fn command_line(world: &ReleaseContext, words: &[String]) -> Vec<String> {
     words.to_vec()
 }
 
-pub(super) fn run(root: &PikuRoot, app: &AppName, words: &[String]) -> anyhow::Result<()> {
+pub(super) fn run(root: &PikuRoot, app: &AppName, words: &[String]) -> anyhow::Result<ExitCode> {
     super::must_be_there(root, app)?;
     let number = current::live_release(&root.app(app))?;
     let number =
@@ -86,10 +92,31 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, words: &[String]) -> anyhow::R
         listen: &listen,
         grants: &grants,
         port: None,
+        dies_with_caller: true,
     };
-    let isolation = AppIsolation::new(users, settings);
+    let reserve = settings.reserve_bytes();
+    let isolation = AppIsolation::new(users, settings.clone());
+    let report = OneOffReport::new(world.dir.run())?;
     let argv = &command_line(&world, words);
-    let err = world.command(&isolation, &vars, argv, Path::new("/dev/null"), around)?.exec();
+    let mut command = world.command(&isolation, &vars, argv, report.path(), around)?;
+    let err = if world.is_jailed() {
+        match one_off::run_to_end(command, &report)? {
+            Ok(end) => {
+                if end.code != 0 {
+                    let tree = AppTree::new(TreeAccess::of(&vars)?.is_read_only, end.is_read_only);
+                    let granted = settings.grants.of(app);
+                    let refused = explain_refused_write(&end.lines, tree);
+                    let missing = explain_missing(root, app, granted, &end.lines);
+                    let no_space = explain_no_space(&end.lines, &world.dir, reserve);
+                    one_off::tell(refused.into_iter().chain(missing).chain(no_space));
+                }
+                return Ok(ExitCode::from(end.code));
+            }
+            Err(err) => err,
+        }
+    } else {
+        command.exec()
+    };
     let code = if err.kind() == ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     let program = argv.first().map_or("", String::as_str);
     Err(UserError::new(format!("cannot run '{program}': {err}")).code(code).into())

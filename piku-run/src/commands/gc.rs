@@ -9,7 +9,7 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
-use crate::garbage::{self, AppCollector, CollectScope, GarbageItem, shared_tools};
+use crate::garbage::{self, AppCollector, CollectScope, GarbageItem, GarbageKind, scratch, shared_tools};
 use crate::lock;
 
 pub(super) fn run(
@@ -79,6 +79,12 @@ fn of_app(
     collector.measure(&mut found);
     if dry_run {
         return Ok(found);
+    }
+    if found.iter().any(|one| one.kind == GarbageKind::Scratch) {
+        // It may have files that are to be kept in the data.
+        let users = super::exec::app_users(root, app, settings)?;
+        scratch::remove_abandoned(root, app, users)
+            .with_context(|| format!("cannot empty '{}'", dir.scratch().display()))?;
     }
     let mut removed = Vec::new();
     for one in found {

@@ -13,6 +13,7 @@ mod gc;
 mod grant;
 mod logs;
 mod maintenance;
+mod one_off;
 mod ps;
 mod restart;
 mod rollback;
@@ -117,7 +118,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
             restart::run(&root()?, &app, target.unwrap_or_default(), if_stopped)?;
         }
         RunCommand::Stop { app, all: _ } => stop::run(&root()?, app.as_ref())?,
-        RunCommand::Exec { app, command } => exec::run(&root()?, &app, &command)?,
+        RunCommand::Exec { app, command } => return exec::run(&root()?, &app, &command),
         RunCommand::Grant { app: Some(app), paths, no_restart, .. } if !paths.is_empty() => {
             grant::grant_paths(&root()?, &app, &paths, no_restart)?;
         }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::tz::TimeZone;
-use piku_files::atomic_file;
+use piku_files::{TreeHandle, atomic_file};
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::settings::{HostSettings, NetworkMode};
 use piku_layout::writable_path::WritablePath;
@@ -23,6 +23,7 @@ use piku_procfile::listen_ports;
 use piku_procfile::procfile::ProcessKind;
 use piku_procfile::schedule;
 use piku_procfile::writable_paths;
+use piku_report::user_error::UserError;
 
 use crate::core::{FoundWorker, ProbePace, ProcessType, RunPlan, TrialRule};
 use crate::instance::environment::{ProcessRole, ReleaseContext, Vars};
@@ -164,12 +165,30 @@ pub(crate) fn crons(world: &ReleaseContext) -> Vec<ProcessName> {
 
 /// Checks that the resource limits and the writable paths of a release are valid.
 pub(crate) fn check_limits(world: &ReleaseContext) -> anyhow::Result<()> {
-    for kind in world.release.processes.keys().map(ProcessName::as_str) {
+    let kinds = world.release.processes.keys().map(ProcessName::as_str);
+    // Without a Procfile, the processes are known only after the build.
+    for kind in kinds.chain(world.release.processes.is_empty().then_some("web")) {
         // A bad config is reported elsewhere.
         let Ok(vars) = world.vars(ProcessRole { ps: "web.1", kind, port: Some(0) }) else { continue };
         limits::of(kind, &vars)?;
         limits::tmp_size(kind, &vars)?;
         TreeAccess::of(&vars)?;
+    }
+    Ok(())
+}
+
+/// Checks that no writable path is a symlink in the sources, or leads through one or through a file: such a path
+/// is refused at each start.
+pub(crate) fn check_kept_paths(world: &ReleaseContext) -> anyhow::Result<()> {
+    let Ok(vars) = world.vars(ProcessRole { ps: "web.1", kind: "web", port: Some(0) }) else {
+        return Ok(());
+    };
+    let tree = TreeHandle::open(&world.tree())?;
+    for kept in TreeAccess::of(&vars)?.kept {
+        piku_chroot::check_kept_path(&tree, kept.path()).map_err(|err| {
+            let what = format!("{}: {}: {err:#}", writable_paths::VARIABLE, kept.path().display());
+            UserError::new(what).hint("name a file or a folder of the app itself")
+        })?;
     }
     Ok(())
 }
@@ -200,9 +219,23 @@ impl TreeAccess {
 /// Returns the ports that an app declares beside `PORT`.
 ///
 /// # Errors
-/// Fails if a value is not a port, or is in the range of ports for instances.
+/// Fails if a value is not a port, is in the range of ports for instances, or is nginx's.
 pub(crate) fn extra_listen_ports(vars: &Vars, settings: &HostSettings) -> anyhow::Result<Vec<u16>> {
-    listen_ports::parse_listen_ports(vars.get(listen_ports::VARIABLE).map(String::as_str), settings.ports)
+    let value = vars.get(listen_ports::VARIABLE).map(String::as_str);
+    let ports = listen_ports::parse_listen_ports(value, settings.ports)?;
+    ports.iter().try_for_each(|port| check_not_of_nginx(listen_ports::VARIABLE, *port, settings))?;
+    Ok(ports)
+}
+
+/// Fails if piku's nginx listens on a port, or will when it is started.
+pub(crate) fn check_not_of_nginx(variable: &str, port: u16, settings: &HostSettings) -> anyhow::Result<()> {
+    let mut of_nginx = settings.nginx.http.iter().chain(&settings.nginx.https);
+    if settings.nginx.enabled && of_nginx.any(|listen| listen.port == port) {
+        let what =
+            format!("{variable}={port} is a port of piku's nginx, which passes requests on to the app's own");
+        return Err(UserError::new(what).hint("leave it out, or choose another one").into());
+    }
+    Ok(())
 }
 
 /// Checks that the settings of the release for its health check, its ports and its network are valid.

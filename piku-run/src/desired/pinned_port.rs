@@ -1,10 +1,13 @@
 //! `PORT` in `ENV` or the config: the port that the only web instance of an app always gets.
 
+use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 
 use crate::core::RunPlan;
 use crate::instance::environment::ReleaseContext;
+use crate::instance::record::RecordFolder;
+use crate::ports::pinned::{find_holder, port_taken};
 
 /// Ports below need a privilege that apps do not have.
 const FIRST: u16 = 1024;
@@ -57,7 +60,24 @@ fn parse_port(value: &str) -> anyhow::Result<u16> {
     }
 }
 
+/// Checks before a build that the app's port is its own or free.
+///
+/// # Errors
+/// Names the app or the process that has it.
+pub(crate) fn check_free(root: &PikuRoot, world: &ReleaseContext, plan: &RunPlan) -> anyhow::Result<()> {
+    let Some(port) = plan.types.iter().find_map(|kind| kind.pinned.filter(|_| kind.count > 0)) else {
+        return Ok(());
+    };
+    let records = RecordFolder::for_app(&world.dir).read_all().unwrap_or_default();
+    if records.iter().any(|record| record.port == Some(port)) {
+        return Ok(());
+    }
+    // A supervisor reserves the port of an app that was just stopped; the deploy knows whose it is.
+    find_holder(root, port).map_or(Ok(()), |by| Err(port_taken(port, &by).into()))
+}
+
 fn check_range(port: u16, settings: &HostSettings) -> anyhow::Result<()> {
+    super::check_not_of_nginx("PORT", port, settings)?;
     let range = settings.ports;
     if !(range.first..=range.last).contains(&port) {
         return Ok(());
@@ -89,6 +109,10 @@ mod tests {
             let told = parse_port(bad).unwrap_err().to_string();
             assert!(told.contains(word), "{told}");
         }
+        let mut settings = HostSettings::default();
+        settings.nginx.http = vec!["8080".parse().unwrap()];
+        let told = check_range(8080, &settings).unwrap_err().to_string();
+        assert!(told.contains("piku's nginx"), "{told}");
         let settings = HostSettings::default();
         assert!(check_range(8080, &settings).is_ok());
         assert!(check_range(settings.ports.first, &settings).is_err());

@@ -10,6 +10,7 @@ mod deploy_logs;
 mod disk_usage;
 mod leftovers;
 mod old_releases;
+pub(crate) mod scratch;
 pub(crate) mod shared_tools;
 #[cfg(test)]
 mod tests;
@@ -61,6 +62,8 @@ pub(crate) enum GarbageKind {
     Log,
     /// A temporary file or directory of a killed process.
     Leftover,
+    /// Changes of a killed process in `/app`.
+    Scratch,
 }
 
 impl GarbageKind {
@@ -72,6 +75,7 @@ impl GarbageKind {
             Self::Cache => "cache",
             Self::Log => "log",
             Self::Leftover => "leftover",
+            Self::Scratch => "scratch",
         }
     }
 }
@@ -148,6 +152,9 @@ impl AppCollector<'_> {
             CollectScope::All => add(GarbageKind::Cache, caches::find_excess(&self.dir.cache(), limit)),
         }
         add(GarbageKind::Leftover, leftovers::find(self.dir, scope == CollectScope::All));
+        if scope == CollectScope::All {
+            add(GarbageKind::Scratch, scratch::find_abandoned(self.dir));
+        }
         Ok(found)
     }
 
@@ -180,7 +187,7 @@ impl AppCollector<'_> {
                 rename(&path, &gone).with_context(cannot)?;
                 gone
             }
-            GarbageKind::Log | GarbageKind::Leftover => path,
+            GarbageKind::Log | GarbageKind::Leftover | GarbageKind::Scratch => path,
         };
         current::remove_dir(&gone).map(|()| true)
     }

@@ -88,6 +88,8 @@ pub(crate) struct CommandOptions<'a> {
     pub(crate) grants: &'a [ResolvedGrant],
     /// Port at which it is reached, also from outside its own network namespace.
     pub(crate) port: Option<u16>,
+    /// End it when the calling process ends.
+    pub(crate) dies_with_caller: bool,
 }
 
 /// Host settings that isolate apps.
@@ -321,6 +323,9 @@ impl ReleaseContext {
             }
             if around.terminal {
                 jail = jail.tty();
+            }
+            if around.dies_with_caller {
+                jail = jail.die_with_caller();
             }
             if !around.limits.is_empty() {
                 jail = jail.limit(around.limits);

@@ -2,9 +2,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "a file named by host.yaml")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use piku_files::TreeHandle;
+use piku_procfile::render::app_values::AppValues;
 use piku_procfile::render::nginx::{OperatorPages, RenderSettings, SiteClosure, VirtualHost};
 
 use super::WebServer;
@@ -12,8 +14,17 @@ use super::program::NginxProgram;
 use super::site::procfile;
 use crate::instance::environment::ReleaseContext;
 
-/// Settings that need what only a build or a deploy makes: a file, a certificate.
-const LATER: [&str; 2] = ["NGINX_INCLUDE_FILE", "NGINX_HTTPS_ONLY"];
+const INCLUDE_FILE: &str = "NGINX_INCLUDE_FILE";
+const HTTPS_ONLY: &str = "NGINX_HTTPS_ONLY";
+
+/// Returns whether the repository has the app's own directives; a build could make them, too.
+fn has_include_file(world: &ReleaseContext, values: &AppValues) -> bool {
+    let Some(path) = values.value(INCLUDE_FILE) else { return false };
+    let below = path.strip_prefix("/app/").unwrap_or(path);
+    TreeHandle::open(&world.tree())
+        .and_then(|tree| tree.find(Path::new(below)))
+        .is_ok_and(|found| found.is_some())
+}
 
 impl WebServer {
     /// Checks the values of the settings and that no other app has one of the host names. Changes nothing.
@@ -21,8 +32,9 @@ impl WebServer {
         let mut values = world.values()?;
         let is_served = self.settings.enabled && VirtualHost::is_configured(&values);
         let Some(nginx) = NginxProgram::find().filter(|_| is_served) else { return Ok(()) };
-        for name in LATER {
-            values.set(name, "", "check");
+        let has_include = has_include_file(world, &values);
+        if !has_include {
+            values.set(INCLUDE_FILE, "", "check");
         }
         let cloudflare = self.settings.cloudflare_ranges.as_ref().map(|path| {
             std::fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()))
@@ -35,7 +47,8 @@ impl WebServer {
             listen: self.settings.http.clone(),
             listen_tls: self.settings.https.clone(),
             ipv6: self.settings.ipv6,
-            certificate: None,
+            // Made by the deploy.
+            certificate: (!self.settings.https.is_empty()).then(|| ("/dev/null".into(), "/dev/null".into())),
             acme_root: None,
             cache: Some(self.dir.cache()),
             passwords: Some(PathBuf::from("/dev/null")),
@@ -48,8 +61,19 @@ impl WebServer {
             connections: None,
             trusted_proxies: Vec::new(),
         };
-        let site = VirtualHost::read(&settings, &procfile(&world.release), &values)?;
-        let names: Vec<String> = site.names().iter().map(|name| name.as_str().to_owned()).collect();
-        self.check_names_free(&world.app, &names)
+        VirtualHost::read(&settings, &procfile(&world.release), &values)?;
+        let names: Vec<String> =
+            VirtualHost::valid_names(&values).iter().map(|name| name.as_str().to_owned()).collect();
+        self.check_names_free(&world.app, &names)?;
+        let listens = procfile(&world.release).entries.iter().any(|entry| entry.kind.has_port());
+        if !has_include || !listens {
+            return Ok(());
+        }
+        // Only nginx knows all values of the app's own directives.
+        values.set(HTTPS_ONLY, "", "check");
+        let site = self.build_site(&nginx, world, &values, Some(&[1]), None)?;
+        self.dir.create()?;
+        let _lock = self.dir.lock()?;
+        self.test_with_app(&nginx, &world.app, &site.server_file())
     }
 }

@@ -17,6 +17,7 @@ use piku_release::manifest::{BuiltRelease, TREE};
 use piku_report::user_error::{self, BUSY, FAILED, UserError};
 
 use super::AppSupervisor;
+use super::scaling::unknown_type;
 use super::worker::TASK;
 use crate::config::{ConfigChange, store};
 use crate::core::{
@@ -227,8 +228,9 @@ impl AppSupervisor {
                 ReplaceScope::Instance(ps)
             }
             Some(name) => {
-                let known = plan.types.iter().any(|kind| kind.name == name);
-                ensure!(known, "{} has no process type '{name}'", self.app);
+                if !plan.types.iter().any(|kind| kind.name == name) {
+                    return Err(unknown_type(&self.app, &plan, &name).into());
+                }
                 ReplaceScope::Type(name)
             }
             None => ReplaceScope::All,

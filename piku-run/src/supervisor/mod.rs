@@ -5,7 +5,7 @@
 mod actions;
 mod boot_slot;
 mod client_requests;
-mod crash_hints;
+pub(crate) mod crash_hints;
 mod cron_jobs;
 mod events;
 mod health_checks;
@@ -306,7 +306,8 @@ impl AppSupervisor {
         let is_trial = !worker.record.live || id == TASK;
         let explains = exit != ProcessExit::Code(0) && (is_trial || !was_told);
         let refusal = if explains { self.explain_refusal(&worker) } else { None };
-        for text in shortage.iter().chain(&refusal) {
+        let no_space = if explains { self.explain_no_space(&worker.log.last_lines(20)) } else { None };
+        for text in shortage.iter().chain(&refusal).chain(&no_space) {
             worker.log.write_remark(text, jiff::Timestamp::now());
         }
         let failed = !was_told && !matches!(exit, ProcessExit::Code(0));

@@ -15,18 +15,14 @@
 //! unless the kernel prevents it. That is detected: the port leaves the route, and the instance restarts on
 //! another one.
 
-#![expect(clippy::disallowed_methods, reason = "what the kernel says of processes in /proc")]
-
 use std::thread::sleep;
 use std::time::Duration;
 
-use piku_report::user_error::UserError;
-
 use super::{AppSupervisor, InstanceProcess};
 use crate::core::{AppInstance, CoreEvent, InstanceId, RunPlan};
-use crate::instance::record::RecordFolder;
 use crate::nginx::SiteReachability;
 use crate::ports::listening::{OwnedSockets, PortHolder, StrangeListener, holder_of};
+use crate::ports::pinned::describe_listener;
 use crate::ports::{self, PortClaim, PortGuard, senders};
 
 /// Interval at which other listeners are searched for; no event reports them.
@@ -73,7 +69,7 @@ impl AppSupervisor {
         }
         if self.ports.get(&id).is_none_or(|claim| claim.port() != port) {
             self.ports.remove(&id);
-            let claim = self.try_pinned_port(port)?;
+            let claim = ports::claim_pinned(&self.root, port)?;
             self.ports.insert(id, claim);
         }
         Ok(())
@@ -88,36 +84,7 @@ impl AppSupervisor {
         if is_held || self.guards.contains_key(&port) {
             return Ok(());
         }
-        self.try_pinned_port(port).map(drop)
-    }
-
-    /// Claims this port.
-    ///
-    /// # Errors
-    /// Names the app or the process that has it.
-    fn try_pinned_port(&self, port: u16) -> anyhow::Result<PortClaim> {
-        let claim = ports::reclaim_port(&self.root, port)?;
-        if let Some(claim) = claim {
-            if ports::is_free(port, true)? {
-                return Ok(claim);
-            }
-        }
-        let by = match OwnedSockets::default().holder(port) {
-            PortHolder::Stranger(stranger) => self.describe_listener(stranger),
-            _ => self.describe_claimer(port).unwrap_or_else(|| "another program".to_owned()),
-        };
-        Err(UserError::new(format!("PORT={port} is taken by {by}"))
-            .hint("leave PORT out, and piku chooses a free port; or write another one")
-            .into())
-    }
-
-    /// Returns the instance, of any app, that has claimed a port on which it does not listen.
-    fn describe_claimer(&self, port: u16) -> Option<String> {
-        self.root.apps().ok()?.into_iter().find_map(|app| {
-            let records = RecordFolder::for_app(&self.root.app(&app)).read_all().ok()?;
-            let record = records.into_iter().find(|record| record.port == Some(port) && record.is_alive())?;
-            Some(format!("{} of {app}", record.ps))
-        })
+        ports::claim_pinned(&self.root, port).map(drop)
     }
 
     /// Returns whether the next process may get the port of the previous one.
@@ -180,7 +147,7 @@ impl AppSupervisor {
 
     /// Handles another listener on the port of an instance.
     pub(super) fn report_port_taken(&mut self, id: InstanceId, port: u16, stranger: StrangeListener) {
-        let by = self.describe_listener(stranger);
+        let by = describe_listener(&self.root, stranger);
         self.probes.remove(&id);
         self.note_port_holder(id, port, &by);
         self.events.push_back(CoreEvent::PortTaken { id, by });
@@ -190,24 +157,6 @@ impl AppSupervisor {
     fn note_port_holder(&mut self, id: InstanceId, port: u16, by: &str) {
         self.notes.insert(id, format!("port {port} was taken by {by}"));
         self.log_error(&format!("port {port} is taken by {by}"));
-    }
-
-    /// Describes the holder of a socket: an instance of an app, or a process.
-    fn describe_listener(&self, stranger: StrangeListener) -> String {
-        let Some(pid) = holder_of(stranger.inode) else {
-            return format!("a process of the user {}", stranger.uid);
-        };
-        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        let comm: String = comm.trim_end().chars().filter(|c| !c.is_control()).collect();
-        let process = format!("pid {pid}, {comm}");
-        for app in self.root.apps().unwrap_or_default() {
-            let records = RecordFolder::for_app(&self.root.app(&app)).read_all().unwrap_or_default();
-            let its = |pid_of: i32| piku_procfs::process_tree(pid_of).contains(&pid);
-            if let Some(record) = records.iter().find(|record| record.is_alive() && its(record.pid)) {
-                return format!("{} of {app} ({process})", record.ps);
-            }
-        }
-        process
     }
 
     /// Searches for other listeners on the ports of instances, unless the kernel excludes them. Returns the

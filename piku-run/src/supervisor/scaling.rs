@@ -1,10 +1,11 @@
 //! `scale`: the formation of the live release, or of an app of which nothing runs.
 
+use piku_layout::name::{AppName, ProcessName};
 use piku_report::user_error::UserError;
 
 use super::AppSupervisor;
 use super::client_requests::JobContent;
-use crate::core::{CoreEvent, ReplaceScope};
+use crate::core::{CoreEvent, ReplaceScope, RunPlan};
 use crate::desired::{self, Formation};
 use crate::ipc::protocol::SupervisorReply;
 use crate::releases::current;
@@ -22,9 +23,7 @@ impl AppSupervisor {
         for name in counts.keys() {
             let is_cron = crons.iter().any(|cron| cron == name);
             if !is_cron && !plan.types.iter().any(|kind| kind.name == *name) {
-                let known: Vec<&str> = plan.types.iter().map(|kind| kind.name.as_str()).collect();
-                let what = format!("{} has no process type '{name}'", self.app);
-                return Err(UserError::new(what).hint(format!("it has: {}", known.join(", "))).into());
+                return Err(unknown_type(&self.app, &plan, name).into());
             }
         }
         if self.dir.is_stopped() {
@@ -43,4 +42,11 @@ impl AppSupervisor {
         self.send_reply(client, &SupervisorReply::Done { error: None });
         Ok(())
     }
+}
+
+/// Returns the error about a process type that the plan does not have.
+pub(super) fn unknown_type(app: &AppName, plan: &RunPlan, name: &ProcessName) -> UserError {
+    let known: Vec<&str> = plan.types.iter().map(|kind| kind.name.as_str()).collect();
+    UserError::new(format!("{app} has no process type '{name}'"))
+        .hint(format!("it has: {}", known.join(", ")))
 }

@@ -348,10 +348,19 @@ impl Drop for World {
 }
 
 /// Waits until `is` returns true; panics after [`PATIENCE`].
-pub fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, is: impl FnMut() -> bool) {
+    wait_within(PATIENCE, what, is);
+}
+
+/// Waits for work, such as builds, that takes minutes on a busy machine.
+pub fn wait_long(what: &str, is: impl FnMut() -> bool) {
+    wait_within(PATIENCE * 10, what, is);
+}
+
+fn wait_within(patience: Duration, what: &str, mut is: impl FnMut() -> bool) {
     let since = Instant::now();
     while !is() {
-        assert!(since.elapsed() < PATIENCE, "gave up waiting for {what}");
+        assert!(since.elapsed() < patience, "gave up waiting for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -1,6 +1,12 @@
 //! Files that an app writes beside its code: lost with the process and named, or kept by a setting; never in
 //! the release.
 
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+use piku_tests::processes;
 use piku_tests::repo::{Repo, SERVE};
 use piku_tests::world::{World, wait_for};
 
@@ -100,4 +106,107 @@ fn a_refused_write_is_named_with_what_allows_it() {
     let env = "APP_READONLY=1\nWRITABLE_PATHS=db.sqlite3,uploads,page\n";
     repo.file("ENV", env).commit("Good").push().succeeds();
     assert!(world.page("blog").starts_with("0 ["), "{}", world.page("blog"));
+
+    // One-off processes, with and without a terminal; their exit codes are kept.
+    let told = "'other.txt' is read-only, because APP_READONLY is set: WRITABLE_PATHS=other.txt in ENV";
+    let out = world.ssh("laptop", "run blog touch other.txt");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.code() == Some(1) && said.contains(told), "{out:?}");
+    assert!(said.contains("touch: cannot touch"), "its own words come first: {said}");
+    let out = world.ssh_on_a_terminal("laptop", "run blog touch other.txt");
+    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.code() == Some(1) && said.contains(told), "{out:?}");
+    let out = world.ssh("laptop", "run blog sh -c 'echo out; echo err >&2; exit 7'");
+    assert_eq!(
+        (out.status.code(), out.stdout.as_slice(), out.stderr.as_slice()),
+        (Some(7), &b"out\n"[..], &b"err\n"[..])
+    );
+    let out = world.ssh("laptop", "run blog sh -c 'kill -KILL $$'");
+    assert_eq!(out.status.code(), Some(137), "{out:?}");
+}
+
+/// Replaces a kept file by a rename, writes another one, and stays.
+const HOLD: &str = "#!/bin/sh\necho new > tmp.json && mv tmp.json state.json && echo lost > other.txt && echo held && exec sleep 60.25\n";
+
+#[test]
+fn garbage_collection_removes_what_a_killed_process_has_changed() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    repo.serves("x\n").program("hold", HOLD).file("ENV", "WRITABLE_PATHS=state.json\n");
+    repo.file("state.json", "old\n").commit("One").push().succeeds();
+    assert!(world.ssh("laptop", "stop blog").status.success());
+    let mut hold = world.start_ssh("laptop", "run blog ./hold");
+    let mut line = [0; 5];
+    hold.stdout.as_mut().expect("stdout").read_exact(&mut line).expect("its line");
+    assert!(processes::kill_all(&processes::find(&world.root(), "-- ./hold")), "its jail");
+    hold.wait().expect("ssh ends");
+
+    let collect = |words: &str| {
+        let out = world
+            .tool("piku-run")
+            .args(["gc", "blog"])
+            .args(words.split_whitespace())
+            .output()
+            .expect("piku-run");
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    // The kernel ends the jail a moment later.
+    wait_for("the end of the jail", || collect("--dry-run").contains("scratch/"));
+    let said = collect("");
+    assert!(said.contains("scratch  scratch/"), "{said}");
+    let left = std::fs::read_dir(world.app("blog").join("scratch")).expect("scratch");
+    assert_eq!(left.filter(|entry| entry.as_ref().expect("an entry").path().is_dir()).count(), 0);
+    let kept = world.app("blog").join("data/app/state.json");
+    assert_eq!(std::fs::read_to_string(kept).expect("the kept file"), "new\n");
+    assert_eq!(collect(""), "nothing to be removed\n");
+}
+
+/// Writes more than fits, and ends as a Python program does.
+const FILL: &str = "#!/usr/bin/python3\nwhile True: open('big', 'ab').write(b'x' * 100000)\n";
+
+#[test]
+fn a_full_disk_fails_one_process_and_is_reported() {
+    if !nix::unistd::geteuid().is_root() {
+        let _ =
+            std::io::Write::write_all(&mut std::io::stderr(), b"SKIPPED: only root mounts a small disk\n");
+        return;
+    }
+    let world = World::new();
+    let (repo, other) = (world.repo("blog"), world.repo("shop"));
+    other.serves("shop\n").commit("One").push().succeeds();
+    repo.serves("x\n").program("fill", FILL).file("Procfile", "web: ./serve\nfill: sleep 1000\n");
+    repo.commit("One").push().succeeds();
+    assert!(world.ssh("laptop", "stop blog").status.success());
+    let scratch = world.app("blog").join("scratch");
+    let _disk = SmallDisk::mount(&scratch);
+    repo.file("Procfile", "web: ./serve\nfill: ./fill\n").commit("Two").push().succeeds();
+    let told = "the disk of this machine is full: ";
+    wait_for("the reason in the log", || {
+        let out = world.ssh("laptop", "logs blog");
+        let said = String::from_utf8_lossy(&out.stdout);
+        said.contains("No space left on device") && said.contains(told)
+    });
+    assert_eq!((world.page("blog"), world.page("shop")), ("x\n".to_owned(), "shop\n".to_owned()));
+    assert!(world.ssh("laptop", "stop blog").status.success());
+}
+
+/// A file system of a megabyte, mounted over a directory.
+struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    fn mount(dir: &'a Path) -> Self {
+        let about = std::fs::metadata(dir).expect("the directory");
+        let options = format!("size=1m,mode=700,uid={},gid={}", about.uid(), about.gid());
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir).status();
+        assert!(mounted.expect("mount runs").success());
+        Self(dir)
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        // Jails may have copies of the mount until they end.
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
 }

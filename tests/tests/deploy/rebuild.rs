@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use piku_tests::account::Account;
 use piku_tests::index::Index;
 use piku_tests::repo::Repo;
-use piku_tests::world::{World, wait_for};
+use piku_tests::world::{World, wait_for, wait_long};
 
 /// A server with an index of its own, in which the package `moon` has its first version.
 fn world() -> (World, Index) {
@@ -185,16 +185,19 @@ fn cron_mails_rebuild_changes_only() {
     let place = world.path("lib");
     let crontab = format!(
         "PIKU_ROOT={root}\nPIKU_SCRIPTS={lib}\n\
-         * * * * * test -e {done}-1 || {{ {build} rebuild stays; touch {done}-1; }}\n\
-         * * * * * test -e {done}-2 || {{ {build} rebuild --jitter 1 --all; touch {done}-2; }}\n",
+         * * * * * mkdir {done}-1 2>&- && {{ {build} rebuild stays; touch {done}-1/ended; }}\n\
+         * * * * * mkdir {done}-2 2>&- && {{ {build} rebuild --jitter 1 --all; touch {done}-2/ended; }}\n",
         root = world.root().display(),
         lib = place.display(),
         done = done.display(),
     );
     let cron = Cron::start(&dir, &Account::for_tests(), &crontab, &mail);
-    wait_for("cron's jobs", || {
-        ["1", "2"].iter().all(|n| Path::new(&format!("{}-{n}", done.display())).exists())
-    });
+    // Each begins once, at a full minute, and takes as long as the machine needs.
+    for job in ["1", "2"] {
+        let job = PathBuf::from(format!("{}-{job}", done.display()));
+        wait_for("the start of a job", || job.exists());
+        wait_long("the end of a job", || job.join("ended").exists());
+    }
     wait_for("cron's mail", || fs::read_to_string(&mail).is_ok_and(|mail| mail.ends_with("1.1\n")));
     drop(cron);
     let mail = fs::read_to_string(&mail).expect("a mail");

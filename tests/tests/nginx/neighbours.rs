@@ -123,6 +123,20 @@ fn change_of_another_app_ends_no_connection() {
 }
 
 #[test]
+fn maintenance_ends_open_connections() {
+    let (world, ports) = start_server(", drain: 1");
+    push_long(&world, "chat", "chat.test");
+    push_long(&world, "blog", "blog.test");
+    let (mut chat, mut own) = (open_websocket(ports, "chat.test"), open_websocket(ports, "blog.test"));
+    verb(&world, "maintenance:on blog");
+    assert_eq!(own.read(&mut [0]).unwrap_or(0), 0, "a websocket to an app in maintenance ends");
+    assert_eq!(echo(&mut chat), "ping", "that of another app goes on");
+    assert_eq!(ports.get("blog.test", "/").status, 503);
+    verb(&world, "maintenance:off blog");
+    assert_eq!(ports.get("blog.test", "/").body, "hello");
+}
+
+#[test]
 fn old_workers_are_limited() {
     let (world, ports) = start_server(", drain: 1, max_old_workers: 0");
     push_long(&world, "chat", "chat.test");

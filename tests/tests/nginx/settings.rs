@@ -6,6 +6,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use piku_tests::nginx::start_server;
+use piku_tests::ports::free_port;
 use piku_tests::world::World;
 
 #[test]
@@ -50,6 +51,50 @@ fn bad_nginx_setting_fails_deploy() {
     let out = world.ssh("laptop", "config:set blog NGINX_HTTPS_ONLY=perhaps");
     assert!(!out.status.success() && text(&out).contains("NGINX_HTTPS_ONLY"), "{}", text(&out));
     assert_eq!(ports.get("blog.test", "/").body, "good\n");
+}
+
+#[test]
+fn each_setting_is_checked_before_the_build() {
+    let (world, ports) = start_server("");
+    let pinned = free_port();
+    let shop = world.repo("shop");
+    shop.serves("shop\n").file("ENV", format!("NGINX_SERVER_NAME=shop.test\nPORT={pinned}\n")).commit("One");
+    shop.push().succeeds();
+    let repo = world.repo("blog");
+    repo.serves("good\n").file("bad.conf", "location ~ '(' { return 200; }\n").link("storage", "page");
+    for (setting, what) in [
+        ("NGINX_HTTPS_ONLY=perhaps", "NGINX_HTTPS_ONLY"),
+        ("NGINX_REDIRECTS=shop.test:blog.test", "the app 'shop' has the name 'shop.test' already"),
+        ("NGINX_INCLUDE_FILE=bad.conf", "bad.conf:1: "),
+        ("WRITABLE_PATHS=../data", "WRITABLE_PATHS: '../data' contains '..'"),
+        ("WRITABLE_PATHS=page,storage", "WRITABLE_PATHS: storage: 'storage' is a symlink"),
+        ("WRITABLE_PATHS=page/x.db", "'page' is a file"),
+        ("APP_READONLY=maybe", "APP_READONLY: 'maybe'"),
+        ("PORT=80", "below 1024"),
+        (&format!("PORT={pinned}"), "is taken by web.1 of shop"),
+        (&format!("PORT={}", ports.http), "is a port of piku's nginx"),
+        (&format!("LISTEN_PORTS={}", ports.https), "is a port of piku's nginx"),
+        ("LISTEN_PORTS=http", "LISTEN_PORTS"),
+        ("HEALTHCHECK=maybe", "HEALTHCHECK: 'maybe'"),
+        ("HEALTHCHECK_HOST=*.test", "HEALTHCHECK_HOST: '*.test'"),
+        ("NETWORK=host", "NETWORK: 'host'"),
+        ("TMP_SIZE=lots", "TMP_SIZE"),
+    ] {
+        let env = format!("NGINX_SERVER_NAME=blog.test\n{setting}\n");
+        let said =
+            repo.file("ENV", env).commit(setting).push().fails_with(&[what, "failed at: check (exit 1)"]);
+        assert!(!said.contains("----->"), "{setting}:\n{said}");
+    }
+    // Without a Procfile, too, when only the build knows the processes.
+    repo.without("Procfile").file("app.py", "").file("requirements.txt", "");
+    repo.file("ENV", "WRITABLE_PATHS=../data\n").commit("No Procfile");
+    repo.push().fails_with(&["'../data' contains '..'", "failed at: check (exit 1)"]);
+    repo.serves("good\n").file("ENV", "WRITABLE_PATHS=page,uploads\n").commit("Good").push().succeeds();
+    // The app's own port, also while it is down.
+    shop.file("page", "more\n").commit("Two").push().succeeds();
+    assert!(world.ssh("laptop", "stop shop").status.success());
+    shop.file("page", "again\n").commit("Three").push().succeeds();
+    assert_eq!(ports.get("shop.test", "/").body, "again\n");
 }
 
 fn text(out: &std::process::Output) -> String {

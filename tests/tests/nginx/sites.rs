@@ -27,4 +27,6 @@ fn app_is_served_under_its_names_only() {
     assert_eq!(answer.body, "two\n", "the new one, at once");
     assert!(answer.head.contains("X-Own: 1"), "{answer:?}");
     assert_eq!(ports.get("other.test", "/").body, "two\n", "all names that no app has");
+    assert_eq!(ports.get_securely("other.test", "/", None).body, "two\n");
+    assert_eq!(ports.get_securely("127.0.0.1", "/", None).body, "two\n", "TLS without a name");
 }

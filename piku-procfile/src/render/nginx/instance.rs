@@ -152,7 +152,8 @@ impl NginxInstance {
         Ok(to.finish())
     }
 
-    /// Adds the servers for unknown hosts.
+    /// Adds the servers for unknown hosts, which must be the first ones. They have no `default_server`, because
+    /// the app for all names has it: no name tells nginx that a browser has asked for an address by HTTPS.
     fn add_default_servers(
         &self,
         certificate: Option<&(String, String)>,
@@ -164,7 +165,7 @@ impl NginxInstance {
         if !plain.is_empty() {
             to.add_block(&["server"], |to| {
                 for socket in &plain {
-                    to.add(&["listen", socket, "default_server"]);
+                    to.add(&["listen", socket]);
                 }
                 to.add(&["server_name", "_"]);
                 to.add(&["root", "/nonexistent"]);
@@ -174,7 +175,7 @@ impl NginxInstance {
         if !tls.is_empty() {
             to.add_block(&["server"], |to| {
                 for socket in &tls {
-                    to.add(&["listen", socket, "ssl", "default_server"]);
+                    to.add(&["listen", socket, "ssl"]);
                 }
                 to.add(&["server_name", "_"]);
                 // No certificate is valid for an unknown host.

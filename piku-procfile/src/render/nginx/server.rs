@@ -6,7 +6,7 @@ use super::content::add_content;
 use super::forwarded::add_forwarded_maps;
 use super::moved_paths::{add_header_maps, add_moved_maps};
 use super::settings::redirects::HostRedirect;
-use super::{CacheSettings, Http2Syntax, TlsFiles, VirtualHost};
+use super::{CacheSettings, HostName, Http2Syntax, TlsFiles, VirtualHost};
 
 impl VirtualHost {
     /// Returns the name of a variable of this app: `$piku_blog_ROLE`.
@@ -169,11 +169,12 @@ fn add_server<'a>(site: &'a VirtualHost, secure: bool, plain: bool, to: &mut Ngi
     let redirects = site.tls.as_ref().filter(|tls| !secure && tls.is_required);
     to.add_blank_line();
     to.add_block(&["server"], |to| {
+        let is_default = site.names.iter().any(HostName::is_default);
         if plain {
-            site.sockets.iter().for_each(|socket| to.add(&["listen", socket]));
+            site.sockets.iter().for_each(|socket| add_listen(socket, &[], is_default, to));
         }
         if let Some(tls) = tls {
-            add_tls(site, tls, to);
+            add_tls(site, tls, is_default, to);
         }
         for name in &site.names {
             if name.is_default() {
@@ -222,13 +223,20 @@ fn add_server<'a>(site: &'a VirtualHost, secure: bool, plain: bool, to: &mut Ngi
     });
 }
 
-fn add_tls(site: &VirtualHost, tls: &TlsFiles, to: &mut NginxConfigFile<'_>) {
-    for socket in &site.sockets_tls {
-        match site.http2 {
-            Http2Syntax::Listen => to.add(&["listen", socket, "ssl", "http2"]),
-            Http2Syntax::On | Http2Syntax::Off => to.add(&["listen", socket, "ssl"]),
-        }
-    }
+/// Adds a socket. The default server of a socket gets the TLS connections that name no host, too.
+fn add_listen(socket: &str, parameters: &[&str], is_default: bool, to: &mut NginxConfigFile<'_>) {
+    let default = is_default.then_some("default_server");
+    let words: Vec<&str> =
+        ["listen", socket].into_iter().chain(parameters.iter().copied()).chain(default).collect();
+    to.add(&words);
+}
+
+fn add_tls(site: &VirtualHost, tls: &TlsFiles, is_default: bool, to: &mut NginxConfigFile<'_>) {
+    let parameters: &[&str] = match site.http2 {
+        Http2Syntax::Listen => &["ssl", "http2"],
+        Http2Syntax::On | Http2Syntax::Off => &["ssl"],
+    };
+    site.sockets_tls.iter().for_each(|socket| add_listen(socket, parameters, is_default, to));
     if site.http2 == Http2Syntax::On {
         to.add(&["http2", "on"]);
     }
@@ -243,7 +251,7 @@ fn add_redirect_server(site: &VirtualHost, redirect: &HostRedirect, to: &mut Ngi
     to.add_block(&["server"], |to| {
         site.sockets.iter().for_each(|socket| to.add(&["listen", socket]));
         if let Some(tls) = &site.tls {
-            add_tls(site, tls, to);
+            add_tls(site, tls, false, to);
         }
         to.add(&["server_name", redirect.from.as_str()]);
         to.add(&["root", "/nonexistent"]);

@@ -1,11 +1,13 @@
 //! Hints for instances whose last log lines show that they met a restriction of their jail.
 
-mod refused_writes;
+pub(crate) mod no_space;
+pub(crate) mod refused_writes;
 
 use std::path::Path;
 
 use piku_chroot::report;
 
+use self::no_space::explain_no_space;
 use self::refused_writes::{AppTree, explain_refused_write};
 use super::AppSupervisor;
 use super::worker::InstanceProcess;
@@ -16,9 +18,6 @@ use crate::instance::unkept_files::find_databases;
 
 /// Messages of programs that may not bind a port, in lower case.
 const REFUSED: [&str; 3] = ["permission denied", "permissionerror", "eacces"];
-/// Messages of programs whose disk or `/tmp` is full, in lower case.
-const FULL: [&str; 3] = ["no space left on device", "enospc", "errno 28]"];
-
 /// Number of last lines in which a refused write is searched for.
 const LINES: usize = 40;
 
@@ -26,7 +25,14 @@ impl AppSupervisor {
     /// Returns hints for the author of an app, by the last lines of an instance.
     pub(super) fn hints(&self, tail: &[String]) -> Vec<String> {
         let grant = self.explain_missing_grant(tail);
-        hints(tail, self.kernel_restricts_ports).into_iter().chain(grant).collect()
+        let no_space = self.explain_no_space(tail);
+        let hints = hints(tail, self.kernel_restricts_ports);
+        hints.into_iter().chain(no_space).chain(grant).collect()
+    }
+
+    /// Returns a line for the operator if a write of a process found no space, by its last lines.
+    pub(super) fn explain_no_space(&self, lines: &[String]) -> Option<String> {
+        explain_no_space(lines, &self.dir, self.current_settings().reserve_bytes())
     }
 
     /// Returns how the operator grants a device or socket that the lines name and the app may not use.
@@ -37,16 +43,9 @@ impl AppSupervisor {
 
     /// Returns a line about the last write that was refused to a process, by its last lines.
     pub(super) fn explain_refusal(&self, worker: &InstanceProcess) -> Option<String> {
-        let tree = if self.is_read_only_by_choice(worker) {
-            AppTree::ReadOnly
-        } else if report::read(&self.records.report(worker.record.id))
-            .0
-            .is_some_and(|jail| jail.read_only_app)
-        {
-            AppTree::NoOverlay
-        } else {
-            AppTree::Writable
-        };
+        let start = report::read(&self.records.report(worker.record.id)).0;
+        let has_no_overlay = start.is_some_and(|jail| jail.read_only_app);
+        let tree = AppTree::new(self.is_read_only_by_choice(worker), has_no_overlay);
         explain_refused_write(&worker.log.last_lines(LINES), tree)
     }
 
@@ -84,11 +83,6 @@ fn hints(tail: &[String], guards_ports: bool) -> Vec<String> {
         let port = refused.find_map(|line| named_port(line)).unwrap_or(8080);
         hints.push(format!("if that was a port: {what}; PORT={port} in ENV gives 'web' that port"));
     }
-    if says(&FULL) {
-        hints.push(
-            "if that was in /tmp: it is in memory, and TMP_SIZE=256m in ENV makes it that large".to_owned(),
-        );
-    }
     hints
 }
 
@@ -117,8 +111,6 @@ mod tests {
         assert!(hints("listen EACCES: permission denied 0.0.0.0:3000").contains("PORT=3000 in ENV"));
         assert!(hints("PermissionError: cannot bind port 5000").contains("PORT=5000 in ENV"));
         assert!(hints("EACCES: permission denied 0.0.0.0:80").contains("PORT=8080 in ENV"));
-        assert!(hints("OSError: [Errno 28] No space left on device").contains("TMP_SIZE"));
-        assert!(hints("Error: ENOSPC, write").contains("TMP_SIZE"));
         assert_eq!(hints("KeyError: 28"), "");
         assert!(super::hints(&["permission denied".to_owned()], false).is_empty());
     }

@@ -22,7 +22,7 @@ const JOURNALS: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// Reason why `/app` is read-only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AppTree {
+pub(crate) enum AppTree {
     /// It is writable until the process ends.
     Writable,
     /// `APP_READONLY` is set.
@@ -31,8 +31,19 @@ pub(super) enum AppTree {
     NoOverlay,
 }
 
+impl AppTree {
+    /// Combines the setting of the app with what the machine can do.
+    pub(crate) fn new(is_read_only: bool, has_no_overlay: bool) -> Self {
+        match (is_read_only, has_no_overlay) {
+            (true, _) => Self::ReadOnly,
+            (false, true) => Self::NoOverlay,
+            (false, false) => Self::Writable,
+        }
+    }
+}
+
 /// Returns one line about the last refused write in `lines`, if there is one.
-pub(super) fn explain_refused_write(lines: &[String], tree: AppTree) -> Option<String> {
+pub(crate) fn explain_refused_write(lines: &[String], tree: AppTree) -> Option<String> {
     let refused = lines.iter().rev().find_map(|line| {
         let lower = line.to_lowercase();
         if lower.contains(REFUSED) || REFUSED_NAMES.iter().any(|name| lower.contains(name)) {

@@ -137,10 +137,21 @@ impl VirtualHost {
         let lacks_app = host.upstreams.is_empty() && (has_web || !serves_root || host.include.uses_proxy());
         let warnings = read.finish()?;
         if lacks_app && !host.is_closed {
-            let why = if has_web { "the app has a web process" } else { "the app serves no files at '/'" };
-            return Err(UserError::new(format!("--upstream is missing: {why}"))
-                .hint("name each instance, such as --upstream 127.0.0.1:5000, or use --maintenance")
-                .into());
+            // piku itself always names the instances of a web process.
+            let (what, hint) = if has_web {
+                let what = "the app has a web process, and no address of it is given";
+                (what, "add --upstream 127.0.0.1:5000 for each instance, or --maintenance")
+            } else if serves_root {
+                let what = "the include file passes requests to the app, which has no web process";
+                (what, "add a line 'web: …' to the Procfile, or remove them from the include file")
+            } else {
+                let what = "nothing answers requests for '/': the app has no web process, and no files there";
+                (
+                    what,
+                    "add a line 'web: …' or 'static: FOLDER' to the Procfile, or '/:FOLDER' to NGINX_STATIC_PATHS",
+                )
+            };
+            return Err(UserError::new(what).hint(hint).into());
         }
         Ok(Self { warnings, ..host })
     }

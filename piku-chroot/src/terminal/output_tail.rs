@@ -1,0 +1,50 @@
+//! The last output of a command on its terminal, for the report: its caller cannot read it otherwise.
+
+use std::collections::VecDeque;
+
+/// Bytes that are kept.
+const BYTES: usize = 8 << 10;
+/// Largest number of lines in the report.
+const LINES: usize = 40;
+/// Longest line in the report, in characters.
+const LINE_CHARS: usize = 1000;
+
+/// The last bytes of output.
+#[derive(Debug, Default)]
+pub(crate) struct OutputTail(VecDeque<u8>);
+
+impl OutputTail {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.0.extend(&bytes[bytes.len().saturating_sub(BYTES)..]);
+        self.0.drain(..self.0.len().saturating_sub(BYTES));
+    }
+
+    /// Returns the last lines, without control characters.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let bytes: Vec<u8> = self.0.iter().copied().collect();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        let shown = |line: &&str| line.chars().filter(|c| !c.is_control()).take(LINE_CHARS).collect();
+        lines[lines.len().saturating_sub(LINES)..].iter().map(shown).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_stay() {
+        let mut tail = OutputTail::default();
+        for number in 0..10_000 {
+            tail.push(format!("\u{1b}[1m{number}\r\n").as_bytes());
+        }
+        tail.push(&[b'x'; 2 * BYTES]);
+        assert_eq!(tail.0.len(), BYTES);
+        tail.push(b"\r\nlast");
+        let lines = tail.lines();
+        assert_eq!((lines.len(), lines[1].as_str()), (2, "last"));
+        assert_eq!(lines[0].len(), LINE_CHARS);
+        assert_eq!(OutputTail::default().lines(), [""; 0]);
+    }
+}
