@@ -4,7 +4,7 @@ use std::path::Path;
 
 use piku_report::user_error::{UserError, advice};
 
-use super::with_lines;
+use super::{join_names, with_lines};
 use crate::runtime::RequestedVersion;
 
 pub(crate) fn misspelt(name: &str, meant: &str) -> UserError {
@@ -186,6 +186,24 @@ pub(crate) fn missing_module(process: &str, module: &str) -> UserError {
         "Procfile: {process}: there is no module '{module}', neither in the app nor in its dependencies"
     ))
     .hint(format!("expected {0}.py or {0}/__init__.py", module.replace('.', "/")))
+}
+
+/// Several files of an app without a Procfile define something that a server could serve.
+pub(crate) fn several_callables(files: &[&str], command: &str) -> UserError {
+    let both = if files.len() == 2 { "both" } else { "all" };
+    UserError::new(format!(
+        "this is a Python app without a Procfile, and {} {both} define what could be started",
+        join_names(&files.iter().map(|file| (*file).to_owned()).collect::<Vec<_>>())
+    ))
+    .hint(format!("add a file 'Procfile' with the line of the one to start, such as 'web: {command}'"))
+}
+
+/// Returns the warning that the script of an app without a Procfile gets no requests.
+pub(crate) fn script_as_worker(file: &str) -> String {
+    format!(
+        "{file} uses no web server that piku knows: it runs as a worker. If it listens on $PORT, add a file 'Procfile' \
+         with the line 'web: python {file}'"
+    )
 }
 
 pub(crate) fn no_process_types() -> UserError {

@@ -108,6 +108,18 @@ pub(super) fn nearest<T>(
     Some((best, compare(version(best)))).filter(|(_, matched)| *matched != VersionMatch::Mismatch)
 }
 
+/// The file of asdf and mise, which names the versions of several tools.
+pub(super) const TOOL_VERSIONS: &str = ".tool-versions";
+
+/// Returns the first version that the text of [`TOOL_VERSIONS`] has for a tool, known by one of these names.
+pub(super) fn find_tool_version(text: &str, tools: &[&str]) -> Option<String> {
+    text.lines().find_map(|line| {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let is_named = words.next().is_some_and(|tool| tools.contains(&tool));
+        words.next().filter(|_| is_named).map(str::to_owned)
+    })
+}
+
 /// A version that an app requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestedVersion {

@@ -1,106 +1,153 @@
 //! The default command of a Python app: gunicorn for a WSGI callable, uvicorn for an ASGI one, streamlit for
-//! a script of it, and the search for what is served.
+//! a script of it, and Python itself for any other script.
 
+use std::collections::BTreeMap;
+
+use super::callable_search::{self, FoundCallable};
 use crate::app::app_source::AppSource;
+use crate::errors;
 
 /// The WSGI server.
 pub(super) const WSGI: &str = "gunicorn";
 /// The ASGI server.
 pub(super) const ASGI: &str = "uvicorn";
 
-/// The server of scripts that import it. The app depends on it already.
-const STREAMLIT: &str = "streamlit";
-
-/// Files that are searched for a callable.
-const FILES: [&str; 4] = ["wsgi.py", "app.py", "main.py", "application.py"];
-/// Files that the command `fastapi` searches beyond those.
-const ASYNC_FILES: [&str; 6] = ["asgi.py", "api.py", "server.py", "app/main.py", "app/app.py", "app/api.py"];
-/// Files that only Streamlit names so.
-const SCRIPTS: [&str; 2] = ["streamlit_app.py", "Home.py"];
-/// Names of callables, and the constructors that make them.
-const NAMES: [&str; 2] = ["app", "application"];
-const MADE_BY: [(&str, &str); 15] = [
-    ("Flask(", WSGI),
-    ("flask.Flask(", WSGI),
-    ("Bottle(", WSGI),
-    ("bottle.Bottle(", WSGI),
-    ("falcon.App(", WSGI),
-    ("get_wsgi_application(", WSGI),
-    ("FastAPI(", ASGI),
-    ("fastapi.FastAPI(", ASGI),
-    ("Starlette(", ASGI),
-    ("Quart(", ASGI),
-    ("Litestar(", ASGI),
-    ("FastHTML(", ASGI),
-    ("fast_app(", ASGI),
-    ("Sanic(", ASGI),
-    ("get_asgi_application(", ASGI),
+/// Scripts that start an app which has no callable, the commonest names first.
+const SCRIPTS: [&str; 9] =
+    ["main.py", "app.py", "server.py", "run.py", "bot.py", "index.py", "start.py", "hello.py", "__main__.py"];
+/// Modules and packages of chat bots, which ask for messages and listen on no port.
+const BOTS: [&str; 10] = [
+    "telegram",
+    "telebot",
+    "aiogram",
+    "telethon",
+    "pyrogram",
+    "discord",
+    "nextcord",
+    "disnake",
+    "python-telegram-bot",
+    "pytelegrambotapi",
 ];
+/// Modules and packages that serve HTTP from a script.
+const SERVERS: [&str; 26] = [
+    "http.server",
+    "wsgiref",
+    "socketserver",
+    "aiohttp",
+    "tornado",
+    "flask",
+    "fastapi",
+    "starlette",
+    "quart",
+    "sanic",
+    "uvicorn",
+    "hypercorn",
+    "waitress",
+    "cheroot",
+    "cherrypy",
+    "bottle",
+    "gunicorn",
+    "gevent",
+    "pyramid",
+    "websockets",
+    "gradio",
+    "nicegui",
+    "dash",
+    "microdot",
+    "panel",
+    "robyn",
+];
+/// The library of pages that a script shows by itself, whose port it has from variables of its own.
+const GRADIO: &str = "gradio";
 
-/// A callable that is served.
+/// The process that a Python app without a Procfile starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PythonServer {
-    /// `module:callable`, or the file of a script.
-    pub(super) callable: String,
-    pub(super) server: &'static str,
-    /// The file that defines it.
+pub(super) struct DefaultProcess {
+    /// `web`, or `worker` for a script that serves nothing.
+    pub(super) name: &'static str,
+    pub(super) command: String,
+    /// The file that decides.
     pub(super) file: String,
+    /// Nothing shows whether it is to get requests.
+    pub(super) is_doubtful: bool,
 }
 
-impl PythonServer {
-    /// Returns the command that serves it.
-    pub(super) fn command(&self) -> String {
-        let Self { callable, server, .. } = self;
-        if *server == STREAMLIT {
-            format!(
-                "{server} run {callable} --server.address ${{BIND_ADDRESS:-127.0.0.1}} --server.port $PORT --server.headless true --browser.gatherUsageStats false"
-            )
-        } else if *server == ASGI {
-            format!("{server} --host ${{BIND_ADDRESS:-127.0.0.1}} --port $PORT {callable}")
-        } else {
-            format!("{server} --bind ${{BIND_ADDRESS:-127.0.0.1}}:$PORT {callable}")
-        }
+/// Returns the command that serves a callable.
+pub(super) fn serve(found: &FoundCallable) -> String {
+    let FoundCallable { callable, server, .. } = found;
+    let host = "${BIND_ADDRESS:-127.0.0.1}";
+    match *server {
+        callable_search::STREAMLIT => format!(
+            "{server} run {callable} --server.address {host} --server.port $PORT --server.headless true --browser.gatherUsageStats false"
+        ),
+        ASGI => match callable.strip_suffix("()") {
+            Some(factory) => format!("{server} --factory --host {host} --port $PORT {factory}"),
+            None => format!("{server} --host {host} --port $PORT {callable}"),
+        },
+        _ if callable.ends_with("()") => format!("{server} --bind {host}:$PORT '{callable}'"),
+        _ => format!("{server} --bind {host}:$PORT {callable}"),
     }
 }
 
-/// Returns the callable of a `wsgi` entry of the Procfile.
-pub(super) fn from_wsgi_entry(callable: &str) -> PythonServer {
-    PythonServer { callable: callable.to_owned(), server: WSGI, file: String::new() }
+/// Returns the command of a `wsgi` entry of the Procfile.
+pub(super) fn serve_wsgi_entry(callable: &str) -> String {
+    format!("{WSGI} --bind ${{BIND_ADDRESS:-127.0.0.1}}:$PORT {callable}")
 }
 
-/// Finds the callable of an app, if it has exactly one.
-pub(super) fn find_server(source: &AppSource) -> anyhow::Result<Option<PythonServer>> {
-    let django = source.names.iter().filter(|name| name.ends_with('/') && source.has_entry("manage.py"));
-    let files = FILES.iter().chain(&ASYNC_FILES).chain(&SCRIPTS).map(|file| (*file).to_owned());
-    let mut found = Vec::new();
-    for file in files.chain(django.map(|folder| format!("{folder}wsgi.py"))) {
-        if let Some(text) = source.read_bytes(&file)? {
-            found.extend(find_callable(&file, &String::from_utf8_lossy(&text)));
-        }
+/// Finds what an app without a Procfile starts. `packages` are its dependencies.
+///
+/// # Errors
+/// Fails if nothing or more than one thing does.
+pub(super) fn find(
+    source: &AppSource,
+    packages: &BTreeMap<String, String>,
+) -> anyhow::Result<DefaultProcess> {
+    let found = callable_search::find(source)?;
+    if let [one] = found.as_slice() {
+        return Ok(DefaultProcess {
+            name: "web",
+            command: serve(one),
+            file: one.file.clone(),
+            is_doubtful: false,
+        });
     }
-    Ok(if found.len() == 1 { found.pop() } else { None })
+    if let [first, ..] = found.as_slice() {
+        let files: Vec<_> = found.iter().map(|found| found.file.as_str()).collect();
+        return Err(errors::python::several_callables(&files, &serve(first)).into());
+    }
+    find_script(source, packages)?.ok_or_else(|| errors::python::no_process_types().into())
 }
 
-/// Finds the callable that the text of a file defines.
-fn find_callable(file: &str, text: &str) -> Option<PythonServer> {
-    let module = file.trim_end_matches(".py").replace('/', ".");
-    if text.lines().any(|line| line.starts_with("import streamlit") || line.starts_with("from streamlit")) {
-        return Some(PythonServer { callable: file.to_owned(), server: STREAMLIT, file: file.to_owned() });
-    }
-    // Dash keeps its Flask app apart.
-    let dash = |line: &str| line.replace(' ', "").starts_with("server=app.server");
-    if text.contains("Dash(") && text.lines().any(dash) {
-        let callable = format!("{module}:server");
-        return Some(PythonServer { callable, server: WSGI, file: file.to_owned() });
-    }
-    text.lines().find_map(|line| {
-        let (name, value) = line.split_once('=')?;
-        // `app: FastAPI = FastAPI()`, `app, rt = fast_app()`
-        let name = name.split([':', ',']).next()?.trim_end();
-        let known = NAMES.into_iter().find(|known| *known == name)?;
-        let value = value.trim_start();
-        let (_, server) = MADE_BY.iter().find(|(maker, _)| value.starts_with(maker))?;
-        Some(PythonServer { callable: format!("{module}:{known}"), server, file: file.to_owned() })
+/// Finds the script of an app that has no callable.
+pub(super) fn find_script(
+    source: &AppSource,
+    packages: &BTreeMap<String, String>,
+) -> anyhow::Result<Option<DefaultProcess>> {
+    let Some(file) = SCRIPTS.into_iter().find(|name| source.has_entry(name)) else { return Ok(None) };
+    let text = source.read_bytes(file)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let uses = |names: &[&str]| names.iter().any(|name| packages.contains_key(*name) || imports(&text, name));
+    let is_bot = uses(&BOTS);
+    let is_web = text.contains("PORT") || !is_bot && uses(&SERVERS);
+    let command = if uses(&[GRADIO]) {
+        format!(
+            "env GRADIO_SERVER_NAME=${{BIND_ADDRESS:-127.0.0.1}} GRADIO_SERVER_PORT=$PORT GRADIO_ANALYTICS_ENABLED=False python {file}"
+        )
+    } else {
+        format!("python {file}")
+    };
+    let name = if is_web { "web" } else { "worker" };
+    Ok(Some(DefaultProcess { name, command, file: file.to_owned(), is_doubtful: !is_web && !is_bot }))
+}
+
+/// Returns whether the text of a file imports a module.
+pub(super) fn imports(text: &str, module: &str) -> bool {
+    text.lines().map(str::trim_start).any(|line| {
+        let rest = line.strip_prefix("import ").or_else(|| line.strip_prefix("from "));
+        let names = rest.unwrap_or_default().split(" import ").next().unwrap_or_default();
+        names.split([',', ' ']).any(|name| {
+            name.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
     })
 }
 
@@ -109,35 +156,64 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn find_in(files: &[(&str, &str)]) -> Option<String> {
+    fn find_in(files: &[(&str, &str)], packages: &[&str]) -> String {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let found = find_server(&AppSource::read(dir.path(), None).unwrap()).unwrap();
-        found.map(|served| format!("{} {}", served.server, served.callable))
+        let packages = packages.iter().map(|name| ((*name).to_owned(), String::new())).collect();
+        match find(&AppSource::read(dir.path(), None).unwrap(), &packages) {
+            Ok(DefaultProcess { name, command, .. }) => {
+                format!("{name}: {}", command.replace("${BIND_ADDRESS:-127.0.0.1}", "HOST"))
+            }
+            Err(err) => err.to_string(),
+        }
     }
 
     #[test]
-    fn only_the_obvious() {
+    fn servers_of_callables() {
         let flask = "from flask import Flask\napp = Flask(__name__)\n";
-        assert_eq!(find_in(&[("app.py", flask)]).as_deref(), Some("gunicorn app:app"));
-        assert_eq!(find_in(&[("app.py", flask), ("main.py", flask)]), None, "two are not obvious");
-        assert_eq!(find_in(&[("app.py", "def main():\n    app = Flask(__name__)\n")]), None);
-        assert_eq!(find_in(&[("app.py", "print('hello')\n")]), None);
-        let django = "application = get_wsgi_application()\n";
-        let found = find_in(&[("manage.py", ""), ("site/wsgi.py", django), ("static/x", "")]);
-        assert_eq!(found.as_deref(), Some("gunicorn site.wsgi:application"));
-        let html = "app, rt = fast_app()\n";
-        assert_eq!(find_in(&[("main.py", html)]).as_deref(), Some("uvicorn main:app"));
-        let dash = "app = Dash(__name__)\nserver = app.server\n";
-        assert_eq!(find_in(&[("app.py", dash)]).as_deref(), Some("gunicorn app:server"));
-        let script = "import streamlit as st\nst.title('hello')\n";
-        assert_eq!(find_in(&[("streamlit_app.py", script)]).as_deref(), Some("streamlit streamlit_app.py"));
-        let fast = "app: FastAPI = FastAPI()\n";
-        assert_eq!(find_in(&[("app/main.py", fast)]).as_deref(), Some("uvicorn app.main:app"));
-        assert_eq!(find_in(&[("main.py", fast)]).as_deref(), Some("uvicorn main:app"));
+        assert_eq!(find_in(&[("app.py", flask)], &[]), "web: gunicorn --bind HOST:$PORT app:app");
+        assert_eq!(
+            find_in(&[("app.py", flask), ("main.py", flask)], &[]),
+            "this is a Python app without a Procfile, and app.py, main.py both define what could be started"
+        );
+        let factory = "from flask import Flask\ndef create_app(config=None):\n    return Flask(__name__)\n";
+        assert_eq!(
+            find_in(&[("shop/__init__.py", factory)], &[]),
+            "web: gunicorn --bind HOST:$PORT 'shop:create_app()'"
+        );
+        let factory = "from fastapi import FastAPI\ndef create_app() -> FastAPI:\n    return FastAPI()\n";
+        assert_eq!(
+            find_in(&[("main.py", factory)], &[]),
+            "web: uvicorn --factory --host HOST --port $PORT main:create_app"
+        );
+        assert!(
+            find_in(&[("streamlit_app.py", "import streamlit as st\n")], &[])
+                .starts_with("web: streamlit run streamlit_app.py --server.address HOST ")
+        );
+    }
+
+    #[test]
+    fn scripts_of_apps_without_a_callable() {
+        for (text, packages, expected) in [
+            ("import os\nlisten(os.environ['PORT'])\n", &[][..], "web: python main.py"),
+            ("from http.server import HTTPServer\n", &[], "web: python main.py"),
+            ("from shop import serve\nserve()\n", &["aiohttp"], "web: python main.py"),
+            ("import aiogram, asyncio\n", &["aiogram", "aiohttp"], "worker: python main.py"),
+            ("from telegram.ext import Application\n", &["python-telegram-bot"], "worker: python main.py"),
+            ("import flaskless\nprint('hello')\n", &[], "worker: python main.py"),
+            (
+                "import gradio as gr\n",
+                &["gradio"],
+                "web: env GRADIO_SERVER_NAME=HOST GRADIO_SERVER_PORT=$PORT GRADIO_ANALYTICS_ENABLED=False python main.py",
+            ),
+        ] {
+            assert_eq!(find_in(&[("main.py", text), ("util.py", "")], packages), expected, "{text}");
+        }
+        assert_eq!(find_in(&[("bot.py", "import discord\n")], &[]), "worker: python bot.py");
+        assert!(find_in(&[("util.py", "PORT = 1\n")], &[]).contains("not obvious what to start"));
     }
 }

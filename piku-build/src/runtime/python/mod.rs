@@ -3,6 +3,7 @@
 //! virtualenv.
 
 mod bytecode;
+mod callable_search;
 mod compile_check;
 mod default_command;
 mod dependency_files;
@@ -14,6 +15,7 @@ mod venv_seed;
 mod version;
 mod virtualenv;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use indexmap::IndexMap;
@@ -28,6 +30,7 @@ use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::RootView;
+use default_command::DefaultProcess;
 use dependency_files::PythonDependencies;
 use dependency_files::requirements::{FILE, LocalRequirement};
 use package_managers::{installer, pipenv, poetry, program, uv};
@@ -65,7 +68,12 @@ impl Runtime for PythonRuntime {
             Some(name) if source.procfile.is_some() => DetectResult::WeakMatch(format!(
                 "there are a Procfile and {name}, and no {FILE}: no dependencies"
             )),
-            Some(name) => DetectResult::NoMatch(format!("{FILE}, or a Procfile beside {name}, is missing")),
+            Some(name) => match find_lone_script(source)? {
+                Some(script) => {
+                    DetectResult::WeakMatch(format!("there is {script}, and no {FILE}: no dependencies"))
+                }
+                None => DetectResult::NoMatch(format!("{FILE}, or a Procfile beside {name}, is missing")),
+            },
             None => DetectResult::NoMatch(format!(
                 "{}, or *.py files with a Procfile are missing",
                 dependency_files::names().join(", ")
@@ -77,8 +85,11 @@ impl Runtime for PythonRuntime {
         let PythonChoice { interpreter, from, unmet, layer, mut warnings } =
             interpreter::choose(source, target)?;
         let mut all = package_managers::read_dependencies(source, target.jailed)?;
-        let (processes, processes_from) = processes(source)?;
+        let (processes, default) = processes(source, &all)?;
         let added = added_servers(source, &processes, &all);
+        if let Some(process) = default.as_ref().filter(|process| process.is_doubtful) {
+            warnings.push(errors::python::script_as_worker(&process.file));
+        }
         if source.procfile.is_some() {
             let is_there = |program: &str| {
                 target.find_tool(program).is_some() || source.has_entry(&format!("bin/{program}"))
@@ -109,7 +120,7 @@ impl Runtime for PythonRuntime {
                 .chain(django::plan_step(source, &python)?)
                 .collect(),
             processes,
-            processes_from,
+            processes_from: default.map(|process| process.file),
             env: virtualenv::env(&venv.mount),
             build_env: package_managers::build_env(&venv.mount, all.manager, index),
             layers: layer.into_iter().chain([venv]).collect(),
@@ -192,12 +203,23 @@ fn has_wsgi(source: &AppSource) -> bool {
     source.procfile.iter().flat_map(|procfile| &procfile.entries).any(|entry| entry.kind == ProcessKind::Wsgi)
 }
 
+/// Returns the script that an app is if it has no dependencies. A callable needs at least its framework.
+fn find_lone_script(source: &AppSource) -> anyhow::Result<Option<String>> {
+    if !callable_search::find(source)?.is_empty() {
+        return Ok(None);
+    }
+    Ok(default_command::find_script(source, &BTreeMap::new())?.map(|process| process.file))
+}
+
 /// Returns the process types of the Procfile, with `wsgi` entries as commands of gunicorn, or else the
-/// default one and the file that it comes from.
-fn processes(source: &AppSource) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<String>)> {
+/// default one, alone and in the map.
+fn processes(
+    source: &AppSource,
+    all: &PythonDependencies,
+) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<DefaultProcess>)> {
     let Some(procfile) = &source.procfile else {
-        let served = default_command::find_server(source)?.ok_or_else(errors::python::no_process_types)?;
-        return Ok((IndexMap::from([("web".parse()?, served.command())]), Some(served.file)));
+        let process = default_command::find(source, &all.packages)?;
+        return Ok((IndexMap::from([(process.name.parse()?, process.command.clone())]), Some(process)));
     };
     let mut processes = IndexMap::new();
     for entry in &procfile.entries {
@@ -206,7 +228,7 @@ fn processes(source: &AppSource) -> anyhow::Result<(IndexMap<ProcessName, String
             if !compile_check::is_callable(&entry.command) {
                 return Err(errors::python::bad_wsgi(&entry.command).into());
             }
-            command = default_command::from_wsgi_entry(&entry.command).command();
+            command = default_command::serve_wsgi_entry(&entry.command);
         }
         processes.insert(name, command);
     }

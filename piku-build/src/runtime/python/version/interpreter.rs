@@ -315,6 +315,17 @@ mod tests {
         let empty =
             choice(&[("ENV", "PYTHON_VERSION=\n"), (".python-version", &format!("python{minor}"))]).unwrap();
         assert_eq!(empty.from, ".python-version");
+        for any in ["latest", "system", "*"] {
+            for file in [(".python-version", any.to_owned()), ("ENV", format!("PYTHON_VERSION={any}\n"))] {
+                let own = choice(&[(file.0, &file.1), ("runtime.txt", "")]).unwrap();
+                assert_eq!((own.from.as_str(), own.interpreter.version), ("the machine's python3", version));
+            }
+        }
+        let tool =
+            choice(&[(".tool-versions", &format!("nodejs 20.1.0\npython {minor} 3.4 # x\n"))]).unwrap();
+        assert_eq!((tool.from.as_str(), tool.interpreter.version), (".tool-versions", version));
+        let other = choice(&[(".tool-versions", "nodejs 20.1.0\n"), ("runtime.txt", &minor)]).unwrap();
+        assert_eq!(other.from, "runtime.txt");
         let both = choice(&[(".python-version", &minor), ("runtime.txt", "python-3.4.1")]).unwrap();
         assert_eq!(both.warnings.len(), 1, "{:?}", both.warnings);
         let several = choice(&[(".python-version", &format!("3.99.1\npypy3.10\n{minor}\n"))]).unwrap();

@@ -6,7 +6,7 @@ use crate::runtime::python::dependency_files::pyproject::PyprojectFile;
 use crate::runtime::python::dependency_files::{self, PythonManager, PythonManifest};
 use crate::runtime::python::package_managers::pipenv;
 use crate::runtime::python::version::range::PythonRange;
-use crate::runtime::version::RequestedVersion;
+use crate::runtime::version::{RequestedVersion, TOOL_VERSIONS, find_tool_version};
 
 /// The Python that an app requests.
 #[derive(Debug)]
@@ -45,6 +45,11 @@ impl RequestedPython {
     }
 }
 
+/// Returns whether any Python will do: the machine's own then.
+fn is_any(text: &str) -> bool {
+    matches!(text, "system" | "latest" | "*")
+}
+
 /// Reads the request of the app; `None` if any Python will do.
 ///
 /// # Errors
@@ -54,7 +59,7 @@ pub(crate) fn read(
     warnings: &mut Vec<String>,
 ) -> anyhow::Result<Option<RequestedPython>> {
     if let Some(version) = RequestedVersion::from_variable(source, "PYTHON_VERSION") {
-        return RequestedPython::parse(version).map(Some);
+        return if is_any(&version.text) { Ok(None) } else { RequestedPython::parse(version).map(Some) };
     }
     let mut found: Vec<RequestedVersion> = Vec::new();
     for name in [".python-version", "runtime.txt"] {
@@ -63,10 +68,16 @@ pub(crate) fn read(
         let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
         let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
         match lines.first() {
-            Some(&"system") => {}
+            Some(first) if is_any(first) => {}
             Some(_) => found.push(RequestedVersion::new(lines.join("\n"), name)),
             None => warnings.push(format!("{name} is empty")),
         }
+    }
+    if let Some(text) = source.read_bytes(TOOL_VERSIONS)?.filter(|_| found.is_empty()) {
+        let named = find_tool_version(&decode(&text), &["python"]);
+        found.extend(
+            named.filter(|text| !is_any(text)).map(|text| RequestedVersion::new(text, TOOL_VERSIONS)),
+        );
     }
     if let [first, second] = found.as_slice() {
         if second.text.trim_start_matches("python-") != first.text.trim_start_matches("python-") {
