@@ -23,7 +23,7 @@ struct KnownFiles {
 const NOT_BUILT: &str = "commit what your machine builds and a Procfile that starts it, or name a classic buildpack of the \
                          language: BUILDPACK_URL in ENV";
 /// The hint for PHP.
-const PHP: &str = "a Procfile with the line 'web: php -S ${BIND_ADDRESS:-127.0.0.1}:$PORT' runs it by the machine's PHP (apt \
+pub(super) const PHP: &str = "a Procfile with the line 'web: php -S ${BIND_ADDRESS:-127.0.0.1}:$PORT' runs it by the machine's PHP (apt \
                    install php-cli); '-t public' names another folder";
 
 /// Languages by their own files, then by the endings of code; what may lie beside any language is last.

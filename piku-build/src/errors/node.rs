@@ -111,10 +111,24 @@ pub(crate) fn no_process_types() -> UserError {
     )
 }
 
-pub(crate) fn built_nothing(folders: &[&str]) -> UserError {
-    UserError::new(format!(
+/// A build made no page. `is_kit` if SvelteKit left something else.
+pub(crate) fn built_nothing(folders: &[&str], is_kit: bool) -> UserError {
+    let failure = UserError::new(format!(
         "the build script succeeded, but made no page to serve: index.html is not in {}",
         folders.join(", ")
-    ))
-    .hint("a Procfile says where it is ('static: FOLDER') or what to start ('web: node server.js')")
+    ));
+    if is_kit {
+        return failure.hint(
+            "SvelteKit builds a server with @sveltejs/adapter-node in svelte.config.js, or pages with @sveltejs/adapter-static",
+        );
+    }
+    failure.hint("a Procfile says where it is ('static: FOLDER') or what to start ('web: node server.js')")
+}
+
+/// Returns the warning that development dependencies are kept, since a process type starts one of them.
+pub(crate) fn started_development(name: &str) -> String {
+    format!(
+        "all development dependencies are kept, since a process starts '{name}', which is one of them: 'npm install {name}' \
+         moves it to the dependencies"
+    )
 }

@@ -93,7 +93,9 @@ impl StartProblem {
         let problem = Self::new(format!(
             "there is no program '{name}', neither in the app's dependencies nor on this machine"
         ));
-        if let Some(package) = package_of_program(name) {
+        if name.starts_with("heroku-php-") {
+            problem.hint(super::detection::PHP)
+        } else if let Some(package) = package_of_program(name) {
             problem.hint(format!("on the machine: apt install {package}"))
         } else {
             problem

@@ -23,6 +23,43 @@ fn a_script_for_node() {
 }
 
 #[test]
+fn a_script_for_python() {
+    if !has_programs("a lone script", &["python3"]) {
+        return;
+    }
+    let server = "from http.server import HTTPServer, SimpleHTTPRequestHandler\nimport os\nport = int(os.environ['PORT'])\n";
+    check_words(&World::new(&[("main.py", server)]), str![[r#""#]]);
+    // A chat bot.
+    let bot = "from telegram.ext import Application\n";
+    check_words(
+        &World::new(&[("bot.py", bot), ("requirements.txt", "python-telegram-bot==21.0\n")]),
+        str![[r#""#]],
+    );
+    check_words(
+        &World::new(&[("app.py", "import work\nwork.run()\n"), ("work.py", ""), ("requirements.txt", "")]),
+        str![[r#""#]],
+    );
+    let factory =
+        "from flask import Flask\n\ndef create_app(test_config=None):\n    return Flask(__name__)\n";
+    check_words(&World::new(&[("shop/__init__.py", factory), ("requirements.txt", "flask\n")]), str![[r#""#]]);
+    let flask = "from flask import Flask\napp = Flask(__name__)\n";
+    check_words(
+        &World::new(&[
+            ("app.py", flask),
+            ("wsgi.py", "from app import app\n"),
+            ("requirements.txt", "flask\n"),
+        ]),
+        str![[r#""#]],
+    );
+    check_words(
+        &World::new(&[("app.py", flask), ("main.py", flask), ("requirements.txt", "flask\n")]),
+        str![[r#""#]],
+    );
+    // Without its framework it cannot run.
+    check_words(&World::new(&[("app.py", flask)]), str![[r#""#]]);
+}
+
+#[test]
 fn classes_with_a_main_method() {
     if !has_programs("lone classes", &["javac"]) {
         return;

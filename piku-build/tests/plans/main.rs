@@ -1,5 +1,6 @@
 //! `detect` and `plan` for a small app of each runtime, as a whole: one file a case.
 
+mod frameworks;
 mod lone_files;
 mod node_versions;
 mod run_goals;

@@ -2,7 +2,10 @@
 //! script, and removes development dependencies. A front end with nothing to start is served as static
 //! files. A lone script such as `server.js` needs no package.json.
 
+mod default_process;
+mod development;
 mod failures;
+mod framework;
 mod node_modules;
 mod npm;
 mod package_json;
@@ -14,7 +17,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use piku_layout::name::ProcessName;
 use piku_procfile::procfile;
 
 use super::version::RuntimeVersion;
@@ -77,7 +79,7 @@ impl Runtime for NodeRuntime {
             .flat_map(|procfile| &procfile.entries)
             .any(|entry| entry.kind != procfile::ProcessKind::Static);
         let about = runs || package.start_script().is_some() || package.build_script().is_some();
-        Ok(if about || find_program(source, &package).is_some() {
+        Ok(if about || default_process::find_program(source, &package).is_some() {
             DetectResult::Match(format!("there is a {FILE}"))
         } else {
             DetectResult::WeakMatch(format!("there is a {FILE}, which neither builds nor starts anything"))
@@ -103,10 +105,11 @@ impl Runtime for NodeRuntime {
         // yarn would not check the lock file otherwise.
         let dev = package.build_script().is_some() || !own.is_empty() || manager.kind == ManagerKind::Berry;
         let has_dev = !package.dependencies(&["devDependencies"]).is_empty() || package.has_workspaces();
-        let (processes, processes_from) = processes(source, &package)?;
+        let (processes, processes_from) = default_process::processes(source, &package)?;
         // The modules of a front end that is only built are removed anyway.
         let runs = processes_from.as_deref() != Some(told::BY_BUILD);
-        let steps = tree_steps(&package, &manager, &own, dev && has_dev && runs);
+        let kept = package.find_started_development(processes.values());
+        let steps = tree_steps(&package, &manager, &own, dev && has_dev && runs && kept.is_none());
         let modules = node_modules::modules_layer(
             source,
             target,
@@ -133,6 +136,7 @@ impl Runtime for NodeRuntime {
         if source.has_entry("node_modules/") && !is_lone {
             warnings.push(told::committed_modules());
         }
+        warnings.extend(kept.map(|name| told::started_development(&name)));
         Ok(BuildPlan {
             runtime: self.name(),
             version: Some(version.unwrap_or(node.version)),
@@ -201,7 +205,12 @@ impl Runtime for NodeRuntime {
                 .find(|folder| has_page(&folder.as_str()))
         };
         let folder = folders.into_iter().find(has_page).map(str::to_owned).or_else(below);
-        let folder = folder.ok_or_else(|| told::built_nothing(&BUILT))?;
+        if folder.is_none() && view.tree.is_file(framework::NITRO) {
+            plan.processes = IndexMap::from([("web".parse()?, framework::serve(framework::NITRO))]);
+            return Ok(view.tree.remove_all(MODULES)?);
+        }
+        let is_kit = view.tree.is_dir(".svelte-kit");
+        let folder = folder.ok_or_else(|| told::built_nothing(&BUILT, is_kit))?;
         plan.processes = IndexMap::from([("static".parse()?, folder)]);
         // Nothing runs that needs them.
         Ok(view.tree.remove_all(MODULES)?)
@@ -302,55 +311,6 @@ fn tree_steps(
         steps.push(BuildStep::new(PRUNE, &manager.prune_command(), true));
     }
     steps
-}
-
-/// Returns the process types, and their source if that is not the Procfile.
-fn processes(
-    source: &AppSource,
-    package: &PackageJson,
-) -> anyhow::Result<(IndexMap<ProcessName, String>, Option<String>)> {
-    if let Some(processes) = super::procfile_processes(source) {
-        return Ok((processes, None));
-    }
-    let web = |command: String, from: String| Ok((IndexMap::from([("web".parse()?, command)]), Some(from)));
-    if let Some(start) = package.start_script() {
-        // npm would stay in memory as one more process. It is needed only if it does more than start the
-        // program.
-        let more = ["prestart", "poststart"].iter().any(|name| package.script(name).is_some());
-        let direct =
-            !more && !start.contains("npm_") && crate::app::command_check::split_simple(start).is_some();
-        let command = if direct { start.to_owned() } else { "npm start".to_owned() };
-        return web(command, format!("the start script in {FILE}"));
-    }
-    if let Some(name) = find_program(source, package) {
-        return web(format!("node {name}"), format!("'{name}', as there is no start script in {FILE}"));
-    }
-    if package.build_script().is_some() {
-        let create_react =
-            package.dependencies(&["dependencies", "devDependencies"]).contains_key("react-scripts");
-        let folder = if create_react { "build" } else { "dist" };
-        return Ok((
-            IndexMap::from([("static".parse()?, folder.to_owned())]),
-            Some(told::BY_BUILD.to_owned()),
-        ));
-    }
-    Err(told::no_process_types().into())
-}
-
-/// Returns the program of an app without a start script.
-fn find_program<'a>(source: &AppSource, package: &'a PackageJson) -> Option<&'a str> {
-    if source.has_entry("server.js") {
-        return Some("server.js");
-    }
-    // An app with a build script needs a start script that names what the build made.
-    if package.build_script().is_some() {
-        return None;
-    }
-    let main = package.text("main").map(|main| main.trim_start_matches("./"));
-    let named =
-        main.filter(|main| source.find(main).is_ok_and(|found| found.is_some_and(|stat| stat.is_file())));
-    let lone = || find_lone_script(source).filter(|name| !source.has_entry(FILE) && source.has_entry(name));
-    named.or_else(|| SERVERS.into_iter().find(|name| source.has_entry(name))).or_else(lone)
 }
 
 /// Returns the environment of the app's processes.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use serde_json::{Map, Value};
 
+use super::development;
 use crate::app::app_source::{AppSource, decode};
 use crate::errors::node as errors;
 
@@ -36,22 +37,6 @@ const NO_DEPENDENCIES: [&str; 20] = [
 
 /// Scripts of the app that npm runs after an installation.
 pub(super) const LIFECYCLE: [&str; 4] = ["preinstall", "install", "postinstall", "prepare"];
-
-/// Start scripts that run a development server.
-const DEVELOPMENT: [&str; 12] = [
-    "react-scripts start",
-    "vite",
-    "vite dev",
-    "vite serve",
-    "vite preview",
-    "ng serve",
-    "vue-cli-service serve",
-    "webpack serve",
-    "webpack-dev-server",
-    "parcel",
-    "craco start",
-    "astro dev",
-];
 
 /// The content of package.json; empty for an app without one.
 #[derive(Default)]
@@ -99,13 +84,25 @@ impl PackageJson {
         ["heroku-postbuild", "build"].into_iter().find(|name| self.script(name).is_some())
     }
 
-    /// Returns the start script, unless it runs a development server.
+    /// Returns the start script, unless it runs a development server and a build script makes something to serve.
     pub(super) fn start_script(&self) -> Option<&str> {
-        self.script("start").filter(|text| {
-            !DEVELOPMENT.iter().any(|server| {
-                text.strip_prefix(server).is_some_and(|rest| rest.is_empty() || rest.starts_with(" -"))
-            })
-        })
+        let start = self.script("start")?;
+        let is_skipped = self.build_script().is_some() && development::runs_server(self, start);
+        (!is_skipped).then_some(start)
+    }
+
+    /// Returns a development dependency that one of these commands starts, directly or by a script.
+    pub(super) fn find_started_development<'a>(
+        &self,
+        commands: impl Iterator<Item = &'a String>,
+    ) -> Option<String> {
+        let needed = self.dependencies(&["dependencies", "optionalDependencies"]);
+        let packages = self.dependencies(&["devDependencies"]);
+        let mut packages = packages.into_keys().filter(|name| !needed.contains_key(name));
+        let words: Vec<_> = commands.flat_map(|command| development::started_words(self, command)).collect();
+        packages
+            .find(|name| words.iter().any(|word| development::is_program_of(word, name)))
+            .map(str::to_owned)
     }
 
     /// Returns names and ranges of the dependencies in these fields.
@@ -149,14 +146,52 @@ mod tests {
             ("vite", false),
             ("vite --host", false),
             ("vite-node x", true),
-            ("react-scripts start", false),
+            ("vite preview --port $PORT", true),
+            ("PORT=3006 react-scripts start", false),
+            ("cross-env BROWSER=none react-scripts start", false),
+            ("npx @11ty/eleventy --serve --quiet", false),
+            ("eleventy --input=src", true),
             ("next start", true),
+            ("npm run dev", false),
+            ("yarn dev --host", false),
+            ("npm run serve", true),
+            ("npm run loop", true),
+            ("parcel src/index.html", false),
+            ("parcel build src/index.html", true),
+            ("stencil build --dev --watch --serve", false),
+            ("docusaurus start", false),
+            ("nest start", false),
             ("vite build && node x.js", true),
         ] {
-            let package = package(&format!(r#"{{"scripts": {{"start": "{start}"}}}}"#));
-            assert_eq!(package.start_script().is_some(), counts, "{start}");
+            let scripts = format!(
+                r#""start": "{start}", "dev": "vite dev", "serve": "node serve.js", "loop": "npm run loop""#
+            );
+            let of = |more| package(&format!(r#"{{"scripts": {{{scripts}{more}}}}}"#));
+            assert_eq!(of(r#", "build": "x""#).start_script().is_some(), counts, "{start}");
+            assert!(of("").start_script().is_some(), "{start}: nothing else to serve");
         }
         assert!(package("{}").start_script().is_none());
+    }
+
+    #[test]
+    fn development_dependencies_that_are_started() {
+        let package = package(
+            r#"{"scripts": {"start": "npm run serve", "serve": "ts-node src/a.ts"}, "dependencies": {"next": "1", "both": "1"},
+                "devDependencies": {"ts-node": "1", "@nestjs/cli": "1", "tsx": "1", "both": "1", "jest": "1"}}"#,
+        );
+        for (command, expected) in [
+            ("npm start", Some("ts-node")),
+            ("nest start", Some("@nestjs/cli")),
+            ("node --import tsx src/a.ts", Some("tsx")),
+            ("node --loader=ts-node/esm a.ts", Some("ts-node")),
+            ("npx tsx a.ts", Some("tsx")),
+            ("next start", None),
+            ("both", None),
+            ("node jest.js", None),
+        ] {
+            let found = package.find_started_development([command.to_owned()].iter());
+            assert_eq!(found.as_deref(), expected, "{command}");
+        }
     }
 
     #[test]

@@ -12,7 +12,9 @@ use super::version_range::{NodeRange, parse_exact};
 use crate::app::app_source::{AppSource, decode};
 use crate::errors::node as errors;
 use crate::plan::build_target::BuildTarget;
-use crate::runtime::version::{RequestedVersion, RuntimeVersion, VersionMatch, nearest};
+use crate::runtime::version::{
+    RequestedVersion, RuntimeVersion, TOOL_VERSIONS, VersionMatch, find_tool_version, nearest,
+};
 use crate::step::build_step::{BuildStep, StepOutcome};
 use piku_layout::jail::PATH;
 
@@ -114,7 +116,7 @@ pub(super) fn choose(
         target.tool("a Node app", "node")?;
     }
     let engines = package.text("engines.node");
-    let requested = match read_request(source)? {
+    let requested = match read_request(source, package)? {
         Some(requested) => requested,
         None => match engines {
             Some(text) => RequestedVersion::new(text, "engines.node in package.json"),
@@ -139,8 +141,8 @@ pub(super) fn choose(
     Ok(node)
 }
 
-/// Reads the request from the variable or from a file that is for a Node version alone.
-fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedVersion>> {
+/// Reads the request from the variable, from a file for versions, or from the settings of Volta.
+fn read_request(source: &AppSource, package: &PackageJson) -> anyhow::Result<Option<RequestedVersion>> {
     if let Some(requested) = RequestedVersion::from_variable(source, VARIABLE) {
         return Ok(Some(requested));
     }
@@ -152,7 +154,11 @@ fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedVersion>> 
             return Ok(Some(RequestedVersion::new(line, file)));
         }
     }
-    Ok(None)
+    let text = source.read_bytes(TOOL_VERSIONS)?.map(|text| decode(&text)).unwrap_or_default();
+    if let Some(version) = find_tool_version(&text, &["nodejs", "node"]) {
+        return Ok(Some(RequestedVersion::new(version, TOOL_VERSIONS)));
+    }
+    Ok(package.text("volta.node").map(|text| RequestedVersion::new(text, "volta.node in package.json")))
 }
 
 fn use_installed(

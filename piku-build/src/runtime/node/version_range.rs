@@ -33,7 +33,7 @@ impl NodeRange {
         let of = |range, even| Ok(Self { range, even });
         match text.to_ascii_lowercase().as_str() {
             "lts/*" | "lts" | "stable" => of(SemverRange::any(), true),
-            "node" | "latest" | "current" | "*" | "x" => of(SemverRange::any(), false),
+            "node" | "latest" | "current" | "system" | "*" | "x" => of(SemverRange::any(), false),
             name => {
                 let Some(name) = name.strip_prefix("lts/") else {
                     return of(SemverRange::parse(text)?, false);
@@ -93,6 +93,7 @@ mod tests {
             "lts/iron",
             "LTS/Iron",
             "node",
+            "system",
             "20.*",
             "~>20.20",
             ">=0.12",
@@ -115,18 +116,9 @@ mod tests {
 
     #[test]
     fn what_is_no_range_is_refused() {
-        for bad in [
-            "",
-            "twenty",
-            "20.a",
-            "1.2.3.4",
-            ">=",
-            "lts/zinc",
-            "20 || x.y",
-            "system",
-            "><20",
-            "20.99999999999999",
-        ] {
+        for bad in
+            ["", "twenty", "20.a", "1.2.3.4", ">=", "lts/zinc", "20 || x.y", "><20", "20.99999999999999"]
+        {
             assert!(NodeRange::parse(bad).is_err(), "{bad}");
         }
     }
