@@ -28,20 +28,51 @@ fn a_script_for_python() {
         return;
     }
     let server = "from http.server import HTTPServer, SimpleHTTPRequestHandler\nimport os\nport = int(os.environ['PORT'])\n";
-    check_words(&World::new(&[("main.py", server)]), str![[r#""#]]);
+    check_words(
+        &World::new(&[("main.py", server)]),
+        str![[r#"
+exit 0
+runtime  python [VERSION] (the machine's python3)
+because  there is main.py, and no requirements.txt: no dependencies
+process  web: python main.py (main.py)
+
+"#]],
+    );
     // A chat bot.
     let bot = "from telegram.ext import Application\n";
     check_words(
         &World::new(&[("bot.py", bot), ("requirements.txt", "python-telegram-bot==21.0\n")]),
-        str![[r#""#]],
+        str![[r#"
+exit 0
+runtime  python [VERSION] (the machine's python3)
+because  there is a requirements.txt
+process  worker: python bot.py (bot.py)
+
+"#]],
     );
     check_words(
         &World::new(&[("app.py", "import work\nwork.run()\n"), ("work.py", ""), ("requirements.txt", "")]),
-        str![[r#""#]],
+        str![[r#"
+exit 0
+runtime  python [VERSION] (the machine's python3)
+because  there is a requirements.txt
+process  worker: python app.py (app.py)
+ !     warning: app.py uses no web server that piku knows: it runs as a worker. If it listens on $PORT, add a file 'Procfile' with the line 'web: python app.py'
+
+"#]],
     );
     let factory =
         "from flask import Flask\n\ndef create_app(test_config=None):\n    return Flask(__name__)\n";
-    check_words(&World::new(&[("shop/__init__.py", factory), ("requirements.txt", "flask\n")]), str![[r#""#]]);
+    check_words(
+        &World::new(&[("shop/__init__.py", factory), ("requirements.txt", "flask\n")]),
+        str![[r#"
+exit 0
+runtime  python [VERSION] (the machine's python3)
+because  there is a requirements.txt
+process  web: gunicorn --bind ${BIND_ADDRESS:-127.0.0.1}:$PORT 'shop:create_app()' (shop/__init__.py)
+
+"#]],
+    );
     let flask = "from flask import Flask\napp = Flask(__name__)\n";
     check_words(
         &World::new(&[
@@ -49,14 +80,34 @@ fn a_script_for_python() {
             ("wsgi.py", "from app import app\n"),
             ("requirements.txt", "flask\n"),
         ]),
-        str![[r#""#]],
+        str![[r#"
+exit 0
+runtime  python [VERSION] (the machine's python3)
+because  there is a requirements.txt
+process  web: gunicorn --bind ${BIND_ADDRESS:-127.0.0.1}:$PORT wsgi:app (wsgi.py)
+
+"#]],
     );
     check_words(
         &World::new(&[("app.py", flask), ("main.py", flask), ("requirements.txt", "flask\n")]),
-        str![[r#""#]],
+        str![[r#"
+exit 1
+piku-build: this is a Python app without a Procfile, and app.py, main.py both define what could be started
+hint: add a file 'Procfile' with the line of the one to start, such as 'web: gunicorn --bind ${BIND_ADDRESS:-127.0.0.1}:$PORT app:app'
+
+"#]],
     );
     // Without its framework it cannot run.
-    check_words(&World::new(&[("app.py", flask)]), str![[r#""#]]);
+    check_words(
+        &World::new(&[("app.py", flask)]),
+        str![[r#"
+exit 1
+piku-build: no runtime fits this app, which looks like a Python app ('app.py'): requirements.txt, or a Procfile beside app.py, is missing
+found at its top: app.py
+hint: a Procfile says what to start, such as 'web: python app.py'; dependencies are in requirements.txt
+
+"#]],
+    );
 }
 
 #[test]

@@ -30,8 +30,8 @@ pub(super) fn processes(
     if let Some(name) = find_program(source, package) {
         return web(format!("node {name}"), format!("'{name}', as there is no start script in {FILE}"));
     }
-    if let Some((name, command)) = framework::find_server(source, package) {
-        return web(command, format!("'{name}' among the dependencies"));
+    if let Some((because, command)) = framework::find_server(source, package) {
+        return web(command, because);
     }
     if package.build_script().is_some() {
         let create_react =

@@ -1,6 +1,6 @@
 //! Frameworks whose build makes a server that no start script names.
 
-use super::package_json::PackageJson;
+use super::package_json::{FILE, PackageJson};
 use crate::app::app_source::{AppSource, decode};
 
 /// The server that Nitro builds, for Nuxt, SolidStart, TanStack Start and others.
@@ -28,27 +28,25 @@ pub(super) fn serve(file: &str) -> String {
     format!("env HOST=${{BIND_ADDRESS:-127.0.0.1}} node {file}")
 }
 
-/// Returns the package or script that shows how the app is served after its build, and the command.
+/// Returns the command that serves the app after its build, behind what shows it: a script or a package.
 pub(super) fn find_server(source: &AppSource, package: &PackageJson) -> Option<(String, String)> {
     let build = package.script(package.build_script()?)?;
     if let Some((name, text)) = SCRIPTS.iter().find_map(|name| Some((name, package.script(name)?))) {
         let is_simple = crate::app::command_check::split_simple(text).is_some() && !text.contains("npm_");
-        return Some((
-            (*name).to_owned(),
-            if is_simple { text.to_owned() } else { format!("npm run {name}") },
-        ));
+        let command = if is_simple { text.to_owned() } else { format!("npm run {name}") };
+        return Some((format!("the {name} script in {FILE}"), command));
     }
     let packages = package.dependencies(&["dependencies", "devDependencies"]);
     if packages.contains_key(NEXT) {
         let command = "next start --hostname ${BIND_ADDRESS:-127.0.0.1} --port $PORT".to_owned();
-        return (!is_exported(source, package)).then(|| (NEXT.to_owned(), command));
+        return (!is_exported(source, package)).then(|| (dependency(NEXT), command));
     }
     if build.contains("generate") {
         return None;
     }
     if let Some((name, program)) = SERVED.iter().find(|(name, _)| packages.contains_key(name)) {
         let command = format!("env HOST=${{BIND_ADDRESS:-127.0.0.1}} {program} ./build/server/index.js");
-        return Some(((*name).to_owned(), command));
+        return Some((dependency(name), command));
     }
     let (name, file) = BUILT.iter().find(|(name, _)| packages.contains_key(name))?;
     let is_old_nuxt =
@@ -58,7 +56,11 @@ pub(super) fn find_server(source: &AppSource, package: &PackageJson) -> Option<(
     } else {
         serve(file)
     };
-    Some(((*name).to_owned(), command))
+    Some((dependency(name), command))
+}
+
+fn dependency(name: &str) -> String {
+    format!("'{name}' among the dependencies")
 }
 
 /// Returns whether the build of a Next app makes pages alone.
