@@ -188,7 +188,7 @@ fn near_python_apps_are_explained() {
 
 #[test]
 fn process_types_without_a_procfile_only_where_they_are_obvious() {
-    let world = World::new(&[("app.py", "print('hello')\n"), ("requirements.txt", "flask\n")]);
+    let world = World::new(&[("util.py", "print('hello')\n"), ("requirements.txt", "flask\n")]);
     world
         .run(&["plan", "app"])
         .bad(&["without a Procfile, and it is not obvious what to start", "hint: add a file 'Procfile'"]);
