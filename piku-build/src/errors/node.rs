@@ -111,7 +111,7 @@ pub(crate) fn no_process_types() -> UserError {
     )
 }
 
-/// A build made no page. `is_kit` if SvelteKit left something else.
+/// A build made no page. `is_kit` if the framework of Svelte left something else.
 pub(crate) fn built_nothing(folders: &[&str], is_kit: bool) -> UserError {
     let failure = UserError::new(format!(
         "the build script succeeded, but made no page to serve: index.html is not in {}",
