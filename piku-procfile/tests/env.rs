@@ -41,9 +41,12 @@ fn bad(text: impl AsRef<[u8]>, expected: &[&str]) {
     assert_eq!(parse(text, ParseOptions::default()).expect_err("is refused"), expected);
 }
 
+/// The name of a case, the file's text, and the variables with their values.
+type NamedCase = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 #[test]
 fn values_as_they_are_written() {
-    let cases: [(&str, &str, &[(&str, &str)]); 19] = [
+    let cases: [NamedCase; 19] = [
         ("E1 double quotes", "A=\"a b\"", &[("A", "a b")]),
         ("E2 single quotes", "A='a b'", &[("A", "a b")]),
         ("E3 blanks without quotes", "A=a b", &[("A", "a b")]),

@@ -51,9 +51,12 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
+/// The name of a case, the file's text, and the process types with their commands.
+type NamedCase = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 #[test]
 fn commands_as_they_are_written() {
-    let cases: [(&str, &str, &[(&str, &str)]); 8] = [
+    let cases: [NamedCase; 8] = [
         ("P2 no blank after the colon", "web:cmd", &[("web", "cmd")]),
         ("P7 a hash in a command", "web: cmd # hi", &[("web", "cmd # hi")]),
         ("P8 a quoted hash in a command", "web: echo \"a # b\" c", &[("web", "echo \"a # b\" c")]),

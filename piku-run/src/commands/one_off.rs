@@ -111,8 +111,7 @@ pub(super) fn run_to_end(
     }))
 }
 
-/// Passes stderr on until the last process of the jail has closed it, or nobody reads it any more. Returns its last
-/// lines.
+/// Passes stderr on until the last process of the jail has closed it, or its reader has gone. Returns its last lines.
 fn pass_on(mut from: ChildStderr) -> JoinHandle<Vec<String>> {
     std::thread::spawn(move || {
         let mut tail = VecDeque::new();

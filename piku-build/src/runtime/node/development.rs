@@ -1,5 +1,7 @@
 //! Development servers and development dependencies, as scripts start them.
 
+use std::path::Path;
+
 use super::package_json::PackageJson;
 use crate::app::started_programs::find_started;
 
@@ -80,7 +82,8 @@ pub(super) fn runs_server(package: &PackageJson, script: &str) -> bool {
 fn is_server(words: &[String]) -> bool {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let Some((program, rest)) = words.split_first() else { return false };
-    let is_page = |word: &str| word.starts_with('-') || word.ends_with(".html");
+    let is_page =
+        |word: &str| word.starts_with('-') || Path::new(word).extension().is_some_and(|it| it == "html");
     GENERATORS.contains(program) && rest.iter().any(|word| OPTIONS.contains(word))
         || SERVERS.iter().any(|server| match server.split_once(' ') {
             Some((first, second)) => program == &first && rest.first() == Some(&second),

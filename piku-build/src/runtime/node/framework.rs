@@ -3,7 +3,7 @@
 use super::package_json::{FILE, PackageJson};
 use crate::app::app_source::{AppSource, decode};
 
-/// The server that Nitro builds, for Nuxt, SolidStart, TanStack Start and others.
+/// The server that Nitro builds, for Nuxt, `SolidStart`, `TanStack` Start and others.
 pub(super) const NITRO: &str = ".output/server/index.mjs";
 /// Packages that show which server a build makes, and its file.
 const BUILT: [(&str, &str); 6] = [
@@ -50,7 +50,7 @@ pub(super) fn find_server(source: &AppSource, package: &PackageJson) -> Option<(
     }
     let (name, file) = BUILT.iter().find(|(name, _)| packages.contains_key(name))?;
     let is_old_nuxt =
-        *name == "nuxt" && packages["nuxt"].trim_start_matches(['^', '~', 'v']).starts_with("2");
+        *name == "nuxt" && packages["nuxt"].trim_start_matches(['^', '~', 'v']).starts_with('2');
     let command = if is_old_nuxt {
         "nuxt start --hostname ${BIND_ADDRESS:-127.0.0.1} --port $PORT".to_owned()
     } else {

@@ -103,11 +103,11 @@ fn read(source: &AppSource, file: &str) -> anyhow::Result<Option<String>> {
 fn find_named(source: &AppSource) -> anyhow::Result<Option<FoundCallable>> {
     let from_file = || -> anyhow::Result<Option<String>> {
         let text = read(source, FLASK_ENV)?.unwrap_or_default();
-        let values = text.lines().filter_map(|line| {
+        let mut values = text.lines().filter_map(|line| {
             let (name, value) = line.trim().trim_start_matches("export ").split_once('=')?;
             (name.trim() == FLASK_APP).then(|| value.trim().trim_matches(['"', '\'']).to_owned())
         });
-        Ok(values.last())
+        Ok(values.next_back())
     };
     let value = match source.variable(FLASK_APP) {
         Some((value, _)) => Some(value.trim().to_owned()),
@@ -124,7 +124,7 @@ fn find_named(source: &AppSource) -> anyhow::Result<Option<FoundCallable>> {
         }
         let callable = format!("{module}:{callable}");
         let is_known = super::compile_check::is_callable(&callable);
-        return Ok(is_known.then(|| FoundCallable { callable, server: WSGI, file }));
+        return Ok(is_known.then_some(FoundCallable { callable, server: WSGI, file }));
     }
     Ok(None)
 }
