@@ -326,6 +326,7 @@ impl From<NginxArgs> for RenderTarget {
             pages: OperatorPages::default(),
             connections: Some(args.connections),
             trusted_proxies: args.trusted_proxies,
+            shares_maps: false,
         };
         Self::Nginx {
             files: args.files.files(),

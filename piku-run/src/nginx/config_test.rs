@@ -7,6 +7,8 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+use anyhow::Context;
+use piku_files::sha256;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::ListenAddress;
@@ -22,37 +24,42 @@ const PORT_OFFSET: u16 = 10_000;
 /// Checks that nginx accepts the installed files with the current `host.yaml`.
 pub(crate) fn check_config(root: &PikuRoot) -> anyhow::Result<()> {
     let web = WebServer::load(root)?;
-    let nginx = NginxProgram::require()?;
     web.dir.create()?;
     let _lock = web.dir.lock()?;
-    let Err(reason) = web.test_files(&nginx, &web.dir.read_app_confs()?)? else { return Ok(()) };
+    let Err(reason) = web.test_installed()? else { return Ok(()) };
     Err(UserError::new(format!("nginx rejects its configuration: {reason}"))
         .hint("push or restart the app that it names; until then piku-run nginx leaves it out when it starts")
         .into())
 }
 
 impl WebServer {
-    /// Tests an app's new file together with the installed files of the other apps.
-    pub(super) fn test_with_app(
-        &self,
-        nginx: &NginxProgram,
-        app: &AppName,
-        text: &str,
-    ) -> anyhow::Result<()> {
-        let mut all = self.dir.read_app_confs()?;
-        all.retain(|(other, _)| other != app);
-        all.push((app.clone(), text.to_owned()));
-        let Err(reason) = self.test_files(nginx, &all)? else { return Ok(()) };
+    /// Tests an app's new file without those of the other apps, none of which can change its meaning. Does
+    /// nothing if the same nginx has passed the same file before, with other ports.
+    pub(super) fn test_app(&self, nginx: &NginxProgram, app: &AppName, text: &str) -> anyhow::Result<()> {
+        let digest = self.test_digest(nginx, text)?;
+        if self.dir.read_tested(app).is_some_and(|tested| tested == digest) {
+            return Ok(());
+        }
         let alone = [(app.clone(), text.to_owned())];
-        let error = match self.test_files(nginx, &alone)? {
-            Err(reason) => UserError::new(format!("nginx rejects the app's settings: {reason}"))
-                .hint("the text it names comes from NGINX_INCLUDE_FILE or another NGINX_ variable"),
-            Ok(()) => UserError::new(format!(
-                "nginx rejects the app's settings together with those of the other apps: {reason}"
-            ))
-            .hint("push or restart the app that it names"),
-        };
-        Err(error.into())
+        if let Err(reason) = self.test_files(nginx, &alone)? {
+            return Err(UserError::new(format!("nginx rejects the app's settings: {reason}"))
+                .hint("the text it names comes from NGINX_INCLUDE_FILE or another NGINX_ variable")
+                .into());
+        }
+        self.dir.write_tested(app, &digest)
+    }
+
+    /// Returns the hash of everything that the result of a test depends on, in this boot.
+    fn test_digest(&self, nginx: &NginxProgram, text: &str) -> anyhow::Result<String> {
+        let main = self.build_instance(nginx)?.render()?;
+        let all = [nginx.identity(), &piku_procfs::boot_id(), &main, &without_ports(text)].join("\0");
+        let hash = sha256::hash_reader(&mut all.as_bytes()).context("cannot hash the settings")?;
+        Ok(sha256::to_hex(&hash))
+    }
+
+    /// Tests the installed files of all apps. The inner error is nginx's message.
+    pub(super) fn test_installed(&self) -> anyhow::Result<Result<(), String>> {
+        self.test_files(&NginxProgram::require(&self.dir)?, &self.dir.read_app_confs()?)
     }
 
     /// Tests exactly these files. The inner error is nginx's message.
@@ -77,6 +84,18 @@ impl WebServer {
             name_app_lines(&clean_message(&message, &dir.path().display().to_string()), apps)
         }))
     }
+}
+
+/// Replaces the instances of each upstream by one line that is the same for all ports.
+fn without_ports(text: &str) -> String {
+    let is_instance = |line: &str| {
+        let port = line.strip_prefix("    server 127.0.0.1:").and_then(|rest| rest.strip_suffix(" max_fails=0;"));
+        port.is_some_and(|port| port.parse::<u16>().is_ok())
+    };
+    let mut lines: Vec<&str> =
+        text.lines().map(|line| if is_instance(line) { "    server PORT;" } else { line }).collect();
+    lines.dedup_by(|next, line| next == line && *line == "    server PORT;");
+    lines.join("\n")
 }
 
 fn unprivileged_port(port: u16) -> u16 {
@@ -180,6 +199,18 @@ mod tests {
             clean_message(message, "/t"),
             "2026/11/28 09:00:00 [emerg] 7#7: unknown directive \"x\" in apps/a.conf:1"
         );
+    }
+
+    #[test]
+    fn only_ports_and_the_number_of_instances_do_not_count() {
+        let upstream = |lines: &str| format!("upstream a {{\n{lines}    keepalive 16;\n}}\n");
+        let [one, two] = [1, 65_535].map(|port| format!("    server 127.0.0.1:{port} max_fails=0;\n"));
+        let same = without_ports(&upstream(&one));
+        assert_eq!(without_ports(&upstream(&two)), same);
+        assert_eq!(without_ports(&upstream(&[&*one, &*two].concat())), same);
+        for other in ["", "    server 127.0.0.1:65536 max_fails=0;\n", "    server 127.0.0.1:1 max_fails=0; x\n"] {
+            assert_ne!(without_ports(&upstream(other)), same, "{other}");
+        }
     }
 
     #[test]

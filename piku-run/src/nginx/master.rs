@@ -20,6 +20,15 @@ use super::nginx_dir::NginxDir;
 /// Longest time for a reload: reading the files and starting workers.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Interval between two looks at the workers during a reload.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Time without a new worker after which the reason is searched.
+const LATE_RELOAD: Duration = Duration::from_secs(2);
+
+/// Process title of a worker that accepts connections.
+const SERVING: &str = "nginx: worker process";
+
 /// Process title of a worker that accepts no new connections.
 const LEAVING: &str = "nginx: worker process is shutting down";
 
@@ -67,29 +76,45 @@ impl NginxMaster {
     }
 
     /// Reloads the files. Returns the previous workers once none of them accepts new connections. On an error
-    /// nginx keeps its previous configuration.
-    pub(super) fn reload(self, dir: &NginxDir) -> anyhow::Result<Vec<OldWorker>> {
+    /// nginx keeps its previous configuration. If it is late, `diagnose` returns the reason as an error.
+    pub(super) fn reload(
+        self,
+        dir: &NginxDir,
+        diagnose: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<OldWorker>> {
         let old = open_workers(self.workers().into_iter());
         kill(self.pid, Signal::SIGHUP).context("cannot signal nginx to reload")?;
         let since = Instant::now();
-        while !old.iter().all(|worker| is_leaving(worker.pid)) || self.workers().is_empty() {
+        let mut diagnose = Some(diagnose);
+        loop {
+            let workers = self.workers();
+            if !workers.is_empty() && old.iter().all(|worker| is_leaving(worker.pid)) {
+                return Ok(old);
+            }
             if !is_running(self.pid.as_raw()) {
                 // It reads the files when it is started again.
                 return Ok(old);
+            }
+            let mut new = workers.iter().filter(|pid| old.iter().all(|worker| worker.pid != **pid)).peekable();
+            if new.peek().is_none() && since.elapsed() > LATE_RELOAD {
+                diagnose.take().map_or(Ok(()), |diagnose| diagnose())?;
+            } else if new.peek().is_some() && new.all(|pid| command_line(*pid) == SERVING) {
+                // The master gives the new workers 100 ms to start before it ends the old ones. They have
+                // started, and any signal ends its pause; it handles this one by looking for ended workers.
+                let _ = kill(self.pid, Signal::SIGCHLD);
             }
             if since.elapsed() > RELOAD_TIMEOUT {
                 let what = "nginx does not load its new configuration";
                 let hint = format!("the reason is in '{}'", dir.error_log().display());
                 return Err(UserError::new(what).hint(hint).into());
             }
-            sleep(Duration::from_millis(5));
+            sleep(POLL_INTERVAL);
         }
-        Ok(old)
     }
 
     /// Returns true if a worker accepts connections.
     pub(super) fn is_serving(self) -> bool {
-        self.workers().iter().any(|pid| command_line(*pid) == "nginx: worker process")
+        self.workers().iter().any(|pid| command_line(*pid) == SERVING)
     }
 }
 

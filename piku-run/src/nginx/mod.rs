@@ -176,7 +176,7 @@ impl WebServer {
             }
             return Ok(prepared);
         }
-        let Some(nginx) = NginxProgram::find() else {
+        let Some(nginx) = NginxProgram::find(&self.dir) else {
             if is_named {
                 prepared.reach =
                     SiteReachability::Unserved("nginx is not installed", "sudo apt-get install nginx-light");
@@ -203,7 +203,7 @@ impl WebServer {
             if let Some((path, content)) = &files.passwords {
                 nginx_dir::write_private(path, content.as_bytes())?;
             }
-            let tested = self.test_with_app(&nginx, &world.app, &files.text);
+            let tested = self.test_app(&nginx, &world.app, &files.text);
             if tested.is_err() {
                 self.remove_unused_passwords(&world.app);
             }
@@ -294,8 +294,8 @@ impl WebServer {
 
     /// Fails if another app has one of these host names.
     fn check_names_free(&self, app: &AppName, names: &[String]) -> anyhow::Result<()> {
-        for (other, _) in self.dir.read_app_confs()? {
-            let Some(metadata) = self.dir.read_metadata(&other).filter(|_| other != *app) else { continue };
+        for other in self.dir.list_apps()?.into_iter().filter(|other| other != app) {
+            let Some(metadata) = self.dir.read_metadata(&other) else { continue };
             if let Some(name) = names.iter().find(|name| metadata.names.contains(name)) {
                 let what = format!("NGINX_SERVER_NAME: the app '{other}' has the name '{name}' already");
                 return Err(UserError::new(what)
@@ -336,6 +336,15 @@ impl WebServer {
         current::remove_dir(&self.dir.cache().join(app.as_str()))?;
         self.dir.remove_logs(|name| name == app.as_str())?;
         AppCertificates::for_app(&self.root, app).remove()
+    }
+
+    /// Reloads nginx after a change of an app's file, which has passed a test of its own.
+    fn reload_nginx(&self, master: NginxMaster) -> anyhow::Result<Vec<OldWorker>> {
+        master.reload(&self.dir, || {
+            let Err(reason) = self.test_installed()? else { return Ok(()) };
+            let what = "nginx rejects the app's settings together with those of the other apps";
+            Err(UserError::new(format!("{what}: {reason}")).hint("push or restart the app that it names").into())
+        })
     }
 
     /// Removes the app's password files that its installed file does not name.
@@ -383,12 +392,13 @@ impl PreparedSite<'_> {
             SiteChange::Replace(files) => {
                 dir.write_metadata(app, &files.metadata)?;
                 if changes {
+                    dir.write_shared_maps()?;
                     nginx_dir::write_private(&path, files.text.as_bytes())?;
                 }
             }
         }
         let old_workers = match NginxMaster::find(dir) {
-            Some(master) if dir.is_reload_pending() => match master.reload(dir) {
+            Some(master) if dir.is_reload_pending() => match self.web.reload_nginx(master) {
                 Ok(old) => old,
                 Err(err) => {
                     if let (Some(text), Some(metadata)) = (before, metadata) {

@@ -15,6 +15,7 @@ use piku_files::FileLock;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
+use piku_procfile::render::nginx::render_shared_maps;
 use piku_report::user_error::{BUSY, UserError};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Prefix of the directories in which a configuration is tested.
 const TEST_PREFIX: &str = ".trial.";
+
+/// The file of maps beside those of the apps. No app has this name.
+const SHARED_MAPS: &str = "_shared.conf";
 
 /// Path of the directory, usually `~/.piku/nginx`.
 #[derive(Debug, Clone)]
@@ -102,8 +106,8 @@ impl NginxDir {
         self.app_conf(app).exists()
     }
 
-    /// Reads the files of all apps, sorted by app.
-    pub(super) fn read_app_confs(&self) -> anyhow::Result<Vec<(AppName, String)>> {
+    /// Returns the apps that have a file, in order.
+    pub(super) fn list_apps(&self) -> anyhow::Result<Vec<AppName>> {
         let dir = self.0.join("apps");
         let cannot = || format!("cannot read '{}'", dir.display());
         let entries = match fs::read_dir(&dir) {
@@ -113,20 +117,55 @@ impl NginxDir {
         };
         let mut apps = Vec::new();
         for entry in entries {
-            let path = entry.with_context(cannot)?.path();
-            let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".conf")?.parse().ok());
-            if let Some(app) = name {
-                let text =
-                    fs::read_to_string(&path).with_context(|| format!("cannot read '{}'", path.display()))?;
-                apps.push((app, text));
-            }
+            let name = entry.with_context(cannot)?.file_name();
+            apps.extend(name.to_str().and_then(|name| name.strip_suffix(".conf")?.parse::<AppName>().ok()));
         }
         apps.sort();
         Ok(apps)
     }
 
+    /// Reads the files of all apps, sorted by app.
+    pub(super) fn read_app_confs(&self) -> anyhow::Result<Vec<(AppName, String)>> {
+        let read = |app: AppName| {
+            let path = self.app_conf(&app);
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read '{}'", path.display()));
+            Ok((app, text?))
+        };
+        self.list_apps()?.into_iter().map(read).collect()
+    }
+
+    /// Writes the maps that the files of the apps share, unless they are there.
+    pub(super) fn write_shared_maps(&self) -> anyhow::Result<()> {
+        let (path, text) = (self.0.join("apps").join(SHARED_MAPS), render_shared_maps());
+        if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+            return Ok(());
+        }
+        write_private(&path, text.as_bytes())
+    }
+
+    /// Returns the cached version of nginx.
+    pub(super) fn version_cache(&self) -> PathBuf {
+        self.0.join("version.json")
+    }
+
     fn metadata_path(&self, app: &AppName) -> PathBuf {
         self.0.join("about").join(format!("{app}.json"))
+    }
+
+    fn tested_path(&self, app: &AppName) -> PathBuf {
+        self.0.join("about").join(format!("{app}.tested"))
+    }
+
+    /// Reads the digest of the app's last test that nginx has passed.
+    pub(super) fn read_tested(&self, app: &AppName) -> Option<String> {
+        fs::read_to_string(self.tested_path(app)).ok()
+    }
+
+    pub(super) fn write_tested(&self, app: &AppName, digest: &str) -> anyhow::Result<()> {
+        let path = self.tested_path(app);
+        // After a power cut it is tested again.
+        atomic_file::write_passing(&path, digest.as_bytes(), 0o600)
+            .with_context(|| format!("cannot write '{}'", path.display()))
     }
 
     pub(super) fn read_metadata(&self, app: &AppName) -> Option<SiteMetadata> {
@@ -178,6 +217,7 @@ impl NginxDir {
     pub(super) fn remove_app(&self, app: &AppName) -> anyhow::Result<()> {
         current::remove_dir(&self.app_conf(app))?;
         current::remove_dir(&self.metadata_path(app))?;
+        current::remove_dir(&self.tested_path(app))?;
         self.remove_passwords_except(app, None)
     }
 
@@ -239,6 +279,7 @@ impl NginxDir {
         DirBuilder::new()
             .mode(0o700)
             .create(&apps)
+            .and_then(|()| fs::write(apps.join(SHARED_MAPS), render_shared_maps()))
             .with_context(|| format!("cannot create '{}'", apps.display()))?;
         Ok(dir)
     }

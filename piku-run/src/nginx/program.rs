@@ -1,13 +1,21 @@
 //! The installed nginx: its path, its build options and its command line.
 
+#![expect(clippy::disallowed_methods, reason = "the installed program, and a file that only piku writes")]
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use nix::unistd::geteuid;
+use piku_files::atomic_file;
 use piku_nss::UserAccount;
 use piku_procfile::render::nginx::Http2Syntax;
 use piku_report::user_error::UserError;
+use serde::{Deserialize, Serialize};
+
+use super::nginx_dir::NginxDir;
 
 /// System directories that may not be on a user's PATH.
 const SYSTEM_DIRS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
@@ -23,22 +31,66 @@ pub(super) fn find_program(name: &str) -> Option<PathBuf> {
 #[derive(Debug, Clone)]
 pub(super) struct NginxProgram {
     program: PathBuf,
+    /// Identifies the installed file.
+    identity: String,
     build: NginxBuild,
 }
 
+/// The output of `nginx -V`, stored until another nginx is installed.
+#[derive(Debug, Serialize, Deserialize)]
+struct CachedVersion {
+    identity: String,
+    text: String,
+}
+
+impl CachedVersion {
+    fn read(path: &Path, identity: &str) -> Option<Self> {
+        let cached: Self = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        (cached.identity == identity).then_some(cached)
+    }
+
+    /// Stores it, if nginx's directory exists already.
+    fn write(&self, path: &Path) {
+        // Without it, nginx is asked again.
+        let _ = serde_json::to_vec(self).map(|json| atomic_file::write_passing(path, &json, 0o600));
+    }
+}
+
+/// Returns the place of a file on the disk and the time of its last change.
+fn file_identity(path: &Path) -> Option<String> {
+    let about = fs::metadata(path).ok()?;
+    let (dev, inode, length) = (about.dev(), about.ino(), about.len());
+    Some(format!("{} {dev} {inode} {length} {}.{:09}", path.display(), about.ctime(), about.ctime_nsec()))
+}
+
 impl NginxProgram {
-    /// Finds nginx and reads its build options from `nginx -V`.
-    pub(super) fn find() -> Option<Self> {
+    /// Finds nginx and its build options, from `nginx -V` once for each installed version.
+    pub(super) fn find(dir: &NginxDir) -> Option<Self> {
         let program = find_program("nginx")?;
-        let out = Command::new(&program).arg("-V").env_clear().stdin(Stdio::null()).output();
-        let text = out.map(|out| String::from_utf8_lossy(&out.stderr).into_owned()).unwrap_or_default();
-        Some(Self { program, build: NginxBuild::parse(&text) })
+        let identity = file_identity(&program)?;
+        let path = dir.version_cache();
+        let cached = CachedVersion::read(&path, &identity).unwrap_or_else(|| {
+            let out = Command::new(&program).arg("-V").env_clear().stdin(Stdio::null()).output();
+            let text = out.map(|out| String::from_utf8_lossy(&out.stderr).into_owned()).unwrap_or_default();
+            let asked = CachedVersion { identity, text };
+            if parse_version(&asked.text).is_some() {
+                asked.write(&path);
+            }
+            asked
+        });
+        let build = NginxBuild::parse(&cached.text);
+        Some(Self { program, identity: cached.identity, build })
     }
 
     /// Finds nginx as [`NginxProgram::find`] does, but fails if it is not installed.
-    pub(super) fn require() -> anyhow::Result<Self> {
+    pub(super) fn require(dir: &NginxDir) -> anyhow::Result<Self> {
         let hint = "sudo apt-get install nginx-light";
-        Ok(Self::find().ok_or_else(|| UserError::new("nginx is not installed").hint(hint))?)
+        Ok(Self::find(dir).ok_or_else(|| UserError::new("nginx is not installed").hint(hint))?)
+    }
+
+    /// Returns a text that differs for each installed file.
+    pub(super) fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// Returns `nginx -c FILE` with an empty environment. The file comes first because the process title

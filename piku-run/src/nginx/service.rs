@@ -84,8 +84,8 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<ExitCode> {
         let hint = format!("set 'nginx: {{enabled: true}}' in '{}'", root.settings().display());
         return Err(UserError::new("nginx is off on this machine").hint(hint).into());
     }
-    let nginx = NginxProgram::require()?;
     web.dir.create()?;
+    let nginx = NginxProgram::require(&web.dir)?;
     current::create_dir(&root.acme().join("webroot/.well-known/acme-challenge"))?;
     let path = web.dir.service_lock();
     let lock = lock::inherit(&path)
@@ -110,10 +110,11 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<ExitCode> {
 /// signalled.
 fn start_or_adopt(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyhow::Result<NginxService> {
     let files = web.dir.lock()?;
+    web.dir.write_shared_maps()?;
     web.remove_bad_sites(nginx)?;
     web.write_main_conf(nginx)?;
     let (master, child) = if let Some(master) = NginxMaster::find(&web.dir) {
-        master.reload(&web.dir)?;
+        web.reload_nginx(master)?;
         (master, None)
     } else {
         let (master, child) = web.start_nginx(nginx)?;
@@ -299,10 +300,10 @@ impl NginxService {
     fn reload_settings(&mut self) -> anyhow::Result<()> {
         self.web = WebServer::load(&self.web.root)?;
         self.logs = LogRotation::new(&self.web.dir, self.web.log_limits);
-        let nginx = NginxProgram::require()?;
+        let nginx = NginxProgram::require(&self.web.dir)?;
         let files = self.web.dir.lock()?;
         self.web.write_main_conf(&nginx)?;
-        self.master.reload(&self.web.dir)?;
+        self.web.reload_nginx(self.master)?;
         drop(files);
         spawn_refresh(&self.web);
         Ok(())

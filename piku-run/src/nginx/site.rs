@@ -130,6 +130,7 @@ impl WebServer {
             pages: self.operator_pages(),
             connections: build.counts_connections.then(|| self.app_connections()),
             trusted_proxies: self.trusted_proxies()?,
+            shares_maps: true,
         };
         let site = VirtualHost::read(&settings, &procfile, values)?;
         let Some(passwords) = site.password_file() else { return Ok(site) };

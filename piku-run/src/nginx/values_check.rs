@@ -31,7 +31,7 @@ impl WebServer {
     pub(crate) fn check_values(&self, world: &ReleaseContext) -> anyhow::Result<()> {
         let mut values = world.values()?;
         let is_served = self.settings.enabled && VirtualHost::is_configured(&values);
-        let Some(nginx) = NginxProgram::find().filter(|_| is_served) else { return Ok(()) };
+        let Some(nginx) = NginxProgram::find(&self.dir).filter(|_| is_served) else { return Ok(()) };
         let has_include = has_include_file(world, &values);
         if !has_include {
             values.set(INCLUDE_FILE, "", "check");
@@ -60,6 +60,7 @@ impl WebServer {
             pages: OperatorPages::default(),
             connections: None,
             trusted_proxies: Vec::new(),
+            shares_maps: true,
         };
         VirtualHost::read(&settings, &procfile(&world.release), &values)?;
         let names: Vec<String> =

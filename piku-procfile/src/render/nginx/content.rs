@@ -94,8 +94,8 @@ impl VirtualHost {
         let own = |text: &str| text.to_owned();
         [
             ["Host", &host],
-            ["Upgrade", &self.variable("upgrade")],
-            ["Connection", &self.variable("connection")],
+            ["Upgrade", &self.common_variable("upgrade")],
+            ["Connection", &self.common_variable("connection")],
             ["X-Forwarded-For", &self.forwarded("forwarded_for", "$proxy_add_x_forwarded_for")],
             ["X-Forwarded-Host", &self.forwarded("forwarded_host", &host)],
             ["X-Forwarded-Port", &self.forwarded("forwarded_port", "$server_port")],

@@ -18,6 +18,7 @@ mod paths;
 mod proxy_buffers;
 mod server;
 mod settings;
+mod shared_maps;
 mod site_location;
 mod streaming;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub(crate) use include::allowed_directives;
 pub use instance::NginxInstance;
 pub(crate) use settings::known::VARIABLES_HELP;
 pub use settings::trusted_proxies::check_trusted_proxy;
+pub use shared_maps::render_shared_maps;
 
 use indexmap::IndexSet;
 use piku_layout::name::AppName;
@@ -104,6 +106,8 @@ pub struct RenderSettings {
     /// Proxies in front of all apps whose `X-Forwarded-*` headers are believed: addresses, ranges or
     /// `private`.
     pub trusted_proxies: Vec<String>,
+    /// True if nginx also reads [`render_shared_maps`]. Otherwise the file contains those maps.
+    pub shares_maps: bool,
 }
 
 /// The checked configuration of one app's server block.
@@ -140,6 +144,7 @@ pub struct VirtualHost {
     is_closed: bool,
     pages: ErrorPages,
     connections: Option<u32>,
+    shares_maps: bool,
     /// Variables that have no effect.
     pub warnings: Vec<Diagnostic>,
 }

@@ -1,11 +1,12 @@
-//! Writes the configuration of an app. It depends on no other file: zones, maps and upstreams have the
-//! app's name.
+//! Writes the configuration of an app. Zones, maps and upstreams have the app's name, so that the file depends
+//! on no other one, unless the caller shares the maps that all apps need.
 
 use super::config_writer::NginxConfigFile;
 use super::content::add_content;
 use super::forwarded::add_forwarded_maps;
 use super::moved_paths::{add_header_maps, add_moved_maps};
 use super::settings::redirects::HostRedirect;
+use super::shared_maps::{self, add_method_map, add_port_map, add_upgrade_maps};
 use super::{CacheSettings, HostName, Http2Syntax, TlsFiles, VirtualHost};
 
 impl VirtualHost {
@@ -20,14 +21,22 @@ impl VirtualHost {
         format!("piku-{}{role}", self.app)
     }
 
+    /// Returns the name of a variable that is the same for all apps: `$piku_ROLE` if they share its map.
+    pub(super) fn common_variable(&self, role: &str) -> String {
+        if self.shares_maps { shared_maps::variable(role) } else { self.variable(role) }
+    }
+
     /// Returns the argument of `proxy_pass`.
     pub(super) fn app_url(&self) -> String {
+        if self.shares_maps {
+            return format!("http://{}{}", self.zone(""), shared_maps::variable(shared_maps::ONCE));
+        }
         format!("http://{}", self.variable("upstream"))
     }
 
     /// Returns the variables with the host name and the port that the client has asked for.
     pub(super) fn host(&self) -> String {
-        format!("$host{}", self.variable("port"))
+        format!("$host{}", self.common_variable("port"))
     }
 
     pub(super) fn uses_proxy(&self) -> bool {
@@ -46,8 +55,9 @@ pub(super) fn render_server(site: &VirtualHost) -> String {
     if site.uses_proxy() {
         add_upstreams(site, &mut to);
     }
-    if site.uses_proxy() || !site.redirects.is_empty() || site.trusted.is_some() {
-        add_port_map(site, &mut to);
+    let needs_port = site.uses_proxy() || !site.redirects.is_empty() || site.trusted.is_some();
+    if needs_port && !site.shares_maps {
+        add_port_map(&mut to, |role| site.variable(role));
     }
     if let (Some(caching), true) = (&site.caching, site.uses_proxy()) {
         add_cache_zone(site, caching, &mut to);
@@ -104,32 +114,12 @@ fn add_upstreams(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
             }
         });
     }
-    let map = |to: &mut NginxConfigFile<'_>, from: &str, role: &str, rows: &[[&str; 2]]| {
-        to.add_block(&["map", from, &site.variable(role)], |to| rows.iter().for_each(|row| to.add(row)));
-    };
+    if site.shares_maps {
+        return;
+    }
     let (kept, once) = (site.zone(""), site.zone(".once"));
-    map(
-        to,
-        "$request_method",
-        "upstream",
-        &[["default", &kept], ["POST", &once], ["PATCH", &once], ["LOCK", &once]],
-    );
-    // Any other upgrade could bypass this server.
-    map(to, "$http_upgrade", "upgrade", &[["default", ""], ["~*^websocket$", "websocket"]]);
-    let upgrade = site.variable("upgrade");
-    map(to, &upgrade, "connection", &[["default", ""], ["websocket", "upgrade"]]);
-}
-
-/// Adds the variable with the port that the client has asked for, `:PORT` or nothing.
-fn add_port_map(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
-    // nginx has checked `$host`, which has no port.
-    let port = site.variable("port");
-    let pattern = format!("~(?<{}>:[0-9]{{1,5}})$", site.variable("typed").trim_start_matches('$'));
-    let typed = site.variable("typed");
-    to.add_block(&["map", "$http_host", &port], |to| {
-        to.add(&["default", ""]);
-        to.add(&[&pattern, &typed]);
-    });
+    add_method_map(to, &site.variable("upstream"), &kept, &once);
+    add_upgrade_maps(to, |role| site.variable(role));
 }
 
 /// Adds the variable with the path without a slash at the end: '/about/' is the page 'about.html' too.
@@ -261,7 +251,7 @@ fn add_redirect_server(site: &VirtualHost, redirect: &HostRedirect, to: &mut Ngi
         let target = match site.tls.as_ref().filter(|tls| tls.is_required) {
             Some(TlsFiles { port: 443, .. }) => format!("https://{}", redirect.to.as_str()),
             Some(tls) => format!("https://{}:{}", redirect.to.as_str(), tls.port),
-            None => format!("{}://{}{}", site.scheme(), redirect.to.as_str(), site.variable("port")),
+            None => format!("{}://{}{}", site.scheme(), redirect.to.as_str(), site.common_variable("port")),
         };
         let target = format!("{target}$request_uri");
         to.add_block(&["location", "/"], |to| to.add(&["return", &redirect.code.to_string(), &target]));

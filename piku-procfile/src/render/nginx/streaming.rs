@@ -62,7 +62,7 @@ impl VirtualHost {
     /// Adds `proxy_pass` to a location that gets all requests which no other location handles. Websockets are
     /// handled by a location of their own, because nginx has one idle time for each location.
     pub(super) fn add_proxy_pass(&self, to: &mut NginxConfigFile<'_>) {
-        to.add_block(&["if", &format!("({})", self.variable("upgrade"))], |to| {
+        to.add_block(&["if", &format!("({})", self.common_variable("upgrade"))], |to| {
             to.add(&["rewrite", "^", WEBSOCKET_LOCATION, "last"]);
         });
         to.add(&["proxy_pass", &self.app_url()]);

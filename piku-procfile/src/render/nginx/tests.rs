@@ -31,6 +31,7 @@ fn settings() -> RenderSettings {
         pages: OperatorPages::default(),
         connections: Some(100),
         trusted_proxies: Vec::new(),
+        shares_maps: false,
     }
 }
 

@@ -121,6 +121,7 @@ impl VirtualHost {
             static_dirs: dirs,
             is_closed: settings.closure.is_some(),
             pages,
+            shares_maps: settings.shares_maps,
             warnings: Vec::new(),
         };
         host.find_unsafe_locations().into_iter().for_each(|error| read.add_diagnostic(error));
