@@ -199,6 +199,11 @@ impl AppInstance {
         self.must_listen || self.pace.announced
     }
 
+    /// Returns whether it becomes ready once it has nothing to do.
+    pub(super) fn is_settling(&self) -> bool {
+        matches!(self.state, InstanceState::Starting { settled: Some(_), .. }) && self.pace.uptime.is_none()
+    }
+
     /// Returns whether the instance has still to become ready.
     #[must_use]
     pub(crate) fn is_starting(&self) -> bool {
@@ -232,7 +237,8 @@ impl AppInstance {
         match self.state {
             InstanceState::Starting { since, ask, patience, settled, diagnosed, .. } => {
                 let limit = (!self.live && !diagnosed && self.must_be_ready()).then_some(since + limit);
-                let look = self.watch.next.filter(|_| limit.is_some());
+                let is_looked_at = limit.is_some() || !self.live && self.is_settling();
+                let look = self.watch.next.filter(|_| is_looked_at);
                 [ask, patience, settled, limit, look].into_iter().flatten().min()
             }
             InstanceState::Backoff { until } | InstanceState::Draining { until, .. } => Some(until),

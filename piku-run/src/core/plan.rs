@@ -46,11 +46,14 @@ pub(crate) struct ProbePace {
     pub(crate) timeout: Duration,
     /// Checks begin only after the readiness notification.
     pub(crate) announced: bool,
+    /// Time for which a process without health check must stay up to count as ready; if unset, until it has
+    /// nothing to do, [`SETTLE`] at most.
+    pub(crate) uptime: Option<Duration>,
 }
 
 impl Default for ProbePace {
     fn default() -> Self {
-        Self { interval: None, timeout: Duration::from_secs(30), announced: false }
+        Self { interval: None, timeout: Duration::from_secs(30), announced: false, uptime: None }
     }
 }
 
@@ -77,7 +80,7 @@ pub(crate) struct RunPlan {
     pub(crate) app: String,
 }
 
-/// Time for which a process without health check must stay up to count as ready.
+/// Time for which a busy process without health check must stay up to count as ready.
 pub(crate) const SETTLE: Duration = Duration::from_secs(1);
 
 impl RunPlan {

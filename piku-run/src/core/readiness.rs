@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::startup::{FIRST_LOOK, IDLE_LOOK};
 use super::{CoreAction, InstanceId, InstanceState, ProbeOutcome, ProgressLine, SETTLE, SupervisorCore};
 
 /// Minimum wait before a probe that timed out is repeated.
@@ -12,7 +13,8 @@ impl SupervisorCore {
         let since = self.now;
         let Some(one) = self.instances.get_mut(&id) else { return };
         let unannounced = one.pace.announced;
-        let settled = (!one.must_listen && !unannounced).then_some(since + SETTLE);
+        let uptime = one.pace.uptime;
+        let settled = (!one.must_listen && !unannounced).then(|| since + uptime.unwrap_or(SETTLE));
         one.state = InstanceState::Starting {
             since,
             ask: None,
@@ -22,7 +24,8 @@ impl SupervisorCore {
             last: None,
             diagnosed: false,
         };
-        one.watch.begin(since);
+        let is_asked = settled.is_none() || uptime.is_some();
+        one.watch.begin(since, if is_asked { FIRST_LOOK } else { IDLE_LOOK });
     }
 
     pub(super) fn record_spawn(&mut self, id: InstanceId, port: Option<u16>) {

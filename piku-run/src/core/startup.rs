@@ -9,7 +9,11 @@ use super::{AppInstance, ChangeError, CoreAction, InstanceId, InstanceState, Pro
 use super::{RunPlan, SupervisorCore};
 
 /// Age of an instance at the first look at its processes.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
+pub(super) const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// The same for an instance without health check, which is ready once it has nothing to do.
+pub(super) const IDLE_LOOK: Duration = Duration::from_millis(100);
+/// Number of looks in a row that must find nothing to do.
+const IDLE_LOOKS: u32 = 2;
 /// Ages in seconds from which a start is called slow, once each.
 const SLOW: [u64; 4] = [5, 30, 120, 600];
 /// Largest number of findings that are reported of an instance, which an app could vary without end.
@@ -26,7 +30,17 @@ pub(crate) struct StartObservation {
     pub(crate) listeners: Vec<SocketAddr>,
     /// Processor time that its processes have used.
     pub(crate) cpu: Duration,
+    /// All of them sleep, none waits for a disk.
+    pub(crate) is_asleep: bool,
     pub(crate) processes: Vec<ObservedProcess>,
+}
+
+impl StartObservation {
+    /// Returns whether nothing has happened since this look.
+    fn is_idle_until(&self, later: &Self) -> bool {
+        let is_same = (self.cpu, &self.processes) == (later.cpu, &later.processes);
+        is_same && later.is_asleep && !later.processes.is_empty()
+    }
 }
 
 /// A process of a starting instance.
@@ -64,6 +78,8 @@ pub(crate) struct StartupWatch {
     seen: Option<(Duration, StartObservation)>,
     /// Share of one processor that it used between the last two looks.
     load: f64,
+    /// Looks in a row at which it had nothing to do.
+    idle: u32,
     replaced: u32,
     /// Program of the processes that were replaced.
     replaced_name: String,
@@ -72,9 +88,9 @@ pub(crate) struct StartupWatch {
 
 impl StartupWatch {
     /// Begins to watch a process that has just started. Reported findings are not reported again.
-    pub(super) fn begin(&mut self, now: Duration) {
+    pub(super) fn begin(&mut self, now: Duration, first_look: Duration) {
         let told = std::mem::take(&mut self.told);
-        *self = Self { next: Some(now + FIRST_LOOK), pause: FIRST_LOOK / 2, told, ..Self::default() };
+        *self = Self { next: Some(now + first_look), pause: first_look / 2, told, ..Self::default() };
     }
 
     /// Returns whether a look is due, and sets the time of the next one.
@@ -88,6 +104,8 @@ impl StartupWatch {
     }
 
     fn record(&mut self, now: Duration, seen: StartObservation) {
+        let is_idle = self.seen.as_ref().is_some_and(|(_, before)| before.is_idle_until(&seen));
+        self.idle = if is_idle { self.idle + 1 } else { 0 };
         if let Some((at, before)) = self.seen.take() {
             let wall = now.saturating_sub(at).as_secs_f64();
             if wall > 0.1 {
@@ -142,7 +160,11 @@ impl SupervisorCore {
         for id in change.fresh.clone() {
             let Some(one) = self.instances.get_mut(&id) else { continue };
             let is_waited_for = one.must_be_ready();
+            let is_settling = one.is_settling();
             let InstanceState::Starting { since, diagnosed, .. } = &mut one.state else { continue };
+            if is_settling && one.watch.take_look(now) {
+                self.out.push(CoreAction::Observe { id });
+            }
             if *diagnosed || !is_waited_for {
                 continue;
             }
@@ -160,6 +182,12 @@ impl SupervisorCore {
         let Some(one) = self.instances.get_mut(&id) else { return };
         let InstanceState::Starting { diagnosed, .. } = one.state else { return };
         one.watch.record(now, seen);
+        if one.is_settling() {
+            if one.watch.idle >= IDLE_LOOKS {
+                self.mark_ready(id);
+            }
+            return;
+        }
         if diagnosed {
             let error = explain_unready(&change.plan, one);
             return self.fail_change(ChangeError { culprit: Some(id), ..error });

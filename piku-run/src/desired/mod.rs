@@ -103,7 +103,8 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
     let ready_within = seconds("HEALTHCHECK_START_PERIOD", 0.1).unwrap_or(Duration::from_secs(READY_WITHIN));
     let interval = seconds("HEALTHCHECK_INTERVAL", 0.01);
     let timeout = seconds("HEALTHCHECK_TIMEOUT", 0.1).unwrap_or(ProbePace::default().timeout);
-    let pace = ProbePace { interval, timeout, ..ProbePace::default() };
+    let uptime = seconds("HEALTHCHECK_UPTIME", 0.0);
+    let pace = ProbePace { interval, timeout, uptime, ..ProbePace::default() };
     let grace = seconds("STOP_TIMEOUT", 0.0).unwrap_or(Duration::from_secs(GRACE));
     let host = health::host_of(&vars).unwrap_or_else(|err| {
         warnings.push(format!("{err}"));

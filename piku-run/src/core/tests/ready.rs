@@ -35,10 +35,58 @@ fn what_announces_its_readiness_is_ready_when_it_says_so_and_one_that_listens_is
     );
 }
 
+/// A worker's only process, asleep after this much work.
+fn asleep(cpu: u64) -> StartObservation {
+    let process = ObservedProcess { pid: 7, parent: 1, name: "worker".to_owned() };
+    StartObservation {
+        cpu: secs(cpu),
+        is_asleep: true,
+        processes: vec![process],
+        ..StartObservation::default()
+    }
+}
+
+#[test]
+fn a_worker_is_ready_when_two_looks_in_a_row_find_it_idle() {
+    let mut world = World::boot(plan(1, &[("overlap", 1)]));
+    world.deploy(plan(2, &[("overlap", 1)]));
+    let id = world.id("overlap.1@2");
+    let awake = StartObservation { is_asleep: false, ..asleep(2) };
+    let ended = StartObservation { is_asleep: true, ..StartObservation::default() };
+    for seen in [asleep(1), asleep(1), asleep(2), asleep(2), awake, asleep(2), ended.clone(), ended, asleep(2)] {
+        world.send(CoreEvent::Observed { id, seen });
+        assert_eq!(world.states()[1], "overlap.1@2 starting");
+    }
+    world.send(CoreEvent::Observed { id, seen: asleep(2) });
+    assert_eq!(world.states()[1], "overlap.1@2 starting");
+    world.send(CoreEvent::Observed { id, seen: asleep(2) });
+    assert_eq!(world.did().last().unwrap(), "term overlap.1@1", "it is live");
+}
+
+#[test]
+fn a_busy_worker_is_ready_after_a_second_and_one_with_a_time_after_that() {
+    for (uptime, seconds) in [(None, 1), (Some(secs(5)), 5)] {
+        let mut world = World::boot(plan(1, &[("overlap", 1)]));
+        let mut asked = plan(2, &[("overlap", 1)]);
+        asked.pace.uptime = uptime;
+        world.deploy(asked);
+        let id = world.id("overlap.1@2");
+        for _ in 1..seconds {
+            world.pass(1);
+            for _ in 0..4 {
+                world.send(CoreEvent::Observed { id, seen: asleep(1) });
+            }
+            assert_eq!(world.states()[1], "overlap.1@2 starting", "{uptime:?}");
+        }
+        world.pass(1);
+        assert_eq!(world.did().last().unwrap(), "term overlap.1@1", "{uptime:?}");
+    }
+}
+
 #[test]
 fn a_question_has_an_interval_and_an_end() {
     let mut paced = plan(1, &[("web", 1)]);
-    paced.pace = ProbePace { interval: Some(secs(5)), timeout: secs(2), announced: false };
+    paced.pace = ProbePace { interval: Some(secs(5)), timeout: secs(2), ..ProbePace::default() };
     let mut world = World::new();
     world.send(CoreEvent::Boot { plan: Some(paced), found: vec![] });
     assert_eq!(world.probes, 1);
