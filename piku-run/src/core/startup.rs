@@ -30,7 +30,7 @@ pub(crate) struct StartObservation {
     pub(crate) listeners: Vec<SocketAddr>,
     /// Processor time that its processes have used.
     pub(crate) cpu: Duration,
-    /// All of them sleep, none waits for a disk.
+    /// There are processes, and all of them sleep: none waits for a disk.
     pub(crate) is_asleep: bool,
     pub(crate) processes: Vec<ObservedProcess>,
 }
@@ -38,8 +38,7 @@ pub(crate) struct StartObservation {
 impl StartObservation {
     /// Returns whether nothing has happened since this look.
     fn is_idle_until(&self, later: &Self) -> bool {
-        let is_same = (self.cpu, &self.processes) == (later.cpu, &later.processes);
-        is_same && later.is_asleep && !later.processes.is_empty()
+        later.is_asleep && (self.cpu, &self.processes) == (later.cpu, &later.processes)
     }
 }
 

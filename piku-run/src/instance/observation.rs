@@ -23,7 +23,7 @@ pub(crate) fn observe_processes(roots: &[i32]) -> StartObservation {
     StartObservation {
         listeners: OwnedSockets::of(roots).listeners(),
         cpu: stats.iter().map(|(_, stat)| stat.cpu_time()).sum::<Duration>(),
-        is_asleep: running.clone().all(|(_, stat)| stat.state == 'S'),
+        is_asleep: running.clone().next().is_some() && running.clone().all(|(_, stat)| stat.state == 'S'),
         processes: running
             .map(|(pid, stat)| ObservedProcess { pid: *pid, parent: stat.parent, name: command_name(*pid) })
             .collect(),

@@ -89,7 +89,8 @@ impl WebServer {
 /// Replaces the instances of each upstream by one line that is the same for all ports.
 fn without_ports(text: &str) -> String {
     let is_instance = |line: &str| {
-        let port = line.strip_prefix("    server 127.0.0.1:").and_then(|rest| rest.strip_suffix(" max_fails=0;"));
+        let port =
+            line.strip_prefix("    server 127.0.0.1:").and_then(|rest| rest.strip_suffix(" max_fails=0;"));
         port.is_some_and(|port| port.parse::<u16>().is_ok())
     };
     let mut lines: Vec<&str> =
@@ -208,7 +209,9 @@ mod tests {
         let same = without_ports(&upstream(&one));
         assert_eq!(without_ports(&upstream(&two)), same);
         assert_eq!(without_ports(&upstream(&[&*one, &*two].concat())), same);
-        for other in ["", "    server 127.0.0.1:65536 max_fails=0;\n", "    server 127.0.0.1:1 max_fails=0; x\n"] {
+        for other in
+            ["", "    server 127.0.0.1:65536 max_fails=0;\n", "    server 127.0.0.1:1 max_fails=0; x\n"]
+        {
             assert_ne!(without_ports(&upstream(other)), same, "{other}");
         }
     }

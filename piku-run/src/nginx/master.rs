@@ -95,7 +95,8 @@ impl NginxMaster {
                 // It reads the files when it is started again.
                 return Ok(old);
             }
-            let mut new = workers.iter().filter(|pid| old.iter().all(|worker| worker.pid != **pid)).peekable();
+            let mut new =
+                workers.iter().filter(|pid| old.iter().all(|worker| worker.pid != **pid)).peekable();
             if new.peek().is_none() && since.elapsed() > LATE_RELOAD {
                 diagnose.take().map_or(Ok(()), |diagnose| diagnose())?;
             } else if new.peek().is_some() && new.all(|pid| command_line(*pid) == SERVING) {

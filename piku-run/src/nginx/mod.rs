@@ -343,7 +343,9 @@ impl WebServer {
         master.reload(&self.dir, || {
             let Err(reason) = self.test_installed()? else { return Ok(()) };
             let what = "nginx rejects the app's settings together with those of the other apps";
-            Err(UserError::new(format!("{what}: {reason}")).hint("push or restart the app that it names").into())
+            Err(UserError::new(format!("{what}: {reason}"))
+                .hint("push or restart the app that it names")
+                .into())
         })
     }
 
