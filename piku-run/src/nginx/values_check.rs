@@ -75,6 +75,6 @@ impl WebServer {
         let site = self.build_site(&nginx, world, &values, Some(&[1]), None)?;
         self.dir.create()?;
         let _lock = self.dir.lock()?;
-        self.test_with_app(&nginx, &world.app, &site.server_file())
+        self.test_app(&nginx, &world.app, &site.server_file())
     }
 }

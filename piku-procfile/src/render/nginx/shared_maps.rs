@@ -27,7 +27,9 @@ pub fn render_shared_maps() -> String {
 pub(super) fn add_method_map(to: &mut NginxConfigFile<'_>, name: &str, kept: &str, once: &str) {
     to.add_block(&["map", "$request_method", name], |to| {
         to.add(&["default", kept]);
-        ["POST", "PATCH", "LOCK"].into_iter().for_each(|method| to.add(&[method, once]));
+        for method in ["POST", "PATCH", "LOCK"] {
+            to.add(&[method, once]);
+        }
     });
 }
 
