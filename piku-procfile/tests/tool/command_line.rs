@@ -166,7 +166,7 @@ For more information, try '--help'.
 $ piku-procfile render systemd --port 0
 exit status: 2
 --- stderr
-error: invalid value '0' for '--port <PORT>': 0 is not in 1..=65535
+error: invalid value '0' for '--port <PORT>': expected a port from 1 to 65535
 
 For more information, try '--help'.
 

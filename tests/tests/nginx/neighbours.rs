@@ -108,7 +108,7 @@ fn change_of_another_app_ends_no_connection() {
     left.extend(world.ps("blog").iter().filter_map(|row| u16::try_from(row["port"].as_u64()?).ok()));
     verb(&world, "stop blog");
     assert_eq!(own.read(&mut [0]).unwrap_or(0), 0, "a websocket to a stopped app ends");
-    assert_eq!(ports.get("blog.example.org", "/").status, 404);
+    assert_eq!(ports.get("blog.example.org", "/").status, 503);
 
     // An old worker of nginx may still send a request for the stopped app to its port.
     push_long(&world, "shop", "shop.test");
