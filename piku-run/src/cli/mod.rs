@@ -1,28 +1,30 @@
 //! Command line of the tool.
 
 mod exit_status;
+mod long_arguments;
+mod subcommands;
 #[cfg(test)]
 mod tests;
 mod values;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::Timestamp;
+use clap::{Parser, Subcommand, ValueEnum};
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::ROOT_VARIABLE;
 use piku_layout::settings::{GrantedPath, HostDomain};
-use piku_report::number_arg::number_arg;
 use piku_report::output::OutputFormat;
 
+pub(crate) use long_arguments::{LogsArgs, StartArgs};
+pub(crate) use subcommands::{CertsCommand, ConfigCommand, DataAction, DomainsCommand};
 pub(crate) use values::RestartTarget;
-use values::{parse_count, parse_deploy, parse_release, parse_since, parse_target};
+use values::{parse_count, parse_release, parse_target};
 
 /// Run apps: start, check, log and restart their instances, and replace them without downtime
 ///
 /// The daemon runs one supervisor for each app; deploy and similar commands send requests to it. start needs
-/// neither: it
-/// is a foreman for any directory with a Procfile. Data goes to stdout, progress and errors to stderr.
+/// neither: it is a foreman for any directory with a Procfile. Data goes to stdout, progress and errors to
+/// stderr.
 #[derive(Debug, Parser)]
 #[command(name = "piku-run", version, max_term_width = 100, after_long_help = exit_status::ALL)]
 pub(crate) struct RunCli {
@@ -180,8 +182,7 @@ pub(crate) enum RunCommand {
     /// Replace all instances, or those of one type, by new ones of the same release; starts a stopped app
     ///
     /// If all are replaced, changes stored with `config set --no-restart` take effect, as a new release with
-    /// the same
-    /// tree.
+    /// the same tree.
     #[command(after_long_help = exit_status::CHANGE)]
     Restart {
         /// Name of the app
@@ -227,8 +228,7 @@ pub(crate) enum RunCommand {
     /// Remove old releases, unused layers, caches over their limit and old deploy logs
     ///
     /// Most of this happens after each deploy. Nothing in use is removed. `keep_releases` and `cache_limit`
-    /// in host.yaml
-    /// set the number of releases and the size of the caches to keep.
+    /// in host.yaml set the number of releases and the size of the caches to keep.
     #[command(after_long_help = exit_status::CHANGE)]
     Gc {
         /// Name of one app [default: all apps]
@@ -302,187 +302,6 @@ pub(crate) enum RunCommand {
         #[arg(long, value_name = "APP")]
         confirm: AppName,
     },
-}
-
-/// Arguments of `start`.
-#[derive(Debug, Args)]
-pub(crate) struct StartArgs {
-    /// Directory with the Procfile
-    #[arg(default_value = ".")]
-    pub(crate) dir: PathBuf,
-    /// Number of instances of each type, such as web=2,worker=1; types that are not named do not run
-    #[arg(short = 'm', long, value_name = "TYPE=N,…", value_delimiter = ',', value_parser = parse_count)]
-    pub(crate) formation: Vec<(ProcessName, u32)>,
-    /// First port of the first type; each further type begins 100 higher [default: PORT in the environment
-    /// files, else in the environment, else 5000]
-    #[arg(short, long, value_name = "PORT", value_parser = number_arg("a port from 1 to 65535", 1..=u16::MAX))]
-    pub(crate) port: Option<u16>,
-    /// Environment files; a later one overrides an earlier one [default: DIR/ENV,DIR/.env]
-    #[arg(short, long, value_name = "FILE,…", value_delimiter = ',')]
-    pub(crate) env: Vec<PathBuf>,
-    /// Path of the Procfile [default: DIR/Procfile]
-    #[arg(short = 'f', long, value_name = "FILE")]
-    pub(crate) procfile: Option<PathBuf>,
-    /// Seconds between SIGTERM and SIGKILL
-    #[arg(short, long, default_value_t = 10, value_name = "SECONDS", value_parser = number_arg("whole seconds, such as 10", 0..=u64::MAX))]
-    pub(crate) timeout: u64,
-}
-
-/// Arguments of `logs`.
-#[expect(clippy::struct_excessive_bools, reason = "options of a command line")]
-#[derive(Debug, Args)]
-pub(crate) struct LogsArgs {
-    /// Name of the app
-    pub(crate) app: AppName,
-    /// Process type or instance, as with --ps
-    #[arg(value_name = "TYPE", conflicts_with_all = ["ps", "deploy", "nginx", "access"])]
-    pub(crate) only: Option<String>,
-    /// Keep printing new lines
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-    /// Number of last lines [default: 100; for a deploy all]
-    #[arg(short = 'n', long, value_name = "N", value_parser = number_arg("a number of lines, such as 100", 0..=usize::MAX))]
-    pub(crate) lines: Option<usize>,
-    /// Only this process type or instance, such as web.1
-    #[arg(long, value_name = "PS")]
-    pub(crate) ps: Option<String>,
-    /// Only lines since this age, such as 10m, 2h or 1d, or time, such as 2026-11-22T10:00:00Z; all of them
-    /// unless -n
-    /// is given
-    #[arg(long, value_name = "WHEN", value_parser = parse_since)]
-    pub(crate) since: Option<Timestamp>,
-    /// Log of deploy N [default: the last deploy]
-    #[arg(long, value_name = "N", num_args = 0..=1, conflicts_with_all = ["ps", "since"], value_parser = parse_deploy)]
-    #[expect(clippy::option_option, reason = "without a number it means the last deploy")]
-    pub(crate) deploy: Option<Option<u64>>,
-    /// Log of requests and errors that nginx keeps for the app
-    #[arg(long, conflicts_with_all = ["ps", "deploy"])]
-    pub(crate) nginx: bool,
-    /// Log of requests that nginx keeps for the app, without its errors
-    #[arg(long, conflicts_with_all = ["ps", "deploy", "nginx"])]
-    pub(crate) access: bool,
-    /// Print all bytes unchanged, including control sequences, for a file or another program. By default
-    /// only text and
-    /// colours are printed
-    #[arg(long)]
-    pub(crate) raw: bool,
-}
-
-/// Actions of `data`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum DataAction {
-    /// Write the files to stdout as a tar archive
-    #[command(after_long_help = exit_status::READ)]
-    Export,
-    /// Unpack a tar archive from stdin into the directory
-    #[command(after_long_help = exit_status::CHANGE)]
-    Import,
-    /// Remove the files of a destroyed app
-    #[command(after_long_help = exit_status::CHANGE)]
-    Remove {
-        /// Name of the app, to confirm
-        #[arg(long, value_name = "APP")]
-        confirm: AppName,
-    },
-}
-
-/// Actions of `config`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ConfigCommand {
-    /// Print one value
-    #[command(after_long_help = exit_status::READ)]
-    Get {
-        /// Name of the value
-        name: String,
-    },
-    /// Set values and deploy a new release with them; if it does not come up, nothing changes
-    #[command(after_long_help = exit_status::CHANGE)]
-    Set {
-        /// Values to set
-        #[arg(required = true, value_name = "NAME=VALUE")]
-        pairs: Vec<String>,
-        /// Read the value of the only NAME from stdin, without its last newline
-        #[arg(long)]
-        stdin: bool,
-        /// Only store the change, for the next release or restart of the whole app
-        #[arg(long)]
-        no_restart: bool,
-    },
-    /// Remove values, with a new release as for set
-    #[command(after_long_help = exit_status::CHANGE)]
-    Unset {
-        /// Names of the values
-        #[arg(required = true)]
-        names: Vec<String>,
-        /// Only store the change, for the next release or restart of the whole app
-        #[arg(long)]
-        no_restart: bool,
-    },
-    /// Set the values of an ENV file on stdin, with a new release as for set
-    #[command(after_long_help = exit_status::CHANGE)]
-    Import {
-        /// Remove the values that the file does not have
-        #[arg(long)]
-        replace: bool,
-        /// Only store the change, for the next release or restart of the whole app
-        #[arg(long)]
-        no_restart: bool,
-    },
-}
-
-/// Actions of `certs`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum CertsCommand {
-    /// List the certificates: who issued them, until when they are valid, and what failed last
-    #[command(after_long_help = exit_status::READ)]
-    List {
-        /// Names of apps [default: all apps]
-        apps: Vec<AppName>,
-        /// Output format
-        #[arg(long, value_enum, default_value_t)]
-        format: OutputFormat,
-        /// Print no app, for a key that has none
-        #[arg(long, hide = true)]
-        none: bool,
-    },
-    /// Request missing certificates and those that expire within 30 days, through acme.sh or certbot; a
-    /// timer runs this daily
-    #[command(after_long_help = exit_status::CHANGE)]
-    Renew {
-        /// Name of one app [default: all that nginx serves]
-        app: Option<AppName>,
-        /// Also retry requests that failed a short while ago
-        #[arg(long)]
-        force: bool,
-    },
-}
-
-/// Actions of `domains`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum DomainsCommand {
-    /// Add host names to the app's config, with a new release
-    #[command(after_long_help = exit_status::CHANGE)]
-    Add {
-        /// Host names, such as blog.example.org
-        #[arg(required = true, value_name = "NAME")]
-        names: Vec<String>,
-        /// Only store the change, for the next release or restart of the whole app
-        #[arg(long)]
-        no_restart: bool,
-    },
-    /// Remove host names from the app's config, with a new release
-    #[command(after_long_help = exit_status::CHANGE)]
-    Remove {
-        /// Host names to remove
-        #[arg(required = true, value_name = "NAME")]
-        names: Vec<String>,
-        /// Only store the change, for the next release or restart of the whole app
-        #[arg(long)]
-        no_restart: bool,
-    },
-    /// Check that DNS leads here and that nginx answers for each name
-    #[command(after_long_help = exit_status::READ)]
-    Check,
 }
 
 /// State of the maintenance mode.

@@ -1,5 +1,8 @@
-use super::*;
 use clap::CommandFactory;
+use jiff::Timestamp;
+
+use super::values::parse_since;
+use super::*;
 
 fn parse(words: &[&str]) -> Result<RunCommand, clap::Error> {
     RunCli::try_parse_from(["piku-run"].iter().chain(words)).map(|cli| cli.command)

@@ -1,24 +1,14 @@
 //! Subcommands, each a thin layer over other modules.
 
 mod apps;
-mod certs;
-mod check;
-mod config;
 mod data;
-mod deploy;
-mod destroy;
-mod domains;
 mod exec;
 mod gc;
-mod grant;
+mod lifecycle;
 mod logs;
-mod maintenance;
 mod one_off;
 mod ps;
-mod restart;
-mod rollback;
-mod scale;
-mod stop;
+mod settings;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -31,6 +21,9 @@ use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
 use piku_layout::unknown_app::unknown_app;
 use piku_report::output;
 use piku_report::user_error::UserError;
+
+use lifecycle::{deploy, destroy, restart, rollback, scale, stop};
+use settings::{certs, check, config, domains, grant, maintenance};
 
 use crate::cli::{RunCli, RunCommand};
 use crate::instance::launch;

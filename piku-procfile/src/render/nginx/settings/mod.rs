@@ -4,6 +4,7 @@ pub(super) mod basic_auth;
 mod cloudflare;
 pub(super) mod directives;
 pub(super) mod known;
+mod listen_sockets;
 pub(super) mod path_redirects;
 pub(super) mod redirects;
 pub(super) mod site_headers;
@@ -15,7 +16,6 @@ use std::path::Path;
 use anyhow::anyhow;
 use indexmap::IndexSet;
 use piku_files::TreeHandle;
-use piku_layout::settings::ListenAddress;
 use piku_report::diagnostic::{Diagnostic, quote_word};
 use piku_report::user_error::UserError;
 
@@ -26,12 +26,14 @@ use super::paths::{AppPath, PathPrefix, to_nginx_path};
 use super::proxy_buffers::{self, ProxyBuffers};
 use super::streaming::StreamSettings;
 use super::{
-    CacheSettings, HostName, RenderSettings, SERVER_NAME, SiteLogs, StaticDir, TlsFiles, VirtualHost,
-    host_name,
+    CacheSettings, HostName, RenderSettings, SERVER_NAME, SiteLogs, StaticDir, VirtualHost, host_name,
 };
 use crate::procfile::Procfile;
 use crate::read_file;
 use crate::render::app_values::{AppValues, ValuesReader};
+pub(in crate::render::nginx) use listen_sockets::unique_sockets;
+
+use listen_sockets::{listen_sockets, tls_files};
 use path_redirects::RedirectsFile;
 
 const HTTPS_ONLY: &str = "NGINX_HTTPS_ONLY";
@@ -222,72 +224,6 @@ fn parse_hsts(read: &mut ValuesReader<'_>) -> Option<String> {
         }
     }
     is_wanted.then_some(value)
-}
-
-/// Returns the arguments of `listen` for HTTP and for HTTPS.
-fn listen_sockets(
-    settings: &RenderSettings,
-    read: &mut ValuesReader<'_>,
-) -> anyhow::Result<(Vec<String>, Vec<String>)> {
-    let ipv6 = settings.ipv6 && !read.parse_bool("DISABLE_IPV6");
-    let mut chosen = [settings.listen.clone(), settings.listen_tls.clone()];
-    // An app can only choose among the operator's addresses: any other would not be available to the other
-    // apps.
-    for (name, is_v6) in [("NGINX_IPV4_ADDRESS", false), ("NGINX_IPV6_ADDRESS", true)] {
-        let Some(text) = read.text(name) else { continue };
-        let bare = text.trim_start_matches('[').trim_end_matches(']');
-        let wanted = match bare.parse::<std::net::IpAddr>() {
-            Ok(wanted) if wanted.is_ipv6() == is_v6 => wanted,
-            _ => {
-                read.add_error(name, format!("{} is not such an address", quote_word(text)), None);
-                continue;
-            }
-        };
-        if wanted.is_unspecified() {
-            continue;
-        }
-        if !chosen.iter().flatten().any(|listen| listen.address == Some(wanted)) {
-            let what = format!(
-                "{} is not one of the addresses that host.yaml names for apps: the variable is ignored",
-                quote_word(text)
-            );
-            // An app of another host brings that host's address along.
-            read.add_warning(name, what, None);
-            continue;
-        }
-        for listens in &mut chosen {
-            listens.retain(|listen| match listen.address {
-                Some(address) if address.is_ipv6() == is_v6 => address == wanted,
-                _ => true,
-            });
-        }
-    }
-    let [plain, tls] = chosen.map(|listens| unique_sockets(&listens, ipv6));
-    if plain.is_empty() && (tls.is_empty() || settings.certificate.is_none()) {
-        return Err(UserError::new("there is no address to listen on").hint("add --listen PORT").into());
-    }
-    Ok((plain, tls))
-}
-
-/// Returns the arguments of `listen` for these addresses, each one once.
-pub(in crate::render::nginx) fn unique_sockets(listens: &[ListenAddress], ipv6: bool) -> Vec<String> {
-    let sockets: IndexSet<String> = listens.iter().flat_map(|listen| listen.sockets(ipv6)).collect();
-    sockets.into_iter().collect()
-}
-
-fn tls_files(settings: &RenderSettings, read: &mut ValuesReader<'_>) -> anyhow::Result<Option<TlsFiles>> {
-    let is_required = read.parse_bool(HTTPS_ONLY);
-    let (Some((certificate, key)), Some(listen)) = (&settings.certificate, settings.listen_tls.first())
-    else {
-        if is_required {
-            let hint = "HTTPS is off on this host: 'https: 443' below 'nginx:' in host.yaml turns it on (for piku-procfile render: --certificate and --key)";
-            read.add_error(HTTPS_ONLY, "there is no certificate for this app", Some(hint));
-        }
-        return Ok(None);
-    };
-    let certificate = to_nginx_path(Some(certificate), "--certificate")?;
-    let files = certificate.zip(to_nginx_path(Some(key), "--key")?);
-    Ok(files.map(|(certificate, key)| TlsFiles { certificate, key, is_required, port: listen.port }))
 }
 
 fn cache_settings(

@@ -6,6 +6,8 @@
     reason = "the folder of a release is renamed to its place as a whole; its tree is looked at through a handle"
 )]
 
+mod job_reports;
+
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -14,18 +16,14 @@ use piku_files::atomic_file;
 use piku_layout::name::ProcessName;
 use piku_layout::settings::SandboxMode;
 use piku_release::manifest::{BuiltRelease, TREE};
-use piku_report::user_error::{self, BUSY, FAILED, UserError};
+use piku_report::user_error::{self, BUSY, UserError};
 
 use super::AppSupervisor;
 use super::scaling::unknown_type;
-use super::worker::TASK;
 use crate::config::{ConfigChange, store};
-use crate::core::{
-    AppRoute, ChangeError, CoreEvent, InstanceId, InstanceName, JobId, ProgressLine, ReplaceScope, RunPlan,
-};
+use crate::core::{AppRoute, CoreEvent, InstanceName, JobId, ReplaceScope, RunPlan};
 use crate::desired::{self, Formation};
 use crate::ipc::protocol::{FailedReply, SupervisorReply, SupervisorRequest};
-use crate::nginx::SiteReachability;
 use crate::releases::current;
 
 /// A request in progress.
@@ -297,131 +295,6 @@ impl AppSupervisor {
     pub(super) fn update_config_store(&self) {
         if let Err(err) = store::follow(&self.dir) {
             self.log_error(&format!("the configuration that is live is not stored yet: {err:#}"));
-        }
-    }
-
-    pub(super) fn send_progress(&mut self, job: JobId, line: ProgressLine) {
-        let Some(client) = self.jobs.get(&job).map(|pending| pending.client) else { return };
-        let reply = match line {
-            ProgressLine::Step(text) => SupervisorReply::Step { text },
-            ProgressLine::Detail(text) => SupervisorReply::Detail { text },
-            ProgressLine::WithLog { id, text, rest } => {
-                let said = self.last_line(id).map(|line| format!(": {line}")).unwrap_or_default();
-                let rest = if rest.is_empty() { rest } else { format!("; {rest}") };
-                SupervisorReply::Detail { text: format!("{text}{said}{rest}") }
-            }
-        };
-        self.send_reply(client, &reply);
-    }
-
-    /// Returns the last log line of an instance on trial.
-    fn last_line(&mut self, id: InstanceId) -> Option<String> {
-        const LONGEST: usize = 200;
-        let line = match self.workers.get_mut(&id) {
-            Some(worker) => {
-                worker.log.flush();
-                worker.log.last_lines(1).pop()
-            }
-            None => self.tails.get(&id)?.last().cloned(),
-        };
-        line.map(|line| line.chars().take(LONGEST).collect())
-    }
-
-    pub(super) fn say_step(&mut self, job: JobId, text: &str) {
-        self.send_progress(job, ProgressLine::Step(text.to_owned()));
-    }
-
-    /// Sends lines of the release task to the client of its deploy.
-    pub(super) fn say_output(&mut self, lines: &[String]) {
-        let job = self
-            .jobs
-            .iter()
-            .find(|(_, pending)| matches!(pending.what, JobContent::Deploy(..)))
-            .map(|(job, _)| *job);
-        let Some(job) = job else { return };
-        for line in lines {
-            self.send_progress(job, ProgressLine::Detail(line.clone()));
-        }
-    }
-
-    pub(super) fn finish_job(&mut self, job: JobId, result: Result<(), ChangeError>) {
-        let Some(PendingJob { client, what }) = self.jobs.remove(&job) else { return };
-        if result.is_ok() {
-            self.load_crons(false);
-        }
-        let error = match (result, &what) {
-            (Ok(()), JobContent::Deploy(number, address)) => {
-                let texts = self.crontab.describe_upcoming().into_iter();
-                let texts = texts.chain(self.why_unserved_type()).chain(self.why_not_served(*number));
-                let texts = texts.chain(self.exposure_warnings()).chain(self.warn_of_databases(*number));
-                let texts = texts.chain(self.warn_of_certificate());
-                for text in texts.collect::<Vec<_>>() {
-                    self.send_reply(client, &SupervisorReply::Detail { text });
-                }
-                let text = self.where_it_is(*number, *address);
-                self.send_reply(client, &SupervisorReply::Step { text });
-                None
-            }
-            (Ok(()), _) => None,
-            (Err(refusal), what) => {
-                if let JobContent::Deploy(number, _) = what {
-                    self.worlds.remove(number);
-                    if let Err(err) = current::remove_dir(&self.dir.release(*number)) {
-                        self.log_error(&format!("{err:#}"));
-                    }
-                }
-                let tail = refusal.culprit.and_then(|id| self.tails.remove(&id)).unwrap_or_default();
-                let code = if refusal.is_retryable { BUSY } else { FAILED };
-                let refused = self.refusals.remove(&refusal.culprit.unwrap_or(TASK));
-                let hints = refusal.hints.into_iter().chain(self.hints(&tail)).chain(refused).collect();
-                Some(FailedReply { reason: refusal.reason, code, hints, tail })
-            }
-        };
-        self.tails.clear();
-        self.refusals.clear();
-        self.update_forwarder();
-        self.send_reply(client, &SupervisorReply::Done { error });
-    }
-
-    /// Returns why an app gets no requests: nothing in its Procfile does.
-    fn why_unserved_type(&self) -> Option<String> {
-        let plan = self.core.plan()?;
-        let is_served = plan.types.iter().any(|kind| kind.must_listen)
-            || self
-                .worlds
-                .get(&plan.release)
-                .is_some_and(|(world, _)| world.release.processes.contains_key("static"));
-        (!is_served).then(|| "it gets no requests: its Procfile has no 'web'".to_owned())
-    }
-
-    /// Returns the warning about a certificate that browsers do not trust.
-    fn warn_of_certificate(&self) -> Option<String> {
-        let SiteReachability::Served(urls) = &self.reach else { return None };
-        urls.is_self_signed.then(|| {
-            format!(
-                "its certificate is self-signed, so browsers warn: 'piku certs {}' shows what to do",
-                self.app
-            )
-        })
-    }
-
-    /// Returns the last line of a deploy, with the URLs for a client that reached this machine at `address`.
-    fn where_it_is(&self, number: u64, address: Option<IpAddr>) -> String {
-        let ports = self
-            .core
-            .instances()
-            .filter(|(_, one)| one.release == number && one.live)
-            .filter_map(|(_, one)| Some(format!("http://127.0.0.1:{}", one.port?)));
-        let mut addresses = match &self.reach {
-            SiteReachability::Served(urls) => urls.list(address),
-            _ => Vec::new(),
-        };
-        if addresses.is_empty() {
-            addresses.extend(ports);
-        }
-        match addresses.as_slice() {
-            [] => format!("{} is live, release {number}", self.app),
-            all => format!("{} is live, release {number}: {}", self.app, all.join(" ")),
         }
     }
 }

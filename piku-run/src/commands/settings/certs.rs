@@ -8,9 +8,13 @@ use piku_report::progress;
 use crate::nginx::{CertificateState, CertificateStatus, WebServer};
 
 /// Prints the certificates of these apps, or of all.
-pub(super) fn list(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Result<()> {
+pub(in crate::commands) fn list(
+    root: &PikuRoot,
+    apps: &[AppName],
+    format: OutputFormat,
+) -> anyhow::Result<()> {
     let web = WebServer::load(root)?;
-    let apps = super::list_apps(root, apps)?;
+    let apps = crate::commands::list_apps(root, apps)?;
     let mut rows: Vec<CertificateStatus> = Vec::new();
     let mut hints = Vec::new();
     for app in &apps {

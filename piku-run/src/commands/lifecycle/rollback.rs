@@ -11,8 +11,8 @@ use crate::config::{ConfigChange, store};
 use crate::releases::ReleaseSuccessor;
 use crate::releases::current;
 
-pub(super) fn run(root: &PikuRoot, app: &AppName, number: Option<u64>) -> anyhow::Result<()> {
-    super::must_be_there(root, app)?;
+pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, number: Option<u64>) -> anyhow::Result<()> {
+    crate::commands::must_be_there(root, app)?;
     let dir = root.app(app);
     let (number, live) = choose_release(app, &dir, number)?;
     let old = BuiltRelease::read(&dir.release(number))?;
@@ -57,7 +57,7 @@ fn without_rollback(subject: &str) -> &str {
 
 /// Returns the release to go back to, and the live one.
 fn choose_release(app: &AppName, dir: &AppDir, number: Option<u64>) -> anyhow::Result<(u64, u64)> {
-    let all = super::release_numbers(dir)?;
+    let all = crate::commands::release_numbers(dir)?;
     let live = current::live_release(dir)?;
     let live =
         live.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;

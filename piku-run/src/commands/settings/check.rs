@@ -11,7 +11,7 @@ use crate::desired;
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::WebServer;
 
-pub(super) fn run(root: &PikuRoot, app: &AppName, folder: &Path) -> anyhow::Result<()> {
+pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, folder: &Path) -> anyhow::Result<()> {
     let folder =
         std::path::absolute(folder).with_context(|| format!("cannot find '{}'", folder.display()))?;
     let world = ReleaseContext::of_source(root, app, folder)?;

@@ -18,7 +18,7 @@ use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::session_address;
 use crate::releases::current;
 
-pub(super) fn run(root: &PikuRoot, app: &AppName, dir: &Path) -> anyhow::Result<()> {
+pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, dir: &Path) -> anyhow::Result<()> {
     let dir = std::path::absolute(dir).with_context(|| format!("cannot find '{}'", dir.display()))?;
     let release = BuiltRelease::read(&dir)?;
     check_release(&release, app, &HostSettings::read(&root.settings())?)?;

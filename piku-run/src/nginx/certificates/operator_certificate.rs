@@ -12,8 +12,10 @@ use anyhow::Context;
 use jiff::Timestamp;
 use piku_report::user_error::UserError;
 
-use super::certificate::{AppCertificates, CertificateMetadata, CertificatePair, openssl_command};
-use super::{WebServer, nginx_dir};
+use crate::nginx::certificates::app_certificates::{
+    AppCertificates, CertificateMetadata, CertificatePair, openssl_command,
+};
+use crate::nginx::{WebServer, nginx_dir};
 use crate::releases::current;
 
 /// The files of a directory, named as certbot names them.
@@ -22,7 +24,7 @@ const KEY: &str = "privkey.pem";
 
 /// A certificate of the operator's for an app.
 #[derive(Debug)]
-pub(super) enum OperatorCertificate {
+pub(in crate::nginx) enum OperatorCertificate {
     /// No certificate covers all names.
     Missing,
     /// The one in use is a copy of it.
@@ -34,7 +36,7 @@ pub(super) enum OperatorCertificate {
 impl WebServer {
     /// Copies the first valid certificate of the operator's that covers all names, unless the app has the
     /// same one already.
-    pub(super) fn copy_operator_certificate(
+    pub(in crate::nginx) fn copy_operator_certificate(
         &self,
         pairs: &AppCertificates,
         names: &BTreeSet<String>,

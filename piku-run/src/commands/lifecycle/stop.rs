@@ -10,9 +10,9 @@ use piku_report::user_error::UserError;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 
-pub(super) fn run(root: &PikuRoot, app: Option<&AppName>) -> anyhow::Result<()> {
+pub(in crate::commands) fn run(root: &PikuRoot, app: Option<&AppName>) -> anyhow::Result<()> {
     if let Some(app) = app {
-        super::must_be_there(root, app)?;
+        crate::commands::must_be_there(root, app)?;
         client::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
         return Ok(());
     }

@@ -32,13 +32,13 @@ struct GrantRow {
 }
 
 /// Prints the granted paths of an app, or of all apps.
-pub(super) fn list_grants(
+pub(in crate::commands) fn list_grants(
     root: &PikuRoot,
     app: Option<&AppName>,
     format: OutputFormat,
 ) -> anyhow::Result<()> {
     if let Some(app) = app {
-        super::must_be_there(root, app)?;
+        crate::commands::must_be_there(root, app)?;
     }
     let settings = HostSettings::read(&root.settings())?;
     let granted = settings.grants.iter().filter(|(name, _)| app.is_none_or(|app| app == *name));
@@ -94,13 +94,14 @@ fn render_rows(rows: &[GrantRow], several: bool) -> String {
 }
 
 /// Grants paths to an app, all or none, and restarts it.
-pub(super) fn grant_paths(
+pub(in crate::commands) fn grant_paths(
     root: &PikuRoot,
     app: &AppName,
     paths: &[GrantedPath],
     no_restart: bool,
 ) -> anyhow::Result<()> {
-    super::must_be_there(root, app).hint(format!("to create it before its first push: piku create {app}"))?;
+    crate::commands::must_be_there(root, app)
+        .hint(format!("to create it before its first push: piku create {app}"))?;
     let users = HostSettings::read(&root.settings())?.app_users;
     let resolved: Vec<ResolvedGrant> =
         paths.iter().map(|path| resolve_or_refuse(root, path)).collect::<anyhow::Result<_>>()?;
@@ -123,7 +124,7 @@ pub(super) fn grant_paths(
 }
 
 /// Takes granted paths back and restarts the app.
-pub(super) fn revoke_paths(
+pub(in crate::commands) fn revoke_paths(
     root: &PikuRoot,
     app: &AppName,
     paths: &[GrantedPath],
@@ -131,7 +132,7 @@ pub(super) fn revoke_paths(
 ) -> anyhow::Result<()> {
     let granted = HostSettings::read(&root.settings())?.grants.of(app).to_vec();
     if granted.is_empty() {
-        super::must_be_there(root, app)?;
+        crate::commands::must_be_there(root, app)?;
     }
     if let Some(unknown) = paths.iter().find(|path| !granted.iter().any(|one| one.path() == path.path())) {
         let error = UserError::new(format!("{} is not granted to {app}", unknown.path().display()));

@@ -8,9 +8,9 @@ use piku_layout::name::AppName;
 use piku_layout::settings::HostDomain;
 use piku_release::manifest::BuiltRelease;
 
-use super::WebServer;
-use super::site::procfile;
 use crate::instance::environment::ReleaseContext;
+use crate::nginx::WebServer;
+use crate::nginx::site::procfile;
 use piku_procfile::procfile::ProcessKind;
 use piku_procfile::render::app_values::AppValues;
 use piku_procfile::render::nginx::DEFAULT_NAME;
@@ -18,7 +18,7 @@ use piku_procfile::render::nginx::DEFAULT_NAME;
 impl WebServer {
     /// Returns the names for an app that sets none, [`DEFAULT_NAME`] for all names that no app has; nothing if
     /// it is reached on its ports only. The caller holds the lock.
-    pub(super) fn assigned_names(&self, app: &AppName) -> anyhow::Result<Vec<String>> {
+    pub(in crate::nginx) fn assigned_names(&self, app: &AppName) -> anyhow::Result<Vec<String>> {
         if self.domain == HostDomain::Off || self.settings.http.is_empty() {
             return Ok(Vec::new());
         }
@@ -50,7 +50,8 @@ impl WebServer {
         if taken.iter().any(|name| name == DEFAULT_NAME) {
             return false;
         }
-        let has = |metadata: super::SiteMetadata| metadata.names.iter().any(|name| name == DEFAULT_NAME);
+        let has =
+            |metadata: crate::nginx::SiteMetadata| metadata.names.iter().any(|name| name == DEFAULT_NAME);
         if self.dir.has_app_conf(app) && self.dir.read_metadata(app).is_some_and(has) {
             return true;
         }
@@ -66,7 +67,7 @@ impl WebServer {
 }
 
 /// Returns true if requests can be answered: by a process, or from files.
-pub(super) fn is_web_app(world: &ReleaseContext, values: &AppValues) -> bool {
+pub(in crate::nginx) fn is_web_app(world: &ReleaseContext, values: &AppValues) -> bool {
     has_web_type(&world.release) || values.has("NGINX_STATIC_PATHS")
 }
 
@@ -76,12 +77,12 @@ fn has_web_type(release: &BuiltRelease) -> bool {
 }
 
 /// Returns the name of the machine.
-pub(super) fn hostname() -> String {
+pub(in crate::nginx) fn hostname() -> String {
     gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }
 
 /// Returns the address from which this machine reaches others. Nothing is sent.
-pub(super) fn machine_address() -> Option<IpAddr> {
+pub(in crate::nginx) fn machine_address() -> Option<IpAddr> {
     let reach = |from: &str, to: &str| {
         let socket = UdpSocket::bind(from).ok()?;
         socket.connect(to).ok()?;

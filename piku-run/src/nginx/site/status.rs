@@ -12,11 +12,11 @@ use piku_layout::paths::PikuRoot;
 use piku_procfile::render::nginx::DEFAULT_NAME;
 use serde::Serialize;
 
-use super::acme::{self, AcmeClient, FailedAttempt};
-use super::certificate::{AppCertificates, CertificatePair};
-use super::master::NginxMaster;
-use super::site_urls::SiteUrls;
-use super::{WebServer, nginx_dir};
+use crate::nginx::certificates::acme::{self, AcmeClient, FailedAttempt};
+use crate::nginx::certificates::app_certificates::{AppCertificates, CertificatePair};
+use crate::nginx::master::NginxMaster;
+use crate::nginx::site::urls::SiteUrls;
+use crate::nginx::{WebServer, nginx_dir};
 use crate::releases::current;
 
 /// Longest wait for an answer of a checked host name.

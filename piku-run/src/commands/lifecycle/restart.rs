@@ -5,18 +5,18 @@ use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 
-use super::config;
 use crate::cli;
+use crate::commands::config;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 
-pub(super) fn run(
+pub(in crate::commands) fn run(
     root: &PikuRoot,
     app: &AppName,
     target: cli::RestartTarget,
     if_stopped: bool,
 ) -> anyhow::Result<()> {
-    super::must_be_there(root, app)?;
+    crate::commands::must_be_there(root, app)?;
     if if_stopped && !root.app(app).is_stopped() {
         progress::step(&format!("{app} is not stopped"));
         return Ok(());

@@ -6,8 +6,8 @@ use piku_layout::settings::ListenAddress;
 use piku_procfile::render::nginx::DEFAULT_NAME;
 use serde::{Deserialize, Serialize};
 
-use super::WebServer;
-use super::site_names::{hostname, machine_address};
+use crate::nginx::WebServer;
+use crate::nginx::site::names::{hostname, machine_address};
 
 /// Names and URLs of an app's site.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ impl DefaultUrl {
 impl WebServer {
     /// Returns the URLs of a site with these names. Names that the host has assigned get HTTPS only with a
     /// certificate that browsers trust.
-    pub(super) fn site_urls(
+    pub(in crate::nginx) fn site_urls(
         &self,
         names: &[String],
         is_assigned: bool,

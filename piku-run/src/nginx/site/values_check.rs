@@ -9,10 +9,10 @@ use piku_files::TreeHandle;
 use piku_procfile::render::app_values::AppValues;
 use piku_procfile::render::nginx::{OperatorPages, RenderSettings, SiteClosure, VirtualHost};
 
-use super::WebServer;
-use super::program::NginxProgram;
-use super::site::procfile;
 use crate::instance::environment::ReleaseContext;
+use crate::nginx::WebServer;
+use crate::nginx::program::NginxProgram;
+use crate::nginx::site::procfile;
 
 const INCLUDE_FILE: &str = "NGINX_INCLUDE_FILE";
 const HTTPS_ONLY: &str = "NGINX_HTTPS_ONLY";

@@ -15,8 +15,8 @@ use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::releases::current;
 
-pub(super) fn run(root: &PikuRoot, app: &AppName, state: OnOff) -> anyhow::Result<()> {
-    super::must_be_there(root, app)?;
+pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, state: OnOff) -> anyhow::Result<()> {
+    crate::commands::must_be_there(root, app)?;
     let mark = root.app(app).maintenance();
     match state {
         OnOff::On => {

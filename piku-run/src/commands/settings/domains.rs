@@ -48,7 +48,7 @@ struct DomainCheck {
 }
 
 /// Runs the action, or lists the names of these apps, or of all.
-pub(super) fn run(
+pub(in crate::commands) fn run(
     root: &PikuRoot,
     apps: &[AppName],
     format: OutputFormat,
@@ -63,7 +63,7 @@ pub(super) fn run(
 }
 
 /// Stores the host's domain in host.yaml, or prints it.
-pub(super) fn host_domain(root: &PikuRoot, domain: Option<&HostDomain>) -> anyhow::Result<()> {
+pub(in crate::commands) fn host_domain(root: &PikuRoot, domain: Option<&HostDomain>) -> anyhow::Result<()> {
     let Some(domain) = domain else {
         let settings = piku_layout::settings::HostSettings::read(&root.settings())?;
         return output::write(format!("{}\n", settings.domain).as_bytes());
@@ -83,7 +83,7 @@ pub(super) fn host_domain(root: &PikuRoot, domain: Option<&HostDomain>) -> anyho
 fn list(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Result<()> {
     let web = WebServer::load(root)?;
     let mut rows = Vec::new();
-    for app in super::list_apps(root, apps)? {
+    for app in crate::commands::list_apps(root, apps)? {
         let Some(site) = web.site_status(&app) else { continue };
         let source = match () {
             () if site.is_assigned => "host",
@@ -128,7 +128,7 @@ fn render_table(rows: &[DomainRow]) -> String {
 fn check(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Result<bool> {
     let web = WebServer::load(root)?;
     let mut rows = Vec::new();
-    for app in super::list_apps(root, apps)? {
+    for app in crate::commands::list_apps(root, apps)? {
         let Some(site) = web.site_status(&app) else {
             progress::detail(&format!("{app}: nginx does not serve it, or does not run"));
             continue;
@@ -203,6 +203,6 @@ fn change(
             no_restart,
         }
     };
-    super::config::run(root, app, OutputFormat::Text, Some(action))?;
+    crate::commands::config::run(root, app, OutputFormat::Text, Some(action))?;
     Ok(true)
 }

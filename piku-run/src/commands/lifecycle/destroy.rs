@@ -29,13 +29,13 @@ use crate::releases::current;
 /// Time for a supervisor without work to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::Result<()> {
+pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::Result<()> {
     if app != confirm {
         let what = format!("'{confirm}' is not the name of the app to destroy, '{app}'");
         return Err(UserError::new(what).code(USAGE).into());
     }
     let dir = root.app(app);
-    super::must_be_there(root, app)?;
+    crate::commands::must_be_there(root, app)?;
     let _push = when_nobody_pushes(&dir, app)?;
     client::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
     client::ask(root, app, &SupervisorRequest::Leave)?;

@@ -6,6 +6,12 @@
     reason = "nginx's directory and a file named by host.yaml; files of the app are named, not opened"
 )]
 
+pub(super) mod files;
+pub(super) mod names;
+pub(super) mod status;
+pub(super) mod urls;
+mod values_check;
+
 use std::net::{Ipv6Addr, UdpSocket};
 
 use anyhow::Context;
@@ -19,15 +25,15 @@ use piku_procfile::render::nginx::{
 use piku_release::manifest::BuiltRelease;
 use piku_report::user_error::UserError;
 
-use super::WebServer;
-use super::capacity;
-use super::certificate::{AppCertificates, CertificatePair};
-use super::program::NginxProgram;
 use crate::instance::environment::ReleaseContext;
+use crate::nginx::WebServer;
+use crate::nginx::capacity;
+use crate::nginx::certificates::app_certificates::{AppCertificates, CertificatePair};
+use crate::nginx::program::NginxProgram;
 
 impl WebServer {
     /// Builds the main configuration, which all sites share.
-    pub(super) fn build_instance(&self, nginx: &NginxProgram) -> anyhow::Result<NginxInstance> {
+    pub(in crate::nginx) fn build_instance(&self, nginx: &NginxProgram) -> anyhow::Result<NginxInstance> {
         let rejects = nginx.build().rejects_handshakes || self.settings.https.is_empty();
         let stranger = if rejects { None } else { Some(self.unknown_host_pair()?) };
         Ok(NginxInstance {
@@ -76,7 +82,7 @@ impl WebServer {
     }
 
     /// Builds the app's virtual host, with instances at these ports.
-    pub(super) fn build_site(
+    pub(in crate::nginx) fn build_site(
         &self,
         nginx: &NginxProgram,
         world: &ReleaseContext,
@@ -158,7 +164,7 @@ impl WebServer {
 }
 
 /// Iterates over the ports of the instances in a rendered file.
-pub(super) fn upstream_ports(text: &str) -> impl Iterator<Item = u16> {
+pub(in crate::nginx) fn upstream_ports(text: &str) -> impl Iterator<Item = u16> {
     text.lines().filter_map(|line| {
         let server = line.trim_start().strip_prefix("server 127.0.0.1:")?;
         server.split_once(' ')?.0.parse().ok()
@@ -166,7 +172,7 @@ pub(super) fn upstream_ports(text: &str) -> impl Iterator<Item = u16> {
 }
 
 /// Rebuilds the Procfile from the release's manifest.
-pub(super) fn procfile(release: &BuiltRelease) -> Procfile {
+pub(in crate::nginx) fn procfile(release: &BuiltRelease) -> Procfile {
     let entry = |(name, command): (&piku_layout::name::ProcessName, &String)| ProcfileEntry {
         kind: ProcessKind::classify(name, command),
         name: name.clone(),

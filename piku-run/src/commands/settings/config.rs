@@ -17,7 +17,7 @@ use crate::config::{ConfigChange, ConfigEdit, ConfigValues, parse_assignment, st
 use crate::releases::ReleaseSuccessor;
 use crate::releases::current;
 
-pub(super) fn run(
+pub(in crate::commands) fn run(
     root: &PikuRoot,
     app: &AppName,
     format: OutputFormat,
@@ -25,7 +25,7 @@ pub(super) fn run(
 ) -> anyhow::Result<()> {
     let dir = root.app(app);
     if !matches!(action, Some(cli::ConfigCommand::Set { .. } | cli::ConfigCommand::Import { .. })) {
-        super::must_be_there(root, app)?;
+        crate::commands::must_be_there(root, app)?;
     }
     let (edit, no_restart) = match action {
         None => return print_values(&store::read(&dir)?, format),
@@ -46,7 +46,7 @@ pub(super) fn run(
     };
     // A bad value creates nothing.
     edit.apply(&ConfigValues::default())?;
-    super::create_if_missing(root, app)?;
+    crate::commands::create_if_missing(root, app)?;
     change_config(root, app, &edit, no_restart)
 }
 
@@ -142,7 +142,7 @@ fn deploy_successor(
 }
 
 /// Deploys a release with the postponed changes, if any. Returns whether there were any.
-pub(super) fn take_up_postponed(root: &PikuRoot, app: &AppName) -> anyhow::Result<bool> {
+pub(in crate::commands) fn take_up_postponed(root: &PikuRoot, app: &AppName) -> anyhow::Result<bool> {
     let dir = root.app(app);
     let Some((live, stored, differs)) = postponed(&dir)? else { return Ok(false) };
     progress::step(&format!("Configuration: {differs}"));
@@ -154,7 +154,9 @@ pub(super) fn take_up_postponed(root: &PikuRoot, app: &AppName) -> anyhow::Resul
 
 /// Returns the live release, the stored config and its difference from the running one; `None` if they are
 /// equal.
-pub(super) fn postponed(dir: &AppDir) -> anyhow::Result<Option<(u64, ConfigValues, ConfigChange)>> {
+pub(in crate::commands) fn postponed(
+    dir: &AppDir,
+) -> anyhow::Result<Option<(u64, ConfigValues, ConfigChange)>> {
     let Some(live) = current::live_release(dir)? else { return Ok(None) };
     let stored = store::read(dir)?;
     let differs = pending_change(dir, live, &stored)?.filter(|differs| !differs.is_empty());

@@ -11,8 +11,12 @@ use crate::instance::environment::ReleaseContext;
 use crate::releases::current;
 
 /// Prints the number of instances that each process type has, or will have when it is started.
-pub(super) fn print_formation(root: &PikuRoot, app: &AppName, format: OutputFormat) -> anyhow::Result<()> {
-    super::must_be_there(root, app)?;
+pub(in crate::commands) fn print_formation(
+    root: &PikuRoot,
+    app: &AppName,
+    format: OutputFormat,
+) -> anyhow::Result<()> {
+    crate::commands::must_be_there(root, app)?;
     let dir = root.app(app);
     let formation = desired::read_formation(&dir.formation())?;
     let mut counts: BTreeMap<ProcessName, u32> = formation.clone().into_iter().collect();

@@ -20,7 +20,7 @@ use piku_layout::paths::PikuRoot;
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
-use super::program::find_program;
+use crate::nginx::program::find_program;
 use crate::releases::current;
 
 /// Validity of a self-signed certificate in days; it is replaced after half of them.
@@ -38,22 +38,22 @@ const METADATA: &str = "about.json";
 
 /// Directory with the pairs of one app.
 #[derive(Debug, Clone)]
-pub(super) struct AppCertificates(PathBuf);
+pub(in crate::nginx) struct AppCertificates(PathBuf);
 
 /// A certificate with its chain, and its key.
 #[derive(Debug, Clone)]
-pub(super) struct CertificatePair {
-    pub(super) dir: PathBuf,
-    pub(super) metadata: CertificateMetadata,
+pub(in crate::nginx) struct CertificatePair {
+    pub(in crate::nginx) dir: PathBuf,
+    pub(in crate::nginx) metadata: CertificateMetadata,
 }
 
 /// Facts about a pair, stored beside it as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct CertificateMetadata {
-    pub(super) names: BTreeSet<String>,
-    pub(super) self_signed: bool,
+pub(in crate::nginx) struct CertificateMetadata {
+    pub(in crate::nginx) names: BTreeSet<String>,
+    pub(in crate::nginx) self_signed: bool,
     /// Time of creation or issuance.
-    pub(super) at: Timestamp,
+    pub(in crate::nginx) at: Timestamp,
 }
 
 impl CertificateMetadata {
@@ -69,35 +69,35 @@ impl CertificateMetadata {
 }
 
 impl CertificatePair {
-    pub(super) fn certificate(&self) -> PathBuf {
+    pub(in crate::nginx) fn certificate(&self) -> PathBuf {
         self.dir.join("certificate.pem")
     }
 
-    pub(super) fn key(&self) -> PathBuf {
+    pub(in crate::nginx) fn key(&self) -> PathBuf {
         self.dir.join("key.pem")
     }
 
     /// Returns true if it has not expired at `now`.
-    pub(super) fn is_valid(&self, now: Timestamp) -> bool {
+    pub(in crate::nginx) fn is_valid(&self, now: Timestamp) -> bool {
         self.validity().is_some_and(|(_, end)| now < end)
     }
 
     /// Returns true in the last third of its validity, and then only in its last 30 days.
-    pub(super) fn is_renewal_due(&self, now: Timestamp) -> bool {
+    pub(in crate::nginx) fn is_renewal_due(&self, now: Timestamp) -> bool {
         let Some((begin, end)) = self.validity() else { return true };
         let third = end.duration_since(begin) / 3;
         end.duration_since(now) < third.min(SignedDuration::from_hours(RENEWAL_DAYS * 24))
     }
 
     /// Returns true if both have the same bytes and the same names.
-    pub(super) fn has_same_content(&self, other: &Self) -> bool {
+    pub(in crate::nginx) fn has_same_content(&self, other: &Self) -> bool {
         let read = |pair: &Self| Some((fs::read(pair.certificate()).ok()?, fs::read(pair.key()).ok()?));
         let own = read(self);
         self.metadata.names == other.metadata.names && own.is_some() && own == read(other)
     }
 
     /// Returns the begin and end of its validity, read by openssl.
-    pub(super) fn validity(&self) -> Option<(Timestamp, Timestamp)> {
+    pub(in crate::nginx) fn validity(&self) -> Option<(Timestamp, Timestamp)> {
         let mut openssl = openssl_command().ok()?;
         openssl.args(["x509", "-noout", "-startdate", "-enddate", "-dateopt", "iso_8601", "-in"]);
         let text = String::from_utf8(openssl.arg(self.certificate()).output().ok()?.stdout).ok()?;
@@ -108,7 +108,7 @@ impl CertificatePair {
 
 impl CertificatePair {
     /// Returns the name of the authority that issued it, read by openssl.
-    pub(super) fn issuer(&self) -> String {
+    pub(in crate::nginx) fn issuer(&self) -> String {
         let output = openssl_command().and_then(|mut openssl| {
             openssl.args(["x509", "-noout", "-issuer", "-nameopt", "multiline,utf8", "-in"]);
             Ok(openssl.arg(self.certificate()).output()?.stdout)
@@ -125,21 +125,21 @@ impl CertificatePair {
 }
 
 impl AppCertificates {
-    pub(super) fn for_app(root: &PikuRoot, app: &AppName) -> Self {
+    pub(in crate::nginx) fn for_app(root: &PikuRoot, app: &AppName) -> Self {
         Self(root.acme().join("certificates").join(app.as_str()))
     }
 
     /// Returns the pairs for host names that no app has. Only an nginx that cannot reject handshakes needs
     /// them.
-    pub(super) fn for_unknown_hosts(root: &PikuRoot) -> Self {
+    pub(in crate::nginx) fn for_unknown_hosts(root: &PikuRoot) -> Self {
         Self(root.acme().join("unknown-host"))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::nginx) fn path(&self) -> &Path {
         &self.0
     }
 
-    pub(super) fn read_current(&self) -> Option<CertificatePair> {
+    pub(in crate::nginx) fn read_current(&self) -> Option<CertificatePair> {
         let dir = fs::canonicalize(self.0.join(CURRENT)).ok()?;
         let metadata = serde_json::from_slice(&fs::read(dir.join(METADATA)).ok()?).ok()?;
         Some(CertificatePair { dir, metadata })
@@ -147,7 +147,7 @@ impl AppCertificates {
 
     /// Returns the pair in use if it fits these names, or a new self-signed one with `title` as its common
     /// name.
-    pub(super) fn ensure_for_names(
+    pub(in crate::nginx) fn ensure_for_names(
         &self,
         title: &str,
         names: &[String],
@@ -174,7 +174,7 @@ impl AppCertificates {
     }
 
     /// Creates a pair atomically; `fill` writes both files.
-    pub(super) fn create_pair(
+    pub(in crate::nginx) fn create_pair(
         &self,
         metadata: &CertificateMetadata,
         fill: impl FnOnce(&CertificatePair) -> anyhow::Result<()>,
@@ -203,7 +203,7 @@ impl AppCertificates {
         Ok(CertificatePair { dir, metadata: metadata.clone() })
     }
 
-    pub(super) fn set_current(&self, pair: &CertificatePair) -> anyhow::Result<()> {
+    pub(in crate::nginx) fn set_current(&self, pair: &CertificatePair) -> anyhow::Result<()> {
         let name = pair.dir.file_name().context("a pair has a name")?;
         let aside = self.0.join(".current");
         current::remove_dir(&aside)?;
@@ -215,7 +215,7 @@ impl AppCertificates {
     }
 
     /// Removes all pairs except the one in use and `keep`.
-    pub(super) fn remove_unused(&self, keep: &Path) -> anyhow::Result<()> {
+    pub(in crate::nginx) fn remove_unused(&self, keep: &Path) -> anyhow::Result<()> {
         let current = fs::canonicalize(self.0.join(CURRENT)).ok();
         for number in self.list_numbers()? {
             let dir = self.0.join(number.to_string());
@@ -226,7 +226,7 @@ impl AppCertificates {
         Ok(())
     }
 
-    pub(super) fn remove(&self) -> anyhow::Result<()> {
+    pub(in crate::nginx) fn remove(&self) -> anyhow::Result<()> {
         current::remove_dir(&self.0)
     }
 
@@ -243,7 +243,7 @@ impl AppCertificates {
     }
 }
 
-pub(super) fn openssl_command() -> anyhow::Result<Command> {
+pub(in crate::nginx) fn openssl_command() -> anyhow::Result<Command> {
     let program = find_program("openssl").ok_or_else(|| {
         UserError::new("openssl is not installed; piku creates certificates with it")
             .hint("sudo apt-get install openssl")

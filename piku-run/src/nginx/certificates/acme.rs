@@ -22,13 +22,13 @@ use piku_report::progress;
 use piku_report::user_error::{self, UserError};
 use serde::{Deserialize, Serialize};
 
-use super::certificate::{AppCertificates, CertificateMetadata, CertificatePair};
-use super::master::NginxMaster;
-use super::operator_certificate::OperatorCertificate;
-use super::program::find_program;
-use super::{WebServer, nginx_dir};
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::nginx::certificates::app_certificates::{AppCertificates, CertificateMetadata, CertificatePair};
+use crate::nginx::certificates::operator_certificate::OperatorCertificate;
+use crate::nginx::master::NginxMaster;
+use crate::nginx::program::find_program;
+use crate::nginx::{WebServer, nginx_dir};
 use crate::releases::current;
 
 /// Top-level names for which no authority issues certificates (RFC 2606, RFC 6762, RFC 8375, and home
@@ -37,23 +37,23 @@ const PRIVATE_SUFFIXES: [&str; 9] =
     ["test", "example", "invalid", "localhost", "local", "lan", "home", "internal", "home.arpa"];
 
 /// Record of the last failed attempt, beside the pairs of an app.
-pub(super) const ATTEMPT: &str = "attempt.json";
+pub(in crate::nginx) const ATTEMPT: &str = "attempt.json";
 
 /// The last failed attempt for an app, stored as `attempt.json`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct FailedAttempt {
+pub(in crate::nginx) struct FailedAttempt {
     names: BTreeSet<String>,
-    pub(super) at: Timestamp,
-    pub(super) failures: u32,
+    pub(in crate::nginx) at: Timestamp,
+    pub(in crate::nginx) failures: u32,
     /// Reason of the failure; `None` if the attempt was cut short.
     #[serde(default)]
-    pub(super) error: Option<String>,
+    pub(in crate::nginx) error: Option<String>,
 }
 
 impl FailedAttempt {
     /// Returns the time of the next attempt: after one hour, doubled with each failure, up to a day. Let's
     /// Encrypt allows five failures an hour.
-    pub(super) fn next_attempt(&self) -> Timestamp {
+    pub(in crate::nginx) fn next_attempt(&self) -> Timestamp {
         let hours = 1_i64.checked_shl(self.failures.saturating_sub(1)).unwrap_or(24).clamp(1, 24);
         self.at.saturating_add(SignedDuration::from_hours(hours)).unwrap_or(self.at)
     }
@@ -203,14 +203,14 @@ impl WebServer {
 }
 
 /// The installed program that speaks ACME, with its path.
-pub(super) enum AcmeClient {
+pub(in crate::nginx) enum AcmeClient {
     AcmeSh(PathBuf),
     Certbot(PathBuf),
 }
 
 impl AcmeClient {
     /// Finds the client that the settings name, or else any installed one.
-    pub(super) fn find(web: &WebServer) -> anyhow::Result<Option<Self>> {
+    pub(in crate::nginx) fn find(web: &WebServer) -> anyhow::Result<Option<Self>> {
         let acme_sh = || {
             let own = std::env::var_os("HOME").map(|home| Path::new(&home).join(".acme.sh/acme.sh"));
             find_program("acme.sh").or_else(|| own.filter(|path| path.is_file())).map(Self::AcmeSh)
@@ -226,7 +226,7 @@ impl AcmeClient {
         })
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(in crate::nginx) fn name(&self) -> &'static str {
         match self {
             Self::AcmeSh(_) => "acme.sh",
             Self::Certbot(_) => "certbot",
@@ -313,7 +313,7 @@ impl AcmeClient {
 }
 
 /// Returns true if an authority could validate the name over HTTP.
-pub(super) fn is_public(name: &str) -> bool {
+pub(in crate::nginx) fn is_public(name: &str) -> bool {
     let private =
         |ending: &&str| name.strip_suffix(*ending).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     name.contains('.')

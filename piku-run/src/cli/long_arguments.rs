@@ -1,0 +1,72 @@
+//! Arguments of the commands that have the most of them.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+use piku_layout::name::{AppName, ProcessName};
+use piku_report::number_arg::number_arg;
+
+use super::values::{parse_count, parse_deploy, parse_since};
+
+/// Arguments of `start`.
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// Directory with the Procfile
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// Number of instances of each type, such as web=2,worker=1; types that are not named do not run
+    #[arg(short = 'm', long, value_name = "TYPE=N,…", value_delimiter = ',', value_parser = parse_count)]
+    pub(crate) formation: Vec<(ProcessName, u32)>,
+    /// First port of the first type; each further type begins 100 higher [default: PORT in the environment
+    /// files, else in the environment, else 5000]
+    #[arg(short, long, value_name = "PORT", value_parser = number_arg("a port from 1 to 65535", 1..=u16::MAX))]
+    pub(crate) port: Option<u16>,
+    /// Environment files; a later one overrides an earlier one [default: DIR/ENV,DIR/.env]
+    #[arg(short, long, value_name = "FILE,…", value_delimiter = ',')]
+    pub(crate) env: Vec<PathBuf>,
+    /// Path of the Procfile [default: DIR/Procfile]
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub(crate) procfile: Option<PathBuf>,
+    /// Seconds between SIGTERM and SIGKILL
+    #[arg(short, long, default_value_t = 10, value_name = "SECONDS", value_parser = number_arg("whole seconds, such as 10", 0..=u64::MAX))]
+    pub(crate) timeout: u64,
+}
+
+/// Arguments of `logs`.
+#[expect(clippy::struct_excessive_bools, reason = "options of a command line")]
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Name of the app
+    pub(crate) app: AppName,
+    /// Process type or instance, as with --ps
+    #[arg(value_name = "TYPE", conflicts_with_all = ["ps", "deploy", "nginx", "access"])]
+    pub(crate) only: Option<String>,
+    /// Keep printing new lines
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Number of last lines [default: 100; for a deploy all]
+    #[arg(short = 'n', long, value_name = "N", value_parser = number_arg("a number of lines, such as 100", 0..=usize::MAX))]
+    pub(crate) lines: Option<usize>,
+    /// Only this process type or instance, such as web.1
+    #[arg(long, value_name = "PS")]
+    pub(crate) ps: Option<String>,
+    /// Only lines since this age, such as 10m, 2h or 1d, or time, such as 2026-11-22T10:00:00Z; all of them
+    /// unless -n is given
+    #[arg(long, value_name = "WHEN", value_parser = parse_since)]
+    pub(crate) since: Option<Timestamp>,
+    /// Log of deploy N [default: the last deploy]
+    #[arg(long, value_name = "N", num_args = 0..=1, conflicts_with_all = ["ps", "since"], value_parser = parse_deploy)]
+    #[expect(clippy::option_option, reason = "without a number it means the last deploy")]
+    pub(crate) deploy: Option<Option<u64>>,
+    /// Log of requests and errors that nginx keeps for the app
+    #[arg(long, conflicts_with_all = ["ps", "deploy"])]
+    pub(crate) nginx: bool,
+    /// Log of requests that nginx keeps for the app, without its errors
+    #[arg(long, conflicts_with_all = ["ps", "deploy", "nginx"])]
+    pub(crate) access: bool,
+    /// Print all bytes unchanged, including control sequences, for a file or another program. By default only
+    /// text and colours are printed
+    #[arg(long)]
+    pub(crate) raw: bool,
+}

@@ -1,0 +1,124 @@
+//! Actions of the commands that have several.
+
+use clap::Subcommand;
+use piku_layout::name::AppName;
+use piku_report::output::OutputFormat;
+
+use super::exit_status;
+
+/// Actions of `data`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataAction {
+    /// Write the files to stdout as a tar archive
+    #[command(after_long_help = exit_status::READ)]
+    Export,
+    /// Unpack a tar archive from stdin into the directory
+    #[command(after_long_help = exit_status::CHANGE)]
+    Import,
+    /// Remove the files of a destroyed app
+    #[command(after_long_help = exit_status::CHANGE)]
+    Remove {
+        /// Name of the app, to confirm
+        #[arg(long, value_name = "APP")]
+        confirm: AppName,
+    },
+}
+
+/// Actions of `config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print one value
+    #[command(after_long_help = exit_status::READ)]
+    Get {
+        /// Name of the value
+        name: String,
+    },
+    /// Set values and deploy a new release with them; if it does not come up, nothing changes
+    #[command(after_long_help = exit_status::CHANGE)]
+    Set {
+        /// Values to set
+        #[arg(required = true, value_name = "NAME=VALUE")]
+        pairs: Vec<String>,
+        /// Read the value of the only NAME from stdin, without its last newline
+        #[arg(long)]
+        stdin: bool,
+        /// Only store the change, for the next release or restart of the whole app
+        #[arg(long)]
+        no_restart: bool,
+    },
+    /// Remove values, with a new release as for set
+    #[command(after_long_help = exit_status::CHANGE)]
+    Unset {
+        /// Names of the values
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Only store the change, for the next release or restart of the whole app
+        #[arg(long)]
+        no_restart: bool,
+    },
+    /// Set the values of an ENV file on stdin, with a new release as for set
+    #[command(after_long_help = exit_status::CHANGE)]
+    Import {
+        /// Remove the values that the file does not have
+        #[arg(long)]
+        replace: bool,
+        /// Only store the change, for the next release or restart of the whole app
+        #[arg(long)]
+        no_restart: bool,
+    },
+}
+
+/// Actions of `certs`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertsCommand {
+    /// List the certificates: who issued them, until when they are valid, and what failed last
+    #[command(after_long_help = exit_status::READ)]
+    List {
+        /// Names of apps [default: all apps]
+        apps: Vec<AppName>,
+        /// Output format
+        #[arg(long, value_enum, default_value_t)]
+        format: OutputFormat,
+        /// Print no app, for a key that has none
+        #[arg(long, hide = true)]
+        none: bool,
+    },
+    /// Request missing certificates and those that expire within 30 days, through acme.sh or certbot; a
+    /// timer runs this daily
+    #[command(after_long_help = exit_status::CHANGE)]
+    Renew {
+        /// Name of one app [default: all that nginx serves]
+        app: Option<AppName>,
+        /// Also retry requests that failed a short while ago
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Actions of `domains`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DomainsCommand {
+    /// Add host names to the app's config, with a new release
+    #[command(after_long_help = exit_status::CHANGE)]
+    Add {
+        /// Host names, such as blog.example.org
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        /// Only store the change, for the next release or restart of the whole app
+        #[arg(long)]
+        no_restart: bool,
+    },
+    /// Remove host names from the app's config, with a new release
+    #[command(after_long_help = exit_status::CHANGE)]
+    Remove {
+        /// Host names to remove
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        /// Only store the change, for the next release or restart of the whole app
+        #[arg(long)]
+        no_restart: bool,
+    },
+    /// Check that DNS leads here and that nginx answers for each name
+    #[command(after_long_help = exit_status::READ)]
+    Check,
+}

@@ -1,0 +1,8 @@
+//! Commands that show, change or check the settings of apps.
+
+pub(super) mod certs;
+pub(super) mod check;
+pub(super) mod config;
+pub(super) mod domains;
+pub(super) mod grant;
+pub(super) mod maintenance;

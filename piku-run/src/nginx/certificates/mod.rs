@@ -1,0 +1,5 @@
+//! The certificates of the apps' host names: self-signed, from an authority, or the operator's own.
+
+pub(super) mod acme;
+pub(super) mod app_certificates;
+pub(super) mod operator_certificate;

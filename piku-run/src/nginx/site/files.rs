@@ -1,0 +1,141 @@
+//! The rendered files of an app's site, and the names that no other app may have.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use piku_layout::name::AppName;
+use piku_layout::settings::HostDomain;
+use piku_procfile::render::app_values::AppValues;
+use piku_procfile::render::nginx::{DEFAULT_NAME, VirtualHost};
+use piku_report::user_error::UserError;
+
+use crate::instance::environment::ReleaseContext;
+use crate::nginx::certificates::acme::is_public;
+use crate::nginx::certificates::app_certificates::{AppCertificates, CertificatePair};
+use crate::nginx::certificates::operator_certificate::OperatorCertificate;
+use crate::nginx::master::NginxMaster;
+use crate::nginx::nginx_dir::SiteMetadata;
+use crate::nginx::program::NginxProgram;
+use crate::nginx::{PreparedSite, SiteReachability, WebServer};
+use crate::releases::current;
+
+/// The rendered files of an app's site.
+pub(in crate::nginx) struct SiteFiles {
+    pub(in crate::nginx) text: String,
+    pub(in crate::nginx) metadata: SiteMetadata,
+    pub(in crate::nginx) passwords: Option<(PathBuf, String)>,
+    pub(in crate::nginx) certificate: Option<CertificatePair>,
+}
+
+impl WebServer {
+    /// Renders the files, after making a certificate where one is needed, and notes warnings and the address.
+    pub(in crate::nginx) fn render_files(
+        &self,
+        nginx: &NginxProgram,
+        world: &ReleaseContext,
+        values: &AppValues,
+        ports: Option<&[u16]>,
+        prepared: &mut PreparedSite<'_>,
+    ) -> anyhow::Result<SiteFiles> {
+        let names: Vec<String> =
+            VirtualHost::valid_names(values).iter().map(|name| name.as_str().to_owned()).collect();
+        // No certificate is for all names.
+        let mut certified: Vec<String> = names.iter().filter(|name| *name != DEFAULT_NAME).cloned().collect();
+        if certified.is_empty() {
+            certified.push(world.app.to_string());
+        }
+        let mut certificate_error = None;
+        // Bad names are reported by `build_site`, which reads all of them.
+        // Nobody trusts a certificate for a private name that the host has assigned.
+        let is_private = prepared.is_assigned && !self.is_domain_public();
+        let certificate = if self.settings.https.is_empty() || names.is_empty() || is_private {
+            None
+        } else {
+            let pairs = AppCertificates::for_app(&self.root, &world.app);
+            match self.copy_operator_certificate(&pairs, &certified.iter().cloned().collect()) {
+                Ok(OperatorCertificate::New(pair)) => pairs.set_current(&pair)?,
+                Ok(OperatorCertificate::InUse | OperatorCertificate::Missing) => {}
+                Err(err) => certificate_error = Some(format!("{err:#}")),
+            }
+            Some(pairs.ensure_for_names(world.app.as_str(), &certified, Timestamp::now())?)
+        };
+        let site = self.build_site(nginx, world, values, ports, certificate.as_ref())?;
+        self.check_names_free(&world.app, &names)?;
+        prepared.warnings = site.warnings.iter().map(ToString::to_string).collect();
+        prepared.warnings.extend(certificate_error);
+        if let Some(pair) = certificate.as_ref().filter(|pair| !pair.metadata.self_signed) {
+            let missing = certified.iter().filter(|name| !pair.metadata.names.contains(*name));
+            prepared.warnings.extend(missing.map(|name| {
+                if name.starts_with('*') {
+                    return format!(
+                        "the certificate does not cover {name}: list the names that you use instead"
+                    );
+                }
+                format!(
+                    "the certificate does not cover {name} yet: 'piku-run certs renew {}' gets one that does",
+                    world.app
+                )
+            }));
+        }
+        prepared.reach = match NginxMaster::find(&self.dir) {
+            Some(_) => {
+                let is_self_signed = certificate.as_ref().is_some_and(|pair| pair.metadata.self_signed);
+                SiteReachability::Served(self.site_urls(
+                    &names_of(&site),
+                    prepared.is_assigned,
+                    site.has_https(),
+                    is_self_signed,
+                ))
+            }
+            None => SiteReachability::Unserved(
+                "piku's nginx does not run",
+                "sudo systemctl start piku-nginx, or: piku-run nginx",
+            ),
+        };
+        let passwords =
+            site.password_file().map(|content| (self.dir.password_path(&world.app, &content), content));
+        let metadata = SiteMetadata {
+            names,
+            is_assigned: prepared.is_assigned,
+            boot: ports.is_some_and(|ports| !ports.is_empty()).then(piku_procfs::boot_id),
+            certificate: certificate.as_ref().map(|pair| pair.dir.clone()),
+        };
+        Ok(SiteFiles { text: site.server_file(), metadata, passwords, certificate })
+    }
+
+    /// Returns true if the host's domain is one for which an authority issues certificates.
+    pub(super) fn is_domain_public(&self) -> bool {
+        matches!(&self.domain, HostDomain::Named(domain) if is_public(&format!("app.{domain}")))
+    }
+
+    /// Fails if another app has one of these host names.
+    pub(super) fn check_names_free(&self, app: &AppName, names: &[String]) -> anyhow::Result<()> {
+        for other in self.dir.list_apps()?.into_iter().filter(|other| other != app) {
+            let Some(metadata) = self.dir.read_metadata(&other) else { continue };
+            if let Some(name) = names.iter().find(|name| metadata.names.contains(name)) {
+                let what = format!("NGINX_SERVER_NAME: the app '{other}' has the name '{name}' already");
+                return Err(UserError::new(what)
+                    .hint(format!("remove it from {other} first, or leave it out here"))
+                    .into());
+            }
+        }
+        for other in self.root.apps().unwrap_or_default() {
+            let is_there = || {
+                let dir = self.root.app(&other);
+                current::has_dir(dir.path(), "repo.git") || dir.current_number().is_some()
+            };
+            let Some(name) = self.domain_name(&other).filter(|_| other != *app) else { continue };
+            if names.contains(&name) && is_there() {
+                let what =
+                    format!("NGINX_SERVER_NAME: '{name}' is the name of the app '{other}' on this host");
+                return Err(UserError::new(what).hint("choose another name").into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the host names of the server block.
+fn names_of(site: &VirtualHost) -> Vec<String> {
+    site.names().iter().map(|name| name.as_str().to_owned()).collect()
+}
