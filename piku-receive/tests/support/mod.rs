@@ -28,15 +28,17 @@ say() { printf '%s\n' "$1" || :; }
 [ ! -e CONTROL/fail-early ] || exit 9
 selection=$(piku-receive begin-deploy)
 [ -n "$selection" ] || exit 0
-read -r commit number options <<END
+{ read -r commit number options; read -r subject; read -r work; } <<END
 $selection
 END
+trap 'rm -rf "$work"' EXIT
 printenv >CONTROL/env
 for name in $(git rev-parse --local-env-vars); do unset "$name"; done
 case " $options " in *' dry-run '*)
     say "-----> fake plan $number"
     [ ! -e CONTROL/fail ] || exit 3
-    exec piku-receive finish-deploy --app "$PIKU_APP" "$commit" --dry-run
+    piku-receive finish-deploy --app "$PIKU_APP" "$commit" --dry-run
+    exit
 esac
 say "-----> fake deploy $number of $PIKU_APP $options"
 echo "$commit $number $PIKU_KEY" >>CONTROL/deploys
