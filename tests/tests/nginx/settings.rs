@@ -163,8 +163,11 @@ fn static_site_is_served() {
     let repo = world.repo("site");
     repo.file("Procfile", "static: public\n").file("public/index.html", "<p>home\n");
     repo.file("public/.secret", "no\n");
+    repo.file("public/_headers", "/*\n  X-Frame-Options: DENY\n/:id\n  X-Left: out\n");
     repo.file("ENV", "NGINX_SERVER_NAME=site.test\nNGINX_CATCH_ALL=index.html\n").commit("Site");
     let said = repo.push().succeeds();
+    assert!(said.contains("public/_headers:3: the line is ignored: '/:id': only a '*' at the end"), "{said}");
+    assert!(ports.get("site.test", "/").head.contains("X-Frame-Options: DENY"), "{said}");
     assert!(said.contains(&format!("https://site.test:{}", ports.https)), "{said}");
     assert_eq!(ports.get("site.test", "/").body, "<p>home\n");
     assert_eq!(ports.get("site.test", "/some/page").body, "<p>home\n");
@@ -172,6 +175,14 @@ fn static_site_is_served() {
     repo.file("public/index.html", "<p>new\n").commit("New").push().succeeds();
     assert_eq!(ports.get("site.test", "/").body, "<p>new\n");
     assert!(world.ps("site").is_empty(), "nothing runs for it");
+    for (verb, expected) in [
+        ("ps site", "the live release of site has no processes: nginx serves its files"),
+        ("logs site", "'site' has no logs: its live release has started no process"),
+    ] {
+        let told = world.ssh("laptop", verb);
+        let told = String::from_utf8_lossy(&told.stderr);
+        assert!(told.contains(expected), "{verb}: {told}");
+    }
 }
 
 /// An acme.sh that knows an authority of its own: it looks for its answer through nginx as that would, and counts.

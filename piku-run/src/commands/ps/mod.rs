@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{GrantedPath, HostSettings};
-use piku_report::user_error;
+use piku_report::{progress, user_error};
 
 use crate::grants::resolve_grant;
 use crate::ipc::client;
@@ -53,6 +53,12 @@ pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) 
     add_grants(root, &mut rows);
     add_site_states(root, &mut rows);
     table::print_instances(&rows, format)?;
+    if let Some(app) = app.filter(|_| rows.is_empty() && failures.is_empty()) {
+        progress::detail(&match root.app(app).current_number() {
+            Some(_) => format!("the live release of {app} has no processes: nginx serves its files"),
+            None => format!("{app} has no live release: a push deploys one"),
+        });
+    }
     let last = failures.pop();
     for (app, err) in failures {
         let _ = user_error::report("piku-run", &err.context(format!("cannot tell what runs of {app}")));
