@@ -177,11 +177,12 @@ impl LogReader<'_> {
                 let error = UserError::new(format!("'{app}' has no log of '{only}'"));
                 error.hint(format!("there are: {}", names.join(", ")))
             }
-            None if self.dir.current_number().is_some() => {
-                UserError::new(format!("'{app}' has no logs: its live release has started no process")).hint(
-                    format!("'logs {app} --nginx' shows the requests for files, 'logs {app} --deploy' the last deploy"),
-                )
-            }
+            None if self.dir.current_number().is_some() => UserError::new(format!(
+                "'{app}' has no logs: its live release has started no process"
+            ))
+            .hint(format!(
+                "'logs {app} --nginx' shows the requests for files, 'logs {app} --deploy' the last deploy"
+            )),
             _ => {
                 let error = UserError::new(format!("'{app}' has no logs yet"));
                 error.hint("they begin with the first deploy; 'logs --deploy' shows the deploy's own log")

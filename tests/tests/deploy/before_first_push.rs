@@ -39,7 +39,7 @@ fn first_push_uses_stored_settings() {
     let said = says(&world, "ps:scale blog web=2 worker=0 wrker=3", 0);
     assert!(said.contains("it holds from the first release on") && !said.contains("Created"), "{said}");
     assert_eq!(says(&world, "apps", 0), "blog\n");
-    assert_eq!(says(&world, "ps blog", 0), "");
+    assert_eq!(says(&world, "ps blog", 0), "       blog has no live release: a push deploys one\n");
 
     let repo = world.repo("blog");
     let said = repo.file("Procfile", PROCFILE).program("serve", WANTS_KEY).commit("One").push().succeeds();

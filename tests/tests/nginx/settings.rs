@@ -176,7 +176,7 @@ fn static_site_is_served() {
     assert_eq!(ports.get("site.test", "/").body, "<p>new\n");
     assert!(world.ps("site").is_empty(), "nothing runs for it");
     for (verb, expected) in [
-        ("ps site", "the live release of site has no processes: nginx serves its files"),
+        ("ps site", "no process of site runs: its release has only files, or all types are scaled to 0"),
         ("logs site", "'site' has no logs: its live release has started no process"),
     ] {
         let told = world.ssh("laptop", verb);

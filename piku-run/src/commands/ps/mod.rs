@@ -55,7 +55,9 @@ pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) 
     table::print_instances(&rows, format)?;
     if let Some(app) = app.filter(|_| rows.is_empty() && failures.is_empty()) {
         progress::detail(&match root.app(app).current_number() {
-            Some(_) => format!("the live release of {app} has no processes: nginx serves its files"),
+            Some(_) => {
+                format!("no process of {app} runs: its release has only files, or all types are scaled to 0")
+            }
             None => format!("{app} has no live release: a push deploys one"),
         });
     }
