@@ -68,31 +68,14 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
         warnings.push(format!("no settings: {err:#}"));
         Vars::new()
     });
-    let overlap: Vec<&str> = split_words(vars.get("OVERLAP"));
-    let notify: Vec<&str> = split_words(vars.get("NOTIFY"));
-    // An invalid port is rejected before a change.
-    let pinned = pinned_port::of(world).unwrap_or(None);
-    let mut types = Vec::new();
-    let mut crons = Vec::new();
-    for (name, command) in &world.release.processes {
-        let kind = ProcessKind::classify(name, command);
-        if kind == ProcessKind::Cron && formation.get(name) != Some(&0) {
-            crons.extend(schedule::split_schedule(command).map(|(schedule, _)| (name.clone(), schedule)));
-        }
-        if !kind.is_long_running() {
-            continue;
-        }
-        types.push(ProcessType {
-            name: name.clone(),
-            count: formation.get(name).copied().unwrap_or(1).min(MAX_COUNT),
-            must_listen: kind.has_port(),
-            pinned: pinned.filter(|_| kind.has_port()),
-            overlap: overlap.contains(&name.as_str()),
-            notifies: notify.contains(&name.as_str()),
-            trial: TrialRule::default(),
-        });
-    }
-    set_trial_rules(&mut types);
+    let crons = world.release.processes.iter().filter(|(name, command)| {
+        ProcessKind::classify(name, command) == ProcessKind::Cron && formation.get(*name) != Some(&0)
+    });
+    let crons = crons.filter_map(|(name, command)| {
+        schedule::split_schedule(command).map(|(schedule, _)| (name.clone(), schedule)).ok()
+    });
+    let crons = crons.collect::<Vec<_>>();
+    let types = list_types(world, formation, &vars);
     let mut seconds = |name, least| {
         parse_seconds(&vars, name, least).unwrap_or_else(|bad| {
             warnings
@@ -155,6 +138,32 @@ pub(crate) fn plan(world: &ReleaseContext, formation: &Formation) -> (RunPlan, H
         known.ok()
     });
     (plan, check, warnings)
+}
+
+/// Returns the types whose processes run for long.
+fn list_types(world: &ReleaseContext, formation: &Formation, vars: &Vars) -> Vec<ProcessType> {
+    let overlap: Vec<&str> = split_words(vars.get("OVERLAP"));
+    let notify: Vec<&str> = split_words(vars.get("NOTIFY"));
+    // An invalid port is rejected before a change.
+    let pinned = pinned_port::of(world).unwrap_or(None);
+    let mut types = Vec::new();
+    for (name, command) in &world.release.processes {
+        let kind = ProcessKind::classify(name, command);
+        if !kind.is_long_running() {
+            continue;
+        }
+        types.push(ProcessType {
+            name: name.clone(),
+            count: formation.get(name).copied().unwrap_or(1).min(MAX_COUNT),
+            must_listen: kind.has_port(),
+            pinned: pinned.filter(|_| kind.has_port()),
+            overlap: overlap.contains(&name.as_str()),
+            notifies: notify.contains(&name.as_str()),
+            trial: TrialRule::default(),
+        });
+    }
+    set_trial_rules(&mut types);
+    types
 }
 
 /// Returns the cron types of a release; one with a count of 0 does not run.

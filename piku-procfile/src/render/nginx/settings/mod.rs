@@ -127,36 +127,44 @@ impl VirtualHost {
             warnings: Vec::new(),
         };
         host.find_unsafe_locations().into_iter().for_each(|error| read.add_diagnostic(error));
-        if host.basic_auth.is_none() {
-            // nginx would let everyone in.
-            let asks = |own: &NginxDirective| {
-                own.name() == "auth_basic" && own.words.get(1).is_none_or(|text| text != "off")
-            };
-            if let Some(own) = host.include.find(&asks) {
-                let error = host.include.error(own.line, "'auth_basic' needs names and passwords");
-                read.add_diagnostic(error.hint("set NGINX_BASIC_AUTH"));
-            }
-        }
-        let lacks_app = host.upstreams.is_empty() && (has_web || !serves_root || host.include.uses_proxy());
+        host.check_passwords(&mut read);
         let warnings = read.finish()?;
-        if lacks_app && !host.is_closed {
-            // piku itself always names the instances of a web process.
-            let (what, hint) = if has_web {
-                let what = "the app has a web process, and no address of it is given";
-                (what, "add --upstream 127.0.0.1:5000 for each instance, or --maintenance")
-            } else if serves_root {
-                let what = "the include file passes requests to the app, which has no web process";
-                (what, "add a line 'web: …' to the Procfile, or remove them from the include file")
-            } else {
-                let what = "nothing answers requests for '/': the app has no web process, and no files there";
-                (
-                    what,
-                    "add a line 'web: …' or 'static: FOLDER' to the Procfile, or '/:FOLDER' to NGINX_STATIC_PATHS",
-                )
-            };
-            return Err(UserError::new(what).hint(hint).into());
-        }
+        host.check_answers(has_web, serves_root)?;
         Ok(Self { warnings, ..host })
+    }
+
+    /// Adds an error if the include file asks for passwords that nothing sets: nginx would let everyone in.
+    fn check_passwords(&self, read: &mut ValuesReader<'_>) {
+        let asks = |own: &NginxDirective| {
+            own.name() == "auth_basic" && own.words.get(1).is_none_or(|text| text != "off")
+        };
+        if let Some(own) = self.include.find(&asks).filter(|_| self.basic_auth.is_none()) {
+            let error = self.include.error(own.line, "'auth_basic' needs names and passwords");
+            read.add_diagnostic(error.hint("set NGINX_BASIC_AUTH"));
+        }
+    }
+
+    /// Fails if nothing would answer a request.
+    fn check_answers(&self, has_web: bool, serves_root: bool) -> Result<(), UserError> {
+        let needs_app = has_web || !serves_root || self.include.uses_proxy();
+        if !needs_app || !self.upstreams.is_empty() || self.is_closed {
+            return Ok(());
+        }
+        // piku itself always names the instances of a web process.
+        let (what, hint) = if has_web {
+            let what = "the app has a web process, and no address of it is given";
+            (what, "add --upstream 127.0.0.1:5000 for each instance, or --maintenance")
+        } else if serves_root {
+            let what = "the include file passes requests to the app, which has no web process";
+            (what, "add a line 'web: …' to the Procfile, or remove them from the include file")
+        } else {
+            let what = "nothing answers requests for '/': the app has no web process, and no files there";
+            (
+                what,
+                "add a line 'web: …' or 'static: FOLDER' to the Procfile, or '/:FOLDER' to NGINX_STATIC_PATHS",
+            )
+        };
+        Err(UserError::new(what).hint(hint))
     }
 }
 
