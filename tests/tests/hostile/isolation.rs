@@ -88,7 +88,7 @@ fn one_app_cannot_touch_another() {
 }
 
 /// Variables of a build step or a worker: piku's, those of the app's own ENV, and those that a shell adds.
-const DECLARED: [&str; 60] = [
+const DECLARED: [&str; 62] = [
     "APP_READONLY",
     "LANG",
     "USER",
@@ -117,6 +117,8 @@ const DECLARED: [&str; 60] = [
     "CARGO_HOME",
     "GOMODCACHE",
     "GOCACHE",
+    "SBT_CACHE",
+    "COURSIER_CACHE",
     "PIP_CERT",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
