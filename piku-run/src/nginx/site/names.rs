@@ -1,7 +1,7 @@
 //! Host names of an app that sets none: its name below the host's domain, and all names that no app has if it
 //! is the only web app of the host.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use nix::unistd::gethostname;
 use piku_layout::name::AppName;
@@ -83,11 +83,15 @@ pub(in crate::nginx) fn hostname() -> String {
 
 /// Returns the address from which this machine reaches others. Nothing is sent.
 pub(in crate::nginx) fn machine_address() -> Option<IpAddr> {
-    let reach = |from: &str, to: &str| {
-        let socket = UdpSocket::bind(from).ok()?;
-        socket.connect(to).ok()?;
+    // Addresses for documentation (RFC 5737, RFC 3849): any route outwards will do.
+    let outside: [(IpAddr, IpAddr); 2] = [
+        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+    ];
+    let find_source = |(from, to): (IpAddr, IpAddr)| {
+        let socket = UdpSocket::bind(SocketAddr::from((from, 0))).ok()?;
+        socket.connect(SocketAddr::from((to, 9))).ok()?;
         Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_unspecified())
     };
-    // Addresses for documentation (RFC 5737, RFC 3849): any route outwards will do.
-    reach("0.0.0.0:0", "192.0.2.1:9").or_else(|| reach("[::]:0", "[2001:db8::1]:9"))
+    outside.into_iter().find_map(find_source)
 }
