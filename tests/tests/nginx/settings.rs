@@ -166,7 +166,10 @@ fn static_site_is_served() {
     repo.file("public/_headers", "/*\n  X-Frame-Options: DENY\n/:id\n  X-Left: out\n");
     repo.file("ENV", "NGINX_SERVER_NAME=site.test\nNGINX_CATCH_ALL=index.html\n").commit("Site");
     let said = repo.push().succeeds();
-    assert!(said.contains("public/_headers:3: warning: the line is ignored: '/:id': only a '*' at the end"), "{said}");
+    assert!(
+        said.contains("public/_headers:3: warning: the line is ignored: '/:id': only a '*' at the end"),
+        "{said}"
+    );
     assert!(ports.get("site.test", "/").head.contains("X-Frame-Options: DENY"), "{said}");
     assert!(said.contains(&format!("https://site.test:{}", ports.https)), "{said}");
     assert_eq!(ports.get("site.test", "/").body, "<p>home\n");
