@@ -214,6 +214,7 @@ fn the_page_of_a_front_end_is_built_by_vite_and_not_served_as_it_is() {
 #[test]
 fn requested_node_version_is_used() {
     let world = World::new(&[("package.json", "{}"), ("server.js", "console.log(process.version)\n")]);
+    let world = world.with_own_tools();
     let version = std::process::Command::new("node").arg("--version").output().unwrap();
     let version = String::from_utf8(version.stdout).unwrap().trim().trim_start_matches('v').to_owned();
     let major = version.split('.').next().unwrap();
