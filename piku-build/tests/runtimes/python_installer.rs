@@ -1,5 +1,5 @@
-//! What uv installs is what pip installs; where uv fails, pip takes over. The tools for it are shared by all apps, and
-//! no app can change them.
+//! Installs requirements by uv and by pip, to the same versions, and by pip where uv fails. All apps share both tools, and
+//! none can change them.
 
 use std::fs;
 

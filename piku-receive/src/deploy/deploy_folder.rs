@@ -1,4 +1,4 @@
-//! The folder in which the hook deploys: `deploy.XXXXXX` in that of the app.
+//! The folder in which the hook deploys, `deploy.` and six random characters, in the folder of the app.
 
 #![expect(clippy::disallowed_methods, reason = "the app's own folder, which only piku writes")]
 
