@@ -21,7 +21,7 @@ const VARIABLE: &str = "NGINX_SERVER_NAME";
 
 const DOMAIN: SettingsKey = SettingsKey {
     name: "domain:",
-    comment: "# Apps without a name of their own are served below this domain (piku domains --set).",
+    comment: "# Apps without a name of their own are served below this domain (piku domains:host).",
 };
 
 /// A host name as `domains` prints it. Fields are added, never renamed.
