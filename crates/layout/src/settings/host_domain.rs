@@ -15,11 +15,10 @@ const ADDRESS_SERVICES: [&str; 3] = ["sslip.io", "nip.io", "traefik.me"];
 /// Rule for the host name of an app without `NGINX_SERVER_NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum HostDomain {
-    /// `APP.HOSTNAME.local` if avahi announces it. The only web app of the host gets all requests for names
-    /// that no app has.
+    /// No host name. The only web app of the host gets all requests for names that no app has.
     #[default]
     Auto,
-    /// `APP.HOSTNAME.local`, whatever announces it.
+    /// `APP.HOSTNAME.local`.
     Local,
     /// `APP.DOMAIN`.
     Named(String),
