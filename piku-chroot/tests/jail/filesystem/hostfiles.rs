@@ -183,31 +183,33 @@ fn a_network_that_comes_late_and_changes() {
         let mut machine = Machine::new(&scene);
         let mut jail = machine.jail("");
         assert_eq!(jail.has("resolv.conf"), "not there");
-        machine.does("echo '# no lease' > /etc/resolv.conf");
-        jail.comes_to("resolv.conf", "# no lease|");
-        machine.does("echo nameserver 192.0.2.1 >> /etc/resolv.conf");
-        jail.comes_to("resolv.conf", "# no lease|nameserver 192.0.2.1|");
-        machine.does("echo nameserver 192.0.2.2 > /etc/new; mv /etc/new /etc/resolv.conf");
-        jail.comes_to("resolv.conf", "nameserver 192.0.2.2|");
-        // The link is there before its folder is.
-        machine.does("ln -s ../run/NetworkManager/resolv.conf /etc/link; mv /etc/link /etc/resolv.conf");
-        jail.comes_to("resolv.conf", "not there");
-        machine.does("mkdir /run/NetworkManager");
-        machine.does("echo nameserver 192.0.2.3 > /run/NetworkManager/resolv.conf");
-        jail.comes_to("resolv.conf", "nameserver 192.0.2.3|");
-        machine.does("echo nameserver 192.0.2.4 > /run/NetworkManager/new; mv /run/NetworkManager/new /run/NetworkManager/resolv.conf");
-        jail.comes_to("resolv.conf", "nameserver 192.0.2.4|");
-        machine.does("echo nameserver 192.0.2.5 > /run/systemd/resolve/stub-resolv.conf");
-        machine.does("ln -sfn /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf");
-        jail.comes_to("resolv.conf", "nameserver 192.0.2.5|");
-        // The whole folder is replaced by another.
-        machine.does("cp -a /run/systemd /run/systemd.new; echo nameserver 192.0.2.6 > /run/systemd.new/resolve/stub-resolv.conf");
-        machine.does("mv /run/systemd /run/systemd.old; mv /run/systemd.new /run/systemd");
-        jail.comes_to("resolv.conf", "nameserver 192.0.2.6|");
-        machine.does("echo nameserver 192.0.2.7 > /run/systemd/resolve/stub-resolv.conf");
-        jail.comes_to("resolv.conf", "nameserver 192.0.2.7|");
-        machine.does("rm /etc/resolv.conf");
-        jail.comes_to("resolv.conf", "not there");
+        for (change, wanted) in [
+            ("echo '# no lease' > /etc/resolv.conf", "# no lease|"),
+            ("echo nameserver 192.0.2.1 >> /etc/resolv.conf", "# no lease|nameserver 192.0.2.1|"),
+            ("echo nameserver 192.0.2.2 > /etc/new; mv /etc/new /etc/resolv.conf", "nameserver 192.0.2.2|"),
+            // The link is there before its folder is.
+            ("ln -s ../run/NetworkManager/resolv.conf /etc/link; mv /etc/link /etc/resolv.conf", "not there"),
+            ("mkdir /run/NetworkManager", "not there"),
+            ("echo nameserver 192.0.2.3 > /run/NetworkManager/resolv.conf", "nameserver 192.0.2.3|"),
+            (
+                "cd /run/NetworkManager; echo nameserver 192.0.2.4 > new; mv new resolv.conf; cd /",
+                "nameserver 192.0.2.4|",
+            ),
+            (
+                "echo nameserver 192.0.2.5 > /run/systemd/resolve/stub-resolv.conf; ln -sfn /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf",
+                "nameserver 192.0.2.5|",
+            ),
+            // The whole folder is replaced by another.
+            (
+                "cp -a /run/systemd /run/systemd.new; echo nameserver 192.0.2.6 > /run/systemd.new/resolve/stub-resolv.conf; mv /run/systemd /run/systemd.old; mv /run/systemd.new /run/systemd",
+                "nameserver 192.0.2.6|",
+            ),
+            ("echo nameserver 192.0.2.7 > /run/systemd/resolve/stub-resolv.conf", "nameserver 192.0.2.7|"),
+            ("rm /etc/resolv.conf", "not there"),
+        ] {
+            machine.does(change);
+            jail.comes_to("resolv.conf", wanted);
+        }
         assert_eq!(jail.err(), "");
     }
 }
