@@ -71,7 +71,7 @@ fn python_dependencies_are_installed_once() {
 -----> Python [VERSION] (the machine's python3)
 -----> Installing dependencies: layer venv [SHORT]
 -----> Installing tools for all apps: layer pip [SHORT]
------> Installing tools for all apps: layer uv [SHORT]
+...
        Using Python [VERSION] environment at: /layers/venv
        Resolved 1 package in [DURATION]
        Prepared 1 package in [DURATION]

@@ -150,7 +150,7 @@ fn build() {
 -----> Python [VERSION] (the machine's python3)
 -----> Installing dependencies: layer venv [SHORT]
 -----> Installing tools for all apps: layer pip [SHORT]
------> Installing tools for all apps: layer uv [SHORT]
+...
        uv does not install them, pip does: [..]
        ERROR: Could not find a version that satisfies the requirement six==99.99.99 (from versions: [..])
        ERROR: No matching distribution found for six==99.99.99
