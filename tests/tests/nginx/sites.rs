@@ -43,13 +43,21 @@ fn push_that_changes_no_setting_tests_none() {
     let supervisors = processes::find(&world.root(), "supervise blog");
     assert_eq!(supervisors.len(), 1);
     let pids = [world.sshd_pid(), supervisors[0]];
+    let is_nginx = |call: &String| call.contains("nginx\"");
     let Some(trace) = CallTrace::begin(&pids, "execve", &world.path("strace")) else { return };
     repo.file("page", "two\n").commit("Two").push().succeeds();
     let programs = trace.end();
     assert!(programs.iter().any(|call| call.contains("git-core/git")), "{programs:#?}");
-    let nginx: Vec<_> = programs.iter().filter(|call| call.contains("nginx\"")).collect();
+    let nginx: Vec<_> = programs.iter().filter(|call| is_nginx(call)).collect();
     assert!(nginx.is_empty(), "{nginx:#?}");
     assert_eq!(ports.get("blog.test", "/").body, "two\n");
+
+    // The same processes start nginx for a setting that changes.
+    let Some(trace) = CallTrace::begin(&pids, "execve", &world.path("strace")) else { return };
+    repo.file("ENV", "NGINX_SERVER_NAME=blog.test www.blog.test\n").commit("Three").push().succeeds();
+    let programs = trace.end();
+    assert!(programs.iter().any(is_nginx), "{programs:#?}");
+    assert_eq!(ports.get("www.blog.test", "/").body, "two\n");
 }
 
 #[test]
