@@ -13,6 +13,7 @@ pub mod ports;
 pub mod processes;
 mod registries;
 pub mod repo;
+mod skip;
 pub mod snapshot;
 pub mod sshd;
 pub mod tools;
@@ -21,3 +22,4 @@ pub mod world;
 
 pub use machines::{lan, scene};
 pub use registries::{gems, index};
+pub use skip::skip;

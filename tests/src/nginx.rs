@@ -15,8 +15,17 @@ use crate::world::World;
 /// Panics if nginx does not start.
 #[must_use]
 pub fn start_server(more: &str) -> (World, Ports) {
+    start_server_with("", more)
+}
+
+/// Does the same, with lines for `host.yaml` in front of the nginx settings.
+///
+/// # Panics
+/// Panics if nginx does not start.
+#[must_use]
+pub fn start_server_with(lines: &str, more: &str) -> (World, Ports) {
     let ports = Ports::free();
-    let mut world = World::with_settings(&ports.settings(more));
+    let mut world = World::with_settings(&format!("{lines}{}", ports.settings(more)));
     world.start_nginx();
     (world, ports)
 }

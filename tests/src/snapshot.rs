@@ -58,6 +58,12 @@ fn compare(actual: &str, redactions: Redactions, snapshot: impl IntoData) {
     assert.redact_with(redactions).eq(actual, snapshot);
 }
 
+/// Returns everything that was printed, stdout before stderr.
+#[must_use]
+pub fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
 /// Returns an exit code with everything that was printed, as one text.
 #[must_use]
 pub fn transcript(output: &Output) -> String {

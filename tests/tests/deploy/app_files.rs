@@ -8,6 +8,7 @@ use std::process::Command;
 
 use piku_tests::processes;
 use piku_tests::repo::{Repo, SERVE};
+use piku_tests::snapshot::text;
 use piku_tests::world::{World, wait_for};
 
 /// Opens the database beside the code, as the release task does.
@@ -114,7 +115,7 @@ fn a_refused_write_is_named_with_what_allows_it() {
     assert!(out.status.code() == Some(1) && said.contains(told), "{out:?}");
     assert!(said.contains("touch: cannot touch"), "its own words come first: {said}");
     let out = world.ssh_on_a_terminal("laptop", "run blog touch other.txt");
-    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let said = text(&out);
     assert!(out.status.code() == Some(1) && said.contains(told), "{out:?}");
     let out = world.ssh("laptop", "run blog sh -c 'echo out; echo err >&2; exit 7'");
     assert_eq!(
@@ -168,9 +169,7 @@ const FILL: &str = "#!/usr/bin/python3\nwhile True: open('big', 'ab').write(b'x'
 #[test]
 fn a_full_disk_fails_one_process_and_is_reported() {
     if !nix::unistd::geteuid().is_root() {
-        let _ =
-            std::io::Write::write_all(&mut std::io::stderr(), b"SKIPPED: only root mounts a small disk\n");
-        return;
+        return piku_tests::skip("only root mounts a small disk");
     }
     let world = World::new();
     let (repo, other) = (world.repo("blog"), world.repo("shop"));

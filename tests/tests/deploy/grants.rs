@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use nix::unistd::Uid;
 use piku_tests::repo::SERVE;
+use piku_tests::snapshot::text;
 use piku_tests::world::{World, wait_for};
 
 use crate::operate::says;
@@ -24,11 +25,7 @@ impl Machine {
     /// `None`, said aloud, for who may not make them.
     fn new(name: &str) -> Option<Self> {
         if !Uid::current().is_root() {
-            #[expect(clippy::print_stderr, reason = "a skipped test reports it")]
-            {
-                eprintln!("skipped: only root can make a device and a directory in /run");
-            }
-            assert!(std::env::var_os("CI").is_none(), "with CI set nothing may be skipped");
+            piku_tests::skip("only root can make a device and a directory in /run");
             return None;
         }
         let name = format!("piku-test-{name}-{}", std::process::id());
@@ -66,7 +63,7 @@ impl Drop for Machine {
 /// Runs a verb as the operator does on the server; returns what was printed, stdout and stderr.
 fn operator(world: &World, words: &[&str], code: i32) -> String {
     let out: Output = world.command(world.path("lib/piku")).args(words).output().expect("piku runs");
-    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let said = text(&out);
     assert_eq!(out.status.code(), Some(code), "{words:?}: {said}");
     said
 }

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use piku_tests::http;
+use piku_tests::snapshot::text;
 use piku_tests::world::{World, wait_for};
 
 /// Serves what the variable GREETING holds.
@@ -27,7 +28,7 @@ fn live() -> World {
 /// Says `words` over ssh as the key `laptop`; they must end with `code`. Returns what was printed, stdout and stderr.
 pub(crate) fn says(world: &World, words: &str, code: i32) -> String {
     let out = world.ssh("laptop", words);
-    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let said = text(&out);
     assert_eq!(out.status.code(), Some(code), "{words}: {said}");
     said
 }

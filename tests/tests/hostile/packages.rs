@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use piku_tests::repo::Repo;
+use piku_tests::snapshot::text;
 
 use crate::victim::VictimWorld;
 
@@ -58,7 +59,7 @@ fn install_scripts_cannot_fake_layer() {
     let bounded = "ulimit -v 4000000; exec timeout 100 \"$0\" rebuild evil";
     let out =
         host.world.command("sh").args(["-c", bounded]).arg(tool.get_program()).output().expect("sh runs");
-    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let said = text(&out);
     assert!(out.status.success() && said.contains("evil: built anew"), "{said}");
     host.assert_untouched(&said);
 }

@@ -5,24 +5,16 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 use piku_tests::http;
-use piku_tests::nginx::{Ports, start_server};
-use piku_tests::world::{World, wait_for};
+use piku_tests::nginx::{start_server, start_server_with};
+use piku_tests::snapshot::text;
+use piku_tests::world::wait_for;
 
-fn start_with(settings: &str) -> (World, Ports) {
-    let ports = Ports::free();
-    let mut world = World::with_settings(&format!("{settings}{}", ports.settings("")));
-    world.start_nginx();
-    (world, ports)
-}
+use crate::run_verb;
 
 /// Returns the URLs in the last line of a push.
 fn urls(said: &str) -> Vec<String> {
     let line = said.lines().find(|line| line.contains(" is live, release ")).expect(said);
     line.split(' ').filter(|word| word.starts_with("http")).map(|url| url.trim().to_owned()).collect()
-}
-
-fn text(out: &std::process::Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
 #[test]
@@ -61,11 +53,19 @@ fn only_app_answers_at_address_of_push() {
     assert_eq!(ports.get("my-server", "/").status, 503);
     assert!(world.ssh("laptop", "restart site").status.success());
     assert_eq!(ports.get("my-server", "/").body, "<p>home\n");
+
+    // The comment of a setting that piku writes names a verb that there is.
+    let out = world.tool("piku-run").args(["host-domain", "apps.test"]).output().expect("piku-run");
+    assert!(out.status.success(), "{}", text(&out));
+    let settings = fs::read_to_string(world.root().join("host.yaml")).expect("host.yaml");
+    let verb = settings.split_once("(piku ").and_then(|(_, rest)| rest.split_once(')')).expect(&settings).0;
+    let help = world.command(world.path("lib/piku")).args(["help", verb]).output().expect("piku");
+    assert!(help.status.success(), "{verb}: {}", text(&help));
 }
 
 #[test]
 fn apps_are_served_below_domain_of_host() {
-    let (mut world, ports) = start_with("domain: apps.test\n");
+    let (mut world, ports) = start_server_with("domain: apps.test\n", "");
     let repo = world.repo("blog");
     let said = repo.serves("blog\n").commit("One").push().succeeds();
     assert_eq!(
@@ -101,7 +101,7 @@ fn pages_say_state_and_can_be_replaced() {
     let (world, ports) = start_server("");
     let repo = world.repo("blog");
     repo.serves("blog\n").file("ENV", "NGINX_SERVER_NAME=blog.test\n").commit("One").push().succeeds();
-    let verb = |words: &str| assert!(world.ssh("laptop", words).status.success(), "{words}");
+    let verb = |words: &str| run_verb(&world, words);
     let page = || ports.get("blog.test", "/any?thing");
 
     verb("stop blog");

@@ -5,12 +5,12 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use piku_tests::nginx::start_server;
+use piku_tests::snapshot::text;
 use piku_tests::world::{World, wait_for};
 
 fn logs(world: &World, key: &str, words: &str) -> (bool, String) {
     let out = world.ssh(key, words);
-    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    (out.status.success(), text)
+    (out.status.success(), text(&out))
 }
 
 #[test]

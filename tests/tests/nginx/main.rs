@@ -8,3 +8,13 @@ mod neighbours;
 mod settings;
 mod sites;
 mod upgrade;
+
+use piku_tests::snapshot::text;
+use piku_tests::world::World;
+
+/// Runs a verb by ssh, which must succeed.
+#[track_caller]
+fn run_verb(world: &World, words: &str) {
+    let out = world.ssh("laptop", words);
+    assert!(out.status.success(), "{words}: {}", text(&out));
+}

@@ -9,6 +9,8 @@ use std::time::Duration;
 use piku_tests::nginx::{Ports, start_server};
 use piku_tests::world::{World, wait_for};
 
+use crate::run_verb;
+
 /// Echoes what a websocket sends, and sends a download until its data has a file `finish`.
 const LONG: &str = r#"#!/usr/bin/env python3
 import asyncio, os
@@ -79,11 +81,6 @@ fn push_long(world: &World, app: &str, host: &str) -> piku_tests::repo::Repo {
     repo
 }
 
-fn verb(world: &World, words: &str) {
-    let out = world.ssh("laptop", words);
-    assert!(out.status.success(), "{words}: {out:?}");
-}
-
 #[test]
 fn change_of_another_app_ends_no_connection() {
     let rounds = std::env::var("PIKU_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
@@ -107,14 +104,14 @@ fn change_of_another_app_ends_no_connection() {
     assert!(is_ended(&mut own), "a websocket to the old release ends with it");
     let mut own = open_websocket(ports, "blog.example.org");
     for words in ["restart blog", "ps:scale blog web=2", "maintenance:on blog", "maintenance:off blog"] {
-        verb(&world, words);
+        run_verb(&world, words);
         assert_eq!(echo(&mut chat), "ping", "{words}");
     }
     let renewed =
         world.tool("piku-run").args(["certs", "renew", "blog", "--force"]).output().expect("piku-run");
     assert!(renewed.status.success(), "{renewed:?}");
     left.extend(world.ps("blog").iter().filter_map(|row| u16::try_from(row["port"].as_u64()?).ok()));
-    verb(&world, "stop blog");
+    run_verb(&world, "stop blog");
     assert!(is_ended(&mut own), "a websocket to a stopped app ends");
     assert_eq!(ports.get("blog.example.org", "/").status, 503);
 
@@ -136,11 +133,11 @@ fn maintenance_ends_open_connections() {
     push_long(&world, "chat", "chat.test");
     push_long(&world, "blog", "blog.test");
     let (mut chat, mut own) = (open_websocket(ports, "chat.test"), open_websocket(ports, "blog.test"));
-    verb(&world, "maintenance:on blog");
+    run_verb(&world, "maintenance:on blog");
     assert!(is_ended(&mut own), "a websocket to an app in maintenance ends");
     assert_eq!(echo(&mut chat), "ping", "that of another app goes on");
     assert_eq!(ports.get("blog.test", "/").status, 503);
-    verb(&world, "maintenance:off blog");
+    run_verb(&world, "maintenance:off blog");
     assert_eq!(ports.get("blog.test", "/").body, "hello");
 }
 

@@ -7,7 +7,10 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use piku_tests::nginx::start_server;
 use piku_tests::ports::free_port;
+use piku_tests::snapshot::text;
 use piku_tests::world::World;
+
+use crate::run_verb;
 
 #[test]
 fn bad_nginx_setting_fails_deploy() {
@@ -97,41 +100,33 @@ fn each_setting_is_checked_before_the_build() {
     assert_eq!(ports.get("shop.test", "/").body, "again\n");
 }
 
-fn text(out: &std::process::Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
-}
-
 #[test]
 fn verbs_update_nginx() {
     let (mut world, ports) = start_server("");
-    let verb = |world: &World, words: &str| {
-        let out = world.ssh("laptop", words);
-        assert!(out.status.success(), "{words}: {}", text(&out));
-    };
     let repo = world.repo("blog");
     repo.serves("one\n").file("ENV", "NGINX_SERVER_NAME=blog.test\n").commit("One").push().succeeds();
 
-    verb(&world, "maintenance:on blog");
+    run_verb(&world, "maintenance:on blog");
     let down = ports.get("blog.test", "/");
     assert_eq!(down.status, 503);
     assert!(down.head.contains("Retry-After") && down.body.contains("maintenance"), "{down:?}");
     repo.file("page", "two\n").commit("Two").push().succeeds();
     assert_eq!(ports.get("blog.test", "/").status, 503, "a deploy does not end it");
-    verb(&world, "maintenance:off blog");
+    run_verb(&world, "maintenance:off blog");
     assert_eq!(ports.get("blog.test", "/").body, "two\n");
 
-    verb(&world, "config:set blog NGINX_HTTPS_ONLY=true 'NGINX_BASIC_AUTH=ann:secret'");
+    run_verb(&world, "config:set blog NGINX_HTTPS_ONLY=true 'NGINX_BASIC_AUTH=ann:secret'");
     let moved = ports.get("blog.test", "/a?b");
     assert_eq!(moved.status, 301);
     assert!(moved.head.contains(&format!("https://blog.test:{}/a?b", ports.https)), "{moved:?}");
     assert_eq!(ports.get_securely("blog.test", "/", None).status, 401);
-    verb(&world, "config:unset blog NGINX_HTTPS_ONLY NGINX_BASIC_AUTH");
-    verb(&world, "ps:scale blog web=2");
+    run_verb(&world, "config:unset blog NGINX_HTTPS_ONLY NGINX_BASIC_AUTH");
+    run_verb(&world, "ps:scale blog web=2");
     let file = fs::read_to_string(world.root().join("nginx/apps/blog.conf")).expect("its file");
     assert_eq!(file.matches("max_fails=0").count(), 4, "two instances, two ways: {file}");
-    verb(&world, "ps:scale blog web=0");
+    run_verb(&world, "ps:scale blog web=0");
     assert_eq!(ports.get("blog.test", "/").status, 503);
-    verb(&world, "ps:scale blog web=1");
+    run_verb(&world, "ps:scale blog web=1");
     assert_eq!(ports.get("blog.test", "/").body, "two\n");
 
     // Whoever is in charge of nginx is killed: it serves on, and the next one takes it up.
@@ -147,11 +142,11 @@ fn verbs_update_nginx() {
     world.start_nginx();
     assert_eq!(ports.get("blog.test", "/").body, "four\n");
 
-    verb(&world, "stop blog");
+    run_verb(&world, "stop blog");
     assert_eq!(ports.get("blog.test", "/").status, 503);
-    verb(&world, "restart blog");
+    run_verb(&world, "restart blog");
     assert_eq!(ports.get("blog.test", "/").body, "four\n");
-    verb(&world, "destroy blog --confirm blog");
+    run_verb(&world, "destroy blog --confirm blog");
     assert_eq!(ports.get("blog.test", "/").status, 404);
     let left = [world.root().join("nginx/apps/blog.conf"), world.root().join("acme/certificates/blog")];
     assert!(left.iter().all(|path| !path.exists()), "{left:?}");

@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
+use piku_tests::snapshot::text;
 use piku_tests::tools::repository;
 use tempfile::TempDir;
 
@@ -25,10 +26,6 @@ fn print(command: &mut Command) -> String {
     let out = command.output().unwrap_or_else(|err| panic!("{command:?}: {err}"));
     assert!(out.status.success(), "{command:?}\n{}", text(&out));
     String::from_utf8(out.stdout).expect("UTF-8")
-}
-
-fn text(out: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
 fn changelog(version: &str) -> Command {

@@ -5,23 +5,18 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use piku_tests::account::Account;
+use piku_tests::snapshot::text;
 use piku_tests::tools::{reachable_by, repository};
 
 /// Packages that the package depends on and recommends, so that dpkg finds them.
 const PACKAGES: &str = "git,openssh-server,openssh-client,uidmap,ca-certificates,mount,nginx-light,openssl,python3,python3-venv,procps";
 
-/// Says that the test is skipped, or fails where nothing may be.
-#[expect(clippy::print_stderr, reason = "a skipped test reports it")]
+/// Reports that the test is skipped, or fails where nothing may be.
 fn skip(why: &str) {
-    assert!(std::env::var_os("CI").is_none(), "with CI set nothing may be skipped: {why}");
-    eprintln!("skipped: the package's scripts in a tree of Debian: {why}");
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    piku_tests::skip(&format!("the package's scripts in a tree of Debian: {why}"));
 }
 
 /// The standard output of a shell's command line, trimmed.
@@ -83,7 +78,7 @@ fn tree(suite: &str) -> Result<PathBuf, String> {
         .arg(mirror);
     let output = make.output().map_err(|err| format!("setpriv: {err}"))?;
     if !output.status.success() {
-        return Err(said(&output));
+        return Err(text(&output));
     }
     fs::rename(&aside, &tree).expect("the tree");
     Ok(tree)
@@ -103,7 +98,7 @@ fn live(suite: &str, tools: &Path) {
         .args([repository(), tools, dir.path()])
         .output()
         .expect("sh runs");
-    assert!(package.status.success(), "{}", said(&package));
+    assert!(package.status.success(), "{}", text(&package));
     for file in ["life.sh", "load.py"] {
         fs::copy(story.join(file), dir.path().join(file)).expect(file);
     }
@@ -113,11 +108,11 @@ fn live(suite: &str, tools: &Path) {
         .args(["sh", "/files/life.sh"])
         .output()
         .expect("unshare runs");
-    assert!(output.status.success(), "{suite}: {}", said(&output));
+    assert!(output.status.success(), "{suite}: {}", text(&output));
     assert!(
-        said(&output).ends_with("== done\n") || said(&output).contains("\n== done\n"),
+        text(&output).ends_with("== done\n") || text(&output).contains("\n== done\n"),
         "{}",
-        said(&output)
+        text(&output)
     );
 }
 

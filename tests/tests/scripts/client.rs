@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use piku_tests::snapshot::text;
 use piku_tests::tools::repository;
 use piku_tests::world::World;
 
@@ -77,7 +78,7 @@ fn says(mut command: Command, code: i32) -> String {
 }
 
 fn said(out: &Output, code: i32, command: &Command) -> String {
-    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let text = text(out);
     assert_eq!(out.status.code(), Some(code), "{command:?}: {text}");
     text
 }

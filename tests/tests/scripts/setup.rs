@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use piku_tests::snapshot::text;
 use piku_tests::tools::repository;
 use tempfile::TempDir;
 
@@ -74,10 +75,6 @@ impl FakeMachine {
         };
         setup.output().expect("setup runs")
     }
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// The names of the keys that would be let in.
