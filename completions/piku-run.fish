@@ -176,7 +176,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand stop" -l all -d 'Stop 
 complete -c piku-run -n "__fish_piku_run_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s n -l lines -d 'Number of last lines [default: 100; for a deploy all]' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l ps -d 'Only this process type or instance, such as web.1' -r
-complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l since -d 'Only lines since this age, such as 10m, 2h or 1d, or time, such as 2026-11-22T10:00:00Z; all of them unless -n is given' -r
+complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l since -d 'Only lines since this age, such as 10m, 2h or 1d, since today or yesterday, or since a time, such as 2026-11-22T10:00:00Z; all of them unless -n is given' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l deploy -d 'Log of deploy N [default: the last deploy]' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s f -l follow -d 'Keep printing new lines'

@@ -51,8 +51,8 @@ pub(crate) struct LogsArgs {
     /// Only this process type or instance, such as web.1
     #[arg(long, value_name = "PS")]
     pub(crate) ps: Option<String>,
-    /// Only lines since this age, such as 10m, 2h or 1d, or time, such as 2026-11-22T10:00:00Z; all of them
-    /// unless -n is given
+    /// Only lines since this age, such as 10m, 2h or 1d, since today or yesterday, or since a time, such as
+    /// 2026-11-22T10:00:00Z; all of them unless -n is given
     #[arg(long, value_name = "WHEN", value_parser = parse_since)]
     pub(crate) since: Option<Timestamp>,
     /// Log of deploy N [default: the last deploy]
