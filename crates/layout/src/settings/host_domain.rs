@@ -113,6 +113,7 @@ mod tests {
         assert_eq!(name("local").as_deref(), Some("blog.pi.local"));
         assert_eq!(name("sslip.io").as_deref(), Some("blog.192-168-1-5.sslip.io"));
         assert_eq!((name("auto"), name("off")), (None, None));
+        assert_eq!(name("traefik.me").as_deref(), Some("blog.192-168-1-5.traefik.me"));
         let rule: HostDomain = "nip.io".parse().unwrap();
         assert_eq!(rule.name_of(&app, "pi", None), None, "a machine without an address");
         let ipv6 = Some("2001:db8::1".parse().unwrap());
@@ -126,7 +127,7 @@ mod tests {
             let err = bad.parse::<HostDomain>().unwrap_err();
             assert!(err.contains("is not a domain"), "{bad}: {err}");
         }
-        for rule in ["auto", "local", "off", "sslip.io", "apps.example.org"] {
+        for rule in ["auto", "local", "off", "sslip.io", "traefik.me", "apps.example.org"] {
             assert_eq!(rule.parse::<HostDomain>().unwrap().to_string(), rule);
         }
     }
