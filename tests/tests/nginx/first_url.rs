@@ -146,6 +146,11 @@ fn pages_say_state_and_can_be_replaced() {
     assert_eq!((page().status, page().body.as_str()), (503, "<h1>Gone</h1>\n"));
     repo.without("public/502.html").link("public/502.html", "../page").commit("Link").push().succeeds();
     assert!(page().status == 503 && page().body.contains("does not answer"), "{:?}", page());
+    // In place of the page that is missing, others of the app.
+    for name in ["500.html", "503.html"] {
+        repo.file(&format!("public/{name}"), name).commit(name).push().succeeds();
+        assert_eq!((page().status, page().body.as_str()), (503, name));
+    }
 }
 
 #[test]
