@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use crate::app::app_source::normalize_path;
 
+/// The longest text that `sh -c` takes, in bytes: that of one argument of a program under Linux.
+const LONGEST: usize = 128 * 1024;
 /// The depth of `sh -c "sh -c …"` up to which commands are read.
 const DEEPEST: usize = 4;
 /// Reserved words and programs that start the command after them.
@@ -44,9 +46,12 @@ impl StartedProgram {
 }
 
 /// Returns the programs that a command starts, in order. A word that the shell expands is not taken for a
-/// program.
+/// program. A text that no shell would take starts nothing.
 pub(crate) fn find_started(command: &str) -> Vec<StartedProgram> {
     let mut found = Vec::new();
+    if command.len() > LONGEST {
+        return found;
+    }
     read_commands(command, Some(0), Some(PathBuf::new()), DEEPEST, &mut found);
     found
 }

@@ -1,5 +1,6 @@
 //! Development servers and development dependencies, as scripts start them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::package_json::PackageJson;
@@ -56,8 +57,8 @@ const OPTIONS: [&str; 3] = ["--serve", "--watch", "--dev"];
 const IN_FRONT: [&str; 6] = ["npx", "cross-env", "env", "exec", "bunx", "dlx"];
 /// Package managers that run scripts, with and without `run`.
 const MANAGERS: [&str; 4] = ["npm", "yarn", "pnpm", "bun"];
-/// The depth up to which scripts that run scripts are read.
-const DEEPEST: usize = 4;
+/// The largest number of programs that are looked at.
+const MOST_PROGRAMS: usize = 1000;
 /// Programs that are not named as their packages.
 const PROGRAMS: [(&str, &str); 8] = [
     ("nest", "@nestjs/cli"),
@@ -75,7 +76,7 @@ pub(super) fn runs_server(package: &PackageJson, script: &str) -> bool {
     if script.contains("$PORT") || script.contains("${PORT") {
         return false;
     }
-    let commands = expand(package, script, DEEPEST);
+    let commands = expand(package, script);
     matches!(commands.as_slice(), [words] if is_server(words))
 }
 
@@ -93,7 +94,7 @@ fn is_server(words: &[String]) -> bool {
 
 /// Returns the words of all programs that a command starts, directly or by scripts.
 pub(super) fn started_words(package: &PackageJson, command: &str) -> Vec<String> {
-    expand(package, command, DEEPEST).concat()
+    expand(package, command).concat()
 }
 
 /// Returns whether a word of a command is the program of a package, or a module of it: `ts-node/register`.
@@ -104,18 +105,26 @@ pub(super) fn is_program_of(word: &str, package: &str) -> bool {
     is_module(value) || PROGRAMS.contains(&(word, package))
 }
 
-/// Returns the words of each program that a script starts, with those of the scripts that it runs in their places.
-fn expand(package: &PackageJson, script: &str, deeper: usize) -> Vec<Vec<String>> {
+/// Returns the words of each program that a script starts, itself or by the scripts that it runs. Each script is read
+/// once: they may run one another.
+fn expand(package: &PackageJson, script: &str) -> Vec<Vec<String>> {
     let mut commands = Vec::new();
-    for started in find_started(script) {
-        let mut words = started.words;
-        let is_front =
-            |word: &String| IN_FRONT.contains(&word.as_str()) || word.contains('=') && !word.starts_with('-');
-        let front = words.iter().take_while(|word| is_front(word)).count();
-        words.drain(..front);
-        match find_script(package, &words).zip(deeper.checked_sub(1)) {
-            Some((inner, deeper)) => commands.extend(expand(package, inner, deeper)),
-            None => commands.push(words),
+    let mut seen = BTreeSet::from([script]);
+    let mut unread = vec![script];
+    while let Some(script) = unread.pop() {
+        for started in find_started(script) {
+            let mut words = started.words;
+            let is_front = |word: &String| {
+                IN_FRONT.contains(&word.as_str()) || word.contains('=') && !word.starts_with('-')
+            };
+            let front = words.iter().take_while(|word| is_front(word)).count();
+            words.drain(..front);
+            match find_script(package, &words) {
+                Some(inner) if seen.insert(inner) => unread.push(inner),
+                Some(_) => {}
+                None if commands.len() >= MOST_PROGRAMS => return commands,
+                None => commands.push(words),
+            }
         }
     }
     commands

@@ -156,6 +156,8 @@ mod tests {
             ("yarn dev --host", false),
             ("npm run serve", true),
             ("npm run loop", true),
+            ("npm run wide", true),
+            ("npm run deep0", true),
             ("parcel src/index.html", false),
             ("parcel build src/index.html", true),
             ("stencil build --dev --watch --serve", false),
@@ -163,8 +165,12 @@ mod tests {
             ("nest start", false),
             ("vite build && node x.js", true),
         ] {
+            // Read anew at each place, these would fill the memory, and the stack.
+            let wide = "npm run wide;".repeat(5000);
+            let deep = |at: usize| format!(r#", "deep{at}": "npm run deep{}""#, at + 1);
+            let deep: String = (0..20_000).map(deep).collect();
             let scripts = format!(
-                r#""start": "{start}", "dev": "vite dev", "serve": "node serve.js", "loop": "npm run loop""#
+                r#""start": "{start}", "dev": "vite dev", "serve": "node serve.js", "loop": "npm run loop", "wide": "{wide}"{deep}"#
             );
             let of = |more| package(&format!(r#"{{"scripts": {{{scripts}{more}}}}}"#));
             assert_eq!(of(r#", "build": "x""#).start_script().is_some(), counts, "{start}");
