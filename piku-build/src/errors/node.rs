@@ -81,6 +81,11 @@ pub(crate) fn unknown_manager(text: &str) -> UserError {
         .hint("'npm pkg delete packageManager' lets npm install")
 }
 
+pub(crate) fn bad_manager_version(text: &str, version: &str) -> UserError {
+    UserError::new(format!("packageManager in package.json is '{text}': '{version}' is not a version"))
+        .hint("example: \"packageManager\": \"pnpm@10.0.0\"")
+}
+
 pub(crate) fn unknown_lock_format(name: &str, format: &str) -> UserError {
     UserError::new(format!("{name} has the unknown format '{format}'"))
         .hint("say it in package.json: \"packageManager\": \"pnpm@10.0.0\"")

@@ -2,7 +2,7 @@
 //! registry, in the version that reads the lock file.
 
 use super::package_json::PackageJson;
-use super::version_range::parse_exact;
+use super::version_range::{is_registry_range, parse_exact};
 use crate::app::app_source::{AppSource, decode};
 use crate::errors::node as errors;
 
@@ -48,7 +48,7 @@ impl NodeManager {
     /// Finds the package manager of the app.
     ///
     /// # Errors
-    /// Fails if `packageManager` names an unknown one.
+    /// Fails if `packageManager` names an unknown one, or no version of it.
     pub(super) fn choose(source: &AppSource, package: &PackageJson) -> anyhow::Result<Self> {
         let there: Vec<_> = LOCKS.iter().filter(|(name, _)| source.has_entry(name)).collect();
         let mut warnings = Vec::new();
@@ -64,6 +64,9 @@ impl NodeManager {
                     "yarn" => ManagerKind::Berry,
                     _ => return Err(errors::unknown_manager(text).into()),
                 };
+                if !version.is_empty() && !is_registry_range(version) {
+                    return Err(errors::bad_manager_version(text, version).into());
+                }
                 (kind, "packageManager".to_owned(), Some(version).filter(|version| !version.is_empty()))
             }
             None => match there.first() {
@@ -199,7 +202,7 @@ fn pnpm_version(source: &AppSource, package: &PackageJson, version: Option<&str>
     // 9 and 10 write the same format; `engines.pnpm` may choose one.
     let engines = package.text("engines.pnpm").filter(|_| wanted == "9");
     Ok(match engines {
-        Some(text) if parse_exact(text).is_some() => text.to_owned(),
+        Some(text) if parse_exact(text).is_some() && is_registry_range(text) => text.to_owned(),
         Some(text) if text.contains("10") => "10".to_owned(),
         _ => wanted.to_owned(),
     })
@@ -247,6 +250,21 @@ mod tests {
             assert_eq!((chosen.kind, chosen.fetch.as_deref()), (kind, fetch), "{text}");
             assert_eq!((chosen.lock, chosen.from.as_str()), (Some(name), name));
             assert!(chosen.warnings.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_manager_from_elsewhere_is_refused() {
+        for text in
+            ["yarn@https://example.org/x.tgz", "pnpm@npm:other@1", "yarn@1.0.0-a.tgz", "npm@user/name"]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("package.json"), format!(r#"{{"packageManager": "{text}"}}"#)).unwrap();
+            let source = AppSource::read(dir.path(), None).unwrap();
+            let package = PackageJson::read(&source).unwrap().unwrap();
+            let refused = NodeManager::choose(&source, &package).unwrap_err().to_string();
+            let version = text.split_once('@').unwrap().1;
+            assert!(refused.ends_with(&format!("'{version}' is not a version")), "{refused}");
         }
     }
 

@@ -10,6 +10,18 @@ pub(super) fn parse_exact(text: &str) -> Option<RuntimeVersion> {
     RuntimeVersion::exact(text.trim().trim_start_matches('v').split(['-', '+']).next()?)
 }
 
+/// Returns whether a text is a version or range of the registry's for npm, which takes other texts for URLs, files and
+/// other packages.
+pub(super) fn is_registry_range(text: &str) -> bool {
+    let is_known = |c: char| c.is_ascii_alphanumeric() || ".-+*<>=^~| ".contains(c);
+    // `1.0.0-a.tgz` is a file.
+    let is_ending = |last: &str| last.starts_with(|c: char| c.is_ascii_digit() || "*xX".contains(c));
+    let is_word = text.chars().all(|c| c.is_ascii_alphabetic());
+    NodeRange::parse(text).is_ok()
+        && text.chars().all(is_known)
+        && (is_word || text.rsplit(['.', ' ', '<', '>', '=', '^', '~', '|']).next().is_some_and(is_ending))
+}
+
 /// A range of versions; only even major releases, which become LTS, if `even`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NodeRange {
@@ -112,6 +124,29 @@ mod tests {
         assert_eq!(matched("lts/*", "21.1.0"), VersionMatch::Mismatch);
         assert_eq!(matched("^0.10.3", "0.10.40"), VersionMatch::Exact);
         assert_eq!(matched("^0.10.3", "0.12.0"), VersionMatch::SameLine);
+    }
+
+    #[test]
+    fn only_versions_are_of_the_registry() {
+        for good in
+            ["1", "9.15.0", "4.0.0-rc.50", "^20.1 || >=22", "20.x", ">=18.0.0 <19.0.0", "latest", "1.x"]
+        {
+            assert!(is_registry_range(good), "{good}");
+        }
+        for bad in [
+            "https://example.org/x.tgz",
+            "npm:other@1",
+            "1.0.0-a.tgz",
+            "1.0.0-a.tar.gz",
+            "1.0.0-a@npm:other@1",
+            "file:x",
+            "./x",
+            "user/name",
+            "x.tgz",
+            "",
+        ] {
+            assert!(!is_registry_range(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -135,8 +135,7 @@ fn requested_version(
         .variable(tool.setting)
         .or(target.operator_env.get(tool.setting).map(|value| (value.as_str(), "host.yaml")));
     if let Some((version, place)) = told.filter(|(version, _)| !version.trim().is_empty()) {
-        let good = |c: char| c.is_ascii_alphanumeric() || ".+!-".contains(c);
-        if !version.trim().chars().all(good) {
+        if !is_version(version.trim()) {
             return Err(errors::python::bad_tool_version(tool.setting, place, version).into());
         }
         return Ok(Some(format!("=={}", version.trim())));
@@ -158,13 +157,37 @@ fn requested_specifier(
     }
     let project = PyprojectFile::read(source)?;
     let wanted = project.as_ref().and_then(PyprojectFile::requires_uv);
-    Ok(wanted.map(|wanted| {
-        if wanted.starts_with(|c: char| c.is_ascii_digit()) {
-            format!("=={wanted}")
-        } else {
-            wanted.to_owned()
-        }
-    }))
+    let Some(wanted) = wanted else { return Ok(None) };
+    let asked = if wanted.starts_with(|c: char| c.is_ascii_digit()) {
+        format!("=={wanted}")
+    } else {
+        wanted.to_owned()
+    };
+    if !is_specifier(&asked) {
+        let setting = "tool.uv.required-version";
+        return Err(errors::python::bad_tool_version(setting, "pyproject.toml", wanted).into());
+    }
+    Ok(Some(asked))
+}
+
+/// Returns whether a text is a version: numbers, and the words that versions have. pip takes other texts for URLs and files,
+/// and all apps share what it installs.
+fn is_version(text: &str) -> bool {
+    const WORDS: [&str; 11] = ["a", "alpha", "b", "beta", "c", "dev", "post", "pre", "preview", "r", "rc"];
+    let is_known = |c: char| c.is_ascii_alphanumeric() || ".!-".contains(c);
+    let mut words = text.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty());
+    text.starts_with(|c: char| c.is_ascii_digit())
+        && text.chars().all(is_known)
+        && words.all(|word| WORDS.contains(&word.to_ascii_lowercase().as_str()))
+}
+
+/// Returns whether a text is a list of versions with operators: `>=0.5,<0.14`.
+fn is_specifier(text: &str) -> bool {
+    const OPERATORS: [&str; 8] = ["===", "==", "!=", "~=", "<=", ">=", "<", ">"];
+    text.split(',').all(|clause| {
+        let version = OPERATORS.iter().find_map(|operator| clause.trim().strip_prefix(operator));
+        version.is_some_and(|version| is_version(version.trim().trim_end_matches(".*")))
+    })
 }
 
 /// Returns size and date of a program, which change when it is upgraded.
@@ -234,4 +257,34 @@ fn plan_install(
         ..LayerPlan::default()
     };
     ToolSource { program, fact, layer: Some(layer), home: python.home.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_versions_are_shared() {
+        for good in
+            ["==0.13.9", ">=0.5, <0.14", "~=0.4.1", "==0.4.*", "==2026.10.3", "==1.0.dev1", "!=1.0rc1"]
+        {
+            assert!(is_specifier(good), "{good}");
+        }
+        for bad in [
+            "@ https://example.org/uv.whl",
+            "@https://example.org/uv.whl",
+            "==1.0.tgz",
+            "==1.0.tar.bz2",
+            "==1 @ file:///x",
+            "==1; python_version > '3'",
+            "[x]==1",
+            "-other",
+            "other==1",
+            "==1 -r x",
+            "==",
+            "",
+        ] {
+            assert!(!is_specifier(bad), "{bad}");
+        }
+    }
 }
