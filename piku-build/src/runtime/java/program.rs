@@ -7,7 +7,7 @@ use piku_report::user_error::UserError;
 
 use super::artifacts;
 use super::jar::{self, JarKind, RunnableJar};
-use super::run_goal::RunGoal;
+use super::run_goal::{RunGoal, escape, is_plain, quote};
 use crate::errors;
 use crate::plan::tool_commands::path_from;
 
@@ -59,21 +59,25 @@ impl JavaProgram {
         };
         match self {
             Self::Script(path) => {
-                let main = goal.main.as_ref().map_or_else(String::new, |main| format!(" -main {main}"));
+                let main =
+                    goal.main.as_ref().map_or_else(String::new, |main| format!(" -main {}", quote(main)));
                 let is_sbt = path.components().any(|part| part.as_os_str() == "universal");
                 let path = place(path);
                 // sbt's script takes the options of the JVM too, Gradle's only in a variable.
                 match options.trim() {
                     "" => format!("{path}{main}{arguments}"),
                     _ if is_sbt => format!("{path}{options}{main}{arguments}"),
-                    own => format!("env JAVA_OPTS=\"$JAVA_OPTS {own}\" {path}{arguments}"),
+                    _ => {
+                        let own = escape(&for_xargs(&goal.options));
+                        format!("env JAVA_OPTS=\"$JAVA_OPTS {own}\" {path}{arguments}")
+                    }
                 }
             }
             Self::Jar(jar) => {
                 let (java, path) = (java_command(jar.kind), place(&jar.path));
                 match &goal.main {
                     Some(main) if jar.kind == JarKind::Plain => {
-                        format!("{java}{options} -cp {path} {main}{arguments}")
+                        format!("{java}{options} -cp {path} {}{arguments}", quote(main))
                     }
                     _ => format!("{java}{options} -jar {path}{arguments}"),
                 }
@@ -82,10 +86,21 @@ impl JavaProgram {
                 // The shell finds no such file and leaves the pattern to Java.
                 let target = place(target);
                 let paths = format!("{target}/classes:{target}/dependency/*");
-                format!("{}{options} -cp {paths} {main}{arguments}", java_command(JarKind::Plain))
+                let (java, main) = (java_command(JarKind::Plain), quote(main));
+                format!("{java}{options} -cp {paths} {main}{arguments}")
             }
         }
     }
+}
+
+/// Returns options for a script that reads them from a variable by `xargs`.
+fn for_xargs(options: &[String]) -> String {
+    let quoted = options.iter().map(|word| match word {
+        word if is_plain(word) => word.clone(),
+        word if word.contains('"') => format!("'{word}'"),
+        word => format!("\"{word}\""),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the JVM's command with the framework's options to listen on `PORT`.
@@ -101,6 +116,28 @@ pub(super) fn java_command(kind: JarKind) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_goal_cannot_leave_its_words() {
+        let goal = RunGoal {
+            options: vec!["-Da=b c".to_owned(), "-Dd=`id`".to_owned()],
+            arguments: vec!["$(id)".to_owned()],
+            main: Some("shop.Main; id".to_owned()),
+            ..RunGoal::default()
+        };
+        let script = JavaProgram::Script("build/install/shop/bin/shop".into());
+        assert_eq!(
+            script.command(Some(Path::new("")), &goal),
+            r#"env JAVA_OPTS="$JAVA_OPTS \"-Da=b c\" \"-Dd=\`id\`\"" build/install/shop/bin/shop "\$(id)""#
+        );
+        let jar = JavaProgram::Jar(RunnableJar { path: "shop.jar".into(), kind: JarKind::Plain });
+        assert_eq!(
+            jar.command(Some(Path::new("")), &goal),
+            r#"java $JAVA_OPTS "-Da=b c" "-Dd=\`id\`" -cp shop.jar "shop.Main; id" "\$(id)""#
+        );
+        let classes = JavaProgram::Classes { folder: "target".into(), main: "shop.Main; id".to_owned() };
+        assert!(classes.command(Some(Path::new("")), &goal).contains(r#" "shop.Main; id" "#));
+    }
 
     #[test]
     fn commands_have_the_options_of_the_goal() {

@@ -44,9 +44,9 @@ pub(super) enum GoalMeaning {
 /// A command that compiles the app and starts it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct RunGoal {
-    /// Options of the JVM, as they are written for the shell.
+    /// Options of the JVM.
     pub(super) options: Vec<String>,
-    /// Arguments of the program, likewise.
+    /// Arguments of the program.
     pub(super) arguments: Vec<String>,
     /// Folder of the module that it starts.
     pub(super) module: PathBuf,
@@ -66,9 +66,10 @@ impl RunGoal {
         }
     }
 
-    /// Returns the options and arguments as one text each, with a blank in front of each word.
+    /// Returns the options and arguments as one text each for the shell, with a blank in front of each word.
     pub(super) fn texts(&self) -> (String, String) {
-        let join = |words: &[String]| words.iter().fold(String::new(), |text, word| text + " " + word);
+        let join =
+            |words: &[String]| words.iter().fold(String::new(), |text, word| text + " " + &quote(word));
         (join(&self.options), join(&self.arguments))
     }
 }
@@ -153,7 +154,7 @@ fn read_maven_variable(variable: &str, goal: &mut RunGoal) {
         "spring-boot.run.profiles" => goal.options.push(format!("-Dspring.profiles.active={value}")),
         "exec.mainClass" => goal.main = Some(value.to_owned()),
         _ if OF_MAVEN.iter().any(|own| name.starts_with(own)) => {}
-        _ => goal.options.push(quote(&format!("-D{variable}"))),
+        _ => goal.options.push(format!("-D{variable}")),
     }
 }
 
@@ -207,7 +208,7 @@ fn interpret_sbt(words: &[&str]) -> Option<GoalMeaning> {
     for word in words {
         if let Some(option) = word.strip_prefix('-').filter(|_| !starts) {
             if option.starts_with('D') {
-                goal.options.push(quote(word));
+                goal.options.push((*word).to_owned());
             }
             continue;
         }
@@ -253,7 +254,7 @@ fn interpret_leiningen(words: &[&str]) -> Option<GoalMeaning> {
         goal.main = words.next().map(str::to_owned);
     }
     words.next_if(|word| *word == "--");
-    goal.arguments = words.map(quote).collect();
+    goal.arguments = words.map(str::to_owned).collect();
     Some(GoalMeaning::Starts(goal))
 }
 
@@ -283,14 +284,45 @@ fn meaning(starts: bool, compiles: bool, goal: RunGoal) -> Option<GoalMeaning> {
     if starts { Some(GoalMeaning::Starts(goal)) } else { compiles.then_some(GoalMeaning::Compiles) }
 }
 
-/// Quotes a word for the shell, which still expands its variables.
-fn quote(word: &str) -> String {
-    let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:,@%+${}".contains(c));
-    if is_plain {
-        word.to_owned()
-    } else {
-        format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
+/// Quotes a word for the shell, which still expands its variables and nothing else.
+pub(super) fn quote(word: &str) -> String {
+    let escaped = escape(word);
+    if escaped == word && is_plain(word) { escaped } else { format!("\"{escaped}\"") }
+}
+
+/// Returns whether the shell takes a word as it is, but for its variables.
+pub(super) fn is_plain(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:,@%+${}".contains(c))
+}
+
+/// Escapes a text for double quotes, in which the shell still expands `$NAME`, `${NAME}` and `${NAME:-plain}`.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for (at, c) in text.char_indices() {
+        let is_kept = match c {
+            '\\' | '"' | '`' => false,
+            '$' => is_variable(&text[at + 1..]),
+            _ => true,
+        };
+        if !is_kept {
+            escaped.push('\\');
+        }
+        escaped.push(c);
     }
+    escaped
+}
+
+/// Returns whether the text behind a `$` begins with the name of a variable.
+fn is_variable(rest: &str) -> bool {
+    let inner = match rest.strip_prefix('{') {
+        Some(rest) => match rest.split_once('}') {
+            Some((inner, _)) => inner,
+            None => return false,
+        },
+        None => rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default(),
+    };
+    inner.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && inner.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:+".contains(c))
 }
 
 #[cfg(test)]
@@ -361,6 +393,12 @@ mod tests {
             ("./gradlew bootRun", "|||"),
             ("gradle -q --no-daemon clean :web:api:run --args='--port $PORT'", "web/api|| --port $PORT|"),
             ("./gradlew run --args \"a b\" -x test", "|| a b|"),
+            (
+                "./gradlew run --args='--db=jdbc:mysql://h/x?a=b&c=d ;id --p=${PORT:-80}'",
+                "|| \"--db=jdbc:mysql://h/x?a=b&c=d\" \";id\" --p=${PORT:-80}|",
+            ),
+            ("./gradlew run --args='a`id` $(id) $HOME\"'", r#"|| "a\`id\`" "\$(id)" "$HOME\""|"#),
+            ("sbt '-Da=`id`' 'run ;id'", r#"| "-Da=\`id\`"| ";id"|"#),
             ("./gradlew build", "compiles"),
             ("./gradlew --version", "unknown"),
             ("./gradlew flywayMigrate", "unknown"),
