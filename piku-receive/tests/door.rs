@@ -125,6 +125,8 @@ fn a_limited_key_reaches_its_apps_only() {
     assert_eq!(server.ssh("guest", "help").status.code(), Some(0));
     let lines = [
         "ps other",
+        "apps other",
+        "logs blog --app other",
         "ps",
         "ps --format json",
         "config other",

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use piku_report::terminal::plain_text;
+
 /// Bytes that are kept.
 const BYTES: usize = 8 << 10;
 /// Largest number of lines in the report.
@@ -19,12 +21,15 @@ impl OutputTail {
         self.0.drain(..self.0.len().saturating_sub(BYTES));
     }
 
-    /// Returns the last lines, without control characters.
+    /// Returns the last lines as plain text.
     pub(crate) fn lines(&self) -> Vec<String> {
         let bytes: Vec<u8> = self.0.iter().copied().collect();
-        let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<&str> = text.lines().collect();
-        let shown = |line: &&str| line.chars().filter(|c| !c.is_control()).take(LINE_CHARS).collect();
+        if bytes.is_empty() {
+            return Vec::new();
+        }
+        let lines: Vec<&[u8]> =
+            bytes.strip_suffix(b"\n").unwrap_or(&bytes).split(|byte| *byte == b'\n').collect();
+        let shown = |line: &&[u8]| plain_text(line).chars().take(LINE_CHARS).collect();
         lines[lines.len().saturating_sub(LINES)..].iter().map(shown).collect()
     }
 }
@@ -46,5 +51,8 @@ mod tests {
         assert_eq!((lines.len(), lines[1].as_str()), (2, "last"));
         assert_eq!(lines[0].len(), LINE_CHARS);
         assert_eq!(OutputTail::default().lines(), [""; 0]);
+        let mut tail = OutputTail::default();
+        tail.push(b"\x1b[1mred\x1b[0m\r\n\x1b]0;title\x07next\r\n");
+        assert_eq!(tail.lines(), ["red", "next"]);
     }
 }

@@ -82,6 +82,8 @@ pub(crate) fn begin_deploy(path: &Path, app: &AppDir, by: &str) -> anyhow::Resul
     let subject = read_subject(&repo, commit)?;
     let commit = commit.to_string();
     create_log_dir(app)?;
+    // First, since it may fail, and no hook would take back what follows.
+    let folder = deploy_folder::create_deploy_folder(app)?;
     // A rebuild does not change which commit is live.
     if !options.dry_run && !options.rebuild {
         let state = DeployState::Deploying;
@@ -95,7 +97,6 @@ pub(crate) fn begin_deploy(path: &Path, app: &AppDir, by: &str) -> anyhow::Resul
         };
         attempt.write(&app.attempt(number))?;
     }
-    let folder = deploy_folder::create_deploy_folder(app)?;
     let words: String = options.words().flat_map(|word| [" ", word]).collect();
     let names = git_variables();
     let folder = folder.display();

@@ -9,16 +9,14 @@ use anyhow::Context;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use piku_files::remove_all;
-use piku_layout::paths::AppDir;
-
-const PREFIX: &str = "deploy.";
+use piku_layout::paths::{AppDir, DEPLOY_PREFIX};
 
 /// Creates the folder with what the hook needs in it: the pipe `output`, which `record` reads, and the folder
 /// `releases`. Removes the folders of deploys that were killed: the caller holds the app's lock.
 pub(super) fn create_deploy_folder(app: &AppDir) -> anyhow::Result<PathBuf> {
     let app = app.path();
     remove_leftovers(app).with_context(|| format!("cannot clean up '{}'", app.display()))?;
-    let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(app);
+    let folder = tempfile::Builder::new().prefix(DEPLOY_PREFIX).tempdir_in(app);
     let folder = folder.with_context(|| format!("cannot create a folder in '{}'", app.display()))?;
     let unmade = || format!("cannot create a file in '{}'", folder.path().display());
     mkfifo(&folder.path().join("output"), Mode::S_IRUSR | Mode::S_IWUSR).with_context(unmade)?;
@@ -29,7 +27,7 @@ pub(super) fn create_deploy_folder(app: &AppDir) -> anyhow::Result<PathBuf> {
 fn remove_leftovers(app: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(app)? {
         let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+        if entry.file_name().as_encoded_bytes().starts_with(DEPLOY_PREFIX.as_bytes()) {
             remove_all(&entry.path())?;
         }
     }

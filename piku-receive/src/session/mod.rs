@@ -89,7 +89,8 @@ impl KeySession {
 
     fn check_scope(&self, request: &KeyRequest) -> Option<UserError> {
         let app = match request {
-            KeyRequest::Verb { verb: "apps" | "help", .. } => return None,
+            // They show a limited key its own apps alone.
+            KeyRequest::Verb { verb: "apps" | "apps:list" | "list" | "help", app: None, .. } => return None,
             KeyRequest::Git { app, .. } | KeyRequest::Release { app, .. } => Some(app),
             KeyRequest::Verb { app, .. } => app.as_ref(),
         };

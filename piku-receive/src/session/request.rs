@@ -87,9 +87,9 @@ enum VerbArguments {
 /// can be managed on the server only.
 #[rustfmt::skip]
 const VERBS: [(&str, VerbArguments); 83] = [
-    ("apps", VerbArguments::NoApp),
-    ("apps:list", VerbArguments::NoApp),
-    ("list", VerbArguments::NoApp),
+    ("apps", VerbArguments::OptionalApp),
+    ("apps:list", VerbArguments::OptionalApp),
+    ("list", VerbArguments::OptionalApp),
     ("help", VerbArguments::NoApp),
     ("version", VerbArguments::NoApp),
     ("apps:info", VerbArguments::OptionalApp),
@@ -257,6 +257,11 @@ fn parse_verb(word: &str, args: Vec<String>) -> Result<KeyRequest, RequestRefusa
     let Some((verb, takes)) = VERBS.iter().find(|(verb, _)| *verb == word) else {
         return refuse(unknown_verb_message(word));
     };
+    // The app that is checked here must be the one that the verb uses. What follows `run` is the command's own.
+    let names_app = |arg: &String| arg == "--app" || arg == "-a" || arg.starts_with("--app=");
+    if *verb != "run" && args.iter().skip(1).take_while(|arg| *arg != "--").any(names_app) {
+        return refuse(format!("{verb}: write --app before all other arguments"));
+    }
     if matches!(args.first().map(String::as_str), Some("--help" | "-h")) {
         return Ok(KeyRequest::Verb { verb: "help", app: None, args: vec![(*verb).to_owned()] });
     }

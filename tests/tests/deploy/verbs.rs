@@ -15,6 +15,27 @@ fn live() -> World {
     world
 }
 
+/// Words that are values of options elsewhere are names of apps, too.
+#[test]
+fn limited_key_sees_no_app_named_as_a_format() {
+    let world = World::new();
+    world.add_key("guest", &["blog"]);
+    for app in ["blog", "json"] {
+        says(&world, &format!("create {app}"), 0);
+        says(&world, &format!("config:set {app} NGINX_SERVER_NAME={app}.test"), 0);
+    }
+    for line in
+        ["domains blog json", "domains:check blog json", "certs blog json", "apps blog json", "apps json"]
+    {
+        let refused = world.ssh("guest", line);
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && told.contains("may not use"), "{line}: {told}");
+        assert!(!String::from_utf8_lossy(&refused.stdout).contains("json"), "{line}: {refused:?}");
+    }
+    let seen = world.ssh("guest", "domains blog --format json");
+    assert!(seen.status.success(), "the value of an option is no app: {seen:?}");
+}
+
 #[test]
 fn other_spellings_do_what_they_say() {
     let world = live();

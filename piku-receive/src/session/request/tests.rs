@@ -178,3 +178,24 @@ proptest! {
         check(format!("{word} {rest}").as_bytes());
     }
 }
+
+/// The script that runs the verbs has the same names, and what each takes must be known here.
+#[test]
+fn other_spellings_take_what_their_verb_takes() {
+    let script = include_str!("../../../../scripts/piku");
+    let table = script.split_once("\nspelled() {").unwrap().1.split_once("esac").unwrap().0;
+    let takes = |word: &str| VERBS.iter().find(|(verb, _)| *verb == word).map(|(_, takes)| *takes);
+    let mut known = 0;
+    for line in table.lines() {
+        let Some((names, target)) = line.trim().split_once(") verb=") else { continue };
+        let target = target.trim_end_matches(" ;;").trim_matches('\'');
+        if target == "$1" {
+            continue;
+        }
+        for name in names.split(" | ") {
+            assert_eq!(takes(name), takes(target), "{name} is {target}");
+            known += usize::from(takes(name).is_some());
+        }
+    }
+    assert!(known > 30, "{known}");
+}
