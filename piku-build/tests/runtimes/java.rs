@@ -49,6 +49,19 @@ fn dependencies_of_an_earlier_pom_are_gone() {
 }
 
 #[test]
+fn jars_of_an_earlier_version_are_gone() {
+    let assembly = "mkdir -p target/scala-2.13\ntouch \"target/scala-2.13/shop-$(cat version).jar\"\n";
+    let Some(world) = app("web: java -jar target/scala-*/*.jar\n", "", assembly) else { return };
+    world.write("version", "1");
+    world.build("1").good(&[]);
+    world.write("version", "2");
+    world.build("2").good(&[]);
+    let made = std::fs::read_dir(world.path("out/2/app/target/scala-2.13")).unwrap();
+    let names: Vec<_> = made.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["shop-2.jar"]);
+}
+
+#[test]
 fn what_sbt_has_staged_is_started() {
     let procfile =
         "web: A=1 sbt -Dx=y 'run $PORT --z'\nworker: cd project && sh -c 'sbt \"runMain shop.Jobs\"'\n";

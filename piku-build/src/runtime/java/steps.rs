@@ -10,7 +10,7 @@ use crate::step::build_step::BuildStep;
 
 /// Runs a command after it removes the jars of the previous build from the folders named `$0`: one of
 /// another version would be taken for this build's.
-const AFRESH: &str = r#"find . \( -name src -o -name node_modules -o -name .gradle \) -prune -o -type d -name "$0" -prune -exec sh -c 'cd -- "$1" && rm -rf -- *.jar *.war libs/*.jar libs/*.war install quarkus-app' sh {} \; && exec "$@""#;
+const AFRESH: &str = r#"find . \( -name src -o -name node_modules -o -name .gradle \) -prune -o -type d -name "$0" -prune -exec sh -c 'cd -- "$1" && rm -rf -- *.jar *.war scala-*/*.jar libs/*.jar libs/*.war install quarkus-app' sh {} \; && exec "$@""#;
 /// Keeps Maven's packages in the app's build cache, whose path is in a variable.
 const REPOSITORY: &str = r#"exec "$@" -Dmaven.repo.local="$MAVEN_USER_HOME/repository""#;
 /// Builds by the app's wrapper, or by the machine's Maven, `$1`, if the wrapper cannot fetch the one that it pins. That was
@@ -146,7 +146,8 @@ pub(super) fn gradle_task(source: &AppSource) -> anyhow::Result<String> {
 /// Runs `stage`, which makes a folder with a script and the jars; `assembly`, where only that plugin is there; or what
 /// Heroku's variable says. An app may have the launcher of sbt.
 pub(super) fn sbt_step(source: &AppSource, target: &BuildTarget) -> anyhow::Result<BuildStep> {
-    let mut run = ["sh", "-c", SBT_CACHE, "sh"].map(str::to_owned).to_vec();
+    let mut run = after_cleanup("target");
+    run.extend(["sh", "-c", SBT_CACHE, "sh"].map(str::to_owned));
     run.push(find_program(source, target, "sbt")?.ok_or_else(errors::java::no_sbt)?);
     let plugins = read_sbt_plugins(source)?;
     let is_assembly = plugins.contains("sbt-assembly")

@@ -200,7 +200,10 @@ fn find_factory(file: &str, text: &str) -> Option<FoundCallable> {
     let server = find_framework(text)?;
     let factory = FACTORIES.into_iter().find(|factory| {
         let start = format!("def {factory}(");
-        text.lines().filter_map(|line| line.strip_prefix(&start)).any(|rest| {
+        // Its arguments may stand on lines of their own.
+        let begins = |at: usize| at == 0 || text[..at].ends_with('\n');
+        text.match_indices(&start).filter(|(at, _)| begins(*at)).any(|(at, _)| {
+            let rest = &text[at + start.len()..];
             let arguments = rest.split(')').next().unwrap_or_default().split(',').map(str::trim);
             arguments.filter(|argument| !argument.is_empty()).all(|argument| argument.contains(['=', '*']))
         })

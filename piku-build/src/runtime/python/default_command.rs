@@ -74,9 +74,13 @@ pub(super) struct DefaultProcess {
 
 /// Returns the command that serves a callable.
 pub(super) fn serve(found: &FoundCallable) -> String {
-    let FoundCallable { callable, server, .. } = found;
+    serve_by(found.server, &found.callable)
+}
+
+/// Returns the command that serves a callable, `app:app` or `app:create_app()`, by one of the servers.
+pub(super) fn serve_by(server: &str, callable: &str) -> String {
     let host = "${BIND_ADDRESS:-127.0.0.1}";
-    match *server {
+    match server {
         callable_search::STREAMLIT => format!(
             "{server} run {callable} --server.address {host} --server.port $PORT --server.headless true --browser.gatherUsageStats false"
         ),
@@ -84,14 +88,11 @@ pub(super) fn serve(found: &FoundCallable) -> String {
             Some(factory) => format!("{server} --factory --host {host} --port $PORT {factory}"),
             None => format!("{server} --host {host} --port $PORT {callable}"),
         },
-        _ if callable.ends_with("()") => format!("{server} --bind {host}:$PORT '{callable}'"),
+        _ if callable.contains(['(', ')']) => {
+            format!("{server} --bind {host}:$PORT {}", shell_words::quote(callable))
+        }
         _ => format!("{server} --bind {host}:$PORT {callable}"),
     }
-}
-
-/// Returns the command of a `wsgi` entry of the Procfile.
-pub(super) fn serve_wsgi_entry(callable: &str) -> String {
-    format!("{WSGI} --bind ${{BIND_ADDRESS:-127.0.0.1}}:$PORT {callable}")
 }
 
 /// Finds what an app without a Procfile starts. `packages` are its dependencies.
@@ -128,7 +129,10 @@ pub(super) fn find_script(
     let text = String::from_utf8_lossy(&text);
     let uses = |names: &[&str]| names.iter().any(|name| packages.contains_key(*name) || imports(&text, name));
     let is_bot = uses(&BOTS);
-    let is_web = text.contains("PORT") || !is_bot && uses(&SERVERS);
+    // `SUPPORT_CHAT` is another word.
+    let is_port = |word: &str| word == "PORT";
+    let is_web =
+        text.split(|c: char| !c.is_alphanumeric() && c != '_').any(is_port) || !is_bot && uses(&SERVERS);
     let command = if uses(&[GRADIO]) {
         format!(
             "env GRADIO_SERVER_NAME=${{BIND_ADDRESS:-127.0.0.1}} GRADIO_SERVER_PORT=$PORT GRADIO_ANALYTICS_ENABLED=False python {file}"
@@ -185,6 +189,10 @@ mod tests {
             find_in(&[("shop/__init__.py", factory)], &[]),
             "web: gunicorn --bind HOST:$PORT 'shop:create_app()'"
         );
+        let needs = "from flask import Flask\ndef create_app(\n    config,\n    debug=False,\n):\n    return Flask(__name__)\n";
+        assert!(find_in(&[("shop/__init__.py", needs)], &[]).contains("not obvious what to start"));
+        let optional = needs.replace("config,", "config=None,");
+        assert!(find_in(&[("shop/__init__.py", &optional)], &[]).ends_with("'shop:create_app()'"));
         let factory = "from fastapi import FastAPI\ndef create_app() -> FastAPI:\n    return FastAPI()\n";
         assert_eq!(
             find_in(&[("main.py", factory)], &[]),
@@ -197,9 +205,23 @@ mod tests {
     }
 
     #[test]
+    fn factories_of_the_procfile() {
+        let served = |callable| serve_by(WSGI, callable).replace("${BIND_ADDRESS:-127.0.0.1}", "HOST");
+        assert_eq!(served("app:app"), "gunicorn --bind HOST:$PORT app:app");
+        assert_eq!(served("app:create_app()"), "gunicorn --bind HOST:$PORT 'app:create_app()'");
+        assert_eq!(served("app:make('x')"), r"gunicorn --bind HOST:$PORT 'app:make('\''x'\'')'");
+    }
+
+    #[test]
     fn scripts_of_apps_without_a_callable() {
         for (text, packages, expected) in [
             ("import os\nlisten(os.environ['PORT'])\n", &[][..], "web: python main.py"),
+            (
+                "import discord, os\nchat = os.environ['SUPPORT_CHAT'], REPORT_ID\n",
+                &[],
+                "worker: python main.py",
+            ),
+            ("import discord, os\nstart_server(f'{PORT}')\n", &[], "web: python main.py"),
             ("from http.server import HTTPServer\n", &[], "web: python main.py"),
             ("from shop import serve\nserve()\n", &["aiohttp"], "web: python main.py"),
             ("import aiogram, asyncio\n", &["aiogram", "aiohttp"], "worker: python main.py"),

@@ -228,7 +228,7 @@ fn processes(
             if !compile_check::is_callable(&entry.command) {
                 return Err(errors::python::bad_wsgi(&entry.command).into());
             }
-            command = default_command::serve_wsgi_entry(&entry.command);
+            command = default_command::serve_by(default_command::WSGI, &entry.command);
         }
         processes.insert(name, command);
     }
