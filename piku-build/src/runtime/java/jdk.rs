@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use crate::app::app_source::{AppSource, decode};
 use crate::errors;
-use crate::runtime::version::{RequestedVersion, RuntimeVersion, VersionChoice, VersionMatch, nearest};
+use crate::runtime::version::{
+    RequestedVersion, RuntimeVersion, TOOL_VERSIONS, VersionChoice, VersionMatch, find_tool_version, nearest,
+};
 use crate::tree::root_view::is_executable;
 
 /// Directory that holds the JDKs, and the program of the one that Debian calls the default.
@@ -65,10 +67,13 @@ fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedJdk>> {
     for (file, mark) in VERSION_FILES {
         let Some(text) = text(file)? else { continue };
         // `17.0.9-tem`, `temurin-17.0.9+9`, `zulu-17`
-        let value = text.lines().find_map(|line| line.trim().strip_prefix(mark));
-        let value =
-            value.map(|value| value.split(['#', ' ']).find(|word| !word.is_empty()).unwrap_or_default());
-        if let Some(feature) = value.and_then(parse_vendors) {
+        let value = if file == TOOL_VERSIONS {
+            find_tool_version(&text, &[mark])
+        } else {
+            let value = text.lines().find_map(|line| line.trim().strip_prefix(mark));
+            value.and_then(|value| value.split(['#', ' ']).find(|word| !word.is_empty()).map(str::to_owned))
+        };
+        if let Some(feature) = value.as_deref().and_then(parse_vendors) {
             let version = RequestedVersion::new(feature.to_string(), file);
             return Ok(Some(RequestedJdk { feature, version, is_pinned: true }));
         }
@@ -93,7 +98,7 @@ fn read_request(source: &AppSource) -> anyhow::Result<Option<RequestedJdk>> {
 const VERSION_FILES: [(&str, &str); 4] = [
     (".java-version", ""),
     (".sdkmanrc", "java="),
-    (".tool-versions", "java "),
+    (TOOL_VERSIONS, "java"),
     ("gradle/gradle-daemon-jvm.properties", "toolchainVersion="),
 ];
 
@@ -252,6 +257,7 @@ mod tests {
             (".sdkmanrc", "java=8.0.402-amzn\n", Some((8, ".sdkmanrc"))),
             (".sdkmanrc", "gradle=8.5\n", None),
             (".tool-versions", "nodejs 20\njava  temurin-17.0.9+9 # old\n", Some((17, ".tool-versions"))),
+            (".tool-versions", "java\ttemurin-17.0.9+9\n", Some((17, ".tool-versions"))),
             (".tool-versions", "nodejs 20\n", None),
             (".java-version", "latest\n", None),
             (
