@@ -38,6 +38,17 @@ process  web: python main.py (main.py)
 
 "#]],
     );
+    // A tool beside a program of another kind.
+    for (name, text, runtime) in
+        [("start.sh", "exec true\n", "binary"), ("server.js", "require('http')\n", "node")]
+    {
+        if runtime == "node" && !has_programs("a lone script", &["node"]) {
+            continue;
+        }
+        let plan = World::new(&[("main.py", server), (name, text)]).run(&["plan", "app"]);
+        let line = format!("runtime  {runtime}");
+        assert!(plan.good(&[]).stdout.starts_with(&line), "{name}: {}", plan.stdout);
+    }
     // A chat bot.
     let bot = "from telegram.ext import Application\n";
     check_words(

@@ -203,9 +203,15 @@ fn has_wsgi(source: &AppSource) -> bool {
     source.procfile.iter().flat_map(|procfile| &procfile.entries).any(|entry| entry.kind == ProcessKind::Wsgi)
 }
 
-/// Returns the script that an app is if it has no dependencies. A callable needs at least its framework.
+/// Files that start an app of another kind by themselves, beside which Python's scripts are but tools.
+const OTHER_STARTS: [&str; 5] = ["start.sh", "server.js", "index.js", "app.js", "main.js"];
+const OTHER_PROGRAMS: [&str; 4] = ["go", "java", "jar", "war"];
+
+/// Returns the script that an app is if it has no dependencies and is nothing else. A callable needs at least its framework.
 fn find_lone_script(source: &AppSource) -> anyhow::Result<Option<String>> {
-    if !callable_search::find(source)?.is_empty() {
+    let is_other = OTHER_STARTS.iter().any(|name| source.has_entry(name))
+        || source.names_ending(&OTHER_PROGRAMS).next().is_some();
+    if is_other || !callable_search::find(source)?.is_empty() {
         return Ok(None);
     }
     Ok(default_command::find_script(source, &BTreeMap::new())?.map(|process| process.file))
