@@ -1,9 +1,27 @@
 //! Go apps without a module, and of several.
 
-use crate::support::World;
+use crate::support::{self, World};
 
 const MAIN: &str =
     "package main\n\nimport \"os\"\n\nfunc main() { os.Stdout.WriteString(hello() + \"\\n\") }\n";
+
+#[test]
+fn the_compiled_library_is_shared() {
+    if !support::has_jail() {
+        return;
+    }
+    let hello = "package main\n\nfunc hello() string { return \"hello\" }\n";
+    let world = World::new(&[("main.go", MAIN), ("hello.go", hello), ("Procfile", "web: ./server\n")]);
+    let world = world.with_own_tools();
+    let line = "Installing tools for all apps: layer go-std ";
+    world.build("1").good(&[line]);
+    let tools = support::names(&world.path("tools"));
+    assert_eq!(tools.len(), 1, "{tools:?}");
+    assert!(world.path("tools").join(&tools[0]).join("complete").exists());
+    world.write("hello.go", hello.replace("hello\"", "again\""));
+    world.build("2").good(&[]).not_said(line);
+    assert_eq!(support::names(&world.path("tools")), tools);
+}
 
 #[test]
 fn lone_files_and_workspaces() {
