@@ -119,6 +119,19 @@ fn tools_are_made_once_and_no_app_changes_them() {
     });
     build.signal("KILL");
     build.0.wait().expect("it ends");
+    // The module of the app does not get into the tools, though it breaks what runs in the app.
+    let shadowed = World::new(&[
+        ("Procfile", "web: python app.py\n"),
+        ("requirements.txt", "six\n"),
+        ("app.py", "import six\n"),
+        ("ENV", "PYTHONPATH=/app\n"),
+        ("zipfile.py", "raise SystemExit('SHADOWED')\n"),
+    ])
+    .with_own_tools();
+    shadowed.build("1");
+    let made = support::names(&shadowed.path("tools"));
+    assert_eq!(made.len(), 2, "{made:?}");
+    assert!(made.iter().all(|key| shadowed.path("tools").join(key).join("complete").exists()));
     fs::remove_file(world.app().join("zipfile.py")).expect("zipfile.py");
     let both: Vec<_> = ["1", "2"].map(|name| world.build_command(name, &[]).spawn().expect("a build")).into();
     let ran: Vec<_> =

@@ -225,7 +225,6 @@ fn plan_install(
     }
     let key = key.finish();
     let mount = target.tool_mount(tool.name, &key);
-    // An app that sets variables of pip has a seed of its own, with its own store.
     let seed = venv_seed::plan_seed(python, target);
     let steps = match &seed {
         // It is one program that needs no Python. It is never compiled here: that takes an hour.
