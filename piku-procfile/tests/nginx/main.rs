@@ -9,3 +9,4 @@ mod include;
 mod requests;
 mod server;
 mod settings;
+mod site_rules;

@@ -1,6 +1,8 @@
 //! Writes how the requests to an app are answered: by its instances, from its files, from the cache, and by
 //! the app's own directives, which take precedence over piku's.
 
+use std::fmt::Write;
+
 use super::config_writer::NginxConfigFile;
 use super::include::syntax::NginxDirective;
 use super::include::written_words;
@@ -367,7 +369,17 @@ fn add_cache(site: &VirtualHost, caching: &CacheSettings, to: &mut NginxConfigFi
 
 /// Returns a regular expression that matches exactly this text.
 pub(super) fn escape_regex(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| if c.is_ascii_punctuation() && c != '/' { vec!['\\', c] } else { vec![c] })
-        .collect()
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_ascii_control() {
+            // Writing to a string cannot fail.
+            let _ = write!(escaped, "\\x{:02x}", u32::from(c));
+        } else {
+            if c.is_ascii_punctuation() && c != '/' {
+                escaped.push('\\');
+            }
+            escaped.push(c);
+        }
+    }
+    escaped
 }

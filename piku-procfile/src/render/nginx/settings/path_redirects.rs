@@ -5,9 +5,9 @@ use piku_report::diagnostic::{Diagnostic, quote_word};
 /// Name of the file, in the folder that is served at `/`.
 pub(super) const FILE: &str = "_redirects";
 
-/// Maximum numbers of lines, and of those that end with `*`, which nginx tries one by one.
+/// Maximum numbers of lines, and of patterns, which nginx tries one by one.
 const MAX_RULES: usize = 2000;
-const MAX_SPLATS: usize = 100;
+const MAX_PATTERNS: usize = 100;
 
 /// Stands in TO for the part that `*` matched.
 const SPLAT: &str = ":splat";
@@ -53,9 +53,11 @@ impl RedirectsFile {
                 }
             }
             let parsed = parse_line(&words).and_then(|redirect| {
-                let splats = read.redirects.iter().filter(|other| other.is_prefix).count();
-                if read.redirects.len() >= MAX_RULES || redirect.is_prefix && splats >= MAX_SPLATS {
-                    return Err(format!("more than {MAX_RULES} lines, or {MAX_SPLATS} that end with '*'"));
+                let patterns = read.redirects.iter().filter(|other| other.is_pattern()).count();
+                if read.redirects.len() >= MAX_RULES || redirect.is_pattern() && patterns >= MAX_PATTERNS {
+                    return Err(format!(
+                        "more than {MAX_RULES} lines, or {MAX_PATTERNS} that end with '*' or have capital letters"
+                    ));
                 }
                 Ok(redirect)
             });
@@ -74,6 +76,14 @@ impl RedirectsFile {
 }
 
 impl PathRedirect {
+    /// Returns true if nginx has to try the path by itself: its table of paths has no regard to case.
+    pub(in crate::render::nginx) fn is_pattern(&self) -> bool {
+        let target = self.to.0.split(['?', '#']).next().unwrap_or_default();
+        self.is_prefix
+            || self.from.bytes().any(|byte| byte.is_ascii_uppercase())
+            || target.eq_ignore_ascii_case(&self.from)
+    }
+
     fn is_same_path(&self, other: &Self) -> bool {
         self.from == other.from && self.is_prefix == other.is_prefix
     }
@@ -163,6 +173,6 @@ mod tests {
     fn a_file_has_a_limit() {
         let lines: Vec<String> = (0..3000).map(|number| format!("/{number}/* /x")).collect();
         let read = RedirectsFile::parse(lines.join("\n").as_bytes(), FILE);
-        assert_eq!(read.redirects.len(), MAX_SPLATS);
+        assert_eq!(read.redirects.len(), MAX_PATTERNS);
     }
 }

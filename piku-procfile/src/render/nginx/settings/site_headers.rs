@@ -4,13 +4,19 @@
 use piku_report::diagnostic::{Diagnostic, quote_word};
 
 use super::path_redirects::is_plain_path;
+use crate::quoting::quote_nginx;
 
 /// Name of the file, in the folder that is served at `/`.
 pub(super) const FILE: &str = "_headers";
 
-/// Maximum numbers of paths and of lines with headers.
+/// Maximum numbers of paths, of lines with headers, and of different headers: nginx has a map for each.
 const MAX_PATHS: usize = 100;
 const MAX_LINES: usize = 500;
+const MAX_NAMES: usize = 32;
+/// Maximum length of a value as it is written; nginx reads words of less than 4096 bytes.
+const MAX_VALUE: usize = 4000;
+/// Maximum length of all values together, in bytes: each path has those of the shorter ones, too.
+const MAX_SIZE: usize = 128 << 10;
 /// Headers that describe the response or the connection: nginx sets them itself.
 const NGINX_OWN: [&str; 16] = [
     "accept-ranges",
@@ -35,14 +41,14 @@ const NGINX_OWN: [&str; 16] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::render::nginx) struct SiteHeader {
     pub(in crate::render::nginx) name: String,
-    /// The paths, the longest first, with the value; it is empty where a line takes the header back.
+    /// The paths, exact ones first, then the longest, with the value: empty where a line takes the header back.
     pub(in crate::render::nginx) values: Vec<(HeaderPath, String)>,
 }
 
 /// A path of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::render::nginx) struct HeaderPath {
-    /// URL path, without the `*` at its end.
+    /// Normalized URL path, without the `*` at its end.
     pub(in crate::render::nginx) path: String,
     /// True if it ends with `*`.
     pub(in crate::render::nginx) is_prefix: bool,
@@ -55,16 +61,82 @@ impl HeaderPath {
     }
 }
 
-/// A line below a path; no value takes the header back.
-struct HeaderLine {
-    path: HeaderPath,
-    name: String,
-    value: Option<String>,
+/// The headers that are read so far.
+#[derive(Default)]
+struct HeaderTable {
+    headers: Vec<SiteHeader>,
+    /// The lines of each header in the order of the file; no value takes the header back.
+    lines: Vec<Vec<(HeaderPath, Option<String>)>>,
+    line_count: usize,
+    /// Sum of the lengths of the values, in bytes.
+    size: usize,
+}
+
+impl HeaderTable {
+    /// Adds a line: a header that several lines set for a path has all their values. An error changes nothing.
+    fn add(&mut self, path: &HeaderPath, name: &str, value: Option<String>) -> Result<(), String> {
+        if self.line_count >= MAX_LINES {
+            return Err(format!("more than {MAX_LINES} headers"));
+        }
+        let at = self.headers.iter().position(|header| header.name.eq_ignore_ascii_case(name));
+        let at = at.unwrap_or(self.headers.len());
+        if at >= MAX_NAMES {
+            return Err(format!("more than {MAX_NAMES} different headers"));
+        }
+        let known = self.headers.get(at).map_or(&[][..], |header| &header.values);
+        let mut changed: Vec<(HeaderPath, String)> =
+            known.iter().filter(|(other, _)| path.contains(other)).cloned().collect();
+        if !known.iter().any(|(other, _)| other == path) {
+            let before = self.lines.get(at).into_iter().flatten().filter(|(other, _)| other.contains(path));
+            let mut joined = String::new();
+            before.for_each(|(_, value)| join_value(&mut joined, value.as_deref()));
+            changed.push((path.clone(), joined));
+        }
+        for (_, joined) in &mut changed {
+            join_value(joined, value.as_deref());
+        }
+        if changed.iter().any(|(_, joined)| quote_nginx(joined).len() > MAX_VALUE) {
+            return Err(format!("with the other values of {} it is too long", quote_word(name)));
+        }
+        let size = self.size + changed.iter().map(|(_, joined)| joined.len()).sum::<usize>();
+        let replaced = known.iter().filter(|(other, _)| path.contains(other));
+        let size = size - replaced.map(|(_, joined)| joined.len()).sum::<usize>();
+        if size > MAX_SIZE {
+            return Err(format!("the headers of all paths are longer than {} KiB", MAX_SIZE >> 10));
+        }
+        if at == self.headers.len() {
+            self.headers.push(SiteHeader { name: name.to_owned(), values: Vec::new() });
+            self.lines.push(Vec::new());
+        }
+        self.headers[at].values.retain(|(other, _)| !path.contains(other));
+        self.headers[at].values.extend(changed);
+        self.lines[at].push((path.clone(), value));
+        self.line_count += 1;
+        self.size = size;
+        Ok(())
+    }
+
+    /// Returns the headers; nginx takes the first path that matches.
+    fn finish(mut self) -> Vec<SiteHeader> {
+        for header in &mut self.headers {
+            header.values.sort_by_key(|(path, _)| (path.is_prefix, std::cmp::Reverse(path.path.len())));
+        }
+        self.headers
+    }
+}
+
+/// Adds a value to those of earlier lines; none takes them back.
+fn join_value(joined: &mut String, value: Option<&str>) {
+    match value {
+        Some(value) if joined.is_empty() => joined.push_str(value),
+        Some(value) => joined.extend([", ", value]),
+        None => joined.clear(),
+    }
 }
 
 /// Parses the text. Lines that nginx cannot follow are left out, with a warning.
 pub(super) fn parse(text: &[u8], file: &str) -> (Vec<SiteHeader>, Vec<Diagnostic>) {
-    let mut lines: Vec<HeaderLine> = Vec::new();
+    let mut table = HeaderTable::default();
     let mut warnings = Vec::new();
     let mut path: Option<HeaderPath> = None;
     let mut paths = 0;
@@ -76,12 +148,7 @@ pub(super) fn parse(text: &[u8], file: &str) -> (Vec<SiteHeader>, Vec<Diagnostic
         let parsed = if line.starts_with([' ', '\t']) {
             // The headers of a path that is left out are left out with it.
             let Some(path) = &path else { continue };
-            if lines.len() >= MAX_LINES {
-                Err(format!("more than {MAX_LINES} headers"))
-            } else {
-                parse_header(words)
-                    .map(|(name, value)| lines.push(HeaderLine { path: path.clone(), name, value }))
-            }
+            parse_header(words).and_then(|(name, value)| table.add(path, &name, value))
         } else {
             paths += 1;
             let parsed = if paths > MAX_PATHS {
@@ -97,35 +164,7 @@ pub(super) fn parse(text: &[u8], file: &str) -> (Vec<SiteHeader>, Vec<Diagnostic
                 .push(Diagnostic::error(file, at + 1, format!("the line is ignored: {message}")).warning());
         }
     }
-    (join_values(&lines), warnings)
-}
-
-/// Returns each header with the values of its paths: a header that several lines set for a path has all their values.
-fn join_values(lines: &[HeaderLine]) -> Vec<SiteHeader> {
-    let mut headers: Vec<SiteHeader> = Vec::new();
-    for line in lines {
-        let is_same = |name: &str| name.eq_ignore_ascii_case(&line.name);
-        let at = headers.iter().position(|header| is_same(&header.name)).unwrap_or_else(|| {
-            headers.push(SiteHeader { name: line.name.clone(), values: Vec::new() });
-            headers.len() - 1
-        });
-        let values = &mut headers[at].values;
-        if values.iter().any(|(path, _)| *path == line.path) {
-            continue;
-        }
-        let mut joined: Vec<&str> = Vec::new();
-        for other in lines.iter().filter(|other| is_same(&other.name) && other.path.contains(&line.path)) {
-            match &other.value {
-                Some(value) => joined.push(value),
-                None => joined.clear(),
-            }
-        }
-        values.push((line.path.clone(), joined.join(", ")));
-    }
-    for header in &mut headers {
-        header.values.sort_by_key(|(path, _)| std::cmp::Reverse(path.path.len()));
-    }
-    headers
+    (table.finish(), warnings)
 }
 
 fn parse_path(text: &str) -> Result<HeaderPath, String> {
@@ -142,7 +181,27 @@ fn parse_path(text: &str) -> Result<HeaderPath, String> {
     if path.contains('*') || !is_plain_path(inner) || inner.split('/').any(|part| part.starts_with(':')) {
         return Err(format!("{}: only a '*' at the end is supported", quote_word(text)));
     }
-    Ok(HeaderPath { path: path.to_owned(), is_prefix })
+    let Some(path) = normalize_path(path) else {
+        return Err(format!("{} is not UTF-8", quote_word(text)));
+    };
+    Ok(HeaderPath { path, is_prefix })
+}
+
+/// Returns the path as nginx has it in `$uri`: decoded, without empty parts. `None` if it is not UTF-8.
+fn normalize_path(path: &str) -> Option<String> {
+    let mut bytes: Vec<u8> = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits =
+            after.get(..2).filter(|digits| *first == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
+        let code = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        let byte = code.unwrap_or(*first);
+        rest = if code.is_some() { &after[2..] } else { after };
+        if byte != b'/' || bytes.last() != Some(&b'/') {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
 }
 
 fn parse_header(text: &str) -> Result<(String, Option<String>), String> {
@@ -214,8 +273,10 @@ mod tests {
 
     #[test]
     fn a_file_has_a_limit() {
-        let lines: Vec<String> = (0..1000).map(|number| format!("/{number}/*\n  X-{number}: 1")).collect();
+        let lines: Vec<String> =
+            (0..1000).map(|number| format!("/{number}/*\n  X-{}: 1", number % 40)).collect();
         let (headers, warnings) = parse(lines.join("\n").as_bytes(), FILE);
-        assert_eq!((headers.len(), warnings.len()), (MAX_PATHS, 1000 - MAX_PATHS));
+        // Of the first 100 paths, those of eight names, three or two times.
+        assert_eq!((headers.len(), warnings.len()), (MAX_NAMES, 1000 - MAX_PATHS + 16));
     }
 }
