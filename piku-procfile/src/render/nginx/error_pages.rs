@@ -8,7 +8,7 @@ use piku_files::TreeHandle;
 use super::RenderSettings;
 use super::config_writer::NginxConfigFile;
 use super::paths::to_nginx_path;
-use crate::render::app_values::{AppValues, ValuesReader};
+use crate::render::app_values::ValuesReader;
 
 /// URL under which nginx redirects to the page internally; clients get 404 for it.
 const PAGE_URL: &str = "/.piku-page";
@@ -93,11 +93,7 @@ pub(super) struct ErrorPages {
 
 impl ErrorPages {
     /// Chooses the app's own page before the operator's and piku's.
-    pub(super) fn read(
-        settings: &RenderSettings,
-        values: &AppValues,
-        read: &mut ValuesReader<'_>,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn read(settings: &RenderSettings, read: &mut ValuesReader<'_>) -> anyhow::Result<Self> {
         let folder = app_folder(settings, read);
         let own = |files: &[&str]| {
             let (path, top) = folder.as_ref()?;
@@ -106,7 +102,7 @@ impl ErrorPages {
             let file = files.iter().map(|file| path.join(file)).find(is_file)?;
             Some((top.join(file), top.clone()))
         };
-        let [maintenance_url, error_url] = PAGE_URLS.map(|name| framed_url(name, values, read));
+        let [maintenance_url, error_url] = PAGE_URLS.map(|name| framed_url(name, read));
         let operator = &settings.pages;
         let unavailable = choose(
             own(&["502.html", "503.html", "500.html"]),
@@ -206,11 +202,8 @@ fn app_folder(settings: &RenderSettings, read: &mut ValuesReader<'_>) -> Option<
 }
 
 /// Returns a page that shows the page at the URL of the setting.
-fn framed_url(name: &str, values: &AppValues, read: &mut ValuesReader<'_>) -> Option<String> {
-    let url = values.get(name)?.text.trim();
-    if url.is_empty() {
-        return None;
-    }
+fn framed_url(name: &str, read: &mut ValuesReader<'_>) -> Option<String> {
+    let url = read.text(name)?;
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#@!&()*+,;=%".contains(&byte);
     let is_url = url.starts_with("https://") || url.starts_with("http://");
     if !is_url || url.len() > 1000 || !url.bytes().all(good) {
