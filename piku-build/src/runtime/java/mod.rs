@@ -8,6 +8,7 @@ mod jar;
 mod jdk;
 mod program;
 mod run_goal;
+mod shell_quoting;
 mod sources;
 mod steps;
 mod tool;

@@ -7,7 +7,8 @@ use piku_report::user_error::UserError;
 
 use super::artifacts;
 use super::jar::{self, JarKind, RunnableJar};
-use super::run_goal::{RunGoal, escape, is_plain, quote};
+use super::run_goal::RunGoal;
+use super::shell_quoting::{escape, is_plain, quote};
 use crate::errors;
 use crate::plan::tool_commands::path_from;
 
