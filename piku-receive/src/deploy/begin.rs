@@ -99,8 +99,11 @@ pub(crate) fn begin_deploy(path: &Path, app: &AppDir, by: &str) -> anyhow::Resul
     }
     let words: String = options.words().flat_map(|word| [" ", word]).collect();
     let names = git_variables();
-    let folder = folder.display();
-    output::write(format!("{commit} {number}{words}\n{subject}\n{folder}\n{names}\n").as_bytes())
+    let path = folder.path().display();
+    output::write(format!("{commit} {number}{words}\n{subject}\n{path}\n{names}\n").as_bytes())?;
+    // From here on, the hook removes it.
+    _ = folder.keep();
+    Ok(())
 }
 
 /// Returns the names of the variables that git has set for its hook, with spaces between them.

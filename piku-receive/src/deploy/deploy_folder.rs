@@ -3,17 +3,19 @@
 #![expect(clippy::disallowed_methods, reason = "the app's own folder, which only piku writes")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use piku_files::remove_all;
 use piku_layout::paths::{AppDir, DEPLOY_PREFIX};
+use tempfile::TempDir;
 
 /// Creates the folder with what the hook needs in it: the pipe `output`, which `record` reads, and the folder
-/// `releases`. Removes the folders of deploys that were killed: the caller holds the app's lock.
-pub(super) fn create_deploy_folder(app: &AppDir) -> anyhow::Result<PathBuf> {
+/// `releases`. Removes the folders of deploys that were killed: the caller holds the app's lock. The folder is removed
+/// again unless the caller keeps it.
+pub(super) fn create_deploy_folder(app: &AppDir) -> anyhow::Result<TempDir> {
     let app = app.path();
     remove_leftovers(app).with_context(|| format!("cannot clean up '{}'", app.display()))?;
     let folder = tempfile::Builder::new().prefix(DEPLOY_PREFIX).tempdir_in(app);
@@ -21,7 +23,7 @@ pub(super) fn create_deploy_folder(app: &AppDir) -> anyhow::Result<PathBuf> {
     let unmade = || format!("cannot create a file in '{}'", folder.path().display());
     mkfifo(&folder.path().join("output"), Mode::S_IRUSR | Mode::S_IWUSR).with_context(unmade)?;
     fs::create_dir(folder.path().join("releases")).with_context(unmade)?;
-    Ok(folder.keep())
+    Ok(folder)
 }
 
 fn remove_leftovers(app: &Path) -> std::io::Result<()> {
@@ -52,7 +54,8 @@ mod tests {
             names.sort();
             names
         };
-        assert_eq!(names(app.path()), [app.path().join("data"), folder.clone()]);
-        assert_eq!(names(&folder), [folder.join("output"), folder.join("releases")]);
+        let made = folder.path();
+        assert_eq!(names(app.path()), [app.path().join("data"), made.to_owned()]);
+        assert_eq!(names(made), [made.join("output"), made.join("releases")]);
     }
 }
