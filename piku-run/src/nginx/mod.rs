@@ -34,7 +34,7 @@ pub(crate) use site::urls::{SiteUrls, session_address};
 
 use certificates::app_certificates::AppCertificates;
 use master::NginxMaster;
-use nginx_dir::{NginxDir, SiteMetadata};
+use nginx_dir::NginxDir;
 use program::NginxProgram;
 use site::files::SiteFiles;
 use site::names::is_web_app;
@@ -213,7 +213,7 @@ impl WebServer {
     pub(crate) fn purge_app(&self, app: &AppName) -> anyhow::Result<()> {
         self.remove_site(app)?;
         current::remove_dir(&self.dir.cache().join(app.as_str()))?;
-        self.dir.remove_logs(|name| name == app.as_str())?;
+        self.dir.remove_records(|name| name == app.as_str())?;
         AppCertificates::for_app(&self.root, app).remove()
     }
 
@@ -277,11 +277,13 @@ impl PreparedSite<'_> {
             Some(master) if dir.is_reload_pending() => match self.web.reload_nginx(master) {
                 Ok(old) => old,
                 Err(err) => {
-                    if let (Some(text), Some(metadata)) = (before, metadata) {
-                        dir.write_metadata(app, &metadata)?;
-                        nginx_dir::write_private(&path, text.as_bytes())?;
-                    } else {
-                        dir.remove_app(app)?;
+                    match metadata {
+                        Some(metadata) => dir.write_metadata(app, &metadata)?,
+                        None => dir.remove_metadata(app)?,
+                    }
+                    match before {
+                        Some(text) => nginx_dir::write_private(&path, text.as_bytes())?,
+                        None => dir.remove_app(app)?,
                     }
                     return Err(err);
                 }
@@ -291,6 +293,9 @@ impl PreparedSite<'_> {
         };
         dir.set_reload_pending(false)?;
         if let SiteChange::Replace(files) = &self.change {
+            if files.metadata.is_default() {
+                self.web.remove_other_claims(app)?;
+            }
             dir.remove_passwords_except(app, files.passwords.as_ref().map(|(path, _)| path.as_path()))?;
             if let Some(pair) = &files.certificate {
                 AppCertificates::for_app(&self.web.root, app).remove_unused(&pair.dir)?;

@@ -15,7 +15,7 @@ use piku_files::FileLock;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
-use piku_procfile::render::nginx::render_shared_maps;
+use piku_procfile::render::nginx::{DEFAULT_NAME, render_shared_maps};
 use piku_report::user_error::{BUSY, UserError};
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,8 @@ const SHARED_MAPS: &str = "_shared.conf";
 #[derive(Debug, Clone)]
 pub(super) struct NginxDir(PathBuf);
 
-/// Facts about an app's file, stored beside it as JSON.
+/// Facts about an app's file, stored as JSON. They stay without the file, so that the app keeps its claim to
+/// the requests for names that no app has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SiteMetadata {
     /// The host names of the virtual host.
@@ -47,6 +48,13 @@ pub(super) struct SiteMetadata {
     pub(super) boot: Option<String>,
     /// Directory of the certificate pair.
     pub(super) certificate: Option<PathBuf>,
+}
+
+impl SiteMetadata {
+    /// Returns true if the app gets the requests for names that no app has.
+    pub(super) fn is_default(&self) -> bool {
+        self.names.iter().any(|name| name == DEFAULT_NAME)
+    }
 }
 
 impl NginxDir {
@@ -172,6 +180,10 @@ impl NginxDir {
         serde_json::from_slice(&fs::read(self.metadata_path(app)).ok()?).ok()
     }
 
+    pub(super) fn remove_metadata(&self, app: &AppName) -> anyhow::Result<()> {
+        current::remove_dir(&self.metadata_path(app))
+    }
+
     pub(super) fn write_metadata(&self, app: &AppName, metadata: &SiteMetadata) -> anyhow::Result<()> {
         let json = serde_json::to_vec(metadata).context("cannot encode the site's metadata as JSON")?;
         write_private(&self.metadata_path(app), &json)
@@ -196,27 +208,27 @@ impl NginxDir {
         Ok(())
     }
 
-    /// Removes the logs of the apps for which this is true.
-    pub(super) fn remove_logs(&self, is_removed: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-        let dir = self.logs();
-        let entries = match fs::read_dir(&dir) {
-            Err(err) if err.kind() == ErrorKind::NotFound => return Ok(()),
-            entries => entries.with_context(|| format!("cannot list '{}'", dir.display()))?,
-        };
-        for entry in entries {
-            let path = entry?.path();
-            let app = path.file_name().and_then(|name| name.to_str()?.split('.').next());
-            if app.is_some_and(&is_removed) {
-                current::remove_dir(&path)?;
+    /// Removes the logs and the metadata of the apps for which this is true.
+    pub(super) fn remove_records(&self, is_removed: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+        for dir in [self.logs(), self.0.join("about")] {
+            let entries = match fs::read_dir(&dir) {
+                Err(err) if err.kind() == ErrorKind::NotFound => continue,
+                entries => entries.with_context(|| format!("cannot list '{}'", dir.display()))?,
+            };
+            for entry in entries {
+                let path = entry?.path();
+                let app = path.file_name().and_then(|name| name.to_str()?.split('.').next());
+                if app.is_some_and(&is_removed) {
+                    current::remove_dir(&path)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Removes the app's file, metadata and password files.
+    /// Removes the app's file and password files. Its metadata stays.
     pub(super) fn remove_app(&self, app: &AppName) -> anyhow::Result<()> {
         current::remove_dir(&self.app_conf(app))?;
-        current::remove_dir(&self.metadata_path(app))?;
         current::remove_dir(&self.tested_path(app))?;
         self.remove_passwords_except(app, None)
     }

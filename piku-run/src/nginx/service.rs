@@ -161,7 +161,7 @@ impl WebServer {
     fn remove_bad_sites(&self, nginx: &NginxProgram) -> anyhow::Result<()> {
         let boot = piku_procfs::boot_id();
         let apps = self.root.apps().context("cannot list the apps")?;
-        self.dir.remove_logs(|name| !apps.iter().any(|app| app.as_str() == name))?;
+        self.dir.remove_records(|name| !apps.iter().any(|app| app.as_str() == name))?;
         for (app, _) in self.dir.read_app_confs()? {
             let metadata = self.dir.read_metadata(&app);
             let is_stale =

@@ -64,6 +64,36 @@ fn only_app_answers_at_address_of_push() {
 }
 
 #[test]
+fn default_app_stays_the_same_after_boot_and_without_nginx() {
+    let (mut world, ports) = start_server("");
+    for app in ["blog", "shop"] {
+        world.repo(app).serves(&format!("{app}\n")).commit("One").push().succeeds();
+    }
+    // As after a boot.
+    let about = world.root().join("nginx/about/blog.json");
+    world.end_nginx(Signal::SIGTERM);
+    let mut metadata: serde_json::Value =
+        serde_json::from_slice(&fs::read(&about).expect("metadata")).expect("JSON");
+    assert!(metadata["boot"].is_string(), "{metadata}");
+    metadata["boot"] = "of-another-boot".into();
+    fs::write(&about, metadata.to_string()).expect("metadata");
+    world.start_nginx();
+    wait_for("the default app", || ports.get("my-server", "/").body == "blog\n");
+
+    // Its ports change while nginx does not run.
+    world.end_nginx(Signal::SIGTERM);
+    run_verb(&world, "restart blog");
+    world.start_nginx();
+    wait_for("the default app", || ports.get("my-server", "/").body == "blog\n");
+
+    // A destroyed app claims nothing.
+    run_verb(&world, "destroy blog --confirm blog");
+    assert!(!about.exists());
+    run_verb(&world, "restart shop");
+    assert_eq!(ports.get("my-server", "/").body, "shop\n");
+}
+
+#[test]
 fn apps_are_served_below_domain_of_host() {
     let (mut world, ports) = start_server_with("domain: apps.test\n", "");
     let repo = world.repo("blog");

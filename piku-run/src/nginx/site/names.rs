@@ -44,15 +44,25 @@ impl WebServer {
         name.filter(|name| name.len() <= 253)
     }
 
+    /// Removes the claims to the names that no app has, of apps without a file. The caller holds the lock.
+    pub(in crate::nginx) fn remove_other_claims(&self, app: &AppName) -> anyhow::Result<()> {
+        for other in self.root.apps().unwrap_or_default() {
+            let claims = || self.dir.read_metadata(&other).is_some_and(|metadata| metadata.is_default());
+            if other != *app && !self.dir.has_app_conf(&other) && claims() {
+                self.dir.remove_metadata(&other)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns true if the app gets the requests for names that no app has: it has them already, or no other
     /// app of this host serves anything.
     fn is_default_app(&self, app: &AppName, taken: &[String]) -> bool {
         if taken.iter().any(|name| name == DEFAULT_NAME) {
             return false;
         }
-        let has =
-            |metadata: crate::nginx::SiteMetadata| metadata.names.iter().any(|name| name == DEFAULT_NAME);
-        if self.dir.has_app_conf(app) && self.dir.read_metadata(app).is_some_and(has) {
+        // Its file may be gone: after a boot, or because nginx did not run.
+        if self.dir.read_metadata(app).is_some_and(|metadata| metadata.is_default()) {
             return true;
         }
         let serves = |other: &AppName| {
