@@ -90,6 +90,18 @@ impl<'a> ValuesReader<'a> {
         text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty())
     }
 
+    /// Returns the items, and adds an error if there are more than `most`.
+    pub(crate) fn bounded_items(
+        &mut self,
+        name: &str,
+        most: usize,
+    ) -> impl Iterator<Item = &'a str> + use<'a> {
+        if self.items(name).nth(most).is_some() {
+            self.add_error(name, format!("more than {most} items"), None);
+        }
+        self.items(name).take(most)
+    }
+
     /// Parses a flag, in the spellings that the Python piku accepts. An unset one is false.
     pub(crate) fn parse_bool(&mut self, name: &str) -> bool {
         match self.text(name).unwrap_or_default().to_ascii_lowercase().as_str() {

@@ -180,3 +180,28 @@ fn the_test_notices_a_bad_file() {
     let world = world.file("nginx/apps/bad.conf", "server { nonsense; }");
     assert!(world.tested().unwrap_err().contains("nonsense"));
 }
+
+#[test]
+fn no_long_or_repeated_value_makes_a_configuration_that_nginx_rejects_or_that_is_huge() {
+    let Some(world) = World::new() else { return };
+    let world = world.file("app/own.conf", "location /a { return 204; }\n".repeat(201));
+    let list = |name: &str, item: &dyn Fn(usize) -> String| {
+        format!("{name}={}", (0..201).map(item).collect::<Vec<_>>().join(","))
+    };
+    let zeros = "0".repeat(5000);
+    for (setting, message) in [
+        (format!("NGINX_CLIENT_MAX_BODY_SIZE={zeros}1"), "is not a size"),
+        (format!("NGINX_SEND_TIMEOUT={zeros}1s"), "is not a time"),
+        (format!("NGINX_TRUSTED_PROXIES=10.0.0.0/{zeros}8"), "is not an address range"),
+        (format!("ERROR_PAGE_URL=http://a.test/{}", "&".repeat(980)), "it is not a URL"),
+        (list("NGINX_STATIC_PATHS", &|number| format!("/s{number}:public")), "more than 100 items"),
+        (list("NGINX_CACHE_PREFIXES", &|number| format!("/s{number}")), "more than 100 items"),
+        (list("NGINX_GRPC_PREFIXES", &|number| format!("/s{number}")), "more than 100 items"),
+        (list("NGINX_REDIRECTS", &|number| format!("w{number}.test:blog.test")), "more than 200 items"),
+        ("NGINX_INCLUDE_FILE=own.conf".to_owned(), "own.conf:201: more than 200 blocks"),
+    ] {
+        std::fs::write(world.path("app/ENV"), format!("NGINX_SERVER_NAME=blog.test\n{setting}\n")).unwrap();
+        let told = world.refused(&["--upstream", "127.0.0.1:9"]);
+        assert!(told.contains(message), "{told}");
+    }
+}

@@ -206,14 +206,15 @@ fn framed_url(name: &str, read: &mut ValuesReader<'_>) -> Option<String> {
     let url = read.text(name)?;
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#@!&()*+,;=%".contains(&byte);
     let is_url = url.starts_with("https://") || url.starts_with("http://");
-    if !is_url || url.len() > 1000 || !url.bytes().all(good) {
+    // nginx reads a page of less than 4096 bytes.
+    let escaped = url.replace('&', "&amp;");
+    if !is_url || escaped.len() > 2000 || !url.bytes().all(good) {
         read.add_error(name, "it is not a URL", Some("write one such as 'https://example.org/down.html'"));
         return None;
     }
-    let url = url.replace('&', "&amp;");
     Some(format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Unavailable</title><style>html,body,iframe\
-         {{border:0;height:100%;margin:0;width:100%}}</style><iframe src=\"{url}\" title=Unavailable></iframe>\
+         {{border:0;height:100%;margin:0;width:100%}}</style><iframe src=\"{escaped}\" title=Unavailable></iframe>\
          </html>\n"
     ))
 }

@@ -9,6 +9,9 @@ use piku_report::diagnostic::quote_word;
 /// Maximum length of a path in bytes. nginx rejects a word of 4 kB.
 const MAX_LEN: usize = 1024;
 
+/// Maximum number of prefixes in one setting: nginx needs about 64 KiB of memory for each.
+pub(super) const MAX_PREFIXES: usize = 100;
+
 /// The beginning of a URL path, such as `/static`, without the `/` at the end. The prefix `/` is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct PathPrefix(String);

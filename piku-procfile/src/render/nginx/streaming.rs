@@ -2,7 +2,7 @@
 //! app is asked.
 
 use super::config_writer::NginxConfigFile;
-use super::paths::PathPrefix;
+use super::paths::{MAX_PREFIXES, PathPrefix};
 use super::{CacheSettings, StaticDir, VirtualHost};
 use crate::render::app_values::ValuesReader;
 use piku_report::diagnostic::quote_word;
@@ -31,7 +31,7 @@ impl StreamSettings {
         caching: Option<&CacheSettings>,
     ) -> Self {
         let mut grpc: Vec<PathPrefix> = Vec::new();
-        for item in read.items(GRPC_PREFIXES) {
+        for item in read.bounded_items(GRPC_PREFIXES, MAX_PREFIXES) {
             match item.parse() {
                 Ok(prefix) if grpc.contains(&prefix) => {}
                 Ok(prefix) if dirs.iter().any(|dir| dir.prefix == prefix) => {

@@ -15,6 +15,8 @@ use pattern::{find_pattern, pattern_lines};
 pub(crate) use rules::allowed_directives;
 use syntax::NginxDirective;
 
+/// nginx needs about 20 KiB of memory for each block.
+const MAX_BLOCKS: usize = 200;
 /// nginx may try all regular expressions on one request.
 const MAX_PATTERNS: usize = 32;
 
@@ -45,6 +47,9 @@ impl IncludeFile {
             let message = format!("more than {MAX_PATTERNS} regular expressions");
             let hint = "'location /x' and 'location = /x' need none";
             errors.push(Diagnostic::error(file, line, message).hint(hint));
+        }
+        if let Some(line) = syntax::block_lines(&directives).nth(MAX_BLOCKS) {
+            errors.push(Diagnostic::error(file, line, format!("more than {MAX_BLOCKS} blocks")));
         }
         if errors.is_empty() { Ok(Self { file: file.to_owned(), directives }) } else { Err(errors) }
     }

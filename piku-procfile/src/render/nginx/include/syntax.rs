@@ -34,6 +34,16 @@ pub(in crate::render::nginx) fn is_replaced(words: &[&str], by: &[NginxDirective
     })
 }
 
+/// Returns the lines of all blocks.
+pub(super) fn block_lines(directives: &[NginxDirective]) -> Box<dyn Iterator<Item = usize> + '_> {
+    Box::new(
+        directives
+            .iter()
+            .filter_map(|directive| Some((directive.line, directive.block.as_deref()?)))
+            .flat_map(|(line, block)| std::iter::once(line).chain(block_lines(block))),
+    )
+}
+
 #[derive(Debug)]
 pub(in crate::render::nginx) struct NginxSyntaxError {
     pub(super) line: usize,

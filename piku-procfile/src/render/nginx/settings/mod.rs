@@ -22,7 +22,7 @@ use piku_report::user_error::UserError;
 use super::error_pages::ErrorPages;
 use super::include::IncludeFile;
 use super::include::syntax::NginxDirective;
-use super::paths::{AppPath, PathPrefix, to_nginx_path};
+use super::paths::{AppPath, MAX_PREFIXES, PathPrefix, to_nginx_path};
 use super::proxy_buffers::{self, ProxyBuffers};
 use super::streaming::StreamSettings;
 use super::{
@@ -240,7 +240,7 @@ fn cache_settings(
     dirs: &[StaticDir],
 ) -> anyhow::Result<Option<CacheSettings>> {
     let mut prefixes: Vec<PathPrefix> = Vec::new();
-    for item in read.items(CACHE_PREFIXES) {
+    for item in read.bounded_items(CACHE_PREFIXES, MAX_PREFIXES) {
         // The Python piku accepts a prefix without a slash.
         let with_slash = format!("/{}", item.strip_prefix('/').unwrap_or(item));
         match with_slash.parse() {

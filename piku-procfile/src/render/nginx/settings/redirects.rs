@@ -8,6 +8,8 @@ use crate::render::app_values::{AppValues, ValuesReader};
 use crate::render::nginx::HostName;
 
 const REDIRECTS: &str = "NGINX_REDIRECTS";
+/// Maximum number of redirects: nginx has a server for each.
+const MAX_REDIRECTS: usize = 200;
 const HINT: &str = "write FROM:TO, such as 'www.example.org:example.org', or FROM:TO:302";
 
 /// A host name whose requests are redirected.
@@ -29,7 +31,7 @@ pub(in crate::render::nginx) fn redirected_names(values: &AppValues) -> Vec<Host
 pub(super) fn parse_redirects(names: &[HostName], read: &mut ValuesReader<'_>) -> Vec<HostRedirect> {
     let mut redirects: Vec<HostRedirect> = Vec::new();
     let mut seen: HashSet<HostName> = HashSet::new();
-    for item in read.items(REDIRECTS) {
+    for item in read.bounded_items(REDIRECTS, MAX_REDIRECTS) {
         let redirect = match parse_redirect(item) {
             Ok(redirect) => redirect,
             Err(message) => {

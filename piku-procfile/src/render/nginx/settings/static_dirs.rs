@@ -7,12 +7,13 @@ use piku_report::diagnostic::{Diagnostic, quote_word};
 
 use crate::procfile::{self, ProcessKind, Procfile};
 use crate::render::app_values::ValuesReader;
-use crate::render::nginx::paths::{AppPath, PathPrefix, to_nginx_path};
+use crate::render::nginx::paths::{AppPath, MAX_PREFIXES, PathPrefix, to_nginx_path};
 use crate::render::nginx::{RenderSettings, StaticDir};
 use crate::writable_paths::{self, parse_writable_paths};
 
 const STATIC_PATHS: &str = "NGINX_STATIC_PATHS";
 const CATCH_ALL: &str = "NGINX_CATCH_ALL";
+const PATH_HINT: Option<&str> = Some("write PREFIX:DIRECTORY, such as '/static:public'");
 
 /// Returns the directories of `static:` in the Procfile and of `NGINX_STATIC_PATHS`.
 pub(super) fn static_dirs(
@@ -60,10 +61,13 @@ pub(super) fn static_dirs(
         }
     }
     let items = read.text(STATIC_PATHS).unwrap_or_default().split([',', '\n']).map(str::trim);
-    for item in items.filter(|item| !item.is_empty()) {
-        const HINT: Option<&str> = Some("write PREFIX:DIRECTORY, such as '/static:public'");
+    for (at, item) in items.filter(|item| !item.is_empty()).enumerate() {
+        if at == MAX_PREFIXES {
+            read.add_error(STATIC_PATHS, format!("more than {MAX_PREFIXES} items"), None);
+            break;
+        }
         let Some((prefix, text)) = item.split_once(':') else {
-            read.add_error(STATIC_PATHS, format!("{} has no ':'", quote_word(item)), HINT);
+            read.add_error(STATIC_PATHS, format!("{} has no ':'", quote_word(item)), PATH_HINT);
             continue;
         };
         match parse_dir(prefix.trim(), text.trim()) {
@@ -73,7 +77,7 @@ pub(super) fn static_dirs(
                 read.add_error(STATIC_PATHS, what, None);
             }
             Ok(dir) => dirs.push(dir),
-            Err(message) => read.add_error(STATIC_PATHS, message, HINT),
+            Err(message) => read.add_error(STATIC_PATHS, message, PATH_HINT),
         }
     }
     Ok(dirs)

@@ -50,7 +50,8 @@ fn parse_item(item: &str) -> Result<Vec<String>, String> {
     if item == "private" {
         return Ok(PRIVATE.map(str::to_owned).to_vec());
     }
-    cloudflare::parse_ranges(item).map_err(|_| format!("{} is not an address range", quote_word(item)))
+    let ranges = if item.len() <= 64 { cloudflare::parse_ranges(item).ok() } else { None };
+    ranges.ok_or_else(|| format!("{} is not an address range", quote_word(item)))
 }
 
 /// Checks that this is a range, an address or `private`.
