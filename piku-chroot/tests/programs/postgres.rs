@@ -42,7 +42,7 @@ fn postgres() {
     let Some(bin) = newest() else { return skipped("PostgreSQL", "there is no server of Debian's here") };
     scene.folder("app");
     let path = format!("--env=PATH={}:/usr/bin:/bin", bin.display());
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let port = piku_tests::ports::free_port();
     let out = works(&scene, &scene, &[path], &format!("set -eu -- {port}\n{WORK}"));
     assert_eq!(out, "5000050000\n777\nended: 0\n");
 }

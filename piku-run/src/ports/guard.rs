@@ -69,7 +69,7 @@ mod tests {
     fn nobody_listens_on_a_held_port_and_its_clients_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
-        let first = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().min(60_000);
+        let first = piku_tests::ports::free_port();
         let claim = super::super::claim_port(&root, PortRange { first, last: first + 100 }, None).unwrap();
         let port = claim.port();
         // An ended instance with connections, one of them still open at its client.

@@ -190,8 +190,7 @@ mod tests {
 
     /// Returns a range around a free port.
     fn range(length: u16) -> PortRange {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let first = free.min(u16::MAX - length);
+        let first = piku_tests::ports::free_port();
         PortRange { first, last: first + length - 1 }
     }
 

@@ -1,5 +1,7 @@
 //! Facts that a deploy prints about a `web` that is not ready, before its time is up.
 
+use piku_tests::ports::free_port;
+
 use crate::support::{SERVE, Server};
 
 #[test]
@@ -29,7 +31,7 @@ fn the_status_the_path_and_the_host_are_said_at_once_and_in_the_error() {
 fn another_port_and_processes_that_die_are_said_at_once_and_in_the_error() {
     let server = Server::new();
     server.config(&[("HEALTHCHECK_START_PERIOD", "6")]);
-    let port = super::pinned_port::free_port();
+    let port = free_port();
     let said = server.deploy_fails("x", &[("web", &format!("python3 serve.py {port}"))]);
     assert!(said.contains(&format!("web.1 listens on :{port}, nothing listens on PORT ")), "{said}");
     assert!(said.contains(&format!("the process listens on :{port} (web.1, after 6 s")), "{said}");

@@ -3,13 +3,9 @@
 use std::net::TcpListener;
 
 use nix::sys::signal::{Signal, kill};
+use piku_tests::ports::free_port;
 
 use crate::support::{SERVE, Server, get, until};
-
-/// Returns a free port outside of the range of ports for instances.
-pub(super) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 #[test]
 fn the_only_instance_gets_the_port_in_every_release_and_after_a_crash() {
@@ -34,10 +30,9 @@ fn the_only_instance_gets_the_port_in_every_release_and_after_a_crash() {
     assert!(said.contains("web.1 exited with code 3"), "{said}");
     until("the old release is back", || get(port).is_ok_and(|page| page == "two"));
 
-    kill(server.pid("web.1"), Signal::SIGKILL).unwrap();
-    until("it is started again", || {
-        server.states() == ["web.1 healthy"] && server.row("web.1")["restarts"] != 0
-    });
+    let killed = server.pid("web.1");
+    kill(killed, Signal::SIGKILL).unwrap();
+    until("it is started again", || server.states() == ["web.1 healthy"] && server.pid("web.1") != killed);
     assert_eq!(server.port(), port);
     assert_eq!(get(port).unwrap(), "two");
 }

@@ -196,7 +196,7 @@ fn one_bad_app_does_not_stop_the_others_from_starting() {
 fn an_instance_gets_a_clean_environment_and_its_output_is_logged() {
     let server = Server::new();
     // A port set by the app is for `web` alone.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = piku_tests::ports::free_port();
     server.config(&[("GREETING", "it's\n$HOME"), ("PORT", &port.to_string())]);
     let mut daemonless = server.tool(&["ps"]);
     assert!(daemonless.env("SECRET", "x").stdout(Stdio::null()).status().unwrap().success());
