@@ -143,12 +143,8 @@ fn list_apps(root: &PikuRoot, only: &[AppName]) -> anyhow::Result<Vec<AppName>> 
     if !only.is_empty() {
         return Ok(only.to_vec());
     }
-    let is_there = |app: &AppName| {
-        let dir = root.app(app);
-        current::has_dir(dir.path(), "repo.git") || dir.current_number().is_some()
-    };
     let mut apps = root.apps().context("cannot list the apps")?;
-    apps.retain(is_there);
+    apps.retain(|app| current::is_app(&root.app(app)));
     Ok(apps)
 }
 

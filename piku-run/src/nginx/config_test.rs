@@ -12,10 +12,11 @@ use piku_files::sha256;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::ListenAddress;
-use piku_procfile::render::nginx::source_of_line;
+use piku_procfile::render::nginx::{render_shared_maps, source_of_line};
 use piku_report::user_error::UserError;
 
 use super::WebServer;
+use super::nginx_dir::TestSubject;
 use super::program::NginxProgram;
 
 /// Offset added to a port below 1024.
@@ -35,9 +36,15 @@ pub(crate) fn check_config(root: &PikuRoot) -> anyhow::Result<()> {
 impl WebServer {
     /// Tests an app's new file without those of the other apps, none of which can change its meaning. Does
     /// nothing if the same nginx has passed the same file before, with other ports.
-    pub(super) fn test_app(&self, nginx: &NginxProgram, app: &AppName, text: &str) -> anyhow::Result<()> {
+    pub(super) fn test_app(
+        &self,
+        nginx: &NginxProgram,
+        app: &AppName,
+        subject: TestSubject,
+        text: &str,
+    ) -> anyhow::Result<()> {
         let digest = self.test_digest(nginx, text)?;
-        if self.dir.read_tested(app).is_some_and(|tested| tested == digest) {
+        if self.dir.read_tested(app, subject).is_some_and(|tested| tested == digest) {
             return Ok(());
         }
         let alone = [(app.clone(), text.to_owned())];
@@ -46,13 +53,14 @@ impl WebServer {
                 .hint("the text it names comes from NGINX_INCLUDE_FILE or another NGINX_ variable")
                 .into());
         }
-        self.dir.write_tested(app, &digest)
+        self.dir.write_tested(app, subject, &digest)
     }
 
     /// Returns the hash of everything that the result of a test depends on, in this boot.
     fn test_digest(&self, nginx: &NginxProgram, text: &str) -> anyhow::Result<String> {
         let main = self.build_instance(nginx)?.render()?;
-        let all = [nginx.identity(), &piku_procfs::boot_id(), &main, &without_ports(text)].join("\0");
+        let (boot, shared, text) = (piku_procfs::boot_id(), render_shared_maps(), without_ports(text));
+        let all = [nginx.identity(), &boot, &main, &shared, &text].join("\0");
         let hash = sha256::hash_reader(&mut all.as_bytes()).context("cannot hash the settings")?;
         Ok(sha256::to_hex(&hash))
     }

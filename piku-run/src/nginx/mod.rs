@@ -34,7 +34,7 @@ pub(crate) use site::urls::{SiteUrls, session_address};
 
 use certificates::app_certificates::AppCertificates;
 use master::NginxMaster;
-use nginx_dir::NginxDir;
+use nginx_dir::{NginxDir, TestSubject};
 use program::NginxProgram;
 use site::files::SiteFiles;
 use site::names::is_web_app;
@@ -187,7 +187,7 @@ impl WebServer {
             if let Some((path, content)) = &files.passwords {
                 nginx_dir::write_private(path, content.as_bytes())?;
             }
-            let tested = self.test_app(&nginx, &world.app, &files.text);
+            let tested = self.test_app(&nginx, &world.app, TestSubject::Site, &files.text);
             if tested.is_err() {
                 self.remove_unused_passwords(&world.app);
             }

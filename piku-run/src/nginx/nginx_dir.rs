@@ -50,6 +50,15 @@ pub(super) struct SiteMetadata {
     pub(super) certificate: Option<PathBuf>,
 }
 
+/// A text for nginx that is tested. The digest of each is stored apart, since a push tests both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TestSubject {
+    /// The app's file.
+    Site,
+    /// The settings of a push, before the build.
+    Settings,
+}
+
 impl SiteMetadata {
     /// Returns true if the app gets the requests for names that no app has.
     pub(super) fn is_default(&self) -> bool {
@@ -160,17 +169,26 @@ impl NginxDir {
         self.0.join("about").join(format!("{app}.json"))
     }
 
-    fn tested_path(&self, app: &AppName) -> PathBuf {
-        self.0.join("about").join(format!("{app}.tested"))
+    fn tested_path(&self, app: &AppName, subject: TestSubject) -> PathBuf {
+        let extension = match subject {
+            TestSubject::Site => "tested",
+            TestSubject::Settings => "checked",
+        };
+        self.0.join("about").join(format!("{app}.{extension}"))
     }
 
     /// Reads the digest of the app's last test that nginx has passed.
-    pub(super) fn read_tested(&self, app: &AppName) -> Option<String> {
-        fs::read_to_string(self.tested_path(app)).ok()
+    pub(super) fn read_tested(&self, app: &AppName, subject: TestSubject) -> Option<String> {
+        fs::read_to_string(self.tested_path(app, subject)).ok()
     }
 
-    pub(super) fn write_tested(&self, app: &AppName, digest: &str) -> anyhow::Result<()> {
-        let path = self.tested_path(app);
+    pub(super) fn write_tested(
+        &self,
+        app: &AppName,
+        subject: TestSubject,
+        digest: &str,
+    ) -> anyhow::Result<()> {
+        let path = self.tested_path(app, subject);
         // After a power cut it is tested again.
         atomic_file::write_passing(&path, digest.as_bytes(), 0o600)
             .with_context(|| format!("cannot write '{}'", path.display()))
@@ -229,7 +247,9 @@ impl NginxDir {
     /// Removes the app's file and password files. Its metadata stays.
     pub(super) fn remove_app(&self, app: &AppName) -> anyhow::Result<()> {
         current::remove_dir(&self.app_conf(app))?;
-        current::remove_dir(&self.tested_path(app))?;
+        for subject in [TestSubject::Site, TestSubject::Settings] {
+            current::remove_dir(&self.tested_path(app, subject))?;
+        }
         self.remove_passwords_except(app, None)
     }
 

@@ -34,6 +34,7 @@ use super::nginx_dir;
 use super::old_workers::OldWorkerMonitor;
 use super::program::NginxProgram;
 use crate::cron::CronTimer;
+use crate::instance::environment::ReleaseContext;
 use crate::ipc::client;
 use crate::ipc::client::AskPatience;
 use crate::ipc::protocol::SupervisorRequest;
@@ -152,6 +153,23 @@ impl WebServer {
         pid.is_some_and(|pid| kill(Pid::from_raw(pid), Signal::SIGHUP).is_ok())
     }
 
+    /// Asks the app's supervisor to refresh its site; for a site of files alone, one is started. A stopped app has
+    /// none, and its site is refreshed here.
+    fn refresh_site(&self, app: &AppName) -> anyhow::Result<()> {
+        if client::is_supervised(&self.root, app) || supervisor::is_resting(&self.root, app) {
+            client::ask_within(&self.root, app, &SupervisorRequest::Route, AskPatience::EACH)?;
+            return Ok(());
+        }
+        let dir = self.root.app(app);
+        let Some(number) = current::live_release(&dir)?.filter(|_| dir.is_stopped()) else { return Ok(()) };
+        let prepared = self.prepare_site(&ReleaseContext::read(&self.root, app, number)?, None)?;
+        // A supervisor that starts only now waits for the lock, which is held until the end.
+        if dir.is_stopped() && !client::is_supervised(&self.root, app) {
+            prepared.apply()?;
+        }
+        Ok(())
+    }
+
     fn write_main_conf(&self, nginx: &NginxProgram) -> anyhow::Result<()> {
         nginx_dir::write_private(&self.dir.main_conf(), self.build_instance(nginx)?.render()?.as_bytes())
     }
@@ -162,7 +180,7 @@ impl WebServer {
         let boot = piku_procfs::boot_id();
         let apps = self.root.apps().context("cannot list the apps")?;
         self.dir.remove_records(|name| !apps.iter().any(|app| app.as_str() == name))?;
-        for (app, _) in self.dir.read_app_confs()? {
+        for app in self.dir.list_apps()? {
             let metadata = self.dir.read_metadata(&app);
             let is_stale =
                 metadata.is_none_or(|metadata| metadata.boot.is_some_and(|written| written != boot));
@@ -361,20 +379,17 @@ fn watch_reloads(web: &WebServer) -> Option<Inotify> {
     Some(watch)
 }
 
-/// Asks all supervisors to refresh their sites, also those of static sites, which are started for it. Runs in threads: nginx is watched meanwhile, and a
-/// supervisor that does not answer delays no other.
+/// Refreshes the sites of all apps. Runs in threads: nginx is watched meanwhile, and a supervisor that does not
+/// answer delays no other.
 fn spawn_refresh(web: &WebServer) {
-    let root = web.root.clone();
+    let web = web.clone();
     std::thread::spawn(move || {
         let refresh = |app: &AppName| {
-            if client::is_supervised(&root, app) || supervisor::is_resting(&root, app) {
-                if let Err(err) = client::ask_within(&root, app, &SupervisorRequest::Route, AskPatience::EACH)
-                {
-                    log(&format!("{app}: {err:#}"));
-                }
+            if let Err(err) = web.refresh_site(app) {
+                log(&format!("{app}: {err:#}"));
             }
         };
-        let apps = root.apps().unwrap_or_default();
+        let apps = web.root.apps().unwrap_or_default();
         std::thread::scope(|scope| {
             for app in &apps {
                 scope.spawn(|| refresh(app));

@@ -34,6 +34,16 @@ fn only_app_answers_at_address_of_push() {
     assert_eq!(ports.get("my-server", "/").body, "blog\n");
     let taken = world.ssh("laptop", "config:set shop NGINX_SERVER_NAME=_");
     assert!(text(&taken).contains("the app 'blog' has the name '_' already"), "{}", text(&taken));
+    // Nor can another app have it by a name of the machine.
+    let machine = nix::unistd::gethostname().expect("a name").into_string().expect("text");
+    for name in ["127.0.0.1", "10.0.0.7", "localhost", &machine] {
+        let taken = world.ssh("laptop", &format!("config:set shop NGINX_SERVER_NAME={name}"));
+        let why = format!("requests for '{}' go to the app 'blog'", name.to_lowercase());
+        assert!(!taken.status.success() && text(&taken).contains(&why), "{name}: {}", text(&taken));
+    }
+    other.file("ENV", "NGINX_SERVER_NAME=localhost\n").commit("Taken");
+    other.push().fails_with(&["requests for 'localhost' go to the app 'blog'", "domains:add blog NAME"]);
+    assert_eq!(ports.get("localhost", "/").body, "blog\n");
 
     // A name of its own ends that; a site of files gets its place.
     let out = world.ssh("laptop", "config:set blog NGINX_SERVER_NAME=blog.test");
@@ -41,6 +51,15 @@ fn only_app_answers_at_address_of_push() {
     assert_eq!(ports.get("blog.test", "/").body, "blog\n");
     assert_eq!(ports.get("my-server", "/").status, 404);
     assert!(ports.get("my-server", "/").body.contains("No app has this host name"));
+    run_verb(&world, "config:set shop NGINX_SERVER_NAME=127.0.0.1");
+    assert_eq!(ports.get("127.0.0.1", "/").body, "shop\n");
+    // It keeps the name when another app gets all others.
+    run_verb(&world, "config:set blog NGINX_SERVER_NAME=_");
+    run_verb(&world, "restart shop");
+    assert_eq!(
+        (ports.get("127.0.0.1", "/").body, ports.get("x", "/").body),
+        ("shop\n".into(), "blog\n".into())
+    );
     for app in ["blog", "shop"] {
         assert!(world.ssh("laptop", &format!("destroy {app} --confirm {app}")).status.success());
     }
@@ -111,17 +130,24 @@ fn apps_are_served_below_domain_of_host() {
     // A name below the domain is not free for another app.
     let stolen = world.ssh("laptop", "config:set shop NGINX_SERVER_NAME=blog.apps.test");
     assert!(!stolen.status.success() && text(&stolen).contains("'blog'"), "{}", text(&stolen));
+    let stolen = world.ssh("laptop", "config:set shop NGINX_SERVER_NAME=*.apps.test");
+    assert!(!stolen.status.success() && text(&stolen).contains("'*.apps.test' go to"), "{}", text(&stolen));
     assert_eq!(ports.get("blog.apps.test", "/").body, "blog\n");
 
-    // A new domain takes effect with the next start of nginx, without a push.
+    // A new domain takes effect with the next start of nginx, without a push, also for a stopped app.
+    let page = world.repo("page");
+    page.serves("page\n").commit("One").push().succeeds();
+    run_verb(&world, "stop page");
     world.set_settings(&format!("domain: new.test\n{}", ports.settings("")));
     world.end_nginx(Signal::SIGTERM);
     world.start_nginx();
     wait_for("the new name", || ports.get("shop.new.test", "/").body == "shop\n");
+    wait_for("that of the stopped app", || ports.get("page.new.test", "/").status == 503);
     world.set_settings(&format!("domain: off\n{}", ports.settings("")));
     world.end_nginx(Signal::SIGTERM);
     world.start_nginx();
     wait_for("no name", || ports.get("shop.new.test", "/").status == 404);
+    wait_for("none of the stopped app", || ports.get("page.new.test", "/").status == 404);
     let said = repo.file("page", "two\n").commit("Two").push().succeeds();
     assert_eq!(urls(&said), [format!("http://127.0.0.1:{}", world.port("blog"))], "{said}");
 }

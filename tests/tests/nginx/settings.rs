@@ -248,6 +248,22 @@ fn only_valid_certificate_is_installed() {
     assert!(renew(&[]).0 && asked() == count, "it is good for months");
     repo.file("page", "two\n").commit("Two").push().succeeds();
     assert_eq!(ports.get_securely("blog.example.org", "/", Some(&certificate)).body, "two\n");
+
+    // A request that failed for other names says nothing about these.
+    let state = || text(&world.ssh("laptop", "certs blog"));
+    fs::write(home("refuse"), "").expect("a file");
+    repo.file("ENV", "NGINX_SERVER_NAME=blog.example.org www.example.org\n")
+        .commit("Three")
+        .push()
+        .succeeds();
+    assert!(!renew(&[]).0 && state().contains("failed"), "{}", state());
+    assert!(text(&world.ssh("laptop", "ps blog")).contains("certificate failed"));
+    let attempt = world.root().join("acme/certificates/blog/attempt.json");
+    assert!(attempt.exists());
+    repo.file("ENV", "NGINX_SERVER_NAME=blog.example.org\n").commit("Four").push().succeeds();
+    assert!(!state().contains("failed"), "{}", state());
+    assert!(!text(&world.ssh("laptop", "ps blog")).contains("certificate failed"));
+    assert!(renew(&[]).0 && !attempt.exists(), "a current certificate needs no other attempt");
 }
 
 #[test]

@@ -39,7 +39,10 @@ fn app_is_served_under_its_names_only() {
 fn push_that_changes_no_setting_tests_none() {
     let (world, ports) = start_server("");
     let repo = world.repo("blog");
-    repo.serves("one\n").file("ENV", "NGINX_SERVER_NAME=blog.test\n").commit("One").push().succeeds();
+    // Directives of the app are tested before the build, too.
+    repo.file("own.inc", "client_max_body_size 2m;\n");
+    let env = "NGINX_SERVER_NAME=blog.test\nNGINX_INCLUDE_FILE=own.inc\n";
+    repo.serves("one\n").file("ENV", env).commit("One").push().succeeds();
     let supervisors = processes::find(&world.root(), "supervise blog");
     assert_eq!(supervisors.len(), 1);
     let pids = [world.sshd_pid(), supervisors[0]];

@@ -7,8 +7,6 @@ use std::str::FromStr;
 use piku_report::diagnostic::quote_word;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::name::AppName;
-
 /// DNS services that resolve `ANYTHING.A-B-C-D.SERVICE` to the address A.B.C.D.
 const ADDRESS_SERVICES: [&str; 3] = ["sslip.io", "nip.io", "traefik.me"];
 
@@ -29,18 +27,19 @@ pub enum HostDomain {
 }
 
 impl HostDomain {
-    /// Returns the host name of an app. `hostname` is that of the machine, `address` its first one.
+    /// Returns the domain below which each app has a host name, `APP.DOMAIN`. `hostname` is that of the
+    /// machine; `address` finds its first address, and is called only if the domain contains it.
     #[must_use]
-    pub fn name_of(&self, app: &AppName, hostname: &str, address: Option<IpAddr>) -> Option<String> {
+    pub fn app_domain(&self, hostname: &str, address: impl FnOnce() -> Option<IpAddr>) -> Option<String> {
         let short = hostname.trim().split('.').next().unwrap_or_default().to_ascii_lowercase();
         match self {
             Self::Auto | Self::Off => None,
             Self::Local if short.is_empty() => None,
-            Self::Local => Some(format!("{app}.{short}.local")),
-            Self::Named(domain) => Some(format!("{app}.{domain}")),
+            Self::Local => Some(format!("{short}.local")),
+            Self::Named(domain) => Some(domain.clone()),
             Self::Address(service) => {
-                let address = address?.to_string().replace(['.', ':'], "-");
-                Some(format!("{app}.{address}.{service}"))
+                let address = address()?.to_string().replace(['.', ':'], "-");
+                Some(format!("{address}.{service}"))
             }
         }
     }
@@ -105,19 +104,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_app_is_named_by_the_rule() {
-        let app: AppName = "blog".parse().unwrap();
-        let address = Some("192.168.1.5".parse().unwrap());
-        let name = |rule: &str| rule.parse::<HostDomain>().unwrap().name_of(&app, "Pi.lan\n", address);
-        assert_eq!(name("Apps.Example.org").as_deref(), Some("blog.apps.example.org"));
-        assert_eq!(name("local").as_deref(), Some("blog.pi.local"));
-        assert_eq!(name("sslip.io").as_deref(), Some("blog.192-168-1-5.sslip.io"));
-        assert_eq!((name("auto"), name("off")), (None, None));
-        assert_eq!(name("traefik.me").as_deref(), Some("blog.192-168-1-5.traefik.me"));
+    fn the_domain_of_apps_follows_the_rule() {
+        let address = || Some("192.168.1.5".parse().unwrap());
+        let domain = |rule: &str| rule.parse::<HostDomain>().unwrap().app_domain("Pi.lan\n", address);
+        assert_eq!(domain("Apps.Example.org").as_deref(), Some("apps.example.org"));
+        assert_eq!(domain("local").as_deref(), Some("pi.local"));
+        assert_eq!(domain("sslip.io").as_deref(), Some("192-168-1-5.sslip.io"));
+        assert_eq!((domain("auto"), domain("off")), (None, None));
+        assert_eq!(domain("traefik.me").as_deref(), Some("192-168-1-5.traefik.me"));
         let rule: HostDomain = "nip.io".parse().unwrap();
-        assert_eq!(rule.name_of(&app, "pi", None), None, "a machine without an address");
-        let ipv6 = Some("2001:db8::1".parse().unwrap());
-        assert_eq!(rule.name_of(&app, "pi", ipv6).as_deref(), Some("blog.2001-db8--1.nip.io"));
+        assert_eq!(rule.app_domain("pi", || None), None, "a machine without an address");
+        let ipv6 = || Some("2001:db8::1".parse().unwrap());
+        assert_eq!(rule.app_domain("pi", ipv6).as_deref(), Some("2001-db8--1.nip.io"));
     }
 
     #[test]

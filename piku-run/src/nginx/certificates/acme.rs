@@ -18,6 +18,7 @@ use piku_layout::clock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::CertificateClient;
+use piku_procfile::render::nginx::DEFAULT_NAME;
 use piku_report::progress;
 use piku_report::user_error::{self, UserError};
 use serde::{Deserialize, Serialize};
@@ -37,7 +38,7 @@ const PRIVATE_SUFFIXES: [&str; 9] =
     ["test", "example", "invalid", "localhost", "local", "lan", "home", "internal", "home.arpa"];
 
 /// Record of the last failed attempt, beside the pairs of an app.
-pub(in crate::nginx) const ATTEMPT: &str = "attempt.json";
+const ATTEMPT: &str = "attempt.json";
 
 /// The last failed attempt for an app, stored as `attempt.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,6 +52,21 @@ pub(in crate::nginx) struct FailedAttempt {
 }
 
 impl FailedAttempt {
+    /// Reads the record of the last failed attempt to get a certificate for exactly these host names.
+    pub(in crate::nginx) fn read(pairs: &AppCertificates, names: &BTreeSet<String>) -> Option<Self> {
+        let attempt: Self = serde_json::from_slice(&fs::read(pairs.path().join(ATTEMPT)).ok()?).ok()?;
+        (attempt.names == *names).then_some(attempt)
+    }
+
+    fn write(&self, pairs: &AppCertificates) -> anyhow::Result<()> {
+        let json = serde_json::to_vec(self).context("cannot encode the attempt as JSON")?;
+        nginx_dir::write_private(&pairs.path().join(ATTEMPT), &json)
+    }
+
+    fn remove(pairs: &AppCertificates) -> anyhow::Result<()> {
+        current::remove_dir(&pairs.path().join(ATTEMPT))
+    }
+
     /// Returns the time of the next attempt: after one hour, doubled with each failure, up to a day. Let's
     /// Encrypt allows five failures an hour.
     pub(in crate::nginx) fn next_attempt(&self) -> Timestamp {
@@ -86,7 +102,7 @@ pub(crate) fn renew_certificates(root: &PikuRoot, only: Option<&AppName>, force:
     }
     let apps = match only {
         Some(app) => vec![app.clone()],
-        None => web.dir.read_app_confs()?.into_iter().map(|(app, _)| app).collect(),
+        None => web.dir.list_apps()?,
     };
     let mut failed = Vec::new();
     let mut hints: Vec<String> = Vec::new();
@@ -118,12 +134,15 @@ impl WebServer {
         if self.settings.https.is_empty() {
             return Ok(());
         }
-        let all: BTreeSet<String> = site.names.iter().filter(|name| *name != "_").cloned().collect();
-        let names: BTreeSet<String> = site.names.into_iter().filter(|name| is_public(name)).collect();
+        let all: BTreeSet<String> = site.names.iter().filter(|name| *name != DEFAULT_NAME).cloned().collect();
+        let names = public_names(&site.names);
         let client = client.filter(|_| !names.is_empty());
         match self.copy_operator_certificate(&pairs, &all) {
-            Ok(OperatorCertificate::New(pair)) => return self.use_certificate(&pairs, &pair, current, app),
-            Ok(OperatorCertificate::InUse) => return Ok(()),
+            Ok(OperatorCertificate::New(pair)) => {
+                self.use_certificate(&pairs, &pair, current, app)?;
+                return FailedAttempt::remove(&pairs);
+            }
+            Ok(OperatorCertificate::InUse) => return FailedAttempt::remove(&pairs),
             Ok(OperatorCertificate::Missing) => {}
             Err(err) if client.is_none() => return Err(err),
             // An authority's certificate does not depend on it.
@@ -136,12 +155,9 @@ impl WebServer {
                 && !pair.is_renewal_due(Timestamp::now())
         });
         if is_current {
-            return Ok(());
+            return FailedAttempt::remove(&pairs);
         }
-        let attempt_file = pairs.path().join(ATTEMPT);
-        let last: Option<FailedAttempt> =
-            fs::read(&attempt_file).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let last = last.filter(|last| last.names == names);
+        let last = FailedAttempt::read(&pairs, &names);
         if let Some(last) = last.as_ref().filter(|last| !force && last.is_recent(Timestamp::now())) {
             let (at, next) = (last.at, last.next_attempt());
             progress::detail(&format!(
@@ -156,7 +172,7 @@ impl WebServer {
         // Recorded before the attempt, so that one cut short by a kill counts too.
         current::create_dir(pairs.path())?;
         let mut attempt = FailedAttempt { names: names.clone(), at: Timestamp::now(), failures, error: None };
-        nginx_dir::write_private(&attempt_file, &serde_json::to_vec(&attempt)?)?;
+        attempt.write(&pairs)?;
         let joined = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         progress::step(&format!("Requesting a certificate for {app}: {joined}"));
         let metadata = CertificateMetadata { names, self_signed: false, at: Timestamp::now() };
@@ -165,7 +181,7 @@ impl WebServer {
             Ok(pair) => pair,
             Err(err) => {
                 attempt.error = Some(format!("{err:#}"));
-                nginx_dir::write_private(&attempt_file, &serde_json::to_vec(&attempt)?)?;
+                attempt.write(&pairs)?;
                 return Err(err);
             }
         };
@@ -177,10 +193,10 @@ impl WebServer {
         if current.as_ref().is_some_and(|current| current.has_same_content(&pair)) {
             current::remove_dir(&pair.dir)?;
             progress::detail(&format!("{app}: {} keeps the current certificate", client.name()));
-            return current::remove_dir(&attempt_file);
+            return FailedAttempt::remove(&pairs);
         }
         self.use_certificate(&pairs, &pair, current, app)?;
-        current::remove_dir(&attempt_file)
+        FailedAttempt::remove(&pairs)
     }
 
     /// Puts a new certificate into use. If nginx does not accept it, the one before stays.
@@ -310,6 +326,11 @@ impl AcmeClient {
             .hint("its reason stands above; try again in an hour, or with --force")
             .into())
     }
+}
+
+/// Returns those of the host names for which an authority issues certificates.
+pub(in crate::nginx) fn public_names(names: &[String]) -> BTreeSet<String> {
+    names.iter().filter(|name| is_public(name)).cloned().collect()
 }
 
 /// Returns true if an authority could validate the name over HTTP.

@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use piku_layout::name::AppName;
 use piku_layout::settings::HostDomain;
 use piku_procfile::render::app_values::AppValues;
 use piku_procfile::render::nginx::{DEFAULT_NAME, VirtualHost};
-use piku_report::user_error::UserError;
 
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::certificates::acme::is_public;
@@ -17,7 +15,6 @@ use crate::nginx::master::NginxMaster;
 use crate::nginx::nginx_dir::SiteMetadata;
 use crate::nginx::program::NginxProgram;
 use crate::nginx::{PreparedSite, SiteReachability, WebServer};
-use crate::releases::current;
 
 /// The rendered files of an app's site.
 pub(in crate::nginx) struct SiteFiles {
@@ -106,32 +103,6 @@ impl WebServer {
     /// Returns true if the host's domain is one for which an authority issues certificates.
     pub(super) fn is_domain_public(&self) -> bool {
         matches!(&self.domain, HostDomain::Named(domain) if is_public(&format!("app.{domain}")))
-    }
-
-    /// Fails if another app has one of these host names.
-    pub(super) fn check_names_free(&self, app: &AppName, names: &[String]) -> anyhow::Result<()> {
-        for other in self.dir.list_apps()?.into_iter().filter(|other| other != app) {
-            let Some(metadata) = self.dir.read_metadata(&other) else { continue };
-            if let Some(name) = names.iter().find(|name| metadata.names.contains(name)) {
-                let what = format!("NGINX_SERVER_NAME: the app '{other}' has the name '{name}' already");
-                return Err(UserError::new(what)
-                    .hint(format!("remove it from {other} first, or leave it out here"))
-                    .into());
-            }
-        }
-        for other in self.root.apps().unwrap_or_default() {
-            let is_there = || {
-                let dir = self.root.app(&other);
-                current::has_dir(dir.path(), "repo.git") || dir.current_number().is_some()
-            };
-            let Some(name) = self.domain_name(&other).filter(|_| other != *app) else { continue };
-            if names.contains(&name) && is_there() {
-                let what =
-                    format!("NGINX_SERVER_NAME: '{name}' is the name of the app '{other}' on this host");
-                return Err(UserError::new(what).hint("choose another name").into());
-            }
-        }
-        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
 )]
 
 pub(super) mod files;
+mod name_claims;
 pub(super) mod names;
 pub(super) mod status;
 pub(super) mod urls;
@@ -30,6 +31,7 @@ use crate::nginx::WebServer;
 use crate::nginx::capacity;
 use crate::nginx::certificates::app_certificates::{AppCertificates, CertificatePair};
 use crate::nginx::program::NginxProgram;
+use crate::nginx::site::names::is_web_app;
 
 impl WebServer {
     /// Builds the main configuration, which all sites share.
@@ -90,15 +92,14 @@ impl WebServer {
         ports: Option<&[u16]>,
         certificate: Option<&CertificatePair>,
     ) -> anyhow::Result<VirtualHost> {
-        let procfile = procfile(&world.release);
-        let listens = procfile.entries.iter().any(|entry| entry.kind.has_port());
-        let files = procfile.entries.iter().any(|entry| entry.kind == ProcessKind::Static);
-        if !listens && !files && !values.has("NGINX_STATIC_PATHS") {
+        if !is_web_app(world, values) {
             let what = "NGINX_SERVER_NAME is set, but the app has neither a web process nor static files";
             let hint =
                 "add a line 'web: …' or 'static: FOLDER' to the Procfile, or leave NGINX_SERVER_NAME out";
             return Err(UserError::new(what).hint(hint).into());
         }
+        let procfile = procfile(&world.release);
+        let listens = procfile.entries.iter().any(|entry| entry.kind.has_port());
         // Without a listening process, the ports are those that `check_site` made up.
         let is_stopped = ports.is_none();
         let ports = ports.filter(|_| listens).unwrap_or_default();

@@ -23,12 +23,8 @@ impl WebServer {
             return Ok(Vec::new());
         }
         let mut taken = Vec::new();
-        for (other, _) in self.dir.read_app_confs()? {
-            if other != *app {
-                taken.extend(
-                    self.dir.read_metadata(&other).map(|metadata| metadata.names).unwrap_or_default(),
-                );
-            }
+        for other in self.dir.list_apps()?.iter().filter(|other| *other != app) {
+            taken.extend(self.dir.read_metadata(other).map(|metadata| metadata.names).unwrap_or_default());
         }
         let mut names: Vec<String> = self.domain_name(app).into_iter().collect();
         if self.is_default_app(app, &taken) {
@@ -40,19 +36,12 @@ impl WebServer {
 
     /// Returns the app's name below the host's domain.
     pub(crate) fn domain_name(&self, app: &AppName) -> Option<String> {
-        let name = self.domain.name_of(app, &hostname(), machine_address());
-        name.filter(|name| name.len() <= 253)
+        self.app_domain().and_then(|domain| name_below(app, &domain))
     }
 
-    /// Removes the claims to the names that no app has, of apps without a file. The caller holds the lock.
-    pub(in crate::nginx) fn remove_other_claims(&self, app: &AppName) -> anyhow::Result<()> {
-        for other in self.root.apps().unwrap_or_default() {
-            let claims = || self.dir.read_metadata(&other).is_some_and(|metadata| metadata.is_default());
-            if other != *app && !self.dir.has_app_conf(&other) && claims() {
-                self.dir.remove_metadata(&other)?;
-            }
-        }
-        Ok(())
+    /// Returns the domain below which the host names the apps.
+    pub(super) fn app_domain(&self) -> Option<String> {
+        self.domain.app_domain(&hostname(), machine_address)
     }
 
     /// Returns true if the app gets the requests for names that no app has: it has them already, or no other
@@ -65,15 +54,22 @@ impl WebServer {
         if self.dir.read_metadata(app).is_some_and(|metadata| metadata.is_default()) {
             return true;
         }
-        let serves = |other: &AppName| {
-            let dir = self.root.app(other);
-            let number = dir.current_number();
-            number.is_some_and(|number| {
-                BuiltRelease::read(&dir.release(number)).is_ok_and(|release| has_web_type(&release))
-            })
-        };
-        !self.root.apps().unwrap_or_default().iter().any(|other| other != app && serves(other))
+        let mut apps = self.root.apps().unwrap_or_default().into_iter();
+        !apps.any(|other| other != *app && self.has_web_release(&other))
     }
+
+    /// Returns true if requests can be answered by the live release of the app.
+    pub(super) fn has_web_release(&self, app: &AppName) -> bool {
+        let dir = self.root.app(app);
+        dir.current_number().is_some_and(|number| {
+            BuiltRelease::read(&dir.release(number)).is_ok_and(|release| has_web_type(&release))
+        })
+    }
+}
+
+/// Returns the app's name below a domain, unless it is too long for a host name.
+pub(super) fn name_below(app: &AppName, domain: &str) -> Option<String> {
+    Some(format!("{app}.{domain}")).filter(|name| name.len() <= 253)
 }
 
 /// Returns true if requests can be answered: by a process, or from files.

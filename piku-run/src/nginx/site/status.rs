@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::nginx::certificates::acme::{self, AcmeClient, FailedAttempt};
 use crate::nginx::certificates::app_certificates::{AppCertificates, CertificatePair};
 use crate::nginx::master::NginxMaster;
+use crate::nginx::nginx_dir::NginxDir;
 use crate::nginx::site::urls::SiteUrls;
 use crate::nginx::{WebServer, nginx_dir};
 use crate::releases::current;
@@ -82,9 +83,13 @@ impl CertificateState {
     }
 }
 
-/// Returns true if the last request for a certificate of the app has failed.
+/// Returns true if the last request for a certificate of the app with its present names has failed.
 pub(crate) fn has_failed_request(root: &PikuRoot, app: &AppName) -> bool {
-    AppCertificates::for_app(root, app).path().join(acme::ATTEMPT).is_file()
+    let metadata = NginxDir::new(root).read_metadata(app);
+    metadata.is_some_and(|metadata| {
+        let names = acme::public_names(&metadata.names);
+        FailedAttempt::read(&AppCertificates::for_app(root, app), &names).is_some()
+    })
 }
 
 impl WebServer {
@@ -114,10 +119,8 @@ impl WebServer {
         pair: &CertificatePair,
     ) -> CertificateStatus {
         let (not_before, not_after) = pair.validity().unzip();
-        let attempt: Option<FailedAttempt> =
-            fs::read(AppCertificates::for_app(&self.root, app).path().join(acme::ATTEMPT))
-                .ok()
-                .and_then(|text| serde_json::from_slice(&text).ok());
+        let pairs = AppCertificates::for_app(&self.root, app);
+        let attempt = FailedAttempt::read(&pairs, &acme::public_names(names));
         let state = match () {
             () if not_after.is_some_and(|end| end < Timestamp::now()) => CertificateState::Expired,
             () if attempt.is_some() => CertificateState::Failed,

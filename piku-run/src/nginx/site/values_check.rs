@@ -11,6 +11,7 @@ use piku_procfile::render::nginx::{OperatorPages, RenderSettings, SiteClosure, V
 
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::WebServer;
+use crate::nginx::nginx_dir::TestSubject;
 use crate::nginx::program::NginxProgram;
 use crate::nginx::site::procfile;
 
@@ -75,6 +76,6 @@ impl WebServer {
         let site = self.build_site(&nginx, world, &values, Some(&[1]), None)?;
         self.dir.create()?;
         let _lock = self.dir.lock()?;
-        self.test_app(&nginx, &world.app, &site.server_file())
+        self.test_app(&nginx, &world.app, TestSubject::Settings, &site.server_file())
     }
 }
