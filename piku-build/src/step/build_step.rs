@@ -44,7 +44,7 @@ pub(crate) struct StepOutcome {
     pub(crate) code: i32,
     /// Last lines of the output.
     pub(crate) lines: Vec<String>,
-    /// True if the kernel killed a process during the step because memory ran out.
+    /// True if the kernel killed a process of the step because memory ran out.
     pub(crate) out_of_memory: bool,
     /// The most memory that the step has used, in bytes, where a cgroup counts it; elsewhere one of the
     /// build's processes.
@@ -63,7 +63,7 @@ impl StepOutcome {
             let line = line.to_lowercase();
             NO_MEMORY.iter().any(|text| line.contains(text))
         };
-        self.out_of_memory || self.code != 0 && self.lines.iter().rev().take(50).any(says)
+        self.out_of_memory || self.code != 0 && last_lines(&self.lines).any(says)
     }
 
     /// Returns whether the command exited with 0.
@@ -99,12 +99,23 @@ pub(crate) fn run_command(mut command: Command, quiet: bool) -> anyhow::Result<S
     waited.with_context(|| format!("cannot wait for '{program}'"))?;
     let lines = lines.recv_timeout(AFTERWARDS).unwrap_or_default();
     interrupt::check()?;
-    Ok(StepOutcome {
-        code: code(status),
-        lines: lines.into(),
-        out_of_memory: piku_procfs::oom_kills() > killed_before,
-        peak: peak(),
-    })
+    let lines = Vec::from(lines);
+    let code = code(status);
+    // The kernel counts the processes of the whole machine, also those of an app that exceeded its own limit.
+    let out_of_memory = has_lost_process(code, &lines) && piku_procfs::oom_kills() > killed_before;
+    Ok(StepOutcome { code, lines, out_of_memory, peak: peak() })
+}
+
+/// Returns whether the step failed because of a SIGKILL: it got one, or its last lines report one.
+fn has_lost_process(code: i32, lines: &[String]) -> bool {
+    let reports =
+        |line: &String| line.contains("Killed") || line.contains("killed") || line.contains("SIGKILL");
+    code == 128 + Signal::SIGKILL as i32 || code != 0 && last_lines(lines).any(reports)
+}
+
+/// Returns the lines that can tell why a step failed.
+fn last_lines(lines: &[String]) -> impl Iterator<Item = &String> {
+    lines.iter().rev().take(50)
 }
 
 fn code(status: ExitStatus) -> i32 {
@@ -167,6 +178,22 @@ mod tests {
         assert_eq!(ended.lines, ["a", "b", "y", "last"]);
         assert!(!ended.succeeded());
         assert_eq!(sh("kill -9 $$").code, 137);
+    }
+
+    #[test]
+    fn only_a_killed_process_makes_a_step_short_of_memory() {
+        let lines = |text: &str| vec![text.to_owned()];
+        for (code, text) in [
+            (137, ""),
+            (2, "g++: fatal error: Killed signal terminated program cc1plus"),
+            (101, "process didn't exit successfully: `rustc` (signal: 9, SIGKILL: kill)"),
+            (2, "sh: line 1: 4242 Killed"),
+        ] {
+            assert!(has_lost_process(code, &lines(text)), "{code} {text}");
+        }
+        for (code, text) in [(0, "Killed"), (1, "error: no such module"), (143, "")] {
+            assert!(!has_lost_process(code, &lines(text)), "{code} {text}");
+        }
     }
 
     #[test]
