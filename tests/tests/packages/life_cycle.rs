@@ -1,11 +1,12 @@
-//! The package's scripts on throw-away Debian systems: installation, keys, a push, an upgrade under load, removal and return, the
-//! change between package and installation from source, purge. `life_cycle/life.sh` is the story; it runs in a tree of Debian
-//! that is made once and kept in `target/install`, with a network and processes of its own.
+//! The shell scripts on throw-away Debian systems. Each story in `life_cycle` runs in a tree of Debian that is made once and kept in
+//! `target/install`, with a network and processes of its own: the life of the package from its installation to its purge; scripts that
+//! are killed; an installation from source; units and the nginx of the machine; what doctor finds.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use piku_tests::account::Account;
 use piku_tests::snapshot::text;
@@ -53,6 +54,8 @@ fn alone(args: &[&str]) -> Command {
 
 /// A tree of this release of Debian, made if it is not there; or why there is none.
 fn tree(suite: &str) -> Result<PathBuf, String> {
+    static BUSY: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUSY.lock().unwrap_or_else(PoisonError::into_inner);
     let place = target().join("install");
     let (tree, aside) = (place.join(suite), place.join(format!("{suite}.new")));
     fs::create_dir_all(&place).expect("target/install");
@@ -84,28 +87,29 @@ fn tree(suite: &str) -> Result<PathBuf, String> {
     Ok(tree)
 }
 
-/// The life of a package with these tools on this release of Debian.
-fn live(suite: &str, tools: &Path) {
+/// Runs this story of a package with these tools on this release of Debian.
+fn tell(name: &str, suite: &str, tools: &Path) {
     let tree = match tree(suite) {
         Ok(tree) => tree,
         Err(why) => return skip(&why),
     };
-    let story = repository().join("tests/tests/packages/life_cycle");
+    let stories = repository().join("tests/tests/packages/life_cycle");
     let dir = tempfile::tempdir().expect("a folder");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
     let package = Command::new("sh")
-        .arg(story.join("package.sh"))
+        .arg(stories.join("package.sh"))
         .args([repository(), tools, dir.path()])
         .output()
         .expect("sh runs");
     assert!(package.status.success(), "{}", text(&package));
-    for file in ["life.sh", "load.py"] {
-        fs::copy(story.join(file), dir.path().join(file)).expect(file);
+    let story = format!("{name}.sh");
+    for file in [&story, "parts.sh", "load.py", "kill.py"] {
+        fs::copy(stories.join(file), dir.path().join(file)).expect(file);
     }
     let output = alone(&["--net", "sh"])
-        .arg(story.join("enter.sh"))
+        .arg(stories.join("enter.sh"))
         .args([&tree, dir.path()])
-        .args(["sh", "/files/life.sh"])
+        .args(["sh", &format!("/files/{story}")])
         .output()
         .expect("unshare runs");
     assert!(output.status.success(), "{suite}: {}", text(&output));
@@ -116,16 +120,16 @@ fn live(suite: &str, tools: &Path) {
     );
 }
 
-fn install_upgrade_remove_and_purge(suite: &str) {
+fn run_story(name: &str, suite: &str) {
     if !nix::unistd::geteuid().is_root() {
         return skip("needs root");
     }
     match made_package() {
-        Some(package) => live(suite, &package),
+        Some(package) => tell(name, suite, &package),
         // Dynamic programs run where they were built.
         None if suite == shell(". /etc/os-release; echo \"$VERSION_CODENAME\"") => {
             let dir = tempfile::tempdir().expect("a folder");
-            live(suite, &reachable_by(&Account::for_tests(), dir.path()));
+            tell(name, suite, &reachable_by(&Account::for_tests(), dir.path()));
         }
         None => skip("no package in target/packages, and this is another release"),
     }
@@ -133,10 +137,30 @@ fn install_upgrade_remove_and_purge(suite: &str) {
 
 #[test]
 fn package_life_cycle_on_debian_12() {
-    install_upgrade_remove_and_purge("bookworm");
+    run_story("life", "bookworm");
 }
 
 #[test]
 fn package_life_cycle_on_debian_13() {
-    install_upgrade_remove_and_purge("trixie");
+    run_story("life", "trixie");
+}
+
+#[test]
+fn next_run_finishes_killed_scripts() {
+    run_story("killed", "trixie");
+}
+
+#[test]
+fn source_installation_survives_odd_machines() {
+    run_story("source", "bookworm");
+}
+
+#[test]
+fn setup_decides_about_units() {
+    run_story("units", "trixie");
+}
+
+#[test]
+fn doctor_reports_each_fault() {
+    run_story("doctor", "bookworm");
 }

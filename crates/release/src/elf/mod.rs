@@ -379,6 +379,34 @@ mod tests {
     }
 
     #[test]
+    fn damaged_files_are_read_to_an_end() {
+        let shell = std::fs::read("/bin/sh").unwrap();
+        for program in [arm_program(b"\x06\x0a\x0a\x04"), shell] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&program).unwrap();
+            let read = || ElfFile::read(&file).unwrap();
+            let whole = read();
+            assert!(whole.as_ref().is_some_and(|elf| elf.is_complete));
+            // The header, the segments behind it, and the sections at the end.
+            let end = program.len();
+            let places = (0..end.min(1024)).chain(end.saturating_sub(2400).max(1024)..end);
+            for place in places {
+                for value in [0, 1, 0x7f, 0x80, 0xff, !program[place]] {
+                    file.write_all_at(&[value], place as u64).unwrap();
+                    read();
+                }
+                file.write_all_at(&program[place..=place], place as u64).unwrap();
+            }
+            assert_eq!(read(), whole);
+            for length in (0..end).rev().filter(|length| *length < 1024 || length % 997 == 0) {
+                file.set_len(length as u64).unwrap();
+                let is_read = read().is_some_and(|elf| elf.is_complete);
+                assert!(!is_read || length > 84, "{length}: less than the headers");
+            }
+        }
+    }
+
+    #[test]
     fn names_the_machine_in_both_byte_orders() {
         let mut bytes = vec![0; 64];
         bytes[6] = 1;

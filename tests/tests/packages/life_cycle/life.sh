@@ -2,13 +2,8 @@
 # The life of the package on a machine, from the first installation to the purge, in a tree without systemd: what a unit would start
 # is started by hand. Each part is announced by a line "== PART". Ends at the first thing that is not as it should be.
 set -eu
-old=/files/piku_1.deb
-new=/files/piku_2.deb
-root=/home/piku/.piku
+. /files/parts.sh
 
-part() { printf '== %s\n' "$*"; }
-fail() { printf 'life: %s\n' "$*" >&2; exit 1; }
-is() { [ "$1" = "$2" ] || fail "$3: expected '$2', found '$1'"; }
 as_piku() { setpriv --reuid piku --regid piku --init-groups env -i HOME=/home/piku USER=piku PATH=/usr/bin:/bin:/usr/sbin:/sbin "$@"; }
 
 # until_it WHAT CMD…: within a minute
@@ -112,6 +107,10 @@ git commit -q -m one
 export GIT_SSH_COMMAND='ssh -o StrictHostKeyChecking=accept-new'
 git push -q piku@127.0.0.1:hello main || fail 'the push'
 until_it 'the page' serves one
+
+part doctor
+piku doctor --quiet >/tmp/doctor || fail "$(cat /tmp/doctor)"
+! grep FAIL /tmp/doctor || fail "$(cat /tmp/doctor)"
 
 part upgrade
 before=$(worker)

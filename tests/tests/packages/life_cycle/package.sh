@@ -36,3 +36,17 @@ Description: piku, for its own tests
 CONTROL
     dpkg-deb --root-owner-group -Zgzip -z1 -b "$tree" "$out/piku_$version.deb"
 done
+
+# An installation from source with the same tools, in a folder that no script may take for several words.
+top="$out/it's a \"\$HOME\" of \`piku\`"
+mkdir -p "$top/bin"
+for folder in scripts man completions; do cp -R "$1/$folder" "$top/"; done
+for tool in $tools; do
+    from=$out/tree-1/usr/bin
+    # one file with five names, as in a package
+    if [ "$(stat -c %h "$from/$tool")" -gt 1 ] && [ -e "$top/bin/piku-receive" ]; then
+        ln "$top/bin/piku-receive" "$top/bin/$tool"
+    else
+        cp "$from/$tool" "$top/bin/$tool"
+    fi
+done

@@ -1,0 +1,86 @@
+#!/bin/sh
+# An installation from source, from a folder with an odd name, by a caller with a private umask; on disks that are full or
+# read-only; and killed when one of its commands begins.
+set -eu
+. /files/parts.sh
+umask 077
+top="/files/it's a \"\$HOME\" of \`piku\`"
+install=$top/scripts/install
+# what a file that piku installs must not have
+odd() { find /usr/local/bin /usr/local/lib/piku /usr/local/share/man/man1 \( -name '*.piku-new' -o ! -perm -755 -type d -o ! -perm -644 ! -type l \) "$@"; }
+log_in
+cat /root/second.pub >"/root/it's a \$key.pub"
+
+part 'a group of that name'
+groupadd piku
+"$install" --key "/root/first.pub" --key-name one --key "/root/it's a \$key.pub" >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+is "$(id -gn piku)" piku 'the group'
+is "$(piku keys | cut -d ' ' -f 1 | tr '\n' ' ')" 'one second@laptop ' 'the keys'
+is "$(odd)" '' 'what everybody must be able to read'
+is "$(stat -c %a /etc/systemd/system/piku.service /usr/local/bin/piku-run | tr '\n' ' ')" '644 755 ' 'the modes'
+is "$(stat -c %h /usr/local/bin/piku-run)" 5 'the names of the one file'
+made >/tmp/first
+"$install" >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+made | cmp -s - /tmp/first || fail "a second run has changed: $(made | diff - /tmp/first)"
+
+part 'a key that cannot be read'
+! "$install" --key "/root/no such 'file'" >/tmp/said 2>&1 || fail 'it is taken'
+has /tmp/said "install: cannot read '/root/no such 'file''"
+
+part 'bad names'
+! "$install" --user 'piku;id' >/tmp/said 2>&1 || fail 'a bad user name is taken'
+has /tmp/said "bad user name 'piku;id'"
+! "$install" --prefix '/opt/my piku' >/tmp/said 2>&1 || fail 'a bad prefix is taken'
+has /tmp/said "bad prefix '/opt/my piku'"
+
+part purge
+"$top/scripts/uninstall" --purge >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+! getent passwd piku >/dev/null || fail 'the user is left'
+is "$(find /usr/local /etc/systemd /var/lib/piku -name '*piku*' 2>/dev/null)" '' 'what is left'
+"$top/scripts/uninstall" --purge >/tmp/said 2>&1 || fail "a second removal: $(cat /tmp/said)"
+
+part 'a full disk'
+mount -t tmpfs -o size=2m,mode=755 full /usr/local
+! "$install" >/tmp/said 2>&1 || fail 'it fits'
+has /tmp/said 'No space left on device'
+has /tmp/said 'install: failed at: Programs below /usr/local'
+is "$(find /usr/local -name 'piku-run')" '' 'half an installation'
+umount /usr/local
+
+part 'a read-only /usr'
+mount --bind /usr /usr
+mount -o remount,bind,ro /usr
+! "$install" >/tmp/said 2>&1 || fail 'it is written'
+has /tmp/said 'Read-only file system'
+umount -l /usr
+"$install" --no-key >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+mount --bind /usr /usr
+mount -o remount,bind,ro /usr
+/usr/local/lib/piku/setup >/tmp/said 2>&1 || fail "setup: $(cat /tmp/said)"
+umount -l /usr
+is "$(piku keys | cut -d ' ' -f 1 | tr '\n' ' ')" 'first@laptop second@laptop ' 'the keys'
+
+part 'a full home'
+"$top/scripts/uninstall" --purge >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+mount -t tmpfs -o size=4k,mode=755 full /home
+! "$install" >/tmp/said 2>&1 || fail 'it fits'
+has /tmp/said 'failed at: '
+umount /home
+rm -rf /home/piku
+"$install" >/tmp/said 2>&1 || fail "after a full disk: $(cat /tmp/said)"
+
+part 'killed installations'
+wanted=/tmp/wanted-install
+made >"$wanted"
+begin() { "$top/scripts/uninstall" --purge >/dev/null 2>&1; }
+finish() { "$install" && [ -z "$(odd)" ]; }
+each_of "$install"
+
+part 'killed removals'
+begin() { "$install" >/dev/null 2>&1; }
+finish() { "$top/scripts/uninstall" --purge; }
+wanted=/tmp/wanted-uninstall
+finish >/dev/null
+made >"$wanted" 2>/dev/null || :
+each_of "$top/scripts/uninstall" --purge
+part done
