@@ -103,12 +103,18 @@ impl OwnedSockets {
         for pid in piku_procfs::process_tree(pid) {
             let Some(inodes) = socket_inodes(pid) else {
                 if !is_init_of_a_jail(pid) && piku_procfs::is_running(pid) {
-                    self.hidden.extend(user_of(pid));
+                    self.add_hidden(user_of(pid));
                 }
                 continue;
             };
             self.inodes.extend(inodes);
         }
+    }
+
+    /// Adds the user of a process whose sockets are hidden. A worker is never root: root's process is newuidmap
+    /// or newgidmap, which a jail starts for itself.
+    fn add_hidden(&mut self, user: Option<u32>) {
+        self.hidden.extend(user.filter(|uid| *uid != 0));
     }
 }
 

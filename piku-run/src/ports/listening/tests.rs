@@ -101,6 +101,16 @@ fn what_others_of_the_same_user_expose_is_not_taken_for_an_apps() {
     assert!(!of(me).exposed_ports().contains(&port));
 }
 
+#[test]
+fn sockets_of_root_are_never_an_apps() {
+    let sshd = listener("0.0.0.0", 22, 7);
+    let mut sockets = OwnedSockets::default();
+    sockets.add_hidden(Some(0));
+    assert!(!sockets.may_hold(&sshd));
+    sockets.add_hidden(Some(231_071));
+    assert!(sockets.may_hold(&ListeningSocket { uid: 231_071, ..listener("0.0.0.0", 8000, 8) }));
+}
+
 /// A process with all its children, ended also when a test fails.
 struct Tree(Child);
 
