@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use piku_procfs::{command_line, is_running};
 use piku_report::user_error::UserError;
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::nginx_dir::NginxDir;
 
@@ -21,7 +21,7 @@ use super::nginx_dir::NginxDir;
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Interval between two looks at the workers during a reload.
-const POLL_INTERVAL: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Time without a new worker after which the reason is searched.
 const LATE_RELOAD: Duration = Duration::from_secs(2);
@@ -42,6 +42,14 @@ pub(super) struct NginxMaster {
 pub(crate) struct OldWorker {
     pub(crate) pid: i32,
     pidfd: OwnedFd,
+}
+
+impl OldWorker {
+    /// Asks the worker to accept no new connections and to end after its requests, as the master does.
+    fn finish(&self) {
+        // An ended worker has finished.
+        let _ = pidfd_send_signal(&self.pidfd, rustix::process::Signal::QUIT);
+    }
 }
 
 impl AsFd for OldWorker {
@@ -100,9 +108,9 @@ impl NginxMaster {
             if new.peek().is_none() && since.elapsed() > LATE_RELOAD {
                 diagnose.take().map_or(Ok(()), |diagnose| diagnose())?;
             } else if new.peek().is_some() && new.all(|pid| command_line(*pid) == SERVING) {
-                // The master gives the new workers 100 ms to start before it ends the old ones. They have
-                // started, and any signal ends its pause; it handles this one by looking for ended workers.
-                let _ = kill(self.pid, Signal::SIGCHLD);
+                // The master gives the new workers 100 ms to start before it has the old ones finish. They have
+                // started: the old ones need not wait.
+                old.iter().filter(|worker| !is_leaving(worker.pid)).for_each(OldWorker::finish);
             }
             if since.elapsed() > RELOAD_TIMEOUT {
                 let what = "nginx does not load its new configuration";

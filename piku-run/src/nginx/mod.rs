@@ -2,7 +2,8 @@
 //! renamed into place; a signal makes nginx reload. One lock covers all apps, and the last good file stays.
 //!
 //! An installed file has passed the test. A marker file exists while a reload may be outstanding, so after a
-//! kill at any instant the next change finishes the work.
+//! kill at any instant the next change finishes the work. Changes of several apps at the same time share a
+//! reload: while nginx loads one, the others are tested and installed, and the next reload loads all of them.
 
 mod capacity;
 mod certificates;
@@ -12,10 +13,10 @@ mod master;
 mod nginx_dir;
 mod old_workers;
 mod program;
+mod reload;
 mod service;
 mod site;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use piku_files::FileLock;
@@ -41,7 +42,6 @@ use site::names::is_web_app;
 
 use crate::instance::environment::ReleaseContext;
 use crate::log::RotationLimits;
-use crate::ports::senders;
 use crate::releases::current;
 
 /// The nginx that serves the apps of one piku root.
@@ -217,9 +217,11 @@ impl WebServer {
         AppCertificates::for_app(&self.root, app).remove()
     }
 
-    /// Reloads nginx after a change of an app's file, which has passed a test of its own.
-    fn reload_nginx(&self, master: NginxMaster) -> anyhow::Result<Vec<OldWorker>> {
+    /// Reloads nginx after a change of an app's file, which has passed a test of its own. The caller holds the
+    /// lock of reloads, and perhaps that of the files.
+    fn reload_nginx(&self, master: NginxMaster, files: Option<&FileLock>) -> anyhow::Result<Vec<OldWorker>> {
         master.reload(&self.dir, || {
+            let _files = files.is_none().then(|| self.dir.lock()).transpose()?;
             let Err(reason) = self.test_installed()? else { return Ok(()) };
             let what = "nginx rejects the app's settings together with those of the other apps";
             Err(UserError::new(format!("{what}: {reason}"))
@@ -237,79 +239,5 @@ impl WebServer {
         let used = used.map(|path| PathBuf::from(path.trim_matches('"')));
         // The next change tries again to remove the others.
         let _ = self.dir.remove_passwords_except(app, used.as_deref());
-    }
-}
-
-impl PreparedSite<'_> {
-    /// Installs the site and reloads nginx. If the reload fails, the previous file is restored.
-    pub(crate) fn apply(self) -> anyhow::Result<AppliedSite> {
-        let (dir, app) = (&self.web.dir, &self.app);
-        if self.lock.is_none() {
-            return Ok(AppliedSite { reach: self.reach, warnings: self.warnings, old_workers: Vec::new() });
-        }
-        let path = dir.app_conf(app);
-        let before = dir.read_app_conf(app);
-        let metadata = dir.read_metadata(app);
-        let changes = match &self.change {
-            SiteChange::Nothing => false,
-            SiteChange::Remove => before.is_some(),
-            SiteChange::Replace(files) => before.as_ref() != Some(&files.text),
-        };
-        if changes {
-            dir.set_reload_pending(true)?;
-            let workers = NginxMaster::find(dir).map(NginxMaster::workers).unwrap_or_default();
-            for port in self.left_ports(before.as_deref().unwrap_or_default()) {
-                senders::record(&self.web.root, port, &workers)?;
-            }
-        }
-        match &self.change {
-            SiteChange::Nothing => {}
-            SiteChange::Remove => dir.remove_app(app)?,
-            SiteChange::Replace(files) => {
-                dir.write_metadata(app, &files.metadata)?;
-                if changes {
-                    dir.write_shared_maps()?;
-                    nginx_dir::write_private(&path, files.text.as_bytes())?;
-                }
-            }
-        }
-        let old_workers = match NginxMaster::find(dir) {
-            Some(master) if dir.is_reload_pending() => match self.web.reload_nginx(master) {
-                Ok(old) => old,
-                Err(err) => {
-                    match metadata {
-                        Some(metadata) => dir.write_metadata(app, &metadata)?,
-                        None => dir.remove_metadata(app)?,
-                    }
-                    match before {
-                        Some(text) => nginx_dir::write_private(&path, text.as_bytes())?,
-                        None => dir.remove_app(app)?,
-                    }
-                    return Err(err);
-                }
-            },
-            Some(master) => master.leaving_workers(),
-            None => Vec::new(),
-        };
-        dir.set_reload_pending(false)?;
-        if let SiteChange::Replace(files) = &self.change {
-            if files.metadata.is_default() {
-                self.web.remove_other_claims(app)?;
-            }
-            dir.remove_passwords_except(app, files.passwords.as_ref().map(|(path, _)| path.as_path()))?;
-            if let Some(pair) = &files.certificate {
-                AppCertificates::for_app(&self.web.root, app).remove_unused(&pair.dir)?;
-            }
-        }
-        Ok(AppliedSite { reach: self.reach, warnings: self.warnings, old_workers })
-    }
-
-    /// Returns the ports of the previous file that the new one lacks.
-    fn left_ports(&self, before: &str) -> BTreeSet<u16> {
-        let after = match &self.change {
-            SiteChange::Replace(files) => site::upstream_ports(&files.text).collect(),
-            SiteChange::Nothing | SiteChange::Remove => BTreeSet::new(),
-        };
-        site::upstream_ports(before).filter(|port| !after.contains(port)).collect()
     }
 }

@@ -11,6 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use jiff::Timestamp;
 use piku_files::FileLock;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::lock;
 use crate::releases::current;
 
-/// Longest wait for the lock. Each app holds it for one test of the configuration.
+/// Longest wait for a lock. Each app holds it for one test of the configuration, or for one reload.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Prefix of the directories in which a configuration is tested.
@@ -49,6 +50,10 @@ pub(super) struct SiteMetadata {
     /// Directory of the certificate pair.
     pub(super) certificate: Option<PathBuf>,
 }
+
+/// A change of the files that nginx has not loaded. Each differs from all others.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct PendingChange(String);
 
 /// A text for nginx that is tested. The digest of each is stored apart, since a push tests both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,38 +263,40 @@ impl NginxDir {
         self.0.join("untold")
     }
 
-    pub(super) fn is_reload_pending(&self) -> bool {
-        self.reload_marker().exists()
+    /// Returns the last change that nginx has not loaded; `None` if it has loaded all.
+    pub(super) fn pending_change(&self) -> Option<PendingChange> {
+        fs::read_to_string(self.reload_marker()).ok().map(PendingChange)
     }
 
-    pub(super) fn set_reload_pending(&self, pending: bool) -> anyhow::Result<()> {
+    /// Marks a change that follows as not loaded. The caller holds the lock of the files.
+    pub(super) fn request_reload(&self) -> anyhow::Result<()> {
         let path = self.reload_marker();
-        if !pending {
-            return current::remove_dir(&path);
-        }
+        let change = format!("{} {}", std::process::id(), Timestamp::now().as_nanosecond());
         // Not synced: after a power cut nginx starts and reads all files anyway.
-        atomic_file::write_passing(&path, b"", 0o600)
+        atomic_file::write_passing(&path, change.as_bytes(), 0o600)
             .with_context(|| format!("cannot write '{}'", path.display()))
+    }
+
+    /// Marks all changes as loaded, unless another followed `last`, which was pending when the reload began.
+    /// The caller holds the lock of the files.
+    pub(super) fn finish_reload(&self, last: Option<&PendingChange>) -> anyhow::Result<()> {
+        if last.is_some_and(|last| self.pending_change().is_some_and(|change| change != *last)) {
+            return Ok(());
+        }
+        current::remove_dir(&self.reload_marker())
     }
 
     /// Waits for the lock that covers all files, and removes what a killed holder left.
     pub(super) fn lock(&self) -> anyhow::Result<FileLock> {
-        let path = self.0.join("lock");
-        let since = Instant::now();
-        loop {
-            let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
-            if let Some(lock) = lock {
-                self.remove_leftovers()?;
-                return Ok(lock);
-            }
-            if since.elapsed() > LOCK_TIMEOUT {
-                return Err(UserError::new("nginx is busy with other apps")
-                    .hint("try again")
-                    .code(BUSY)
-                    .into());
-            }
-            sleep(Duration::from_millis(5));
-        }
+        let lock = wait_for_lock(&self.0.join("lock"))?;
+        self.remove_leftovers()?;
+        Ok(lock)
+    }
+
+    /// Waits for the lock that a process holds while nginx reloads. It is taken before that of the files, never
+    /// after it.
+    pub(super) fn lock_reload(&self) -> anyhow::Result<FileLock> {
+        wait_for_lock(&self.0.join("reload.lock"))
     }
 
     /// Removes the test directories of killed processes. The caller holds the lock.
@@ -314,6 +321,21 @@ impl NginxDir {
             .and_then(|()| fs::write(apps.join(SHARED_MAPS), render_shared_maps()))
             .with_context(|| format!("cannot create '{}'", apps.display()))?;
         Ok(dir)
+    }
+}
+
+/// Takes a lock, and waits for it if another process holds it.
+fn wait_for_lock(path: &Path) -> anyhow::Result<FileLock> {
+    let since = Instant::now();
+    loop {
+        let lock = lock::try_lock(path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+        if let Some(lock) = lock {
+            return Ok(lock);
+        }
+        if since.elapsed() > LOCK_TIMEOUT {
+            return Err(UserError::new("nginx is busy with other apps").hint("try again").code(BUSY).into());
+        }
+        sleep(Duration::from_millis(5));
     }
 }
 

@@ -110,19 +110,20 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<ExitCode> {
 /// Starts nginx or adopts the running one. The lock is held from before the files are read until nginx can be
 /// signalled.
 fn start_or_adopt(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyhow::Result<NginxService> {
+    let reloads = web.dir.lock_reload()?;
     let files = web.dir.lock()?;
     web.dir.write_shared_maps()?;
     web.remove_bad_sites(nginx)?;
     web.write_main_conf(nginx)?;
     let (master, child) = if let Some(master) = NginxMaster::find(&web.dir) {
-        web.reload_nginx(master)?;
+        web.reload_nginx(master, Some(&files))?;
         (master, None)
     } else {
         let (master, child) = web.start_nginx(nginx)?;
         (master, Some(child))
     };
-    web.dir.set_reload_pending(false)?;
-    drop(files);
+    web.dir.finish_reload(None)?;
+    drop((files, reloads));
     let pid = rustix::process::Pid::from_raw(master.pid.as_raw()).context("no pid")?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("nginx has just ended")?;
     let clock = watch_clock().context("cannot make a timer")?;
@@ -319,10 +320,12 @@ impl NginxService {
         self.web = WebServer::load(&self.web.root)?;
         self.logs = LogRotation::new(&self.web.dir, self.web.log_limits);
         let nginx = NginxProgram::require(&self.web.dir)?;
+        let reloads = self.web.dir.lock_reload()?;
         let files = self.web.dir.lock()?;
         self.web.write_main_conf(&nginx)?;
-        self.web.reload_nginx(self.master)?;
-        drop(files);
+        self.web.reload_nginx(self.master, Some(&files))?;
+        self.web.dir.finish_reload(None)?;
+        drop((files, reloads));
         spawn_refresh(&self.web);
         Ok(())
     }

@@ -6,7 +6,10 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use piku_files::FileLock;
 use piku_tests::nginx::{Ports, start_server};
+use piku_tests::processes;
+use piku_tests::trace::CallTrace;
 use piku_tests::world::{World, wait_for};
 
 use crate::run_verb;
@@ -152,4 +155,40 @@ fn old_workers_are_limited() {
     wait_for("the reason in the log", || said().contains("ended an old nginx worker with 1 connections"));
     // The next websocket is in a current worker.
     assert_eq!(echo(&mut open_websocket(ports, "chat.test")), "ping");
+}
+
+#[test]
+fn changes_at_the_same_time_share_a_reload() {
+    let (world, ports) = start_server(", drain: 1");
+    let apps = ["blog", "chat", "shop"];
+    for app in apps {
+        let repo = world.repo(app);
+        repo.serves(&format!("{app}\n")).file("ENV", format!("NGINX_SERVER_NAME={app}.test\n"));
+        repo.commit("One").push().succeeds();
+    }
+    let file = |app: &str| fs::read_to_string(world.root().join(format!("nginx/apps/{app}.conf")));
+    let before = apps.map(|app| file(app).expect("its file"));
+    let supervisors = apps.map(|app| processes::find(&world.root(), &format!("supervise {app}"))[0]);
+    let Some(trace) = CallTrace::begin(&supervisors, "kill", &world.path("strace")) else { return };
+
+    // As another process that reloads nginx.
+    let lock = fs::File::open(world.root().join("nginx/reload.lock")).expect("the lock");
+    let lock = FileLock::try_exclusive(lock).expect("flock").expect("no reload");
+    std::thread::scope(|scope| {
+        for app in apps {
+            let world = &world;
+            scope.spawn(move || run_verb(world, &format!("restart {app}")));
+        }
+        wait_for("the files", || {
+            apps.iter().zip(&before).all(|(app, text)| file(app).is_ok_and(|new| new != *text))
+        });
+        lock.unlock().expect("flock");
+    });
+    let calls = trace.end();
+    let reloads = calls.iter().filter(|call| call.contains("SIGHUP")).count();
+    assert_eq!(reloads, 1, "{calls:#?}");
+    for app in apps {
+        assert_eq!(ports.get(&format!("{app}.test"), "/").body, format!("{app}\n"));
+    }
+    assert!(!world.root().join("nginx/untold").exists(), "nothing is left to load");
 }

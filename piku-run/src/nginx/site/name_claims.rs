@@ -13,7 +13,11 @@ use crate::releases::current;
 impl WebServer {
     /// Fails if another app has one of these host names.
     pub(super) fn check_names_free(&self, app: &AppName, names: &[String]) -> anyhow::Result<()> {
-        for other in self.dir.list_apps()?.into_iter().filter(|other| other != app) {
+        let own = self.dir.read_metadata(app).map(|metadata| metadata.names).unwrap_or_default();
+        // While the app has a file, no other app gets its names.
+        let has_all = self.dir.has_app_conf(app) && names.iter().all(|name| own.contains(name));
+        let others = if has_all { Vec::new() } else { self.dir.list_apps()? };
+        for other in others.into_iter().filter(|other| other != app) {
             let Some(metadata) = self.dir.read_metadata(&other) else { continue };
             if let Some(name) = names.iter().find(|name| metadata.names.contains(name)) {
                 let what = format!("NGINX_SERVER_NAME: the app '{other}' has the name '{name}' already");
@@ -36,7 +40,7 @@ impl WebServer {
                 return Err(UserError::new(what).hint("choose another name").into());
             }
         }
-        self.check_not_names_of_machine(app, names, domain.as_deref())
+        self.check_not_names_of_machine(app, names, &own, domain.as_deref())
     }
 
     /// Fails if one of these names stands for the machine, whose requests another app gets. An app that had the
@@ -45,6 +49,7 @@ impl WebServer {
         &self,
         app: &AppName,
         names: &[String],
+        own: &[String],
         domain: Option<&str>,
     ) -> anyhow::Result<()> {
         let machine = hostname();
@@ -52,7 +57,6 @@ impl WebServer {
         if claimed.peek().is_none() {
             return Ok(());
         }
-        let own = self.dir.read_metadata(app).map(|metadata| metadata.names).unwrap_or_default();
         let Some(name) = claimed.find(|name| !own.contains(name)) else { return Ok(()) };
         let Some(other) = self.find_other_default_app(app) else { return Ok(()) };
         let what = format!(

@@ -1,0 +1,140 @@
+//! Installs prepared sites and has nginx load them. Several apps share a reload if they change at the same time.
+
+use std::collections::BTreeSet;
+
+use super::certificates::app_certificates::AppCertificates;
+use super::master::NginxMaster;
+use super::nginx_dir::SiteMetadata;
+use super::{AppliedSite, OldWorker, PreparedSite, SiteChange, nginx_dir, site};
+use crate::ports::senders;
+
+/// An app's file before a change, to be restored if nginx does not load the new one.
+struct PreviousSite {
+    text: Option<String>,
+    metadata: Option<SiteMetadata>,
+}
+
+impl PreparedSite<'_> {
+    /// Installs the site, and returns when nginx has loaded it. If the reload fails, the previous file is
+    /// restored.
+    pub(crate) fn apply(mut self) -> anyhow::Result<AppliedSite> {
+        let (dir, app) = (&self.web.dir, &self.app);
+        let Some(mut files_lock) = self.lock.take() else {
+            return Ok(AppliedSite { reach: self.reach, warnings: self.warnings, old_workers: Vec::new() });
+        };
+        let previous = PreviousSite { text: dir.read_app_conf(app), metadata: dir.read_metadata(app) };
+        let changes = match &self.change {
+            SiteChange::Nothing => false,
+            SiteChange::Remove => previous.text.is_some(),
+            SiteChange::Replace(files) => previous.text.as_ref() != Some(&files.text),
+        };
+        let master = NginxMaster::find(dir);
+        let mut left = BTreeSet::new();
+        if changes {
+            dir.request_reload()?;
+            left = self.left_ports(previous.text.as_deref().unwrap_or_default());
+            self.record_senders(&left, &master.map(NginxMaster::workers).unwrap_or_default())?;
+        }
+        match &self.change {
+            SiteChange::Nothing => {}
+            SiteChange::Remove => dir.remove_app(app)?,
+            SiteChange::Replace(files) => {
+                dir.write_metadata(app, &files.metadata)?;
+                if changes {
+                    dir.write_shared_maps()?;
+                    nginx_dir::write_private(&dir.app_conf(app), files.text.as_bytes())?;
+                }
+            }
+        }
+        let old_workers = if dir.pending_change().is_some() {
+            // Meanwhile, other apps test and install their changes.
+            drop(files_lock);
+            let (loaded, relocked) = self.load(&left, previous)?;
+            files_lock = relocked;
+            loaded
+        } else {
+            master.map(NginxMaster::leaving_workers).unwrap_or_default()
+        };
+        if let SiteChange::Replace(files) = &self.change {
+            if files.metadata.is_default() {
+                self.web.remove_other_claims(app)?;
+            }
+            self.web.remove_unused_passwords(app);
+            if let Some(pair) = &files.certificate {
+                AppCertificates::for_app(&self.web.root, app).remove_unused(&pair.dir)?;
+            }
+        }
+        drop(files_lock);
+        Ok(AppliedSite { reach: self.reach, warnings: self.warnings, old_workers })
+    }
+
+    /// Waits until nginx has loaded the installed site, by an own reload or by one for another app that began
+    /// later. Returns the workers that may have an earlier one, and the lock of the files.
+    fn load(
+        &self,
+        left: &BTreeSet<u16>,
+        previous: PreviousSite,
+    ) -> anyhow::Result<(Vec<OldWorker>, piku_files::FileLock)> {
+        let dir = &self.web.dir;
+        let _reload_lock = dir.lock_reload()?;
+        let change = dir.pending_change();
+        let (master, mut old) = (NginxMaster::find(dir), Vec::new());
+        // Workers may have started since the file was written.
+        match master {
+            Some(master) if change.is_some() => {
+                self.record_senders(left, &master.workers())?;
+                match self.web.reload_nginx(master, None) {
+                    Ok(workers) => old = workers,
+                    Err(err) => {
+                        self.restore(previous)?;
+                        return Err(err);
+                    }
+                }
+            }
+            Some(master) => {
+                self.record_senders(left, &master.leaving_pids())?;
+                old = master.leaving_workers();
+            }
+            None => {}
+        }
+        let files_lock = dir.lock()?;
+        if change.is_some() {
+            dir.finish_reload(change.as_ref())?;
+        }
+        Ok((old, files_lock))
+    }
+
+    /// Restores the file from before this change, unless another change has replaced it.
+    fn restore(&self, previous: PreviousSite) -> anyhow::Result<()> {
+        let (dir, app) = (&self.web.dir, &self.app);
+        let _files_lock = dir.lock()?;
+        let own = match &self.change {
+            SiteChange::Replace(files) => Some(&files.text),
+            SiteChange::Nothing | SiteChange::Remove => None,
+        };
+        if dir.read_app_conf(app).as_ref() != own {
+            return Ok(());
+        }
+        match previous.metadata {
+            Some(metadata) => dir.write_metadata(app, &metadata)?,
+            None => dir.remove_metadata(app)?,
+        }
+        match previous.text {
+            Some(text) => nginx_dir::write_private(&dir.app_conf(app), text.as_bytes()),
+            None => dir.remove_app(app),
+        }
+    }
+
+    fn record_senders(&self, ports: &BTreeSet<u16>, workers: &[i32]) -> anyhow::Result<()> {
+        ports.iter().try_for_each(|port| senders::record(&self.web.root, *port, workers))
+    }
+
+    /// Returns the ports of the previous file that the new one lacks.
+    fn left_ports(&self, before: &str) -> BTreeSet<u16> {
+        let after = match &self.change {
+            SiteChange::Replace(files) => site::upstream_ports(&files.text).collect(),
+            SiteChange::Nothing | SiteChange::Remove => BTreeSet::new(),
+        };
+        site::upstream_ports(before).filter(|port| !after.contains(port)).collect()
+    }
+}
