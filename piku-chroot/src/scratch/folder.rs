@@ -105,6 +105,10 @@ impl ScratchFolder {
 impl ScratchEnd {
     /// Moves files that belong to the data there, and removes the folder with everything in it.
     fn take_and_remove(&self, folder: &Path, tells: bool) -> Result<()> {
+        // Most commands change nothing, and then no helper has to map ids.
+        if remove_unchanged(folder).is_ok() {
+            return Ok(());
+        }
         let end = || -> Result<()> {
             if let Some(data) = &self.data {
                 let taken = kept::take_replaced(&self.keep, &folder.join(APP_OVERLAY).join(UPPER), data);
@@ -123,6 +127,26 @@ impl ScratchEnd {
         ensure!(code == 0, "cannot remove {}", quoted(folder));
         Ok(())
     }
+}
+
+/// Removes a folder in whose overlays nothing was written.
+///
+/// # Errors
+/// Fails if something was written, and removes nothing of that.
+fn remove_unchanged(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match fs::remove_dir(path.join(UPPER)) {
+            Err(err) if !is_missing(&err) => return Err(err),
+            _ => {}
+        }
+    }
+    piku_files::remove_all(folder)
+}
+
+/// Returns whether a path has no such overlay, or is that of the lock.
+fn is_missing(err: &io::Error) -> bool {
+    matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Removes the folders of jails that have ended.
