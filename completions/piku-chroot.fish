@@ -37,6 +37,7 @@ json\t'A JSON array'"
 complete -c piku-chroot -l root-from-host -d 'Show the host\'s programs and libraries (/usr and the like) read-only, and the files of /etc that programs need'
 complete -c piku-chroot -l keep-only -d 'Leave /app read-only, except the paths of --keep'
 complete -c piku-chroot -l give-back -d 'Make the caller the owner of DIR of --data again, and of everything of NAME\'s in it, then run COMMAND as the caller'
+complete -c piku-chroot -l gate -d 'Wait for a byte on stdin before anything is made, and make nothing if stdin ends first; stdin of COMMAND is /dev/null'
 complete -c piku-chroot -l tty -d 'Give COMMAND its own terminal, connected to stdin and stdout; input counts as typed'
 complete -c piku-chroot -l strict -d 'Refuse to start if any layer is missing, even one that is not required'
 complete -c piku-chroot -l check -d 'Print which layers hold on this machine, and for a missing one the cause and the fix; exit code 1 if a required one is missing'

@@ -38,7 +38,7 @@ mod terminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 pub use confinement::landlock::can_restrict_ports;
 pub use ids::may_lend_group;
@@ -50,7 +50,7 @@ pub use sys::release_memory;
 /// Runs the tool.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match cli::ChrootCli::try_parse() {
+    let cli = match cli::ChrootCli::from_process() {
         Ok(cli) => cli,
         Err(err) => {
             let failed = err.use_stderr();

@@ -1,6 +1,7 @@
 //! The command line, which [`crate::plan`] turns into checked values.
 
 mod bind_arg;
+mod plain_line;
 mod values;
 
 use std::ffi::{OsStr, OsString};
@@ -34,7 +35,7 @@ Exit status:
 /// Makes a jail of namespaces, without root, and runs COMMAND in it. The options say what the jail contains;
 /// without any it has an empty read-only root with its own /proc, /dev and /tmp, no capabilities and no
 /// variables of the caller.
-#[derive(Debug, Parser)]
+#[derive(Debug, Default, PartialEq, Eq, Parser)]
 #[command(name = "piku-chroot", version, max_term_width = 100, after_long_help = EXIT_CODES)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(crate) struct ChrootCli {
@@ -163,6 +164,12 @@ pub(crate) struct ChrootCli {
     /// In a caller with several threads, the end of the thread that started piku-chroot counts.
     #[arg(long, value_name = "PID", value_parser = number_arg("the number of a process", 1..=i32::MAX))]
     pub(crate) die_with: Option<i32>,
+    /// Wait for a byte on stdin before anything is made, and make nothing if stdin ends first; stdin of COMMAND is
+    /// /dev/null
+    ///
+    /// The process then leads a new session. A caller has time to note its number.
+    #[arg(long, conflicts_with_all = ["tty", "check"])]
+    pub(crate) gate: bool,
     /// Give COMMAND its own terminal, connected to stdin and stdout; input counts as typed
     #[arg(long)]
     pub(crate) tty: bool,
@@ -212,6 +219,15 @@ fn os_value<T: Clone + Send + Sync + 'static>(
 }
 
 impl ChrootCli {
+    /// Parses the words of this process.
+    pub(crate) fn from_process() -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = std::env::args_os().collect();
+        match plain_line::parse(words.get(1..).unwrap_or_default()) {
+            Some(cli) => Ok(cli),
+            None => Self::try_parse_from(words),
+        }
+    }
+
     /// Returns the values of the profile, or those that hold without one.
     pub(crate) fn defaults(&self) -> OptionDefaults {
         self.profile.map_or(PLAIN, BuiltinProfile::defaults)

@@ -26,9 +26,10 @@ pub(crate) enum NetworkOption {
 
 /// Format in which `--check` prints its table. JSON is YAML too, so that a caller that asks for YAML still
 /// gets it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PrintFormat {
     /// A table.
+    #[default]
     Text,
     /// A JSON array.
     #[value(alias = "yaml")]

@@ -204,6 +204,12 @@ impl JailSpec {
         self
     }
 
+    /// Makes nothing before the caller writes a byte to its stdin; the command's stdin is `/dev/null`.
+    #[must_use]
+    pub fn gate(self) -> Self {
+        self.flag("--gate")
+    }
+
     /// Ends the command when the calling process ends, even by SIGKILL. The thread that starts the command
     /// has to live as long as the process.
     #[must_use]
@@ -226,7 +232,7 @@ impl JailSpec {
             prefixed.push(name);
             command.env(prefixed, value);
         }
-        command.args(&self.options).arg("--env-prefix").arg(PREFIX).arg("--").args(argv);
+        command.args(&self.options).arg(format!("--env-prefix={PREFIX}")).arg("--").args(argv);
         if self.scoped { systemd_scope::wrap(&command).unwrap_or(command) } else { command }
     }
 
@@ -279,8 +285,7 @@ mod tests {
             "--app=/r/app",
             "--data=-d",
             r"--ro=/a\:b:/c",
-            "--env-prefix",
-            PREFIX,
+            "--env-prefix=PIKU_JAILED_",
             "--",
             "--odd",
             "a b",

@@ -4,6 +4,7 @@
 //! Unlike the jail it keeps inherited descriptors: a lock that a supervisor passes to it is held until the
 //! last process of the jail has ended.
 
+mod gate;
 pub(crate) mod reporter;
 
 use std::io;
@@ -61,6 +62,9 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
         die_with(caller)?;
     }
     let signals = block_signals()?;
+    if plan.gate {
+        gate::wait_until_open()?;
+    }
     if plan.uid_range.as_ref().is_some_and(|range| range.give_back) {
         let code = ids::give_back(&plan, ids.caller)?;
         if code != 0 || plan.argv.is_empty() {

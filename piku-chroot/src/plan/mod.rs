@@ -64,6 +64,8 @@ pub(crate) struct JailPlan {
     pub(crate) strict: bool,
     /// Protections that must hold.
     pub(crate) require: Vec<Protection>,
+    /// Make nothing before the caller writes to stdin.
+    pub(crate) gate: bool,
     /// The caller, if the jail is to end with it.
     pub(crate) die_with: Option<Pid>,
     pub(crate) limits: JailLimits,
@@ -137,6 +139,7 @@ impl JailPlan {
             tty: options.tty,
             strict: options.strict,
             require: options.require.clone(),
+            gate: options.gate,
             die_with: options.die_with.map(Pid::from_raw),
             limits: options.limits(),
             oom_score_adj: options.oom_score_adj.or(defaults.oom_score_adj),

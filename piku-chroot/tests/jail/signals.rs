@@ -1,7 +1,8 @@
 //! Signals, deaths and locks.
 
 use std::fs;
-use std::process::Command;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -179,5 +180,40 @@ fn a_lock_is_held_as_long_as_the_jail() {
         jail.signal(Signal::SIGKILL);
         jail.wait();
         until("the lock", free);
+    }
+}
+
+#[test]
+fn a_gate_holds_the_jail_until_the_caller_opens_it() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let (data, scratch) = (scene.folder("data"), scene.path("scratch"));
+        let waiting = || {
+            let mut jail =
+                scene.jail(&["--gate", "--root-from-host", "--data", "data", "--report", "report"]);
+            jail.args(["--app", "data", "--scratch"]).arg(&scratch);
+            jail.args(["--", "sh", "-c", "cat; touch /data/ran; echo up; sleep 600"]);
+            Running::start(jail.stdin(Stdio::piped()))
+        };
+        // A caller that ends first.
+        let mut jail = waiting();
+        drop(jail.child.stdin.take());
+        assert_eq!(jail.wait().code(), Some(125));
+        let mut told = String::new();
+        jail.child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+        assert!(told.contains("--gate: stdin has ended"), "{told}");
+        for made in [data.join("ran"), scratch.clone(), scene.path("report")] {
+            assert!(!made.exists(), "{}", made.display());
+        }
+
+        let mut jail = waiting();
+        jail.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        // The rest of stdin is not the command's, whose stdin ends at once.
+        jail.until_line("up");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", jail.pid())).unwrap();
+        let session = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(3)).unwrap();
+        assert_eq!(session, jail.pid().to_string(), "its own session");
+        jail.signal(Signal::SIGTERM);
+        assert_eq!(jail.wait().code(), Some(143));
     }
 }

@@ -5,6 +5,7 @@
 
 use std::io::{ErrorKind, IsTerminal, stdin, stdout};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -93,6 +94,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, words: &[String]) -> anyhow::R
         grants: &grants,
         port: None,
         dies_with_caller: true,
+        gated: false,
     };
     let reserve = settings.reserve_bytes();
     let isolation = AppIsolation::new(users, settings.clone());
@@ -105,9 +107,10 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, words: &[String]) -> anyhow::R
                 if end.code != 0 {
                     let tree = AppTree::new(TreeAccess::of(&vars)?.is_read_only, end.is_read_only);
                     let granted = settings.grants.of(app);
-                    let refused = explain_refused_write(&end.lines, tree);
-                    let missing = explain_missing(root, app, granted, &end.lines);
-                    let no_space = explain_no_space(&end.lines, &world.dir, reserve);
+                    let is_granted = |path: &Path| granted.iter().any(|grant| path.starts_with(grant.path()));
+                    let refused = explain_refused_write(&end.lines, || tree);
+                    let missing = explain_missing(root, app, is_granted, &end.lines);
+                    let no_space = explain_no_space(&end.lines, &world.dir, || reserve);
                     one_off::tell(refused.into_iter().chain(missing).chain(no_space));
                 }
                 return Ok(ExitCode::from(end.code));

@@ -19,11 +19,11 @@ const PLACES: [&str; 3] = ["/dev/", "/run/", "/var/run/"];
 const MOST_PATHS: usize = 50;
 
 /// Returns a line with the command that grants the first device or socket that the lines name, that is on
-/// this machine, and that the app may not use.
+/// this machine, and that the app may not use: `is_granted` is asked last.
 pub(crate) fn explain_missing(
     root: &PikuRoot,
     app: &AppName,
-    granted: &[GrantedPath],
+    is_granted: impl Fn(&Path) -> bool,
     lines: &[String],
 ) -> Option<String> {
     let named = lines.iter().rev().flat_map(|line| find_paths(line)).take(MOST_PATHS);
@@ -32,8 +32,7 @@ pub(crate) fn explain_missing(
         let about = fs::metadata(path.path()).ok()?.file_type();
         // Never a disk: an app could print its name to have it granted.
         let is_device = about.is_char_device();
-        let has_it = granted.iter().any(|grant| path.path().starts_with(grant.path()));
-        if has_it || !(is_device || about.is_socket() || about.is_dir()) {
+        if !(is_device || about.is_socket() || about.is_dir()) || is_granted(path.path()) {
             return None;
         }
         // A server makes its socket anew at each start, and only a directory shows the new one.

@@ -90,6 +90,8 @@ pub(crate) struct CommandOptions<'a> {
     pub(crate) port: Option<u16>,
     /// End it when the calling process ends.
     pub(crate) dies_with_caller: bool,
+    /// A jail waits at its own gate: see [`crate::instance::launch`].
+    pub(crate) gated: bool,
 }
 
 /// Host settings that isolate apps.
@@ -323,6 +325,9 @@ impl ReleaseContext {
             }
             if around.terminal {
                 jail = jail.tty();
+            }
+            if around.gated {
+                jail = jail.gate();
             }
             if around.dies_with_caller {
                 jail = jail.die_with_caller();

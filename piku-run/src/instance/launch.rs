@@ -1,14 +1,15 @@
-//! `piku-run launch`: the gate between a supervisor and a new instance. It waits until the supervisor has
-//! written the record, starts a session and executes the instance's command.
+//! The gate between a supervisor and a new instance: it opens once the supervisor has written the record. If the
+//! supervisor dies first, the gate stays closed: a process without a record never starts.
 //!
-//! If the supervisor dies first, the gate stays closed: a process without a record never starts.
+//! A jail waits at a gate of its own (`piku-chroot --gate`). Without one, `piku-run launch` waits, starts a session
+//! and executes the instance's command.
 
 #![expect(clippy::disallowed_methods, reason = "/dev/null of the machine")]
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
@@ -44,10 +45,9 @@ pub(crate) struct WaitingProcess(Child);
 /// stderr. It inherits the descriptors `kept`: locks that are held while it lives.
 pub(crate) fn prepare(
     command: &Command,
-    output: impl AsFd,
+    output: BorrowedFd<'_>,
     kept: &[BorrowedFd<'_>],
 ) -> io::Result<WaitingProcess> {
-    let output = output.as_fd();
     // This program, even if an upgrade has replaced its file.
     let mut gate = Command::new("/proc/self/exe");
     gate.arg0("piku-run").arg(NAME).arg("--").arg(command.get_program()).args(command.get_args());
@@ -55,6 +55,16 @@ pub(crate) fn prepare(
     if let Some(dir) = command.get_current_dir() {
         gate.current_dir(dir);
     }
+    prepare_gated(gate, output, kept)
+}
+
+/// Does the same with a program that waits for a byte on stdin itself, such as that of
+/// [`piku_chroot::jail::JailSpec::gate`].
+pub(crate) fn prepare_gated(
+    mut gate: Command,
+    output: BorrowedFd<'_>,
+    kept: &[BorrowedFd<'_>],
+) -> io::Result<WaitingProcess> {
     gate.stdin(Stdio::piped()).stdout(output.try_clone_to_owned()?).stderr(output.try_clone_to_owned()?);
     // Single-threaded: no other process starts while these descriptors are inheritable.
     for fd in kept {
@@ -75,7 +85,11 @@ impl WaitingProcess {
     /// Lets the process run. Its end is reported to whatever waits for children.
     pub(crate) fn open_gate(mut self) -> io::Result<()> {
         let Some(mut gate) = self.0.stdin.take() else { return Ok(()) };
-        gate.write_all(b"\n")
+        match gate.write_all(b"\n") {
+            // It has ended already.
+            Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written,
+        }
     }
 }
 

@@ -290,7 +290,7 @@ impl ForemanLoop {
         command.args(args).env_clear().envs(&vars).current_dir(&self.dir);
         let (output, end) = pipe2(OFlag::O_CLOEXEC).context("cannot make a pipe")?;
         fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot set up a pipe")?;
-        let waiting = launch::prepare(&command, end, &[]).context("cannot start a process")?;
+        let waiting = launch::prepare(&command, end.as_fd(), &[]).context("cannot start a process")?;
         let pid = waiting.pid();
         let port = self.choose_port(&ps);
         if entry.kind.has_port() && !ports::is_free(port, true).unwrap_or(true) {

@@ -290,7 +290,7 @@ impl AppSupervisor {
         self.records.wait_until_free(id);
         while self.take_output(id) {}
         let Some(mut worker) = self.workers.remove(&id) else { return };
-        let (_, ended) = report::read(&self.records.report(id));
+        let (started, ended) = report::read(&self.records.report(id));
         let exit = match (ended, exit) {
             (Some(ended), _) if ended.oom_kills > 0 => {
                 ProcessExit::OutOfMemory { peak: ended.memory_peak_bytes }
@@ -305,19 +305,16 @@ impl AppSupervisor {
         worker.log.flush();
         let is_trial = !worker.record.live || id == TASK;
         let explains = exit != ProcessExit::Code(0) && (is_trial || !was_told);
-        let refusal = if explains { self.explain_refusal(&worker) } else { None };
-        let no_space = if explains { self.explain_no_space(&worker.log.last_lines(20)) } else { None };
-        for text in shortage.iter().chain(&refusal).chain(&no_space) {
-            worker.log.write_remark(text, jiff::Timestamp::now());
-        }
+        let lines = if explains { worker.log.last_lines(crash_hints::LINES) } else { Vec::new() };
+        let last_lines = &lines[lines.len().saturating_sub(20)..];
+        let refusal = self.explain_refusal(&worker, started.as_ref(), &lines);
+        let no_space = self.explain_no_space(last_lines);
         let failed = !was_told && !matches!(exit, ProcessExit::Code(0));
         // A deploy shows the hints of its own instances.
-        let grant = if failed && (worker.record.live || id == TASK) {
-            self.explain_missing_grant(&worker.log.last_lines(20))
-        } else {
-            None
-        };
-        if let Some(text) = &grant {
+        let grant =
+            (failed && (worker.record.live || id == TASK)).then(|| self.explain_missing_grant(last_lines));
+        let grant = grant.flatten();
+        for text in shortage.iter().chain(&refusal).chain(&no_space).chain(&grant) {
             worker.log.write_remark(text, jiff::Timestamp::now());
         }
         worker.log.flush();
@@ -339,7 +336,7 @@ impl AppSupervisor {
             self.refusals.extend(refusal.map(|text| (id, text)));
             self.tails.insert(id, worker.log.last_lines(20));
         }
-        self.limits.insert(id, self.limits_of(&worker));
+        self.limits.insert(id, status::held_limits(&worker.record, started));
         self.hold_port(id, &worker);
         self.events.push_back(CoreEvent::Exited { id, exit });
     }

@@ -1,7 +1,8 @@
 //! Rows of `ps`: one per instance, from the state machine and the running processes.
 
 use anyhow::Context;
-use piku_chroot::{limits, report};
+use piku_chroot::limits;
+use piku_chroot::report::{self, JailStart};
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 
@@ -99,22 +100,23 @@ impl AppSupervisor {
     }
 
     /// Returns the limits of a process; empty while it is being set up.
-    pub(super) fn limits_of(&self, worker: &InstanceProcess) -> Vec<SampledLimit> {
-        let record = &worker.record;
-        let held = if record.mark.is_some() {
-            limits::rlimits_for(&record.limits)
-        } else {
-            match report::read(&self.records.report(record.id)).0 {
-                Some(started) => started.limits,
-                None => return Vec::new(),
-            }
-        };
-        let limit = |(limit, value): (&str, &str)| {
-            let by = held.iter().find(|one| one.limit == limit).map(|one| one.by);
-            SampledLimit { limit: limit.to_owned(), value: value.to_owned(), by }
-        };
-        record.limits.split(',').filter_map(|word| word.split_once('=')).map(limit).collect()
+    fn limits_of(&self, worker: &InstanceProcess) -> Vec<SampledLimit> {
+        held_limits(&worker.record, report::read(&self.records.report(worker.record.id)).0)
     }
+}
+
+/// Returns the limits of a process by the report of its jail; empty while that is being set up.
+pub(super) fn held_limits(record: &WorkerRecord, jail: Option<JailStart>) -> Vec<SampledLimit> {
+    let held = match jail {
+        _ if record.mark.is_some() => limits::rlimits_for(&record.limits),
+        Some(started) => started.limits,
+        None => return Vec::new(),
+    };
+    let limit = |(limit, value): (&str, &str)| {
+        let by = held.iter().find(|one| one.limit == limit).map(|one| one.by);
+        SampledLimit { limit: limit.to_owned(), value: value.to_owned(), by }
+    };
+    record.limits.split(',').filter_map(|word| word.split_once('=')).map(limit).collect()
 }
 
 /// Returns whether the app is live without a supervisor, because no process of it runs: a static site.

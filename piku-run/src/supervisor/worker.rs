@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 
 use anyhow::Context;
@@ -144,9 +144,11 @@ impl AppSupervisor {
             _ => {}
         }
         let port = self.ports.get(&id).map(crate::ports::PortClaim::port);
-        let mut record = self.record(id, ps, release, port, live, restarts);
-        record.runs = if is_cron { StartCount::Once } else { StartCount::Always };
-        let worker = self.start_process(record)?;
+        let runs = if is_cron { StartCount::Once } else { StartCount::Always };
+        let settings = self.current_settings();
+        let record =
+            WorkerRecord { port, live, restarts, runs, ..self.new_record(id, ps, release, &settings) };
+        let worker = self.start_process(record, settings)?;
         self.workers.insert(id, worker);
         Ok(port)
     }
@@ -154,17 +156,17 @@ impl AppSupervisor {
     pub(super) fn start_task(&mut self, release: u64, job: JobId) -> anyhow::Result<()> {
         self.say_step(job, "Running the release task");
         let ps = InstanceName { kind: "release".parse()?, index: 1 };
-        let mut record = self.record(TASK, ps, release, None, false, 0);
-        record.task = true;
-        let worker = self.start_process(record)?;
+        let settings = self.current_settings();
+        let record = WorkerRecord { task: true, ..self.new_record(TASK, ps, release, &settings) };
+        let worker = self.start_process(record, settings)?;
         self.workers.insert(TASK, worker);
         Ok(())
     }
 
     /// Returns the users of the app: those of its running processes, if any, since all share the same data.
-    fn app_users(&self) -> AppUsers {
+    fn app_users(&self, settings: &HostSettings) -> AppUsers {
         let other = self.workers.values().next().map(|worker| worker.record.users);
-        other.unwrap_or_else(|| self.current_settings().app_users)
+        other.unwrap_or(settings.app_users)
     }
 
     /// Returns the current host settings; those of this supervisor's start if the file cannot be read.
@@ -172,37 +174,40 @@ impl AppSupervisor {
         HostSettings::read(&self.root.settings()).unwrap_or_else(|_| self.settings.clone())
     }
 
-    fn record(
+    /// Returns the record of a process that is not started yet.
+    fn new_record(
         &mut self,
         id: InstanceId,
         ps: InstanceName,
         release: u64,
-        port: Option<u16>,
-        live: bool,
-        restarts: u32,
+        settings: &HostSettings,
     ) -> WorkerRecord {
         self.counter += 1;
         WorkerRecord {
             id,
             ps,
             release,
-            port,
+            port: None,
             pid: 0,
             start: 0,
             boot: piku_procfs::boot_id(),
             mark: None,
-            users: self.app_users(),
+            users: self.app_users(settings),
             since: Timestamp::now(),
-            live,
+            live: false,
             ready: false,
-            restarts,
+            restarts: 0,
             limits: String::new(),
             runs: StartCount::default(),
             task: false,
         }
     }
 
-    fn start_process(&mut self, mut record: WorkerRecord) -> anyhow::Result<InstanceProcess> {
+    fn start_process(
+        &mut self,
+        mut record: WorkerRecord,
+        settings: HostSettings,
+    ) -> anyhow::Result<InstanceProcess> {
         let world = match self.worlds.get(&record.release) {
             Some((world, _)) => world.clone(),
             None => std::rc::Rc::new(ReleaseContext::read(&self.root, &self.app, record.release)?),
@@ -239,7 +244,6 @@ impl AppSupervisor {
         }
         let listen = extra_listen_ports(&vars, &self.settings)?;
         let tmp_size = limits::tmp_size(kind, &vars)?;
-        let settings = self.current_settings();
         let (grants, remarks) = resolve_grants(&self.root, settings.grants.of(&self.app), record.users);
         let around = CommandOptions {
             limits: &record.limits,
@@ -248,6 +252,7 @@ impl AppSupervisor {
             listen: &listen,
             grants: &grants,
             port: record.port,
+            gated: true,
             ..CommandOptions::default()
         };
         let isolation = AppIsolation::new(record.users, settings);
@@ -267,10 +272,15 @@ impl AppSupervisor {
         }
         let lock = lock::try_lock(&self.records.lock(record.id)).context("cannot lock")?;
         let lock = lock.context("the one before it is still there")?;
-        let mut kept = vec![std::os::fd::AsFd::as_fd(&lock)];
+        let mut kept = vec![lock.as_fd()];
         kept.extend(self.ports.get(&record.id).map(crate::ports::PortClaim::fd));
 
-        let waiting = launch::prepare(&command, &end, &kept).context("cannot start a process")?;
+        let waiting = if world.is_jailed() {
+            launch::prepare_gated(command, end.as_fd(), &kept)
+        } else {
+            launch::prepare(&command, end.as_fd(), &kept)
+        };
+        let waiting = waiting.context("cannot start a process")?;
         let pid = waiting.pid();
         record.pid = pid.as_raw();
         record.start = piku_procfs::ProcessStat::read(record.pid).context("it ended at once")?.start;

@@ -5,7 +5,7 @@ pub(crate) mod refused_writes;
 
 use std::path::Path;
 
-use piku_chroot::report;
+use piku_chroot::report::JailStart;
 
 use self::no_space::explain_no_space;
 use self::refused_writes::{AppTree, explain_refused_write};
@@ -19,7 +19,7 @@ use crate::instance::unkept_files::find_databases;
 /// Messages of programs that may not bind a port, in lower case.
 const REFUSED: [&str; 3] = ["permission denied", "permissionerror", "eacces"];
 /// Number of last lines in which a refused write is searched for.
-const LINES: usize = 40;
+pub(super) const LINES: usize = 40;
 
 impl AppSupervisor {
     /// Returns hints for the author of an app, by the last lines of an instance.
@@ -32,21 +32,27 @@ impl AppSupervisor {
 
     /// Returns a line for the operator if a write of a process found no space, by its last lines.
     pub(super) fn explain_no_space(&self, lines: &[String]) -> Option<String> {
-        explain_no_space(lines, &self.dir, self.current_settings().reserve_bytes())
+        explain_no_space(lines, &self.dir, || self.current_settings().reserve_bytes())
     }
 
     /// Returns how the operator grants a device or socket that the lines name and the app may not use.
     pub(super) fn explain_missing_grant(&self, lines: &[String]) -> Option<String> {
-        let settings = self.current_settings();
-        explain_missing(&self.root, &self.app, settings.grants.of(&self.app), lines)
+        let is_granted = |path: &Path| {
+            self.current_settings().grants.of(&self.app).iter().any(|grant| path.starts_with(grant.path()))
+        };
+        explain_missing(&self.root, &self.app, is_granted, lines)
     }
 
-    /// Returns a line about the last write that was refused to a process, by its last lines.
-    pub(super) fn explain_refusal(&self, worker: &InstanceProcess) -> Option<String> {
-        let start = report::read(&self.records.report(worker.record.id)).0;
-        let has_no_overlay = start.is_some_and(|jail| jail.read_only_app);
-        let tree = AppTree::new(self.is_read_only_by_choice(worker), has_no_overlay);
-        explain_refused_write(&worker.log.last_lines(LINES), tree)
+    /// Returns a line about the last write that was refused to a process, by its last lines and the report of
+    /// its jail.
+    pub(super) fn explain_refusal(
+        &self,
+        worker: &InstanceProcess,
+        jail: Option<&JailStart>,
+        lines: &[String],
+    ) -> Option<String> {
+        let has_no_overlay = jail.is_some_and(|jail| jail.read_only_app);
+        explain_refused_write(lines, || AppTree::new(self.is_read_only_by_choice(worker), has_no_overlay))
     }
 
     /// Warns of databases that end with the processes that have made them. Processes of the old release may

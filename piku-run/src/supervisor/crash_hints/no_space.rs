@@ -13,8 +13,12 @@ const FULL: [&str; 3] = ["no space left on device", "enospc", "errno 28]"];
 const OVER_QUOTA: [&str; 3] = ["disk quota exceeded", "edquot", "errno 122]"];
 
 /// Returns a line for the operator if a write found no space. The disk counts as full with less than `reserve`
-/// bytes.
-pub(crate) fn explain_no_space(lines: &[String], dir: &AppDir, reserve: u64) -> Option<String> {
+/// bytes, which is called only then.
+pub(crate) fn explain_no_space(
+    lines: &[String],
+    dir: &AppDir,
+    reserve: impl FnOnce() -> u64,
+) -> Option<String> {
     let disks = [dir.scratch(), dir.data()];
     let free = || disks.iter().filter_map(|path| FreeSpace::of(path).ok()).min_by_key(|free| free.bytes);
     explain(lines, dir.path(), free, reserve)
@@ -24,7 +28,7 @@ fn explain(
     lines: &[String],
     place: &Path,
     free: impl Fn() -> Option<FreeSpace>,
-    reserve: u64,
+    reserve: impl FnOnce() -> u64,
 ) -> Option<String> {
     let says = |words: &[&str]| lines.iter().any(|line| is_one_of(words, line));
     let place = place.display();
@@ -36,6 +40,7 @@ fn explain(
     if !says(&FULL) {
         return None;
     }
+    let reserve = reserve();
     let full = free().filter(|free| free.bytes < reserve || free.files == Some(0));
     Some(match full {
         Some(free) => format!(
@@ -58,7 +63,7 @@ mod tests {
     fn the_place_that_is_full_is_named() {
         let explain = |line: &str, bytes: u64, files: Option<u64>| {
             let lines = ["Traceback:".to_owned(), line.to_owned()];
-            super::explain(&lines, Path::new("/p"), || Some(FreeSpace { bytes, files }), 64 << 20)
+            super::explain(&lines, Path::new("/p"), || Some(FreeSpace { bytes, files }), || 64 << 20)
         };
         let told = explain("OSError: [Errno 28] No space left on device", 1 << 20, None).unwrap();
         assert!(told.starts_with("the disk of this machine is full: 1"), "{told}");

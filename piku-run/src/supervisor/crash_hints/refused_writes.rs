@@ -42,8 +42,8 @@ impl AppTree {
     }
 }
 
-/// Returns one line about the last refused write in `lines`, if there is one.
-pub(crate) fn explain_refused_write(lines: &[String], tree: AppTree) -> Option<String> {
+/// Returns one line about the last refused write in `lines`, if there is one. `tree` is called only then.
+pub(crate) fn explain_refused_write(lines: &[String], tree: impl FnOnce() -> AppTree) -> Option<String> {
     let refused = lines.iter().rev().find_map(|line| {
         let lower = line.to_lowercase();
         if lower.contains(REFUSED) || REFUSED_NAMES.iter().any(|name| lower.contains(name)) {
@@ -51,7 +51,7 @@ pub(crate) fn explain_refused_write(lines: &[String], tree: AppTree) -> Option<S
         }
         SQLITE.iter().any(|text| lower.contains(text)).then(|| find_quoted(line).map(str::to_owned))
     })?;
-    Some(advise(refused.as_deref(), tree))
+    Some(advise(refused.as_deref(), tree()))
 }
 
 fn advise(path: Option<&str>, tree: AppTree) -> String {
@@ -154,7 +154,7 @@ mod tests {
 
     fn hint(line: &str, tree: AppTree) -> String {
         let lines = ["Traceback (most recent call last):".to_owned(), line.to_owned(), "exit".to_owned()];
-        explain_refused_write(&lines, tree).unwrap_or_default()
+        explain_refused_write(&lines, || tree).unwrap_or_default()
     }
 
     #[test]

@@ -1,0 +1,164 @@
+//! Plain command lines, such as [`crate::jail::JailSpec`] writes them, parsed without clap: each option is one
+//! word, and the command follows `--`. Every start of a worker has such a line, and building clap's description
+//! of all options takes longer than parsing it.
+//!
+//! Whatever is not plain or not valid is left to clap, which knows the rest and explains errors.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+
+use super::values::{parse_kept_path, parse_oom_score, parse_port};
+use super::{BindPair, ChrootCli};
+
+/// Parses the words after the program's name; `None` if they are not plain or not valid.
+pub(super) fn parse(words: &[OsString]) -> Option<ChrootCli> {
+    let end = words.iter().position(|word| word == "--")?;
+    let (options, command) = (&words[..end], &words[end + 1..]);
+    let mut cli = ChrootCli { command: command.to_vec(), ..ChrootCli::default() };
+    for word in options {
+        let bytes = word.as_bytes();
+        match bytes.iter().position(|byte| *byte == b'=') {
+            Some(at) => {
+                let value = Some(OsStr::from_bytes(&bytes[at + 1..])).filter(|value| !value.is_empty())?;
+                take_value(&mut cli, &bytes[..at], value)?;
+            }
+            None => take_flag(&mut cli, bytes)?,
+        }
+    }
+    is_consistent(&cli).then_some(cli)
+}
+
+fn take_flag(cli: &mut ChrootCli, name: &[u8]) -> Option<()> {
+    let flag = match name {
+        b"--root-from-host" => &mut cli.root_from_host,
+        b"--keep-only" => &mut cli.keep_only,
+        b"--give-back" => &mut cli.give_back,
+        b"--gate" => &mut cli.gate,
+        b"--tty" => &mut cli.tty,
+        _ => return None,
+    };
+    (!std::mem::replace(flag, true)).then_some(())
+}
+
+fn take_value(cli: &mut ChrootCli, name: &[u8], value: &OsStr) -> Option<()> {
+    match name {
+        b"--profile" => set(&mut cli.profile, ValueEnum::from_str(value.to_str()?, false).ok()),
+        b"--app" => set(&mut cli.app, Some(value.into())),
+        b"--data" => set(&mut cli.data, Some(value.into())),
+        b"--report" => set(&mut cli.report, Some(value.into())),
+        b"--scratch" => set(&mut cli.scratch, Some(value.into())),
+        b"--chdir" => set(&mut cli.chdir, Some(value.into())),
+        b"--uid-registry" => set(&mut cli.uid_registry, Some(value.into())),
+        b"--uid-range" => set(&mut cli.uid_range, Some(value.into())),
+        b"--hostname" => set(&mut cli.hostname, Some(value.into())),
+        b"--env-prefix" => set(&mut cli.env_prefix, Some(value.into())),
+        b"--tell-discarded" => set(&mut cli.tell_discarded, Some(value.to_str()?.to_owned())),
+        b"--tmp-size" => set(&mut cli.tmp_size, parse_text(value)),
+        b"--net" => set(&mut cli.net, ValueEnum::from_str(value.to_str()?, false).ok()),
+        b"--oom-score-adj" => set(&mut cli.oom_score_adj, parse_oom_score(value.to_str()?).ok()),
+        b"--die-with" => set(&mut cli.die_with, parse_text(value).filter(|pid| *pid > 0)),
+        b"--ro" => add(&mut cli.ro, BindPair::parse(value).ok()),
+        b"--bind" => add(&mut cli.bind, BindPair::parse(value).ok()),
+        b"--grant" => add(&mut cli.grant, BindPair::parse(value).ok()),
+        b"--grant-ro" => add(&mut cli.grant_ro, BindPair::parse(value).ok()),
+        b"--grant-device" => add(&mut cli.grant_device, BindPair::parse(value).ok()),
+        b"--group" => add(&mut cli.group, parse_text(value)),
+        b"--keep" => add(&mut cli.keep, parse_kept_path(value).ok()),
+        b"--limit" => add(&mut cli.limit, parse_text(value)),
+        b"--listen" => add(&mut cli.listen, parse_port(value.to_str()?).ok()),
+        b"--require" => add(&mut cli.require, parse_text(value)),
+        _ => None,
+    }
+}
+
+fn parse_text<T: FromStr>(value: &OsStr) -> Option<T> {
+    value.to_str()?.parse().ok()
+}
+
+/// Sets an option that may be given once.
+fn set<T>(option: &mut Option<T>, value: Option<T>) -> Option<()> {
+    option.replace(value?).is_none().then_some(())
+}
+
+fn add<T>(option: &mut Vec<T>, value: Option<T>) -> Option<()> {
+    option.push(value?);
+    Some(())
+}
+
+/// Returns whether the options do not conflict and have what they need, as far as clap checks that.
+fn is_consistent(cli: &ChrootCli) -> bool {
+    let has_command = !cli.command.is_empty() || cli.give_back;
+    let has_overlay = cli.scratch.is_some();
+    let can_keep = has_overlay && cli.app.is_some() && cli.data.is_some();
+    has_command
+        && (cli.group.is_empty() || cli.uid_range.is_some())
+        && (cli.keep.is_empty() || can_keep)
+        && (!cli.keep_only || !cli.keep.is_empty())
+        && (cli.tell_discarded.is_none() || has_overlay)
+        && !(cli.gate && cli.tty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(Into::into).collect()
+    }
+
+    /// Returns what clap makes of the same words.
+    fn by_clap(line: &str) -> Option<ChrootCli> {
+        let words = words(line);
+        ChrootCli::try_parse_from([OsString::from("piku-chroot")].iter().chain(&words)).ok()
+    }
+
+    #[test]
+    fn plain_lines_mean_the_same_to_clap() {
+        for line in [
+            "--root-from-host -- true",
+            "--profile=run --app=/a --data=/d --scratch=/s --keep=db/ --keep-only --tell-discarded=X --gate -- a --b=c --",
+            r"--profile=build --ro=/a\:b:/c --ro=/d:/e --bind=/f:/g --chdir=/app --env-prefix=P_ --die-with=7 --tty -- x",
+            "--root-from-host --uid-range=a --uid-registry=/r --group=5 --group=6 --grant=/a:/a --grant-ro=/b:/b -- x",
+            "--uid-range=a --give-back --data=/d --",
+            "--limit=memory=512m,pids=5 --limit=cpu=0.5 --tmp-size=5% --net=own --listen=0 --listen=5000 -- x",
+            "--require=seccomp --require=landlock --report=/r --hostname=h --oom-score-adj=5 --grant-device=/dev/x:/dev/x -- x",
+        ] {
+            let parsed = parse(&words(line));
+            assert!(parsed.is_some(), "{line}");
+            assert_eq!(parsed, by_clap(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_clap_refuses_is_not_plain() {
+        for line in [
+            "true",
+            "--gate --tty -- true",
+            "--gate --gate -- true",
+            "--app=/a --app=/b -- true",
+            "--app= -- true",
+            "--group=5 -- true",
+            "--keep=db --scratch=/s -- true",
+            "--keep-only --scratch=/s -- true",
+            "--tell-discarded=X -- true",
+            "--profile=other -- true",
+            "--die-with=0 -- true",
+            "--ro=/a -- true",
+            "--listen=+5 -- true",
+            "--app=/a --",
+            "--odd=1 -- true",
+        ] {
+            assert_eq!(parse(&words(line)), None, "{line}");
+            assert_eq!(by_clap(line), None, "{line}");
+        }
+        // These are for clap alone.
+        for line in ["--check", "--app /a -- true", "--env=A=b -- true", "--strict -- true"] {
+            assert_eq!(parse(&words(line)), None, "{line}");
+            assert!(by_clap(line).is_some(), "{line}");
+        }
+    }
+}
