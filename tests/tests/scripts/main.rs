@@ -2,6 +2,7 @@
 
 mod bench;
 mod client;
+mod demo;
 mod doctor;
 mod measure;
 mod prepare;

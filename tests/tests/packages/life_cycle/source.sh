@@ -39,6 +39,36 @@ part purge
 is "$(find /usr/local /etc/systemd /var/lib/piku -name '*piku*' 2>/dev/null)" '' 'what is left'
 "$top/scripts/uninstall" --purge >/tmp/said 2>&1 || fail "a second removal: $(cat /tmp/said)"
 
+part 'a user that existed before piku'
+useradd --create-home --comment 'A person' --shell /bin/sh piku
+mkdir -m 700 /home/piku/.ssh
+cp /root/first.pub /home/piku/.ssh/authorized_keys
+echo mine >/home/piku/notes
+chown -R piku: /home/piku
+"$install" --key "/root/it's a \$key.pub" >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+has /tmp/said 'warn  keys: 1 in /home/piku/.ssh/authorized_keys do not run piku'
+"$top/scripts/uninstall" --purge >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+has /tmp/said 'kept: the user piku, which existed before piku'
+is "$(cat /home/piku/.ssh/authorized_keys /home/piku/notes)" "$(cat /root/first.pub; echo mine)" 'what was there before'
+[ ! -e "$root" ] || fail 'the apps are left'
+
+part 'odd homes'
+rm -rf /home/piku/.ssh
+ln -s /root /home/piku/.ssh
+! "$install" --no-key >/tmp/said 2>&1 || fail 'it is followed'
+has /tmp/said '/home/piku/.ssh is a symbolic link'
+usermod --home '/home/pi ku' piku
+! "$install" --no-key >/tmp/said 2>&1 || fail 'it is taken'
+has /tmp/said "the home of piku cannot be '/home/pi ku'"
+usermod --home /home/nowhere piku
+! "$install" --no-key >/tmp/said 2>&1 || fail 'it is created'
+has /tmp/said 'hint: sudo install -d -m 0700 -o piku -g '
+has /tmp/said 'the home of piku, /home/nowhere, does not exist'
+usermod --home /home/piku piku
+userdel --remove piku >/dev/null 2>&1 || :
+"$top/scripts/uninstall" --purge >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+rm -rf /home/piku
+
 part 'a full disk'
 mount -t tmpfs -o size=2m,mode=755 full /usr/local
 ! "$install" >/tmp/said 2>&1 || fail 'it fits'

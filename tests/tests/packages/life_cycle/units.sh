@@ -105,6 +105,18 @@ mkdir -p /var/lib/piku
 dpkg -i "$old" >/tmp/said 2>&1 || fail "apt: $(cat /tmp/said)"
 has /tmp/said 'piku.service does not start; see: journalctl -u piku'
 
+part 'another account'
+piku setup --no-key --no-start --user web >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+for unit in piku piku-nginx piku-certs; do
+    has "/etc/systemd/system/$unit.service.d/account.conf" 'User=web'
+    is "$(grep -c /home/piku "/etc/systemd/system/$unit.service.d/account.conf" || :)" 0 'the home of the other account'
+done
+is "$(stat -c '%a %U' /home/web/.piku)" '700 web' 'the folder'
+piku setup --no-key --no-start >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+has /tmp/said 'web, home /home/web'
+piku setup --no-key --no-start --user piku >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+is "$(find /etc/systemd/system -name account.conf)" '' 'settings of the other account'
+
 part "Ubuntu's restriction of user namespaces"
 printf 'ID=ubuntu\nVERSION_ID="24.04"\n' >/tmp/os-release
 mount --bind /tmp/os-release /usr/lib/os-release
