@@ -61,6 +61,9 @@ _piku__run() {
             piku__run,host-domain)
                 cmd="piku__run__subcmd__host__subcmd__domain"
                 ;;
+            piku__run,import-piku)
+                cmd="piku__run__subcmd__import__subcmd__piku"
+                ;;
             piku__run,logs)
                 cmd="piku__run__subcmd__logs"
                 ;;
@@ -241,6 +244,9 @@ _piku__run() {
             piku__run__subcmd__help,host-domain)
                 cmd="piku__run__subcmd__help__subcmd__host__subcmd__domain"
                 ;;
+            piku__run__subcmd__help,import-piku)
+                cmd="piku__run__subcmd__help__subcmd__import__subcmd__piku"
+                ;;
             piku__run__subcmd__help,logs)
                 cmd="piku__run__subcmd__help__subcmd__logs"
                 ;;
@@ -323,7 +329,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check deploy ps scale restart stop logs releases rollback gc config grant revoke exec destroy help"
+            opts="-h -V --root --help --version daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check deploy ps scale restart stop logs releases rollback gc config grant revoke exec import-piku destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1115,7 +1121,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check deploy ps scale restart stop logs releases rollback gc config grant revoke exec destroy help"
+            opts="daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check deploy ps scale restart stop logs releases rollback gc config grant revoke exec import-piku destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1506,6 +1512,20 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__help__subcmd__import__subcmd__piku)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__help__subcmd__logs)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1690,6 +1710,24 @@ _piku__run() {
             ;;
         piku__subcmd__run__subcmd__host__subcmd__domain)
             opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__import__subcmd__piku)
+            opts="-h --dry-run --no-deploy --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -20,6 +20,7 @@ mod nginx;
 mod ports;
 mod process;
 mod protections;
+mod python_home;
 mod releases;
 mod start;
 mod supervisor;

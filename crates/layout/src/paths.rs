@@ -189,6 +189,18 @@ impl AppDir {
         self.dir.join("destroying")
     }
 
+    /// Returns the marker of an app whose data is being copied from another piku.
+    #[must_use]
+    pub fn importing(&self) -> PathBuf {
+        self.dir.join("importing")
+    }
+
+    /// Returns true if the import of the app's data was interrupted, or is under way.
+    #[must_use]
+    pub fn is_importing(&self) -> bool {
+        self.importing().exists()
+    }
+
     /// Returns the marker that exists while all requests are answered with 503.
     #[must_use]
     pub fn maintenance(&self) -> PathBuf {

@@ -293,6 +293,23 @@ pub(crate) enum RunCommand {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// Take over the apps of a Python piku: repositories, settings, scale, data and certificates
+    ///
+    /// The old home is only read. Prints for each app what was taken over and what differs. An app that has a
+    /// branch here already is not changed, so the command can be repeated.
+    #[command(after_long_help = exit_status::CHANGE)]
+    ImportPiku {
+        /// Home of the old piku's user, or its directory .piku
+        dir: PathBuf,
+        /// Names of apps [default: all apps]
+        apps: Vec<String>,
+        /// Only print what would be taken over
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not deploy the apps
+        #[arg(long)]
+        no_deploy: bool,
+    },
     /// Remove an app except its data
     #[command(after_long_help = exit_status::CHANGE)]
     Destroy {

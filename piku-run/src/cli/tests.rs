@@ -19,9 +19,14 @@ fn counts_and_formations() {
         panic!()
     };
     assert_eq!(counts.len(), 2);
+    // As `heroku ps:scale` prints it.
+    let Ok(RunCommand::Scale { counts, .. }) = parse(&["scale", "blog", "web=2:Standard-1X"]) else {
+        panic!()
+    };
+    assert_eq!(counts, [("web".parse().unwrap(), 2)]);
     let Ok(RunCommand::Start(start)) = parse(&["start", "-m", "web=2,worker=1"]) else { panic!() };
     assert_eq!(start.formation, [("web".parse().unwrap(), 2), ("worker".parse().unwrap(), 1)]);
-    for bad in ["web", "web=", "web=-1", "web=1001", "=1", "we b=1"] {
+    for bad in ["web", "web=", "web=-1", "web=1001", "web=:2", "=1", "we b=1"] {
         assert!(parse(&["scale", "blog", bad]).is_err(), "{bad}");
     }
 }

@@ -77,7 +77,9 @@ fn parse_number(word: &str) -> Option<u64> {
 pub(super) fn parse_count(word: &str) -> Result<(ProcessName, u32), String> {
     let (name, count) = word.split_once('=').ok_or("expected TYPE=N, such as web=2")?;
     let name = name.parse().map_err(|err: BadName| err.to_string())?;
-    match count.parse() {
+    // Heroku prints and takes the size of the machines, too: web=2:Standard-1X.
+    let number = count.split_once(':').map_or(count, |(number, _)| number);
+    match number.parse() {
         Ok(count) if count <= 1000 => Ok((name, count)),
         _ => Err(format!("bad number '{count}': expected 0 to 1000")),
     }

@@ -29,8 +29,9 @@ use crate::cli::{RunCli, RunCommand};
 use crate::instance::launch;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::python_home::ImportOptions;
 use crate::releases::current;
-use crate::{cli, daemon, log_forwarding, nginx, protections, releases, start, supervisor};
+use crate::{cli, daemon, log_forwarding, nginx, protections, python_home, releases, start, supervisor};
 
 /// Runs the command line.
 pub(crate) fn run_words(words: &[OsString]) -> anyhow::Result<ExitCode> {
@@ -119,6 +120,12 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Revoke { app, paths, no_restart } => {
             grant::revoke_paths(&root()?, &app, &paths, no_restart)?;
         }
+        RunCommand::ImportPiku { dir, apps, dry_run, no_deploy } => {
+            let options = ImportOptions { dry_run, no_deploy };
+            if !python_home::import_home(&root()?, &dir, &apps, options)? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         RunCommand::Destroy { app, confirm } => destroy::run(&root()?, &app, &confirm)?,
         RunCommand::Start(typed) => return start::run(typed),
         RunCommand::Ps { app, format } => ps::run(&root()?, app.as_ref(), format)?,
@@ -170,7 +177,7 @@ const CREATOR: &str = "piku-receive";
     clippy::disallowed_methods,
     reason = "looks for the app's own folder, and for the tool beside this one"
 )]
-fn create_if_missing(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+pub(crate) fn create_if_missing(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
     // On a machine that only receives releases, an app has no repository.
     if dir.repo().is_dir() || dir.current_number().is_some() {

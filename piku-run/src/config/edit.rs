@@ -13,7 +13,7 @@ pub(crate) enum ConfigEdit {
     Set(Vec<(String, String)>),
     /// Remove names; a missing name is not an error.
     Unset(Vec<String>),
-    /// Set the variables of a text in the format of `ENV`.
+    /// Set the variables of a text in the format of `ENV`, or of a JSON object of strings.
     Import(Vec<u8>),
     /// The same, and remove the variables that the text does not have.
     Replace(Vec<u8>),
@@ -35,18 +35,34 @@ impl ConfigEdit {
             }
             Self::Unset(names) => names.iter().for_each(|name| edited.unset(name)),
             Self::Import(text) | Self::Replace(text) => {
-                let env = EnvFile::parse(text, &IndexMap::new(), ParseOptions::default())?;
+                let (values, found) = parse_values(text)?;
                 if matches!(self, Self::Replace(_)) {
                     edited = ConfigValues::default();
                 }
-                for (name, value) in &env.vars {
+                for (name, value) in &values {
                     edited.set(name, value)?;
                 }
-                warnings.extend(env.warnings.iter().map(ToString::to_string));
+                warnings.extend(found);
             }
         }
         Ok((edited, warnings))
     }
+}
+
+/// Parses a JSON object of strings, such as Heroku and dokku export, or else the format of `ENV`, into values
+/// and warnings.
+fn parse_values(text: &[u8]) -> anyhow::Result<(IndexMap<String, String>, Vec<String>)> {
+    if text.trim_ascii_start().starts_with(b"{") {
+        // The cause would repeat a part of the text, which holds secrets.
+        let values = serde_json::from_slice(text).map_err(|err| {
+            let what = format!("line {} of the JSON is not an object of strings", err.line());
+            UserError::new(what).hint("such as {\"DEBUG\": \"1\"}")
+        })?;
+        return Ok((values, Vec::new()));
+    }
+    let env = EnvFile::parse(text, &IndexMap::new(), ParseOptions::default())?;
+    let warnings = env.warnings.iter().map(ToString::to_string).collect();
+    Ok((env.vars, warnings))
 }
 
 /// Splits `NAME=value` at the first `=`.

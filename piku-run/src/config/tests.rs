@@ -53,6 +53,20 @@ fn a_bad_one_changes_nothing() {
 }
 
 #[test]
+fn json_of_heroku_and_dokku_is_imported_as_it_is() {
+    let before = config(&[("A", "1")]);
+    let import = |text: &str| ConfigEdit::Import(text.as_bytes().to_vec()).apply(&before);
+    let (new, _) = import("\n{\"B\": \"it's $A \\\"q\\\"\\nnext\", \"A\": \"\"}\n").unwrap();
+    assert_eq!(new, config(&[("A", ""), ("B", "it's $A \"q\"\nnext")]));
+    for bad in
+        ["{\"s3cret\": 1}", "{\"A\": \"s3cret\"", "{\"A\": {\"B\": \"s3cret\"}}", "{\"a-b\": \"s3cret\"}"]
+    {
+        let said = format!("{:#}", import(bad).unwrap_err());
+        assert!(!said.contains("s3cret"), "{bad}: {said}");
+    }
+}
+
+#[test]
 fn a_change_is_told_by_its_names_and_can_be_made_elsewhere() {
     let old = config(&[("A", "1"), ("B", "2"), ("GONE", "x")]);
     let (new, _) = set(&[("A", "s3cret"), ("B", "2"), ("C", "3")]).apply(&old).unwrap();

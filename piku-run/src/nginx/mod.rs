@@ -27,6 +27,7 @@ use piku_procfile::render::nginx::VirtualHost;
 use piku_report::user_error::UserError;
 
 pub(crate) use certificates::acme::renew_certificates;
+pub(crate) use certificates::imported_certificate::import_certificate;
 pub(crate) use config_test::check_config;
 pub(crate) use master::OldWorker;
 pub(crate) use service::{NAME, run};

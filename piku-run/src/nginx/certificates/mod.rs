@@ -2,4 +2,5 @@
 
 pub(super) mod acme;
 pub(super) mod app_certificates;
+pub(super) mod imported_certificate;
 pub(super) mod operator_certificate;

@@ -85,17 +85,22 @@ fn unreadable(path: &Path, err: &std::io::Error) -> UserError {
 
 /// Fails if the key is not that of the certificate.
 fn check_key([certificate, key]: &[PathBuf; 2]) -> anyhow::Result<()> {
-    let public_key = |args: &[&str], path: &Path| -> anyhow::Result<Vec<u8>> {
-        let out = openssl_command()?.args(args).arg("-in").arg(path).output();
-        Ok(out.context("cannot run openssl")?.stdout)
-    };
-    let own = public_key(&["x509", "-noout", "-pubkey"], certificate)?;
-    if own.is_empty() || own != public_key(&["pkey", "-pubout", "-passin", "pass:"], key)? {
+    if !is_key_of(key, certificate)? {
         let what =
             format!("host.yaml: nginx: certificates: '{}' is not the key of its certificate", key.display());
         return Err(UserError::new(what).into());
     }
     Ok(())
+}
+
+/// Returns whether the certificate can be read and the key is its own.
+pub(super) fn is_key_of(key: &Path, certificate: &Path) -> anyhow::Result<bool> {
+    let public_key = |args: &[&str], path: &Path| -> anyhow::Result<Vec<u8>> {
+        let out = openssl_command()?.args(args).arg("-in").arg(path).output();
+        Ok(out.context("cannot run openssl")?.stdout)
+    };
+    let own = public_key(&["x509", "-noout", "-pubkey"], certificate)?;
+    Ok(!own.is_empty() && own == public_key(&["pkey", "-pubout", "-passin", "pass:"], key)?)
 }
 
 /// Reads the host names of a certificate.
@@ -112,7 +117,7 @@ fn read_names(path: &Path) -> anyhow::Result<BTreeSet<String>> {
 }
 
 /// Parses the host names and addresses in the output of openssl.
-fn parse_names(text: &str) -> BTreeSet<String> {
+pub(super) fn parse_names(text: &str) -> BTreeSet<String> {
     let items = text.split([',', '\n']).map(str::trim);
     let names = items.filter_map(|item| item.strip_prefix("DNS:").or(item.strip_prefix("IP Address:")));
     names.map(str::to_ascii_lowercase).collect()
