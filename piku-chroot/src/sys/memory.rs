@@ -135,15 +135,16 @@ mod tests {
         let memory = std::fs::File::open("/proc/self/mem").unwrap();
         let parts = find_unwritten(&maps);
         assert!(!parts.is_empty(), "{maps}");
+        let mappings = maps.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+        let mappings: Vec<_> = mappings.filter(|words| words.len() > 5).collect();
         for (start, end) in &parts {
-            let line = maps.lines().find(|line| line.starts_with(&format!("{start:x}-{end:x} "))).unwrap();
-            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            let words = mappings.iter().find(|words| parse_range(words[0]) == Some((*start, *end))).unwrap();
             let offset = u64::from_str_radix(words[2], 16).unwrap();
             let (mut held, mut on_disk) = (vec![0; end - start], vec![0; end - start]);
             memory.read_exact_at(&mut held, (*start).try_into().unwrap()).unwrap();
             // The last page is longer than the file.
             std::fs::File::open(words[5]).unwrap().read_at(&mut on_disk, offset).unwrap();
-            assert!(held == on_disk, "{line}");
+            assert!(held == on_disk, "{words:?}");
         }
         // Relocated pages must exist that the kernel shows as read-only; otherwise the test proves nothing.
         let relocated = maps
