@@ -11,8 +11,16 @@ odd() { find /usr/local/bin /usr/local/lib/piku /usr/local/share/man/man1 \( -na
 log_in
 cat /root/second.pub >"/root/it's a \$key.pub"
 
-part 'a group of that name'
+part 'a dry run, and two at once'
 groupadd piku
+made >/tmp/before 2>/dev/null || :
+"$install" --dry-run >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+has /tmp/said 'would write: /usr/local/bin/piku-run'
+made 2>/dev/null | cmp -s - /tmp/before || fail 'a dry run has changed the machine'
+! flock /run/piku-install.lock "$install" >/tmp/said 2>&1 || fail 'two run at once'
+has /tmp/said 'another install, setup or uninstall is running'
+
+part 'a group of that name'
 "$install" --key "/root/first.pub" --key-name one --key "/root/it's a \$key.pub" >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
 is "$(id -gn piku)" piku 'the group'
 is "$(piku keys | cut -d ' ' -f 1 | tr '\n' ' ')" 'one second@laptop ' 'the keys'
@@ -33,7 +41,32 @@ has /tmp/said "bad user name 'piku;id'"
 ! "$install" --prefix '/opt/my piku' >/tmp/said 2>&1 || fail 'a bad prefix is taken'
 has /tmp/said "bad prefix '/opt/my piku'"
 
+part 'a cargo of apt'
+mkdir -p /root/checkout
+cp -R "$top/scripts" /root/checkout/
+printf '[workspace.package]\nrust-version = "1.85"\n' >/root/checkout/Cargo.toml
+printf '#!/bin/sh\necho "$*" >>/tmp/apt\n' >/usr/local/sbin/apt-get
+# offer RUSTC RUSTC-WEB: apt offers these versions
+offer() { printf '#!/bin/sh\n[ "$1" = policy ] || exit 1\ncase $2 in rustc) echo "  Candidate: %s" ;; *) echo "  Candidate: %s" ;; esac\n' "$@" >/usr/local/sbin/apt-cache; }
+offer 1.63.0+dfsg1-2 1.96.0+dfsg0-1~deb12u1
+chmod 755 /usr/local/sbin/apt-get /usr/local/sbin/apt-cache
+/root/checkout/scripts/prepare cargo >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+has /tmp/apt 'install -y --no-install-recommends cargo-web'
+offer 1.85.0+dfsg3-1 '(none)'
+: >/tmp/apt
+/root/checkout/scripts/prepare cargo >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+is "$(grep -c 'no-install-recommends cargo$' /tmp/apt)" 1 'the cargo of a newer Debian'
+offer 1.63.0+dfsg1-2 '(none)'
+! /root/checkout/scripts/prepare cargo >/tmp/said 2>&1 || fail 'an old one is taken'
+has /tmp/said 'cannot find cargo of Rust 1.85 or newer: none is installed, and apt has 1.63.0'
+has /tmp/said 'hint: install rustup as root'
+rm /usr/local/sbin/apt-get /usr/local/sbin/apt-cache
+
 part purge
+made >/tmp/before
+"$top/scripts/uninstall" --purge --dry-run >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+has /tmp/said 'Nothing was changed'
+made | cmp -s - /tmp/before || fail 'a dry run has removed something'
 "$top/scripts/uninstall" --purge >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
 ! getent passwd piku >/dev/null || fail 'the user is left'
 is "$(find /usr/local /etc/systemd /var/lib/piku -name '*piku*' 2>/dev/null)" '' 'what is left'
