@@ -29,6 +29,7 @@ pub mod atomic_file;
 mod file_lock;
 pub mod free_space;
 pub mod sha256;
+pub mod source_index;
 mod tree;
 mod write_order;
 
@@ -37,4 +38,4 @@ pub use tree::{
     CopyLimit, FileKind, FileStat, FolderCursor, FolderEntry, TreeEntry, TreeError, TreeFile, TreeHandle,
     WalkStep, remove_all,
 };
-pub use write_order::{keeps_order, order_folder, write_out};
+pub use write_order::{NewFiles, keeps_order, order_folder, write_out};

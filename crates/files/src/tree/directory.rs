@@ -92,6 +92,11 @@ pub(crate) fn link_file(file: BorrowedFd<'_>, folder: impl AsFd, name: &OsStr) -
     Ok(fs::linkat(CWD, proc_fd_path(file), folder, name, AtFlags::SYMLINK_FOLLOW)?)
 }
 
+/// Creates a hard link to the entry `name` of another directory. A symlink is itself linked.
+pub(crate) fn link_entry(from: impl AsFd, old: &OsStr, to: impl AsFd, new: &OsStr) -> io::Result<()> {
+    Ok(fs::linkat(from, old, to, new, AtFlags::empty())?)
+}
+
 pub(crate) fn rename(from: impl AsFd, old: &OsStr, to: impl AsFd, new: &OsStr) -> io::Result<()> {
     Ok(fs::renameat(from, old, to, new)?)
 }

@@ -8,6 +8,7 @@ mod error;
 mod file_stat;
 mod group;
 mod handle;
+mod link_source;
 mod read;
 mod remove;
 mod walk;

@@ -52,6 +52,61 @@ pub fn order_folder(folder: &File) -> io::Result<()> {
     if keeps_order(folder) { Ok(()) } else { folder.sync_all() }
 }
 
+/// New files whose content is being written to the disk, many at a time, before anything that is synced
+/// later.
+#[derive(Debug, Default)]
+pub struct NewFiles {
+    begun: Vec<File>,
+}
+
+impl NewFiles {
+    /// Begins to write a finished file.
+    ///
+    /// # Errors
+    /// Fails if the disk does, perhaps with another file.
+    pub fn add(&mut self, file: File) -> io::Result<()> {
+        // Only starts the write: errors are reported when it ends.
+        let _ = sys::begin_write(&file);
+        self.begun.push(file);
+        if self.begun.len() < MAX_OPEN { Ok(()) } else { self.finish() }
+    }
+
+    /// Waits until all files are written.
+    ///
+    /// # Errors
+    /// Fails if the disk does.
+    pub fn finish(&mut self) -> io::Result<()> {
+        let files = std::mem::take(&mut self.begun);
+        match files.first() {
+            None => Ok(()),
+            Some(file) if keeps_order(file) => files.iter().try_for_each(wait_until_written),
+            Some(_) => sync_together(files, |file: File| file.sync_all(), |err| err),
+        }
+    }
+}
+
+/// Calls `sync` for each item in several threads, so that the syncs share commits of the journal.
+fn sync_together<T: Send, E: Send>(
+    items: Vec<T>,
+    sync: impl Fn(T) -> Result<(), E> + Sync,
+    panicked: impl Fn(io::Error) -> E,
+) -> Result<(), E> {
+    let items = Mutex::new(items);
+    let next = || items.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+    let sync_all = || {
+        while let Some(item) = next() {
+            sync(item)?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(sync_all)).collect();
+        threads
+            .into_iter()
+            .try_for_each(|one| one.join().unwrap_or_else(|_| Err(panicked(io::Error::other("it panicked")))))
+    })
+}
+
 fn wait_until_written(file: &File) -> io::Result<()> {
     // The kernel or a sandbox may not support the call.
     sys::wait_written(file).or_else(|_| file.sync_data())
@@ -97,21 +152,8 @@ impl TreeHandle {
 
     /// Syncs the new files and all directories, many at a time, so that they share commits of the journal.
     fn sync_new(&self, old: Option<&Self>) -> Result<(), TreeError> {
-        let found = Mutex::new(self.new_entries(old)?);
-        let next = || found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
-        let sync = || {
-            while let Some(path) = next() {
-                self.sync(path)?;
-            }
-            Ok(())
-        };
-        thread::scope(|scope| {
-            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(sync)).collect();
-            threads.into_iter().try_for_each(|one| {
-                let panicked = |_| Err(self.error("sync", "".as_ref(), io::Error::other("it panicked")));
-                one.join().unwrap_or_else(panicked)
-            })
-        })
+        let panicked = |err| self.error("sync", "".as_ref(), err);
+        sync_together(self.new_entries(old)?, |path| self.sync(path), panicked)
     }
 
     /// Returns the paths of new files and of all directories.
