@@ -13,6 +13,7 @@ use piku_report::user_error::UserError;
 use super::{AppKeyArgs, KeyAction, KeyFileArgs, MachineArgs, OneApp, ReceiveAction, ReceiveCli, TheApp};
 use crate::app_context::{self, AppContext};
 use crate::deploy::{self, DeploySubject};
+use crate::export::ExportMode;
 use crate::key::{self, NewKeyArgs};
 use crate::push::push_options::PushOptions;
 use crate::session::KeySession;
@@ -76,10 +77,11 @@ impl ReceiveCli {
             ReceiveAction::Cancel { app: TheApp { app, root }, by } => {
                 deploy::cancel::cancel_build(&app, &absolute_root(root)?.app(&app), &by)?;
             }
-            ReceiveAction::Export { repo, commit, dir, settings } => {
+            ReceiveAction::Export { repo, commit, dir, update, settings } => {
                 child_env::set_umask();
                 let settings = settings.as_deref().map(HostSettings::read).transpose()?.unwrap_or_default();
-                export::export_commit(&repo, &commit, &dir, &settings)?;
+                let mode = if update { ExportMode::Update } else { ExportMode::New };
+                export::export_commit(&repo, &commit, &dir, mode, &settings)?;
             }
             ReceiveAction::BeginDeploy { repo, app, by } => {
                 deploy::begin::begin_deploy(&repo, &app.app_dir()?, &by)?;

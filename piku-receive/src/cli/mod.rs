@@ -130,6 +130,12 @@ enum ReceiveAction {
         commit: String,
         /// Missing or empty directory.
         dir: PathBuf,
+        /// Make the directory of an earlier export with this option equal to the commit.
+        ///
+        /// Files that are the same stay; everything else in the directory is removed. DIR.index says which
+        /// object each file is, and by which metadata a later change is seen.
+        #[arg(long)]
+        update: bool,
         /// host.yaml with the disk space that stays free [default: the defaults].
         #[arg(long, value_name = "FILE")]
         settings: Option<PathBuf>,

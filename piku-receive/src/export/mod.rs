@@ -2,6 +2,8 @@
 //! submodule may reach outside of the new directory.
 
 mod blobs;
+mod count;
+mod entry;
 mod link;
 mod submodules;
 mod tree;
@@ -11,11 +13,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use git2::{Commit, Repository};
-use piku_files::{TreeHandle, remove_all};
+use git2::{Commit, Repository, Tree};
+use piku_files::source_index::IndexFolder;
+use piku_files::{FileLock, NewFiles, TreeHandle, remove_all};
 use piku_layout::settings::HostSettings;
 use piku_report::progress;
-use piku_report::user_error::UserError;
+use piku_report::user_error::{BUSY, UserError};
 use tempfile::TempDir;
 
 use crate::client::quoted;
@@ -23,18 +26,29 @@ use crate::limits;
 use crate::repository;
 use tree::ExportWalk;
 
-/// Writes the tree of `commit` in `repo` to `dir`, which must be missing or empty. The tree is written to a
-/// temporary directory and renamed.
-#[expect(clippy::disallowed_methods, reason = "a new directory is renamed to the path that the caller names")]
+/// The state of the directory of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExportMode {
+    /// The directory must be missing or empty. The tree is written to a temporary one and renamed.
+    New,
+    /// The directory belongs to piku, which has perhaps exported another commit to it: it becomes the new
+    /// commit's tree, and its index is written.
+    Update,
+}
+
+/// Writes the tree of `commit` in `repo` to `dir`.
 pub(crate) fn export_commit(
     repo: &Path,
     commit: &str,
     dir: &Path,
+    mode: ExportMode,
     settings: &HostSettings,
 ) -> anyhow::Result<()> {
     limits::bound_memory().context("cannot bound this process's memory")?;
     let dir = std::path::absolute(dir).with_context(|| format!("bad path '{}'", dir.display()))?;
-    if !is_missing_or_empty(&dir).with_context(|| format!("cannot look at '{}'", dir.display()))? {
+    if mode == ExportMode::New
+        && !is_missing_or_empty(&dir).with_context(|| format!("cannot look at '{}'", dir.display()))?
+    {
         return Err(
             UserError::new(format!("'{}' exists and is not an empty directory", dir.display())).into()
         );
@@ -49,18 +63,69 @@ pub(crate) fn export_commit(
         ));
         return Err(failure.hint("add the app's files: git add -A, git commit, git push").into());
     }
-    let aside = create_temporary_dir(&dir)
-        .with_context(|| format!("cannot create a directory beside '{}'", dir.display()))?;
-    let mut walk = ExportWalk::new(repo, TreeHandle::open(aside.path())?, settings);
-    walk.write_root(&opened, &tree)?;
-    if let Some(line) = walk.lfs_warning() {
-        progress::error(&line);
+    let walk = |top, written| ExportWalk::new(repo, top, settings, written);
+    match mode {
+        ExportMode::New => write_new(&opened, &tree, &dir, |top| walk(top, None)),
+        ExportMode::Update => update(&opened, &tree, &dir, |top| walk(top, Some(NewFiles::default()))),
     }
+}
+
+/// Writes a tree to a new directory.
+#[expect(clippy::disallowed_methods, reason = "a new directory is renamed to the path that the caller names")]
+fn write_new(
+    repo: &Repository,
+    tree: &Tree<'_>,
+    dir: &Path,
+    walk: impl FnOnce(TreeHandle) -> ExportWalk,
+) -> anyhow::Result<()> {
+    let aside = create_temporary_dir(dir)
+        .with_context(|| format!("cannot create a directory beside '{}'", dir.display()))?;
+    let mut walk = walk(TreeHandle::open(aside.path())?);
+    walk.write_root(repo, tree, None)?;
+    warn_of_pointers(&walk);
     let made = aside.keep();
-    fs::rename(&made, &dir).with_context(|| format!("cannot create '{}'", dir.display())).inspect_err(|_| {
+    fs::rename(&made, dir).with_context(|| format!("cannot create '{}'", dir.display())).inspect_err(|_| {
         // The first error is reported.
         let _ = remove_all(&made);
     })
+}
+
+/// Writes a tree over that of an earlier export. If it fails, the index still tells which of the files are
+/// those that it lists.
+#[expect(clippy::disallowed_methods, reason = "piku's own directory, in that of the app")]
+fn update(
+    repo: &Repository,
+    tree: &Tree<'_>,
+    dir: &Path,
+    walk: impl FnOnce(TreeHandle) -> ExportWalk,
+) -> anyhow::Result<()> {
+    let cannot = || format!("cannot prepare '{}'", dir.display());
+    let old = IndexFolder::read(dir).filter(|_| TreeHandle::open(dir).is_ok());
+    if old.is_none() {
+        remove_all(dir).with_context(cannot)?;
+        fs::create_dir_all(dir).with_context(cannot)?;
+    }
+    // Builds of other users read it.
+    let top = TreeHandle::open(dir)?;
+    top.set_mode("", 0o755)?;
+    let lock = FileLock::try_exclusive(top.clone()).with_context(cannot)?;
+    let _lock = lock.ok_or_else(|| {
+        UserError::new(format!("'{}' is being written just now", dir.display())).hint("try again").code(BUSY)
+    })?;
+    let mut walk = walk(top);
+    let index = walk.write_root(repo, tree, old.as_ref())?;
+    walk.write_out()?;
+    warn_of_pointers(&walk);
+    if old.as_ref() == Some(&index) {
+        return Ok(());
+    }
+    index.write(dir).with_context(|| format!("cannot write the index of '{}'", dir.display()))
+}
+
+fn warn_of_pointers(walk: &ExportWalk) {
+    if let Some(line) = walk.lfs_warning() {
+        progress::error(&line);
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the path that the caller names")]

@@ -1,28 +1,36 @@
 //! Writes trees to directories. Every file is created by name in its open directory, so that an entry that
 //! the tree created before, such as a symlink, is never followed. The size of a tree is checked before
 //! anything is written.
+//!
+//! Of an earlier export, files stay that are in the new tree too and have not been changed since, by the
+//! index. All others are removed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::io::{ErrorKind, Write};
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::Context;
-use git2::{Oid, Repository, Tree, TreeEntry};
+use git2::{Oid, Repository, Tree};
 use piku_files::free_space::{self, SpaceNeeded};
-use piku_files::{TreeError, TreeHandle};
+use piku_files::source_index::{FileMark, IndexContent, IndexEntry, IndexFile, IndexFolder, SourceKind};
+use piku_files::{NewFiles, TreeHandle};
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 
-use super::blobs::{BlobReader, LARGE};
+use super::blobs::BlobReader;
+use super::count::{TreeCount, too_deep};
+use super::entry::{
+    ExportFolder, NewEntry, duplicate_error, duplicate_name_error, object_name, remove_others,
+};
 use super::link::{self, LinkRefusal};
 use super::submodules::SubmoduleRepos;
 use crate::client::quoted;
 use crate::repository;
 
 /// Deepest nesting of directories; each level keeps a descriptor open.
-const DEEPEST: usize = 200;
+pub(super) const DEEPEST: usize = 200;
 /// Longest path in bytes: a prefix is added later, and the kernel allows 4096.
 const LONGEST_PATH: usize = 3500;
 /// Largest number of files: a small commit can repeat the same tree until the disk is full.
@@ -30,16 +38,22 @@ const MOST_ENTRIES: u64 = 1_000_000;
 /// Beginning of a Git LFS pointer, which is at most a kilobyte long.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 const LONGEST_POINTER: usize = 1024;
+/// Beginning of an ELF file.
+const NATIVE: &[u8] = b"\x7fELF";
 
 pub(super) struct ExportWalk {
     modules: SubmoduleRepos,
     top: TreeHandle,
     /// Disk space that must stay free, in bytes.
     reserve: u64,
-    /// Space for all trees that were counted.
+    /// Space for all new entries that were counted.
     need: SpaceNeeded,
+    /// Number of all entries that were counted.
+    entries: u64,
     pointers: usize,
     first_pointer: String,
+    /// New files whose content is being written to the disk; `None` if the caller does that.
+    written: Option<NewFiles>,
 }
 
 /// Position of the walk in one repository.
@@ -49,52 +63,73 @@ struct WalkPosition<'r> {
     top: &'r Tree<'r>,
     /// Path of that root in the export: empty, or with a slash at its end.
     prefix: &'r str,
-    /// Sizes of the files above [`LARGE`].
+    /// Sizes of the new files above [`LARGE`].
     large: HashMap<Oid, u64>,
     blobs: BlobReader,
 }
 
-struct ExportFolder<'a> {
-    dir: &'a TreeHandle,
-    /// Path: empty, or with a slash at its end.
-    path: &'a str,
-    /// Number of slashes in the path.
-    depth: usize,
-}
-
 impl ExportWalk {
-    /// Creates an export from the bare repository at `repo`, which also keeps fetched submodules, to an
-    /// empty directory.
-    pub(super) fn new(repo: &Path, top: TreeHandle, settings: &HostSettings) -> Self {
+    /// Creates an export from the bare repository at `repo`, which also keeps fetched submodules, to a
+    /// directory that is empty or holds an earlier export. With `written`, the content of new files is written
+    /// to the disk.
+    pub(super) fn new(
+        repo: &Path,
+        top: TreeHandle,
+        settings: &HostSettings,
+        written: Option<NewFiles>,
+    ) -> Self {
         Self {
             modules: SubmoduleRepos::beside(repo, settings),
             top,
             reserve: settings.reserve_bytes(),
             need: SpaceNeeded::default(),
+            entries: 0,
             pointers: 0,
             first_pointer: String::new(),
+            written,
         }
     }
 
     /// Counts the space for a tree, each subtree once, and fails if the disk has too little. Returns the
     /// large files.
-    fn count_tree(&mut self, repo: &Repository, tree: &Tree<'_>) -> anyhow::Result<HashMap<Oid, u64>> {
-        let mut count = TreeCount { repo, known: HashMap::new(), large: HashMap::new() };
-        let need = count.space_needed(tree, 0)?;
-        self.need += need;
-        if self.need.files > MOST_ENTRIES {
+    fn count_tree(
+        &mut self,
+        repo: &Repository,
+        tree: &Tree<'_>,
+        old: Option<&IndexFolder>,
+    ) -> anyhow::Result<HashMap<Oid, u64>> {
+        let mut count = TreeCount::new(repo);
+        let size = count.tree_size(tree, old, 0)?;
+        self.need += size.need;
+        self.entries = self.entries.saturating_add(size.entries);
+        if self.entries > MOST_ENTRIES {
             return Err(UserError::new(format!("the commit holds more than {MOST_ENTRIES} files")).into());
         }
-        free_space::check_keeping(self.top.path(), need, self.reserve, "what was pushed")?;
+        free_space::check_keeping(self.top.path(), size.need, self.reserve, "what was pushed")?;
         Ok(count.large)
     }
 
-    /// Writes the root tree with everything below it.
-    pub(super) fn write_root(&mut self, repo: &Repository, tree: &Tree<'_>) -> anyhow::Result<()> {
-        let large = self.count_tree(repo, tree)?;
+    /// Writes the root tree with everything below it. Of an earlier export, `old` is the index. Returns the
+    /// new one.
+    pub(super) fn write_root(
+        &mut self,
+        repo: &Repository,
+        tree: &Tree<'_>,
+        old: Option<&IndexFolder>,
+    ) -> anyhow::Result<IndexFolder> {
+        let large = self.count_tree(repo, tree, old)?;
         let top = self.top.clone();
         let mut at = WalkPosition { repo, top: tree, prefix: "", large, blobs: BlobReader::new(repo.path()) };
-        self.write_folder(&mut at, tree, &ExportFolder { dir: &top, path: "", depth: 0 })
+        let folder = ExportFolder { dir: &top, path: "", depth: 0, old, is_new: old.is_none() };
+        self.write_folder(&mut at, tree, &folder)
+    }
+
+    /// Waits until the content of new files is on the disk.
+    pub(super) fn write_out(&mut self) -> anyhow::Result<()> {
+        self.written
+            .iter_mut()
+            .try_for_each(NewFiles::finish)
+            .with_context(|| format!("cannot write '{}'", self.top.path().display()))
     }
 
     /// Returns a warning about Git LFS pointers, if there are any.
@@ -115,85 +150,151 @@ impl ExportWalk {
         at: &mut WalkPosition<'_>,
         tree: &Tree<'_>,
         folder: &ExportFolder<'_>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<IndexFolder> {
         if folder.depth > DEEPEST {
             return Err(too_deep().into());
         }
+        let present = if folder.is_new { Vec::new() } else { remove_others(folder, tree)? };
+        let olds = folder.old.map(IndexFolder::by_name).unwrap_or_default();
+        let mut seen = HashSet::new();
+        let mut index =
+            IndexFolder { object: object_name(tree.id()), entries: Vec::with_capacity(tree.len()) };
         for entry in tree {
             let name = entry.name_bytes();
             let path = format!("{}{}", folder.path, String::from_utf8_lossy(name));
             check_name(name, &path)?;
-            self.write_entry(at, &entry, folder, &path)?;
+            let new = NewEntry {
+                entry: &entry,
+                name: OsStr::from_bytes(name),
+                path: &path,
+                old: olds.get(name).copied(),
+                present: present
+                    .binary_search_by(|there| there.name.as_bytes().cmp(name))
+                    .ok()
+                    .map(|found| present[found].kind),
+            };
+            if !seen.insert(name.to_vec()) {
+                return Err(duplicate_error()).with_context(|| format!("cannot write {}", quoted(&path)));
+            }
+            let content = self.write_entry(at, folder, &new)?;
+            index.entries.push(IndexEntry { name: name.to_vec(), content });
         }
-        Ok(())
+        Ok(index)
     }
 
     fn write_entry(
         &mut self,
         at: &mut WalkPosition<'_>,
-        entry: &TreeEntry<'_>,
         folder: &ExportFolder<'_>,
-        path: &str,
-    ) -> anyhow::Result<()> {
-        let (repo, dir, name) = (at.repo, folder.dir, OsStr::from_bytes(entry.name_bytes()));
-        let unwritten = || format!("cannot write {}", quoted(path));
-        let large = at.large.get(&entry.id()).copied();
-        match entry.filemode_raw() & 0o170_000 {
-            0o040_000 => {
-                let below = create_folder(dir, name).with_context(unwritten)?;
-                let tree = repo
-                    .find_tree(entry.id())
-                    .map_err(repository::plain_error)
-                    .with_context(|| unreadable_message(path))?;
-                let path = format!("{path}/");
-                self.write_folder(
-                    at,
-                    &tree,
-                    &ExportFolder { dir: &below, path: &path, depth: folder.depth + 1 },
-                )
+        new: &NewEntry<'_>,
+    ) -> anyhow::Result<IndexContent> {
+        let kind = match new.entry.filemode_raw() {
+            mode if mode & 0o170_000 == 0o040_000 => return self.write_tree(at, folder, new),
+            mode if mode & 0o170_000 == 0o160_000 => return self.write_submodule(at, folder, new),
+            mode if mode & 0o170_000 == 0o120_000 => SourceKind::Link,
+            mode if mode & 0o170_000 != 0o100_000 => {
+                let kind = mode & 0o170_000;
+                let what = format!("{} is of the unknown kind {kind:o}", quoted(new.path));
+                return Err(UserError::new(what).into());
             }
-            0o100_000 => {
-                let mode = if entry.filemode_raw() & 0o100 == 0 { 0o644 } else { 0o755 };
-                let mut file =
-                    dir.create_file(name, mode).map_err(duplicate_name_error).with_context(unwritten)?;
-                if let Some(bytes) = large {
-                    return at.blobs.copy_blob(entry.id(), bytes, &mut file).with_context(unwritten);
-                }
-                let blob = repo
-                    .find_blob(entry.id())
-                    .map_err(repository::plain_error)
-                    .with_context(|| unreadable_message(path))?;
-                self.note_pointer(blob.content(), path);
-                file.write_all(blob.content()).with_context(unwritten)
+            mode if mode & 0o100 == 0 => SourceKind::File,
+            _ => SourceKind::Program,
+        };
+        let file = match new.unchanged(folder.dir, kind) {
+            Some(old) => old.clone(),
+            None => self.write_file(at, folder, new, kind)?,
+        };
+        if file.is_pointer {
+            if self.pointers == 0 {
+                new.path.clone_into(&mut self.first_pointer);
             }
-            0o120_000 => {
-                let refuse = |target: &[u8], refusal| link_error(path, target, refusal);
-                if large.is_some() {
-                    return Err(refuse(b"a target of megabytes", LinkRefusal::NoPath).into());
-                }
-                let blob = repo
-                    .find_blob(entry.id())
-                    .map_err(repository::plain_error)
-                    .with_context(|| unreadable_message(path))?;
-                let target = blob.content();
-                link::check_link(target, folder.depth).map_err(|refusal| refuse(target, refusal))?;
-                dir.symlink(OsStr::from_bytes(target), name)
-                    .map_err(duplicate_name_error)
-                    .with_context(unwritten)
-            }
-            0o160_000 => self.write_submodule(at, entry.id(), folder, name, path),
-            kind => Err(UserError::new(format!("{} is of the unknown kind {kind:o}", quoted(path))).into()),
+            self.pointers += 1;
         }
+        Ok(IndexContent::File(file))
+    }
+
+    fn write_tree(
+        &mut self,
+        at: &mut WalkPosition<'_>,
+        folder: &ExportFolder<'_>,
+        new: &NewEntry<'_>,
+    ) -> anyhow::Result<IndexContent> {
+        let below = new.open_folder(folder.dir)?;
+        let tree = at
+            .repo
+            .find_tree(new.entry.id())
+            .map_err(repository::plain_error)
+            .with_context(|| unreadable_message(new.path))?;
+        let path = format!("{}/", new.path);
+        let inner = new.inner_folder(&below, &path, folder.depth);
+        self.write_folder(at, &tree, &inner).map(IndexContent::Folder)
+    }
+
+    fn write_file(
+        &mut self,
+        at: &mut WalkPosition<'_>,
+        folder: &ExportFolder<'_>,
+        new: &NewEntry<'_>,
+        kind: SourceKind,
+    ) -> anyhow::Result<IndexFile> {
+        let (dir, name, id) = (folder.dir, new.name, new.entry.id());
+        let unwritten = || format!("cannot write {}", quoted(new.path));
+        if new.present.is_some() {
+            dir.remove_all(name).with_context(unwritten)?;
+        }
+        let large = at.large.get(&id).copied().or_else(|| new.old_length());
+        let blob = match large {
+            Some(_) => None,
+            None => Some(
+                at.repo
+                    .find_blob(id)
+                    .map_err(repository::plain_error)
+                    .with_context(|| unreadable_message(new.path))?,
+            ),
+        };
+        let mut start = [0; NATIVE.len()];
+        let mut is_pointer = false;
+        if kind == SourceKind::Link {
+            let refuse = |target: &[u8], refusal| link_error(new.path, target, refusal);
+            let Some(blob) = &blob else {
+                return Err(refuse(b"a target of megabytes", LinkRefusal::NoPath).into());
+            };
+            let target = blob.content();
+            link::check_link(target, folder.depth).map_err(|refusal| refuse(target, refusal))?;
+            dir.symlink(OsStr::from_bytes(target), name)
+                .map_err(duplicate_name_error)
+                .with_context(unwritten)?;
+        } else {
+            let mode = if kind == SourceKind::Program { 0o755 } else { 0o644 };
+            let mut file =
+                dir.create_file(name, mode).map_err(duplicate_name_error).with_context(unwritten)?;
+            if let Some(blob) = &blob {
+                let content = blob.content();
+                is_pointer = content.len() <= LONGEST_POINTER && content.starts_with(POINTER);
+                let length = content.len().min(start.len());
+                start[..length].copy_from_slice(&content[..length]);
+                file.write_all(content).with_context(unwritten)?;
+            } else {
+                let bytes = large.unwrap_or_default();
+                at.blobs.copy_blob(id, bytes, &mut file).with_context(unwritten)?;
+                let written = dir.open_file_nofollow(name)?.file;
+                (&written).take(start.len() as u64).read_exact(&mut start).with_context(unwritten)?;
+            }
+            if let Some(written) = &mut self.written {
+                written.add(file).with_context(unwritten)?;
+            }
+        }
+        let mark = FileMark::of(&dir.symlink_metadata(name)?);
+        Ok(IndexFile { object: object_name(id), kind, is_native: start == *NATIVE, is_pointer, mark })
     }
 
     fn write_submodule(
         &mut self,
         at: &WalkPosition<'_>,
-        commit: Oid,
         folder: &ExportFolder<'_>,
-        name: &OsStr,
-        path: &str,
-    ) -> anyhow::Result<()> {
+        new: &NewEntry<'_>,
+    ) -> anyhow::Result<IndexContent> {
+        let (commit, path) = (new.entry.id(), new.path);
         let inner = path.strip_prefix(at.prefix).unwrap_or(path);
         let repo = self.modules.fetch_repository(at.repo, at.top, inner, path, commit)?;
         let tree = repo
@@ -201,83 +302,14 @@ impl ExportWalk {
             .and_then(|commit| commit.tree())
             .map_err(repository::plain_error)
             .with_context(|| unreadable_message(path))?;
-        let large = self.count_tree(&repo, &tree)?;
-        let below =
-            create_folder(folder.dir, name).with_context(|| format!("cannot write {}", quoted(path)))?;
+        let large = self.count_tree(&repo, &tree, new.old_folder())?;
+        let below = new.open_folder(folder.dir)?;
         let prefix = format!("{path}/");
         let blobs = BlobReader::new(repo.path());
         let mut at = WalkPosition { repo: &repo, top: &tree, prefix: &prefix, large, blobs };
-        self.write_folder(
-            &mut at,
-            &tree,
-            &ExportFolder { dir: &below, path: &prefix, depth: folder.depth + 1 },
-        )
+        let inner = new.inner_folder(&below, &prefix, folder.depth);
+        self.write_folder(&mut at, &tree, &inner).map(IndexContent::Folder)
     }
-
-    fn note_pointer(&mut self, content: &[u8], path: &str) {
-        if content.len() <= LONGEST_POINTER && content.starts_with(POINTER) {
-            if self.pointers == 0 {
-                path.clone_into(&mut self.first_pointer);
-            }
-            self.pointers += 1;
-        }
-    }
-}
-
-/// Counts the space for the trees of a repository.
-struct TreeCount<'r> {
-    repo: &'r Repository,
-    /// Space for each object with everything below it.
-    known: HashMap<Oid, SpaceNeeded>,
-    large: HashMap<Oid, u64>,
-}
-
-impl TreeCount<'_> {
-    /// Returns the space for the files and directories of a tree.
-    fn space_needed(&mut self, tree: &Tree<'_>, depth: usize) -> anyhow::Result<SpaceNeeded> {
-        if depth > DEEPEST {
-            return Err(too_deep().into());
-        }
-        let objects =
-            self.repo.odb().map_err(repository::plain_error).context("cannot read the repository")?;
-        let mut sum = SpaceNeeded::default();
-        for entry in tree {
-            let unreadable = || unreadable_message(&String::from_utf8_lossy(entry.name_bytes()));
-            let one = match (self.known.get(&entry.id()), entry.filemode_raw() & 0o170_000) {
-                (Some(known), _) => *known,
-                (None, 0o040_000) => {
-                    let tree = self
-                        .repo
-                        .find_tree(entry.id())
-                        .map_err(repository::plain_error)
-                        .with_context(unreadable)?;
-                    let mut folder = SpaceNeeded::of(0);
-                    folder += self.space_needed(&tree, depth + 1)?;
-                    folder
-                }
-                // A submodule is counted when it has been fetched.
-                (None, 0o160_000) => SpaceNeeded::of(0),
-                (None, _) => {
-                    let (bytes, _) = objects
-                        .read_header(entry.id())
-                        .map_err(repository::plain_error)
-                        .with_context(unreadable)?;
-                    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-                    if bytes > LARGE {
-                        self.large.insert(entry.id(), bytes);
-                    }
-                    SpaceNeeded::of(bytes)
-                }
-            };
-            self.known.insert(entry.id(), one);
-            sum += one;
-        }
-        Ok(sum)
-    }
-}
-
-fn too_deep() -> UserError {
-    UserError::new(format!("the tree has folders deeper than {DEEPEST}"))
 }
 
 /// Refuses names that git does not create, but a hand-written tree can contain.
@@ -299,7 +331,7 @@ fn check_name(name: &[u8], path: &str) -> Result<(), UserError> {
     Ok(())
 }
 
-fn unreadable_message(path: &str) -> String {
+pub(super) fn unreadable_message(path: &str) -> String {
     format!("cannot read {} from the repository", quoted(path))
 }
 
@@ -312,19 +344,6 @@ fn link_error(path: &str, target: &[u8], refusal: LinkRefusal) -> UserError {
     };
     let failure = UserError::new(format!("the link {} to {target} {why}", quoted(path)));
     failure.hint("a link may point within the repository, or below /app or /data")
-}
-
-fn create_folder(dir: &TreeHandle, name: &OsStr) -> anyhow::Result<TreeHandle> {
-    dir.create_dir(name).map_err(duplicate_name_error)?;
-    Ok(dir.subtree(name)?)
-}
-
-/// Returns the error for an entry that exists: since the directory was empty, it comes from the same tree.
-fn duplicate_name_error(err: TreeError) -> anyhow::Error {
-    match err.kind() {
-        ErrorKind::AlreadyExists => anyhow::anyhow!("the commit contains two files of this name"),
-        _ => err.into(),
-    }
 }
 
 #[cfg(test)]

@@ -6,3 +6,4 @@ mod large;
 mod place;
 mod submodules;
 mod trees;
+mod update;
