@@ -10,7 +10,7 @@ use piku_layout::settings::SandboxMode;
 use piku_report::number_arg::number_arg;
 use piku_report::output::OutputFormat;
 
-use crate::build::build_job::{self, BuildJob, ReleaseFacts, ReusePolicy};
+use crate::build::build_job::{self, BuildJob, ReleaseFacts, ReusePolicy, SourceUse};
 use crate::build::host_paths::HostPaths;
 use crate::pack::{self, FitQuestion, PackScope, PackSource, UnpackRequest};
 use crate::plan::print_plan;
@@ -191,6 +191,7 @@ enum SandboxWhen {
     Off,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Args)]
 struct BuildArgs {
     /// The app's folder; it is copied and stays as it is
@@ -198,6 +199,10 @@ struct BuildArgs {
     /// Take the folder itself instead of a copy: it is used up, whether the build succeeds or not
     #[arg(long = "move")]
     take: bool,
+    /// The folder is one that 'piku-receive export --update' keeps, and whose files no program writes to: the release shares
+    /// them by hard links, where no step of the build could write to them
+    #[arg(long, conflicts_with = "take")]
+    link: bool,
     /// Where package managers keep their caches
     #[arg(long, value_name = "DIR")]
     cache: PathBuf,
@@ -285,7 +290,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         BuildVerb::Build(typed) => build_job::run_build(&BuildJob {
             place: typed.host.place(Some(&typed.cache)),
             dir: typed.dir,
-            take: typed.take,
+            source: match (typed.take, typed.link) {
+                (true, _) => SourceUse::Move,
+                (_, true) => SourceUse::Link,
+                _ => SourceUse::Copy,
+            },
             cache: typed.cache,
             before: typed.before,
             reuse: match (typed.no_cache, typed.rebuild) {

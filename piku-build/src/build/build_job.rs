@@ -12,9 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use piku_files::TreeHandle;
-use piku_files::atomic_file;
-use piku_files::remove_all;
+use piku_files::source_index::IndexFolder;
+use piku_files::{TreeHandle, atomic_file, keeps_order, remove_all};
 use piku_layout::name::AppName;
 use piku_procfile::procfile::ProcessKind;
 use piku_report::progress;
@@ -41,6 +40,7 @@ use crate::step::{build_step, environment, interrupt, resources};
 use crate::store::layer::LayerStore;
 use crate::store::tools::ToolStores;
 use crate::tree::hard_link;
+use crate::tree::linked_source::LinkedSource;
 use piku_release::layers::TOOLS;
 use piku_release::machine;
 use piku_release::manifest::{BuiltRelease, ReleaseLayer, ReleaseOrigin, TREE};
@@ -59,8 +59,8 @@ pub(crate) struct ReleaseFacts {
 pub(crate) struct BuildJob {
     pub(crate) place: HostPaths,
     pub(crate) dir: PathBuf,
-    /// True if the build may move files out of `dir` instead of copying them.
-    pub(crate) take: bool,
+    /// The way of the files of `dir` into the release.
+    pub(crate) source: SourceUse,
     pub(crate) cache: PathBuf,
     /// The release before this one, to share files with.
     pub(crate) before: Option<PathBuf>,
@@ -70,6 +70,16 @@ pub(crate) struct BuildJob {
     /// Requested architecture of the release.
     pub(crate) architecture: Option<&'static TargetArchitecture>,
     pub(crate) facts: ReleaseFacts,
+}
+
+/// The way of the files of an app's folder into its release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SourceUse {
+    Copy,
+    /// The folder is used up.
+    Move,
+    /// The folder is one that `piku-receive export --update` keeps: by hard links, where no step writes.
+    Link,
 }
 
 /// Results of earlier builds that a build reuses.
@@ -101,7 +111,8 @@ pub(crate) fn run_build(build: &BuildJob) -> anyhow::Result<()> {
     sandbox.start_check();
     // Detection reads the app in place, so that an unknown app is not copied.
     let source = build.place.read_app(&build.dir)?;
-    let DetectedRuntime { runtimes, because, .. } = runtime::choose(&source)?.detected;
+    let RuntimeChoice { runtimes: chosen, detected, .. } = runtime::choose(&source)?;
+    let DetectedRuntime { runtimes, because, .. } = detected;
     let names: Vec<_> = runtimes.into_iter().map(capital).collect();
     let place =
         source.below.as_deref().map_or_else(String::new, |below| format!(" in '{}'", below.display()));
@@ -133,7 +144,8 @@ pub(crate) fn run_build(build: &BuildJob) -> anyhow::Result<()> {
         before,
         takes_made: build.reuse == ReusePolicy::All,
     };
-    let release = build.release(&bench, &source, app)?;
+    let placed = build.place_tree(&bench, &source, chosen.iter().any(|runtime| runtime.writes_tree()))?;
+    let release = build.release(&bench, &source, app, &placed)?;
 
     if build.reuse == ReusePolicy::Nothing {
         replace_caches(&cache, &fresh, &work.join("old-cache"))?;
@@ -149,9 +161,14 @@ pub(crate) fn run_build(build: &BuildJob) -> anyhow::Result<()> {
         store.keep_generation()?;
     }
     let aside = work.join(RELEASE);
-    release.write_unsynced(&aside)?;
-    let old = build.before.as_deref().filter(|_| bench.before.is_some());
-    made.write_out(old.map(TreeHandle::open_following).transpose()?.as_ref())?;
+    if keeps_order(&made) && placed.linked.as_ref().is_some_and(LinkedSource::is_whole) {
+        // The files of the source are on the disk.
+        release.write(&aside)?;
+    } else {
+        release.write_unsynced(&aside)?;
+        let old = build.before.as_deref().filter(|_| bench.before.is_some());
+        made.write_out(old.map(TreeHandle::open_following).transpose()?.as_ref())?;
+    }
     interrupt::check()?;
     host_paths::refuse_existing(&output)?;
     fs::rename(&aside, &output).with_context(|| format!("cannot make '{}'", output.display()))?;
@@ -181,11 +198,12 @@ impl BuildJob {
         bench: &BuildContext<'_>,
         found: &AppSource,
         app: AppName,
+        placed: &PlacedTree,
     ) -> anyhow::Result<BuiltRelease> {
-        let tree = self.place_tree(bench, found)?;
-        let mut source = self.place.read_tree(&tree)?;
+        let PlacedTree { tree, linked } = placed;
+        let mut source = self.place.read_tree(tree)?;
         if preflight(bench, &source)? {
-            source = self.place.read_tree(&tree)?;
+            source = self.place.read_tree(tree)?;
         }
         source.warnings.iter().for_each(|warning| progress::error(&warning.to_string()));
         found.notes.iter().for_each(|note| progress::warning(note));
@@ -223,7 +241,8 @@ impl BuildJob {
             machine: &machine,
             cross,
             source: &source,
-            tree: &tree,
+            tree,
+            linked: linked.as_ref(),
         };
         making.execute_plan(&mut whole)?;
         making.refuse_foreign(&whole, &architecture)?;
@@ -235,14 +254,17 @@ impl BuildJob {
             format!(" (by default, from {})", whole.processes_from)
         };
         progress::step(&format!("Process types: {}{from}", types.join(", ")));
-        if let Some(old) = &bench.before {
-            hard_link::share_files(old, &tree)?;
+        if let Some(old) = bench.before.as_ref().filter(|_| !making.is_plain_source(&whole)) {
+            hard_link::share_files(old, tree)?;
         }
         let natives = making.find_native_files(&whole)?;
         if let Some(file) = natives.binding_file() {
             progress::detail(&format!("Needs {} for '{}'", file.architecture, file.path.display()));
         }
-        Ok(self.facts(bench, whole, app, &natives, cross, &tree))
+        if let Some(linked) = linked.as_ref().filter(|_| !making.is_plain_source(&whole)) {
+            linked.add_others();
+        }
+        Ok(self.facts(bench, whole, app, &natives, cross, tree))
     }
 
     fn facts(
@@ -287,33 +309,78 @@ impl BuildJob {
         }
     }
 
-    /// Moves or copies the app's folder to where it becomes the release's.
-    fn place_tree(&self, bench: &BuildContext<'_>, source: &AppSource) -> anyhow::Result<TreeHandle> {
+    /// Puts the files of the app's folder where they become the release's. With `writes`, its steps will
+    /// probably write to them.
+    fn place_tree(
+        &self,
+        bench: &BuildContext<'_>,
+        source: &AppSource,
+        writes: bool,
+    ) -> anyhow::Result<PlacedTree> {
         let work = bench.work.tree();
         work.create_dir(RELEASE)?;
         let release = work.subtree(RELEASE)?;
-        if !self.take || !move_tree(source.tree.path(), &release)? {
+        let linked = if writes || preflight_command(source).is_some() {
+            None
+        } else {
+            self.link_tree(bench, source, &release)?
+        };
+        let is_moved = self.source == SourceUse::Move && move_tree(source.tree.path(), &release)?;
+        if linked.is_none() && !is_moved {
             bench.copy(&source.tree, &release, TREE, "the app")?;
         }
         // If the app is a subdirectory, its siblings are removed.
-        if self.take {
+        if self.source == SourceUse::Move {
             let pushed = &self.dir;
             remove_all(pushed).with_context(|| format!("cannot remove '{}'", pushed.display()))?;
         }
         let tree = release.subtree(TREE)?;
         app_folder::write_inherited(&tree, &source.shared)?;
-        Ok(tree)
+        if let Some(linked) = linked.as_ref().filter(|_| !source.shared.is_empty()) {
+            linked.add_others();
+        }
+        Ok(PlacedTree { tree, linked })
     }
+
+    /// Makes the tree of hard links to the app's folder, if it is one that an export keeps. Without a jail, a
+    /// process could write to the files.
+    fn link_tree(
+        &self,
+        bench: &BuildContext<'_>,
+        source: &AppSource,
+        release: &TreeHandle,
+    ) -> anyhow::Result<Option<LinkedSource>> {
+        if self.source != SourceUse::Link || !bench.jailed {
+            return Ok(None);
+        }
+        let Some(index) = IndexFolder::read(&self.dir) else { return Ok(None) };
+        let Some(index) = index.find(source.below.as_deref().unwrap_or(Path::new(""))) else {
+            return Ok(None);
+        };
+        release.create_dir(TREE)?;
+        LinkedSource::link(&source.tree, index, &release.subtree(TREE)?).map(Some)
+    }
+}
+
+/// The tree of a new release, before its steps.
+struct PlacedTree {
+    tree: TreeHandle,
+    /// Where it came from, if its files are links.
+    linked: Option<LinkedSource>,
+}
+
+/// Returns the app's preflight task.
+fn preflight_command(source: &AppSource) -> Option<&str> {
+    let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
+    let entry = entries.into_iter().find(|entry| entry.kind == ProcessKind::Preflight);
+    entry.map(|entry| entry.command.as_str())
 }
 
 /// Runs the app's preflight task. Returns whether the app has one.
 fn preflight(bench: &BuildContext<'_>, source: &AppSource) -> anyhow::Result<bool> {
-    let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
-    let Some(entry) = entries.into_iter().find(|entry| entry.kind == ProcessKind::Preflight) else {
-        return Ok(false);
-    };
-    progress::step(&format!("Running preflight: {}", entry.command));
-    let run = piku_procfile::command::argv(&entry.command).into();
+    let Some(command) = preflight_command(source) else { return Ok(false) };
+    progress::step(&format!("Running preflight: {command}"));
+    let run = piku_procfile::command::argv(command).into();
     let step = BuildStep { name: "preflight", run, quiet: false };
     let env = environment::preflight_environment(&bench.settings.build_env, source);
     let ended = bench.step_runner(source.tree.path(), true, Vec::new(), &env).run(&step)?;

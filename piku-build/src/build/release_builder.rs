@@ -23,6 +23,7 @@ use crate::store::layer::{LayerStore, TakenLayer, UnfinishedLayer};
 use crate::store::tools::ToolStores;
 use crate::tree::copy::CopyExclusions;
 use crate::tree::kept_tree::KeptTree;
+use crate::tree::linked_source::LinkedSource;
 use crate::tree::root_view::{MountedFolder, RootView};
 use crate::tree::{copy, tree_layer};
 use piku_layout::jail::PATH;
@@ -47,6 +48,8 @@ pub(crate) struct ReleaseBuilder<'a> {
     pub(crate) source: &'a AppSource,
     /// Tree of the new release.
     pub(crate) tree: &'a TreeHandle,
+    /// Where the tree came from, if its files are links to those of the app's source.
+    pub(crate) linked: Option<&'a LinkedSource>,
     /// Architecture of the release if it is not that of this machine.
     pub(crate) cross: Option<&'static TargetArchitecture>,
 }
@@ -93,7 +96,9 @@ impl ReleaseBuilder<'_> {
         }
         // Files that the owner cannot read could neither be compared with the next release nor sent to
         // another machine.
-        copy::normalize_modes(self.tree)?;
+        if !self.is_plain_source(combined) {
+            copy::normalize_modes(self.tree)?;
+        }
         if self.at.jailed {
             for layer in combined.plans().flat_map(|plan| &plan.tree_layers) {
                 tree_layer::link_files(&self.store.tree(&layer.key)?, self.tree, layer)?;
@@ -119,6 +124,17 @@ impl ReleaseBuilder<'_> {
             .plans()
             .filter_map(|plan| plan.profile)
             .try_for_each(|(name, text)| profile::write_file(self.tree, name, text))
+    }
+
+    /// Returns whether the tree has nothing but links to the app's source: no step has run in it.
+    pub(crate) fn is_plain_source(&self, combined: &CombinedPlan) -> bool {
+        let is_plain = |plan: &BuildPlan| {
+            plan.steps.is_empty()
+                && plan.keep.is_none()
+                && plan.profile.is_none()
+                && plan.tree_layers.iter().all(|layer| layer.mount.is_some())
+        };
+        self.linked.is_some_and(LinkedSource::is_whole) && combined.plans().all(is_plain)
     }
 
     /// Locks a layer that must be built; `None` if it is complete.
@@ -172,6 +188,9 @@ impl ReleaseBuilder<'_> {
         kept: Option<&KeptTree>,
     ) -> anyhow::Result<()> {
         let RuntimePart { runtime, plan } = &combined.parts[at];
+        if let Some(linked) = self.linked.filter(|_| kept.is_none() && !plan.steps.is_empty()) {
+            linked.separate(self.tree)?;
+        }
         let build_env = &self.at.settings.build_env;
         let env = environment::step_environment(&combined.env_until(at), plan, build_env, self.source);
         let content = |layer: ReleaseLayer| StepMount {
@@ -226,7 +245,13 @@ impl ReleaseBuilder<'_> {
     /// Searches the finished release for native files.
     pub(crate) fn find_native_files(&self, combined: &CombinedPlan) -> anyhow::Result<NativeSearch<'_>> {
         let mut search = NativeSearch::new(self.machine);
-        search.add_tree(self.tree, Path::new(TREE))?;
+        let linked = self.linked.filter(|_| self.is_plain_source(combined));
+        if !linked
+            .map_or(Ok(false), |linked| search.add_files(self.tree, linked.natives(), Path::new(TREE)))?
+        {
+            search = NativeSearch::new(self.machine);
+            search.add_tree(self.tree, Path::new(TREE))?;
+        }
         combined.mounted_layers().try_for_each(|layer| match self.cross {
             // The marker of a layer names its native file.
             Some(_) => search.add_tree(&self.store.tree(&layer.key)?, Path::new(&layer.name)),

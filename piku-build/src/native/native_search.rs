@@ -74,6 +74,24 @@ impl<'a> NativeSearch<'a> {
         })
     }
 
+    /// Looks at some files of a tree. Returns false if one of them is not there.
+    pub(crate) fn add_files<'p>(
+        &mut self,
+        tree: &TreeHandle,
+        paths: impl Iterator<Item = &'p Path>,
+        name: &Path,
+    ) -> anyhow::Result<bool> {
+        for path in paths {
+            let Ok(found) = tree.open_file_nofollow(path) else { return Ok(false) };
+            if found.stat.len >= SHORTEST {
+                let path = name.join(path);
+                self.add_file(&path, &found.file)
+                    .with_context(|| format!("cannot read '{}'", path.display()))?;
+            }
+        }
+        Ok(true)
+    }
+
     /// Adds one file if it is native.
     pub(crate) fn add_file(&mut self, path: &Path, file: &File) -> io::Result<()> {
         let Some(elf) = ElfFile::read(file)?.filter(|elf| elf.is_runnable) else { return Ok(()) };

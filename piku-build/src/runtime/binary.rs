@@ -38,6 +38,10 @@ impl Runtime for BinaryRuntime {
         NAME
     }
 
+    fn writes_tree(&self) -> bool {
+        false
+    }
+
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         Ok(match &source.procfile {
             Some(_) => DetectResult::WeakMatch("there is a Procfile".to_owned()),

@@ -93,6 +93,12 @@ pub(crate) trait Runtime: Sync {
     /// Returns the name, as in `release.yaml` and `RUNTIME=`.
     fn name(&self) -> &'static str;
 
+    /// Returns whether its steps, as a rule, write into the app's tree. The files then are copied at once,
+    /// which is faster than links that are replaced by copies.
+    fn writes_tree(&self) -> bool {
+        true
+    }
+
     /// Says whether the app is of this kind. Runs no program of the app.
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult>;
 

@@ -35,6 +35,10 @@ impl Runtime for StaticRuntime {
         "static"
     }
 
+    fn writes_tree(&self) -> bool {
+        false
+    }
+
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         if let Some(procfile) = &source.procfile {
             let only =

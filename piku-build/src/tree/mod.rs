@@ -5,6 +5,7 @@ pub(crate) mod copy;
 pub(crate) mod found;
 pub(crate) mod hard_link;
 pub(crate) mod kept_tree;
+pub(crate) mod linked_source;
 pub(crate) mod root_view;
 pub(crate) mod tree_comparison;
 pub(crate) mod tree_layer;

@@ -4,6 +4,7 @@ mod again;
 mod choice;
 mod cross;
 mod interrupted;
+mod linked;
 mod pack;
 mod sandbox;
 mod strangers;

@@ -54,6 +54,11 @@ impl Runtime for NodeRuntime {
         "node"
     }
 
+    /// Most apps have no step but the installation of their packages.
+    fn writes_tree(&self) -> bool {
+        false
+    }
+
     fn detect(&self, source: &AppSource) -> anyhow::Result<DetectResult> {
         let misspelt = ["packages.json", "package.jsn", "Package.json", "pakage.json"];
         if let Some(name) = misspelt.iter().find(|name| source.has_entry(name) && !source.has_entry(FILE)) {

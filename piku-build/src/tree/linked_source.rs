@@ -1,0 +1,66 @@
+//! A release's tree of hard links to the files of the app's source, which `piku-receive export --update` keeps
+//! from deploy to deploy. A release in a jail is read-only, and so are its links; but a step that writes into
+//! the tree would write into the source and into older releases. Before the first such step, each file gets
+//! a copy of its own.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+
+use piku_files::TreeHandle;
+use piku_files::free_space::{self, SpaceNeeded};
+use piku_files::source_index::IndexFolder;
+
+use crate::tree::copy::{self, CopyExclusions};
+
+/// What a build knows of a tree of links.
+pub(crate) struct LinkedSource {
+    /// Files that begin as ELF files do, at their paths in the tree.
+    natives: Vec<PathBuf>,
+    /// True if every file of the tree is a link to one of the source.
+    is_whole: Cell<bool>,
+    /// True once each file has a copy of its own.
+    is_separate: Cell<bool>,
+}
+
+impl LinkedSource {
+    /// Fills the empty tree `to` with links to the files of `source` that `index` lists.
+    pub(crate) fn link(source: &TreeHandle, index: &IndexFolder, to: &TreeHandle) -> anyhow::Result<Self> {
+        let folders = SpaceNeeded::of(0) * index.count_folders();
+        free_space::check(to.path(), folders, "the app")?;
+        source.link_source(index, to)?;
+        let mut natives = Vec::new();
+        index.visit_files(&mut |path, file| {
+            if file.is_native {
+                natives.push(path.to_owned());
+            }
+        });
+        Ok(Self { natives, is_whole: Cell::new(true), is_separate: Cell::new(false) })
+    }
+
+    /// Records that the tree has other files than those of the source now.
+    pub(crate) fn add_others(&self) {
+        self.is_whole.set(false);
+    }
+
+    /// Gives each file of `tree` a copy of its own, because steps are about to write into it.
+    pub(crate) fn separate(&self, tree: &TreeHandle) -> anyhow::Result<()> {
+        self.is_whole.set(false);
+        if self.is_separate.get() {
+            return Ok(());
+        }
+        free_space::check(tree.path(), copy::measure_tree(tree, &CopyExclusions::new([]))?, "the app")?;
+        tree.separate_links()?;
+        self.is_separate.set(true);
+        Ok(())
+    }
+
+    /// Returns whether the tree has nothing but files of the source.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole.get()
+    }
+
+    /// Returns the files that begin as ELF files do; some may have been removed or renamed.
+    pub(crate) fn natives(&self) -> impl Iterator<Item = &Path> {
+        self.natives.iter().map(PathBuf::as_path)
+    }
+}
