@@ -156,6 +156,9 @@ pub(crate) enum RunCommand {
         app: AppName,
         /// Release directory made by piku-build
         release: PathBuf,
+        /// Its files are on the disk already: piku-build has just made it
+        #[arg(long)]
+        written: bool,
     },
     /// List the instances of apps
     #[command(after_long_help = exit_status::READ)]

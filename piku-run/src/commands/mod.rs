@@ -99,7 +99,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Supervise { app } => supervisor::run(&root()?, &app)?,
         RunCommand::Drain { app } => log_forwarding::run(&root()?, &app)?,
         RunCommand::Check { app, folder } => check::run(&root()?, &app, &folder)?,
-        RunCommand::Deploy { app, release } => deploy::run(&root()?, &app, &release)?,
+        RunCommand::Deploy { app, release, written } => deploy::run(&root()?, &app, &release, written)?,
         RunCommand::Scale { app, counts, format } if counts.is_empty() => {
             scale::print_formation(&root()?, &app, format)?;
         }

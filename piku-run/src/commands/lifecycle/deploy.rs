@@ -18,12 +18,20 @@ use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::session_address;
 use crate::releases::current;
 
-pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, dir: &Path) -> anyhow::Result<()> {
+/// Deploys the release in `dir`. If it is `written`, its files are on the disk already.
+pub(in crate::commands) fn run(
+    root: &PikuRoot,
+    app: &AppName,
+    dir: &Path,
+    written: bool,
+) -> anyhow::Result<()> {
     let dir = std::path::absolute(dir).with_context(|| format!("cannot find '{}'", dir.display()))?;
     let release = BuiltRelease::read(&dir)?;
     check_release(&release, app, &HostSettings::read(&root.settings())?)?;
     current::create_dir(root.app(app).path())?;
-    sync_moved_release(&dir, &root.app(app))?;
+    if !written {
+        sync_moved_release(&dir, &root.app(app))?;
+    }
     client::ask(
         root,
         app,
