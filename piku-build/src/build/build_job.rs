@@ -353,7 +353,9 @@ impl BuildJob {
         if self.source != SourceUse::Link || !bench.jailed {
             return Ok(None);
         }
-        let Some(index) = IndexFolder::read(&self.dir) else { return Ok(None) };
+        let dir = std::path::absolute(&self.dir)
+            .with_context(|| format!("cannot find '{}'", self.dir.display()))?;
+        let Some(index) = IndexFolder::read(&dir) else { return Ok(None) };
         let Some(index) = index.find(source.below.as_deref().unwrap_or(Path::new(""))) else {
             return Ok(None);
         };

@@ -81,6 +81,24 @@ fn a_release_without_steps_shares_the_files_of_the_source() {
 }
 
 #[test]
+fn a_file_with_too_many_links_is_copied() {
+    if !has_jail() {
+        return;
+    }
+    let world = World::new(&[("index.html", "1")]);
+    fs::create_dir(world.path("links")).unwrap();
+    let link =
+        |number: i32| fs::hard_link(world.app().join("index.html"), world.path(&format!("links/{number}")));
+    // ext4 allows 65,000; others have no limit that a test reaches.
+    if (0..65_000).all(|number| link(number).is_ok()) {
+        return;
+    }
+    world.link("1").good(&[]);
+    assert_ne!(world.inode("app/index.html"), world.inode("out/1/app/site/index.html"));
+    assert_eq!(fs::read_to_string(world.path("out/1/app/site/index.html")).unwrap(), "1");
+}
+
+#[test]
 fn without_a_jail_nothing_is_shared() {
     let world = World::new(&[("index.html", "1")]).without_jail();
     world.link("1").good(&[]);
@@ -133,15 +151,16 @@ fn no_step_changes_the_source_or_an_older_release() {
     if !has_jail() {
         return;
     }
-    let files = ["page", "lib/data", "serve"];
+    let files = ["page", "lib/data", "run"];
     let plain =
         [("page", "page 1\n"), ("lib/data", "data 1\n"), ("attack", ATTACK), ("Procfile", "web: ./serve\n")];
-    let attack = "/usr/bin/python3 attack page lib/data serve";
+    let attack = "/usr/bin/python3 attack page lib/data run";
     let preflight = format!("web: ./serve\npreflight: {attack}\n");
     let package = format!(r#"{{"scripts": {{"build": "{attack}", "start": "./serve"}}}}"#);
     for (name, text) in [("Procfile", preflight), ("package.json", package)] {
         let world = World::new(&plain);
         world.executable("serve", "#!/bin/sh\n");
+        world.executable("run", "#!/bin/sh\n");
         world.link("1").good(&[]);
         let paths = files.map(|file| (world.app().join(file), world.path(&format!("out/1/app/{file}"))));
         let before: Vec<_> = paths.iter().map(|(source, _)| state(source)).collect();
