@@ -71,6 +71,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l commit -
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l subject -d 'The first line of the commit\'s message' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l by -d 'Name of the pusher\'s key' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l move -d 'Take the folder itself instead of a copy: it is used up, whether the build succeeds or not'
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l link -d 'The folder is one that \'piku-receive export --update\' keeps, and whose files no program writes to: the release shares them by hard links, where no step of the build could write to them'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l no-cache -d 'Begin with empty caches and build every layer anew'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l rebuild -d 'Build every layer anew that no lock determines; when all comes to what the release before is, there is no OUTPUT'
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -292,7 +292,7 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__export)
-            opts="-h --settings --help"
+            opts="-h --update --settings --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -91,6 +91,7 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -l app -
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -l by -d 'Name of the key in records' -r
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand ship" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand export" -l settings -d 'host.yaml with the disk space that stays free [default: the defaults]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand export" -l update -d 'Make the directory of an earlier export with this option equal to the commit'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand begin-deploy" -l repo -d 'Bare repository' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand begin-deploy" -l root -d 'Directory of all data of piku [default: ~/.piku]' -r -F

@@ -158,6 +158,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand start" -s h -l help -d
 complete -c piku-run -n "__fish_piku_run_using_subcommand check" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand deploy" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand deploy" -l written -d 'Its files are on the disk already: piku-build has just made it'
 complete -c piku-run -n "__fish_piku_run_using_subcommand deploy" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -l format -d 'Output format' -r -f -a "text\t'Plain text'
 json\t'JSON'
