@@ -122,7 +122,7 @@ fn damage(place: &Place, numbers: &mut Numbers) {
     match numbers.below(8) {
         0 => remove().unwrap(),
         1 if meta.is_file() => {
-            File::options().write(true).open(&path).unwrap().set_len(meta.len() + 3).unwrap()
+            File::options().write(true).open(&path).unwrap().set_len(meta.len() + 3).unwrap();
         }
         2 if !meta.is_symlink() => fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap(),
         3 => {
