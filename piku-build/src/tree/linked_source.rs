@@ -12,7 +12,7 @@ use piku_files::source_index::IndexFolder;
 
 use crate::tree::copy::{self, CopyExclusions};
 
-/// What a build knows of a tree of links.
+/// A tree of links as a build sees it.
 pub(crate) struct LinkedSource {
     /// Files that begin as ELF files do, at their paths in the tree.
     natives: Vec<PathBuf>,

@@ -19,7 +19,7 @@ pub(super) struct ExportFolder<'a> {
     pub(super) path: &'a str,
     /// Number of slashes in the path.
     pub(super) depth: usize,
-    /// What an earlier export has written there.
+    /// The entry of an earlier export there.
     pub(super) old: Option<&'a IndexFolder>,
     /// True if the directory is empty.
     pub(super) is_new: bool,
@@ -31,9 +31,9 @@ pub(super) struct NewEntry<'a> {
     pub(super) name: &'a OsStr,
     /// Path in the export.
     pub(super) path: &'a str,
-    /// What an earlier export has written there.
+    /// The entry of an earlier export there.
     pub(super) old: Option<&'a IndexContent>,
-    /// Kind of what is there.
+    /// Kind of the entry that is there.
     pub(super) present: Option<FileKind>,
 }
 
