@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use piku_files::FileLock;
+
 use super::certificates::app_certificates::AppCertificates;
 use super::master::NginxMaster;
 use super::nginx_dir::SiteMetadata;
@@ -28,6 +30,13 @@ impl PreparedSite<'_> {
             SiteChange::Remove => previous.text.is_some(),
             SiteChange::Replace(files) => previous.text.as_ref() != Some(&files.text),
         };
+        let mut reload_lock = None;
+        if changes && matches!(self.change, SiteChange::Remove) {
+            // nginx lists the files before it opens them: none may vanish meanwhile.
+            drop(files_lock);
+            reload_lock = Some(dir.lock_reload()?);
+            files_lock = dir.lock()?;
+        }
         let master = NginxMaster::find(dir);
         let mut left = BTreeSet::new();
         if changes {
@@ -49,7 +58,7 @@ impl PreparedSite<'_> {
         let old_workers = if dir.pending_change().is_some() {
             // Meanwhile, other apps test and install their changes.
             drop(files_lock);
-            let (loaded, relocked) = self.load(&left, previous)?;
+            let (loaded, relocked) = self.load(&left, previous, reload_lock)?;
             files_lock = relocked;
             loaded
         } else {
@@ -74,9 +83,10 @@ impl PreparedSite<'_> {
         &self,
         left: &BTreeSet<u16>,
         previous: PreviousSite,
-    ) -> anyhow::Result<(Vec<OldWorker>, piku_files::FileLock)> {
+        reload_lock: Option<FileLock>,
+    ) -> anyhow::Result<(Vec<OldWorker>, FileLock)> {
         let dir = &self.web.dir;
-        let _reload_lock = dir.lock_reload()?;
+        let _reload_lock = reload_lock.map_or_else(|| dir.lock_reload(), Ok)?;
         let change = dir.pending_change();
         let (master, mut old) = (NginxMaster::find(dir), Vec::new());
         // Workers may have started since the file was written.

@@ -57,7 +57,10 @@ pub(super) fn add_content<'a>(site: &'a VirtualHost, to: &mut NginxConfigFile<'a
             if !cached && site.static_root().is_none() && !site.streams.is_all_grpc() {
                 site.add_app_location(&["location", "/"], to);
             }
-            site.add_app_location(&["location", "@app"], to);
+            // nginx 1.22 makes a TLS context for each location with a variable in `proxy_pass`.
+            if site.static_root().is_some() || !site.include.directives().is_empty() {
+                site.add_app_location(&["location", "@app"], to);
+            }
             site.add_websocket_location(to);
             for prefix in &site.streams.grpc {
                 let words = ["location", &prefix.with_slash()];

@@ -160,6 +160,13 @@ fn kept_folders_are_served_from_the_data() {
 }
 
 #[test]
+fn the_location_for_other_ones_is_there_if_any_can_refer_to_it() {
+    let has_location = |env: &str| site_with_env(env).unwrap().server_file().contains("location @app {");
+    assert!(!has_location("NGINX_SERVER_NAME=blog.test\n"));
+    assert!(has_location("NGINX_SERVER_NAME=blog.test\nNGINX_STATIC_PATHS=/:public\n"));
+}
+
+#[test]
 fn an_app_can_choose_among_the_listen_addresses() {
     let file = site_with_env("NGINX_SERVER_NAME=a.b\nNGINX_IPV4_ADDRESS=10.0.0.1\nDISABLE_IPV6=1")
         .unwrap()
