@@ -2,8 +2,6 @@
 //! root.
 
 use std::ffi::OsStr;
-use std::io::{stderr, stdin, stdout};
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -13,6 +11,7 @@ use piku_nss::UserAccount;
 use piku_report::user_error::{UserError, tell};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::stdio;
 
 use crate::errors::SETUP_FAILED;
 use crate::errors::quoted;
@@ -42,8 +41,8 @@ pub(crate) fn become_requested_user(plan: &JailPlan) -> Result<CallerIdentity> {
 /// go anywhere, whatever its root is. A descriptor opened as a path only (`O_PATH`) is not an input or
 /// output.
 pub(crate) fn refuse_open_directories() -> Result<()> {
-    let (stdin, stdout, stderr) = (stdin(), stdout(), stderr());
-    let all = [("stdin", stdin.as_fd()), ("stdout", stdout.as_fd()), ("stderr", stderr.as_fd())];
+    // Not those of std, whose buffers would stay in the heap as long as the jail.
+    let all = [("stdin", stdio::stdin()), ("stdout", stdio::stdout()), ("stderr", stdio::stderr())];
     for (name, fd) in all {
         let folder = fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
         if folder || fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::PATH)) {

@@ -19,6 +19,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, setgroups, setresgid, setresuid};
 use rustix::fs::{Mode, fchmod, fstat, fstatfs};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::stdio;
 
 use crate::confinement::capabilities;
 use crate::errors::diagnosis::{SetupStep, explain_step};
@@ -108,8 +109,7 @@ impl JailIds {
     /// its owner.
     fn share_pipes(self) {
         const PIPE: u64 = 0x5049_5045;
-        let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-        for fd in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        for fd in [stdio::stdin(), stdio::stdout(), stdio::stderr()] {
             let anonymous =
                 fstatfs(fd).is_ok_and(|fs| u64::try_from(fs.f_type).is_ok_and(|kind| kind == PIPE));
             let own = fstat(fd).is_ok_and(|stat| stat.st_uid == self.caller.uid.as_raw());

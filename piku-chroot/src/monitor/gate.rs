@@ -2,11 +2,11 @@
 //! nothing is made and the command never runs.
 
 use std::fs::File;
-use std::io::{self, stdin};
+use std::io;
 
 use anyhow::{Context, Result, ensure};
 use nix::unistd::setsid;
-use rustix::stdio::dup2_stdin;
+use rustix::stdio::{dup2_stdin, stdin};
 
 /// Waits for a byte on stdin. Then stdin is `/dev/null`, and this process leads its own session, unless it leads
 /// a process group already.

@@ -6,11 +6,8 @@ use nix::libc;
 /// of the stack that deeper calls have used, and pages of the program and its libraries, which the kernel can
 /// read again. Each running command has two processes of this program, which wait for months.
 pub fn release_memory() {
-    let here = 0_u8;
-    let here = std::ptr::from_ref(&here).expose_provenance();
     let maps = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
-    let mut pages = find_unwritten(&maps);
-    pages.extend(find_unused_stack(&maps, here, page_size()));
+    let (pages, stack, page) = (find_unwritten(&maps), find_stack(&maps), page_size());
     drop(maps);
     #[cfg(target_env = "gnu")]
     // SAFETY: it touches only memory that the allocator knows to be free.
@@ -18,28 +15,45 @@ pub fn release_memory() {
         libc::malloc_trim(0);
     }
     // Last: every function that is called after this is read again, with its neighbours.
-    for (start, end) in pages {
-        let start = std::ptr::with_exposed_provenance_mut(start);
+    drop_pages(&pages, stack, page);
+}
+
+/// Releases these pages and the unused part of the stack. Not inlined, so that its frame is small and the lowest.
+#[inline(never)]
+fn drop_pages(pages: &[PageRange], stack: Option<PageRange>, page: usize) {
+    let here = 0_u8;
+    let here = std::ptr::from_ref(&here).expose_provenance();
+    let unused = stack.and_then(|stack| find_unused_part(stack, here, page));
+    for (start, end) in pages.iter().chain(&unused) {
+        let start = std::ptr::with_exposed_provenance_mut(*start);
         // SAFETY: these pages come from a file and could never be written, so reading them again gives the
         // same content; or they lie below all frames of this thread's stack, and nothing refers to them.
         unsafe { libc::madvise(start, end - start.addr(), libc::MADV_DONTNEED) };
     }
 }
 
-/// Distance in bytes from a local variable to unused stack: more than the frames of what is called here.
-const FRAMES: usize = 16 * 1024;
+/// First address of a range of pages, and the first one after it.
+type PageRange = (usize, usize);
 
-/// Returns the pages of the main thread's stack below the frame with the address `here`; `None` in another
-/// thread. The stack grows downwards on every architecture that piku runs on.
-fn find_unused_stack(maps: &str, here: usize, page: usize) -> Option<(usize, usize)> {
+/// Distance in bytes from a local variable of [`drop_pages`] to unused stack: more than the rest of its frame and
+/// the frames of what it calls.
+const FRAMES: usize = 4 * 1024;
+
+/// Returns the main thread's stack.
+fn find_stack(maps: &str) -> Option<PageRange> {
     let range = maps.lines().find(|line| line.ends_with(" [stack]"))?.split_ascii_whitespace().next()?;
-    let (start, end) = parse_range(range)?;
+    parse_range(range)
+}
+
+/// Returns the pages of a stack below the frame with the address `here`; `None` in another thread. The stack
+/// grows downwards on every architecture that piku runs on.
+fn find_unused_part((start, end): PageRange, here: usize, page: usize) -> Option<PageRange> {
     let unused = here.checked_sub(FRAMES)? / page * page;
     ((start..end).contains(&here) && start < unused).then_some((start, unused))
 }
 
 /// Parses the addresses of a mapping: `55d0a000-55d0b000`.
-fn parse_range(range: &str) -> Option<(usize, usize)> {
+fn parse_range(range: &str) -> Option<PageRange> {
     let (start, end) = range.split_once('-')?;
     Some((usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?))
 }
@@ -58,7 +72,7 @@ fn page_size() -> usize {
 /// and would be lost. The kernel accounts (`ac`) for every private mapping that could ever be written, such
 /// as a library's relocated pages, and keeps that mark when the right is removed. `Anonymous` and `Swap` are
 /// checked too, for pages that a debugger has written.
-fn find_unwritten(maps: &str) -> Vec<(usize, usize)> {
+fn find_unwritten(maps: &str) -> Vec<PageRange> {
     let mut unwritten = Vec::new();
     let mut file = None;
     for line in maps.lines() {
@@ -156,13 +170,15 @@ mod tests {
     #[test]
     fn only_the_stack_below_all_frames_is_unused() {
         let maps = part("7ffc0000-7fff0000", "rw-p", "[stack]", 32, 0, "rd wr mr mw me gd ac");
-        assert_eq!(find_unused_stack(&maps, 0x7ffe_8123, 4096), Some((0x7ffc_0000, 0x7ffe_4000)));
-        assert_eq!(find_unused_stack(&maps, 0x7ffe_8123, 65_536), Some((0x7ffc_0000, 0x7ffe_0000)));
+        let stack = find_stack(&maps).unwrap();
+        assert_eq!(stack, (0x7ffc_0000, 0x7fff_0000));
+        assert_eq!(find_unused_part(stack, 0x7ffe_8123, 4096), Some((0x7ffc_0000, 0x7ffe_7000)));
+        assert_eq!(find_unused_part(stack, 0x7ffe_8123, 65_536), Some((0x7ffc_0000, 0x7ffe_0000)));
         // Nothing was used below; and another thread, whose stack is elsewhere.
-        assert_eq!(find_unused_stack(&maps, 0x7ffc_4fff, 4096), None);
-        assert_eq!(find_unused_stack(&maps, 0x7fff_0000, 4096), None);
-        assert_eq!(find_unused_stack(&maps, 0x1000, 4096), None);
-        assert_eq!(find_unused_stack("", 0x7ffe_8123, 4096), None);
+        assert_eq!(find_unused_part(stack, 0x7ffc_1fff, 4096), None);
+        assert_eq!(find_unused_part(stack, 0x7fff_0000, 4096), None);
+        assert_eq!(find_unused_part(stack, 0x1000, 4096), None);
+        assert_eq!(find_stack(""), None);
         assert!(page_size().is_power_of_two());
     }
 
