@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 
 use piku_tests::repo::Repo;
+use piku_tests::snapshot::str;
 use support::Server;
 
 /// A server with two releases of `blog`, of the commits "One" and "Two".
@@ -25,28 +26,29 @@ fn short(laptop: &Repo) -> String {
 #[test]
 fn after_a_rollback_the_same_push_deploys_the_commit_again() {
     let (server, laptop) = two_releases();
-    let number = server.succeed_release("blog", 1);
+    server.succeed_release("blog", 1);
     let head = short(&laptop);
-    let said = laptop.push().succeeds();
-    assert!(
-        said.contains(&format!(
-            "-----> Nothing new was pushed, but release {number} of blog is not {head}: deploying {head}"
-        )),
-        "{said}"
-    );
-    assert!(said.contains("-----> fake deploy 4 of blog"), "{said}");
+    laptop.push().succeeds_as(str![[r#"
+-----> Nothing new was pushed, but release 3 of blog is not [SHORT]: deploying [SHORT]
+-----> fake deploy 4 of blog
+Everything up-to-date
+"#]]);
     assert_eq!(fs::read_link(server.app("blog").join("current")).unwrap().to_str(), Some("releases/4"));
     server.audited(&format!("alice push blog deployed {head} as release 4"));
-    let said = laptop.push().succeeds();
-    assert!(
-        said.contains(&format!("-----> Nothing has changed: {head} of blog is live as release 4")),
-        "{said}"
-    );
+    laptop.push().succeeds_as(str![[r#"
+-----> Nothing has changed: [SHORT] of blog is live as release 4
+       to rebuild it: ssh -p [PORT] [USER]@127.0.0.1 deploy blog --no-cache
+Everything up-to-date
+"#]]);
 
     // With --force git sends nothing either; a failed attempt leaves it to the next push.
     server.succeed_release("blog", 1);
     server.tell("fail");
-    laptop.push_with(&["--force", "piku", "main"]).fails_with(&["of blog is not ", "the fake stage failed"]);
+    laptop.push_with(&["--force", "piku", "main"]).fails_as(str![[r#"
+-----> Nothing new was pushed, but release 5 of blog is not [SHORT]: deploying [SHORT]
+-----> fake deploy 6 of blog
+ !     the fake stage failed
+"#]]);
     server.no_longer("fail");
     let said = laptop.push_with(&["-o", "no-cache", "piku", "main"]).succeeds();
     assert!(said.contains("-----> fake deploy 7 of blog"), "{said}");
@@ -55,22 +57,24 @@ fn after_a_rollback_the_same_push_deploys_the_commit_again() {
 #[test]
 fn other_settings_and_a_way_back_to_the_same_commit_change_nothing() {
     let (server, laptop) = two_releases();
-    let number = server.succeed_release("blog", 2);
-    let said = laptop.push().succeeds();
-    let head = short(&laptop);
-    assert!(
-        said.contains(&format!("Nothing has changed: {head} of blog is live as release {number}")),
-        "{said}"
-    );
-    assert!(said.contains(" deploy blog --no-cache"), "how it is built anew all the same: {said}");
+    server.succeed_release("blog", 2);
+    laptop.push().succeeds_as(str![[r#"
+-----> Nothing has changed: [SHORT] of blog is live as release 3
+       to rebuild it: ssh -p [PORT] [USER]@127.0.0.1 deploy blog --no-cache
+Everything up-to-date
+"#]]);
     assert_eq!(server.deploys().len(), 2);
 
     let out = server.ssh("alice", "deploy blog --no-cache");
     assert!(support::stderr(&out).contains("-----> fake deploy 4 of blog no-cache"), "{out:?}");
 
     fs::write(server.app("blog").join("stopped"), "").unwrap();
-    let said = laptop.push().succeeds();
-    assert!(said.contains("blog is stopped; to start it: ") && said.contains(" restart blog"), "{said}");
+    laptop.push().succeeds_as(str![[r#"
+-----> Nothing has changed: [SHORT] of blog is live as release 4
+       blog is stopped; to start it: ssh -p [PORT] [USER]@127.0.0.1 restart blog
+       to rebuild it: ssh -p [PORT] [USER]@127.0.0.1 deploy blog --no-cache
+Everything up-to-date
+"#]]);
 }
 
 #[test]
@@ -87,12 +91,18 @@ fn the_last_deploy_of_the_commit_counts_and_that_of_another_does_not() {
     server.tell("fail");
     assert_eq!(server.ssh("alice", "deploy blog other").status.code(), Some(1));
     server.no_longer("fail");
-    let said = laptop.push().succeeds();
-    assert!(said.contains("-----> Nothing has changed: ") && said.contains("as release 4"), "{said}");
+    laptop.push().succeeds_as(str![[r#"
+-----> Nothing has changed: [SHORT] of blog is live as release 4
+       to rebuild it: ssh -p [PORT] [USER]@127.0.0.1 deploy blog --no-cache
+Everything up-to-date
+"#]]);
 
     assert!(server.ssh("alice", "deploy blog other").status.success());
-    let said = laptop.push().succeeds();
-    assert!(said.contains("release 6 of blog is not ") && said.contains("-----> fake deploy 7"), "{said}");
+    laptop.push().succeeds_as(str![[r#"
+-----> Nothing new was pushed, but release 6 of blog is not [SHORT]: deploying [SHORT]
+-----> fake deploy 7 of blog
+Everything up-to-date
+"#]]);
 }
 
 #[test]
@@ -104,8 +114,12 @@ fn an_older_verdict_is_not_taken_for_that_of_a_hook_that_failed() {
     laptop.git(&["reset", "-q", "--hard", "HEAD~"]);
     laptop.push_with(&["--force", "piku", "main"]).fails_with(&[]);
     server.no_longer("fail-early");
-    let said = laptop.push().succeeds();
-    assert!(said.contains("-----> Nothing has changed: "), "it serves all the time: {said}");
+    // It serves all the time.
+    laptop.push().succeeds_as(str![[r#"
+-----> Nothing has changed: [SHORT] of blog is live as release 2
+       to rebuild it: ssh -p [PORT] [USER]@127.0.0.1 deploy blog --no-cache
+Everything up-to-date
+"#]]);
 }
 
 #[test]
@@ -131,7 +145,11 @@ fn distributed_app_is_live_as_last_deployed() {
     )
     .unwrap();
     fs::remove_file(server.app("blog").join("current")).unwrap();
-    assert!(laptop.push().succeeds().contains("-----> Nothing has changed: "));
+    laptop.push().succeeds_as(str![[r#"
+-----> Nothing has changed: [SHORT] of blog is live as release 2
+       to rebuild it: ssh -p [PORT] [USER]@127.0.0.1 deploy blog --no-cache
+Everything up-to-date
+"#]]);
     server.tell("fail");
     assert_eq!(server.ssh("alice", "deploy blog").status.code(), Some(1));
     server.no_longer("fail");

@@ -7,22 +7,27 @@ mod support;
 use std::fs;
 use std::process::Command;
 
+use piku_tests::snapshot::{assert_redacted, str, transcript};
 use support::Server;
 
 #[test]
 fn the_first_push_makes_the_repository_and_deploys() {
     let server = Server::new();
     let laptop = server.laptop("blog");
-    let said = laptop.file("page", "one").commit("One").push().succeeds();
-    assert!(said.contains("-----> fake deploy 1 of blog"), "{said}");
+    laptop.file("page", "one").commit("One").push().succeeds_as(str![[r#"
+-----> fake deploy 1 of blog
+ * [new branch]      main -> main
+"#]]);
     let head = laptop.git(&["rev-parse", "HEAD"]);
     assert_eq!(server.deploys(), [format!("{head} 1 alice")]);
     assert_eq!(fs::read_to_string(server.path("control/tree/page")).unwrap(), "one");
     assert_eq!(server.verdict("blog")["state"], "deployed");
     server.audited(&format!("alice push blog deployed {} as release 1", &head[..7]));
 
-    let said = laptop.file("page", "two").commit("Two").push().succeeds();
-    assert!(said.contains("-----> fake deploy 2 of blog"), "{said}");
+    laptop.file("page", "two").commit("Two").push().succeeds_as(str![[r#"
+-----> fake deploy 2 of blog
+   [COMMITS]  main -> main
+"#]]);
     assert_eq!(fs::read_to_string(server.path("control/tree/page")).unwrap(), "two");
     let names: Vec<String> = fs::read_dir(server.app("blog"))
         .unwrap()
@@ -40,8 +45,11 @@ fn a_dry_run_stores_nothing_and_can_be_repeated() {
     let laptop = server.laptop("blog");
     laptop.file("page", "one").commit("One");
     for _ in 0..2 {
-        let said = laptop.push_with(&["-o", "dry-run", "piku", "main"]).succeeds();
-        assert!(said.contains("-----> fake plan 1") && said.contains("nothing is deployed"), "{said}");
+        laptop.push_with(&["-o", "dry-run", "piku", "main"]).succeeds_as(str![[r#"
+-----> fake plan 1
+-----> Dry run: nothing is stored, nothing is deployed
+ * [new branch]      main -> main
+"#]]);
         assert_eq!(laptop.git(&["ls-remote", "piku"]), "");
     }
     assert!(server.deploys().is_empty() && !server.app("blog").join("verdict.json").exists());
@@ -51,9 +59,14 @@ fn a_dry_run_stores_nothing_and_can_be_repeated() {
     let live = laptop.git(&["ls-remote", "piku"]);
     laptop.file("page", "two").commit("Two");
     server.tell("fail");
-    laptop
-        .push_with(&["-o", "dry-run", "piku", "main", "main:other"])
-        .fails_with(&["-----> fake plan 2", "nothing is deployed"]);
+    laptop.push_with(&["-o", "dry-run", "piku", "main", "main:other"]).fails_as(str![[r#"
+-----> other is stored, not deployed: blog deploys main
+       to deploy it: ssh -p [PORT] [USER]@127.0.0.1 deploy blog other (or: git push REMOTE other:main)
+-----> fake plan 2
+-----> Dry run: nothing is stored, nothing is deployed
+   [COMMITS]  main -> main
+ * [new branch]      main -> other
+"#]]);
     server.no_longer("fail");
     assert_eq!(laptop.git(&["ls-remote", "piku"]), live);
     assert_eq!(server.verdict("blog")["state"], "deployed", "that of the first push");
@@ -62,16 +75,17 @@ fn a_dry_run_stores_nothing_and_can_be_repeated() {
 
     let out = server.ssh("alice", "deploy blog --dry-run");
     assert!(out.status.success() && support::stderr(&out).contains("-----> fake plan 3"), "{out:?}");
-    let said = laptop
-        .push_with(&["-o", "dry run", "piku", "HEAD~1:refs/heads/x"])
-        .fails_with(&["unknown push option 'dry run'"]);
-    assert!(!said.contains("Nothing has changed"), "{said}");
+    laptop.push_with(&["-o", "dry run", "piku", "HEAD~1:refs/heads/x"]).fails_as(str![[r#"
+ !     piku-receive: unknown push option 'dry run'
+ !     hint: piku knows -o dry-run and -o no-cache
+ ! [remote rejected] HEAD~1 -> x (pre-receive hook declined)
+"#]]);
     server.audited("alice push blog refused");
-    let said = laptop.push().succeeds();
-    assert!(
-        said.contains("-----> Nothing has changed: ") && said.contains(" of blog is live as release 2"),
-        "{said}"
-    );
+    laptop.push().succeeds_as(str![[r#"
+-----> Nothing has changed: [SHORT] of blog is live as release 2
+       to rebuild it: ssh -p [PORT] [USER]@127.0.0.1 deploy blog --no-cache
+Everything up-to-date
+"#]]);
 }
 
 #[test]
@@ -87,21 +101,24 @@ fn a_failed_hook_fails_the_push_and_an_unchanged_push_tries_again() {
     server.audited(&format!("alice push blog failed {short}"));
 
     // "Everything up-to-date": git runs no hook, but the deploy is tried again, and decides.
-    laptop.push().fails_with(&[
-        &format!("-----> Nothing new was pushed, but {short} of blog is not live: deploying it again"),
-        "-----> fake deploy 2 of blog",
-        " !     the fake stage failed",
-    ]);
+    laptop.push().fails_as(str![[r#"
+-----> Nothing new was pushed, but [SHORT] of blog is not live: deploying it again
+-----> fake deploy 2 of blog
+ !     the fake stage failed
+"#]]);
     server.no_longer("fail");
-    let said = laptop.push().succeeds();
-    assert!(
-        said.contains("-----> fake deploy 3 of blog") && said.contains("Everything up-to-date"),
-        "{said}"
-    );
+    laptop.push().succeeds_as(str![[r#"
+-----> Nothing new was pushed, but [SHORT] of blog is not live: deploying it again
+-----> fake deploy 3 of blog
+Everything up-to-date
+"#]]);
     assert_eq!(server.verdict("blog")["state"], "deployed");
     // Deployed: there is nothing left to try.
-    let said = laptop.push().succeeds();
-    assert!(!said.contains("fake deploy") && said.contains("-----> Nothing has changed: "), "{said}");
+    laptop.push().succeeds_as(str![[r#"
+-----> Nothing has changed: [SHORT] of blog is live as release 3
+       to rebuild it: ssh -p [PORT] [USER]@127.0.0.1 deploy blog --no-cache
+Everything up-to-date
+"#]]);
     assert_eq!(server.deploys().len(), 3);
     server.audited("alice push blog unchanged");
 }
@@ -148,15 +165,16 @@ fn first_branch_is_deployed_and_others_are_stored() {
     assert_eq!(head, "ref: refs/heads/production\n");
 
     laptop.git(&["switch", "-qc", "it's"]);
-    let said = laptop.file("page", "two").commit("Two").push_with(&["piku", "it's"]).succeeds();
-    assert!(said.contains("-----> it's is stored, not deployed: blog deploys production"), "{said}");
-    let door = format!("ssh -p {} {}@127.0.0.1", server.sshd.port(), server.sshd.user());
-    let command = r"deploy blog 'it'\''s' (or: git push REMOTE 'it'\''s:production')";
-    assert!(said.contains(&format!("       to deploy it: {door} {command}")), "{said}");
+    laptop.file("page", "two").commit("Two").push_with(&["piku", "it's"]).succeeds_as(str![[r#"
+-----> it's is stored, not deployed: blog deploys production
+       to deploy it: ssh -p [PORT] [USER]@127.0.0.1 deploy blog 'it'\''s' (or: git push REMOTE 'it'\''s:production')
+ * [new branch]      it's -> it's
+"#]]);
     assert_eq!(server.deploys().len(), 1);
     assert_eq!(server.verdict("blog")["state"], "deployed");
 
-    // The printed command, as a shell on the laptop would run it, takes ssh's one level away: the branch is a plain word.
+    // The printed command, as a shell on the laptop would run it, takes ssh's one level away: the branch is a
+    // plain word.
     laptop.push_with(&["piku", "HEAD:refs/heads/two"]).succeeds();
     let out = server.ssh("alice", "deploy blog two");
     assert!(out.status.success(), "{out:?}");
@@ -167,13 +185,21 @@ fn first_branch_is_deployed_and_others_are_stored() {
     laptop.push_with(&["piku", "main:production"]).succeeds();
     assert_eq!(fs::read_to_string(server.path("control/tree/page")).unwrap(), "one");
 
-    let out = server.ssh("alice", "deploy blog nowhere");
-    assert_eq!(out.status.code(), Some(1));
-    assert!(
-        support::stderr(&out).contains("blog has no branch 'nowhere': it has it's, production, two"),
-        "{out:?}"
+    let refused = ["deploy blog nowhere", "deploy shop"].map(|line| transcript(&server.ssh("alice", line)));
+    assert_redacted(
+        &refused.concat(),
+        &[],
+        str![[r#"
+exit status: 1
+--- stderr
+piku-receive: blog has no branch 'nowhere': it has it's, production, two
+exit status: 1
+--- stderr
+piku-receive: there is no app 'shop'
+hint: the first push creates it
+
+"#]],
     );
-    assert!(support::stderr(&server.ssh("alice", "deploy shop")).contains("there is no app 'shop'"));
     assert!(!server.app("shop").exists());
 }
 
@@ -185,16 +211,30 @@ fn tags_are_stored_and_several_refs_deploy_once() {
     laptop.git(&["tag", "-am", "v1", "v1"]);
     laptop.git(&["branch", "feature"]);
     laptop.git(&["branch", "alpha"]);
-    let said = laptop.push_with(&["piku", "--all"]).succeeds();
-    assert!(said.contains("-----> alpha is stored") && said.contains("-----> feature is stored"), "{said}");
+    laptop.push_with(&["piku", "--all"]).succeeds_as(str![[r#"
+-----> alpha is stored, not deployed: blog deploys main
+       to deploy it: ssh -p [PORT] [USER]@127.0.0.1 deploy blog alpha (or: git push REMOTE alpha:main)
+-----> feature is stored, not deployed: blog deploys main
+       to deploy it: ssh -p [PORT] [USER]@127.0.0.1 deploy blog feature (or: git push REMOTE feature:main)
+-----> fake deploy 1 of blog
+ * [new branch]      alpha -> alpha
+ * [new branch]      feature -> feature
+ * [new branch]      main -> main
+"#]]);
     assert_eq!(server.deploys().len(), 1, "main, though alpha sorts before it");
 
-    let said = laptop.push_with(&["piku", "v1"]).succeeds();
-    assert!(said.contains("-----> v1 is stored, not deployed: it is a tag"), "{said}");
+    laptop.push_with(&["piku", "v1"]).succeeds_as(str![[r#"
+-----> v1 is stored, not deployed: it is a tag
+       to deploy it: git push REMOTE 'v1^{}:main'
+ * [new tag]         v1 -> v1
+"#]]);
     laptop.git(&["tag", "light"]);
     laptop.file("page", "two").commit("Two");
-    let said = laptop.push_with(&["piku", "main", "light", "feature"]).succeeds();
-    assert!(!said.contains("it is a tag"), "{said}");
+    laptop.push_with(&["piku", "main", "light", "feature"]).succeeds_as(str![[r#"
+-----> fake deploy 2 of blog
+   [COMMITS]  main -> main
+ * [new tag]         light -> light
+"#]]);
     assert_eq!(server.deploys().len(), 2);
 }
 
@@ -216,10 +256,10 @@ fn an_annotated_tag_a_detached_head_and_a_forced_push() {
     let laptop = server.laptop("blog");
     laptop.file("page", "one").commit("One");
     laptop.git(&["tag", "-am", "v1", "v1"]);
-    let said = laptop
-        .push_with(&["piku", "v1:refs/heads/main"])
-        .fails_with(&["the tag v1 is not a commit, which a branch needs: git push REMOTE 'v1^{}:main'"]);
-    assert_eq!(said.matches(" !     ").count(), 1, "{said}");
+    laptop.push_with(&["piku", "v1:refs/heads/main"]).fails_as(str![[r#"
+ !     piku-receive: the tag v1 is not a commit, which a branch needs: git push REMOTE 'v1^{}:main'
+ ! [remote rejected] v1 -> main (pre-receive hook declined)
+"#]]);
     assert!(server.deploys().is_empty());
     laptop.push_with(&["piku", "v1^{}:refs/heads/main"]).succeeds();
     assert_eq!(server.deploys().len(), 1);
@@ -243,9 +283,10 @@ fn the_deploy_branch_cannot_be_deleted_and_others_can() {
     let laptop = server.laptop("blog");
     laptop.file("page", "one").commit("One");
     laptop.push_with(&["piku", "main", "main:feature"]).succeeds();
-    let said = laptop.push_with(&["piku", ":main"]).fails_with(&[]);
-    let ours: Vec<&str> = said.lines().filter(|line| line.starts_with(" !     ")).collect();
-    assert_eq!(ours, [" !     piku-receive: main is the deploy branch and cannot be deleted"]);
+    laptop.push_with(&["piku", ":main"]).fails_as(str![[r#"
+ !     piku-receive: main is the deploy branch and cannot be deleted
+ ! [remote rejected] main (pre-receive hook declined)
+"#]]);
     laptop.push_with(&["piku", ":feature"]).succeeds();
     assert_eq!(server.deploys().len(), 1);
 
@@ -267,7 +308,12 @@ fn an_empty_repository_and_nothing_to_push() {
     let said = laptop.push_with(&["piku", ":gone"]);
     assert!(!format!("{said:?}").contains("fake deploy"), "{said:?}");
     assert!(server.deploys().is_empty());
-    laptop.commit("Empty").push().fails_with(&["contains no files"]);
+    laptop.commit("Empty").push().fails_as(str![[r#"
+-----> fake deploy 1 of blog
+ !     piku-receive: the commit [SHORT] contains no files
+ !     hint: add the app's files: git add -A, git commit, git push
+ * [new branch]      main -> main
+"#]]);
 }
 
 #[test]
@@ -276,9 +322,10 @@ fn a_push_that_git_refuses_says_why_and_does_not_deploy() {
     let laptop = server.laptop("blog");
     laptop.file("page", "one").commit("One").push().succeeds();
     let blob = laptop.git(&["hash-object", "-w", "page"]);
-    laptop
-        .push_with(&["piku", &format!("{blob}:refs/heads/blob")])
-        .fails_with(&["the object pushed to blob is not a commit"]);
+    laptop.push_with(&["piku", &format!("{blob}:refs/heads/blob")]).fails_as(str![[r#"
+ !     piku-receive: the object pushed to blob is not a commit
+ ! [remote rejected] [COMMIT] -> blob (pre-receive hook declined)
+"#]]);
     assert_eq!(server.deploys().len(), 1);
 }
 

@@ -22,7 +22,7 @@ const PATTERNS: &[(&str, &str)] = &[
     ("[COMMIT]", r"\b[0-9a-f]{40}\b"),
     ("[USER]", r"(ssh://|\bssh -p \S+ )(?<redacted>[^@ ]+)@"),
     ("[COMMITS]", r"\b[0-9a-f]{7,40}\.\.\.?[0-9a-f]{7,40}\b"),
-    ("[SHORT]", r"\b(layer \S+|commit|key) (?<redacted>[0-9a-f]{7,16})\b"),
+    ("[SHORT]", r"\b(layer \S+|commit|key|is not|deploying) (?<redacted>[0-9a-f]{7,16})\b"),
     ("[SHORT]", r"(?<redacted>\b[0-9a-f]{7,16}) of [a-z]"),
     ("[VERSION]", r"\b(Python|Node|Go|Java|Ruby|Rust|npm|pip|Bundler) (?<redacted>\d+(\.\d+)+)"),
     ("[VERSION]", r"(?m)^runtime  [a-z]+ (?<redacted>\d+(\.\d+)+)"),

@@ -142,9 +142,9 @@ enum ReceiveAction {
     },
     /// Begin the deploy of a push (for the hook).
     ///
-    /// Reads git's 'OLD NEW REF' lines from stdin. If a deploy is due, records that it begins, creates a folder
-    /// for it and prints four lines: its commit, its number and the push options; the subject of the commit;
-    /// the folder; the names of git's variables, which later steps must not see.
+    /// Reads git's 'OLD NEW REF' lines from stdin. If a deploy is due, records that it begins, creates a
+    /// folder for it and prints four lines: its commit, its number and the push options; the subject of the
+    /// commit; the folder; the names of git's variables, which later steps must not see.
     #[command(alias = "select", after_long_help = exit_status::COMMAND)]
     BeginDeploy {
         /// Bare repository.

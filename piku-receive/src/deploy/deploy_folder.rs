@@ -13,8 +13,8 @@ use piku_layout::paths::{AppDir, DEPLOY_PREFIX};
 use tempfile::TempDir;
 
 /// Creates the folder with what the hook needs in it: the pipe `output`, which `record` reads, and the folder
-/// `releases`. Removes the folders of deploys that were killed: the caller holds the app's lock. The folder is removed
-/// again unless the caller keeps it.
+/// `releases`. Removes the folders of deploys that were killed: the caller holds the app's lock. The folder
+/// is removed again unless the caller keeps it.
 pub(super) fn create_deploy_folder(app: &AppDir) -> anyhow::Result<TempDir> {
     let app = app.path();
     remove_leftovers(app).with_context(|| format!("cannot clean up '{}'", app.display()))?;

@@ -130,7 +130,6 @@ fn for_people(key: &ListedKey) -> String {
     format!("{:<20} {} {added:<20} {apps}\n", key.name, key.fingerprint)
 }
 
-/// Removes the key with this name.
 pub(crate) fn remove_key(path: &Path, name: &KeyName) -> anyhow::Result<()> {
     let mut edit = KeyFileEdit::begin(path)?;
     if !edit.remove_lines(|text| line::parse(text).is_some_and(|line| line.name == *name)) {

@@ -257,7 +257,8 @@ fn parse_verb(word: &str, args: Vec<String>) -> Result<KeyRequest, RequestRefusa
     let Some((verb, takes)) = VERBS.iter().find(|(verb, _)| *verb == word) else {
         return refuse(unknown_verb_message(word));
     };
-    // The app that is checked here must be the one that the verb uses. What follows `run` is the command's own.
+    // The app that is checked here must be the one that the verb uses. What follows `run` is the command's
+    // own.
     let names_app = |arg: &String| arg == "--app" || arg == "-a" || arg.starts_with("--app=");
     if *verb != "run" && args.iter().skip(1).take_while(|arg| *arg != "--").any(names_app) {
         return refuse(format!("{verb}: write --app before all other arguments"));

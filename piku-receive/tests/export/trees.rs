@@ -5,6 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
+use piku_tests::snapshot::{assert_redacted, str, transcript};
+
 use crate::place::{Place, mode};
 
 #[test]
@@ -38,9 +40,15 @@ fn the_folder_must_be_new_or_empty_and_is_removed_on_failure() {
     fs::create_dir(place.path("out")).unwrap();
     place.exported(&commit);
     let again = place.export(&commit);
-    assert!(
-        String::from_utf8_lossy(&again.stderr).contains("exists and is not an empty directory"),
-        "{again:?}"
+    assert_redacted(
+        &transcript(&again),
+        &[],
+        str![[r#"
+exit status: 1
+--- stderr
+piku-receive: '[DIR]/out' exists and is not an empty directory
+
+"#]],
     );
     assert_eq!(fs::read_to_string(place.path("out/x")).unwrap(), "x", "what is there stays");
     fs::remove_dir_all(place.path("out")).unwrap();

@@ -19,8 +19,8 @@ pub(crate) const TOOL: &str = env!("CARGO_BIN_EXE_piku-receive");
 /// A bound, not a promise.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The hook: the pipeline of the real one with nothing but piku-receive in it. `CONTROL` is the folder through which a test
-/// tells it what to do and sees what it did.
+/// The hook: the pipeline of the real one with nothing but piku-receive in it. `CONTROL` is the folder
+/// through which a test tells it what to do and sees what it did.
 const HOOK: &str = r#"#!/bin/sh
 set -eu
 trap '' PIPE
@@ -143,7 +143,8 @@ impl Server {
         self.sshd.ssh(&self.path("keys").join(key))
     }
 
-    /// Makes the tree of release `old` live under a new number, as a rollback or changed settings do; returns the number.
+    /// Makes the tree of release `old` live under a new number, as a rollback or changed settings do; returns
+    /// the number.
     pub(crate) fn succeed_release(&self, app: &str, old: u64) -> u64 {
         let releases = self.app(app).join("releases");
         let numbers = fs::read_dir(&releases).unwrap().map(|entry| entry.unwrap().file_name());
