@@ -133,7 +133,6 @@ impl ProtectionLayers {
     }
 }
 
-/// Returns the layer of a protection.
 pub(crate) fn layer_name(protection: Protection) -> &'static str {
     match protection {
         Protection::Namespaces => NAMESPACES,

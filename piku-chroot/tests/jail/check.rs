@@ -89,7 +89,8 @@ fn a_jail_in_a_namespace_works() {
     }
 }
 
-/// On x86-64: a program of 32 bits, which the filter does not know, says 0 to `exit`; else nothing that could be run.
+/// On x86-64: a program of 32 bits, which the filter does not know, says 0 to `exit`; else nothing that could
+/// be run.
 fn foreign_program() -> Vec<u8> {
     // mov eax, 1; xor ebx, ebx; int 0x80; hlt
     const CODE: [u8; 10] = [0xb8, 1, 0, 0, 0, 0x31, 0xdb, 0xcd, 0x80, 0xf4];

@@ -1,6 +1,6 @@
 //! Exit codes and messages.
 
-use piku_tests::snapshot::{assert_snapshot, file};
+use piku_tests::snapshot::{assert_snapshot, file, str};
 
 use crate::scene::{Scene, run, users};
 
@@ -39,14 +39,25 @@ fn a_command_that_is_not_there_or_cannot_be_run() {
         assert_eq!(outcome("/no/such"), (Some(127), said("'/no/such': no such command in the jail")));
         assert_eq!(outcome(""), (Some(127), said("'': no such command in the jail")));
         let (code, err) = outcome("/etc/passwd");
-        assert!(
-            code == Some(126) && err.starts_with("piku-chroot: cannot run '/etc/passwd': Permission denied"),
-            "{err}"
+        assert_eq!(code, Some(126));
+        assert_snapshot(
+            &err,
+            str![[r#"
+piku-chroot: cannot run '/etc/passwd': Permission denied (os error 13)
+
+"#]],
         );
         assert_eq!(outcome("/usr").0, Some(126));
         assert_eq!(outcome("/data/text").0, Some(126));
         let (code, err) = outcome("/data/script");
-        assert!(code == Some(127) && err.contains("its interpreter is not in the jail"), "{err}");
+        assert_eq!(code, Some(127));
+        assert_snapshot(
+            &err,
+            str![[r#"
+piku-chroot: '/data/script': its interpreter is not in the jail
+
+"#]],
+        );
     }
 }
 

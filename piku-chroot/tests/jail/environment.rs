@@ -24,7 +24,8 @@ fn only_declared_variables() {
 fn the_callers_side_passes_values_that_the_launcher_never_sees() {
     let scene = Scene::new(User::Own);
     let app = scene.folder("app");
-    // A library that does not exist is complained about by each program that is told to load it: the one inside, once.
+    // A library that does not exist is complained about by each program that is told to load it: the one
+    // inside, once.
     let env = [("LD_PRELOAD", "/no/such.so"), ("PORT", "8000"), ("HOME", "/elsewhere")];
     let script = "echo $PORT $HOME $PWD".to_owned();
     let jail = JailSpec::new().app(&app).data(&app).hostname("blog").chdir("/data".as_ref());

@@ -1,5 +1,5 @@
-//! The real program from outside: what gets in, what gets out, and what holds. As root each test is run twice, as root
-//! and as a user without rights.
+//! The real program from outside: what gets in, what gets out, and what holds. As root each test is run
+//! twice, as root and as a user without rights.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stderr, reason = "a skipped test reports it")]

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use piku_tests::snapshot::str;
+
 use crate::scene::{Running, Scene, User, run, users};
 
 #[test]
@@ -103,5 +105,8 @@ fn root_becomes_the_user_it_is_told() {
     );
     let scene = Scene::new(User::Nobody);
     let outcome = scene.sh(&["--user", "root"], "true");
-    assert!(outcome.code == Some(125) && outcome.err.contains("only root can become 'root'"), "{outcome:?}");
+    outcome.refused(str![[r#"
+piku-chroot: --user: only root can become 'root'
+
+"#]]);
 }

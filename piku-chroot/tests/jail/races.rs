@@ -1,5 +1,5 @@
-//! Changes between two steps of a start: links in the app's tree, the caller's life, the meaning of a process id. Each
-//! is tried over and over; see [`rounds`].
+//! Changes between two steps of a start: links in the app's tree, the caller's life, the meaning of a process
+//! id. Each is tried over and over; see [`rounds`].
 
 use std::collections::BTreeSet;
 use std::fs;

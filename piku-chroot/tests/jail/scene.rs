@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
+use piku_tests::snapshot::{IntoData, assert_redacted};
 use tempfile::TempDir;
 
 /// Nobody's uid and gid on every Linux.
@@ -49,8 +50,18 @@ pub(crate) struct Outcome {
     pub(crate) err: String,
 }
 
-/// By a process of its own: a file that this one had open for writing could be inherited, still open, by what another
-/// test starts at the same moment, and a program that somebody has open for writing cannot be started (ETXTBSY).
+impl Outcome {
+    /// piku-chroot itself failed, with exactly this error.
+    #[track_caller]
+    pub(crate) fn refused(&self, snapshot: impl IntoData) {
+        assert_eq!(self.code, Some(125), "{self:#?}");
+        assert_redacted(&self.err, &[], snapshot);
+    }
+}
+
+/// By a process of its own: a file that this one had open for writing could be inherited, still open, by what
+/// another test starts at the same moment, and a program that somebody has open for writing cannot be started
+/// (ETXTBSY).
 pub(crate) fn copy_program(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
 }

@@ -1,10 +1,13 @@
-//! Many jails at once, and what is told where none can be made: a shortage, which passes, or a machine that makes none.
+//! Many jails at once, and what is told where none can be made: a shortage, which passes, or a machine that
+//! makes none.
 
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
+
+use piku_tests::snapshot::str;
 
 use crate::scene::{Outcome, Running, Scene, User, run, users};
 
@@ -114,6 +117,11 @@ fn a_required_protection_is_there_or_nothing_starts() {
             assert_eq!(outcome.code, Some(expected), "{line}: {outcome:#?}");
         }
         let unknown = scene.sh(&["--require", "selinux"], "exit 3");
-        assert!(unknown.code == Some(125) && unknown.err.contains("no protection 'selinux'"), "{unknown:#?}");
+        unknown.refused(str![[r#"
+error: invalid value 'selinux' for '--require <NAME>': there is no protection 'selinux'
+
+For more information, try '--help'.
+
+"#]]);
     }
 }

@@ -1,4 +1,5 @@
-//! Go: a module through the proxy with its caches, a build with cgo, a server that runs where its tree is read-only.
+//! Go: a module through the proxy with its caches, a build with cgo, a server that runs where its tree is
+//! read-only.
 
 use crate::machine::programs;
 use crate::scene::{Scene, users};

@@ -1,4 +1,5 @@
-//! This machine's means for the tests: programs that the jail shows too, and access to the package registries.
+//! This machine's means for the tests: programs that the jail shows too, and access to the package
+//! registries.
 
 use std::env;
 use std::io::{self, Write};
@@ -33,8 +34,8 @@ pub(crate) fn skipped(what: &str, why: &str) {
     let _ = writeln!(io::stderr(), "skipped: {what}: {why}");
 }
 
-/// The options that put these programs on the PATH of a jail of this scene. None, said aloud, where one of them is not to
-/// be had.
+/// The options that put these programs on the PATH of a jail of this scene. None, said aloud, where one of
+/// them is not to be had.
 pub(crate) fn programs(scene: &Scene, names: &[&str]) -> Option<Vec<String>> {
     let mut path = Vec::new();
     let mut options = Vec::new();

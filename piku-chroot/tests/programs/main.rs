@@ -1,5 +1,6 @@
-//! Real programs do their work in the jail: languages with their package managers and caches, servers, a database,
-//! compilers. What a program needs and this machine has not is said aloud; with CI set in the environment it fails.
+//! Real programs do their work in the jail: languages with their package managers and caches, servers, a
+//! database, compilers. What a program needs and this machine has not is said aloud; with CI set in the
+//! environment it fails.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

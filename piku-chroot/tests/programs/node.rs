@@ -1,4 +1,5 @@
-//! Node: a package through npm with its cache, threads with shared memory, child processes, a server, and no inspector.
+//! Node: a package through npm with its cache, threads with shared memory, child processes, a server, and no
+//! inspector.
 
 use nix::sys::signal::Signal;
 

@@ -1,4 +1,5 @@
-//! Debian's `PostgreSQL` as an app's own child: a cluster in the app's data, sockets in the private /tmp and on the loopback.
+//! Debian's `PostgreSQL` as an app's own child: a cluster in the app's data, sockets in the private /tmp and
+//! on the loopback.
 
 use std::fs;
 use std::path::PathBuf;

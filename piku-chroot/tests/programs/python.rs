@@ -76,7 +76,8 @@ fn gunicorn(scene: &Scene, made: &Scene, options: &[String]) {
     }
     let processes = server.get("/");
     let count = processes.lines().filter(|line| line.contains("bin/gunicorn --workers")).count();
-    // The workers, the one that started them, and the jail's first process, which has their command line in its own.
+    // The workers, the one that started them, and the jail's first process, which has their command line in
+    // its own.
     assert_eq!(count, 4, "{processes}");
     assert_eq!(server.end(), Some(0));
 }

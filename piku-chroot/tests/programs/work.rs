@@ -1,4 +1,5 @@
-//! A script's work in a jail: in one that builds, with the app's folder writable, or in one that runs, where it is not.
+//! A script's work in a jail: in one that builds, with the app's folder writable, or in one that runs, where
+//! it is not.
 
 use std::process::Command;
 
@@ -36,8 +37,8 @@ pub(crate) fn build(scene: &Scene, options: &[String], script: &str) -> Outcome 
     run(command.args(["--", "timeout", PATIENCE, "sh", "-c", script]))
 }
 
-/// The same with what has to be fetched. False, said aloud, where the same script outside of any jail cannot fetch it
-/// either. It may name no path but relative ones and those below HOME.
+/// The same with what has to be fetched. False, said aloud, where the same script outside of any jail cannot
+/// fetch it either. It may name no path but relative ones and those below HOME.
 pub(crate) fn fetch(scene: &Scene, what: &str, options: &[String], script: &str) -> bool {
     // As it was before anything was fetched.
     assert_eq!(run(scene.command("cp").args(["-r", "app", "outside"])).code, Some(0));
@@ -60,7 +61,8 @@ pub(crate) fn fetch(scene: &Scene, what: &str, options: &[String], script: &str)
     false
 }
 
-/// A script in a jail that runs what `made` has in its folder `app`, read-only, as another scene's user. It must end well.
+/// A script in a jail that runs what `made` has in its folder `app`, read-only, as another scene's user. It
+/// must end well.
 pub(crate) fn works(scene: &Scene, made: &Scene, options: &[String], script: &str) -> String {
     let outcome = run(running(scene, made, options, &["timeout", PATIENCE, "sh", "-c", script]));
     assert!(outcome.code == Some(0), "{script}: {outcome:#?}");
@@ -69,7 +71,8 @@ pub(crate) fn works(scene: &Scene, made: &Scene, options: &[String], script: &st
 
 /// A command in such a jail.
 pub(crate) fn running(scene: &Scene, made: &Scene, options: &[String], argv: &[&str]) -> Command {
-    // Limits that no work here comes near: what is tried is that programs live with the way in which they are kept.
+    // Limits that no work here comes near: what is tried is that programs live with the way in which they are
+    // kept.
     let mut command = scene.jail(&["--profile=run", "--limit=memory=1g,pids=500,nofile=1024"]);
     command.arg("--app").arg(made.path("app")).arg("--data").arg(scene.folder("data")).args(options);
     command.arg("--").args(argv);

@@ -112,7 +112,6 @@ fn default_rule(number: u32, architecture: CallArchitecture) -> CallRule {
     CallRule::Action(if there { SECCOMP_RET_ALLOW } else { errno_action(ENOSYS) })
 }
 
-/// Returns a block that checks an argument.
 fn check_argument(check: &ArgumentCheck) -> Block {
     let action = |outcome| match outcome {
         CallAnswer::Allow => return_action(SECCOMP_RET_ALLOW),

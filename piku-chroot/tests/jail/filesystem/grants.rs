@@ -1,4 +1,5 @@
-//! Paths of the host that an operator grants: devices, sockets, directories, and the groups that they ask for.
+//! Paths of the host that an operator grants: devices, sockets, directories, and the groups that they ask
+//! for.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};

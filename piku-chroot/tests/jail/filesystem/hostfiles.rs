@@ -1,5 +1,5 @@
-//! Files of the host's /etc that change while a jail lives, on a machine of one's own: a mount namespace in which /etc and
-//! /run are throw-away copies.
+//! Files of the host's /etc that change while a jail lives, on a machine of one's own: a mount namespace in
+//! which /etc and /run are throw-away copies.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
+use piku_tests::snapshot::str;
+
 use crate::scene::{Outcome, Running, Scene, run, users};
 use crate::uid_range::scene::Two;
 
@@ -325,11 +327,11 @@ fn without_overlays_the_app_stays_read_only_and_existing_paths_are_kept() {
         );
         assert_eq!((outcome.code, outcome.out.as_str()), (Some(0), "a\nx\n"), "{outcome:#?}");
         let outcome = jail(&["--keep=uploads"], "true");
-        assert!(outcome.code == Some(125), "{outcome:#?}");
-        assert!(
-            outcome.err.contains("cannot mount overlays, and the release has no 'uploads'"),
-            "{outcome:#?}"
-        );
+        outcome.refused(str![[r#"
+piku-chroot: --keep: this machine cannot mount overlays, and the release has no 'uploads' to mount the data at
+hint: add it to the repository, a folder with a file in it; piku-chroot --check says why
+
+"#]]);
     }
 }
 

@@ -1,5 +1,5 @@
-//! A scene for level 2. As root it brings /etc/subuid and /etc/subgid of its own, in a mount namespace of its own; nothing of
-//! the machine is changed.
+//! A scene for level 2. As root it brings /etc/subuid and /etc/subgid of its own, in a mount namespace of its
+//! own; nothing of the machine is changed.
 
 use std::fs::{self};
 use std::os::unix::fs::MetadataExt;
@@ -10,8 +10,8 @@ use nix::unistd::geteuid;
 
 use crate::scene::{NOBODY, Outcome, Scene, User, run, users};
 
-/// Takes /etc/subuid and /etc/subgid from a file and becomes a user, then the rest of the line, with a PATH of its own
-/// where there is one for it.
+/// Takes /etc/subuid and /etc/subgid from a file and becomes a user, then the rest of the line, with a PATH
+/// of its own where there is one for it.
 pub(crate) const ENTER: &str = r#"mount --bind "$1" /etc/subuid && mount --bind "$1" /etc/subgid || exit 99
     uid=$2 groups=$3; shift 3
     set -- env PATH="${JAIL_PATH:-$PATH}" "$@"

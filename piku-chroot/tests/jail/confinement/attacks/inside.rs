@@ -1,5 +1,5 @@
-//! A jail with the attacking program in it: as `/app/attack`, and, where root can make them, as a set-uid program and as
-//! one with file capabilities.
+//! A jail with the attacking program in it: as `/app/attack`, and, where root can make them, as a set-uid
+//! program and as one with file capabilities.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -156,7 +156,8 @@ fn privileged(scene: &Scene) -> TempDir {
     fs::write(&secret, "secret").unwrap();
     chown(&secret, Some(0), Some(SECRET)).unwrap();
     fs::set_permissions(&secret, Permissions::from_mode(0o640)).unwrap();
-    // struct vfs_cap_data: version 2 and "effective", then permitted and inheritable, lower and upper half: CAP_NET_RAW.
+    // struct vfs_cap_data: version 2 and "effective", then permitted and inheritable, lower and upper half:
+    // CAP_NET_RAW.
     let capability = [0x0200_0001_u32, 1 << 13, 0, 0, 0].map(u32::to_le_bytes).concat();
     setxattr(&filecap, c"security.capability", &capability, XattrFlags::empty()).unwrap();
     if scene.user() == User::Nobody {

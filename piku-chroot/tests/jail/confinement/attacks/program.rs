@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Returns its path. It is built once, in a folder beside the other builds, since all of it is built in another way.
+/// Returns its path. It is built once, in a folder beside the other builds, since all of it is built in
+/// another way.
 pub(super) fn path() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
