@@ -12,7 +12,8 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 /// The number of times that each thing is tried.
 const TRIES: usize = 300;
 
-/// Runs `act` again and again while somebody swaps `tree/x`, a folder with the file `file`, and a link to the folder outside.
+/// Runs `act` again and again while somebody swaps `tree/x`, a folder with the file `file`, and a link to the
+/// folder outside.
 fn while_swapped(act: impl Fn(&TreeHandle, &TreeHandle, usize)) {
     let dir = tempfile::tempdir().expect("a folder");
     let at = |name: &str| dir.path().join(name);

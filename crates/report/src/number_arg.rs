@@ -1,11 +1,11 @@
-//! Numbers on command lines. clap passes on the messages of the standard library, such as "invalid digit found in
-//! string", which say neither what was expected nor how to write it.
+//! Numbers on command lines. clap passes on the messages of the standard library, such as "invalid digit
+//! found in string", which say neither what was expected nor how to write it.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Returns a parser for clap that accepts the numbers of a range; its error says that `what` was expected, such
-/// as "a port from 1 to 65535".
+/// Returns a parser for clap that accepts the numbers of a range; its error says that `what` was expected,
+/// such as "a port from 1 to 65535".
 pub fn number_arg<N>(
     what: &'static str,
     range: RangeInclusive<N>,

@@ -126,7 +126,6 @@ impl ProcfileParser<'_> {
         }
     }
 
-    /// Parses a line with a colon.
     fn parse_entry(&mut self, number: usize, line: &str, colon: usize, given: &str) {
         let Ok(name) = given.parse::<ProcessName>() else {
             return self.add_error(CompatRule::BecomesWarning, |file| bad_name(file, number, line, given));

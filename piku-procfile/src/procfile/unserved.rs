@@ -127,7 +127,6 @@ mod tests {
         }
     }
 
-    /// Returns the warnings of a text.
     fn warnings(text: &str) -> Vec<String> {
         let procfile = Procfile::parse(text.as_bytes(), ParseOptions::default()).expect("is taken");
         procfile.warnings.iter().map(ToString::to_string).collect()

@@ -31,7 +31,6 @@ struct AppRow {
     certificate: Option<CertificateState>,
 }
 
-/// State of an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum AppState {

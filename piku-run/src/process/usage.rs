@@ -12,7 +12,6 @@ pub(crate) const NO_SANDBOX: &str = "none";
 /// An instance as `ps` prints it. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct InstanceSample {
-    /// Name of the app.
     pub(crate) app: AppName,
     /// Instance name: `web.1`.
     pub(crate) instance: String,

@@ -104,7 +104,6 @@ impl AppSupervisor {
         })
     }
 
-    /// Starts the forwarder if it is due.
     pub(super) fn start_due_forwarder(&mut self) {
         let now = self.now();
         let Some(wanted) =

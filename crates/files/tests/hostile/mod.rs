@@ -1,5 +1,6 @@
-//! A tree that bytes describe, made by somebody hostile, beside a folder that is nobody's business; and what bytes tell a handle
-//! to do with it. Neither a property's test nor a fuzzer may find the bytes that make it read or write beside the tree.
+//! A tree that bytes describe, made by somebody hostile, beside a folder that is nobody's business; and what
+//! bytes tell a handle to do with it. Neither a property's test nor a fuzzer may find the bytes that make it
+//! read or write beside the tree.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};

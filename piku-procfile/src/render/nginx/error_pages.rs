@@ -73,7 +73,6 @@ pub struct OperatorPages {
     pub unknown_host: Option<PathBuf>,
 }
 
-/// The content of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum PageContent {
     Text(String),

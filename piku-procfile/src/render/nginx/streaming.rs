@@ -68,7 +68,6 @@ impl VirtualHost {
         to.add(&["proxy_pass", &self.app_url()]);
     }
 
-    /// Adds the location for websockets.
     pub(super) fn add_websocket_location(&self, to: &mut NginxConfigFile<'_>) {
         let timeout = format!("{}s", self.streams.timeout);
         to.add_block(&["location", "=", WEBSOCKET_LOCATION], |to| {

@@ -91,7 +91,6 @@ fn add_grants(root: &PikuRoot, rows: &mut [InstanceSample]) {
     }
 }
 
-/// Returns the instances of an app.
 pub(super) fn samples_of(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<InstanceSample>> {
     let dir = root.app(app);
     let is_silent = dir.is_stopped() || dir.current_number().is_none();

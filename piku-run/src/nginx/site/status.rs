@@ -57,7 +57,6 @@ pub(crate) struct CertificateStatus {
     pub(crate) next_attempt: Option<Timestamp>,
 }
 
-/// State of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum CertificateState {
