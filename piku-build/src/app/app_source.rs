@@ -23,6 +23,7 @@ use piku_procfile::procfile::{ParseOptions, Procfile};
 use piku_report::diagnostic::Diagnostic;
 
 use crate::app::app_file;
+use crate::app::read_budget::ReadBudget;
 use crate::step::sandbox::SandboxPolicy;
 
 /// Files and settings of an app, as a build reads them.
@@ -49,6 +50,8 @@ pub(crate) struct AppSource {
     pub(crate) warnings: Vec<Diagnostic>,
     /// The same about files that are not read.
     pub(crate) notes: Vec<String>,
+    /// Limit of what is read of the app.
+    budget: ReadBudget,
 }
 
 impl AppSource {
@@ -89,6 +92,7 @@ impl AppSource {
             warnings: Vec::new(),
             notes: Vec::new(),
             sandbox: SandboxPolicy::default(),
+            budget: ReadBudget::default(),
         };
         source.parse_env()?;
         Ok(source)
@@ -151,8 +155,15 @@ impl AppSource {
     }
 
     /// Reads a file; see [`app_file::read_bytes`].
+    ///
+    /// # Errors
+    /// Fails also if more is read of the app than [`ReadBudget`] allows.
     pub(crate) fn read_bytes(&self, name: impl AsRef<Path>) -> anyhow::Result<Option<Vec<u8>>> {
-        app_file::read_bytes(&self.tree, name.as_ref())
+        let bytes = app_file::read_bytes(&self.tree, name.as_ref())?;
+        if let Some(bytes) = &bytes {
+            self.budget.spend(name.as_ref(), bytes.len())?;
+        }
+        Ok(bytes)
     }
 
     /// Finds a file; see [`app_file::find_file`].
@@ -169,7 +180,11 @@ impl AppSource {
     }
 
     /// Lists a directory; see [`app_file::list_folder`].
+    ///
+    /// # Errors
+    /// Fails also if more is read of the app than [`ReadBudget`] allows.
     pub(crate) fn list(&self, name: impl AsRef<Path>) -> anyhow::Result<Vec<FolderEntry>> {
+        self.budget.spend(name.as_ref(), 0)?;
         app_file::list_folder(&self.tree, name.as_ref())
     }
 

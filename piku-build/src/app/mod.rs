@@ -5,4 +5,5 @@ pub(crate) mod app_folder;
 pub(crate) mod app_source;
 pub(crate) mod command_check;
 pub(crate) mod profile;
+pub(crate) mod read_budget;
 pub(crate) mod started_programs;

@@ -218,6 +218,7 @@ impl BuildJob {
         }
         let tools = LayerStore::new(&bench.cache.join(TOOLS))?;
         let shared_tools = self.place.open_shared_tools(bench.jailed)?;
+        let tool_stores = ToolStores { own: Some(&tools), shared: shared_tools.as_ref() };
         let architecture = machine::architecture()?;
         let cross = target::cross_target(self.architecture)?;
         let here = TargetMachine::detect()?;
@@ -225,8 +226,7 @@ impl BuildJob {
         let build_target = BuildTarget {
             jailed: bench.jailed,
             store: Some(bench.store),
-            tools: Some(&tools),
-            shares_tools: shared_tools.is_some(),
+            tools: tool_stores,
             architecture: &architecture,
             cross,
             operator_env: &bench.settings.build_env,
@@ -236,7 +236,7 @@ impl BuildJob {
         let making = ReleaseBuilder {
             at: bench,
             store: bench.store,
-            tools: ToolStores { own: Some(&tools), shared: shared_tools.as_ref() },
+            tools: tool_stores,
             here: &here,
             machine: &machine,
             cross,

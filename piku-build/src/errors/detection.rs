@@ -268,10 +268,8 @@ mod tests {
             (&["run.sh", "README.md"], "an app that a script starts ('run.sh')"),
             (&["Dockerfile", "README.md"], "an app in a container ('Dockerfile')"),
         ] {
-            let source = AppSource {
-                names: names.iter().map(|name| (*name).to_owned()).collect(),
-                ..AppSource::read(source.tree.path(), None).unwrap()
-            };
+            let mut source = AppSource::read(source.tree.path(), None).unwrap();
+            source.names = names.iter().map(|name| (*name).to_owned()).collect();
             let looked_for = [("python", "python needs".to_owned()), ("ruby", "Gemfile".to_owned())];
             let told = nothing_fits(&looked_for, &source, &[]).to_string();
             assert!(

@@ -93,7 +93,7 @@ pub(crate) fn foreign_packages(packages: &[String], target: &str) -> UserError {
 /// The app names a runtime that does not exist.
 pub(crate) fn unknown_runtime(from: &str, name: &str, known: &[String]) -> UserError {
     UserError::new(format!("{from} asks for the runtime '{name}'; there are {}", join_names(known)))
-        .hint("PIKU_RUNTIMES=node,python names several, and counts before RUNTIME where that is the app's own variable")
+        .hint("PIKU_RUNTIMES=node,python names several, and overrides RUNTIME if that is a variable of the app itself")
 }
 
 /// The runtime has no default process types.
@@ -207,6 +207,23 @@ pub(crate) fn huge_file(name: &Path, bytes: u64, most: u64) -> UserError {
     .hint("what piku reads itself is a small text: is it the right file?")
 }
 
+/// An app with a Procfile has the file of a language that piku does not build.
+pub(crate) fn not_built(file: &str, apps: &str) -> String {
+    format!(
+        "'{file}' is not read: piku builds no {apps}; commit what your machine builds, or name a classic buildpack: BUILDPACK_URL in ENV"
+    )
+}
+
+/// An app has more files that determine its build than a build reads.
+pub(crate) fn too_much_to_read(name: &Path, files: u64, bytes: u64) -> UserError {
+    UserError::new(format!(
+        "'{}' is too much: a build reads at most {files} files and folders of an app, and {}",
+        name.display(),
+        format_size(bytes)
+    ))
+    .hint("are the results of a build committed, or packages? Remove them from the repository")
+}
+
 /// A build step left a link that leads piku's writes out of the app's folder.
 pub(crate) fn placed_outside(name: &Path) -> UserError {
     UserError::new(format!(
@@ -225,8 +242,7 @@ pub(crate) fn bad_deploy_key() -> UserError {
 // Errors about the machine.
 
 pub(crate) fn no_jail(err: &TrialError) -> UserError {
-    let failure =
-        UserError::new(format!("this machine's settings require the jail, which cannot be made: {err}"));
+    let failure = UserError::new(format!("this machine's settings require the jail: {err}"));
     err.hints().iter().fold(failure, UserError::hint)
 }
 
@@ -244,7 +260,7 @@ pub(crate) fn lost_protections(lost: &[Protection]) -> UserError {
 }
 
 /// The hint for an operator who changed the machine on purpose.
-const AGAIN: &str = "when that is meant to be so, the operator records it: sudo piku doctor --record";
+const AGAIN: &str = "if that is intended, record it: sudo piku doctor --record";
 
 pub(crate) fn output_exists(path: &Path) -> UserError {
     UserError::new(format!("'{}' already exists", path.display()))
@@ -286,7 +302,7 @@ pub(crate) fn beyond_memory(name: &str, peak: Option<u64>, memory: &str) -> User
         None => format!("step '{name}' ran out of memory; each of its processes may have {memory}"),
     };
     UserError::new(what)
-        .hint("build_memory in host.yaml says how much a build may take; without it, what was available")
+        .hint("build_memory in host.yaml sets how much memory a build may use; by default, what is available")
 }
 
 /// The hint for a machine whose memory is used up.

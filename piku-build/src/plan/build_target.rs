@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::errors;
 use crate::store::hash::CacheKey;
 use crate::store::layer::LayerStore;
+use crate::store::tools::ToolStores;
 use crate::tree::root_view::{FileView, FoundFile};
 use piku_layout::jail::{LAYERS, PATH};
 use piku_release::target::TargetArchitecture;
@@ -16,10 +17,8 @@ pub(crate) struct BuildTarget<'a> {
     pub(crate) jailed: bool,
     /// Store of the layers, if the caller has one.
     pub(crate) store: Option<&'a LayerStore>,
-    /// Store of the layers with tools that build other layers.
-    pub(crate) tools: Option<&'a LayerStore>,
-    /// True if there is a store of tools that all apps share.
-    pub(crate) shares_tools: bool,
+    /// Stores of the layers with tools that build other layers.
+    pub(crate) tools: ToolStores<'a>,
     /// Architecture of this machine, as `uname -m` prints it.
     pub(crate) architecture: &'a str,
     /// Architecture of the release if it is not that of this machine.
@@ -60,8 +59,8 @@ impl BuildTarget<'_> {
         }
     }
 
-    /// Returns the start of the key of a tool, which the generation of the app's layers counts for only if the
-    /// tool is the app's own.
+    /// Returns the start of the key of a tool, which the generation of the app's layers counts for only if
+    /// the tool is the app's own.
     pub(crate) fn tool_key(&self, kind: &str, format: u32, is_shared: bool) -> CacheKey {
         if !is_shared {
             return self.key(kind, format, false);
@@ -80,7 +79,7 @@ impl BuildTarget<'_> {
     /// Returns the path at which the steps of a layer see the tool `name` with this key; without a key, the
     /// common part of all such paths.
     pub(crate) fn tool_mount(&self, name: &str, key: &str) -> PathBuf {
-        match self.tools {
+        match self.tools.own {
             Some(store) if !self.jailed => store.content(key),
             _ => Path::new("/tools").join(name),
         }

@@ -44,15 +44,13 @@ pub(crate) fn plan(
     let shared_tools = place.open_shared_tools(jailed)?;
     let HostSettings { build_env, .. } = &settings;
     let architecture = machine::architecture()?;
-    let (architecture, tools) = (architecture.as_str(), tools.as_ref());
-    let stores = ToolStores { own: tools, shared: shared_tools.as_ref() };
+    let stores = ToolStores { own: tools.as_ref(), shared: shared_tools.as_ref() };
     let cross = target::cross_target(asked)?;
     let target = BuildTarget {
         jailed,
         store: store.as_ref(),
-        tools,
-        shares_tools: stores.shared.is_some(),
-        architecture,
+        tools: stores,
+        architecture: &architecture,
         cross,
         operator_env: build_env,
         commit: "",

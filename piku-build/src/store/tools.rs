@@ -3,8 +3,8 @@
 use crate::plan::build_plan::LayerPlan;
 use crate::store::layer::LayerStore;
 
-/// Where the layers with tools are.
-#[derive(Clone, Copy)]
+/// The stores of the layers with tools.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct ToolStores<'a> {
     /// Store in the app's build cache.
     pub(crate) own: Option<&'a LayerStore>,
@@ -13,7 +13,11 @@ pub(crate) struct ToolStores<'a> {
 }
 
 impl<'a> ToolStores<'a> {
-    /// Returns the store of a tool.
+    /// Returns whether there is a store that all apps share.
+    pub(crate) fn is_shared(self) -> bool {
+        self.shared.is_some()
+    }
+
     pub(crate) fn of(self, tool: &LayerPlan) -> Option<&'a LayerStore> {
         if tool.is_shared { self.shared } else { self.own }
     }

@@ -1,5 +1,6 @@
-//! The compiled packages of Go's standard library that web programs use. They are compiled once for each Go of the
-//! machine, by piku alone, and copied into the build cache of each app, which the app's steps may write to.
+//! The compiled packages of Go's standard library that web programs use. They are compiled once for each Go
+//! of the machine, by piku alone, and copied into the build cache of each app, which the app's steps may
+//! write to.
 
 #![expect(clippy::disallowed_methods, reason = "compilers of the machine")]
 
@@ -40,19 +41,19 @@ const PACKAGES: [&str; 19] = [
     "text/tabwriter",
     "time/tzdata",
 ];
-/// Copies the packages, once for each Go. An incomplete copy does no harm: go checks what it reads, and compiles the
-/// rest.
+/// Copies the packages, once for each Go. An incomplete copy does no harm: go checks what it reads, and
+/// compiles the rest.
 const COPY: &str = r#"[ -d "$0" ] && [ ! -e "$GOCACHE/$1" ] || exit 0
 mkdir -p "$GOCACHE" && cp -R "$0/." "$GOCACHE" && : >"$GOCACHE/$1" || exit 0"#;
 
-/// Plans the layer with the packages; `None` where apps share no tools, or compile for another machine or with a Go that
-/// is fetched first.
+/// Plans the layer with the packages; `None` where apps share no tools, or compile for another machine or
+/// with a Go that is fetched first.
 pub(super) fn plan_layer(
     choice: &GoChoice,
     target: &BuildTarget,
     build_env: &BTreeMap<String, String>,
 ) -> Option<LayerPlan> {
-    if !target.shares_tools || target.cross.is_some() || choice.fetched.is_some() {
+    if !target.tools.is_shared() || target.cross.is_some() || choice.fetched.is_some() {
         return None;
     }
     let root = &choice.installed.root;

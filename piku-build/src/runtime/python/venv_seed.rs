@@ -1,6 +1,6 @@
-//! A virtualenv with nothing but pip, and setuptools where `python -m venv` adds it, which is made once for each
-//! Python of the machine. Other virtualenvs copy its packages: that is twenty times as fast as `ensurepip`, and the
-//! result is the same.
+//! A virtualenv with nothing but pip, and setuptools where `python -m venv` adds it, which is made once for
+//! each Python of the machine. Other virtualenvs copy its packages: that is twenty times as fast as
+//! `ensurepip`, and the result is the same.
 
 use std::path::Path;
 
@@ -29,13 +29,13 @@ for name in os.listdir(os.path.join(seed, 'bin')):
         with open(program, 'wb') as f: f.write(text.replace(os.fsencode(seed), os.fsencode(made), 1))
         os.chmod(program, 0o755)";
 
-/// Plans the layer. `None` for a Python that the app has built: what an app's settings determine is no tool for
-/// others.
+/// Plans the layer. `None` for a Python that the app has built: what an app's settings determine is no tool
+/// for others.
 pub(crate) fn plan_seed(python: &PythonInterpreter, target: &BuildTarget) -> Option<LayerPlan> {
     if python.is_apps {
         return None;
     }
-    let mut key = target.tool_key(NAME, FORMAT, target.shares_tools);
+    let mut key = target.tool_key(NAME, FORMAT, target.tools.is_shared());
     for (name, value) in [
         ("python", &*python.path.to_string_lossy()),
         ("version", &python.version.to_string()),
@@ -54,7 +54,7 @@ pub(crate) fn plan_seed(python: &PythonInterpreter, target: &BuildTarget) -> Opt
         mount,
         need: SpaceNeeded { bytes: 30_000_000, files: 2000 },
         host: python.home.iter().cloned().collect(),
-        is_shared: target.shares_tools,
+        is_shared: target.tools.is_shared(),
         ..LayerPlan::default()
     })
 }

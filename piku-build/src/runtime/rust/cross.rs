@@ -90,6 +90,7 @@ fn toolchain_name(installed: &InstalledRust) -> Option<String> {
 mod tests {
     use super::*;
     use crate::runtime::version::RuntimeVersion;
+    use crate::store::tools::ToolStores;
     use std::collections::BTreeMap;
 
     #[test]
@@ -112,8 +113,7 @@ mod tests {
             let build_target = BuildTarget {
                 jailed: false,
                 store: None,
-                tools: None,
-                shares_tools: false,
+                tools: ToolStores::default(),
                 architecture: "sparc64",
                 cross: Some(target),
                 operator_env: &empty,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexSet;
 use toml::{Table, Value};
 
 use super::toolchain::parse_version;
@@ -46,9 +47,9 @@ pub(super) fn read(source: &AppSource) -> anyhow::Result<CargoManifest> {
     let has_package = root.contains_key("package");
     let shared = workspace.and_then(|workspace| workspace.get("package")).and_then(Value::as_table);
     manifest.add_package(source, Path::new(""), &root, shared, true)?;
-    let folders = |key: &str| -> anyhow::Result<Vec<PathBuf>> {
+    let folders = |key: &str| -> anyhow::Result<IndexSet<PathBuf>> {
         let patterns = workspace.and_then(|workspace| workspace.get(key)).map(strings).unwrap_or_default();
-        let mut found = Vec::new();
+        let mut found = IndexSet::new();
         for pattern in patterns {
             found.extend(expand_pattern(source, &pattern)?);
         }
@@ -56,7 +57,8 @@ pub(super) fn read(source: &AppSource) -> anyhow::Result<CargoManifest> {
     };
     let (members, excluded, defaults) =
         (folders("members")?, folders("exclude")?, folders("default-members")?);
-    for member in members.iter().filter(|member| !excluded.contains(member) && !member.as_os_str().is_empty())
+    for member in
+        members.iter().filter(|member| !excluded.contains(*member) && !member.as_os_str().is_empty())
     {
         let Some(package) = read_table(source, member)? else { continue };
         let default = if defaults.is_empty() { !has_package } else { defaults.contains(member) };

@@ -116,7 +116,7 @@ fn find_tool(
     else {
         return Err(errors::python::no_venv(&own.version.minor()).into());
     };
-    let is_shared = target.shares_tools && !python.is_apps && !changes_pip(source);
+    let is_shared = target.tools.is_shared() && !python.is_apps && !changes_pip(source);
     Ok(plan_install(tool, &requirement, &python, target, is_shared))
 }
 
@@ -170,8 +170,8 @@ fn requested_specifier(
     Ok(Some(asked))
 }
 
-/// Returns whether a text is a version: numbers, and the words that versions have. pip takes other texts for URLs and files,
-/// and all apps share what it installs.
+/// Returns whether a text is a version: numbers, and the words that versions have. pip takes other texts for
+/// URLs and files, and all apps share what it installs.
 fn is_version(text: &str) -> bool {
     const WORDS: [&str; 11] = ["a", "alpha", "b", "beta", "c", "dev", "post", "pre", "preview", "r", "rc"];
     let is_known = |c: char| c.is_ascii_alphanumeric() || ".!-".contains(c);

@@ -25,9 +25,9 @@ use crate::tree::root_view::is_executable;
 /// jail shows /usr alone.
 const FOLDERS: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
 
-/// Arguments that make an interpreter print its version, its C library, whether it has `ensurepip`, and the wheels that
-/// this may install, which Debian keeps apart. Isolated: `PYTHON` variables, the working directory and site-packages have
-/// no effect.
+/// Arguments that make an interpreter print its version, its C library, whether it has `ensurepip`, and the
+/// wheels that this may install, which Debian keeps apart. Isolated: `PYTHON` variables, the working
+/// directory and site-packages have no effect.
 const INSPECT: [&str; 4] = [
     "-I",
     "-S",
@@ -51,7 +51,7 @@ pub(crate) struct PythonInterpreter {
     pub(crate) version: RuntimeVersion,
     /// The C library it runs on, and compiled packages with it.
     pub(crate) libc: String,
-    /// It can put pip into a virtualenv; on Debian that needs python3-venv.
+    /// True if it can put pip into a virtualenv; on Debian that needs python3-venv.
     pub(crate) has_ensurepip: bool,
     /// The wheels that this installs, with their sizes and dates.
     pub(crate) wheels: String,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::tools::ToolStores;
 
 fn source(files: &[(&str, &str)]) -> (tempfile::TempDir, AppSource) {
     let dir = tempfile::tempdir().unwrap();
@@ -18,8 +19,7 @@ fn choice_with(home: &std::path::Path, files: &[(&str, &str)]) -> anyhow::Result
     let target = BuildTarget {
         jailed: true,
         store: None,
-        tools: None,
-        shares_tools: false,
+        tools: ToolStores::default(),
         architecture: "x86_64",
         cross: None,
         operator_env: &build_env,
