@@ -31,6 +31,12 @@ const SCRIPTS: [&str; 2] = ["streamlit_app.py", "Home.py"];
 const PACKAGE: &str = "__init__.py";
 /// The largest number of packages that are searched.
 const PACKAGES: usize = 64;
+/// The folder of apps whose modules are not at the top.
+pub(super) const SRC: &str = "src/";
+/// Folders whose modules are no part of the app that runs.
+const ASIDE: [&str; 8] = ["tests/", "test/", "docs/", "doc/", "examples/", "example/", "scripts/", "tools/"];
+/// Modules of a package that are searched if no file at the top says what to serve.
+const MODULES: [&str; 5] = ["wsgi.py", "asgi.py", "main.py", "app.py", "application.py"];
 /// The file with the settings of the command `flask`.
 const FLASK_ENV: &str = ".flaskenv";
 /// The setting that names the module.
@@ -67,6 +73,8 @@ pub(super) struct FoundCallable {
     pub(super) server: &'static str,
     /// The file that defines it.
     pub(super) file: String,
+    /// True if its module is found in the folder `src`, not at the top.
+    pub(super) is_below_src: bool,
 }
 
 /// Finds the callables of an app. A place that is named for it comes before those that only may have one.
@@ -83,16 +91,59 @@ pub(super) fn find(source: &AppSource) -> anyhow::Result<Vec<FoundCallable>> {
     let django = folders().filter(|_| source.has_entry("manage.py")).map(|folder| format!("{folder}wsgi.py"));
     let packages = folders().map(|folder| format!("{folder}{PACKAGE}"));
     let files: Vec<_> = FILES.iter().chain(&SCRIPTS).map(|file| (*file).to_owned()).collect();
+    search_files(source, files.into_iter().chain(packages).chain(django))
+}
+
+/// Finds the callables of an app that has none at its top: in modules of its packages, and below `src`.
+pub(super) fn find_below(source: &AppSource) -> anyhow::Result<Vec<FoundCallable>> {
+    let has_src = source.tree.is_dir(SRC);
+    let below = if has_src { source.list(SRC)? } else { Vec::new() };
+    let below = below.into_iter().filter_map(|entry| Some(format!("{SRC}{}/", entry.name.to_str()?)));
+    let below: Vec<_> = below.filter(|folder| source.tree.is_dir(folder)).take(PACKAGES).collect();
+    let is_code = |name: &&String| name.ends_with('/') && *name != SRC && !ASIDE.contains(&name.as_str());
+    let top: Vec<_> = source.names.iter().filter(is_code).take(PACKAGES).cloned().collect();
+    let modules = |folders: &[String]| -> Vec<String> {
+        let files = |folder: &String| MODULES.map(|module| format!("{folder}{module}"));
+        folders.iter().flat_map(files).collect()
+    };
+    let entries = FILES.iter().filter(|_| has_src).map(|file| format!("{SRC}{file}"));
+    let packages = below.iter().map(|folder| format!("{folder}{PACKAGE}"));
+    for files in [modules(&top), entries.chain(packages).collect(), modules(&below)] {
+        let found = search_files(source, files.into_iter())?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Finds the callables that these files construct, or else the factories in them.
+fn search_files(
+    source: &AppSource,
+    files: impl Iterator<Item = String>,
+) -> anyhow::Result<Vec<FoundCallable>> {
     let mut found = Vec::new();
     let mut factories = Vec::new();
-    for file in files.into_iter().chain(packages).chain(django) {
+    for file in files {
         let Some(text) = read(source, &file)? else { continue };
         match find_constructed(&file, &text) {
             Some(one) => found.push(one),
             None => factories.extend(find_factory(&file, &text)),
         }
     }
-    Ok(if found.is_empty() { factories } else { found })
+    let mut all = if found.is_empty() { factories } else { found };
+    for one in &mut all {
+        let is_script = one.server == STREAMLIT;
+        let rest = one.callable.strip_prefix("src.").filter(|_| !is_script);
+        if let Some(rest) = rest.filter(|_| one.file.starts_with(SRC)).map(str::to_owned) {
+            let text = read(source, &one.file)?.unwrap_or_default();
+            one.is_below_src = !source.has_path(format!("{SRC}{PACKAGE}"))? && !imports(&text, "src");
+            if one.is_below_src {
+                one.callable = rest;
+            }
+        }
+    }
+    Ok(all)
 }
 
 fn read(source: &AppSource, file: &str) -> anyhow::Result<Option<String>> {
@@ -124,7 +175,7 @@ fn find_named(source: &AppSource) -> anyhow::Result<Option<FoundCallable>> {
         }
         let callable = format!("{module}:{callable}");
         let is_known = super::compile_check::is_callable(&callable);
-        return Ok(is_known.then_some(FoundCallable { callable, server: WSGI, file }));
+        return Ok(is_known.then_some(FoundCallable { callable, server: WSGI, file, is_below_src: false }));
     }
     Ok(None)
 }
@@ -144,7 +195,12 @@ fn find_entry(source: &AppSource, file: &str, text: &str, server: &'static str) 
         .find_map(|file| read(source, file).ok().flatten())
         .and_then(|text| find_framework(&text));
     let server = elsewhere.or_else(|| find_framework(text)).unwrap_or(server);
-    Some(FoundCallable { callable: format!("{module}:{name}"), server, file: file.to_owned() })
+    Some(FoundCallable {
+        callable: format!("{module}:{name}"),
+        server,
+        file: file.to_owned(),
+        is_below_src: false,
+    })
 }
 
 /// Returns the module from which the text imports `name`, or an empty string if it assigns it.
@@ -166,21 +222,32 @@ fn find_binding<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 fn find_constructed(file: &str, text: &str) -> Option<FoundCallable> {
     let module = module_name(file);
     if !file.ends_with(PACKAGE) && imports(text, STREAMLIT) {
-        return Some(FoundCallable { callable: file.to_owned(), server: STREAMLIT, file: file.to_owned() });
+        return Some(FoundCallable {
+            callable: file.to_owned(),
+            server: STREAMLIT,
+            file: file.to_owned(),
+            is_below_src: false,
+        });
     }
     // Dash keeps its Flask app apart.
     let dash = |line: &str| line.replace(' ', "").starts_with("server=app.server");
     if text.contains("Dash(") && text.lines().any(dash) {
         let callable = format!("{module}:server");
-        return Some(FoundCallable { callable, server: WSGI, file: file.to_owned() });
+        return Some(FoundCallable { callable, server: WSGI, file: file.to_owned(), is_below_src: false });
     }
     let found: Vec<_> = text.lines().filter_map(parse_construction).collect();
     let known = found.iter().find(|(name, _)| NAMES.contains(name));
     let (name, server) = known.or(if found.len() == 1 { found.first() } else { None })?;
-    Some(FoundCallable { callable: format!("{module}:{name}"), server, file: file.to_owned() })
+    Some(FoundCallable {
+        callable: format!("{module}:{name}"),
+        server,
+        file: file.to_owned(),
+        is_below_src: false,
+    })
 }
 
-/// Parses a line that assigns a callable: `app = Flask(__name__)`, `app: FastAPI = FastAPI()`, `app, rt = fast_app()`.
+/// Parses a line that assigns a callable: `app = Flask(__name__)`, `app: FastAPI = FastAPI()`, `app, rt =
+/// fast_app()`.
 fn parse_construction(line: &str) -> Option<(&str, &'static str)> {
     let (name, value) = line.split_once('=')?;
     let name = name.split([':', ',']).next()?.trim_end();
@@ -209,7 +276,7 @@ fn find_factory(file: &str, text: &str) -> Option<FoundCallable> {
         })
     })?;
     let callable = format!("{}:{factory}()", module_name(file));
-    Some(FoundCallable { callable, server, file: file.to_owned() })
+    Some(FoundCallable { callable, server, file: file.to_owned(), is_below_src: false })
 }
 
 /// Returns the server for the framework whose constructor the text calls.
@@ -227,82 +294,4 @@ fn module_name(file: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    fn find_in(files: &[(&str, &str)]) -> Vec<String> {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            let path = dir.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        let found = find(&AppSource::read(dir.path(), None).unwrap()).unwrap();
-        found.iter().map(|found| format!("{} {}", found.server, found.callable)).collect()
-    }
-
-    #[test]
-    fn constructors() {
-        for (file, text, expected) in [
-            ("app.py", "app = Flask(__name__)\n", "gunicorn app:app"),
-            ("app.py", "app = flask.Flask(\n    __name__)\n", "gunicorn app:app"),
-            ("server.py", "api = falcon.App()\n", "gunicorn server:api"),
-            ("server.py", "api = falcon.asgi.App()\n", "uvicorn server:api"),
-            ("api/index.py", "app = Flask(__name__)\n", "gunicorn api.index:app"),
-            ("shop/__init__.py", "app = Flask(__name__)\n", "gunicorn shop:app"),
-            ("main.py", "app, rt = fast_app()\n", "uvicorn main:app"),
-            ("app.py", "app = Dash(__name__)\nserver = app.server\n", "gunicorn app:server"),
-            ("app/main.py", "app: FastAPI = FastAPI()\n", "uvicorn app.main:app"),
-            ("main.py", "app = FastAPI()\nother = FastAPI()\n", "uvicorn main:app"),
-            ("Home.py", "import streamlit as st\n", "streamlit Home.py"),
-        ] {
-            assert_eq!(find_in(&[(file, text)]), [expected], "{file}: {text}");
-        }
-        for (file, text) in [
-            ("app.py", "def main():\n    app = Flask(__name__)\n"),
-            ("app.py", "print('hello')\n"),
-            ("app.py", "one = FastAPI()\nother = FastAPI()\n"),
-            ("app.py", "app = MyFlask(__name__)\n"),
-            ("shop/views.py", "app = Flask(__name__)\n"),
-            ("app.py", "from shop import app\n"),
-            ("app.py", "def create_app(config):\n    return Flask(__name__)\n"),
-        ] {
-            assert!(find_in(&[(file, text)]).is_empty(), "{file}: {text}");
-        }
-        let django = "application = get_wsgi_application()\n";
-        let found = find_in(&[("manage.py", ""), ("site/wsgi.py", django), ("static/x", "")]);
-        assert_eq!(found, ["gunicorn site.wsgi:application"]);
-    }
-
-    #[test]
-    fn entries_come_before_constructors() {
-        let flask = "app = Flask(__name__)\n";
-        for (text, expected) in [
-            ("from app import app\n", "gunicorn wsgi:app"),
-            ("from app import app as application\n", "gunicorn wsgi:application"),
-            ("from app import create_app\n\napp = create_app()\n", "gunicorn wsgi:app"),
-            ("from app import other\n", "gunicorn app:app"),
-        ] {
-            assert_eq!(find_in(&[("app.py", flask), ("wsgi.py", text)]), [expected], "{text}");
-        }
-        let fast = [("shop/__init__.py", "app = FastAPI()\n"), ("wsgi.py", "from shop import app\n")];
-        assert_eq!(find_in(&fast), ["uvicorn wsgi:app"]);
-    }
-
-    #[test]
-    fn the_module_that_flask_app_names() {
-        let blog = ("blog.py", "from app import create_app\napp = create_app()\n");
-        let factory = ("app/__init__.py", "def create_app(test=None):\n    return Flask(__name__)\n");
-        for (setting, text, expected) in [
-            (".flaskenv", "FLASK_DEBUG=1\nexport FLASK_APP='blog.py'\n", "gunicorn blog:app"),
-            ("ENV", "FLASK_APP=blog\n", "gunicorn blog:app"),
-            ("ENV", "FLASK_APP=app:create_app()\n", "gunicorn app:create_app()"),
-            ("ENV", "FLASK_APP=app\n", "gunicorn app:create_app()"),
-            ("ENV", "FLASK_APP=missing\n", "gunicorn app:create_app()"),
-            ("ENV", "FLASK_APP=app:create_app('x;y')\n", "gunicorn app:create_app()"),
-        ] {
-            assert_eq!(find_in(&[blog, factory, (setting, text)]), [expected], "{text}");
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::callable_search::{self, FoundCallable};
+use super::callable_search::{self, FoundCallable, SRC};
 use crate::app::app_source::AppSource;
 use crate::errors;
 
@@ -74,7 +74,12 @@ pub(super) struct DefaultProcess {
 
 /// Returns the command that serves a callable.
 pub(super) fn serve(found: &FoundCallable) -> String {
-    serve_by(found.server, &found.callable)
+    let command = serve_by(found.server, &found.callable);
+    let option = if found.server == ASGI { "--app-dir src" } else { "--pythonpath src" };
+    match command.strip_prefix(found.server) {
+        Some(rest) if found.is_below_src => format!("{} {option}{rest}", found.server),
+        _ => command,
+    }
 }
 
 /// Returns the command that serves a callable, `app:app` or `app:create_app()`, by one of the servers.
@@ -103,7 +108,13 @@ pub(super) fn find(
     source: &AppSource,
     packages: &BTreeMap<String, String>,
 ) -> anyhow::Result<DefaultProcess> {
-    let found = callable_search::find(source)?;
+    let mut found = callable_search::find(source)?;
+    if found.is_empty() {
+        if let Some(script) = find_script(source, packages, "")? {
+            return Ok(script);
+        }
+        found = callable_search::find_below(source)?;
+    }
     if let [one] = found.as_slice() {
         return Ok(DefaultProcess {
             name: "web",
@@ -116,16 +127,18 @@ pub(super) fn find(
         let files: Vec<_> = found.iter().map(|found| found.file.as_str()).collect();
         return Err(errors::python::several_callables(&files, &serve(first)).into());
     }
-    find_script(source, packages)?.ok_or_else(|| errors::python::no_process_types().into())
+    find_script(source, packages, SRC)?.ok_or_else(|| errors::python::no_process_types().into())
 }
 
-/// Finds the script of an app that has no callable.
+/// Finds the script in `folder`, `src/` or the top, of an app that has no callable.
 pub(super) fn find_script(
     source: &AppSource,
     packages: &BTreeMap<String, String>,
+    folder: &str,
 ) -> anyhow::Result<Option<DefaultProcess>> {
-    let Some(file) = SCRIPTS.into_iter().find(|name| source.has_entry(name)) else { return Ok(None) };
-    let text = source.read_bytes(file)?.unwrap_or_default();
+    let mut scripts = SCRIPTS.into_iter().map(|name| format!("{folder}{name}"));
+    let Some(file) = scripts.find(|file| source.tree.is_file(file)) else { return Ok(None) };
+    let text = source.read_bytes(&file)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let uses = |names: &[&str]| names.iter().any(|name| packages.contains_key(*name) || imports(&text, name));
     let is_bot = uses(&BOTS);
@@ -141,7 +154,7 @@ pub(super) fn find_script(
         format!("python {file}")
     };
     let name = if is_web { "web" } else { "worker" };
-    Ok(Some(DefaultProcess { name, command, file: file.to_owned(), is_doubtful: !is_web && !is_bot }))
+    Ok(Some(DefaultProcess { name, command, file, is_doubtful: !is_web && !is_bot }))
 }
 
 /// Returns whether the text of a file imports a module.
@@ -202,6 +215,24 @@ mod tests {
             find_in(&[("streamlit_app.py", "import streamlit as st\n")], &[])
                 .starts_with("web: streamlit run streamlit_app.py --server.address HOST ")
         );
+    }
+
+    #[test]
+    fn callables_and_scripts_below_src() {
+        let below = |name: &str, text: &str| find_in(&[(name, text), ("util.py", "")], &[]);
+        assert_eq!(
+            below("src/blog/__init__.py", "app = Quart(__name__)\n"),
+            "web: uvicorn --app-dir src --host HOST --port $PORT blog:app"
+        );
+        assert_eq!(
+            below("src/shop/wsgi.py", "app = Flask(__name__)\n"),
+            "web: gunicorn --pythonpath src --bind HOST:$PORT shop.wsgi:app"
+        );
+        assert_eq!(below("src/bot.py", "import discord\n"), "worker: python src/bot.py");
+        let flask = "app = Flask(__name__)\n";
+        let script =
+            [("main.py", "from src.shop import app\napp.run(PORT)\n"), ("src/shop/__init__.py", flask)];
+        assert_eq!(find_in(&script, &[]), "web: python main.py", "a script at the top comes first");
     }
 
     #[test]

@@ -207,14 +207,15 @@ fn has_wsgi(source: &AppSource) -> bool {
 const OTHER_STARTS: [&str; 5] = ["start.sh", "server.js", "index.js", "app.js", "main.js"];
 const OTHER_PROGRAMS: [&str; 4] = ["go", "java", "jar", "war"];
 
-/// Returns the script that an app is if it has no dependencies and is nothing else. A callable needs at least its framework.
+/// Returns the script that an app is if it has no dependencies and is nothing else. A callable needs at least
+/// its framework.
 fn find_lone_script(source: &AppSource) -> anyhow::Result<Option<String>> {
     let is_other = OTHER_STARTS.iter().any(|name| source.has_entry(name))
         || source.names_ending(&OTHER_PROGRAMS).next().is_some();
     if is_other || !callable_search::find(source)?.is_empty() {
         return Ok(None);
     }
-    Ok(default_command::find_script(source, &BTreeMap::new())?.map(|process| process.file))
+    Ok(default_command::find_script(source, &BTreeMap::new(), "")?.map(|process| process.file))
 }
 
 /// Returns the process types of the Procfile, with `wsgi` entries as commands of gunicorn, or else the
