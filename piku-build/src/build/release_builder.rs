@@ -94,6 +94,7 @@ impl ReleaseBuilder<'_> {
             runtime.complete_plan(plan, &view)?;
             combined.join(self.source);
         }
+        combined.remove_build_layers(self.source);
         // Files that the owner cannot read could neither be compared with the next release nor sent to
         // another machine.
         if !self.is_plain_source(combined) {

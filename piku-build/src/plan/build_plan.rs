@@ -39,7 +39,8 @@ pub(crate) struct BuildPlan {
     pub(crate) steps: Vec<BuildStep>,
     /// Parts of an incremental tree in which the steps run. If `None`, they run in the release's tree.
     pub(crate) keep: Option<KeptFolders>,
-    /// Hash of what else the kept folders were made by; without it they are removed. Empty if the tool sees every change.
+    /// Hash of what else the kept folders were made by; without it they are removed. Empty if the tool sees
+    /// every change.
     pub(crate) keep_key: String,
     /// Programs that the steps compile.
     pub(crate) programs: Vec<BuiltProgram>,
@@ -47,6 +48,8 @@ pub(crate) struct BuildPlan {
     pub(crate) processes: IndexMap<ProcessName, String>,
     /// Source of the process types if it is not the Procfile: `package.json`.
     pub(crate) processes_from: Option<String>,
+    /// True if the process types are a guess, which the built tree confirms or corrects.
+    pub(crate) is_guess: bool,
     /// Variables for the processes of the app.
     pub(crate) env: BTreeMap<String, String>,
     /// Variables that need a secret value. A release inherits the value of the previous release unless the
@@ -85,8 +88,8 @@ pub(crate) struct LayerPlan {
     pub(crate) note: Option<String>,
     /// Faster way to build it. If it fails, the layer is emptied and built by `steps` and `tools`.
     pub(crate) fast: Option<LayerRecipe>,
-    /// True for a tool that is the same for all apps: it is in the store that they share, and nothing of an app
-    /// reaches its steps.
+    /// True for a tool that is the same for all apps: it is in the store that they share, and nothing of an
+    /// app reaches its steps.
     pub(crate) is_shared: bool,
     /// Variables for the steps of a shared tool, which get none of the app's plan.
     pub(crate) env: BTreeMap<String, String>,

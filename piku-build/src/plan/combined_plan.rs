@@ -9,9 +9,10 @@ use anyhow::Context;
 use indexmap::IndexMap;
 use piku_files::sha256::to_hex;
 use piku_layout::name::ProcessName;
-use piku_procfile::procfile;
+use piku_procfile::procfile::{self, ProcessKind, ProcfileEntry};
 
 use crate::app::app_source::AppSource;
+use crate::app::command_check;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::build_target::BuildTarget;
 use crate::runtime::{self, Runtime};
@@ -53,6 +54,7 @@ impl CombinedPlan {
             for part in &mut parts[..last] {
                 part.plan.processes.clear();
                 part.plan.processes_from = None;
+                part.plan.is_guess = false;
             }
         }
         let mut whole =
@@ -70,6 +72,26 @@ impl CombinedPlan {
             Some(_) => procfile::FILE.to_owned(),
             None => from.unwrap_or_else(|| self.main().runtime.to_owned()),
         };
+    }
+
+    /// Removes layers and folders of the host that only the build needed: those of a release that starts
+    /// nothing, whose pages are served from its tree.
+    pub(crate) fn remove_build_layers(&mut self, source: &AppSource) {
+        let entries = command_check::parse_entries(&self.processes);
+        let is_page =
+            |entry: &ProcfileEntry| matches!(entry.kind, ProcessKind::Static | ProcessKind::Preflight);
+        if entries.is_empty() || !entries.iter().all(is_page) {
+            return;
+        }
+        for RuntimePart { plan, .. } in &mut self.parts {
+            let mounts: Vec<_> = plan.layers.drain(..).map(|layer| layer.mount).collect();
+            plan.host.clear();
+            let is_left = |folder: &&str| !mounts.iter().any(|mount| Path::new(folder).starts_with(mount));
+            if let Some(path) = plan.env.get_mut("PATH") {
+                *path = path.split(':').filter(is_left).collect::<Vec<_>>().join(":");
+            }
+        }
+        self.join(source);
     }
 
     /// Returns the plans, in order.
@@ -180,11 +202,43 @@ fn make_secret() -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::build_plan::LayerPlan;
 
     #[test]
     fn paths_are_joined_and_the_common_ones_stay_behind() {
         let joined = join_paths("/layers/venv/bin:/usr/bin:/bin", "/layers/node/bin:/usr/local/bin:/usr/bin");
         assert_eq!(joined, "/layers/venv/bin:/layers/node/bin:/usr/bin:/bin:/usr/local/bin");
+    }
+
+    #[test]
+    fn only_a_release_that_starts_nothing_needs_no_layers() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = AppSource::read(dir.path(), None).unwrap();
+        let left = |processes: &[(&str, &str)]| {
+            let layer = LayerPlan { name: "node", mount: "/layers/node".into(), ..LayerPlan::default() };
+            let plan = BuildPlan {
+                layers: vec![layer],
+                host: vec!["/opt/node".into()],
+                processes: processes
+                    .iter()
+                    .map(|(name, command)| (name.parse().unwrap(), (*command).to_owned()))
+                    .collect(),
+                env: BTreeMap::from([("PATH".to_owned(), "/layers/node/bin:/usr/bin".to_owned())]),
+                ..BuildPlan::default()
+            };
+            let parts = vec![RuntimePart { runtime: runtime::RUNTIMES[0], plan }];
+            let (processes_from, env) = (String::new(), BTreeMap::new());
+            let mut combined = CombinedPlan { parts, processes: IndexMap::new(), processes_from, env };
+            combined.join(&source);
+            combined.remove_build_layers(&source);
+            let layers = combined.mounted_layers().count() + combined.host_folders().count();
+            (layers, combined.env["PATH"].clone())
+        };
+        assert_eq!(left(&[("static", "dist")]), (0, "/usr/bin".to_owned()));
+        for other in [("web", "node x.js"), ("release", "node x.js"), ("cron_a", "0 4 * * * node x.js")] {
+            assert_eq!(left(&[("static", "dist"), other]).0, 2, "{other:?}");
+        }
+        assert_eq!(left(&[]).0, 2, "unknown process types");
     }
 
     #[test]

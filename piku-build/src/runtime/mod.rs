@@ -38,7 +38,7 @@ pub(crate) use version::RequestedVersion;
 
 /// All runtimes; the first that matches is chosen. A back end comes before the language that its front end
 /// is often written in, and the runtime that requires least is last.
-static RUNTIMES: &[&dyn Runtime] = &[
+pub(crate) static RUNTIMES: &[&dyn Runtime] = &[
     // Explicit choices come before detected languages.
     &buildpack::BuildpackRuntime,
     &python::PythonRuntime,
@@ -64,11 +64,11 @@ pub(crate) fn list_homes(build_env: &BTreeMap<String, String>) -> Vec<PathBuf> {
 pub(crate) enum DetectResult {
     /// The app is written for this runtime.
     Match(String),
-    /// It may be; a runtime with a full match is preferred.
+    /// The app may be; a runtime with a full match is preferred.
     WeakMatch(String),
-    /// It is not; the text names what was looked for.
+    /// The app is not; the text names what was looked for.
     NoMatch(String),
-    /// It is, but cannot be built as it is. Another runtime that matches is preferred.
+    /// The app is, but cannot be built as it is. Another runtime that matches is preferred.
     Unsupported(UserError),
     /// A file has nearly the name that was looked for. Any other runtime that matches is preferred, even
     /// weakly.

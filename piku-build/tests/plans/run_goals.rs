@@ -1,4 +1,5 @@
-//! Process types that start the app by its build tool, as in development, and the build tools of Scala and Clojure.
+//! Process types that start the app by its build tool, as in development, and the build tools of Scala and
+//! Clojure.
 
 use piku_tests::snapshot::str;
 
@@ -41,6 +42,11 @@ process  web: mvn exec:java -Dexec.args=$PORT (Procfile)
 
 "#]],
     );
+    let modules = app(BOOT, "web: mvn -pl web exec:java\n");
+    modules.write("pom.xml", format!("<project><pluginManagement>{BOOT}</pluginManagement></project>\n"));
+    modules.write("web/pom.xml", THIN);
+    let steps = &modules.run(&["plan", "app"]).good(&[]).stdout.clone();
+    assert!(steps.contains(" dependency:copy-dependencies "), "the module's jar is thin: {steps}");
     let plan = thin.run(&["plan", "app"]);
     let step = &plan.good(&[]).stdout;
     assert!(step.contains(" package dependency:copy-dependencies '-DincludeScope=runtime'\n"), "{step}");

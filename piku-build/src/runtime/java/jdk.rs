@@ -30,7 +30,6 @@ pub(super) struct InstalledJdk {
 
 pub(super) type JdkChoice = VersionChoice<InstalledJdk>;
 
-/// The JDK that an app requests.
 #[derive(Debug, PartialEq, Eq)]
 struct RequestedJdk {
     feature: u32,

@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod failures;
+mod goals;
 mod jar;
 mod jdk;
 mod program;
@@ -17,34 +18,24 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
+use piku_files::TreeHandle;
 use piku_layout::name::ProcessName;
-use piku_procfile::procfile::ProcfileEntry;
 
 use super::{BuildTarget, DetectResult, Runtime};
 use crate::app::app_file;
 use crate::app::app_source::{AppSource, decode};
-use crate::app::started_programs::{StartedProgram, find_started};
 use crate::errors;
 use crate::plan::build_plan::BuildPlan;
-use crate::plan::tool_commands::{rewrite_command, running_entries, set_command};
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::RootView;
+use goals::ToolGoals;
 use jar::JarKind;
 use jdk::{InstalledJdk, JdkChoice};
 use piku_layout::jail::PATH;
 use program::{JavaProgram, java_command};
-use run_goal::{GoalMeaning, RunGoal};
+use run_goal::RunGoal;
 use sources::{JavaSources, MAIN};
 use tool::{GRADLE, JavaTool, LEININGEN, MANIFEST, POM, SBT};
-
-/// Plugins of Maven that make a jar with the dependencies inside.
-const WHOLE_JARS: [&str; 5] = [
-    "maven-shade-plugin",
-    "maven-assembly-plugin",
-    "spring-boot-maven-plugin",
-    "quarkus-maven-plugin",
-    "micronaut-maven-plugin",
-];
 
 pub(super) struct JavaRuntime;
 
@@ -90,8 +81,7 @@ impl Runtime for JavaRuntime {
         let tool = JavaTool::detect(source)?.unwrap_or(JavaTool::Maven);
         let JdkChoice { installed, from, mut warnings } = jdk::choose(source, tool.is_built())?;
         let (processes, processes_from) = processes(source, tool)?;
-        let pom = steps::read_text(source, POM)?;
-        let goals = Goals::read(&processes, tool, &pom)?;
+        let goals = ToolGoals::read(&processes, tool, &source.tree)?;
         warnings.extend(goals.warnings);
         let steps = match tool {
             JavaTool::Maven => vec![steps::maven_step(source, target, goals.starts_classes)?],
@@ -109,6 +99,7 @@ impl Runtime for JavaRuntime {
             keep: tool.kept_folders(),
             keep_key: if tool == JavaTool::Maven { tool::hash_poms(source)? } else { String::new() },
             processes,
+            is_guess: processes_from == Some(BY_BUILD),
             processes_from: processes_from.map(str::to_owned),
             env: env(&installed),
             build_env: build_env(tool, &installed),
@@ -131,137 +122,45 @@ impl Runtime for JavaRuntime {
     }
 
     fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
+        let tool = plan.steps.first().and_then(|step| JavaTool::of_step(step.name));
+        let is_play = tool == Some(JavaTool::Sbt) && has_play(&view.tree)?;
         let folders = match plan.keep {
             Some(keep) => {
                 let mut made = artifacts::find_folders(&view.work, keep.folders[0])?;
                 // sbt's build of itself.
-                made.retain(|folder| step_name(plan) != "sbt" || !folder.starts_with("project"));
+                made.retain(|folder| tool != Some(JavaTool::Sbt) || !folder.starts_with("project"));
                 if !artifacts::has_program(&view.work, &made) {
-                    return Err(errors::java::nothing_built(step_name(plan), &keep.folders[..1]).into());
+                    let step = tool.map_or("", JavaTool::step_name);
+                    return Err(errors::java::nothing_built(step, &keep.folders[..1]).into());
                 }
                 artifacts::copy_folders(&view.work, &view.tree, &made)?;
                 made
             }
             None => vec![PathBuf::new()],
         };
-        if plan.processes_from.as_deref() == Some(BY_BUILD) {
+        if plan.is_guess {
             let program = JavaProgram::find(&view.tree, &folders, Path::new(""), errors::java::NO_PROCFILE)?;
             let command = program.command(Some(Path::new("")), &RunGoal::default());
-            let is_play = plan.processes.first().is_some_and(|(_, command)| command.ends_with(PLAY));
             let command = if is_play { command + PLAY } else { command };
             plan.processes = IndexMap::from([("web".parse()?, command)]);
             plan.processes_from = Some(JAR.to_owned());
         }
-        replace_goals(plan, view, &folders)
+        tool.map_or(Ok(()), |tool| goals::replace_goals(plan, tool, is_play, &view.tree, &folders))
     }
-}
-
-fn step_name(plan: &BuildPlan) -> &'static str {
-    plan.steps.first().map_or("", |step| step.name)
-}
-
-/// The commands of build tools among the process types.
-#[derive(Default)]
-struct Goals {
-    warnings: Vec<String>,
-    /// True if one of them starts classes, without a jar.
-    starts_classes: bool,
-}
-
-impl Goals {
-    /// Reads them. `pom` is the text of Maven's file.
-    ///
-    /// # Errors
-    /// Fails if one is to start a class that nothing names.
-    fn read(processes: &IndexMap<ProcessName, String>, tool: JavaTool, pom: &str) -> anyhow::Result<Self> {
-        let mut found = Self::default();
-        for entry in running_entries(processes) {
-            for started in find_started(&entry.command) {
-                let command = started.words.join(" ");
-                match run_goal::interpret(&started, tool) {
-                    None => {}
-                    Some(GoalMeaning::Starts(goal)) if !started.spans.is_empty() => {
-                        if starts_classes(&goal, pom) {
-                            find_class(&goal, pom, &entry, &started)?;
-                            found.starts_classes = true;
-                        }
-                        found.warnings.push(errors::java::run_goal_replaced(&entry, &command));
-                    }
-                    Some(_) => found.warnings.push(errors::java::compiles_at_start(&entry, &command)),
-                }
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// Returns whether a goal starts classes that no jar contains together with their dependencies.
-fn starts_classes(goal: &RunGoal, pom: &str) -> bool {
-    goal.is_of_classes && !WHOLE_JARS.iter().any(|plugin| pom.contains(plugin))
-}
-
-/// Finds the class that `exec:java` starts.
-fn find_class(
-    goal: &RunGoal,
-    pom: &str,
-    entry: &ProcfileEntry,
-    started: &StartedProgram,
-) -> anyhow::Result<String> {
-    let value = |mark: &str| {
-        let rest = pom.split_once(mark)?.1;
-        let value = rest.split('<').next().unwrap_or_default().trim();
-        (!value.is_empty() && !value.contains('$')).then(|| value.to_owned())
-    };
-    let main = goal.main.clone().or_else(|| value("<exec.mainClass>")).or_else(|| value("<mainClass>"));
-    Ok(main.ok_or_else(|| errors::java::no_class_to_run(entry, &started.words.join(" ")))?)
-}
-
-/// Replaces the commands that compile the app and start it by those of the program that was built.
-fn replace_goals(plan: &mut BuildPlan, view: &RootView, folders: &[PathBuf]) -> anyhow::Result<()> {
-    let tool = match step_name(plan) {
-        "mvn" => JavaTool::Maven,
-        "gradle" => JavaTool::Gradle,
-        "sbt" => JavaTool::Sbt,
-        "lein" => JavaTool::Leiningen,
-        _ => return Ok(()),
-    };
-    let text = |name: &str| -> anyhow::Result<String> {
-        let text = app_file::read_bytes(&view.tree, Path::new(name))?;
-        Ok(text.map(|text| decode(&text)).unwrap_or_default())
-    };
-    let pom = text(POM)?;
-    let is_play = tool == JavaTool::Sbt && is_play(&(text(SBT)? + &text("project/plugins.sbt")?));
-    for entry in running_entries(&plan.processes) {
-        let command = rewrite_command(&entry, |started| {
-            let meaning = run_goal::interpret(started, tool).filter(|_| !started.spans.is_empty());
-            let Some(GoalMeaning::Starts(mut goal)) = meaning else { return Ok(None) };
-            if is_play {
-                goal.name_port();
-            }
-            let program = if starts_classes(&goal, &pom) {
-                let main = find_class(&goal, &pom, &entry, started)?;
-                JavaProgram::Classes { folder: goal.module.join("target"), main }
-            } else {
-                let why = errors::java::starts_what_is_built(&entry, &started.words.join(" "));
-                JavaProgram::find(&view.tree, folders, &goal.module, &why)?
-            };
-            if let Some(main) = goal.main.take_if(|_| tool == JavaTool::Leiningen) {
-                // Clojure's own class starts a namespace.
-                goal.arguments.splice(0..0, ["-m".to_owned(), main]);
-                goal.main = Some("clojure.main".to_owned());
-            }
-            Ok(Some((started.words.len(), program.command(started.folder.as_deref(), &goal))))
-        })?;
-        if let Some(command) = command {
-            set_command(&mut plan.processes, &entry, &command);
-        }
-    }
-    Ok(())
 }
 
 /// Returns whether the text of sbt's files is that of a Play app.
 fn is_play(text: &str) -> bool {
     ["PlayScala", "PlayJava", "playframework", "com.typesafe.play"].iter().any(|mark| text.contains(mark))
+}
+
+/// Returns whether the files of sbt in a tree are those of a Play app.
+fn has_play(tree: &TreeHandle) -> anyhow::Result<bool> {
+    let mut all = String::new();
+    for name in [SBT, "project/plugins.sbt"] {
+        all += &decode(&app_file::read_bytes(tree, Path::new(name))?.unwrap_or_default());
+    }
+    Ok(is_play(&all))
 }
 
 /// Argument by which a Play app listens on `PORT`.

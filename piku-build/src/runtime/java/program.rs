@@ -12,7 +12,6 @@ use super::shell_quoting::{escape, is_plain, quote};
 use crate::errors;
 use crate::plan::tool_commands::path_from;
 
-/// A program of Java.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum JavaProgram {
     /// The script of Gradle's `installDist` or sbt's `stage`.
@@ -27,8 +26,8 @@ pub(super) enum JavaProgram {
 }
 
 impl JavaProgram {
-    /// Finds the program in the folders that a build has filled: those of the module, where a goal names one. `why` is the
-    /// beginning of the error.
+    /// Finds the program in the folders that a build has filled: those of the module, where a goal names one.
+    /// `why` is the beginning of the error.
     ///
     /// # Errors
     /// Fails if it is not obvious which one is the program.

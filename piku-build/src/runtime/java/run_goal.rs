@@ -38,7 +38,7 @@ const OF_MAVEN: [&str; 5] = ["maven.", "skip", "spring-boot.", "exec.", "quarkus
 pub(super) enum GoalMeaning {
     /// It starts the app.
     Starts(RunGoal),
-    /// It compiles again what the push has built.
+    /// Compiles again what the push has built.
     Compiles,
 }
 
@@ -259,8 +259,8 @@ fn interpret_leiningen(words: &[&str]) -> Option<GoalMeaning> {
     Some(GoalMeaning::Starts(goal))
 }
 
-/// Returns whether a task of Gradle, sbt or Leiningen compiles the app. Those of plugins, such as a migration, may be
-/// meant for a release.
+/// Returns whether a task of Gradle, sbt or Leiningen compiles the app. Those of plugins, such as a
+/// migration, may be meant for a release.
 fn is_compiling(task: &str) -> bool {
     const TASKS: [&str; 14] = [
         "assemble",

@@ -11,7 +11,8 @@ pub(super) fn is_plain(word: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:,@%+${}".contains(c))
 }
 
-/// Escapes a text for double quotes, in which the shell still expands `$NAME`, `${NAME}` and `${NAME:-plain}`.
+/// Escapes a text for double quotes, in which the shell still expands `$NAME`, `${NAME}` and
+/// `${NAME:-plain}`.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for (at, c) in text.char_indices() {

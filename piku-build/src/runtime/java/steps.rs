@@ -2,7 +2,7 @@
 
 use super::jdk::{self, InstalledJdk};
 use super::sources::{JavaSources, LIBRARIES};
-use super::tool::{GRADLE, POM};
+use super::tool::{GRADLE, JavaTool, POM};
 use crate::app::app_source::{AppSource, decode};
 use crate::errors;
 use crate::plan::build_target::BuildTarget;
@@ -13,21 +13,22 @@ use crate::step::build_step::BuildStep;
 const AFRESH: &str = r#"find . \( -name src -o -name node_modules -o -name .gradle \) -prune -o -type d -name "$0" -prune -exec sh -c 'cd -- "$1" && rm -rf -- *.jar *.war scala-*/*.jar libs/*.jar libs/*.war install quarkus-app' sh {} \; && exec "$@""#;
 /// Keeps Maven's packages in the app's build cache, whose path is in a variable.
 const REPOSITORY: &str = r#"exec "$@" -Dmaven.repo.local="$MAVEN_USER_HOME/repository""#;
-/// Builds by the app's wrapper, or by the machine's Maven, `$1`, if the wrapper cannot fetch the one that it pins. That was
-/// tried once for each pin, as a mark in the cache says.
+/// Builds by the app's wrapper, or by the machine's Maven, `$1`, if the wrapper cannot fetch the one that it
+/// pins. That was tried once for each pin, as a mark in the cache says.
 const WRAPPER: &str = r#"mvn=$1; shift; mark="$MAVEN_USER_HOME/wrapper/tried-$(cksum <.mvn/wrapper/maven-wrapper.properties 2>/dev/null | tr ' ' -)"; if [ -e "$mark" ] || sh ./mvnw --version >"$HOME/mvnw.log" 2>&1; then mkdir -p "${mark%/*}" && : >"$mark"; set -- sh ./mvnw "$@"; else cat "$HOME/mvnw.log"; echo "[WARNING] mvnw cannot fetch the Maven that it pins: the machine's own, $mvn, builds the app"; set -- "$mvn" "$@"; fi; "#;
 /// Keeps sbt's packages there. Its plain output needs no terminal.
 const SBT_CACHE: &str = r#"program=$1; shift; exec "$program" -Dsbt.global.base="$SBT_CACHE/global" -Dsbt.boot.directory="$SBT_CACHE/boot" -Dsbt.ivy.home="$SBT_CACHE/ivy" -Dsbt.color=false -Dsbt.supershell=false "$@""#;
 /// Keeps Leiningen's packages there.
 const LEININGEN_CACHE: &str = r#"mkdir -p "$MAVEN_USER_HOME/repository" "$HOME/.m2" && ln -sfn "$MAVEN_USER_HOME/repository" "$HOME/.m2/repository" && exec "$@""#;
-/// Leaves out the progress of downloads. The option of that name is unknown to Maven before 3.6.1, which wrappers pin.
+/// Leaves out the progress of downloads. The option of that name is unknown to Maven before 3.6.1, which
+/// wrappers pin.
 const QUIET_TRANSFER: &str =
     "-Dorg.slf4j.simpleLogger.log.org.apache.maven.cli.transfer.Slf4jMavenTransferListener=warn";
 /// Maven's goal that copies the dependencies beside the classes, for a program that is no jar.
 const COPY_DEPENDENCIES: [&str; 2] = ["dependency:copy-dependencies", "-DincludeScope=runtime"];
 
-/// The language of an app that does not say which: Java 5 for the compiler plugin of Debian's Maven, which no JDK since 9
-/// compiles; newer ones take this.
+/// The language of an app that does not say which: Java 5 for the compiler plugin of Debian's Maven, which no
+/// JDK since 9 compiles; newer ones take this.
 const LANGUAGE_LEVEL: [&str; 2] = ["-Dmaven.compiler.source=8", "-Dmaven.compiler.target=8"];
 /// Parts of a pom.xml that say it, or by which another file may say it.
 const LEVEL_MARKS: [&str; 8] = [
@@ -40,7 +41,8 @@ const LEVEL_MARKS: [&str; 8] = [
     "<modules>",
     "kotlin-maven-plugin",
 ];
-/// Options of Maven's JVM: the plugins of Debian's Maven, such as that of wars, read private fields of Java's own classes.
+/// Options of Maven's JVM: the plugins of Debian's Maven, such as that of wars, read private fields of Java's
+/// own classes.
 pub(super) const MAVEN_JVM: &str = "--add-opens=java.base/java.util=ALL-UNNAMED --add-opens=java.base/java.lang=ALL-UNNAMED \
                                     --add-opens=java.base/java.text=ALL-UNNAMED --add-opens=java.desktop/java.awt.font=ALL-UNNAMED";
 
@@ -67,10 +69,11 @@ pub(super) fn javac_step(jdk: &InstalledJdk, sources: &JavaSources) -> BuildStep
     }
     run.extend(["-d", "."].map(str::to_owned));
     run.extend(sources.files.iter().cloned());
-    BuildStep { name: "javac", run, quiet: false }
+    BuildStep { name: JavaTool::Javac.step_name(), run, quiet: false }
 }
 
-/// Runs `package`, or what Heroku's variables say. `copies_dependencies` is true if a process type starts classes.
+/// Runs `package`, or what Heroku's variables say. `copies_dependencies` is true if a process type starts
+/// classes.
 pub(super) fn maven_step(
     source: &AppSource,
     target: &BuildTarget,
@@ -96,7 +99,7 @@ pub(super) fn maven_step(
     if copies_dependencies {
         run.extend(COPY_DEPENDENCIES.map(str::to_owned));
     }
-    Ok(BuildStep { name: "mvn", run, quiet: false })
+    Ok(BuildStep { name: JavaTool::Maven.step_name(), run, quiet: false })
 }
 
 /// The task that makes a folder with a script and the jars.
@@ -113,7 +116,7 @@ pub(super) fn gradle_step(source: &AppSource, target: &BuildTarget) -> anyhow::R
     run.extend(shell_words::split(&gradle_task(source)?).unwrap_or_default());
     // A daemon would be killed with the step and leave its locks.
     run.extend(["--no-daemon", "--console=plain"].map(str::to_owned));
-    Ok(BuildStep { name: "gradle", run, quiet: false })
+    Ok(BuildStep { name: JavaTool::Gradle.step_name(), run, quiet: false })
 }
 
 pub(super) fn gradle_task(source: &AppSource) -> anyhow::Result<String> {
@@ -122,7 +125,8 @@ pub(super) fn gradle_task(source: &AppSource) -> anyhow::Result<String> {
     }
     let text = read_gradle(source)?;
     let has = |marks: &[&str]| marks.iter().any(|mark| text.contains(mark));
-    // `application` alone on a line is Kotlin's way to apply the plugin, with braces the block that configures it.
+    // `application` alone on a line is Kotlin's way to apply the plugin, with braces the block that
+    // configures it.
     let is_application = || {
         text.lines().map(str::trim).any(|line| {
             let rest = line.strip_prefix("application").map(str::trim_start);
@@ -143,8 +147,8 @@ pub(super) fn gradle_task(source: &AppSource) -> anyhow::Result<String> {
     .to_owned())
 }
 
-/// Runs `stage`, which makes a folder with a script and the jars; `assembly`, where only that plugin is there; or what
-/// Heroku's variable says. An app may have the launcher of sbt.
+/// Runs `stage`, which makes a folder with a script and the jars; `assembly`, where only that plugin is
+/// there; or what Heroku's variable says. An app may have the launcher of sbt.
 pub(super) fn sbt_step(source: &AppSource, target: &BuildTarget) -> anyhow::Result<BuildStep> {
     let mut run = after_cleanup("target");
     run.extend(["sh", "-c", SBT_CACHE, "sh"].map(str::to_owned));
@@ -154,7 +158,7 @@ pub(super) fn sbt_step(source: &AppSource, target: &BuildTarget) -> anyhow::Resu
         && !["sbt-native-packager", "sbt-plugin", "sbt-play"].iter().any(|name| plugins.contains(name));
     let default = if is_assembly { "assembly" } else { "compile stage" };
     run.extend(variable_words(source, "SBT_TASKS", default));
-    Ok(BuildStep { name: "sbt", run, quiet: false })
+    Ok(BuildStep { name: JavaTool::Sbt.step_name(), run, quiet: false })
 }
 
 /// Runs `uberjar`, or what Heroku's variable says. An app may have Leiningen's script.
@@ -165,7 +169,7 @@ pub(super) fn leiningen_step(source: &AppSource, target: &BuildTarget) -> anyhow
         None => return Err(errors::missing_tool("a Clojure app", "lein").into()),
     }
     run.extend(variable_words(source, "LEIN_BUILD_TASK", "uberjar"));
-    Ok(BuildStep { name: "lein", run, quiet: false })
+    Ok(BuildStep { name: JavaTool::Leiningen.step_name(), run, quiet: false })
 }
 
 /// Returns a tool of the app, at its top or in `bin/`, or else of the machine.

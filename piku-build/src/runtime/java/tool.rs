@@ -58,6 +58,24 @@ impl JavaTool {
         })
     }
 
+    /// Returns the name of its build step; empty without a build.
+    pub(super) fn step_name(self) -> &'static str {
+        match self {
+            Self::Maven => "mvn",
+            Self::Gradle => "gradle",
+            Self::Sbt => "sbt",
+            Self::Leiningen => "lein",
+            Self::Javac => "javac",
+            Self::Jar | Self::Unpacked => "",
+        }
+    }
+
+    /// Returns the tool whose build step has this name.
+    pub(super) fn of_step(name: &str) -> Option<Self> {
+        let all = [Self::Maven, Self::Gradle, Self::Sbt, Self::Leiningen, Self::Javac];
+        all.into_iter().find(|tool| tool.step_name() == name)
+    }
+
     /// Returns whether it compiles.
     pub(super) fn is_built(self) -> bool {
         !matches!(self, Self::Jar | Self::Unpacked)

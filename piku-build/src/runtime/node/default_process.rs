@@ -1,5 +1,5 @@
-//! The process of a Node app without a Procfile: its start script, its program, the server that its framework builds,
-//! or the pages that the build makes.
+//! The process of a Node app without a Procfile: its start script, its program, the server that its framework
+//! builds, or the pages that the build makes.
 
 use indexmap::IndexMap;
 use piku_layout::name::ProcessName;

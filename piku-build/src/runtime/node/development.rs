@@ -71,7 +71,8 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("dotenv", "dotenv-cli"),
 ];
 
-/// Returns whether a script runs a development server and nothing else. One that is told the port is meant for users.
+/// Returns whether a script runs a development server and nothing else. One that is told the port is meant
+/// for users.
 pub(super) fn runs_server(package: &PackageJson, script: &str) -> bool {
     if script.contains("$PORT") || script.contains("${PORT") {
         return false;
@@ -97,16 +98,18 @@ pub(super) fn started_words(package: &PackageJson, command: &str) -> Vec<String>
     expand(package, command).concat()
 }
 
-/// Returns whether a word of a command is the program of a package, or a module of it: `ts-node/register`.
-pub(super) fn is_program_of(word: &str, package: &str) -> bool {
+/// Returns the packages whose program or module a word of a command may be: `ts-node/register`,
+/// `@nestjs/cli`.
+pub(super) fn packages_of(word: &str) -> impl Iterator<Item = &str> {
     let value = word.rsplit('=').next().unwrap_or_default();
-    let is_module =
-        |word: &str| word.strip_prefix(package).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    is_module(value) || PROGRAMS.contains(&(word, package))
+    // The first part may be the owner of the package.
+    let ends = value.match_indices('/').map(|(at, _)| at).take(2).chain([value.len()]);
+    let programs = PROGRAMS.iter().filter(move |(program, _)| *program == word);
+    ends.map(|end| &value[..end]).chain(programs.map(|(_, package)| *package))
 }
 
-/// Returns the words of each program that a script starts, itself or by the scripts that it runs. Each script is read
-/// once: they may run one another.
+/// Returns the words of each program that a script starts, itself or by the scripts that it runs. Each script
+/// is read once: they may run one another.
 fn expand(package: &PackageJson, script: &str) -> Vec<Vec<String>> {
     let mut commands = Vec::new();
     let mut seen = BTreeSet::from([script]);

@@ -112,9 +112,9 @@ impl Runtime for NodeRuntime {
         let has_dev = !package.dependencies(&["devDependencies"]).is_empty() || package.has_workspaces();
         let (processes, processes_from) = default_process::processes(source, &package)?;
         // The modules of a front end that is only built are removed anyway.
-        let runs = processes_from.as_deref() != Some(told::BY_BUILD);
+        let is_guess = processes_from.as_deref() == Some(told::BY_BUILD);
         let kept = package.find_started_development(processes.values());
-        let steps = tree_steps(&package, &manager, &own, dev && has_dev && runs && kept.is_none());
+        let steps = tree_steps(&package, &manager, &own, dev && has_dev && !is_guess && kept.is_none());
         let modules = node_modules::modules_layer(
             source,
             target,
@@ -151,6 +151,7 @@ impl Runtime for NodeRuntime {
             steps,
             processes,
             processes_from,
+            is_guess,
             env: env(&bins, target),
             build_env: build_env(node.headers.as_deref(), needs_certificates),
             warnings,
@@ -193,8 +194,7 @@ impl Runtime for NodeRuntime {
             plan.version =
                 file.and_then(|file| version::read_fetched(file.place.open().ok()?)).or(plan.version.take());
         }
-        let is_guess = plan.processes_from.as_deref() == Some(told::BY_BUILD);
-        if !is_guess {
+        if !plan.is_guess {
             return Ok(());
         }
         let guess = plan.processes.get("static").map(String::as_str);

@@ -33,7 +33,6 @@ pub(super) const READS_LOCK: u32 = 5;
 /// The first npm that reads the third format of lock files.
 const READS_THIRD: u32 = 7;
 
-/// The npm of an app.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ChosenNpm {
     /// Package and range that is fetched from the registry: `npm@8`; `None` for the one beside Node.

@@ -1,6 +1,6 @@
 //! package.json, as far as a plan needs it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use anyhow::Context;
 use serde_json::{Map, Value};
@@ -84,7 +84,8 @@ impl PackageJson {
         ["heroku-postbuild", "build"].into_iter().find(|name| self.script(name).is_some())
     }
 
-    /// Returns the start script, unless it runs a development server and a build script makes something to serve.
+    /// Returns the start script, unless it runs a development server and a build script makes something to
+    /// serve.
     pub(super) fn start_script(&self) -> Option<&str> {
         let start = self.script("start")?;
         let is_skipped = self.build_script().is_some() && development::runs_server(self, start);
@@ -100,9 +101,8 @@ impl PackageJson {
         let packages = self.dependencies(&["devDependencies"]);
         let mut packages = packages.into_keys().filter(|name| !needed.contains_key(name));
         let words: Vec<_> = commands.flat_map(|command| development::started_words(self, command)).collect();
-        packages
-            .find(|name| words.iter().any(|word| development::is_program_of(word, name)))
-            .map(str::to_owned)
+        let started: HashSet<_> = words.iter().flat_map(|word| development::packages_of(word)).collect();
+        packages.find(|name| started.contains(name)).map(str::to_owned)
     }
 
     /// Returns names and ranges of the dependencies in these fields.

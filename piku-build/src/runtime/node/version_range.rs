@@ -10,8 +10,8 @@ pub(super) fn parse_exact(text: &str) -> Option<RuntimeVersion> {
     RuntimeVersion::exact(text.trim().trim_start_matches('v').split(['-', '+']).next()?)
 }
 
-/// Returns whether a text is a version or range of the registry's for npm, which takes other texts for URLs, files and
-/// other packages.
+/// Returns whether a text is a version or range of the registry's for npm, which takes other texts for URLs,
+/// files and other packages.
 pub(super) fn is_registry_range(text: &str) -> bool {
     let is_known = |c: char| c.is_ascii_alphanumeric() || ".-+*<>=^~| ".contains(c);
     // `1.0.0-a.tgz` is a file.
