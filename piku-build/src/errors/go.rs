@@ -16,6 +16,13 @@ pub(crate) fn no_go() -> UserError {
         .hint("apt install golang-go, or a newer one from its tarball in /usr/local/go")
 }
 
+/// The dependencies of an app without a module are in the file of an older tool.
+pub(crate) fn old_dependencies(file: &str) -> String {
+    format!(
+        "'{file}' is not read: Go takes dependencies from go.mod alone; run 'go mod init NAME && go mod tidy' and commit go.mod and go.sum"
+    )
+}
+
 pub(crate) fn bad_version(requested: &RequestedVersion) -> UserError {
     requested.malformed("Go", NOT_A_VERSION).hint("examples: 1.22, 1.22.3")
 }
@@ -76,9 +83,9 @@ pub(crate) fn no_cross_compiler(packages: &[String], target: &TargetArchitecture
             failure.hint(format!("on the machine: apt install {package} libc6-dev-{}-cross", target.debian()))
         }
         None => failure.hint(format!(
-            "what Debian's cross compilers make needs a newer machine than {}: push to that machine, which builds it itself",
+            "Debian's cross compilers make programs for newer machines than {}: push to that machine, which builds the app itself",
             target.name
         )),
     };
-    failure.hint("where the app works without its C code: CGO_ENABLED=0 in ENV")
+    failure.hint("if the app works without its C code, set CGO_ENABLED=0 in ENV")
 }

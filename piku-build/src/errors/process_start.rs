@@ -49,7 +49,7 @@ fn how_to_build_for(machine: &TargetMachine) -> &'static str {
         Some(("aarch64", _)) => "GOARCH=arm64, or cargo build --target aarch64-unknown-linux-musl",
         Some(("arm", 7..)) => "GOARCH=arm GOARM=7, or cargo build --target armv7-unknown-linux-musleabihf",
         Some(("arm", _)) => "GOARCH=arm GOARM=6, or cargo build --target arm-unknown-linux-musleabihf",
-        _ => "the compiler's option for another target",
+        _ => "compilers have an option for the target",
     }
 }
 
@@ -70,6 +70,9 @@ impl StartProblem {
             return problem.hint(format!(
                 "the name of a jar ends with its version, which changes: '{folder}/*.jar' fits any, where there is one; without a Procfile the jar that is a program is found"
             ));
+        }
+        if path.starts_with("vendor/bin/heroku-php-") {
+            return problem.hint(super::detection::PHP);
         }
         problem
             .hint(format!("is it committed? 'git status --ignored' shows whether .gitignore names it; 'git add -f {path}' adds it"))

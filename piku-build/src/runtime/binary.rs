@@ -11,20 +11,21 @@ use crate::errors;
 use crate::plan::build_plan::BuildPlan;
 use piku_layout::jail::PATH;
 
-/// Files of languages that piku does not build. The programs may still be in the repository.
-const NOT_BUILT: &[&str] = &[
-    "Package.swift",
-    "build.sc",
-    "build.zig",
-    "composer.json",
-    "deps.edn",
-    "gleam.toml",
-    "global.json",
-    "mix.exs",
-    "pubspec.yaml",
-    "rebar.config",
-    "shard.yml",
-    "stack.yaml",
+/// Files of apps that piku does not build, and what they are called. The programs may still be in the
+/// repository.
+const NOT_BUILT: [(&str, &str); 12] = [
+    ("Package.swift", "Swift apps"),
+    ("build.sc", "Scala apps of Mill"),
+    ("build.zig", "Zig apps"),
+    ("composer.json", "PHP apps"),
+    ("deps.edn", "Clojure apps without a project.clj"),
+    ("gleam.toml", "Gleam apps"),
+    ("global.json", ".NET apps"),
+    ("mix.exs", "Elixir apps"),
+    ("pubspec.yaml", "Dart apps"),
+    ("rebar.config", "Erlang apps"),
+    ("shard.yml", "Crystal apps"),
+    ("stack.yaml", "Haskell apps"),
 ];
 
 pub(crate) const NAME: &str = "binary";
@@ -62,7 +63,7 @@ impl Runtime for BinaryRuntime {
             None => return Err(errors::no_procfile(self.name()).into()),
         };
         super::check_js_runtimes(&processes, target, &[])?;
-        let unbuilt = NOT_BUILT.iter().filter(|name| source.has_entry(name));
+        let unbuilt = NOT_BUILT.iter().filter(|(file, _)| source.has_entry(file));
         Ok(BuildPlan {
             runtime: self.name(),
             processes,
@@ -71,9 +72,7 @@ impl Runtime for BinaryRuntime {
                 ("PATH".to_owned(), PATH.to_owned()),
                 ("LANG".to_owned(), "C.UTF-8".to_owned()),
             ]),
-            warnings: unbuilt
-                .map(|name| format!("'{name}' is there, but apps of its kind are not built yet: what is started must be in the repository"))
-                .collect(),
+            warnings: unbuilt.map(|(file, apps)| errors::not_built(file, apps)).collect(),
             ..BuildPlan::default()
         })
     }

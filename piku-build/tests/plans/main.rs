@@ -18,7 +18,8 @@ use support::{World, names};
 const CERTIFICATES: [&str; 4] =
     [" NODE_EXTRA_CA_CERTS", " PIP_CERT", " REQUESTS_CA_BUNDLE", " SSL_CERT_FILE"];
 
-/// Compares what `detect` and `plan` print for an app with these files with `NAME.txt`. `programs` must be installed.
+/// Compares what `detect` and `plan` print for an app with these files with `NAME.txt`. `programs` must be
+/// installed.
 #[track_caller]
 fn check_plan(name: &str, programs: &[&str], files: &[(&str, &str)]) {
     if !has_programs(name, programs) {
@@ -39,7 +40,8 @@ fn check_plan(name: &str, programs: &[&str], files: &[(&str, &str)]) {
     assert_redacted(&text, &[], Data::read_from(&folder.join(name).with_extension("txt"), None));
 }
 
-/// Returns whether these programs are installed, and plans are those of a jail, without which they have other paths.
+/// Returns whether these programs are installed, and plans are those of a jail, without which they have other
+/// paths.
 fn has_programs(name: &str, programs: &[&str]) -> bool {
     let folders = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/local/go/bin"];
     for program in programs {

@@ -1,6 +1,6 @@
 //! The npm of each Node.
 
-use piku_tests::snapshot::str;
+use piku_tests::snapshot::{assert_redacted, str};
 
 use crate::support::World;
 use crate::{check_words, has_programs};
@@ -69,4 +69,36 @@ hint: examples: 10, 10.x, 8.19.4, >=8, ^8.1 || >=10
     let named =
         World::new(&[("package.json", r#"{"packageManager":"npm@9.8.1","scripts":{"start":"npm run a"}}"#)]);
     assert_eq!(steps(&named), ["npm@9.8.1"]);
+}
+
+#[test]
+fn package_managers_that_are_not_fetched() {
+    if !has_programs("package managers", &["node", "npm"]) {
+        return;
+    }
+    let app = |manager: &str| {
+        let package = format!(r#"{{"packageManager":"{manager}","scripts":{{"start":"node a.js"}}}}"#);
+        World::new(&[("package.json", &package), ("a.js", "")])
+    };
+    let managers = [
+        "bun@1.1.0",
+        "pnpm@https://example.org/pnpm.tgz",
+        "yarn@file:./yarn",
+        "npm@latest",
+        "pnpm@9.1.0 --global",
+    ];
+    let failures = managers.map(|manager| app(manager).run(&["plan", "app"]).failure());
+    assert_redacted(&failures.concat(), &[], str![[r#"
+piku-build: packageManager in package.json is 'bun@1.1.0'; npm, yarn and pnpm are known here
+hint: 'npm pkg delete packageManager' lets npm install
+piku-build: packageManager in package.json is 'pnpm@https://example.org/pnpm.tgz': 'https://example.org/pnpm.tgz' is not a version
+hint: example: "packageManager": "pnpm@10.0.0"
+piku-build: packageManager in package.json is 'yarn@file:./yarn': 'file:./yarn' is not a version
+hint: example: "packageManager": "pnpm@10.0.0"
+piku-build: packageManager in package.json asks for npm 'latest': 'latest' is not a version
+hint: examples: 10, 10.x, 8.19.4, >=8, ^8.1 || >=10
+piku-build: packageManager in package.json is 'pnpm@9.1.0 --global': '9.1.0 --global' is not a version
+hint: example: "packageManager": "pnpm@10.0.0"
+
+"#]]);
 }

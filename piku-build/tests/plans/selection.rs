@@ -102,3 +102,16 @@ process  web: bin/site (go)
 "#]],
     );
 }
+
+#[test]
+fn dependencies_of_tools_before_modules_are_named() {
+    if !has_programs("old dependencies of Go", &["go"]) {
+        return;
+    }
+    let app = |file: &str| World::new(&[("main.go", "package main\n\nfunc main() {}\n"), (file, "")]);
+    let worlds = ["Godeps/Godeps.json", "Gopkg.toml", "glide.yaml", "vendor/vendor.json"].map(app);
+    let modern = app("Gopkg.toml");
+    modern.write("go.mod", "module example.org/shop\n\ngo 1.18\n");
+    let worlds: Vec<_> = worlds.iter().chain([&modern]).collect();
+    check_all(&worlds, file!["words/dependencies_of_tools_before_modules_are_named.txt"]);
+}

@@ -1,38 +1,25 @@
 //! Files with nearly the right name.
 
-use piku_tests::snapshot::{file, str};
+use piku_tests::snapshot::{assert_redacted, file, str};
 
+use crate::check_all;
 use crate::support::World;
-use crate::{check_all, check_words};
 
 #[test]
 fn a_file_with_nearly_the_name_of_a_procfile_is_named() {
-    for name in ["procfile", "PROCFILE", "ProcFile", "Procfile.txt"] {
-        let said = format!("'{name}' is not read: rename it to 'Procfile'");
-        World::new(&[(name, "web: python3 srv.py\n"), ("srv.py", "")]).run(&["detect", "app"]).bad(&[&said]);
-        World::new(&[(name, "web: x\n"), ("index.html", "")]).run(&["plan", "app"]).good(&[&said]);
-    }
-    check_words(
-        &World::new(&[("procfile", "web: python3 srv.py\n"), ("srv.py", "")]),
-        str![[r#"
-exit 1
-piku-build: no runtime fits this app, which looks like a Python app ('srv.py'): requirements.txt, or a Procfile beside srv.py, is missing
-found at its top: procfile, srv.py
-hint: 'procfile' is not read: rename it to 'Procfile'
-hint: a Procfile says what to start, such as 'web: python app.py'; dependencies are in requirements.txt
-
-"#]],
+    let names = ["procfile", "PROCFILE", "ProcFile", "Procfile.txt"];
+    let refused = names.map(|name| World::new(&[(name, "web: python3 srv.py\n"), ("srv.py", "")]));
+    let warned = names.map(|name| World::new(&[(name, "web: x\n"), ("index.html", "")]));
+    let worlds: Vec<_> = refused.iter().chain(&warned).collect();
+    check_all(&worlds, file!["words/a_file_with_nearly_the_name_of_a_procfile_is_named.txt"]);
+    let mut worlds = Vec::from(
+        ["env", "Env", ".env", "ENV.txt"].map(|name| World::new(&[(name, "A=1\n"), ("index.html", "")])),
     );
-    for name in ["env", "Env", ".env", "ENV.txt"] {
-        let said = format!(
-            "warning: '{name}' is not read: settings that ship with the app stand in a file named ENV"
-        );
-        World::new(&[(name, "A=1\n"), ("index.html", "")]).run(&["plan", "app"]).good(&[&said]);
-    }
-    World::new(&[("env/x", ""), ("ENV", ""), ("Procfile.dev", ""), ("index.html", "")])
-        .run(&["plan", "app"])
-        .good(&[])
-        .not_said("is not read");
+    worlds.push(World::new(&[("env/x", ""), ("ENV", ""), ("Procfile.dev", ""), ("index.html", "")]));
+    check_all(
+        &worlds.iter().collect::<Vec<_>>(),
+        file!["words/a_file_with_nearly_the_name_of_env_is_named.txt"],
+    );
 }
 
 #[test]
@@ -50,16 +37,32 @@ fn an_app_with_a_procfile_is_not_refused_for_a_resemblance() {
         file!["words/an_app_with_a_procfile_is_not_refused_for_a_resemblance.txt"],
     );
     // With code of the language it is the app that is meant.
-    for (code, name) in [
+    let failures = [
         ("app.py", "requirments.txt"),
         ("app.rb", "gemfile"),
         ("app.js", "Package.json"),
         ("a.rs", "cargo.toml"),
-    ] {
+    ]
+    .map(|(code, name)| {
         let world = app(name);
         world.write(code, "");
-        world.run(&["plan", "app"]).bad(&[&format!("git mv {name} ")]);
-    }
+        world.run(&["plan", "app"]).failure()
+    });
+    assert_redacted(
+        &failures.concat(),
+        &[],
+        str![[r#"
+piku-build: this looks like a Python app, but its dependencies are in 'requirments.txt'; expected 'requirements.txt'
+hint: git mv requirments.txt requirements.txt
+piku-build: this looks like a Ruby app, but its gems are in 'gemfile'; expected 'Gemfile'
+hint: git mv gemfile Gemfile
+piku-build: this looks like a Node app, but its dependencies are in 'Package.json'; expected 'package.json'
+hint: git mv Package.json package.json
+piku-build: this looks like a Rust app, but its manifest is 'cargo.toml'; expected 'Cargo.toml'
+hint: git mv cargo.toml Cargo.toml
+
+"#]],
+    );
 }
 
 #[test]
@@ -71,6 +74,11 @@ fn hints_are_about_the_language_that_is_there() {
             &World::new(&[("bun.lock", ""), ("index.ts", "")]),
             &World::new(&[("Dockerfile", ""), ("README.md", "")]),
             &World::new(&[("notes", "")]),
+            &World::new(&[("deps.edn", ""), ("Procfile", "web: clojure -M -m shop\n")]),
+            &World::new(&[
+                ("composer.json", ""),
+                ("Procfile", "web: vendor/bin/heroku-php-apache2 public\n"),
+            ]),
         ],
         file!["words/hints_are_about_the_language_that_is_there.txt"],
     );

@@ -41,6 +41,8 @@ const MODULE: &str = "go.mod";
 const WORKSPACE: &str = "go.work";
 /// File with the import path of an app from before there were modules.
 const GODIR: &str = ".godir";
+/// Files in which the tools before modules list dependencies.
+const OLD_DEPENDENCIES: [&str; 4] = ["Godeps/Godeps.json", "Gopkg.toml", "glide.yaml", "vendor/vendor.json"];
 /// Name of the program of an app without a module, if the Procfile does not give one.
 const NAMELESS: &str = "app";
 
@@ -107,6 +109,7 @@ impl Runtime for GoRuntime {
         let interpret = |started: &StartedProgram| go_run::interpret(started, &packages);
         choice.warnings.extend(replace_tool_commands(&mut processes, &programs, interpret)?);
         let build_env = build_env(source, build_target, &choice)?;
+        choice.warnings.extend(find_old_dependencies(source)?.map(errors::go::old_dependencies));
         let std = std_cache::plan_layer(&choice, build_target, &build_env);
         let build = steps(source, build_target, &choice, &head, &packages);
         Ok(BuildPlan {
@@ -211,6 +214,19 @@ fn find_packages(
 fn needs_module(source: &AppSource, module: &GoModule) -> anyhow::Result<bool> {
     let has_module = source.has_entry(MODULE) || source.has_entry(WORKSPACE);
     Ok(!has_module && !module.path.is_empty() && packages::has_folders(source)?)
+}
+
+/// Returns the file of an older tool that lists the dependencies of an app without a module.
+fn find_old_dependencies(source: &AppSource) -> anyhow::Result<Option<&'static str>> {
+    if source.has_entry(MODULE) || source.has_entry(WORKSPACE) {
+        return Ok(None);
+    }
+    for file in OLD_DEPENDENCIES {
+        if source.has_path(file)? {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the name of the program that the Procfile starts and that neither the app nor this machine has.

@@ -71,7 +71,6 @@ pub(super) fn choose(source: &AppSource, module: &GoModule) -> anyhow::Result<Go
     pick(&list_installed(), read_request(source, module)?)
 }
 
-/// The Go that an app requests.
 struct RequestedGo {
     version: RequestedVersion,
     /// The version, or the first one of a range.
