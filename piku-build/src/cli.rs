@@ -154,8 +154,8 @@ struct HostArgs {
     /// Where dependency layers are kept; for a build CACHE/layers by default
     #[arg(long, value_name = "DIR")]
     layers: Option<PathBuf>,
-    /// Where the tools are kept that build layers of all apps: uv, Node, Go's standard library; for a build CACHE/tools by
-    /// default, which are the app's own
+    /// Where the tools are kept that build layers of all apps: uv, Node, Go's standard library; for a build
+    /// CACHE/tools by default, which are the app's own
     #[arg(long, value_name = "DIR")]
     tools: Option<PathBuf>,
     /// This machine's settings

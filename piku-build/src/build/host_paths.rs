@@ -52,7 +52,8 @@ impl HostPaths {
         Ok(source)
     }
 
-    /// Opens the store of the tools that all apps share. Without a jail, the steps of an app could write to it.
+    /// Opens the store of the tools that all apps share. Without a jail, the steps of an app could write to
+    /// it.
     pub(crate) fn open_shared_tools(&self, jailed: bool) -> anyhow::Result<Option<LayerStore>> {
         self.shared_tools.as_deref().filter(|_| jailed).map(LayerStore::new).transpose()
     }

@@ -1,5 +1,5 @@
-//! Builds the dependency layers of a plan and the tools that they need. A layer may have a faster recipe that is
-//! tried first.
+//! Builds the dependency layers of a plan and the tools that they need. A layer may have a faster recipe that
+//! is tried first.
 
 use std::path::Path;
 
@@ -16,7 +16,8 @@ use crate::store::layer::{TakenLayer, UnfinishedLayer};
 
 /// The folder, in that of the build, with the copy of the app that a layer's steps may write to.
 const SCRATCH: &str = "scratch";
-/// The folder, in that of the build, with what the steps of a shared tool see instead of the app and its caches.
+/// The folder, in that of the build, with what the steps of a shared tool see instead of the app and its
+/// caches.
 const TOOL_WORK: &str = "tool";
 
 impl ReleaseBuilder<'_> {
@@ -43,8 +44,8 @@ impl ReleaseBuilder<'_> {
         protect_layer(self.store, layer.name, &layer.key)
     }
 
-    /// Builds a layer by its faster recipe. If that fails, prints the reason, leaves the layer empty and returns
-    /// false.
+    /// Builds a layer by its faster recipe. If that fails, prints the reason, leaves the layer empty and
+    /// returns false.
     ///
     /// # Errors
     /// Fails if the build is interrupted, or the layer cannot be emptied.
@@ -69,8 +70,8 @@ impl ReleaseBuilder<'_> {
         Ok(false)
     }
 
-    /// Runs the steps of a layer in its directory. With `afterwards`, the output of a step is shown when it has
-    /// succeeded.
+    /// Runs the steps of a layer in its directory. With `afterwards`, the output of a step is shown when it
+    /// has succeeded.
     fn layer_steps(
         &self,
         owner: &LayerOwner<'_>,
@@ -140,8 +141,8 @@ impl ReleaseBuilder<'_> {
         Ok(())
     }
 
-    /// Finds a tool in its store, or builds it. The steps of one that apps share see nothing of this app: not its
-    /// tree, its settings, its caches or its other layers.
+    /// Finds a tool in its store, or builds it. The steps of one that apps share see nothing of this app: not
+    /// its tree, its settings, its caches or its other layers.
     fn build_tool(
         &self,
         owner: &LayerOwner<'_>,

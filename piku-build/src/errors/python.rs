@@ -57,7 +57,7 @@ pub(crate) fn no_root(why: &str) -> String {
 }
 
 pub(crate) fn no_such_installer(setting: &str, place: &str, value: &str) -> UserError {
-    UserError::new(format!("{setting} in {place}: '{value}' is not an installer; there are uv and pip"))
+    UserError::new(format!("{setting} in {place}: '{value}' is not an installer: write uv or pip"))
 }
 
 pub(crate) fn bad_tool_version(setting: &str, place: &str, value: &str) -> UserError {

@@ -33,7 +33,6 @@ use piku_release::machine::TargetMachine;
 
 /// Request to check a packed release.
 pub(crate) struct FitQuestion {
-    /// Paths of this host.
     pub(crate) place: HostPaths,
     /// App that the release must belong to.
     pub(crate) app: Option<AppName>,

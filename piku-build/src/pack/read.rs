@@ -99,7 +99,7 @@ fn read_entries(tar: &mut Archive<impl Read>, taker: &mut dyn PartTaker) -> anyh
             .0
             .checked_sub(size)
             .zip(left.1.checked_sub(1))
-            .context("it holds more than its head says")?;
+            .context("the stream holds more than its head says")?;
         sum.entry(item.path, item.kind, item.mode, item.time);
         let mut content = sum.through(&mut entry);
         taker.take(&item, &mut content).with_context(|| format!("'{}'", path.display()))?;

@@ -38,7 +38,7 @@ impl TreePlanter {
         let parent = below.parent();
         ensure!(
             parent.is_none_or(|parent| self.folders.contains_key(parent)),
-            "it is in no folder that came before it"
+            "its folder is missing before it"
         );
         ensure!(parent.is_some() || item.kind == EntryKind::Folder, "it is not a folder");
         match item.kind {

@@ -90,7 +90,6 @@ struct StreamIntake<'a> {
     unpack: &'a UnpackRequest,
     output: Option<PathBuf>,
     store: Option<LayerStore>,
-    /// Settings of this host.
     settings: HostSettings,
     /// Layers by key; `None` for those that exist already.
     layers: BTreeMap<String, Option<(UnfinishedLayer, TreePlanter)>>,
@@ -108,13 +107,16 @@ impl PartTaker for StreamIntake<'_> {
         let need = SpaceNeeded { bytes: head.bytes, files: head.files };
         for layer in &head.layers {
             let Some(store) = &self.store else {
-                let failure = UserError::new(format!("it has the layer '{}'", layer.name));
-                return Err(failure.hint("say with --layers where layers are kept").into());
+                let failure = UserError::new(format!(
+                    "the release has the layer '{}', which needs a store",
+                    layer.name
+                ));
+                return Err(failure.hint("name the folder of layers with --layers").into());
             };
             if !layer.packed {
                 ensure!(
                     store.is_complete(&layer.key),
-                    "it needs the layer '{}' ({}), which is neither in it nor in '{}'",
+                    "the release needs the layer '{}' ({}), which is neither in the stream nor in '{}'",
                     layer.name,
                     layer.key,
                     store.path().display()
@@ -155,10 +157,10 @@ impl PartTaker for StreamIntake<'_> {
             return match self.layers.get_mut(&*key) {
                 Some(Some((_, plant))) => plant.write_entry(names.as_path(), item, content),
                 Some(None) => Ok(()),
-                None => bail!("its head says nothing of it"),
+                None => bail!("the head of the stream does not list it"),
             };
         }
-        let Some((_, plant)) = &mut self.place else { bail!("its head says nothing of it") };
+        let Some((_, plant)) = &mut self.place else { bail!("the head of the stream does not list it") };
         if let Ok(below) = item.path.strip_prefix(TREE) {
             return plant.write_entry(below, item, content);
         }

@@ -34,7 +34,6 @@ pub(crate) struct PackSource {
     pub(crate) release: PathBuf,
     /// Directory of its layers.
     pub(crate) layers: Option<PathBuf>,
-    /// Part of it that is packed.
     pub(crate) part: PackScope,
 }
 

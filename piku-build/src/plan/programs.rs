@@ -32,7 +32,6 @@ pub(crate) struct BuiltProgram {
 }
 
 impl BuiltProgram {
-    /// Returns its path in the release.
     pub(crate) fn release_path(&self) -> PathBuf {
         Path::new(FOLDER).join(&self.name)
     }

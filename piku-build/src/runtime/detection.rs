@@ -57,7 +57,6 @@ pub(crate) fn choose(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
     }
 }
 
-/// Chooses the runtimes that the app names.
 fn choose_named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<RuntimeChoice> {
     let mut runtimes: Vec<&'static dyn Runtime> = Vec::new();
     for name in value.split([',', ' ']).filter(|name| !name.is_empty()) {

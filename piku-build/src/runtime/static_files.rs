@@ -142,7 +142,6 @@ fn read_root(source: &AppSource) -> anyhow::Result<Option<String>> {
     Ok(value.map(|value| value.trim_start_matches("./").to_owned()))
 }
 
-/// Returns the folder that is served.
 fn served_folder(source: &AppSource) -> anyhow::Result<Option<&'static str>> {
     let is_there = |folder: &str| -> anyhow::Result<bool> {
         Ok(source.find(Path::new(folder).join(PAGE))?.is_some_and(|page| page.is_file()))

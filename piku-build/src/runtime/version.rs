@@ -120,7 +120,6 @@ pub(super) fn find_tool_version(text: &str, tools: &[&str]) -> Option<String> {
     })
 }
 
-/// A version that an app requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestedVersion {
     /// The request as it is written: `3.12`, `>=20 <23`.

@@ -36,8 +36,8 @@ pub(crate) fn step_environment(
     declared(env, build_env, source)
 }
 
-/// Returns the environment of the steps of a tool that all apps share: nothing of an app, and `own` variables of
-/// the tool before the operator's `build_env`.
+/// Returns the environment of the steps of a tool that all apps share: nothing of an app, and `own` variables
+/// of the tool before the operator's `build_env`.
 pub(crate) fn tool_environment(own: &Variables, build_env: &Variables) -> Variables {
     let mut env = base();
     env.extend(owned(own.iter().chain(build_env)));

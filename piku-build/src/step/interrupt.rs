@@ -70,8 +70,8 @@ fn end(why: i32) {
 pub(crate) fn check() -> anyhow::Result<()> {
     match CAME.load(Ordering::SeqCst) {
         0 => Ok(()),
-        TOO_LONG => Err(UserError::new("the build took longer than it may here; nothing was kept")
-            .hint("build_timeout in host.yaml says how many seconds it may take")
+        TOO_LONG => Err(UserError::new("the build took longer than this host allows; nothing was kept")
+            .hint("build_timeout in host.yaml sets the limit, in seconds")
             .into()),
         signal => {
             let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);

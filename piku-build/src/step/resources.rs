@@ -17,8 +17,11 @@ use std::str::FromStr;
 /// Lowers the priority of this process and of its children, according to the host settings.
 pub(crate) fn lower_priority(settings: &HostSettings) -> anyhow::Result<()> {
     if let Some(memory) = &settings.build_memory {
-        JailLimits::from_str(&format!("memory={memory}"))
-            .map_err(|err| UserError::new(err).hint("build_memory in host.yaml is such as 512m or 50%"))?;
+        JailLimits::from_str(&format!("memory={memory}")).map_err(|err| {
+            let why = err.split_once(": ").map_or(err.as_str(), |(_, why)| why);
+            UserError::new(format!("build_memory in host.yaml: {why}"))
+                .hint("examples for build_memory in host.yaml: 512m, 50%")
+        })?;
     }
     if settings.build_nice > 19 {
         return Err(

@@ -41,7 +41,6 @@ impl CopyExclusions {
     }
 }
 
-/// Returns the space that a copy needs.
 pub(crate) fn measure_tree(tree: &TreeHandle, leave: &CopyExclusions) -> anyhow::Result<SpaceNeeded> {
     let mut need = SpaceNeeded::of(0);
     tree.walk(|entry| {

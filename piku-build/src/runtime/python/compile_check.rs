@@ -165,7 +165,6 @@ fn started_files(plan: &BuildPlan, tree: &TreeHandle) -> Vec<(String, PathBuf)> 
     found
 }
 
-/// Returns the path of a module in the app.
 fn module_path(tree: &TreeHandle, module: &str) -> Option<PathBuf> {
     if module.is_empty() || !module.split('.').all(is_identifier) {
         return None;

@@ -33,7 +33,6 @@ fn find_manage_py(source: &AppSource) -> anyhow::Result<Option<String>> {
     Ok(if found.len() == 1 { found.pop() } else { None })
 }
 
-/// Checks the outcome of the step.
 pub(super) fn check_step(ended: &StepOutcome) -> anyhow::Result<()> {
     let lines = &ended.lines;
     let any = |needle: &str| lines.iter().find(|line| line.contains(needle));

@@ -26,7 +26,7 @@ pub(super) struct Gemfile {
     pub(super) ruby: Vec<String>,
     /// Names in its `gem` lines.
     named: BTreeSet<String>,
-    /// It names gems in the app's tree.
+    /// True if it names gems in the app's tree.
     pub(super) local: bool,
 }
 

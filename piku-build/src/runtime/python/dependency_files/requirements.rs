@@ -12,7 +12,6 @@ pub(crate) const FILE: &str = "requirements.txt";
 /// The largest number of included files.
 const MAX_FILES: usize = 100;
 
-/// The requirements of an app.
 #[derive(Debug, Default)]
 pub(crate) struct PythonRequirements {
     /// Paths and contents of the files, in the order of inclusion.
@@ -25,7 +24,8 @@ pub(crate) struct PythonRequirements {
     pub(crate) hashes: bool,
     /// Anything is installed.
     pub(crate) any: bool,
-    /// First place with something that other installers do not do as pip does: `requirements.txt:3: --find-links`.
+    /// First place with something that other installers do not do as pip does: `requirements.txt:3:
+    /// --find-links`.
     pub(crate) only_pip: Option<String>,
 }
 
@@ -192,7 +192,8 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
 }
 
 /// Returns an option of a line that other installers do not have, or give another meaning: how indexes take
-/// precedence, where an editable repository is kept, how an old package is built, and files that are not here.
+/// precedence, where an editable repository is kept, how an old package is built, and files that are not
+/// here.
 fn find_pip_option(line: &str) -> Option<&str> {
     let word = |at: usize| line[at..].split([' ', '\t', '=']).next();
     let files = [("--requirement", "-r"), ("--constraint", "-c"), ("--editable", "-e")];

@@ -1,5 +1,5 @@
-//! The installer of requirements: uv, in a fraction of pip's time, and pip where uv would not do the same. Where uv
-//! fails, pip begins again.
+//! The installer of requirements: uv, in a fraction of pip's time, and pip where uv would not do the same.
+//! Where uv fails, pip begins again.
 
 #![expect(clippy::disallowed_methods, reason = "pip's settings of the machine")]
 
@@ -53,14 +53,13 @@ const HARMLESS: [&str; 18] = [
     "verbose",
 ];
 
-/// The installer of an app.
 #[derive(Default)]
 pub(crate) struct InstallerChoice {
     /// uv, if it is tried first.
     pub(crate) uv: Option<ToolSource>,
     /// The index that pip's settings name, for uv.
     pub(crate) index: Option<String>,
-    /// Why it is pip, if the app or the machine has a setting that only pip reads.
+    /// The reason for pip, if the app or the machine has a setting that only pip reads.
     pub(crate) note: Option<String>,
 }
 

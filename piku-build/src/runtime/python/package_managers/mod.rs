@@ -83,7 +83,8 @@ pub(crate) fn tool_env() -> BTreeMap<String, String> {
     PIP.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
-/// Returns the environment of the package managers. `index` is the package index for uv that pip's settings name.
+/// Returns the environment of the package managers. `index` is the package index for uv that pip's settings
+/// name.
 pub(crate) fn build_env(
     venv: &Path,
     manager: Option<PythonManager>,

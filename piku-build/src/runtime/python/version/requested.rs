@@ -8,7 +8,6 @@ use crate::runtime::python::package_managers::pipenv;
 use crate::runtime::python::version::range::PythonRange;
 use crate::runtime::version::{RequestedVersion, TOOL_VERSIONS, find_tool_version};
 
-/// The Python that an app requests.
 #[derive(Debug)]
 pub(crate) struct RequestedPython {
     pub(crate) version: RequestedVersion,
