@@ -49,7 +49,7 @@ mod tests {
         let refused = budget.spend(name, 1).unwrap_err().to_string();
         assert_eq!(
             refused,
-            "'a/pom.xml' is too much: a build reads at most 100000 files and folders of an app, and 250 MB"
+            "'a/pom.xml': before its first step a build reads at most 100000 files and folders of an app, and 250 MB"
         );
         let budget = ReadBudget::default();
         assert!((0..MAX_FILES).all(|_| budget.spend(name, 0).is_ok()));

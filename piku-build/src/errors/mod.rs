@@ -217,7 +217,7 @@ pub(crate) fn not_built(file: &str, apps: &str) -> String {
 /// An app has more files that determine its build than a build reads.
 pub(crate) fn too_much_to_read(name: &Path, files: u64, bytes: u64) -> UserError {
     UserError::new(format!(
-        "'{}' is too much: a build reads at most {files} files and folders of an app, and {}",
+        "'{}': before its first step a build reads at most {files} files and folders of an app, and {}",
         name.display(),
         format_size(bytes)
     ))

@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use piku_tests::snapshot::str;
+
 use crate::support::World;
 
 fn app() -> World {
@@ -40,7 +42,12 @@ fn without_caches_everything_is_built_anew_and_stays() {
     assert_eq!(key(&world, "2"), key(&world, "3"));
 
     world.write("app.py", "def broken(:\n");
-    world.build_with("4", &["--no-cache"]).bad(&["SyntaxError"]);
+    world.build_with("4", &["--no-cache"]).fails(str![[r#"
+piku-build: app.py:1: SyntaxError: invalid syntax
+'web' starts with it
+hint: 'python3 -m py_compile app.py' shows the same on your machine
+
+"#]]);
     world.write("app.py", "print('one')\n");
     world.build("5").good(&[]);
     assert_eq!(key(&world, "2"), key(&world, "5"), "one that failed changes nothing");
@@ -83,10 +90,18 @@ fn a_build_that_wants_more_memory_than_it_may_have_is_told_so() {
     world.settings("build_memory: 128m\n");
     let ran = world.build("1");
     if crate::support::has_jail() {
-        ran.bad(&["step 'preflight' ran out of memory", "may have 128m", "hint: build_memory in host.yaml"]);
+        ran.fails(str![[r#"
+piku-build: step 'preflight' ran out of memory; each of its processes may have 128m
+hint: build_memory in host.yaml sets how much memory a build may use; by default, what is available
+
+"#]]);
     }
     world.settings("build_memory: lots\n");
-    world.build("2").bad(&["build_memory in host.yaml"]);
+    world.build("2").fails(str![[r#"
+piku-build: build_memory in host.yaml: 'lots' is not an amount of memory: expected bytes, with k, m or g after them, or 1% to 100%
+hint: examples for build_memory in host.yaml: 512m, 50%
+
+"#]]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use piku_tests::snapshot::{assert_snapshot, file};
+use piku_tests::snapshot::{assert_snapshot, file, str};
 
 use crate::support::World;
 
@@ -25,10 +25,18 @@ fn better_match_comes_first_unless_the_app_chooses() {
         assert!(plan.stdout.contains("process  web: ./run (Procfile)\n"), "{plan}");
     }
     world.write("ENV", "PIKU_RUNTIMES=binary,cobol\n");
-    world.build("1").bad(&["PIKU_RUNTIMES in ENV asks for the runtime 'cobol'; there are "]);
+    world.build("1").fails(str![[r#"
+piku-build: PIKU_RUNTIMES in ENV asks for the runtime 'cobol'; there are buildpack, python, go, rust, java, ruby, node, static, binary
+hint: PIKU_RUNTIMES=node,python names several, and overrides RUNTIME if that is a variable of the app itself
+
+"#]]);
     fs::remove_file(world.app().join("Procfile")).unwrap();
     world.write("ENV", "RUNTIME=binary\n");
-    world.build("1").bad(&["the app has no Procfile, and the runtime binary has no default process types"]);
+    world.build("1").fails(str![[r#"
+piku-build: the app has no Procfile, and the runtime binary has no default process types
+hint: add a file 'Procfile' with a line for each process, such as 'web: ./server --port $PORT'
+
+"#]]);
     fs::remove_file(world.app().join("ENV")).unwrap();
     world.write("Procfile", "web: true\n");
     let ran = world.build("1");
@@ -56,11 +64,14 @@ fn two_runtimes_in_one_release() {
 fn a_folder_below_the_top() {
     let world = World::new(&[("backend/run", ""), ("docs/readme", ""), ("backend/Procfile", "web: ./run\n")]);
     world.write("service/requirements.txt", "");
-    world.build("1").bad(&[
-        "no runtime fits this app",
-        "'service/' holds what looks like a python app\n",
-        "hint: the line 'APP_DIR=service' in a file ENV at the top makes that folder the app\n",
-    ]);
+    world.build("1").fails(str![[r#"
+piku-build: no runtime fits this app; looked for:
+...
+found at its top: backend/, docs/, service/
+'service/' holds what looks like a python app
+hint: the line 'APP_DIR=service' in a file ENV at the top makes that folder the app
+
+"#]]);
     world.executable("backend/run", "#!/bin/sh\ncat below\n");
     world.write("backend/below", "here\n");
     world.write("ENV", "APP_DIR=./backend/\nA=1\n");
@@ -78,7 +89,7 @@ fn a_folder_below_the_top() {
     symlink("backend", world.app().join("link")).unwrap();
     let wrong = ["../app", "backend/../..", "out", "link", "nowhere", "Procfile"].map(|value| {
         world.write("ENV", format!("APP_DIR={value}\n"));
-        world.run(&["plan", "app"]).bad(&[]).stderr.clone()
+        world.run(&["plan", "app"]).failure()
     });
     assert_snapshot(&wrong.concat(), file!["errors/app_dir.txt"]);
     world.write("ENV", "APP_DIR=backend\n");

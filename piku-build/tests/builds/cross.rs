@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use piku_tests::snapshot::{assert_redacted, str};
+
 use crate::support::World;
 
 const MAIN: &str = "package main\n\nfunc main() { println(hello) }\n";
@@ -77,14 +79,20 @@ fn c_code_that_cannot_be_compiled_for_the_target_is_named_before_the_build() {
     );
     // No cross compiler of Debian's makes what such a machine runs.
     let refused = world.build_with("1", &["--architecture", "armv6l"]);
-    refused.bad(&[
-        "the app has C code (example.org/shop/sum), which this machine cannot compile for armv6l",
-        "push to that machine",
-        "CGO_ENABLED=0 in ENV",
-    ]);
+    refused.fails(str![[r#"
+piku-build: the app has C code (example.org/shop/sum), which this machine cannot compile for armv6l
+hint: Debian's cross compilers make programs for newer machines than armv6l: push to that machine, which builds the app itself
+hint: if the app works without its C code, set CGO_ENABLED=0 in ENV
+
+"#]]);
     assert!(world.outputs().is_empty(), "{refused}");
     world.write("ENV", "CGO_ENABLED=1\n");
-    world.run(&["plan", "app", "--architecture", "armv6l"]).bad(&["cannot compile for armv6l"]);
+    world.run(&["plan", "app", "--architecture", "armv6l"]).fails(str![[r#"
+piku-build: the app has C code, which this machine cannot compile for armv6l
+hint: Debian's cross compilers make programs for newer machines than armv6l: push to that machine, which builds the app itself
+hint: if the app works without its C code, set CGO_ENABLED=0 in ENV
+
+"#]]);
     world.write("ENV", "CGO_ENABLED=0\n");
     world.build_with("2", &["--architecture", "armv6l"]).good(&[]);
     assert_eq!(machine_of(&world.path("out/2/app/bin/shop")), 40);
@@ -93,18 +101,34 @@ fn c_code_that_cannot_be_compiled_for_the_target_is_named_before_the_build() {
 #[test]
 fn a_program_for_another_machine_than_the_release_is_refused() {
     let own = World::new(&[]).run(&["machine"]).good(&[]).stdout.trim().to_owned();
-    let (other, machine) = if own == "riscv64" { ("aarch64", "aarch64") } else { ("riscv64", "riscv64") };
+    let other = if own == "riscv64" { "aarch64" } else { "riscv64" };
+    let machines = [("[OWN]", own.as_str()), ("[OTHER]", other)];
     let world = shop();
     let goarch = if own == "x86_64" { "amd64" } else { "arm64" };
     world.write("ENV", format!("GOARCH={goarch}\n"));
     let refused = world.build_with("1", &["--architecture", other]);
-    refused.bad(&["the build made 'shop' for", &format!("and the release is for {machine}"), "does ENV"]);
+    assert_redacted(
+        &refused.failure(),
+        &machines,
+        str![[r#"
+piku-build: the build made 'shop' for [OWN], and the release is for [OTHER]
+hint: does ENV or a configuration file of the app name an architecture? leave that to the build
+
+"#]],
+    );
 
     let committed = World::new(&[("Procfile", "web: ./tool\n")]);
     committed.executable("tool", fs::read("/bin/true").expect("a program"));
-    committed
-        .build_with("1", &["--architecture", other])
-        .bad(&["'./tool' is a program for", &format!("the release is for {machine}")]);
+    let refused = committed.build_with("1", &["--architecture", other]);
+    assert_redacted(
+        &refused.failure(),
+        &machines,
+        str![[r#"
+piku-build: Procfile: web: './tool' is a program for [OWN], the release is for [OTHER]
+hint: build it for [OTHER]: compilers have an option for the target
+
+"#]],
+    );
     committed.build("2").good(&[]);
 
     // Of a package that brings programs for both there is one that runs.
@@ -112,11 +136,15 @@ fn a_program_for_another_machine_than_the_release_is_refused() {
     committed.write("run.sh", "echo hello\n");
     committed.executable("node_modules/@x/native/build/x.node", fs::read("/bin/true").expect("a library"));
     let refused = committed.build_with("3", &["--architecture", other]);
-    refused.bad(&[
-        "native code that was built for this machine does not run on",
-        "@x/native",
-        "push to that machine",
-    ]);
+    assert_redacted(
+        &refused.failure(),
+        &machines,
+        str![[r#"
+piku-build: native code that was built for this machine does not run on [OTHER]: @x/native
+hint: push to that machine directly: it builds these packages itself
+
+"#]],
+    );
     let mut theirs = fs::read("/bin/true").expect("a program");
     theirs[18..20].copy_from_slice(&(if other == "riscv64" { 243_u16 } else { 183 }).to_le_bytes());
     committed.executable("node_modules/@x/native/prebuilds/x.node", theirs);
@@ -145,10 +173,11 @@ fn rust_builds_for_a_target_whose_standard_library_is_there() {
     }
     world.env("RUSTUP_HOME", world.path("rustup").to_str().expect("UTF-8"));
     let plan = |world: &World| world.run(&["plan", "app", "--architecture", "armv6l"]);
-    plan(&world).bad(&[
-        "this machine's Rust has no standard library for armv6l",
-        "rustup target add arm-unknown-linux-musleabihf --toolchain fork",
-    ]);
+    plan(&world).fails(str![[r#"
+piku-build: this machine's Rust has no standard library for armv6l
+hint: as the user piku: rustup target add arm-unknown-linux-musleabihf --toolchain fork
+
+"#]]);
     for file in ["arm-unknown-linux-musleabihf/lib/libstd-1.rlib", "x86_64-unknown-linux-gnu/bin/rust-lld"] {
         let path = root.join("lib/rustlib").join(file);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
@@ -202,15 +231,26 @@ fn native_wheels_gems_and_modules_are_named_with_the_way_out() {
     ruby.write("gems/fast/lib/fast.so", &library);
     let node = World::new(&[("package.json", "{}"), ("server.js", "")]).sharing_caches();
     node.write("node_modules/fast/build/Release/fast.node", &library);
-    for (runtime, name, world) in [("Python", "fast", python), ("Ruby", "fast", ruby), ("Node", "fast", node)]
-    {
+    let failures = [python, ruby, node].map(|world| {
         let refused = world.build_with("1", &["--architecture", other]);
-        refused.bad(&[
-            &format!("{runtime} app detected"),
-            &format!("native code that was built for this machine does not run on {other}: {name}\n"),
-            "hint: push to that machine directly: it builds these packages itself",
-        ]);
         assert!(world.outputs().is_empty(), "{refused}");
         world.build("2").good(&[]);
-    }
+        refused.failure()
+    });
+    assert_redacted(
+        &failures.concat(),
+        &[("[OTHER]", other)],
+        str![[r#"
+piku-build: native code that was built for this machine does not run on [OTHER]: fast
+hint: push to that machine directly: it builds these packages itself
+ !     warning: there is no Gemfile.lock: Bundler installs what Gemfile allows, which may be other versions each time; 'bundle lock' makes one, commit it
+piku-build: native code that was built for this machine does not run on [OTHER]: fast
+hint: push to that machine directly: it builds these packages itself
+ !     warning: there is no lock file: npm installs what package.json allows; 'npm install' makes one, commit it
+ !     warning: 'node_modules' is in the repository and is not used; 'git rm -r --cached node_modules' and a line in .gitignore take it out
+piku-build: native code that was built for this machine does not run on [OTHER]: fast
+hint: push to that machine directly: it builds these packages itself
+
+"#]],
+    );
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use piku_tests::snapshot::str;
+
 use crate::support::{Ran, Running, World, until};
 
 fn app() -> World {
@@ -93,6 +95,10 @@ fn two_builds_of_one_layer_build_it_once() {
 fn a_build_that_takes_too_long_is_ended() {
     let mut world = World::new(&[("Procfile", "preflight: sleep 1000\nweb: true\n")]);
     world.settings("build_timeout: 1\n");
-    world.build("1").bad(&["the build took longer than it may here", "hint: build_timeout in host.yaml"]);
+    world.build("1").fails(str![[r#"
+piku-build: step 'preflight': the build took longer than this host allows; nothing was kept
+hint: build_timeout in host.yaml sets the limit, in seconds
+
+"#]]);
     assert!(world.outputs().is_empty(), "{:?}", world.outputs());
 }

@@ -3,6 +3,7 @@
 mod again;
 mod choice;
 mod cross;
+mod hostile_streams;
 mod interrupted;
 mod linked;
 mod pack;

@@ -7,6 +7,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use piku_tests::snapshot::str;
+
 use crate::support::{Ran, World};
 
 /// The end of a trial as piku-chroot tells it.
@@ -70,13 +72,22 @@ fn a_failure_that_may_pass_never_builds_without_a_jail() {
 #[test]
 fn a_machine_without_jails_builds_without_unless_it_had_them() {
     let world = world(&ends("absent"));
-    build(&world, "sandbox: require\n", &[]).bad(&["this machine's settings require the jail", "no luck"]);
-    build(&world, "protections: [namespaces]\n", &[]).bad(&[
-        "this machine made jails before",
-        "hint: when that is meant to be so",
-        "doctor --record",
-    ]);
-    build(&world, "protections: []\n", &["--sandbox", "require"]).bad(&["require the jail"]);
+    build(&world, "sandbox: require\n", &[]).fails(str![[r#"
+piku-build: this machine's settings require the jail: no jail can be made here: no luck
+hint: piku doctor says what keeps jails from being made
+
+"#]]);
+    build(&world, "protections: [namespaces]\n", &[]).fails(str![[r#"
+piku-build: this machine made jails before and no longer does: no jail can be made here: no luck
+hint: piku doctor says what keeps jails from being made
+hint: if that is intended, record it: sudo piku doctor --record
+
+"#]]);
+    build(&world, "protections: []\n", &["--sandbox", "require"]).fails(str![[r#"
+piku-build: this machine's settings require the jail: no jail can be made here: no luck
+hint: piku doctor says what keeps jails from being made
+
+"#]]);
     assert!(world.outputs().is_empty() && !world.path("ran").exists());
     build(&world, "protections: []\n", &[]).good(&[" !     warning: the steps run without a jail"]);
     assert!(!world.release("1").jailed && world.path("ran").exists());
@@ -94,8 +105,12 @@ fn a_protection_that_was_recorded_and_is_gone_ends_the_build() {
     let jail =
         r#"echo '{"event":"started","level":1,"layers":["namespaces","seccomp"],"missing":[],"limits":[]}'"#;
     let world = world(jail);
-    build(&world, "protections: [namespaces, seccomp, landlock]\n", &[])
-        .bad(&["lost protections that this machine had before: landlock", "piku doctor"]);
+    build(&world, "protections: [namespaces, seccomp, landlock]\n", &[]).fails(str![[r#"
+piku-build: the jail has lost protections that this machine had before: landlock
+hint: piku doctor says why, and how to fix it
+hint: if that is intended, record it: sudo piku doctor --record
+
+"#]]);
     assert!(world.outputs().is_empty() && !world.path("ran").exists());
 }
 

@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use piku_tests::snapshot::str;
+
 use crate::support::{Ran, World, until};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -16,7 +18,10 @@ fn without_a_jail_too_nothing_outlives_its_step() {
         "setsid sh -c 'echo pid $$; echo > here; exec sleep 1000' &\nwhile [ ! -e here ]; do :; done\nexit 3\n",
     );
     let ran = world.build("1");
-    ran.bad(&["step 'preflight' failed with exit code 3\n"]);
+    ran.fails(str![[r#"
+piku-build: step 'preflight' failed with exit code 3
+
+"#]]);
     let pid = ran.stderr.lines().find_map(|line| line.strip_prefix("       pid ")).expect("the pid");
     let pid = Pid::from_raw(pid.parse().unwrap());
     until("the process is gone", || kill(pid, None).is_err());
@@ -26,7 +31,13 @@ fn without_a_jail_too_nothing_outlives_its_step() {
 fn nothing_of_the_apps_reaches_a_terminal_as_more_than_text() {
     let world = World::new(&[("\u{1b}]0;title\u{7}", ""), ("two\rlines", "")]);
     let ran = world.build("1");
-    ran.bad(&["no runtime fits this app", "]0;title"]);
+    ran.fails(str![[r#"
+piku-build: no runtime fits this app; looked for:
+...
+found at its top: �]0;title�, two�lines
+hint: the smallest Python app is an app.py, a requirements.txt and a Procfile with the line 'web: python app.py'
+
+"#]]);
     assert!(ran.stderr.chars().all(|c| c == '\n' || !c.is_control()), "{ran}");
     let world = World::new(&[
         ("Procfile", "web: python app.py\n"),
@@ -34,7 +45,11 @@ fn nothing_of_the_apps_reaches_a_terminal_as_more_than_text() {
         ("ENV", "PYTHON_VERSION=\"3\u{202e}\\r\"\n"),
     ]);
     let ran = world.build("1");
-    ran.bad(&["PYTHON_VERSION in ENV asks for Python"]);
+    ran.fails(str![[r#"
+piku-build: PYTHON_VERSION in ENV asks for Python '3�': '3�' is not a version
+hint: examples: 3.12, 3.12.1, python-3.12.1, >=3.11,<3.14
+
+"#]]);
     assert!(ran.stderr.chars().all(|c| c == '\n' || c != '\u{202e}' && !c.is_control()), "{ran}");
 }
 

@@ -52,13 +52,16 @@ process  web: python main.py (main.py)
     // Modules below `src`.
     let below =
         World::new(&[("src/blog/__init__.py", "app = Quart(__name__)\n"), ("requirements.txt", "quart\n")]);
-    check_words(&below, str![[r#"
+    check_words(
+        &below,
+        str![[r#"
 exit 0
 runtime  python [VERSION] (the machine's python3)
 because  there is a requirements.txt
 process  web: uvicorn --app-dir src --host ${BIND_ADDRESS:-127.0.0.1} --port $PORT blog:app (src/blog/__init__.py)
 
-"#]]);
+"#]],
+    );
     // A chat bot.
     let bot = "from telegram.ext import Application\n";
     check_words(

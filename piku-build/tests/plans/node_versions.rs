@@ -88,7 +88,10 @@ fn package_managers_that_are_not_fetched() {
         "pnpm@9.1.0 --global",
     ];
     let failures = managers.map(|manager| app(manager).run(&["plan", "app"]).failure());
-    assert_redacted(&failures.concat(), &[], str![[r#"
+    assert_redacted(
+        &failures.concat(),
+        &[],
+        str![[r#"
 piku-build: packageManager in package.json is 'bun@1.1.0'; npm, yarn and pnpm are known here
 hint: 'npm pkg delete packageManager' lets npm install
 piku-build: packageManager in package.json is 'pnpm@https://example.org/pnpm.tgz': 'https://example.org/pnpm.tgz' is not a version
@@ -100,5 +103,6 @@ hint: examples: 10, 10.x, 8.19.4, >=8, ^8.1 || >=10
 piku-build: packageManager in package.json is 'pnpm@9.1.0 --global': '9.1.0 --global' is not a version
 hint: example: "packageManager": "pnpm@10.0.0"
 
-"#]]);
+"#]],
+    );
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
+use piku_tests::snapshot::{assert_redacted, assert_snapshot, str};
+
 use crate::support::{World, has_jail};
 
 #[test]
@@ -45,19 +47,26 @@ fn unstartable_commands_are_refused_with_a_fix() {
         ),
     ]);
     symlink("/nowhere/at/all", world.app().join("away")).unwrap();
-    world.build("1").bad(&[
-        "piku-build: Procfile: l: './away' is a link that leads to nothing the app can see\n",
-        "Procfile: web: './gone' does not exist\n",
-        "Procfile: a: './plain.sh' is not executable\n",
-        "hint: chmod +x plain.sh, or where files have no modes: git update-index --chmod=+x plain.sh; then commit\n",
-        "Procfile: b: there is no program 'no-such-program'",
-        "Procfile: c: './folder' is a folder\n",
-        "hint: the app has a file of that name: write './tool'\n",
-        "Procfile: e: 'gone.sh' does not exist\n",
-        "Procfile: f: 'target/app-1.jar' does not exist\n",
-        "hint: the name of a jar ends with its version, which changes: 'target/*.jar' fits any",
-        "Procfile: static: there is no folder 'public' in the app\n",
-    ]);
+    world.build("1").fails(str![[r#"
+piku-build: Procfile: l: './away' is a link that leads to nothing the app can see
+Procfile: web: './gone' does not exist
+Procfile: a: './plain.sh' is not executable
+Procfile: b: there is no program 'no-such-program', neither in the app's dependencies nor on this machine
+Procfile: c: './folder' is a folder
+Procfile: d: 'tool' is not on PATH
+Procfile: e: 'gone.sh' does not exist
+Procfile: f: 'target/app-1.jar' does not exist
+Procfile: static: there is no folder 'public' in the app
+hint: inside the app a link may lead to the app's own files, which are at /app, and to the machine's programs
+hint: is it committed? 'git status --ignored' shows whether .gitignore names it; 'git add -f ./gone' adds it
+hint: chmod +x plain.sh, or where files have no modes: git update-index --chmod=+x plain.sh; then commit
+hint: add what brings 'no-such-program' to the dependencies, or install it on the machine
+hint: the app has a file of that name: write './tool'
+hint: is it committed? 'git status --ignored' shows whether .gitignore names it; 'git add -f gone.sh' adds it
+hint: the name of a jar ends with its version, which changes: 'target/*.jar' fits any, where there is one; without a Procfile the jar that is a program is found
+hint: git keeps no empty folders: put a file into it
+
+"#]]);
     assert!(world.outputs().is_empty());
 }
 
@@ -71,8 +80,16 @@ fn a_program_for_another_machine_names_both() {
     program[18] = 22;
     program[19] = 0;
     world.executable("server", &program);
-    let here = if cfg!(target_arch = "x86_64") { "x86_64" } else { std::env::consts::ARCH };
-    world.build("2").bad(&[&format!("'./server' is a program for s390x, this machine is {here}")]);
+    let failure = world.build("2").failure();
+    assert_redacted(
+        &failure,
+        &[("[ARCH]", std::env::consts::ARCH)],
+        str![[r#"
+piku-build: Procfile: web: './server' is a program for s390x, this machine is [ARCH]
+hint: build it for [ARCH]: [..]
+
+"#]],
+    );
 }
 
 #[test]
@@ -90,26 +107,56 @@ fn programs_are_checked_as_linux_starts_them() {
     world.executable("server", change(4, &[9]));
     world.build("2").good(&[]);
     world.executable("server", &good[..good.len() / 2]);
-    world.build("3").bad(&["ends too early"]);
+    world.build("3").fails(str![[r#"
+piku-build: Procfile: web: './server' begins like a program and ends too early
+
+"#]]);
     world.executable("server", change(16, &[1]));
-    world.build("4").bad(&["is an object file or damaged"]);
+    world.build("4").fails(str![[r#"
+piku-build: Procfile: web: './server' begins like a program, but is an object file or damaged
+
+"#]]);
 }
 
 #[test]
 fn files_that_only_look_like_programs() {
-    for (content, said) in [
-        ("#!/bin/sh\r\necho\r\n", "has Windows line ends"),
-        ("#!/usr/bin/env no-such-thing\n", "asks for 'no-such-thing', which does not exist"),
-        ("#!/no/such/shell\n", "asks for '/no/such/shell', which does not exist"),
-        ("MZ\u{90}", "is a program for Windows"),
-        ("\u{7f}ELF", "ends too early"),
-        ("", "is empty"),
-        ("version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a Git LFS pointer"),
-    ] {
+    let failures = [
+        "#!/bin/sh\r\necho\r\n",
+        "#!/usr/bin/env no-such-thing\n",
+        "#!/no/such/shell\n",
+        "MZ\u{90}",
+        "\u{7f}ELF",
+        "",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
+    ]
+    .map(|content| {
         let world = World::new(&[("Procfile", "web: ./server\n")]);
         world.executable("server", content);
-        world.build("1").bad(&[said]);
-    }
+        format!("# {content:?}\n{}", world.build("1").failure())
+    });
+    assert_snapshot(
+        &failures.concat(),
+        str![[r##"
+# "#!/bin/sh\r\necho\r\n"
+piku-build: Procfile: web: './server' has Windows line ends: its interpreter would be looked for with a carriage return in its name
+hint: put the line 'server text eol=lf' into .gitattributes and commit the file again
+# "#!/usr/bin/env no-such-thing\n"
+piku-build: Procfile: web: the first line of './server' asks for 'no-such-thing', which does not exist
+# "#!/no/such/shell\n"
+piku-build: Procfile: web: the first line of './server' asks for '/no/such/shell', which does not exist
+# "MZ\u{90}"
+piku-build: Procfile: web: './server' is a program for Windows, this machine runs Linux
+hint: build it for Linux
+# "\u{7f}ELF"
+piku-build: Procfile: web: './server' begins like a program and ends too early
+# ""
+piku-build: Procfile: web: './server' is empty
+# "version https://git-lfs.github.com/spec/v1\noid sha256:00\n"
+piku-build: Procfile: web: './server' is a Git LFS pointer, not the file itself
+hint: the machine has no LFS store: commit the file itself
+
+"##]],
+    );
     let world = World::new(&[("Procfile", "web: ./server\n")]);
     world.executable("server", "echo no first line\n");
     world.build("1").good(&[" !     warning: web: './server' has no '#!' line"]);
@@ -124,7 +171,11 @@ fn links_lead_where_the_worker_will_be_led() {
     fs::create_dir(world.path("elsewhere")).unwrap();
     fs::copy("/bin/true", world.path("elsewhere/server")).unwrap();
     symlink("../elsewhere/server", world.app().join("server")).unwrap();
-    world.build("1").bad(&["'./server' is a link that leads to nothing the app can see"]);
+    world.build("1").fails(str![[r#"
+piku-build: Procfile: web: './server' is a link that leads to nothing the app can see
+hint: inside the app a link may lead to the app's own files, which are at /app, and to the machine's programs
+
+"#]]);
     fs::remove_file(world.app().join("server")).unwrap();
     symlink("/bin/true", world.app().join("server")).unwrap();
     world.build("2").good(&[]);
@@ -134,19 +185,32 @@ fn links_lead_where_the_worker_will_be_led() {
 #[test]
 fn no_runtime_matches() {
     let world = World::new(&[("README.md", "")]);
-    let said = [
-        "no runtime fits this app; looked for:\n",
-        "  python: uv.lock, poetry.lock, ",
-        "  binary: a Procfile",
-        "found at its top: README.md\n",
-        "hint: the smallest Python app",
-    ];
-    world.build("1").bad(&said);
     let detected = world.run(&["detect", "app", "--format", "json"]);
-    detected.bad(&said);
+    detected.fails(str![[r#"
+piku-build: no runtime fits this app; looked for:
+  buildpack: BUILDPACK_URL or a file .buildpacks is missing, and no buildpack of the host detects the app
+  python: uv.lock, poetry.lock, Pipfile.lock, requirements.txt, Pipfile, pyproject.toml, setup.py, setup.cfg, or *.py files with a Procfile are missing
+  go: go.mod, go.work or *.go files with a 'package main' are missing
+  rust: Cargo.toml is missing
+  java: pom.xml, build.gradle, build.gradle.kts, a jar or Main.java are missing
+  ruby: Gemfile or gems.rb is missing
+  node: package.json is missing
+  static: index.html at the top or in public, dist, build, _site, out, www, or a Staticfile, is missing
+  binary: a Procfile that starts a program or a script, or a start.sh, is missing
+found at its top: README.md
+hint: the smallest Python app is an app.py, a requirements.txt and a Procfile with the line 'web: python app.py'
+
+"#]]);
+    assert_eq!(world.build("1").failure(), detected.failure());
     assert_eq!(detected.stdout, "");
     fs::remove_file(world.app().join("README.md")).unwrap();
-    world.build("1").bad(&["found at its top: nothing\n"]);
+    world.build("1").fails(str![[r#"
+piku-build: no runtime fits this app; looked for:
+...
+found at its top: nothing
+hint: the smallest Python app is an app.py, a requirements.txt and a Procfile with the line 'web: python app.py'
+
+"#]]);
     assert!(world.outputs().is_empty());
 }
 
@@ -155,28 +219,62 @@ fn deploy_errors_have_the_error_mark() {
     let mut world = World::new(&[("README.md", "")]);
     world.env("PIKU_TALK", "deploy");
     let ran = world.build("1");
-    ran.bad(&[" !     piku-build: no runtime fits"]);
-    assert!(ran.stderr.lines().all(|line| line.starts_with(" !     ")), "{ran}");
+    ran.fails(str![[r#"
+ !     piku-build: no runtime fits this app; looked for:
+...
+ !     found at its top: README.md
+ !     hint: the smallest Python app is an app.py, a requirements.txt and a Procfile with the line 'web: python app.py'
+
+"#]]);
+    assert_eq!(ran.stderr, ran.failure());
 }
 
 #[test]
 fn bad_files_stop_the_build_and_nothing_leaks() {
     let world = World::new(&[("Procfile", "web ./x\nweb: \n")]);
-    world.build("1").bad(&["Procfile:1:", "Procfile:2:"]);
+    world.build("1").fails(str![[r#"
+Procfile:1: this is not 'name: command'
+    web ./x
+hint: the colon is missing: write 'web: …'
+Procfile:2:5: 'web' has no command after the colon
+    web: 
+        ^
+
+"#]]);
     let world = World::new(&[("Procfile", "web: true\n"), ("ENV", "A = secret-value\n")]);
-    world.build("1").bad(&["ENV:1:"]);
+    world.build("1").fails(str![[r#"
+ENV:1:2: a blank before the '='
+    A =…
+     ^
+hint: remove the blanks around '=': NAME=value
+
+"#]]);
     let world = World::new(&[]);
     fs::write(world.path("secret"), "web secret-line\n").unwrap();
     symlink("../secret", world.app().join("Procfile")).unwrap();
-    world.build("1").bad(&["'Procfile' leads out of the app's folder"]).not_said("secret-line");
-    world.run(&["detect", "nowhere"]).bad(&["cannot open 'nowhere'"]);
+    world
+        .build("1")
+        .fails(str![[r#"
+piku-build: 'Procfile' leads out of the app's folder
+hint: put a copy of the file into the repository
+
+"#]])
+        .not_said("secret-line");
+    world.run(&["detect", "nowhere"]).fails(str![[r#"
+piku-build: cannot open 'nowhere': No such file or directory (os error 2)
+
+"#]]);
 }
 
 #[test]
 fn an_output_is_never_written_over() {
     let world = World::new(&[("Procfile", "web: true\n")]);
     fs::create_dir_all(world.path("out/1")).unwrap();
-    world.build("1").bad(&["already exists"]);
+    world.build("1").fails(str![[r#"
+piku-build: '[DIR]/out/1' already exists
+hint: a release is never overwritten: name a folder that does not exist yet
+
+"#]]);
     assert_eq!(crate::support::names(&world.path("out/1")), [""; 0]);
     let usage = world.run(&["build"]);
     assert_eq!(usage.code, Some(2), "{usage}");
@@ -232,11 +330,16 @@ fn preflight_runs_before_the_build_and_its_failure_stops_it() {
     assert_eq!(fs::read_to_string(world.path("out/1/app/made")).unwrap(), "made by a secret\n");
     assert!(!world.app().join("made").exists());
     world.write("Procfile", "preflight: echo reason >&2; exit 3\nweb: true\n");
-    world.build("2").bad(&["       reason\n", "step 'preflight' failed with exit code 3"]);
+    world.build("2").fails(str![[r#"
+piku-build: step 'preflight' failed with exit code 3
+
+"#]]);
     world.write("Procfile", "preflight: kill -9 $$\nweb: true\n");
-    world
-        .build("2")
-        .bad(&["step 'preflight' was killed, most likely out of memory; its largest process had "]);
+    world.build("2").fails(str![[r#"
+piku-build: step 'preflight' was killed, most likely out of memory; its largest process had [..]
+hint: give the machine swap (sudo apt-get install systemd-zram-generator) or more memory, use packages that need no compiling, or build on another machine (deploy_to in its host.yaml)
+
+"#]]);
     assert_eq!(world.outputs(), ["1"]);
 }
 
@@ -278,7 +381,11 @@ fn a_step_listens_on_the_ports_that_its_app_declares() {
         assert_eq!(said("3", ""), "PermissionError\n");
     }
     world.write("ENV", "LISTEN_PORTS=20000\n");
-    world.build("4").bad(&["LISTEN_PORTS: 20000 is one of the ports that piku gives to instances"]);
+    world.build("4").fails(str![[r#"
+piku-build: LISTEN_PORTS: 20000 is one of the ports that piku gives to instances
+hint: choose one outside of 20000 to 29999
+
+"#]]);
 }
 
 #[test]
@@ -295,7 +402,11 @@ fn a_laptop_that_goes_away_stops_no_build() {
 #[test]
 fn a_schedule_stays_in_front_of_its_command() {
     let world = World::new(&[("Procfile", "web: true\ncron_a: */5 * * * * ./gone\n")]);
-    world.build("1").bad(&["Procfile: cron_a: './gone' does not exist"]);
+    world.build("1").fails(str![[r#"
+piku-build: Procfile: cron_a: './gone' does not exist
+hint: is it committed? 'git status --ignored' shows whether .gitignore names it; 'git add -f ./gone' adds it
+
+"#]]);
     world.executable("gone", "#!/bin/sh\n");
     world.build("1").good(&[]);
     assert_eq!(world.release("1").processes["cron_a"], "*/5 * * * * ./gone");

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use piku_tests::snapshot::str;
+
 use crate::support::World;
 
 fn script(path: &Path, text: &str) {
@@ -62,9 +64,11 @@ fn several_packs_work_one_after_the_other() {
         .build_with("2", &["--buildpacks", "buildpacks"])
         .good(&["compiled 2 times\n", "Process types: web\n"]);
     fs::remove_file(world.app().join("marker")).unwrap();
-    world
-        .build_with("3", &["--buildpacks", "buildpacks"])
-        .bad(&["the buildpack 'tool' does not detect this app"]);
+    world.build_with("3", &["--buildpacks", "buildpacks"]).fails(str![[r#"
+piku-build: the buildpack 'tool' does not detect this app
+hint: its README says which files it looks for
+
+"#]]);
 }
 
 #[test]
@@ -78,11 +82,17 @@ fn packs_are_named_by_the_app_or_find_it() {
         .good(&["Buildpack app detected: the host's buildpack 'mark' says: A marker app\n"]);
     assert_eq!(world.work("1", &["cat", "made"]).stdout, "by compile\n");
     world.write("ENV", "BUILDPACK_URL=zebras\n");
-    world
-        .build_with("2", &with)
-        .bad(&["BUILDPACK_URL in ENV names the unknown buildpack 'zebras'; the host has mark, zebra\n"]);
+    world.build_with("2", &with).fails(str![[r#"
+piku-build: BUILDPACK_URL in ENV names the unknown buildpack 'zebras'; the host has mark, zebra
+hint: write the name of one of the host's, a folder of the app such as './buildpack', or a URL such as https://host/repo.git#branch
+
+"#]]);
     world.write("ENV", format!("BUILDPACK_URL={}\n", world.path("buildpacks/mark").display()));
-    world.build_with("2", &with).bad(&["but that folder of the app has no bin/compile"]);
+    world.build_with("2", &with).fails(str![[r#"
+piku-build: BUILDPACK_URL in ENV names '[DIR]/buildpacks/mark', but that folder of the app has no bin/compile
+hint: a path is one inside the app; what the operator keeps on the host goes by its name alone
+
+"#]]);
     // By git: a repository that lies in the app itself is one that the jail shows.
     let git = |args: &[&str], dir: &Path| {
         let done = std::process::Command::new("git").args(args).current_dir(dir).output().unwrap();
@@ -110,8 +120,16 @@ fn packs_are_named_by_the_app_or_find_it() {
     world.write("ENV", format!("BUILDPACK_URL=file://{url}#v1\n"));
     world.build("2").good(&["BUILDPACK_URL in ENV names pack\n", "       A marker app\n"]);
     world.write("ENV", format!("BUILDPACK_URL=file://{url}#v2\n"));
-    world.build("3").bad(&["step 'fetch' failed with exit code 128"]);
+    world.build("3").fails(str![[r#"
+piku-build: step 'fetch' failed with exit code 128
+  warning: Could not find remote branch v2 to clone.
+  fatal: Remote branch v2 not found in upstream origin
+
+"#]]);
     fs::remove_file(world.app().join("ENV")).unwrap();
     pack(&world.path("buildpacks/mark"), "marker", "echo the reason; exit 9", "");
-    world.build_with("3", &with).bad(&["       the reason\n", "step 'compile' failed with exit code 9"]);
+    world.build_with("3", &with).fails(str![[r#"
+piku-build: step 'compile' failed with exit code 9
+
+"#]]);
 }

@@ -1,7 +1,9 @@
-//! Java apps whose process types start a build tool: what is started is the program that the tool has made. Debian has no
-//! sbt; the apps have a script of that name, as real ones have its launcher.
+//! Java apps whose process types start a build tool: what is started is the program that the tool has made.
+//! Debian has no sbt; the apps have a script of that name, as real ones have its launcher.
 
 use std::path::Path;
+
+use piku_tests::snapshot::str;
 
 use crate::support::World;
 
@@ -89,7 +91,11 @@ fn a_program_that_is_none_of_the_app_is_not_started() {
                  ln -sf /etc/hostname target/universal/stage/bin/shop\n\
                  ln -sfn / target/scala-3; mkfifo target/scala-2.13/a.jar; rm build.sbt; mkfifo build.sbt\n";
     let Some(world) = app("web: sbt run\n", "", links) else { return };
-    world
-        .build("1")
-        .bad(&["Procfile: web: 'sbt run' starts what the build makes, and no jar names a main class"]);
+    world.build("1").fails(str![[r#"
+ !     warning: Procfile: web: 'sbt run' compiles the app at each start: the program that this build makes is started instead
+piku-build: Procfile: web: 'sbt run' starts what the build makes, and no jar names a main class in its manifest
+hint: add a file 'Procfile' with a line such as 'web: java -jar target/app.jar'
+hint: a jar that starts names its Main-Class and has the dependencies inside: maven-shade-plugin or spring-boot-maven-plugin in pom.xml, the plugin 'application' or shadow in build.gradle
+
+"#]]);
 }

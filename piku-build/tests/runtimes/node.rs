@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use piku_tests::snapshot::{assert_redacted, str};
+
 use crate::support::World;
 
 /// A lock file as npm writes it, for one dependency without dependencies of its own.
@@ -77,10 +79,12 @@ fn locked_packages_are_installed_once_and_others_not() {
     assert_eq!((world.outputs().len(), world.layers()), (2, before));
 
     world.write("package.json", package("").replace("2.1.3", "2.1.2"));
-    world.build("3").bad(&[
-        "package-lock.json is out of step with package.json\n  Invalid: ",
-        "hint: run 'npm install' and commit package-lock.json\n",
-    ]);
+    world.build("3").fails(str![[r#"
+piku-build: package-lock.json is out of step with package.json
+  Invalid: lock file's ms@2.1.3 does not satisfy ms@2.1.2
+hint: run 'npm install' and commit package-lock.json
+
+"#]]);
     assert_eq!((world.outputs(), world.layers().len()), (vec!["1".to_owned(), "2".to_owned()], 1));
 }
 
@@ -120,7 +124,10 @@ fn the_build_has_what_it_needs_and_the_release_does_not() {
         "package.json",
         package(r#","scripts":{"build":"echo the reason; exit 3","start":"node made.js"}"#),
     );
-    world.build("4").bad(&["       the reason\n", "step 'build' failed with exit code 3"]);
+    world.build("4").fails(str![[r#"
+piku-build: step 'build' failed with exit code 3
+
+"#]]);
 }
 
 #[test]
@@ -149,7 +156,10 @@ fn a_build_that_writes_into_its_packages_changes_no_other_release() {
         world.build("2").good(&["Dependencies are unchanged"]);
         assert_eq!([says("1"), says("2")], ["1000\n", "patched\n1000\n"]);
         world.write("make.js", format!("{}process.exit(3)\n", add(take)));
-        world.build("3").bad(&["step 'build' failed with exit code 3"]);
+        world.build("3").fails(str![[r#"
+piku-build: step 'build' failed with exit code 3
+
+"#]]);
         world.write("make.js", "0\n");
         world.build("4").good(&[]);
         assert_eq!([says("1"), says("4")], ["1000\n", "1000\n"]);
@@ -187,9 +197,12 @@ fn packages_in_the_app_itself_and_a_front_end_that_is_only_built() {
     assert_eq!(fs::read_to_string(world.path("out/1/app/dist/site/browser/index.html")).unwrap(), "for 1m");
     assert!(!world.path("out/1/app/node_modules").exists(), "nothing of it runs");
     world.write("packages/site/build.js", "console.log('nothing')\n");
-    world
-        .build("2")
-        .bad(&["the build script succeeded, but made no page to serve", "hint: a Procfile says where it is"]);
+    world.build("2").fails(str![[r#"
+ !     warning: there is no lock file: npm installs what package.json allows; 'npm install' makes one, commit it
+piku-build: the build script succeeded, but made no page to serve: index.html is not in dist, build, out, _site, .output/public, public
+hint: a Procfile says where it is ('static: FOLDER') or what to start ('web: node server.js')
+
+"#]]);
 }
 
 #[test]
@@ -228,12 +241,19 @@ fn requested_node_version_is_used() {
         &format!("warning: engines.node in package.json wants >=99; Node {version} is taken, as .nvmrc says\n"),
     ]);
     world.write(".nvmrc", "twenty\n");
-    world
-        .build("1")
-        .bad(&[".nvmrc asks for Node 'twenty': 'twenty' is not a version", "hint: examples: 22, 22.x"]);
+    world.build("1").fails(str![[r#"
+piku-build: .nvmrc asks for Node 'twenty': 'twenty' is not a version
+hint: examples: 22, 22.x, 20.11.1, >=20, ^20.9 || >=22, lts/*
+
+"#]]);
     // One that the machine has not comes from the registry; one that nobody has is said.
     world.write(".nvmrc", "99\n");
-    world.build("1").bad(&["No matching version found for node-linux-"]);
+    world.build("1").fails(str![[r#"
+ !     warning: there is no lock file: npm installs what package.json allows; 'npm install' makes one, commit it
+piku-build: notarget No matching version found for node-linux-[..]@99.
+hint: ask for a version that the registry has: 'npm view NAME versions'
+
+"#]]);
     // An old one gets the npm that belongs to it, and what is reported is what runs.
     world.write(".nvmrc", "16\n");
     world.write("package.json", package(""));
@@ -251,22 +271,38 @@ fn requested_node_version_is_used() {
     assert!(npm.good(&[]).stdout.starts_with("8."), "{npm}");
     let plan = world.run(&["plan", "app", "--layers", "cache/layers"]);
     assert!(plan.good(&[]).stdout.starts_with("runtime  node 16.20.2 (.nvmrc; fetched"), "{plan}");
+    // A site that it builds does not need it any more.
+    let build = r#"{"scripts":{"build":"mkdir -p dist && node --version >dist/index.html"}}"#;
+    world.write("package.json", build);
+    world.write("Procfile", "static: dist\n");
+    world.build("site").good(&[]).not_said("Needs");
+    let site = world.release("site");
+    assert_eq!(
+        (site.architecture.as_str(), site.layers, site.env["PATH"].contains("/layers/")),
+        ("any", vec![], false)
+    );
+    assert_eq!(fs::read_to_string(world.path("out/site/app/dist/index.html")).unwrap(), "v16.20.2\n");
     world.write("package.json", "{\n  \"name\": \"a\",\n}\n");
-    world.build("2").bad(&["package.json:3:1: trailing comma\n"]);
+    world.build("2").fails(str![[r#"
+piku-build: package.json:3:1: trailing comma
+hint: 'npm pkg get name' says the same on your machine
+
+"#]]);
 }
 
 /// The managers that are not npm come from the registry by npm, each in the version that reads the lock file.
 #[test]
 fn yarn_and_pnpm() {
     let server = "console.log(require('ms')('1s'))\n";
-    for (lock, text, said) in [
+    let failures = [
         ("yarn.lock", "# yarn lockfile v1\n\n\nms@2.1.3:\n  version \"2.1.3\"\n", "layer yarn "),
         (
             "pnpm-lock.yaml",
             "lockfileVersion: '9.0'\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\nimporters:\n  .:\n    dependencies:\n      ms:\n        specifier: 2.1.3\n        version: 2.1.3\npackages:\n  ms@2.1.3:\n    resolution: {integrity: sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA==}\nsnapshots:\n  ms@2.1.3: {}\n",
             "layer pnpm ",
         ),
-    ] {
+    ]
+    .map(|(lock, text, said)| {
         let world = World::new(&[
             (lock, text),
             ("server.js", server),
@@ -276,6 +312,17 @@ fn yarn_and_pnpm() {
         assert_eq!(world.work("1", &["node", "server.js"]).good(&[]).stdout, "1000\n");
         world.build("2").good(&["Dependencies are unchanged: layer node_modules "]).not_said("Installing");
         world.write("package.json", r#"{"dependencies":{"ms":"2.1.2"}}"#);
-        world.build("3").bad(&[&format!("{lock} is out of step with package.json\n")]);
-    }
+        world.build("3").failure()
+    });
+    assert_redacted(
+        &failures.concat(),
+        &[],
+        str![[r#"
+piku-build: yarn.lock is out of step with package.json
+hint: run 'yarn install' and commit yarn.lock
+piku-build: pnpm-lock.yaml is out of step with package.json
+hint: run 'pnpm install' and commit pnpm-lock.yaml
+
+"#]],
+    );
 }

@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use piku_tests::snapshot::str;
+
 use crate::support::World;
 use piku_tests::ports::free_port;
 
@@ -78,10 +80,12 @@ fn a_python_that_pyenv_builds_is_a_layer() {
     )
     .unwrap();
     world.settings(&format!("build_env: {{PYENV_ROOT: '{}'}}\n", root.display()));
-    world.build("1").bad(&[
-        "pyenv cannot build 3.99.1: its source cannot be fetched",
-        "hint: put Python-3.99.1.tar.xz into the folder cache of pyenv",
-    ]);
+    world.build("1").fails(str![[r#"
+piku-build: .python-version asks for a Python that is not on this machine, and pyenv cannot build 3.99.1: its source cannot be fetched
+hint: put Python-3.99.1.tar.xz into the folder cache of pyenv, or name a mirror in build_env of host.yaml: PYTHON_BUILD_MIRROR_URL
+hint: or ask in .python-version for a Python that is there
+
+"#]]);
     assert!(world.layers().is_empty() && world.outputs().is_empty());
 
     let source = world.path("Python-3.99.1");

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
+use piku_tests::snapshot::{assert_redacted, str};
+
 use crate::support::{Ran, World};
 
 /// A WSGI app that needs `six`.
@@ -86,7 +88,11 @@ fn without_a_jail_a_release_runs_where_it_lies() {
 fn a_failed_install_is_retried_and_leaves_nothing() {
     let mut world = web();
     world.settings(NO_INDEX);
-    world.build("1").bad(&["pip cannot reach the package index", "hint: is the machine online?"]);
+    world.build("1").fails(str![[r#"
+piku-build: pip cannot reach the package index: Connection refused
+hint: is the machine online? behind a proxy, set HTTPS_PROXY in build_env of host.yaml; then push again
+
+"#]]);
     assert!(
         world.layers().is_empty() && world.outputs().is_empty(),
         "{:?} {:?}",
@@ -101,14 +107,22 @@ fn a_failed_install_is_retried_and_leaves_nothing() {
 fn a_requirement_that_cannot_be_satisfied_is_named() {
     let world = web();
     world.write("requirements.txt", "# web\nsix==99.1\n");
-    world.build("1").bad(&[
-        "requirements.txt:2: cannot find a version for 'six==99.1'",
-        "hint: the newest versions are ",
-    ]);
+    world.build("1").fails(str![[r#"
+piku-build: requirements.txt:2: cannot find a version for 'six==99.1'
+hint: the newest versions are [..]
+
+"#]]);
     world.write("requirements.txt", "-r more.txt\n");
-    world.build("1").bad(&["requirements.txt:1: 'more.txt' does not exist"]);
+    world.build("1").fails(str![[r#"
+piku-build: requirements.txt:1: 'more.txt' does not exist
+
+"#]]);
     world.write("requirements.txt", "six six\n");
-    world.build("1").bad(&["pip cannot parse requirements.txt: Invalid requirement"]);
+    world.build("1").fails(str![[r#"
+piku-build: pip cannot parse requirements.txt: Invalid requirement: 'six six' (from line 1 of requirements.txt)
+hint: one requirement a line, such as 'flask>=3' or 'six==1.17.0'
+
+"#]]);
     assert!(world.layers().is_empty() && world.outputs().is_empty());
 }
 
@@ -133,14 +147,20 @@ fn a_syntax_error_that_the_app_starts_with_refuses_it() {
         ("Procfile", "web: python main.py\n"),
     ];
     let world = World::new(&files);
-    world.build("1").bad(&[
-        "views.py:2: SyntaxError",
-        "main.py imports it, with which 'web' starts",
-        "hint: 'python3 -m py_compile views.py'",
-    ]);
+    world.build("1").fails(str![[r#"
+piku-build: views.py:2: SyntaxError: invalid syntax
+main.py imports it, with which 'web' starts
+hint: 'python3 -m py_compile views.py' shows the same on your machine
+
+"#]]);
     assert!(world.outputs().is_empty());
     world.write("main.py", "if True:\nprint(1)\n");
-    world.build("1").bad(&["main.py:2: IndentationError", "'web' starts with it"]);
+    world.build("1").fails(str![[r#"
+piku-build: main.py:2: IndentationError: [..]
+'web' starts with it
+hint: 'python3 -m py_compile main.py' shows the same on your machine
+
+"#]]);
     world.write("main.py", "print(1)\n");
     world.write("templates/{{name}}.py", "import {{name}}\n");
     world.build("1").good(&[
@@ -148,31 +168,50 @@ fn a_syntax_error_that_the_app_starts_with_refuses_it() {
         " !     warning: templates/{{name}}.py:1: SyntaxError",
     ]);
     assert!(world.path("out/1/app/__pycache__").is_dir());
-    for (command, file) in [("wsgi: web.site:app", "web/site.py"), ("web: python -m web", "web/__main__.py")]
-    {
+    let modules = [("wsgi: web.site:app", "web/site.py"), ("web: python -m web", "web/__main__.py")];
+    let failures = modules.map(|(command, file)| {
         world.write("Procfile", format!("{command}\n"));
         fs::remove_dir_all(world.app().join("web")).unwrap_or_default();
         world.write(file, "x =\n");
         // The module is looked at before anything else that may be wrong with it.
-        world.build("2").bad(&[&format!("{file}:1: SyntaxError")]);
-    }
+        world.build("2").failure()
+    });
+    assert_redacted(
+        &failures.concat(),
+        &[],
+        str![[r#"
+piku-build: web/site.py:1: SyntaxError: invalid syntax
+'wsgi' starts with it
+hint: 'python3 -m py_compile web/site.py' shows the same on your machine
+piku-build: web/__main__.py:1: SyntaxError: invalid syntax
+'web' starts with it
+hint: 'python3 -m py_compile web/__main__.py' shows the same on your machine
+
+"#]],
+    );
 }
 
 #[test]
 fn near_python_apps_are_explained() {
-    for (files, said) in [
-        (
-            ["requirments.txt", "app.py"],
-            "its dependencies are in 'requirments.txt'; expected 'requirements.txt'",
-        ),
-        (["pipfile", "app.py"], "hint: git mv pipfile Pipfile"),
-        (["environment.yml", "app.py"], "'environment.yml', which conda reads and piku does not"),
-    ] {
-        let world = World::new(&files.map(|name| (name, "")));
-        world.write("Procfile", "web: python app.py\n");
-        world.run(&["detect", "app"]).bad(&[said]);
-        world.build("1").bad(&[said]);
-    }
+    let failures = ["requirments.txt", "pipfile", "environment.yml"].map(|name| {
+        let world = World::new(&[(name, ""), ("app.py", ""), ("Procfile", "web: python app.py\n")]);
+        let detected = world.run(&["detect", "app"]).failure();
+        assert_eq!(world.build("1").failure(), detected);
+        detected
+    });
+    assert_redacted(
+        &failures.concat(),
+        &[],
+        str![[r#"
+piku-build: this looks like a Python app, but its dependencies are in 'requirments.txt'; expected 'requirements.txt'
+hint: git mv requirments.txt requirements.txt
+piku-build: this looks like a Python app, but its dependencies are in 'pipfile'; expected 'Pipfile'
+hint: git mv pipfile Pipfile
+piku-build: this looks like a Python app, but its dependencies are in 'environment.yml', which conda reads and piku does not; expected 'requirements.txt'
+hint: make one and commit it: pip list --format=freeze > requirements.txt
+
+"#]],
+    );
     let world = World::new(&[
         ("app.py", ""),
         ("pyproject.toml", "[project]\nname = 'x'\n"),
@@ -183,15 +222,20 @@ fn near_python_apps_are_explained() {
     world.write("pyproject.toml", "[tool.black]\n");
     assert!(because(&world).contains("there are a Procfile and app.py, and no requirements.txt"));
     world.write("pyproject.toml", "[project]\nname = \n");
-    world.run(&["detect", "app"]).bad(&["pyproject.toml:2: "]);
+    world.run(&["detect", "app"]).fails(str![[r#"
+piku-build: pyproject.toml:2: string values must be quoted, expected literal string
+
+"#]]);
 }
 
 #[test]
 fn process_types_without_a_procfile_only_where_they_are_obvious() {
     let world = World::new(&[("util.py", "print('hello')\n"), ("requirements.txt", "flask\n")]);
-    world
-        .run(&["plan", "app"])
-        .bad(&["without a Procfile, and it is not obvious what to start", "hint: add a file 'Procfile'"]);
+    world.run(&["plan", "app"]).fails(str![[r#"
+piku-build: this is a Python app without a Procfile, and it is not obvious what to start
+hint: add a file 'Procfile' with a line for each process, for example 'web: gunicorn --bind 127.0.0.1:$PORT app:app' for the callable 'app' in app.py, or 'web: python app.py' for a program that listens on PORT itself
+
+"#]]);
     world.write("app.py", "from flask import Flask\napp = Flask(__name__)\n");
     let plan = world.run(&["plan", "app"]);
     plan.good(&[]);
@@ -210,7 +254,11 @@ fn wsgi_entries_are_checked() {
         ("Procfile", "wsgi: python app.py\n"),
         ("requirements.txt", "GUnicorn\n"),
     ]);
-    world.run(&["plan", "app"]).bad(&["wsgi: 'python app.py' is not module:callable"]);
+    world.run(&["plan", "app"]).fails(str![[r#"
+piku-build: Procfile: wsgi: 'python app.py' is not module:callable
+hint: for an app in app.py with 'app = Flask(…)' the line is 'wsgi: app:app'
+
+"#]]);
     world.write("Procfile", "wsgi: app:app\n");
     let plan = world.run(&["plan", "app"]);
     plan.good(&[]);
@@ -221,13 +269,17 @@ fn wsgi_entries_are_checked() {
 fn a_module_that_is_nowhere_is_missed() {
     let world = web();
     world.write("Procfile", "wsgi: ap:app\n");
-    world
-        .build("1")
-        .bad(&["Procfile: wsgi: there is no module 'ap'", "hint: expected ap.py or ap/__init__.py"]);
+    world.build("1").fails(str![[r#"
+piku-build: Procfile: wsgi: there is no module 'ap', neither in the app nor in its dependencies
+hint: expected ap.py or ap/__init__.py
+
+"#]]);
     world.write("Procfile", "web: uvicorn app:app\n");
-    world
-        .build("1")
-        .bad(&["web: there is no program 'uvicorn'", "hint: add what brings 'uvicorn' to the dependencies"]);
+    world.build("1").fails(str![[r#"
+piku-build: Procfile: web: there is no program 'uvicorn', neither in the app's dependencies nor on this machine
+hint: add what brings 'uvicorn' to the dependencies, or install it on the machine
+
+"#]]);
 }
 
 #[test]
@@ -238,7 +290,12 @@ fn requested_version_is_used() {
         " !     warning: .python-version asks for Python 3.99, which is not on this machine: using the nearest, 3.",
     ]);
     world.write(".python-version", ">=3.99\n");
-    world.build("1").bad(&[".python-version asks for Python >=3.99"]);
+    world.build("1").fails(str![[r#"
+piku-build: .python-version asks for Python >=3.99; this machine has [..]
+hint: if the app runs on it, .python-version may say >=3.[..]
+hint: or have the machine's operator install it: with apt, or as the user that runs piku: pyenv install 3.99 (or: uv python install 3.99)
+
+"#]]);
     let json = |world: &World| -> serde_json::Value {
         let ran = world.run(&["plan", "app", "--format", "json"]);
         serde_json::from_str(&ran.good(&[]).stdout).unwrap()
@@ -281,12 +338,13 @@ fn a_nearest_python_that_the_dependencies_refuse_is_named() {
         ("main.py", ""),
     ]);
     world.write("old-1-py3-none-any.whl", wheel("<3.5"));
-    world.build("1").bad(&[
-        " !     warning: .python-version asks for Python 3.4.1, which is not on this machine: using the nearest, 3.",
-        "piku-build: .python-version asks for Python 3.4.1, which is not on this machine, and the app's dependencies refuse the nearest, 3.",
-        ": Package 'old' requires a different Python",
-        "hint: or have the machine's operator install it: with apt, or as the user that runs piku: pyenv install 3.4.1",
-    ]);
+    world.build("1").fails(str![[r#"
+ !     warning: .python-version asks for Python [VERSION], which is not on this machine: using the nearest, 3.[..]
+piku-build: .python-version asks for Python [VERSION], which is not on this machine, and the app's dependencies refuse the nearest, 3.[..]: Package 'old' requires a different Python: 3.[..] not in '<3.5'
+hint: ask for versions of them that go with Python [VERSION]
+hint: or have the machine's operator install it: with apt, or as the user that runs piku: pyenv install 3.4.1 (or: uv python install 3.4.1)
+
+"#]]);
     // Where they only fail to build it may be the reason all the same.
     world.write("requirements.txt", "./lib\n");
     world.write(
@@ -294,9 +352,15 @@ fn a_nearest_python_that_the_dependencies_refuse_is_named() {
         "[build-system]\nrequires = []\nbuild-backend = 'no'\nbackend-path = ['.']\n",
     );
     world.write("lib/no.py", "import sys\nsys.exit('no')\n");
-    world
-        .build("1")
-        .bad(&["could not be built", ".python-version asks for Python 3.4.1 and gets the nearest"]);
+    world.build("1").fails(str![[r#"
+ !     warning: .python-version asks for Python [VERSION], which is not on this machine: using the nearest, 3.[..]
+piku-build: './lib' could not be built
+  no
+hint: a version of it that comes built for this machine (a wheel) needs no compiler
+hint: .python-version asks for Python [VERSION] and gets the nearest, 3.[..]: old versions of a package may fail to build with it
+hint: or have the machine's operator install it: with apt, or as the user that runs piku: pyenv install 3.4.1 (or: uv python install 3.4.1)
+
+"#]]);
 }
 
 #[test]
@@ -312,10 +376,11 @@ fn a_package_of_the_app_installed_in_place_is_a_layer_that_code_does_not_change(
         ("main.py", "import mylib\n"),
     ]);
     if !crate::support::has_jail() {
-        world.build("1").bad(&[
-            "requirements.txt:1: '-e lib' cannot be installed where there is no jail",
-            "hint: write 'lib' without -e",
-        ]);
+        world.build("1").fails(str![[r#"
+piku-build: requirements.txt:1: '-e lib' cannot be installed where there is no jail: the path of the build is not the path of the release
+hint: write 'lib' without -e
+
+"#]]);
         return;
     }
     world.build("1").good(&[]);
@@ -337,7 +402,14 @@ fn links_out_of_the_app_are_refused_and_not_shown() {
     let world = World::new(&[("Procfile", "web: python app.py\n"), ("app.py", "")]);
     fs::write(world.path("secret"), "-r secret-line\n").unwrap();
     symlink("../secret", world.app().join("requirements.txt")).unwrap();
-    world.build("1").bad(&["'requirements.txt' leads out of the app's folder"]).not_said("secret-line");
+    world
+        .build("1")
+        .fails(str![[r#"
+piku-build: 'requirements.txt' leads out of the app's folder
+hint: put a copy of the file into the repository
+
+"#]])
+        .not_said("secret-line");
 }
 
 /// Runs piku-build where root of an own namespace has changed some mounts; says aloud where that cannot be.
@@ -364,7 +436,11 @@ fn a_machine_without_python3_venv_is_told_what_to_install() {
     let world = web();
     let hide = "for d in /usr/lib/python3.*/ensurepip; do mount -t tmpfs none $d; done";
     let Some(ran) = under(hide, &world, &["plan", "app", "--sandbox", "off"]) else { return };
-    ran.bad(&["recognised, but python3-venv is missing", "hint: apt install python3-venv"]);
+    ran.fails(str![[r#"
+piku-build: this is a Python app, recognised, but python3-venv is missing
+hint: apt install python3-venv (or python3.[..]-venv where python3.[..] is not the system's own)
+
+"#]]);
 }
 
 #[test]
@@ -374,5 +450,9 @@ fn a_full_disk_is_seen_before_the_build() {
     let small = format!("mount -t tmpfs -o size=3m none '{}'", world.path("small").display());
     let args = ["build", "app", "--sandbox", "off", "--cache", "small/cache", "--output", "small/out"];
     let Some(ran) = under(&small, &world, &args) else { return };
-    ran.bad(&["not enough space on the disk", " are missing", "hint: run 'piku gc'"]).not_said("Collecting");
+    ran.fails(str![[r#"
+piku-build: not enough space on the disk of '[DIR]/small/.piku-build-[..]': the app needs about 16 KiB and a reserve of 4.0 MiB; 3.0 MiB are free, 1.0 MiB are missing
+hint: run 'piku gc' to remove unused files, or enlarge the disk
+
+"#]]).not_said("Collecting");
 }

@@ -1,12 +1,14 @@
-//! Installs requirements by uv and by pip, to the same versions, and by pip where uv fails. All apps share both tools, and
-//! none can change them.
+//! Installs requirements by uv and by pip, to the same versions, and by pip where uv fails. All apps share
+//! both tools, and none can change them.
 
 use std::fs;
 
+use piku_tests::snapshot::str;
+
 use crate::support::{self, Ran, Running, World, until};
 
-/// Requirements of many kinds: pinned and not, with extras and markers, a source alone, a constraint, folders of the app,
-/// and what a virtualenv already has.
+/// Requirements of many kinds: pinned and not, with extras and markers, a source alone, a constraint, folders
+/// of the app, and what a virtualenv already has.
 const CORPUS: &str = "-r more.txt\n-c pins.txt\nitsdangerous==2.2.0 ; python_version >= '3.8'\nrequests[socks]~=2.32.0\n\
     docopt==0.6.2\n./lib\n-e ./edited\nsetuptools\npywin32 ; sys_platform == 'win32'\n";
 const SETUP: &str = "from setuptools import setup\nsetup(name='NAME', version='1', py_modules=['NAME'])\n";
@@ -76,14 +78,16 @@ fn pip_does_what_uv_does_not() {
     app("--prefer-binary\nsix\n", "").build("1").good(&[option, "Successfully installed six-"]);
     let variable = "pip installs them: PIP_PREFER_BINARY is set\n";
     app("six\n", "PIP_PREFER_BINARY=1\n").build("1").good(&[variable, "Successfully installed six-"]);
-    app("six\n", "PIKU_INSTALLER=conda\n")
-        .build("1")
-        .bad(&["PIKU_INSTALLER in ENV: 'conda' is not an installer; there are uv and pip"]);
+    app("six\n", "PIKU_INSTALLER=conda\n").build("1").fails(str![[r#"
+piku-build: PIKU_INSTALLER in ENV: 'conda' is not an installer: write uv or pip
+
+"#]]);
     // What neither can install is explained in the words of pip.
-    app("six==99.1\n", "").build("1").bad(&[
-        "uv does not install them, pip does: ",
-        "requirements.txt:1: cannot find a version for 'six==99.1'",
-    ]);
+    app("six==99.1\n", "").build("1").fails(str![[r#"
+piku-build: requirements.txt:1: cannot find a version for 'six==99.1'
+hint: the newest versions are [..]
+
+"#]]);
 }
 
 /// A build script that changes every tool that it can.

@@ -4,9 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use piku_tests::snapshot::str;
+
 use crate::support::World;
 
-/// As much of a Rails app as a build sees; its `rake` says what it was told, and leaves a compressed asset with a time in it.
+/// As much of a Rails app as a build sees; its `rake` says what it was told, and leaves a compressed asset
+/// with a time in it.
 const SHOP: &[(&str, &str)] = &[
     ("Gemfile", "gem 'railties', path: 'gems/railties'\ngem 'propshaft', path: 'gems/propshaft'\n"),
     (
@@ -111,28 +114,49 @@ fn a_ruby_beside_the_systems_is_taken_where_it_fits_better() {
     assert_eq!(which.good(&[]).stdout.trim(), home.join("bin/ruby").to_str().unwrap());
 
     world.write("Gemfile", "ruby '~> 3.98.2'\n");
-    world.build("2").bad(&[
-        "Gemfile allows only Ruby ~> 3.98.2; this machine has ",
-        "3.98.1",
-        "rbenv install 3.98.2",
-    ]);
+    world.build("2").fails(str![[r#"
+piku-build: Gemfile allows only Ruby ~> 3.98.2; this machine has [..], 3.98.1
+hint: if the app runs on it, write: ruby "~> 3.98.1"; then 'bundle lock', and commit both files
+hint: or have the machine's operator install it with rbenv as the user that runs piku: rbenv install 3.98.2
+
+"#]]);
 }
 
 #[test]
 fn apps_without_gemfile_or_command_are_explained() {
     let app = |files: &[(&str, &str)]| world(files);
-    app(&[("Gemfile", "")])
-        .build("1")
-        .bad(&["it is not obvious what to start", "hint: add a file 'Procfile'"]);
-    app(&[("Gemfile", ""), ("Procfile", "web: bundle exec rackup\n")]).build("1").bad(&[
-        "web: 'bundle exec rackup' starts nothing: no gem of the Gemfile brings 'rackup'",
-        "hint: since Rack 3 it is a separate gem: bundle add rackup",
-    ]);
-    app(&[("gemfile", ""), ("config.ru", "")]).build("1").bad(&["hint: git mv gemfile Gemfile"]);
-    app(&[("Gemfile.lock", "")]).build("1").bad(&["there is a Gemfile.lock and no Gemfile"]);
-    app(&[("config.ru", "")]).build("1").bad(&["it has a config.ru and no Gemfile"]);
+    app(&[("Gemfile", "")]).build("1").fails(str![[r#"
+piku-build: this is a Ruby app, and it is not obvious what to start: it has no config.ru and is not a Rails app
+hint: add a file 'Procfile' with a line for each process, such as 'web: bundle exec puma -b tcp://$BIND_ADDRESS:$PORT' or 'worker: bundle exec ruby worker.rb'
+
+"#]]);
+    app(&[("Gemfile", ""), ("Procfile", "web: bundle exec rackup\n")]).build("1").fails(str![[r#"
+ !     warning: there is no Gemfile.lock: Bundler installs what Gemfile allows, which may be other versions each time; 'bundle lock' makes one, commit it
+piku-build: web: 'bundle exec rackup' starts nothing: no gem of the Gemfile brings 'rackup'
+hint: since Rack 3 it is a separate gem: bundle add rackup
+
+"#]]);
+    app(&[("gemfile", ""), ("config.ru", "")]).build("1").fails(str![[r#"
+piku-build: this looks like a Ruby app, but its gems are in 'gemfile'; expected 'Gemfile'
+hint: git mv gemfile Gemfile
+
+"#]]);
+    app(&[("Gemfile.lock", "")]).build("1").fails(str![[r#"
+piku-build: there is a Gemfile.lock and no Gemfile: Bundler needs both
+hint: is it committed? git add Gemfile
+
+"#]]);
+    app(&[("config.ru", "")]).build("1").fails(str![[r#"
+piku-build: this looks like a Ruby app, but it has a config.ru and no Gemfile
+hint: make one and commit it with its lock: bundle init && bundle add rack rackup puma
+
+"#]]);
     let broken = app(&[("Gemfile", "gem 'a\n"), ("config.ru", "")]);
-    broken.build("1").bad(&["Gemfile:1: "]);
+    broken.build("1").fails(str![[r#"
+ !     warning: there is no Gemfile.lock: Bundler installs what Gemfile allows, which may be other versions each time; 'bundle lock' makes one, commit it
+piku-build: Gemfile:1: [..]
+
+"#]]);
     assert_eq!(broken.outputs(), Vec::<String>::new());
 
     // One that lies there for a tool alone.

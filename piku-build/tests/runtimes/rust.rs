@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use piku_tests::snapshot::str;
+
 use crate::support::World;
 
 #[test]
@@ -58,5 +60,10 @@ fn a_package_may_be_named_as_its_dependency_and_is_found_where_it_is_started() {
     }
     assert_eq!(world.release("1").processes["worker"], "bin/shop x");
     world.write("Procfile", "web: ./none\n");
-    world.build("2").bad(&["'./none' does not exist", "hint: the build has made bin/shop\n"]);
+    world.build("2").fails(str![[r#"
+piku-build: Procfile: web: './none' does not exist
+hint: is it committed? 'git status --ignored' shows whether .gitignore names it; 'git add -f ./none' adds it
+hint: the build has made bin/shop
+
+"#]]);
 }

@@ -1,5 +1,7 @@
 //! Files for the web server: what is served, and what must not be.
 
+use piku_tests::snapshot::str;
+
 use crate::support::World;
 
 #[test]
@@ -25,15 +27,20 @@ fn a_page_at_the_top_is_served_without_the_settings_beside_it() {
 fn the_source_of_a_front_end_is_not_served() {
     let source = "<div id=app></div><script type=module src=\"/src/main.ts\"></script>\n";
     let world = World::new(&[("index.html", source), ("src/main.ts", "")]);
-    world.build("1").bad(&[
-        "index.html is the source of a front end: it loads '/src/main.ts'",
-        "hint: commit the package.json",
-    ]);
+    world.build("1").fails(str![[r#"
+piku-build: index.html is the source of a front end: it loads '/src/main.ts', which no browser reads, and nothing here builds it
+hint: commit the package.json with its build script; or build it on your machine and commit the folder that it makes
+
+"#]]);
     world.write("dist/index.html", "built");
     world.build("1").good(&["there is dist/index.html"]);
     assert_eq!(world.release("1").processes["static"], "dist");
     world.write("Procfile", "static: pages\n");
-    world.build("2").bad(&["there is no folder 'pages' in the app"]);
+    world.build("2").fails(str![[r#"
+piku-build: Procfile: static: there is no folder 'pages' in the app
+hint: git keeps no empty folders: put a file into it
+
+"#]]);
     world.write("pages/x.txt", "");
     world.build("2").good(&["Static app detected: the Procfile has a line 'static' and nothing that runs"]);
     // A package.json that builds and starts nothing makes no Node app of pages.
@@ -43,9 +50,11 @@ fn the_source_of_a_front_end_is_not_served() {
 
 #[test]
 fn a_misspelt_page() {
-    World::new(&[("index.htm", "")])
-        .build("1")
-        .bad(&["expected 'index.html'", "hint: git mv index.htm index.html"]);
+    World::new(&[("index.htm", "")]).build("1").fails(str![[r#"
+piku-build: this looks like pages for the web server, but the first is 'index.htm'; expected 'index.html'
+hint: git mv index.htm index.html
+
+"#]]);
 }
 
 #[test]
@@ -59,5 +68,9 @@ fn a_staticfile_marks_a_site() {
     assert_eq!(crate::support::names(&world.path("out/2/app")), ["ENV", "Staticfile", "site"]);
     assert_eq!(crate::support::names(&world.path("out/2/app/site")), ["web"]);
     world.write("Staticfile", "root: ../outside\n");
-    world.build("3").bad(&["../outside"]);
+    world.build("3").fails(str![[r#"
+piku-build: Procfile: static: there is no folder '../outside' in the app
+hint: git keeps no empty folders: put a file into it
+
+"#]]);
 }

@@ -1,4 +1,5 @@
-//! A world for each test: an app's folder, a cache, a place for releases, and the real `piku-build` with a cleared environment.
+//! A world for each test: an app's folder, a cache, a place for releases, and the real `piku-build` with a
+//! cleared environment.
 
 #![allow(dead_code, reason = "each suite uses its part")]
 
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use piku_chroot::jail;
 use piku_release::manifest::BuiltRelease;
+use piku_tests::snapshot::{IntoData, assert_redacted};
+use piku_tests::tools::chroot;
 
 /// Longer than anything here takes.
 const BOUND: Duration = Duration::from_secs(180);
@@ -161,7 +164,8 @@ impl World {
         self.path("cache/layers").join(layer).join("content")
     }
 
-    /// Runs a command as a worker of a release is run: release and layers read-only, the release's environment alone.
+    /// Runs a command as a worker of a release is run: release and layers read-only, the release's
+    /// environment alone.
     pub(crate) fn work(&self, name: &str, argv: &[&str]) -> Ran {
         let release = self.release(name);
         let tree = self.path("out").join(name).join("app");
@@ -198,11 +202,24 @@ impl Ran {
         self.said(said)
     }
 
-    /// It failed with exit code 1, and said all of this on stderr.
+    /// It failed with exit code 1, and these are all its warnings and errors.
     #[track_caller]
-    pub(crate) fn bad(&self, said: &[&str]) -> &Self {
+    pub(crate) fn fails(&self, snapshot: impl IntoData) -> &Self {
+        assert_redacted(&self.failure(), &[], snapshot);
+        self
+    }
+
+    /// Returns the warnings and errors of a run that failed with exit code 1, without the progress before
+    /// them.
+    #[track_caller]
+    pub(crate) fn failure(&self) -> String {
         assert_eq!(self.code, Some(1), "{self}");
-        self.said(said)
+        // Errors in the Procfile and in ENV, which come before any progress, begin with the name of the file.
+        let error = self.stderr.find("piku-build: ").unwrap_or_default();
+        let error = self.stderr[..error].rfind('\n').map_or(0, |end| end + 1);
+        let (progress, error) = self.stderr.split_at(error);
+        let warnings = progress.lines().filter(|line| line.contains("warning: "));
+        warnings.fold(String::new(), |text, line| text + line + "\n") + error
     }
 
     #[track_caller]
@@ -293,27 +310,6 @@ pub(crate) fn has_jail() -> bool {
 /// Says aloud what is not tested here; what goes through `eprintln!` is only seen when a test fails.
 pub(crate) fn skipped(what: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {what}");
-}
-
-/// The piku-chroot beside this test; built when only this crate's tests were.
-fn chroot() -> Option<&'static Path> {
-    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PROGRAM
-        .get_or_init(|| {
-            let program = Path::new(env!("CARGO_BIN_EXE_piku-build")).with_file_name("piku-chroot");
-            if !program.is_file() {
-                let target = program.ancestors().nth(2).expect("the target folder");
-                let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
-                let _ = Command::new(env!("CARGO"))
-                    .args(["build", "--quiet", "--package", "piku-chroot", "--manifest-path"])
-                    .arg(manifest)
-                    .arg("--target-dir")
-                    .arg(target)
-                    .status();
-            }
-            program.is_file().then_some(program)
-        })
-        .as_deref()
 }
 
 fn find(path: &str, name: &str) -> PathBuf {

@@ -37,7 +37,7 @@ pub(crate) fn read_dependencies(source: &AppSource, jailed: bool) -> anyhow::Res
     all.manager = Some(manager);
     all.file = file;
     if !others.is_empty() {
-        all.warnings.push(format!("{file} says the dependencies; not looked at: {}", others.join(", ")));
+        all.warnings.push(format!("{file} lists the dependencies; not read: {}", others.join(", ")));
     }
     Ok(all)
 }
