@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::account::Account;
 
@@ -41,6 +42,25 @@ pub fn copy(tool: &str, to: &Path) {
     // open for writing, and such a program cannot be started (ETXTBSY).
     let copied = Command::new("cp").arg(built().join(tool)).arg(to).status();
     assert!(copied.expect("cp").success(), "a copy of {tool}");
+}
+
+/// Returns the piku-chroot that cargo has built. Builds it if only the crate of the test was built.
+pub fn chroot() -> Option<&'static Path> {
+    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PROGRAM
+        .get_or_init(|| {
+            let program = built().join("piku-chroot");
+            if !program.is_file() {
+                let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+                let _ = Command::new(cargo)
+                    .args(["build", "--quiet", "--package", "piku-chroot", "--target-dir"])
+                    .arg(built().parent()?)
+                    .current_dir(repository())
+                    .status();
+            }
+            program.is_file().then_some(program)
+        })
+        .as_deref()
 }
 
 /// Builds the program that attacks a jail from inside, static so that an app can ship it; its flags differ

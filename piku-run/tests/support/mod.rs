@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use piku_tests::tools::chroot;
 use tempfile::TempDir;
 
 /// Limit for every wait.
@@ -371,25 +372,4 @@ pub(crate) fn has_jail() -> bool {
         }
         works
     })
-}
-
-/// Returns the piku-chroot beside this test's piku-run, and builds it if only this crate was built.
-fn chroot() -> Option<&'static Path> {
-    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PROGRAM
-        .get_or_init(|| {
-            let program = Path::new(env!("CARGO_BIN_EXE_piku-run")).with_file_name("piku-chroot");
-            if !program.is_file() {
-                let target = program.ancestors().nth(2)?;
-                let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
-                let _ = Command::new(env!("CARGO"))
-                    .args(["build", "--quiet", "--package", "piku-chroot", "--manifest-path"])
-                    .arg(manifest)
-                    .arg("--target-dir")
-                    .arg(target)
-                    .status();
-            }
-            program.is_file().then_some(program)
-        })
-        .as_deref()
 }

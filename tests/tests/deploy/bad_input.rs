@@ -196,31 +196,6 @@ fn hundred_thousand_files() {
 }
 
 #[test]
-fn unsatisfiable_requirements() {
-    let (world, repo) = live();
-    repo.file("requirements.txt", "six==99.99.99\n")
-        .file("app.py", "")
-        .file("Procfile", "web: python app.py\n")
-        .commit("Bad");
-    repo.push().fails_as(str![[r#"
------> Python app detected: there is a requirements.txt
-       Sandbox: [PROTECTIONS]
------> Python [VERSION] (the machine's python3)
------> Installing dependencies: layer venv [SHORT]
------> Installing tools for all apps: layer pip [SHORT]
-...
-       uv does not install them, pip does: [..]
-       ERROR: Could not find a version that satisfies the requirement six==99.99.99 (from versions: [..])
-       ERROR: No matching distribution found for six==99.99.99
- !     piku-build: requirements.txt:1: cannot find a version for 'six==99.99.99'
- !     hint: the newest versions are [..]
- !     deploy 2 of blog failed at: build (exit 1); nothing was changed
-   [COMMITS]  main -> main
-"#]]);
-    assert_eq!(world.page("blog"), "good\n");
-}
-
-#[test]
 fn syntax_error_in_app() {
     let (world, repo) = live();
     repo.file("requirements.txt", "")
