@@ -282,6 +282,7 @@ hint: ask for a version that the registry has: 'npm view NAME versions'
         ("any", vec![], false)
     );
     assert_eq!(fs::read_to_string(world.path("out/site/app/dist/index.html")).unwrap(), "v16.20.2\n");
+    fs::remove_file(world.app().join("Procfile")).unwrap();
     world.write("package.json", "{\n  \"name\": \"a\",\n}\n");
     world.build("2").fails(str![[r#"
 piku-build: package.json:3:1: trailing comma
