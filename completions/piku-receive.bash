@@ -97,6 +97,9 @@ _piku__receive() {
             piku__receive__subcmd__help__subcmd__key,remove)
                 cmd="piku__receive__subcmd__help__subcmd__key__subcmd__remove"
                 ;;
+            piku__receive__subcmd__help__subcmd__key,rename-app)
+                cmd="piku__receive__subcmd__help__subcmd__key__subcmd__rename__subcmd__app"
+                ;;
             piku__receive__subcmd__key,add)
                 cmd="piku__receive__subcmd__key__subcmd__add"
                 ;;
@@ -109,6 +112,9 @@ _piku__receive() {
             piku__receive__subcmd__key,remove)
                 cmd="piku__receive__subcmd__key__subcmd__remove"
                 ;;
+            piku__receive__subcmd__key,rename-app)
+                cmd="piku__receive__subcmd__key__subcmd__rename__subcmd__app"
+                ;;
             piku__receive__subcmd__key__subcmd__help,add)
                 cmd="piku__receive__subcmd__key__subcmd__help__subcmd__add"
                 ;;
@@ -120,6 +126,9 @@ _piku__receive() {
                 ;;
             piku__receive__subcmd__key__subcmd__help,remove)
                 cmd="piku__receive__subcmd__key__subcmd__help__subcmd__remove"
+                ;;
+            piku__receive__subcmd__key__subcmd__help,rename-app)
+                cmd="piku__receive__subcmd__key__subcmd__help__subcmd__rename__subcmd__app"
                 ;;
             *)
                 ;;
@@ -458,7 +467,7 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help__subcmd__key)
-            opts="add list remove"
+            opts="add list rename-app remove"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -500,6 +509,20 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help__subcmd__key__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__help__subcmd__key__subcmd__rename__subcmd__app)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -556,7 +579,7 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__key)
-            opts="-h --help add list remove help"
+            opts="-h --help add list rename-app remove help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -600,7 +623,7 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__key__subcmd__help)
-            opts="add list remove help"
+            opts="add list rename-app remove help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -669,6 +692,20 @@ _piku__receive() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__receive__subcmd__key__subcmd__help__subcmd__rename__subcmd__app)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__receive__subcmd__key__subcmd__list)
             opts="-h --format --authorized-keys --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -692,6 +729,24 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__key__subcmd__remove)
+            opts="-h --authorized-keys --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --authorized-keys)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__key__subcmd__rename__subcmd__app)
             opts="-h --authorized-keys --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -42,11 +42,12 @@ complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "finish-de
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "record" -d 'Copy the output of a deploy to the push and to its log (for the hook)'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "admit" -d 'Refuse what cannot be deployed before git stores it (for the pre-receive hook)'
 complete -c piku-receive -n "__fish_piku_receive_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list remove help" -s h -l help -d 'Print help'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list remove help" -f -a "add" -d 'Add a key; the public key is read from stdin'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list remove help" -f -a "list" -d 'List the keys of piku'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list remove help" -f -a "remove" -d 'Remove a key'
-complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list remove help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list rename-app remove help" -s h -l help -d 'Print help'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list rename-app remove help" -f -a "add" -d 'Add a key; the public key is read from stdin'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list rename-app remove help" -f -a "list" -d 'List the keys of piku'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list rename-app remove help" -f -a "rename-app" -d 'Replace an app by another in the scope of each key (for `piku-run rename`)'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list rename-app remove help" -f -a "remove" -d 'Remove a key'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and not __fish_seen_subcommand_from add list rename-app remove help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from add" -l app -d 'App that the key may use [default: all apps]' -r
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from add" -l authorized-keys -d 'File that sshd reads [default: `~/.ssh/authorized_keys`]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from add" -l root -d 'Directory of all data of piku [default: ~/.piku]' -r -F
@@ -57,10 +58,13 @@ json\t'JSON'
 yaml\t'YAML'"
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -l authorized-keys -d 'File that sshd reads [default: `~/.ssh/authorized_keys`]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from rename-app" -l authorized-keys -d 'File that sshd reads [default: `~/.ssh/authorized_keys`]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from rename-app" -s h -l help -d 'Print help'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from remove" -l authorized-keys -d 'File that sshd reads [default: `~/.ssh/authorized_keys`]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "add" -d 'Add a key; the public key is read from stdin'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the keys of piku'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "rename-app" -d 'Replace an app by another in the scope of each key (for `piku-run rename`)'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Remove a key'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand create" -l root -d 'Directory of all data of piku [default: ~/.piku]' -r -F
@@ -121,4 +125,5 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not 
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and not __fish_seen_subcommand_from key create deploy cancel targets ship export begin-deploy finish-deploy record admit help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "add" -d 'Add a key; the public key is read from stdin'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "list" -d 'List the keys of piku'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "rename-app" -d 'Replace an app by another in the scope of each key (for `piku-run rename`)'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "remove" -d 'Remove a key'

@@ -25,6 +25,9 @@ _piku__run() {
             piku__run,check)
                 cmd="piku__run__subcmd__check"
                 ;;
+            piku__run,clone)
+                cmd="piku__run__subcmd__clone"
+                ;;
             piku__run,config)
                 cmd="piku__run__subcmd__config"
                 ;;
@@ -61,8 +64,8 @@ _piku__run() {
             piku__run,host-domain)
                 cmd="piku__run__subcmd__host__subcmd__domain"
                 ;;
-            piku__run,import-piku)
-                cmd="piku__run__subcmd__import__subcmd__piku"
+            piku__run,lock)
+                cmd="piku__run__subcmd__lock"
                 ;;
             piku__run,logs)
                 cmd="piku__run__subcmd__logs"
@@ -79,11 +82,20 @@ _piku__run() {
             piku__run,ps)
                 cmd="piku__run__subcmd__ps"
                 ;;
+            piku__run,release-info)
+                cmd="piku__run__subcmd__release__subcmd__info"
+                ;;
             piku__run,releases)
                 cmd="piku__run__subcmd__releases"
                 ;;
+            piku__run,rename)
+                cmd="piku__run__subcmd__rename"
+                ;;
             piku__run,restart)
                 cmd="piku__run__subcmd__restart"
+                ;;
+            piku__run,restore)
+                cmd="piku__run__subcmd__restore"
                 ;;
             piku__run,revoke)
                 cmd="piku__run__subcmd__revoke"
@@ -102,6 +114,9 @@ _piku__run() {
                 ;;
             piku__run,supervise)
                 cmd="piku__run__subcmd__supervise"
+                ;;
+            piku__run,unlock)
+                cmd="piku__run__subcmd__unlock"
                 ;;
             piku__run__subcmd__certs,help)
                 cmd="piku__run__subcmd__certs__subcmd__help"
@@ -208,6 +223,9 @@ _piku__run() {
             piku__run__subcmd__help,check)
                 cmd="piku__run__subcmd__help__subcmd__check"
                 ;;
+            piku__run__subcmd__help,clone)
+                cmd="piku__run__subcmd__help__subcmd__clone"
+                ;;
             piku__run__subcmd__help,config)
                 cmd="piku__run__subcmd__help__subcmd__config"
                 ;;
@@ -244,8 +262,8 @@ _piku__run() {
             piku__run__subcmd__help,host-domain)
                 cmd="piku__run__subcmd__help__subcmd__host__subcmd__domain"
                 ;;
-            piku__run__subcmd__help,import-piku)
-                cmd="piku__run__subcmd__help__subcmd__import__subcmd__piku"
+            piku__run__subcmd__help,lock)
+                cmd="piku__run__subcmd__help__subcmd__lock"
                 ;;
             piku__run__subcmd__help,logs)
                 cmd="piku__run__subcmd__help__subcmd__logs"
@@ -262,11 +280,20 @@ _piku__run() {
             piku__run__subcmd__help,ps)
                 cmd="piku__run__subcmd__help__subcmd__ps"
                 ;;
+            piku__run__subcmd__help,release-info)
+                cmd="piku__run__subcmd__help__subcmd__release__subcmd__info"
+                ;;
             piku__run__subcmd__help,releases)
                 cmd="piku__run__subcmd__help__subcmd__releases"
                 ;;
+            piku__run__subcmd__help,rename)
+                cmd="piku__run__subcmd__help__subcmd__rename"
+                ;;
             piku__run__subcmd__help,restart)
                 cmd="piku__run__subcmd__help__subcmd__restart"
+                ;;
+            piku__run__subcmd__help,restore)
+                cmd="piku__run__subcmd__help__subcmd__restore"
                 ;;
             piku__run__subcmd__help,revoke)
                 cmd="piku__run__subcmd__help__subcmd__revoke"
@@ -285,6 +312,9 @@ _piku__run() {
                 ;;
             piku__run__subcmd__help,supervise)
                 cmd="piku__run__subcmd__help__subcmd__supervise"
+                ;;
+            piku__run__subcmd__help,unlock)
+                cmd="piku__run__subcmd__help__subcmd__unlock"
                 ;;
             piku__run__subcmd__help__subcmd__certs,list)
                 cmd="piku__run__subcmd__help__subcmd__certs__subcmd__list"
@@ -329,7 +359,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check deploy ps scale restart stop logs releases rollback gc config grant revoke exec import-piku destroy help"
+            opts="-h -V --root --help --version daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec rename clone destroy restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -484,6 +514,24 @@ _piku__run() {
             ;;
         piku__subcmd__run__subcmd__check)
             opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__clone)
+            opts="-h --data --skip-deploy --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -861,7 +909,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__destroy)
-            opts="-h --confirm --root --help"
+            opts="-h --confirm --now --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1121,7 +1169,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check deploy ps scale restart stop logs releases rollback gc config grant revoke exec import-piku destroy help"
+            opts="daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec rename clone destroy restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1191,6 +1239,20 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__clone)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1512,7 +1574,7 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        piku__subcmd__run__subcmd__help__subcmd__import__subcmd__piku)
+        piku__subcmd__run__subcmd__help__subcmd__lock)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1596,6 +1658,20 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__help__subcmd__release__subcmd__info)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__help__subcmd__releases)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1610,7 +1686,35 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__help__subcmd__rename)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__help__subcmd__restart)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__restore)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1708,6 +1812,20 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__help__subcmd__unlock)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__host__subcmd__domain)
             opts="-h --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1726,13 +1844,17 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        piku__subcmd__run__subcmd__import__subcmd__piku)
-            opts="-h --dry-run --no-deploy --root --help"
+        piku__subcmd__run__subcmd__lock)
+            opts="-h --reason --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1862,6 +1984,32 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__release__subcmd__info)
+            opts="-h --since --show --format --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__releases)
             opts="-h --format --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1884,8 +2032,44 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__rename)
+            opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__restart)
             opts="-h --if-stopped --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__restore)
+            opts="-h --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2037,6 +2221,24 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__supervise)
+            opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__unlock)
             opts="-h --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -37,6 +37,7 @@ use crate::process::own_program::OwnProgram;
 use crate::process::signals;
 use crate::process::wait::{self, PollInterest, READ};
 use crate::releases::current;
+use crate::releases::rename_record::RenameRecord;
 use crate::{protections, supervisor};
 
 pub(crate) const NAME: &str = "daemon";
@@ -146,6 +147,13 @@ impl DaemonLoop {
             let dir = self.root.app(&app);
             if let Err(err) = current::remove_dir(&dir.paused()) {
                 log_error(&format!("{app}: {err:#}"));
+            }
+            if let Some(record) = RenameRecord::read(&dir) {
+                if let Err(err) = record.resume(&self.root, &self.program) {
+                    log_error(&format!("{app}: {err:#}"));
+                }
+                // It starts the app.
+                continue;
             }
             // Also without a release: a supervisor killed during a first deploy may have left processes.
             if dir.current_number().is_some() && !dir.is_stopped() || dir.run().join("workers").exists() {

@@ -5,6 +5,8 @@
 
 pub mod clock;
 pub mod deploy_attempt;
+pub mod deploy_lock;
+pub mod former_names;
 pub mod jail;
 pub mod name;
 pub mod paths;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::name::AppName;
 
+mod app_markers;
+
 /// The name of the environment variable with the root's path; without it the root is `~/.piku`.
 pub const ROOT_VARIABLE: &str = "PIKU_ROOT";
 /// Suffix of a directory that is being removed; its name also begins with a dot.
@@ -183,36 +185,6 @@ impl AppDir {
         self.dir.join("formation.json")
     }
 
-    /// Returns the marker that exists from the first step of the app's removal to its last.
-    #[must_use]
-    pub fn destroying(&self) -> PathBuf {
-        self.dir.join("destroying")
-    }
-
-    /// Returns the marker of an app whose data is being copied from another piku.
-    #[must_use]
-    pub fn importing(&self) -> PathBuf {
-        self.dir.join("importing")
-    }
-
-    /// Returns true if the import of the app's data was interrupted, or is under way.
-    #[must_use]
-    pub fn is_importing(&self) -> bool {
-        self.importing().exists()
-    }
-
-    /// Returns the marker that exists while all requests are answered with 503.
-    #[must_use]
-    pub fn maintenance(&self) -> PathBuf {
-        self.dir.join("maintenance")
-    }
-
-    /// Returns true if all requests get the maintenance page.
-    #[must_use]
-    pub fn is_in_maintenance(&self) -> bool {
-        self.maintenance().exists()
-    }
-
     /// Directory with a subdirectory per release.
     #[must_use]
     pub fn releases(&self) -> PathBuf {
@@ -255,24 +227,6 @@ impl AppDir {
         let logs = numbers_in(&self.log(), "deploy-", ".log")?;
         let attempts = numbers_in(&self.log(), "deploy-", ".json")?;
         Ok(1 + releases.last().max(logs.last()).max(attempts.last()).copied().unwrap_or(0))
-    }
-
-    /// Returns the marker of an app that the operator has stopped: it stays stopped over restarts and boots.
-    #[must_use]
-    pub fn stopped(&self) -> PathBuf {
-        self.dir.join("stopped")
-    }
-
-    /// Returns the marker of an app that was stopped with all others, until the daemon is started again.
-    #[must_use]
-    pub fn paused(&self) -> PathBuf {
-        self.run.join("paused")
-    }
-
-    /// Returns true if no process of the app should run.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.stopped().exists() || self.paused().exists()
     }
 
     /// Returns the directory of the dependency layers, with a subdirectory per cache key.

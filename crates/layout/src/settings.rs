@@ -16,6 +16,7 @@ mod deploy_to;
 mod editor;
 mod grants;
 mod host_domain;
+mod kept_days;
 mod listen_address;
 mod network;
 mod nginx;
@@ -26,6 +27,7 @@ pub use deploy_to::{DeployTo, MachineAddress};
 pub use editor::SettingsKey;
 pub use grants::{AppGrants, GrantedPath};
 pub use host_domain::HostDomain;
+pub use kept_days::KeptDays;
 pub use listen_address::ListenAddress;
 pub use network::{AppNetworks, NetworkMode};
 pub use nginx::{CertificateClient, NginxSettings};
@@ -132,6 +134,8 @@ pub struct HostSettings {
     pub lock_timeout: u64,
     /// Number of releases of an app that stay on disk, including the live one; at least two.
     pub keep_releases: usize,
+    /// Time for which `destroy` keeps the repository, the config and the data of an app, for `restore`.
+    pub keep_destroyed: KeptDays,
     /// Size of an app's build caches in MiB beyond which some are removed.
     pub cache_limit: u64,
     /// The memory that a build may take, as `--limit memory=` of piku-chroot has it: `512m`, `50%`; what
@@ -166,6 +170,7 @@ impl Default for HostSettings {
             // The longest build, and one more that waits already.
             lock_timeout: 7200,
             keep_releases: 5,
+            keep_destroyed: KeptDays::default(),
             cache_limit: 2048,
             build_memory: None,
             build_nice: 10,

@@ -5,6 +5,7 @@ use std::env;
 use piku_report::edit_distance::edit_distance;
 use piku_report::user_error::UserError;
 
+use crate::former_names;
 use crate::name::AppName;
 use crate::paths::PikuRoot;
 
@@ -26,6 +27,9 @@ pub fn unknown_app(root: &PikuRoot, app: &AppName) -> UserError {
 #[must_use]
 pub fn unknown_app_in(root: &PikuRoot, app: &AppName, reaches: impl Fn(&AppName) -> bool) -> UserError {
     let error = UserError::new(format!("there is no app '{app}'"));
+    if let Some(new) = former_names::find_successor(root, app).filter(|new| reaches(new)) {
+        return error.hint(format!("it is called '{new}' now"));
+    }
     // An unreadable directory costs only the hint.
     let mut near = root.apps().unwrap_or_default();
     near.retain(|other| other != app && reaches(other) && is_similar(app.as_str(), other.as_str()));

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use piku_layout::deploy_lock::DeployLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::output::{self, OutputFormat};
@@ -59,12 +60,14 @@ enum RebuildOutcome {
     Failed,
     /// Another change of the app took too long.
     Busy,
+    /// The operator has locked the app.
+    Locked,
 }
 
 impl RebuildOutcome {
     fn code(self) -> u8 {
         match self {
-            Self::Unchanged | Self::Updated => 0,
+            Self::Unchanged | Self::Updated | Self::Locked => 0,
             Self::Differs | Self::Failed => FAILED,
             Self::Busy => BUSY,
         }
@@ -127,6 +130,12 @@ fn rebuild(asked: &RebuildRequest, app: &AppName) -> anyhow::Result<RebuildRow> 
         return Err(UserError::new(format!("{app} is stopped, and a rebuild does not start it")).into());
     }
     let before = live(asked, app)?;
+    if let Some(lock) = DeployLock::read(&dir)? {
+        // Not a failure of a run over all apps.
+        let details = vec![lock.describe(app)];
+        let result = if asked.apps.is_empty() { RebuildOutcome::Locked } else { RebuildOutcome::Failed };
+        return Ok(RebuildRow { app: app.clone(), result, release: Some(before.number), details });
+    }
     if before.commit.is_empty() {
         return Err(
             UserError::new(format!("release {} of {app} was built from no commit", before.number)).into()

@@ -13,7 +13,8 @@ use piku_release::manifest::{BuiltRelease, ReleaseLayer};
 pub(super) fn format_row(row: &RebuildRow) -> String {
     let app = &row.app;
     let head = match (row.result, row.release) {
-        (RebuildOutcome::Unchanged, _) => return String::new(),
+        // A lock that holds for weeks is no news each night.
+        (RebuildOutcome::Unchanged | RebuildOutcome::Locked, _) => return String::new(),
         (RebuildOutcome::Updated, Some(release)) => {
             format!("{app}: built anew and live as release {release}")
         }

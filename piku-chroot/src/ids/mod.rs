@@ -30,6 +30,8 @@ use crate::scratch::folder;
 use crate::{namespaces, sys};
 use piku_nss::UserAccount;
 
+pub use registry::rename_own_user;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JailIds {
     pub(crate) caller: CallerIdentity,

@@ -76,6 +76,27 @@ pub(crate) fn find_or_add(file: &Path, name: &str, ranges: &UserRanges) -> Resul
     Ok(own)
 }
 
+/// Gives the ids of one name to another, which gets in exchange those that it had itself.
+///
+/// # Errors
+/// Fails if the file cannot be read or written. A name without ids is no error.
+pub fn rename_own_user(file: &Path, from: &str, to: &str) -> Result<()> {
+    if find_ids(file, from)?.is_none() {
+        return Ok(());
+    }
+    let _lock = lock_registry(file)?;
+    let mut entries = read_entries(file)?;
+    for entry in &mut entries {
+        if entry.name == from {
+            to.clone_into(&mut entry.name);
+        } else if entry.name == to {
+            from.clone_into(&mut entry.name);
+        }
+    }
+    atomic_file::write(file, format_entries(&entries).as_bytes(), 0o600)
+        .with_context(|| format!("cannot write {}", quoted(file)))
+}
+
 /// Gives a name the last ids that are free.
 fn add_name(file: &Path, name: &str, ranges: &UserRanges) -> Result<CallerIdentity> {
     let _lock = lock_registry(file)?;
@@ -195,6 +216,21 @@ mod tests {
         ];
         assert_eq!(parse(&format_entries(&entries)).unwrap(), entries);
         assert_eq!(parse(&format_entries(&[])).unwrap(), []);
+    }
+
+    #[test]
+    fn renamed_name_keeps_its_ids() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ids");
+        rename_own_user(&file, "blog", "shop").unwrap();
+        let write = |lines: &str| std::fs::write(&file, format!("{HEAD}\n{lines}")).unwrap();
+        let read = || std::fs::read_to_string(&file).unwrap()[HEAD.len() + 1..].to_owned();
+        write("blog 7 7\nwiki 8 8\n");
+        rename_own_user(&file, "none", "shop").unwrap();
+        rename_own_user(&file, "blog", "shop").unwrap();
+        assert_eq!(read(), "shop 7 7\nwiki 8 8\n");
+        rename_own_user(&file, "shop", "wiki").unwrap();
+        assert_eq!(read(), "wiki 7 7\nshop 8 8\n", "files of a removed app get no other owner");
     }
 
     #[test]

@@ -98,8 +98,9 @@ impl ReceiveCli {
                 deploy::record::record_output(&log, settings.deploy_log.saturating_mul(1 << 20))?;
             }
             ReceiveAction::Admit { root, app } => {
-                let app = app.map(|app| OneApp { root, app }.app_dir()).transpose()?;
-                push::pre_receive::check_push(app.as_ref())?;
+                let root = absolute_root(root)?;
+                let app = app.as_ref().map(|app| (app, root.app(app)));
+                push::pre_receive::check_push(app.as_ref().map(|(app, dir)| (*app, dir)))?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -117,6 +118,7 @@ impl KeyAction {
                 key::add_key(&file.path()?, &NewKeyArgs { name, apps, root, scripts })
             }
             Self::List { format, file } => key::list_keys(&file.path()?, format),
+            Self::RenameApp { from, to, file } => key::rename_app(&file.path()?, &from, &to),
             Self::Remove { name, file } => key::remove_key(&file.path()?, &name),
         }
     }

@@ -242,6 +242,14 @@ enum KeyAction {
         #[command(flatten)]
         file: KeyFileArgs,
     },
+    /// Replace an app by another in the scope of each key (for `piku-run rename`).
+    #[command(hide = true)]
+    RenameApp {
+        from: AppName,
+        to: AppName,
+        #[command(flatten)]
+        file: KeyFileArgs,
+    },
     /// Remove a key.
     #[command(after_long_help = exit_status::COMMAND)]
     Remove {

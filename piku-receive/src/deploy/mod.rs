@@ -17,6 +17,7 @@ pub(crate) mod record;
 use std::time::Duration;
 
 use git2::Oid;
+use piku_layout::deploy_lock;
 use piku_layout::unknown_app::unknown_app;
 use piku_report::progress;
 use piku_report::user_error::UserError;
@@ -56,6 +57,9 @@ pub(crate) fn deploy_without_push(
         return Err(unknown_app(context.root, context.app).hint("the first push creates it").into());
     }
     let lock = AppLock::acquire_within(&app, context.key, patience)?;
+    if !options.dry_run {
+        deploy_lock::check_unlocked(context.app, &app)?;
+    }
     setup::ensure_repository(&app, context.scripts)?;
     git_leftovers::remove_leftovers(&app.repo())?;
     deploy_record::mark_failed_if_unfinished(&app)?;

@@ -64,6 +64,17 @@ impl KeyFileEdit {
         self.text.len() != before
     }
 
+    /// Replaces the lines for which there is another text.
+    pub(super) fn replace_lines(&mut self, change: impl Fn(&str) -> Option<String>) {
+        let changed = |line: &[u8]| {
+            let new = change(std::str::from_utf8(line).ok()?.trim_end())?;
+            Some([new.as_bytes(), b"\n"].concat())
+        };
+        let lines = self.text.split_inclusive(|byte| *byte == b'\n');
+        self.text =
+            lines.map(|line| changed(line).unwrap_or_else(|| line.to_owned())).collect::<Vec<_>>().concat();
+    }
+
     pub(super) fn finish(self) -> anyhow::Result<()> {
         self.replace_file().with_context(|| format!("cannot write '{}'", self.path.display()))
     }

@@ -53,6 +53,22 @@ pub(super) fn render_line(
     Ok(line)
 }
 
+/// Returns the line with one app in place of another in the key's scope; `None` if the scope lacks it.
+pub(super) fn rename_app(line: &str, from: &AppName, to: &AppName) -> Option<String> {
+    let apps = parse(line)?.apps;
+    if !apps.contains(from) {
+        return None;
+    }
+    let (options, rest) = split_options(line)?;
+    // Names of apps need no quotes, so a word ends at a blank or at the end of the command.
+    let option = |app: &AppName| format!(" --app {app}");
+    let new = if apps.contains(to) { String::new() } else { option(to) };
+    let changed = [" ", "\""].iter().fold(options.to_owned(), |text, end| {
+        text.replace(&format!("{}{end}", option(from)), &format!("{new}{end}"))
+    });
+    Some(format!("{changed} {rest}"))
+}
+
 fn path_text(path: &Path) -> Result<&str, UserError> {
     path.to_str().filter(|text| !text.chars().any(char::is_control)).ok_or_else(|| {
         UserError::new(format!(
@@ -189,6 +205,20 @@ mod tests {
             &PublicKey::parse_line(KEY).unwrap(),
         );
         assert!(newline.is_err());
+    }
+
+    #[test]
+    fn app_of_scope_is_renamed() {
+        let name = |text: &str| -> AppName { text.parse().unwrap() };
+        let apps_after = |apps: &[&str]| {
+            let line = rendered("/opt/piku-receive", &added(apps, Some("/srv/--app blog ")));
+            rename_app(&line, &name("blog"), &name("shop")).map(|line| parse(&line).unwrap().apps)
+        };
+        assert_eq!(apps_after(&[]), None);
+        assert_eq!(apps_after(&["blogs", "a-blog"]), None);
+        assert_eq!(apps_after(&["blog"]), Some(vec![name("shop")]));
+        assert_eq!(apps_after(&["a", "blog", "blog-2"]), Some(vec![name("a"), name("shop"), name("blog-2")]));
+        assert_eq!(apps_after(&["shop", "blog"]), Some(vec![name("shop")]));
     }
 
     #[test]

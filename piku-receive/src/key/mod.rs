@@ -130,6 +130,16 @@ fn for_people(key: &ListedKey) -> String {
     format!("{:<20} {} {added:<20} {apps}\n", key.name, key.fingerprint)
 }
 
+/// Replaces an app by another in the scope of each key. A missing file has no keys.
+pub(crate) fn rename_app(path: &Path, from: &AppName, to: &AppName) -> anyhow::Result<()> {
+    if !file::read_lines(path)?.iter().any(|text| line::rename_app(text, from, to).is_some()) {
+        return Ok(());
+    }
+    let mut edit = KeyFileEdit::begin(path)?;
+    edit.replace_lines(|text| line::rename_app(text, from, to));
+    edit.finish()
+}
+
 pub(crate) fn remove_key(path: &Path, name: &KeyName) -> anyhow::Result<()> {
     let mut edit = KeyFileEdit::begin(path)?;
     if !edit.remove_lines(|text| line::parse(text).is_some_and(|line| line.name == *name)) {

@@ -23,6 +23,7 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::wait::wait;
+use piku_layout::deploy_lock;
 use piku_layout::name::AppName;
 use piku_layout::settings::HostSettings;
 use piku_report::progress;
@@ -37,6 +38,7 @@ use crate::push::dry_run::RefTips;
 use crate::push::push_options::PushOptions;
 use crate::repository;
 use crate::repository::branch::{self, BranchTip};
+use crate::repository::create;
 use crate::repository::git_leftovers;
 use crate::repository::setup;
 use decision::{NextStep, PushState};
@@ -46,6 +48,7 @@ pub(crate) use outcome::PushOutcome;
 pub(crate) fn receive_push(context: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
     let app = context.dir();
     setup::check_hooks(context.scripts)?;
+    create::check_not_renamed(context)?;
     let lock = AppLock::acquire(&app, context.key)?;
     setup::ensure_repository(&app, context.scripts)?;
     git_leftovers::remove_leftovers(&app.repo())?;
@@ -98,6 +101,8 @@ pub(crate) fn receive_push(context: &AppContext<'_>) -> anyhow::Result<PushOutco
             Ok(outcome)
         }
         NextStep::Deploy(tip) => {
+            // Nothing was pushed, so the hook that refuses has not run.
+            deploy_lock::check_unlocked(context.app, &app)?;
             progress::step(&retry_message(context.app, &tip.commit.to_string(), live.as_ref()));
             deploy_tip(context, &lock, &tip, None, PushOptions::default())
         }

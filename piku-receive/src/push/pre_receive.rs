@@ -8,6 +8,8 @@ use anyhow::Context;
 use git2::{ObjectType, Oid, Reference, Repository};
 use piku_files::TreeHandle;
 use piku_files::free_space::size;
+use piku_layout::deploy_lock;
+use piku_layout::name::AppName;
 use piku_layout::paths::AppDir;
 use piku_report::user_error::UserError;
 
@@ -25,7 +27,8 @@ const LONGEST_NAME: usize = 200;
 const LARGEST: usize = 1 << 20;
 
 /// Checks every ref update. One refused update refuses the whole push.
-pub(crate) fn check_push(app: Option<&AppDir>) -> anyhow::Result<()> {
+pub(crate) fn check_push(app: Option<(&AppName, &AppDir)>) -> anyhow::Result<()> {
+    let (name, app) = app.unzip();
     append_note(app, &LockNote::Received)?;
     limits::bound_memory().context("cannot bound this process's memory")?;
     let updates = read_ref_updates()?;
@@ -33,6 +36,8 @@ pub(crate) fn check_push(app: Option<&AppDir>) -> anyhow::Result<()> {
     if options.dry_run {
         // Noted before anything is stored, so that every later result is undone.
         append_note(app, &LockNote::DryRun)?;
+    } else if let (Some(name), Some(app)) = (name, app) {
+        deploy_lock::check_unlocked(name, app)?;
     }
     for update in &updates {
         check_name(update)?;

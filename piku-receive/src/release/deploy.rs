@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use std::process::Stdio;
 
 use anyhow::Context;
+use piku_layout::deploy_lock;
 use piku_report::user_error::{BUSY, UserError};
 
 use super::{DeployedRelease, Sha256Hex, failed_command};
@@ -34,6 +35,7 @@ pub(crate) fn deploy_release(context: &AppContext<'_>, parts: &[Sha256Hex]) -> a
     }
     setup::check_hooks(context.scripts)?;
     let _lock = AppLock::acquire(&app, context.key)?;
+    deploy_lock::check_unlocked(context.app, &app)?;
     // The first release creates the app and its repository, as a push does.
     setup::ensure_repository(&app, context.scripts)?;
     git_leftovers::remove_leftovers(&app.repo())?;

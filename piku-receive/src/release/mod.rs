@@ -17,6 +17,7 @@ mod undo;
 use std::fmt;
 
 use anyhow::Context;
+use piku_layout::deploy_lock;
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +128,8 @@ pub(crate) fn print_machine(context: &AppContext<'_>) -> anyhow::Result<u8> {
 
 /// `release:offer`: runs `piku-build fits` and returns its exit code.
 pub(crate) fn print_missing_layers(context: &AppContext<'_>) -> anyhow::Result<u8> {
+    // Before anything is sent in vain.
+    deploy_lock::check_unlocked(context.app, &context.dir())?;
     let mut build = context.command("piku-build")?;
     build
         .args(["fits", "--format", "json", "--app", context.app.as_str(), "--layers"])

@@ -5,6 +5,7 @@
     reason = "checks that the repository exists, which only git and piku write"
 )]
 
+use piku_layout::former_names;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
@@ -20,6 +21,10 @@ pub(crate) fn create_app(context: &AppContext<'_>, if_missing: bool) -> anyhow::
     child_env::set_umask();
     let (app, dir) = (context.app, context.dir());
     setup::check_hooks(context.scripts)?;
+    // Before the lock, which makes the directory.
+    if if_missing {
+        check_not_renamed(context)?;
+    }
     let _lock = AppLock::acquire(&dir, context.key)?;
     if dir.repo().exists() {
         if if_missing {
@@ -30,6 +35,7 @@ pub(crate) fn create_app(context: &AppContext<'_>, if_missing: bool) -> anyhow::
             .hint(format!("to deploy to it: git push {address} main"))
             .into());
     }
+    former_names::forget(context.root, app)?;
     let has_data = dir.data().exists();
     setup::ensure_repository(&dir, context.scripts)?;
     progress::step(&format!("Created {app}; push to it with: git push {} main", client::push_address(app)));
@@ -37,4 +43,19 @@ pub(crate) fn create_app(context: &AppContext<'_>, if_missing: bool) -> anyhow::
         progress::detail("it has the data of a destroyed app of that name");
     }
     Ok(())
+}
+
+/// Checks that the app is not one that was renamed: it would be created again, empty.
+pub(crate) fn check_not_renamed(context: &AppContext<'_>) -> anyhow::Result<()> {
+    if context.dir().repo().exists() {
+        return Ok(());
+    }
+    match former_names::find_successor(context.root, context.app) {
+        None => Ok(()),
+        Some(new) => {
+            let address = client::push_address(&new);
+            let error = former_names::renamed_app(context.app, &new);
+            Err(error.hint(format!("to push to {new}: git remote set-url piku {address}")).into())
+        }
+    }
 }

@@ -94,9 +94,12 @@ impl KeySession {
             KeyRequest::Git { app, .. } | KeyRequest::Release { app, .. } => Some(app),
             KeyRequest::Verb { app, .. } => app.as_ref(),
         };
-        if self.scope.is_empty() || app.is_some_and(|app| self.scope.contains(app)) {
+        let new = request.new_name();
+        let is_in_scope = |app: &AppName| self.scope.contains(app);
+        if self.scope.is_empty() || app.is_some_and(is_in_scope) && new.as_ref().is_none_or(is_in_scope) {
             return None;
         }
+        let app = new.as_ref().filter(|new| !is_in_scope(new)).or(app);
         let reaches = self.scope.iter().map(AppName::as_str).collect::<Vec<_>>().join(", ");
         let what = app.map_or_else(|| "all apps".to_owned(), |app| format!("'{app}'"));
         Some(UserError::new(format!("key '{}' may not use {what}, only {reaches}", self.key)))

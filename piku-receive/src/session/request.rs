@@ -21,6 +21,17 @@ pub(crate) enum GitService {
     UploadArchive,
 }
 
+impl KeyRequest {
+    /// Returns the name that a verb gives an app, or a new one: the key must be allowed to use it, too.
+    pub(crate) fn new_name(&self) -> Option<AppName> {
+        let Self::Verb { verb, args, .. } = self else { return None };
+        let verb = verb.strip_prefix("apps:").unwrap_or(verb);
+        let mut names = args.iter().filter(|arg| !arg.starts_with('-'));
+        let name = matches!(verb, "rename" | "clone" | "fork").then(|| names.nth(1))??;
+        parse_app_name(name).ok()
+    }
+}
+
 impl GitService {
     /// Returns the subcommand of `git`.
     pub(crate) fn name(self) -> &'static str {
@@ -86,7 +97,7 @@ enum VerbArguments {
 /// Verbs of `scripts/piku` that ssh clients can run, and other spellings of them that the script knows. Keys
 /// can be managed on the server only.
 #[rustfmt::skip]
-const VERBS: [(&str, VerbArguments); 83] = [
+const VERBS: [(&str, VerbArguments); 97] = [
     ("apps", VerbArguments::OptionalApp),
     ("apps:list", VerbArguments::OptionalApp),
     ("list", VerbArguments::OptionalApp),
@@ -117,6 +128,12 @@ const VERBS: [(&str, VerbArguments); 83] = [
     ("logs", VerbArguments::App),
     ("releases", VerbArguments::App),
     ("rollback", VerbArguments::App),
+    ("releases:info", VerbArguments::App),
+    ("lock", VerbArguments::App),
+    ("rename", VerbArguments::App),
+    ("clone", VerbArguments::App),
+    ("restore", VerbArguments::App),
+    ("unlock", VerbArguments::App),
     ("deploy", VerbArguments::App),
     ("rebuild", VerbArguments::App),
     ("cancel", VerbArguments::App),
@@ -169,6 +186,14 @@ const VERBS: [(&str, VerbArguments); 83] = [
     ("releases:rollback", VerbArguments::App),
     ("apps:rollback", VerbArguments::App),
     ("releases:list", VerbArguments::App),
+    ("releases:show", VerbArguments::App),
+    ("apps:lock", VerbArguments::App),
+    ("apps:rename", VerbArguments::App),
+    ("apps:clone", VerbArguments::App),
+    ("apps:fork", VerbArguments::App),
+    ("fork", VerbArguments::App),
+    ("apps:restore", VerbArguments::App),
+    ("apps:unlock", VerbArguments::App),
     ("logs:tail", VerbArguments::App),
 ];
 

@@ -9,16 +9,16 @@ mod values;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::ROOT_VARIABLE;
 use piku_layout::settings::{GrantedPath, HostDomain};
 use piku_report::output::OutputFormat;
 
 pub(crate) use long_arguments::{LogsArgs, StartArgs};
-pub(crate) use subcommands::{CertsCommand, ConfigCommand, DataAction, DomainsCommand};
+pub(crate) use subcommands::{CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff};
 pub(crate) use values::RestartTarget;
-use values::{parse_count, parse_release, parse_target};
+use values::{parse_count, parse_listed_release, parse_release, parse_target};
 
 /// Run apps: start, check, log and restart their instances, and replace them without downtime
 ///
@@ -149,6 +149,23 @@ pub(crate) enum RunCommand {
         /// Directory of the app, with its Procfile and ENV
         folder: PathBuf,
     },
+    /// Refuse deploys of an app until it is unlocked: pushes, rebuilds, releases from other machines
+    ///
+    /// A deploy in progress goes on. Config changes, rollbacks and restarts stay possible: the lock freezes the code.
+    #[command(after_long_help = exit_status::CHANGE)]
+    Lock {
+        /// Name of the app
+        app: AppName,
+        /// Reason that refused deploys are given
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+    /// Allow deploys of a locked app again
+    #[command(after_long_help = exit_status::CHANGE)]
+    Unlock {
+        /// Name of the app
+        app: AppName,
+    },
     /// Make a built release live; its directory is moved away
     #[command(after_long_help = exit_status::CHANGE)]
     Deploy {
@@ -215,6 +232,26 @@ pub(crate) enum RunCommand {
     Releases {
         /// Name of the app
         app: AppName,
+        /// Output format
+        #[arg(long, value_enum, default_value_t)]
+        format: OutputFormat,
+    },
+    /// Describe a release, and how its settings and files differ from those of the one before it
+    ///
+    /// Of settings, only the names are printed. Files are compared by their commits.
+    #[command(after_long_help = exit_status::READ)]
+    ReleaseInfo {
+        /// Name of the app
+        app: AppName,
+        /// Number of the release [default: the live release]
+        #[arg(value_parser = parse_listed_release)]
+        number: Option<u64>,
+        /// Release to compare it with [default: the one before it]
+        #[arg(long, value_name = "N", value_parser = parse_listed_release)]
+        since: Option<u64>,
+        /// Also print the old and new values of settings, which may be secrets
+        #[arg(long)]
+        show: bool,
         /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,
@@ -313,7 +350,34 @@ pub(crate) enum RunCommand {
         #[arg(long)]
         no_deploy: bool,
     },
-    /// Remove an app except its data
+    /// Give an app another name, with its releases, config, data, certificates, grants, logs and keys
+    ///
+    /// The app is down for the time of a restart. Its host names stay; the one that the host assigns follows the name.
+    /// An interrupted renaming is completed by the same command, or when the daemon starts.
+    #[command(after_long_help = exit_status::CHANGE)]
+    Rename {
+        /// Name of the app
+        app: AppName,
+        /// New name
+        new: AppName,
+    },
+    /// Make another app with the code, config and formation of one
+    ///
+    /// The new app starts at the live commit. Host names, pinned ports, certificates, grants, logs and keys are not copied.
+    #[command(after_long_help = exit_status::CHANGE)]
+    Clone {
+        /// Name of the app
+        app: AppName,
+        /// Name of the new app
+        new: AppName,
+        /// Also copy the app's own files, as they are at this moment
+        #[arg(long)]
+        data: bool,
+        /// Do not deploy the new app yet
+        #[arg(long)]
+        skip_deploy: bool,
+    },
+    /// Remove an app; its repository, config and data are kept for `keep_destroyed` of host.yaml
     #[command(after_long_help = exit_status::CHANGE)]
     Destroy {
         /// Name of the app
@@ -321,14 +385,14 @@ pub(crate) enum RunCommand {
         /// Name of the app, to confirm
         #[arg(long, value_name = "APP")]
         confirm: AppName,
+        /// Keep nothing, not even the data
+        #[arg(long)]
+        now: bool,
     },
-}
-
-/// State of the maintenance mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OnOff {
-    /// Answer with the maintenance page
-    On,
-    /// Answer requests as usual
-    Off,
+    /// Bring a destroyed app back, with its repository, config and data, and deploy it
+    #[command(after_long_help = exit_status::CHANGE)]
+    Restore {
+        /// Name of the app
+        app: AppName,
+    },
 }

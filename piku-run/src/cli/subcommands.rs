@@ -1,6 +1,6 @@
 //! Actions of the commands that have several.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use piku_layout::name::AppName;
 use piku_report::output::OutputFormat;
 
@@ -121,4 +121,13 @@ pub(crate) enum DomainsCommand {
     /// Check that DNS leads here and that nginx answers for each name
     #[command(after_long_help = exit_status::READ)]
     Check,
+}
+
+/// State of the maintenance mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnOff {
+    /// Answer with the maintenance page
+    On,
+    /// Answer requests as usual
+    Off,
 }

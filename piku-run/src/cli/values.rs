@@ -61,6 +61,12 @@ pub(super) fn parse_release(word: &str) -> Result<u64, String> {
     })
 }
 
+/// Parses the number of a release that `releases` lists.
+pub(super) fn parse_listed_release(word: &str) -> Result<u64, String> {
+    parse_number(word)
+        .ok_or_else(|| "expected the number of a release, such as 3 ('releases' lists them)".to_owned())
+}
+
 /// Parses the number of a deploy, which is that of its release.
 pub(super) fn parse_deploy(word: &str) -> Result<u64, String> {
     parse_number(word).ok_or_else(|| {

@@ -3,6 +3,7 @@
 use std::thread;
 
 use jiff::Timestamp;
+use piku_layout::deploy_lock::DeployLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_release::manifest::BuiltRelease;
@@ -27,6 +28,8 @@ struct AppRow {
     state: AppState,
     /// Number of instances that run.
     instances: usize,
+    /// Lock that refuses deploys; `None` if the app is not locked.
+    locked: Option<DeployLock>,
     /// `valid`, `self-signed`, `failed` or `expired`; `None` without HTTPS.
     certificate: Option<CertificateState>,
 }
@@ -121,6 +124,7 @@ fn describe(root: &PikuRoot, web: &WebServer, app: AppName, samples: Option<Vec<
         at: release.as_ref().map(|release| release.at),
         state,
         instances: samples.iter().filter(runs).count(),
+        locked: DeployLock::read(&dir).ok().flatten(),
         certificate: site.and_then(|site| site.certificate).map(|certificate| certificate.state),
     }
 }
@@ -133,7 +137,8 @@ fn unusual(row: &AppRow) -> Vec<&'static str> {
         Some(CertificateState::Expired) => Some("certificate expired"),
         _ => None,
     };
-    state.into_iter().chain(certificate).collect()
+    let locked = row.locked.as_ref().map(|_| "locked");
+    state.into_iter().chain(locked).chain(certificate).collect()
 }
 
 fn render_names(rows: &[AppRow]) -> String {

@@ -10,6 +10,7 @@
 use std::fs;
 use std::io::{IsTerminal, stdin, stdout};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
@@ -38,7 +39,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     .code(USAGE)
                     .into());
             }
-            become_command(root, app, &["tar", "-c", "-C", DATA, "."])
+            become_command(root, app, &data, &["tar", "-c", "-C", DATA, "."])
         }
         DataAction::Import => {
             super::must_be_there(root, app)?;
@@ -50,46 +51,70 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     .into());
             }
             current::create_data_dir(&dir)?;
-            become_command(root, app, &["tar", "-x", "-C", DATA])
+            become_command(root, app, &data, &["tar", "-x", "-C", DATA])
         }
         DataAction::Remove { confirm } => remove_data(root, app, &confirm, &dir),
     }
 }
 
-/// Removes the data of a destroyed app.
+/// Removes what a destroyed app has left.
 fn remove_data(root: &PikuRoot, app: &AppName, confirm: &AppName, dir: &AppDir) -> anyhow::Result<()> {
     if app != confirm {
         let what = format!("'{confirm}' is not the name of the app whose data is to go, '{app}'");
         return Err(UserError::new(what).code(USAGE).into());
     }
-    ensure!(dir.data().is_dir(), "{app} has no data");
-    if dir.current().symlink_metadata().is_ok() || dir.repo().exists() {
+    ensure!(dir.data().is_dir() || dir.destroyed().is_dir(), "{app} has no data");
+    if dir.is_there() {
         let what = format!("{app} is there, and uses its data");
         return Err(UserError::new(what).hint(format!("first: piku destroy {app} --confirm {app}")).into());
     }
-    let argv = ["find", DATA, "-xdev", "-mindepth", "1", "-delete"];
-    let status =
-        jail_command(root, app, &argv)?.stdin(Stdio::null()).status().context("cannot run 'find'")?;
-    ensure!(status.success(), "cannot remove all of '{}'", dir.data().display());
-    fs::remove_dir(dir.data()).with_context(|| format!("cannot remove '{}'", dir.data().display()))?;
-    // Succeeds if the directory is empty.
-    let _ = fs::remove_dir(dir.path());
+    remove_kept(root, app, dir)?;
     progress::step(&format!("the data of {app} is removed"));
     Ok(())
 }
 
-fn become_command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Result<()> {
-    let err = jail_command(root, app, argv)?.exec();
+/// Removes the data and everything else that a destroyed app has left.
+pub(super) fn remove_kept(root: &PikuRoot, app: &AppName, dir: &AppDir) -> anyhow::Result<()> {
+    if dir.data().is_dir() {
+        empty(root, app, &dir.data())?;
+        fs::remove_dir(dir.data()).with_context(|| format!("cannot remove '{}'", dir.data().display()))?;
+    }
+    current::remove_dir(&dir.destroyed())?;
+    // Fails if something else is in the directory.
+    let _ = fs::remove_dir(dir.path());
+    Ok(())
+}
+
+/// Removes all files of a data folder, as their owner.
+pub(super) fn empty(root: &PikuRoot, app: &AppName, data: &Path) -> anyhow::Result<()> {
+    let argv = ["find", DATA, "-xdev", "-mindepth", "1", "-delete"];
+    let status =
+        jail_command(root, app, data, &argv)?.stdin(Stdio::null()).status().context("cannot run 'find'")?;
+    ensure!(status.success(), "cannot remove all of '{}'", data.display());
+    Ok(())
+}
+
+/// Returns the command that writes an app's files to stdout as a tar archive, without the holes of sparse ones.
+pub(super) fn export_command(root: &PikuRoot, app: &AppName) -> anyhow::Result<Command> {
+    jail_command(root, app, &root.app(app).data(), &["tar", "-c", "-S", "-C", DATA, "."])
+}
+
+/// Returns the command that unpacks a tar archive from stdin into a data folder.
+pub(super) fn import_command(root: &PikuRoot, app: &AppName, data: &Path) -> anyhow::Result<Command> {
+    jail_command(root, app, data, &["tar", "-x", "-C", DATA])
+}
+
+fn become_command(root: &PikuRoot, app: &AppName, data: &Path, argv: &[&str]) -> anyhow::Result<()> {
+    let err = jail_command(root, app, data, argv)?.exec();
     Err(err).with_context(|| format!("cannot run '{}'", argv[0]))
 }
 
 /// Returns the command that runs `argv` on the data as its owner.
-fn jail_command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Result<Command> {
-    let data = root.app(app).data();
-    let own = environment::is_of_own_user(root, &data)?;
+fn jail_command(root: &PikuRoot, app: &AppName, data: &Path, argv: &[&str]) -> anyhow::Result<Command> {
+    let own = environment::is_of_own_user(root, data)?;
     match jail::available() {
         Ok(_) => {
-            let jail = JailSpec::new().data(&data);
+            let jail = JailSpec::new().data(data);
             let jail = if own { jail.own_user(app.as_str(), &root.uid_ranges()) } else { jail };
             let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
             Ok(jail.command([("LANG", "C.UTF-8")], &argv))
@@ -98,7 +123,7 @@ fn jail_command(root: &PikuRoot, app: &AppName, argv: &[&str]) -> anyhow::Result
         // them.
         Err(err) if !err.is_absence() || own || had_jails(root)? => Err(err.failure().into()),
         Err(_) => {
-            let real = |word: &&str| if *word == DATA { data.clone().into_os_string() } else { word.into() };
+            let real = |word: &&str| if *word == DATA { data.as_os_str().to_owned() } else { word.into() };
             let mut command = Command::new(argv[0]);
             command.args(argv[1..].iter().map(real));
             Ok(command)

@@ -9,6 +9,7 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
+use super::lifecycle::destroyed_app;
 use crate::garbage::{self, AppCollector, CollectScope, GarbageItem, GarbageKind, scratch, shared_tools};
 use crate::lock;
 
@@ -34,6 +35,9 @@ pub(super) fn run(
             Err(err) if app.is_none() => progress::detail(&format!("{one} is left alone: {err:#}")),
             Err(err) => return Err(err),
         }
+    }
+    if app.is_none() && !dry_run {
+        destroyed_app::remove_expired(root, &settings);
     }
     if app.is_none() {
         all.extend(of_tools(root, dry_run)?);

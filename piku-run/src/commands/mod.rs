@@ -22,8 +22,8 @@ use piku_layout::unknown_app::unknown_app;
 use piku_report::output;
 use piku_report::user_error::UserError;
 
-use lifecycle::{deploy, destroy, restart, rollback, scale, stop};
-use settings::{certs, check, config, domains, grant, maintenance};
+use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scale, stop};
+use settings::{certs, check, config, deploy_lock, domains, grant, maintenance};
 
 use crate::cli::{RunCli, RunCommand};
 use crate::instance::launch;
@@ -96,6 +96,8 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
             }
         }
         RunCommand::Maintenance { app, state } => maintenance::run(&root()?, &app, state)?,
+        RunCommand::Lock { app, reason } => deploy_lock::lock(&root()?, &app, &reason)?,
+        RunCommand::Unlock { app } => deploy_lock::unlock(&root()?, &app)?,
         RunCommand::Supervise { app } => supervisor::run(&root()?, &app)?,
         RunCommand::Drain { app } => log_forwarding::run(&root()?, &app)?,
         RunCommand::Check { app, folder } => check::run(&root()?, &app, &folder)?,
@@ -126,7 +128,13 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        RunCommand::Destroy { app, confirm } => destroy::run(&root()?, &app, &confirm)?,
+        RunCommand::Rename { app, new } => rename::run(&root()?, &app, &new)?,
+        RunCommand::Clone { app, new, data, skip_deploy } => {
+            let copied = clone::CloneOptions { data, deploy: !skip_deploy };
+            return clone::run(&root()?, &app, &new, copied);
+        }
+        RunCommand::Destroy { app, confirm, now } => destroy::run(&root()?, &app, &confirm, now)?,
+        RunCommand::Restore { app } => return restore::run(&root()?, &app),
         RunCommand::Start(typed) => return start::run(typed),
         RunCommand::Ps { app, format } => ps::run(&root()?, app.as_ref(), format)?,
         RunCommand::Logs(typed) => logs::run(&root()?, typed)?,
@@ -134,6 +142,12 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
             let root = root()?;
             must_be_there(&root, &app)?;
             releases::print_releases(&releases::list_releases(&root.app(&app))?, format)?;
+        }
+        RunCommand::ReleaseInfo { app, number, since, show, format } => {
+            let root = root()?;
+            must_be_there(&root, &app)?;
+            let asked = releases::ReleaseQuery { number, since, show, format };
+            releases::print_release(&root, &app, &asked)?;
         }
         RunCommand::Gc { app, dry_run, format } => gc::run(&root()?, app.as_ref(), dry_run, format)?,
         RunCommand::Rollback { app, number } => rollback::run(&root()?, &app, number)?,
@@ -165,6 +179,10 @@ fn release_numbers(dir: &AppDir) -> anyhow::Result<Vec<u64>> {
 #[expect(clippy::disallowed_methods, reason = "looks for the app's own folders")]
 fn must_be_there(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
+    if dir.destroyed().is_dir() && !dir.is_there() && !dir.destroying().exists() {
+        let what = format!("{app} was destroyed");
+        return Err(UserError::new(what).hint(format!("to bring it back: piku restore {app}")).into());
+    }
     if dir.path().is_dir() || dir.run().is_dir() { Ok(()) } else { Err(unknown_app(root, app).into()) }
 }
 
@@ -173,22 +191,25 @@ const CREATOR: &str = "piku-receive";
 
 /// Creates the app if it does not exist, for a verb that stores something before the first push; the tool
 /// then prints how to push to it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "looks for the app's own folder, and for the tool beside this one"
-)]
+#[expect(clippy::disallowed_methods, reason = "looks for the app's own folder")]
 pub(crate) fn create_if_missing(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
     // On a machine that only receives releases, an app has no repository.
     if dir.repo().is_dir() || dir.current_number().is_some() {
         return Ok(());
     }
-    let beside = std::env::current_exe().ok().map(|own| own.with_file_name(CREATOR));
-    let mut creator = Command::new(beside.filter(|path| path.is_file()).unwrap_or_else(|| CREATOR.into()));
+    let mut creator = sibling_tool(CREATOR);
     creator.args(["create", app.as_str(), "--if-missing"]);
     creator.env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
     let status = creator.status().with_context(|| format!("cannot run '{CREATOR}'"))?;
     if status.success() { Ok(()) } else { Err(UserError::new(format!("cannot create {app}")).into()) }
+}
+
+/// Returns the command that runs another tool of piku, from the directory of this one.
+#[expect(clippy::disallowed_methods, reason = "looks for the tool beside this one")]
+fn sibling_tool(name: &str) -> Command {
+    let beside = std::env::current_exe().ok().map(|own| own.with_file_name(name));
+    Command::new(beside.filter(|path| path.is_file()).unwrap_or_else(|| name.into()))
 }
 
 #[cfg(test)]

@@ -218,6 +218,16 @@ impl WebServer {
         AppCertificates::for_app(&self.root, app).remove()
     }
 
+    /// Gives the certificates and logs of an app to its new name, and removes the site of the old one. Can be
+    /// repeated if it was interrupted.
+    pub(crate) fn rename_app(&self, from: &AppName, to: &AppName) -> anyhow::Result<()> {
+        AppCertificates::for_app(&self.root, from).rename(&AppCertificates::for_app(&self.root, to))?;
+        self.dir.rename_logs(from, to)?;
+        self.remove_site(from)?;
+        current::remove_dir(&self.dir.cache().join(from.as_str()))?;
+        self.dir.remove_records(|name| name == from.as_str())
+    }
+
     /// Reloads nginx after a change of an app's file, which has passed a test of its own. The caller holds the
     /// lock of reloads, and perhaps that of the files.
     fn reload_nginx(&self, master: NginxMaster, files: Option<&FileLock>) -> anyhow::Result<Vec<OldWorker>> {

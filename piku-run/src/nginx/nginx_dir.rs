@@ -249,6 +249,25 @@ impl NginxDir {
         Ok(())
     }
 
+    /// Renames the logs of an app.
+    pub(super) fn rename_logs(&self, from: &AppName, to: &AppName) -> anyhow::Result<()> {
+        let dir = self.logs();
+        let entries = match fs::read_dir(&dir) {
+            Err(err) if err.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries.with_context(|| format!("cannot list '{}'", dir.display()))?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let Some(rest) = name.strip_prefix(from.as_str()).filter(|rest| rest.starts_with('.')) else {
+                continue;
+            };
+            let new = dir.join(format!("{to}{rest}"));
+            fs::rename(&path, &new).with_context(|| format!("cannot rename '{}'", path.display()))?;
+        }
+        Ok(())
+    }
+
     /// Removes the app's file and password files. Its metadata stays.
     pub(super) fn remove_app(&self, app: &AppName) -> anyhow::Result<()> {
         current::remove_dir(&self.app_conf(app))?;

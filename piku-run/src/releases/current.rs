@@ -13,6 +13,8 @@ use piku_files::{TreeHandle, remove_all};
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_report::user_error::UserError;
 
+use crate::releases::rename_record;
+
 /// Creates a directory and its parents, accessible to this user only.
 pub(crate) fn create_dir(path: &Path) -> anyhow::Result<()> {
     DirBuilder::new()
@@ -26,9 +28,14 @@ pub(crate) fn create_dir(path: &Path) -> anyhow::Result<()> {
 /// since the web server serves files in it, even if the app has users of its own.
 pub(crate) fn create_data_dir(app: &AppDir) -> anyhow::Result<()> {
     create_dir(app.path())?;
-    match DirBuilder::new().mode(0o711).create(app.data()) {
+    create_data_dir_at(&app.data())
+}
+
+/// Creates the directory of data at this path, whose parent exists.
+pub(crate) fn create_data_dir_at(data: &Path) -> anyhow::Result<()> {
+    match DirBuilder::new().mode(0o711).create(data) {
         Err(err) if err.kind() != ErrorKind::AlreadyExists => {
-            Err(err).with_context(|| format!("cannot make '{}'", app.data().display()))
+            Err(err).with_context(|| format!("cannot make '{}'", data.display()))
         }
         _ => Ok(()),
     }
@@ -50,11 +57,12 @@ pub(crate) fn daemon_lock(root: &PikuRoot) -> PathBuf {
     root.run().join("daemon.lock")
 }
 
-/// Checks that the app is not being destroyed.
+/// Checks that the app is neither being destroyed nor between two names.
 ///
 /// # Errors
-/// Fails if a destroy was interrupted.
+/// Fails if a destroy or a renaming was interrupted.
 pub(crate) fn check_not_destroyed(app: &AppDir) -> anyhow::Result<()> {
+    rename_record::check_not_renamed(app)?;
     if !app.destroying().exists() {
         return Ok(());
     }

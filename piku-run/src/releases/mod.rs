@@ -1,6 +1,8 @@
 //! The releases of an app: listing them, and making one from another.
 
 pub(crate) mod current;
+mod info;
+pub(crate) mod rename_record;
 mod successor;
 
 use anyhow::Context;
@@ -12,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lock;
 
+pub(crate) use info::{ReleaseQuery, print_release};
 pub(crate) use successor::{ASIDE, ReleaseSuccessor, who};
 
 /// A release as `releases` prints it. Fields are added, never renamed.
@@ -80,8 +83,11 @@ pub(crate) fn list_releases(app: &AppDir) -> anyhow::Result<Vec<ReleaseRow>> {
         let Ok(DeployAttempt { commit, subject, by, at }) = DeployAttempt::read(&app.attempt(number)) else {
             continue;
         };
-        let state =
-            if number == newest && is_pushing(app) { ReleaseState::Deploying } else { ReleaseState::Failed };
+        let state = if number == newest && lock::is_held(&app.lock()) {
+            ReleaseState::Deploying
+        } else {
+            ReleaseState::Failed
+        };
         let (origin, at) = (ReleaseOrigin::Deploy, at.parse().ok());
         let (tree_of, architecture, native) = (None, None, None);
         rows.push(ReleaseRow {
@@ -99,13 +105,6 @@ pub(crate) fn list_releases(app: &AppDir) -> anyhow::Result<Vec<ReleaseRow>> {
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.release));
     Ok(rows)
-}
-
-/// Returns whether the app's lock is held.
-#[expect(clippy::disallowed_methods, reason = "the app's lock, which only piku writes")]
-fn is_pushing(app: &AppDir) -> bool {
-    let lock = app.lock();
-    lock.exists() && lock::try_lock(&lock).is_ok_and(|lock| lock.is_none())
 }
 
 fn of_release(app: &AppDir, number: u64, live: Option<u64>) -> ReleaseRow {

@@ -1,5 +1,5 @@
-//! `destroy APP --confirm APP`: stops the app and removes its directory except its data. Can be repeated if
-//! it was interrupted.
+//! `destroy APP --confirm APP`: stops the app and removes it. What cannot be made again, its repository, config and
+//! data, is kept for a while, for `restore`. Can be repeated if it was interrupted.
 
 #![expect(
     clippy::disallowed_methods,
@@ -8,38 +8,43 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use piku_files::FileLock;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::HostSettings;
 use piku_report::progress;
-use piku_report::user_error::{BUSY, USAGE, UserError};
+use piku_report::user_error::{USAGE, UserError};
 
+use super::app_lock;
+use super::destroyed_app::{self, DestroyedApp};
+use crate::commands::data;
 use crate::garbage::scratch;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
-use crate::lock;
 use crate::nginx::WebServer;
 use crate::releases::current;
 
-/// Time for a supervisor without work to end.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName) -> anyhow::Result<()> {
+pub(in crate::commands) fn run(
+    root: &PikuRoot,
+    app: &AppName,
+    confirm: &AppName,
+    now: bool,
+) -> anyhow::Result<()> {
     if app != confirm {
         let what = format!("'{confirm}' is not the name of the app to destroy, '{app}'");
         return Err(UserError::new(what).code(USAGE).into());
     }
     let dir = root.app(app);
-    crate::commands::must_be_there(root, app)?;
-    let _push = when_nobody_pushes(&dir, app)?;
+    if !dir.destroyed().is_dir() {
+        crate::commands::must_be_there(root, app)?;
+    }
+    let settings = HostSettings::read(&root.settings())?;
+    let _push = app_lock::lock_idle_app(&dir, app)?;
     client::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
     client::ask(root, app, &SupervisorRequest::Leave)?;
-    let _lock = when_alone(root, app)?;
+    let _lock = app_lock::keep_out_supervisor(root, app)?;
     if dir.path().is_dir() {
         // From here on the app counts as destroyed.
         atomic_file::write(&dir.destroying(), b"", 0o600)
@@ -51,7 +56,10 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName
     // First what would make it run again, last the marks that it is stopped.
     current::remove_dir(&dir.current())?;
     remove_scratch(root, app, &dir)?;
-    let kept = [dir.data(), dir.stopped(), dir.destroying()];
+    if !now {
+        DestroyedApp::keep(&dir)?;
+    }
+    let kept = [dir.data(), dir.destroyed(), dir.stopped(), dir.destroying()];
     let entries = match fs::read_dir(dir.path()) {
         Ok(entries) => entries.collect(),
         // The directory was removed by hand.
@@ -68,14 +76,24 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, confirm: &AppName
     current::remove_dir(dir.run())?;
     current::remove_dir(&dir.stopped())?;
     current::remove_dir(&dir.destroying())?;
+    if now {
+        data::remove_kept(root, app, &dir)?;
+    }
     // Succeeds if the directory is empty.
     let _ = fs::remove_dir(dir.data());
-    match fs::remove_dir(dir.path()) {
-        Err(err) if err.kind() == ErrorKind::DirectoryNotEmpty => {
-            progress::step(&format!("{app} is destroyed; its data stays in '{}'", dir.data().display()));
+    let is_empty = match fs::remove_dir(dir.path()) {
+        Err(err) => err.kind() != ErrorKind::DirectoryNotEmpty,
+        Ok(()) => true,
+    };
+    match DestroyedApp::read(&dir).and_then(|kept| kept.end(&settings)) {
+        Some(end) => {
+            progress::step(&format!("{app} is destroyed; what it had is kept until {}", end.strftime("%F")));
+            progress::detail(&format!("to bring it back: piku restore {app}"));
         }
-        _ => progress::step(&format!("{app} is destroyed")),
+        None if is_empty => progress::step(&format!("{app} is destroyed")),
+        None => progress::step(&format!("{app} is destroyed; its data stays in '{}'", dir.data().display())),
     }
+    destroyed_app::remove_expired(root, &settings);
     Ok(())
 }
 
@@ -87,36 +105,4 @@ fn remove_scratch(root: &PikuRoot, app: &AppName, dir: &AppDir) -> anyhow::Resul
         scratch::remove_in_jail(root, app, &path)?;
     }
     current::remove_dir(&path)
-}
-
-/// Takes the app's lock, which a push holds from its first byte to the end of its deploy. `None` if the
-/// directory was removed by hand.
-fn when_nobody_pushes(dir: &AppDir, app: &AppName) -> anyhow::Result<Option<FileLock>> {
-    if !dir.path().exists() {
-        return Ok(None);
-    }
-    let path = dir.lock();
-    let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
-    if lock.is_none() {
-        let what = format!("a push to {app} is in progress");
-        return Err(UserError::new(what).hint("try again when the push has ended").code(BUSY).into());
-    }
-    Ok(lock)
-}
-
-/// Waits until the supervisor has ended, and prevents the next one from starting.
-fn when_alone(root: &PikuRoot, app: &AppName) -> anyhow::Result<FileLock> {
-    let path = current::supervisor_lock(&root.app(app));
-    let since = Instant::now();
-    loop {
-        let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
-        if let Some(lock) = lock {
-            return Ok(lock);
-        }
-        if since.elapsed() > PATIENCE {
-            let what = format!("the supervisor of {app} does not leave");
-            return Err(UserError::new(what).hint("try again").code(BUSY).into());
-        }
-        sleep(Duration::from_millis(3));
-    }
 }

@@ -1,8 +1,14 @@
 //! Commands that change which release runs, and with how many instances.
 
+mod app_lock;
+pub(super) mod clone;
 pub(super) mod deploy;
 pub(super) mod destroy;
+pub(super) mod destroyed_app;
+mod free_name;
+pub(super) mod rename;
 pub(super) mod restart;
+pub(super) mod restore;
 pub(super) mod rollback;
 pub(super) mod scale;
 pub(super) mod stop;

@@ -3,6 +3,7 @@
 pub(super) mod certs;
 pub(super) mod check;
 pub(super) mod config;
+pub(super) mod deploy_lock;
 pub(super) mod domains;
 pub(super) mod grant;
 pub(super) mod maintenance;

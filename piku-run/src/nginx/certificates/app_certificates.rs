@@ -135,6 +135,17 @@ impl AppCertificates {
         Self(root.acme().join("unknown-host"))
     }
 
+    /// Moves all pairs to the directory of another name, in which an earlier app may have left some.
+    pub(in crate::nginx) fn rename(&self, to: &Self) -> anyhow::Result<()> {
+        if !self.0.is_dir() {
+            return Ok(());
+        }
+        to.remove()?;
+        fs::rename(&self.0, &to.0)
+            .and_then(|()| atomic_file::sync_parent(&to.0))
+            .with_context(|| format!("cannot rename '{}'", self.0.display()))
+    }
+
     pub(in crate::nginx) fn path(&self) -> &Path {
         &self.0
     }

@@ -1,0 +1,85 @@
+//! Files in an app's directory that mark a state of the app.
+
+use std::path::PathBuf;
+
+use super::AppDir;
+
+impl AppDir {
+    /// Returns the marker that exists from the first step of the app's removal to its last.
+    #[must_use]
+    pub fn destroying(&self) -> PathBuf {
+        self.dir.join("destroying")
+    }
+
+    /// Returns the marker of an app whose data is being copied from another piku.
+    #[must_use]
+    pub fn importing(&self) -> PathBuf {
+        self.dir.join("importing")
+    }
+
+    /// Returns true if the import of the app's data was interrupted, or is under way.
+    #[must_use]
+    pub fn is_importing(&self) -> bool {
+        self.importing().exists()
+    }
+
+    /// Returns the file that exists while deploys are refused, with who has locked the app and why.
+    #[must_use]
+    pub fn deploy_lock(&self) -> PathBuf {
+        self.dir.join("locked.json")
+    }
+
+    /// Returns the file with the names that the app had before it was renamed.
+    #[must_use]
+    pub fn former_names(&self) -> PathBuf {
+        self.dir.join("former-names")
+    }
+
+    /// Returns the record that exists from the first step of a renaming to its last.
+    #[must_use]
+    pub fn renaming(&self) -> PathBuf {
+        self.dir.join("renaming.json")
+    }
+
+    /// Returns the folder with what `destroy` has kept of the app, for `restore`.
+    #[must_use]
+    pub fn destroyed(&self) -> PathBuf {
+        self.dir.join("destroyed")
+    }
+
+    /// Returns true if the app has a repository or a live release: not only what a destroyed one has left.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.repo().is_dir() || self.current().symlink_metadata().is_ok()
+    }
+
+    /// Returns the marker that exists while all requests are answered with 503.
+    #[must_use]
+    pub fn maintenance(&self) -> PathBuf {
+        self.dir.join("maintenance")
+    }
+
+    /// Returns true if all requests get the maintenance page.
+    #[must_use]
+    pub fn is_in_maintenance(&self) -> bool {
+        self.maintenance().exists()
+    }
+
+    /// Returns the marker of an app that the operator has stopped: it stays stopped over restarts and boots.
+    #[must_use]
+    pub fn stopped(&self) -> PathBuf {
+        self.dir.join("stopped")
+    }
+
+    /// Returns the marker of an app that was stopped with all others, until the daemon is started again.
+    #[must_use]
+    pub fn paused(&self) -> PathBuf {
+        self.run.join("paused")
+    }
+
+    /// Returns true if no process of the app should run.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped().exists() || self.paused().exists()
+    }
+}

@@ -1,0 +1,203 @@
+//! `clone APP NEW`: another app with the same code and settings. It is made in a folder aside and appears as a
+//! whole; then it is deployed as after a push.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the folder of the new app, which only piku writes; data is copied inside of jails"
+)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, ensure};
+use piku_files::FileLock;
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::unknown_app::unknown_app;
+use piku_release::manifest::BuiltRelease;
+use piku_report::progress;
+use piku_report::user_error::{BUSY, USAGE, UserError};
+
+use super::{app_lock, free_name};
+use crate::commands::{data, sibling_tool};
+use crate::config::store;
+use crate::lock;
+use crate::releases::current;
+
+/// Settings that belong to one app alone: its host names, and its port.
+const OWN: [&str; 2] = ["NGINX_SERVER_NAME", "PORT"];
+/// Prefix of the folder in which a clone is made; the name of the new app follows.
+const ASIDE: &str = ".clone.";
+
+/// Parts of an app to copy, beyond its code and settings.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::commands) struct CloneOptions {
+    /// Copy the app's own files.
+    pub(in crate::commands) data: bool,
+    /// Deploy the new app.
+    pub(in crate::commands) deploy: bool,
+}
+
+pub(in crate::commands) fn run(
+    root: &PikuRoot,
+    app: &AppName,
+    new: &AppName,
+    options: CloneOptions,
+) -> anyhow::Result<ExitCode> {
+    if app == new {
+        return Err(UserError::new(format!("a clone of {app} needs another name")).code(USAGE).into());
+    }
+    let dir = root.app(app);
+    let check = || -> anyhow::Result<()> {
+        if !dir.repo().is_dir() {
+            return Err(unknown_app(root, app).into());
+        }
+        current::check_not_destroyed(&dir)?;
+        free_name::check_free(root, new)
+    };
+    check()?;
+    let source_lock = app_lock::wait_for_app(root, app)?;
+    check()?;
+    progress::step(&format!("Cloning {app} as {new}"));
+    let aside = root.path().join("apps").join(format!("{ASIDE}{new}"));
+    let clone_lock = begin_aside(&aside, new)?;
+    let made = copy_app(root, app, new, &aside, options).and_then(|()| {
+        free_name::move_app_dir(&aside, root.app(new).path())
+            .with_context(|| format!("cannot make '{}'", root.app(new).path().display()))
+    });
+    if let Err(err) = made {
+        // What cannot be removed now is removed by the next clone.
+        let _ = empty_aside(root, new, &aside);
+        let _ = current::remove_dir(&aside);
+        return Err(err);
+    }
+    drop((source_lock, clone_lock));
+    progress::step(&format!("{new} has the code and the settings of {app}"));
+    if !options.deploy || dir.current_number().is_none() {
+        progress::detail(&format!("to deploy it: piku deploy {new}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    deploy(root, new)
+}
+
+/// Deploys the tip of the app's deploy branch, as after a push.
+pub(super) fn deploy(root: &PikuRoot, app: &AppName) -> anyhow::Result<ExitCode> {
+    let mut deploy = sibling_tool("piku-receive");
+    deploy.args(["deploy", app.as_str(), "--by", &crate::releases::who(), "--root"]).arg(root.path());
+    let status = deploy.stdin(Stdio::null()).status().context("cannot run 'piku-receive deploy'")?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    if code != 0 {
+        progress::error(&format!("{app} is there, but it is not deployed; to try again: piku deploy {app}"));
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// Makes the folder of the new app, and takes the lock that it will have. What an interrupted clone left there is
+/// removed by [`copy_app`].
+fn begin_aside(aside: &Path, new: &AppName) -> anyhow::Result<FileLock> {
+    current::create_dir(aside)?;
+    let path = aside.join("lock");
+    let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    lock.ok_or_else(|| UserError::new(format!("another clone to {new} is in progress")).code(BUSY).into())
+}
+
+fn copy_app(
+    root: &PikuRoot,
+    app: &AppName,
+    new: &AppName,
+    aside: &Path,
+    options: CloneOptions,
+) -> anyhow::Result<()> {
+    empty_aside(root, new, aside)?;
+    let dir = root.app(app);
+    copy_repository(&dir, &aside.join("repo.git"))?;
+    let mut config = store::read(&dir)?;
+    let own: Vec<&str> = OWN.into_iter().filter(|name| config.get(name).is_some()).collect();
+    for name in &own {
+        config.unset(name);
+    }
+    if !own.is_empty() {
+        progress::detail(&format!("without {}, which only one app can have", own.join(" and ")));
+    }
+    if !config.0.is_empty() {
+        config.write(&aside.join("config.json"))?;
+    }
+    if dir.formation().exists() {
+        let path = aside.join("formation.json");
+        fs::copy(dir.formation(), &path).with_context(|| format!("cannot write '{}'", path.display()))?;
+    }
+    if options.data && dir.data().is_dir() {
+        copy_data(root, app, new, &aside.join("data"))?;
+    }
+    Ok(())
+}
+
+/// Removes what an interrupted clone has left, except for the lock.
+fn empty_aside(root: &PikuRoot, new: &AppName, aside: &Path) -> anyhow::Result<()> {
+    let copied = aside.join("data");
+    if copied.is_dir() {
+        data::empty(root, new, &copied)?;
+    }
+    for entry in fs::read_dir(aside).with_context(|| format!("cannot list '{}'", aside.display()))? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name != "lock") {
+            current::remove_dir(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies the repository, with the deploy branch at the live commit: objects are shared by hard links.
+fn copy_repository(dir: &AppDir, to: &Path) -> anyhow::Result<()> {
+    git(&["clone", "--quiet", "--mirror"], &[&dir.repo(), to])?;
+    let live = dir.current_number().and_then(|live| BuiltRelease::read(&dir.release(live)).ok());
+    let Some(commit) = live.map(|live| live.commit).filter(|commit| commit.len() == 40) else {
+        return Ok(());
+    };
+    let mut update = git_command();
+    update.arg("--git-dir").arg(to).args(["update-ref", "HEAD", &commit]);
+    // A commit that the repository no longer has: the clone starts at the tip.
+    if !update.stderr(Stdio::null()).status().context("cannot run 'git update-ref'")?.success() {
+        progress::detail(
+            "its live commit is no longer in the repository; the clone starts at the tip of its branch",
+        );
+    }
+    Ok(())
+}
+
+fn git_command() -> Command {
+    let mut git = Command::new("git");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {
+        git.env_remove(name);
+    }
+    git.stdin(Stdio::null());
+    git
+}
+
+fn git(words: &[&str], paths: &[&Path]) -> anyhow::Result<()> {
+    let status = git_command().args(words).args(paths).stdout(std::io::stderr()).status();
+    let status = status.with_context(|| format!("cannot run 'git {}'", words[0]))?;
+    ensure!(status.success(), "git {} failed", words[0]);
+    Ok(())
+}
+
+/// Copies the app's files from one jail into another: each reads or writes as the app's own user.
+fn copy_data(root: &PikuRoot, app: &AppName, new: &AppName, to: &Path) -> anyhow::Result<()> {
+    progress::detail("with its data");
+    current::create_data_dir_at(to)?;
+    let mut reader = data::export_command(root, app)?
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run 'tar'")?;
+    let stream = reader.stdout.take().context("tar has no output")?;
+    let written = data::import_command(root, new, to)?.stdin(stream).status().context("cannot run 'tar'")?;
+    let read = reader.wait().context("cannot wait for 'tar'")?;
+    // 1: a file has changed while it was read.
+    if read.code() == Some(1) {
+        progress::warning(&format!("some files of {app} changed while they were copied"));
+    }
+    ensure!(written.success() && matches!(read.code(), Some(0 | 1)), "cannot copy the data of {app}");
+    Ok(())
+}

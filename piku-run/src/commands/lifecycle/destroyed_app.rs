@@ -1,0 +1,163 @@
+//! What `destroy` keeps of an app, in `destroyed` of its directory: the repository, the config and the formation,
+//! beside the data, which stays where it is.
+
+#![expect(clippy::disallowed_methods, reason = "names in the app's own folder, which only piku writes")]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use piku_files::atomic_file;
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::HostSettings;
+use piku_report::progress;
+use serde::{Deserialize, Serialize};
+
+use crate::commands::data;
+use crate::lock;
+use crate::releases::{current, who};
+
+/// File with who has destroyed the app, and when.
+const RECORD: &str = "destroyed.json";
+
+/// Who has destroyed an app, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DestroyedApp {
+    by: String,
+    at: Timestamp,
+}
+
+impl DestroyedApp {
+    /// Reads the record; `None` if nothing of the app is kept but its data.
+    pub(crate) fn read(dir: &AppDir) -> Option<Self> {
+        serde_json::from_slice(&fs::read(dir.destroyed().join(RECORD)).ok()?).ok()
+    }
+
+    /// Returns the time from which it may be removed; `None` if it is kept for ever.
+    pub(crate) fn end(&self, settings: &HostSettings) -> Option<Timestamp> {
+        self.at.checked_add(settings.keep_destroyed.duration()).ok()
+    }
+
+    /// Moves what is kept aside. If that was interrupted, it is completed; what an earlier app of this name has left
+    /// is replaced.
+    pub(super) fn keep(dir: &AppDir) -> anyhow::Result<()> {
+        let kept = dir.destroyed();
+        if has_commits(&dir.repo()) {
+            current::remove_dir(&kept)?;
+            current::create_dir(&kept)?;
+            let record = kept.join(RECORD);
+            let text = serde_json::to_vec(&Self { by: who(), at: Timestamp::now() })
+                .context("cannot make JSON of it")?;
+            atomic_file::write(&record, &text, 0o600)
+                .with_context(|| format!("cannot write '{}'", record.display()))?;
+        } else if Self::read(dir).is_none() || dir.repo().is_dir() {
+            // It was only created, or has got all releases from other machines.
+            return Ok(());
+        }
+        for path in parts(dir) {
+            move_part(&path, &kept.join(path.file_name().unwrap_or_default()))?;
+        }
+        Ok(())
+    }
+
+    /// Moves everything back, the repository last: with it the app is there again.
+    pub(super) fn bring_back(dir: &AppDir) -> anyhow::Result<()> {
+        for path in parts(dir).into_iter().rev() {
+            move_part(&dir.destroyed().join(path.file_name().unwrap_or_default()), &path)?;
+        }
+        current::remove_dir(&dir.destroyed())
+    }
+}
+
+/// Returns whether the repository has a branch or a tag.
+fn has_commits(repo: &Path) -> bool {
+    let is_filled =
+        |name: &str| fs::read_dir(repo.join(name)).is_ok_and(|mut entries| entries.next().is_some());
+    repo.join("packed-refs").is_file() || is_filled("refs/heads") || is_filled("refs/tags")
+}
+
+/// Returns the parts of a living app that are kept.
+fn parts(dir: &AppDir) -> [PathBuf; 3] {
+    [dir.repo(), dir.config(), dir.formation()]
+}
+
+fn move_part(from: &Path, to: &Path) -> anyhow::Result<()> {
+    match fs::rename(from, to) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        moved => moved
+            .and_then(|()| atomic_file::sync_parent(to))
+            .with_context(|| format!("cannot move '{}'", from.display())),
+    }
+}
+
+/// Removes what destroyed apps have left, once it has been kept for long enough.
+pub(crate) fn remove_expired(root: &PikuRoot, settings: &HostSettings) {
+    for app in root.apps().unwrap_or_default() {
+        match remove_if_expired(root, &app, settings) {
+            Ok(false) => {}
+            Ok(true) => progress::detail(&format!("what was kept of {app} is removed")),
+            // The next destroy or gc tries again.
+            Err(err) => progress::detail(&format!("what was kept of {app} cannot be removed: {err:#}")),
+        }
+    }
+}
+
+fn remove_if_expired(root: &PikuRoot, app: &AppName, settings: &HostSettings) -> anyhow::Result<bool> {
+    let dir = root.app(app);
+    let is_expired = || {
+        let end = DestroyedApp::read(&dir).and_then(|kept| kept.end(settings));
+        end.is_some_and(|end| end <= Timestamp::now())
+    };
+    if !is_expired() {
+        return Ok(false);
+    }
+    // A restore or a push has it.
+    let Some(_lock) = lock::try_lock(&dir.lock())? else { return Ok(false) };
+    if !is_expired() {
+        return Ok(false);
+    }
+    if dir.is_there() {
+        // A new app of this name uses the data.
+        current::remove_dir(&dir.destroyed())?;
+        return Ok(true);
+    }
+    current::remove_dir(&dir.lock())?;
+    data::remove_kept(root, app, &dir)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_parts_come_back_also_after_interruptions() {
+        let place = tempfile::tempdir().unwrap();
+        let root = PikuRoot::new(Some(place.path().to_owned())).unwrap();
+        let app: AppName = "blog".parse().unwrap();
+        let dir = root.app(&app);
+        let create = || fs::create_dir_all(dir.repo().join("refs/heads/main")).unwrap();
+        create();
+        fs::create_dir_all(dir.data()).unwrap();
+        fs::write(dir.config(), "{}").unwrap();
+        DestroyedApp::keep(&dir).unwrap();
+        // Once more, as after an interruption.
+        DestroyedApp::keep(&dir).unwrap();
+        assert!(!dir.is_there() && !dir.config().exists() && dir.data().is_dir());
+        let settings = HostSettings::default();
+        assert!(!remove_if_expired(&root, &app, &settings).unwrap());
+        // An interrupted restore has moved the config only.
+        fs::rename(dir.destroyed().join("config.json"), dir.config()).unwrap();
+        DestroyedApp::bring_back(&dir).unwrap();
+        assert!(dir.is_there() && dir.config().exists() && !dir.destroyed().exists());
+
+        DestroyedApp::keep(&dir).unwrap();
+        let soon = HostSettings { keep_destroyed: 0u64.try_into().unwrap(), ..settings };
+        create();
+        assert!(remove_if_expired(&root, &app, &soon).unwrap());
+        assert!(dir.is_there() && dir.data().is_dir() && !dir.destroyed().exists());
+    }
+}

@@ -1,0 +1,150 @@
+//! `rename APP NEW`: gives an app another name, with everything it has. The rename of its directory is the one
+//! step that decides: before it the app has its old name, after it the new one, and what is left to do is
+//! done by the next `rename` of the same names, or by the daemon when it starts.
+
+#![expect(clippy::disallowed_methods, reason = "records in the app's own folder, which only piku writes")]
+
+use std::process::Stdio;
+
+use anyhow::Context;
+use piku_files::FileLock;
+use piku_layout::former_names;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::HostSettings;
+use piku_layout::unknown_app::unknown_app;
+use piku_release::manifest::BuiltRelease;
+use piku_report::progress;
+use piku_report::user_error::{USAGE, UserError};
+
+use super::{app_lock, free_name};
+use crate::ipc::client;
+use crate::ipc::protocol::SupervisorRequest;
+use crate::nginx::WebServer;
+use crate::releases::current;
+use crate::releases::rename_record::RenameRecord;
+
+pub(in crate::commands) fn run(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<()> {
+    if from == to {
+        return Err(UserError::new(format!("{from} has this name already")).code(USAGE).into());
+    }
+    let record = RenameRecord { from: from.clone(), to: to.clone() };
+    let new = root.app(to);
+    if !root.app(from).path().exists() && RenameRecord::read(&new).as_ref() == Some(&record) {
+        let _lock = app_lock::wait_for_app(root, to)?;
+        return finish(root, &record);
+    }
+    check(root, &record)?;
+    let lock = app_lock::wait_for_app(root, from)?;
+    // Another session may have been faster.
+    check(root, &record)?;
+    record.write(&root.app(from))?;
+    progress::step(&format!("Renaming {from} to {to}"));
+    if let Err(err) = move_app(root, &record, &lock) {
+        // The old state, with its instances.
+        let _ = current::remove_dir(&root.app(from).renaming());
+        drop(lock);
+        start(root, from).context("it does not come up again")?;
+        return Err(err);
+    }
+    finish(root, &record)
+}
+
+/// Checks that the app can have the new name.
+fn check(root: &PikuRoot, RenameRecord { from, to }: &RenameRecord) -> anyhow::Result<()> {
+    let dir = root.app(from);
+    if !dir.is_there() {
+        return Err(unknown_app(root, from).into());
+    }
+    current::check_not_destroyed(&dir)?;
+    // A former name of the app itself is free.
+    if former_names::find_successor(root, to).as_ref() != Some(from) || root.app(to).path().exists() {
+        free_name::check_free(root, to)?;
+    }
+    let settings = HostSettings::read(&root.settings())?;
+    if settings.deploy_to.contains_key(from) {
+        let what = format!("{from} is in deploy_to of host.yaml, and runs on other machines under this name");
+        return Err(UserError::new(what).hint(format!("clone it: piku clone {from} {to}")).into());
+    }
+    if settings.network.of(from) != settings.network.of(to) {
+        let what = format!("host.yaml gives {from} another network than {to}");
+        return Err(UserError::new(what)
+            .hint(format!("write the same for {to} below 'network' first"))
+            .into());
+    }
+    let live = dir.current_number().and_then(|live| BuiltRelease::read(&dir.release(live)).ok());
+    if live.is_some_and(|live| !live.jailed) {
+        let what = format!(
+            "the release of {from} was built without the sandbox and contains the path of its directory"
+        );
+        return Err(UserError::new(what).hint(format!("clone it: piku clone {from} {to}")).into());
+    }
+    Ok(())
+}
+
+/// Stops the app and renames its directory.
+fn move_app(
+    root: &PikuRoot,
+    RenameRecord { from, to }: &RenameRecord,
+    _lock: &FileLock,
+) -> anyhow::Result<()> {
+    // Until the daemon starts again: it then also completes the renaming.
+    client::ask(root, from, &SupervisorRequest::Stop { stay: false })?;
+    client::ask(root, from, &SupervisorRequest::Leave)?;
+    let _alone = app_lock::keep_out_supervisor(root, from)?;
+    let (old, new) = (root.app(from), root.app(to));
+    free_name::move_app_dir(old.path(), new.path())
+        .with_context(|| format!("cannot rename '{}' to '{}'", old.path().display(), new.path().display()))
+}
+
+/// Does what follows the rename of the directory. Each step can be repeated.
+fn finish(root: &PikuRoot, RenameRecord { from, to }: &RenameRecord) -> anyhow::Result<()> {
+    let dir = root.app(to);
+    for number in dir.release_numbers().context("cannot list the releases")? {
+        // A broken release stays what it is.
+        let Ok(mut release) = BuiltRelease::read(&dir.release(number)) else { continue };
+        if release.app != *to {
+            release.app = to.clone();
+            release.write(&dir.release(number))?;
+        }
+    }
+    move_grants(root, from, to)?;
+    piku_chroot::rename_own_user(&root.uid_ranges(), from.as_str(), to.as_str())?;
+    WebServer::load(root)?.rename_app(from, to)?;
+    rename_in_keys(from, to)?;
+    former_names::forget(root, to)?;
+    former_names::add(&dir, from)?;
+    current::remove_dir(root.app(from).run())?;
+    current::remove_dir(&dir.renaming())?;
+    progress::step(&format!("{from} is called {to} now"));
+    start(root, to).with_context(|| format!("{to} does not come up"))
+}
+
+/// Starts the app unless it is stopped or has no release.
+fn start(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    let dir = root.app(app);
+    if dir.stopped().exists() || dir.current_number().is_none() {
+        return Ok(());
+    }
+    client::ask(root, app, &SupervisorRequest::Restart { only: None, index: None })?;
+    Ok(())
+}
+
+fn move_grants(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<()> {
+    let settings = HostSettings::read(&root.settings())?;
+    let granted = settings.grants.of(from).to_vec();
+    if granted.is_empty() {
+        return Ok(());
+    }
+    // In this order: an interruption leaves both, and the next try removes the old one.
+    root.change_grants(to, |_| Ok(granted)).context("cannot move what was granted")?;
+    root.change_grants(from, |_| Ok(Vec::new())).context("cannot move what was granted")
+}
+
+/// Gives the keys that may use the app the new name.
+fn rename_in_keys(from: &AppName, to: &AppName) -> anyhow::Result<()> {
+    let mut keys = crate::commands::sibling_tool("piku-receive");
+    keys.args(["key", "rename-app", from.as_str(), to.as_str()]).stdin(Stdio::null());
+    let status = keys.status().context("cannot run 'piku-receive'")?;
+    if status.success() { Ok(()) } else { Err(UserError::new("cannot change the keys of the app").into()) }
+}
