@@ -64,6 +64,9 @@ _piku__run() {
             piku__run,host-domain)
                 cmd="piku__run__subcmd__host__subcmd__domain"
                 ;;
+            piku__run,import-piku)
+                cmd="piku__run__subcmd__import__subcmd__piku"
+                ;;
             piku__run,lock)
                 cmd="piku__run__subcmd__lock"
                 ;;
@@ -262,6 +265,9 @@ _piku__run() {
             piku__run__subcmd__help,host-domain)
                 cmd="piku__run__subcmd__help__subcmd__host__subcmd__domain"
                 ;;
+            piku__run__subcmd__help,import-piku)
+                cmd="piku__run__subcmd__help__subcmd__import__subcmd__piku"
+                ;;
             piku__run__subcmd__help,lock)
                 cmd="piku__run__subcmd__help__subcmd__lock"
                 ;;
@@ -359,7 +365,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec rename clone destroy restore help"
+            opts="-h -V --root --help --version daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone destroy restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1169,7 +1175,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec rename clone destroy restore help"
+            opts="daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone destroy restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1574,6 +1580,20 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__help__subcmd__import__subcmd__piku)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__help__subcmd__lock)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1828,6 +1848,24 @@ _piku__run() {
             ;;
         piku__subcmd__run__subcmd__host__subcmd__domain)
             opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__import__subcmd__piku)
+            opts="-h --dry-run --no-deploy --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
