@@ -19,6 +19,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct RenameRecord {
     pub(crate) from: AppName,
     pub(crate) to: AppName,
+    /// Everything has the new name; the app may start.
+    #[serde(default)]
+    pub(crate) is_complete: bool,
 }
 
 impl RenameRecord {
@@ -46,9 +49,9 @@ impl RenameRecord {
 /// Checks that the app is not between two names.
 pub(crate) fn check_not_renamed(dir: &AppDir) -> anyhow::Result<()> {
     let name = dir.path().file_name().unwrap_or_default().to_string_lossy();
-    match RenameRecord::read(dir).filter(|record| record.to.as_str() == name) {
+    match RenameRecord::read(dir).filter(|record| record.to.as_str() == name && !record.is_complete) {
         None => Ok(()),
-        Some(RenameRecord { from, to }) => {
+        Some(RenameRecord { from, to, .. }) => {
             let what = format!("{from} was being renamed to {to}, and that has not come to its end");
             Err(UserError::new(what).hint(format!("complete it: piku rename {from} {to}")).into())
         }

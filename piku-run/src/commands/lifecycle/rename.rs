@@ -28,9 +28,11 @@ pub(in crate::commands) fn run(root: &PikuRoot, from: &AppName, to: &AppName) ->
     if from == to {
         return Err(UserError::new(format!("{from} has this name already")).code(USAGE).into());
     }
-    let record = RenameRecord { from: from.clone(), to: to.clone() };
+    let record = RenameRecord { from: from.clone(), to: to.clone(), is_complete: false };
     let new = root.app(to);
-    if !root.app(from).path().exists() && RenameRecord::read(&new).as_ref() == Some(&record) {
+    if !root.app(from).path().exists()
+        && RenameRecord::read(&new).is_some_and(|there| there.from == *from && there.to == *to)
+    {
         let _lock = app_lock::wait_for_app(root, to)?;
         return finish(root, &record);
     }
@@ -51,7 +53,7 @@ pub(in crate::commands) fn run(root: &PikuRoot, from: &AppName, to: &AppName) ->
 }
 
 /// Checks that the app can have the new name.
-fn check(root: &PikuRoot, RenameRecord { from, to }: &RenameRecord) -> anyhow::Result<()> {
+fn check(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyhow::Result<()> {
     let dir = root.app(from);
     if !dir.is_there() {
         return Err(unknown_app(root, from).into());
@@ -85,7 +87,7 @@ fn check(root: &PikuRoot, RenameRecord { from, to }: &RenameRecord) -> anyhow::R
 /// Stops the app and renames its directory.
 fn move_app(
     root: &PikuRoot,
-    RenameRecord { from, to }: &RenameRecord,
+    RenameRecord { from, to, .. }: &RenameRecord,
     _lock: &FileLock,
 ) -> anyhow::Result<()> {
     // Until the daemon starts again: it then also completes the renaming.
@@ -98,7 +100,7 @@ fn move_app(
 }
 
 /// Does what follows the rename of the directory. Each step can be repeated.
-fn finish(root: &PikuRoot, RenameRecord { from, to }: &RenameRecord) -> anyhow::Result<()> {
+fn finish(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyhow::Result<()> {
     let dir = root.app(to);
     for number in dir.release_numbers().context("cannot list the releases")? {
         // A broken release stays what it is.
@@ -115,9 +117,12 @@ fn finish(root: &PikuRoot, RenameRecord { from, to }: &RenameRecord) -> anyhow::
     former_names::forget(root, to)?;
     former_names::add(&dir, from)?;
     current::remove_dir(root.app(from).run())?;
-    current::remove_dir(&dir.renaming())?;
+    // The record stays until the app has started.
+    RenameRecord { from: from.clone(), to: to.clone(), is_complete: true }.write(&dir)?;
     progress::step(&format!("{from} is called {to} now"));
-    start(root, to).with_context(|| format!("{to} does not come up"))
+    let started = start(root, to).with_context(|| format!("{to} does not come up"));
+    current::remove_dir(&dir.renaming())?;
+    started
 }
 
 /// Starts the app unless it is stopped or has no release.

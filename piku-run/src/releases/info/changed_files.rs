@@ -74,8 +74,8 @@ fn parse(text: &[u8]) -> ChangedFiles {
     while let (Some(status), Some(path)) = (words.next(), words.next()) {
         let (change, path, from) = match status.as_bytes().first() {
             Some(b'R') => match words.next() {
-                Some(to) => (FileChange::Renamed, to, Some(path)),
-                None => break,
+                Some(to) if !to.is_empty() => (FileChange::Renamed, to, Some(path)),
+                _ => break,
             },
             Some(b'A') => (FileChange::Added, path, None),
             Some(b'D') => (FileChange::Removed, path, None),
