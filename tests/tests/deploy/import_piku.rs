@@ -77,7 +77,7 @@ fn apps_of_the_python_piku_go_live_with_their_data() {
             "APP=My_Blog\nDATA_ROOT=/home/piku/.piku/data/My_Blog\nPWD=/home/piku/.piku/apps/My_Blog\nPORT=4711\n",
         )
         .file("envs/My_Blog/SCALING", "web:1\nworker:2\n");
-    // Hostile or odd entries harm nobody.
+    // Hostile or odd entries do no harm.
     old.app("bad", &[("Procfile", procfile), ("serve", SERVE), ("page", "bad\n")])
         .file("envs/bad/SCALING", "worker:1000000\n../x:2\nworker\n")
         .file("repos/ /x", "");
