@@ -17,7 +17,7 @@ use crate::paths::AppDir;
 /// Longest reason, in bytes.
 const LONGEST: usize = 500;
 
-/// Who has locked an app, since when and why.
+/// The lock of an app: its owner, its start and its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeployLock {
     /// Name of the key, or of the operator on the server.

@@ -61,7 +61,7 @@ fn is_at(lock: &FileLock, path: &Path) -> bool {
     there.is_some() && there == lock.metadata().ok().map(|ours| (ours.dev(), ours.ino()))
 }
 
-/// Takes the app's lock if nobody else has it. `None` if the app's directory was removed by hand.
+/// Takes the app's lock if it is free. `None` if the app's directory was removed by hand.
 ///
 /// # Errors
 /// Fails as busy during a push.

@@ -1,4 +1,4 @@
-//! What `destroy` keeps of an app, in `destroyed` of its directory: the repository, the config and the formation,
+//! The parts of an app that `destroy` keeps, in `destroyed` of its directory: the repository, the config and the formation,
 //! beside the data, which stays where it is.
 
 #![expect(clippy::disallowed_methods, reason = "names in the app's own folder, which only piku writes")]
@@ -23,7 +23,7 @@ use crate::releases::{current, who};
 /// File with who has destroyed the app, and when.
 const RECORD: &str = "destroyed.json";
 
-/// Who has destroyed an app, and when.
+/// The record of a destroy: the key and the time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DestroyedApp {
     by: String,
