@@ -28,6 +28,10 @@ const SELF_SIGNED_DAYS: i64 = 3650;
 /// Arguments of openssl for a new key and a self-signed certificate.
 const SELF_SIGN: &str = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
 
+/// Arguments of openssl that print what [`CertificateDetails`] holds.
+const READ_DETAILS: &str =
+    "x509 -noout -startdate -enddate -dateopt iso_8601 -issuer -nameopt multiline,utf8";
+
 /// A certificate from an authority is renewed at most this many days before it expires.
 const RENEWAL_DAYS: i64 = 30;
 
@@ -56,6 +60,17 @@ pub(in crate::nginx) struct CertificateMetadata {
     pub(in crate::nginx) at: Timestamp,
 }
 
+/// Facts about a certificate that it contains itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::nginx) struct CertificateDetails {
+    /// Begin of its validity.
+    pub(in crate::nginx) begin: Timestamp,
+    /// End of its validity.
+    pub(in crate::nginx) end: Timestamp,
+    /// Name of the authority that issued it; may be empty.
+    pub(in crate::nginx) issuer: String,
+}
+
 impl CertificateMetadata {
     /// Returns true if a self-signed pair stays in use. A pair made before the clock was set, or made in the
     /// future, is replaced, but not while the clock is unset.
@@ -79,12 +94,12 @@ impl CertificatePair {
 
     /// Returns true if it has not expired at `now`.
     pub(in crate::nginx) fn is_valid(&self, now: Timestamp) -> bool {
-        self.validity().is_some_and(|(_, end)| now < end)
+        self.read_details().is_some_and(|details| now < details.end)
     }
 
     /// Returns true in the last third of its validity, and then only in its last 30 days.
     pub(in crate::nginx) fn is_renewal_due(&self, now: Timestamp) -> bool {
-        let Some((begin, end)) = self.validity() else { return true };
+        let Some(CertificateDetails { begin, end, .. }) = self.read_details() else { return true };
         let third = end.duration_since(begin) / 3;
         end.duration_since(now) < third.min(SignedDuration::from_hours(RENEWAL_DAYS * 24))
     }
@@ -96,31 +111,30 @@ impl CertificatePair {
         self.metadata.names == other.metadata.names && own.is_some() && own == read(other)
     }
 
-    /// Returns the begin and end of its validity, read by openssl.
-    pub(in crate::nginx) fn validity(&self) -> Option<(Timestamp, Timestamp)> {
+    /// Reads the certificate with openssl; `None` if it is not valid.
+    pub(in crate::nginx) fn read_details(&self) -> Option<CertificateDetails> {
         let mut openssl = openssl_command().ok()?;
-        openssl.args(["x509", "-noout", "-startdate", "-enddate", "-dateopt", "iso_8601", "-in"]);
-        let text = String::from_utf8(openssl.arg(self.certificate()).output().ok()?.stdout).ok()?;
-        let time = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
-        Some((time("notBefore=")?, time("notAfter=")?))
+        openssl.args(READ_DETAILS.split(' ')).arg("-in").arg(self.certificate());
+        CertificateDetails::parse(&String::from_utf8_lossy(&openssl.output().ok()?.stdout))
     }
 }
 
-impl CertificatePair {
-    /// Returns the name of the authority that issued it, read by openssl.
-    pub(in crate::nginx) fn issuer(&self) -> String {
-        let output = openssl_command().and_then(|mut openssl| {
-            openssl.args(["x509", "-noout", "-issuer", "-nameopt", "multiline,utf8", "-in"]);
-            Ok(openssl.arg(self.certificate()).output()?.stdout)
-        });
-        let text = String::from_utf8_lossy(&output.unwrap_or_default()).into_owned();
+impl CertificateDetails {
+    /// Parses the output of openssl, in which the lines of the issuer are indented and contain no control
+    /// characters.
+    fn parse(text: &str) -> Option<Self> {
+        let time = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
         let field = |name: &str| {
             let value =
                 |line: &str| Some(line.trim().strip_prefix(name)?.split_once('=')?.1.trim().to_owned());
             text.lines().find_map(value)
         };
-        let name = field("organizationName").or_else(|| field("commonName"));
-        name.unwrap_or_default().chars().filter(|c| !c.is_control()).collect()
+        let issuer = field("organizationName").or_else(|| field("commonName")).unwrap_or_default();
+        Some(Self {
+            begin: time("notBefore=")?,
+            end: time("notAfter=")?,
+            issuer: issuer.chars().filter(|c| !c.is_control()).collect(),
+        })
     }
 }
 
@@ -305,6 +319,7 @@ mod tests {
         let now = Timestamp::now();
         let first = pairs.ensure_for_names("blog", &names(&["a.test", "*.b.test", "10.0.0.1"]), now).unwrap();
         let days = |days: i64| Timestamp::now() + SignedDuration::from_hours(days * 24);
+        assert_eq!(first.read_details().unwrap().issuer, "blog");
         assert!(first.is_valid(days(3649)) && !first.is_valid(days(3651)));
         assert!(!first.is_renewal_due(days(3619)) && first.is_renewal_due(days(3621)));
         let again = pairs.ensure_for_names("blog", &names(&["10.0.0.1", "a.test", "*.b.test"]), now).unwrap();

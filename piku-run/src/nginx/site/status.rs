@@ -117,7 +117,8 @@ impl WebServer {
         names: &[String],
         pair: &CertificatePair,
     ) -> CertificateStatus {
-        let (not_before, not_after) = pair.validity().unzip();
+        let details = pair.read_details();
+        let (not_before, not_after) = details.as_ref().map(|known| (known.begin, known.end)).unzip();
         let pairs = AppCertificates::for_app(&self.root, app);
         let attempt = FailedAttempt::read(&pairs, &acme::public_names(names));
         let state = match () {
@@ -136,7 +137,10 @@ impl WebServer {
             app: app.clone(),
             names: pair.metadata.names.iter().cloned().collect(),
             missing: missing.cloned().collect(),
-            issuer: if pair.metadata.self_signed { "self-signed".to_owned() } else { pair.issuer() },
+            issuer: match details {
+                _ if pair.metadata.self_signed => "self-signed".to_owned(),
+                details => details.map(|known| known.issuer).unwrap_or_default(),
+            },
             state,
             not_before,
             not_after,
