@@ -1,5 +1,6 @@
 //! `apps [APP]…`: the apps, with what serves them.
 
+use std::panic::resume_unwind;
 use std::thread;
 
 use jiff::Timestamp;
@@ -64,15 +65,7 @@ impl AppState {
 
 /// Prints these apps, or all. Without `long`, the text has one name a line, with its state if it is unusual.
 pub(super) fn run(root: &PikuRoot, only: &[AppName], long: bool, format: OutputFormat) -> anyhow::Result<()> {
-    let apps = super::list_apps(root, only)?;
-    let web = WebServer::load(root)?;
-    let asked = thread::scope(|scope| {
-        let asked: Vec<_> =
-            apps.iter().map(|app| scope.spawn(|| super::ps::samples_of(root, app).ok())).collect();
-        asked.into_iter().map(|one| one.join().unwrap_or_default()).collect::<Vec<_>>()
-    });
-    let rows: Vec<AppRow> =
-        apps.into_iter().zip(asked).map(|(app, samples)| describe(root, &web, app, samples)).collect();
+    let rows = rows(root, only)?;
     output::print(format, &rows, || if long { render_table(&rows) } else { render_names(&rows) })
 }
 
@@ -81,10 +74,7 @@ pub(super) fn run(root: &PikuRoot, only: &[AppName], long: bool, format: OutputF
 /// # Errors
 /// Fails if an app has none.
 pub(super) fn print_urls(root: &PikuRoot, apps: &[AppName]) -> anyhow::Result<()> {
-    let web = WebServer::load(root)?;
-    for app in super::list_apps(root, apps)? {
-        let samples = super::ps::samples_of(root, &app).ok();
-        let row = describe(root, &web, app, samples);
+    for row in rows(root, apps)? {
         let Some(url) = row.urls.first() else {
             let what = format!("{} has no URL: it is {}", row.app, row.state.as_str());
             return Err(UserError::new(what).hint("its Procfile needs a 'web', and it must run").into());
@@ -94,8 +84,19 @@ pub(super) fn print_urls(root: &PikuRoot, apps: &[AppName]) -> anyhow::Result<()
     Ok(())
 }
 
-fn describe(root: &PikuRoot, web: &WebServer, app: AppName, samples: Option<Vec<InstanceSample>>) -> AppRow {
+/// Returns the rows of these apps, or of all. Their supervisors are asked in parallel.
+fn rows(root: &PikuRoot, only: &[AppName]) -> anyhow::Result<Vec<AppRow>> {
+    let apps = super::list_apps(root, only)?;
+    let web = WebServer::load(root)?;
+    Ok(thread::scope(|scope| {
+        let asked: Vec<_> = apps.into_iter().map(|app| scope.spawn(|| describe(root, &web, app))).collect();
+        asked.into_iter().map(|row| row.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    }))
+}
+
+fn describe(root: &PikuRoot, web: &WebServer, app: AppName) -> AppRow {
     let dir = root.app(&app);
+    let samples = super::ps::samples_of(root, &app).ok();
     let release = dir.current_number().and_then(|number| BuiltRelease::read(&dir.release(number)).ok());
     let site = web.site_status(&app);
     let is_known = samples.is_some();
