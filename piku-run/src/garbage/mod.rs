@@ -171,12 +171,7 @@ impl AppCollector<'_> {
         let path = self.dir.path().join(&item.name);
         let cannot = || format!("cannot remove '{}'", path.display());
         let gone = match item.kind {
-            GarbageKind::Layer | GarbageKind::Tool => {
-                match layers::withdraw_layer(&path).with_context(cannot)? {
-                    Some(gone) => gone,
-                    None => return Ok(false),
-                }
-            }
+            GarbageKind::Layer | GarbageKind::Tool => return remove_layer(&path),
             GarbageKind::Release | GarbageKind::Cache => {
                 if let Some(number) = item.release_number() {
                     folded::unfold_dependents(self.dir, number)?;
@@ -191,6 +186,13 @@ impl AppCollector<'_> {
         };
         current::remove_dir(&gone).map(|()| true)
     }
+}
+
+/// Removes a layer or a shared tool; returns false if a build has begun to use it.
+fn remove_layer(path: &Path) -> anyhow::Result<bool> {
+    let gone = layers::withdraw_layer(path).with_context(|| format!("cannot remove '{}'", path.display()))?;
+    let Some(gone) = gone else { return Ok(false) };
+    current::remove_dir(&gone).map(|()| true)
 }
 
 /// Collects garbage after a successful change. Failures are printed and do not fail the change.

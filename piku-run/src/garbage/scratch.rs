@@ -50,13 +50,16 @@ pub(crate) fn remove_abandoned(root: &PikuRoot, app: &AppName, users: AppUsers) 
     if let Some(number) = current::live_release(&dir)? {
         make_jail(root, app, number, users)?;
     }
-    for folder in find_abandoned(&dir) {
-        if current::remove_dir(&folder).is_err() {
-            remove_in_jail(root, app, &dir.scratch())?;
-        }
-        current::remove_dir(&folder)?;
+    find_abandoned(&dir).iter().try_for_each(|folder| remove_folder(root, app, folder))
+}
+
+/// Removes the scratch directory of the app or a folder in it. What the app's own user has made can only be
+/// removed in a jail of that user, which does so when it is made.
+pub(crate) fn remove_folder(root: &PikuRoot, app: &AppName, folder: &Path) -> anyhow::Result<()> {
+    if current::remove_dir(folder).is_err() {
+        remove_in_jail(root, app, &root.app(app).scratch())?;
     }
-    Ok(())
+    current::remove_dir(folder)
 }
 
 /// Makes a jail of a release, which moves kept files out of abandoned folders and removes these.
@@ -77,7 +80,7 @@ fn make_jail(root: &PikuRoot, app: &AppName, number: u64, users: AppUsers) -> an
 }
 
 /// Removes abandoned folders that the app's own user has made, which only that user can.
-pub(crate) fn remove_in_jail(root: &PikuRoot, app: &AppName, scratch: &Path) -> anyhow::Result<()> {
+fn remove_in_jail(root: &PikuRoot, app: &AppName, scratch: &Path) -> anyhow::Result<()> {
     if !root.uid_ranges().exists() {
         return Ok(());
     }

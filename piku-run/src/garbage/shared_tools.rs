@@ -6,8 +6,7 @@ use piku_layout::paths::PikuRoot;
 use piku_release::layers;
 
 use super::disk_usage::FreedSpace;
-use super::{GarbageItem, GarbageKind, TOOL_LIFETIME};
-use crate::releases::current;
+use super::{GarbageItem, GarbageKind, TOOL_LIFETIME, remove_layer};
 
 /// Finds the garbage without counting its bytes.
 pub(crate) fn find(root: &PikuRoot) -> anyhow::Result<Vec<GarbageItem>> {
@@ -29,10 +28,7 @@ pub(crate) fn measure(root: &PikuRoot, found: &mut [GarbageItem]) {
 
 /// Removes an item; returns false if a build has begun to use it.
 pub(crate) fn remove(root: &PikuRoot, item: &GarbageItem) -> anyhow::Result<bool> {
-    let path = root.path().join(&item.name);
-    let cannot = || format!("cannot remove '{}'", path.display());
-    let Some(gone) = layers::withdraw_layer(&path).with_context(cannot)? else { return Ok(false) };
-    current::remove_dir(&gone).map(|()| true)
+    remove_layer(&root.path().join(&item.name))
 }
 
 /// Removes the garbage; returns the errors of single items.

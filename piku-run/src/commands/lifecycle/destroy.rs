@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use anyhow::Context;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
-use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
@@ -55,7 +55,8 @@ pub(in crate::commands) fn run(
     WebServer::load(root)?.purge_app(app)?;
     // First what would make it run again, last the marks that it is stopped.
     current::remove_dir(&dir.current())?;
-    remove_scratch(root, app, &dir)?;
+    // What killed processes have changed in `/app`.
+    scratch::remove_folder(root, app, &dir.scratch())?;
     if !now {
         DestroyedApp::keep(&dir)?;
     }
@@ -95,14 +96,4 @@ pub(in crate::commands) fn run(
     }
     destroyed_app::remove_expired(root, &settings);
     Ok(())
-}
-
-/// Removes what killed processes have changed in `/app`. What the app's own user has made can only be removed
-/// in a jail of that user, which does so when it is made.
-fn remove_scratch(root: &PikuRoot, app: &AppName, dir: &AppDir) -> anyhow::Result<()> {
-    let path = dir.scratch();
-    if current::remove_dir(&path).is_err() {
-        scratch::remove_in_jail(root, app, &path)?;
-    }
-    current::remove_dir(&path)
 }
