@@ -67,6 +67,11 @@ impl SettingValue {
     }
 }
 
+/// Returns the items of a list separated by commas or blanks.
+pub fn split_items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty())
+}
+
 /// Parses variables and collects their errors and warnings.
 pub(crate) struct ValuesReader<'a> {
     values: &'a AppValues,
@@ -86,8 +91,7 @@ impl<'a> ValuesReader<'a> {
 
     /// Returns the items of a list separated by commas or blanks.
     pub(crate) fn items(&self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
-        let text = self.text(name).unwrap_or_default();
-        text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty())
+        split_items(self.text(name).unwrap_or_default())
     }
 
     /// Returns the items, and adds an error if there are more than `most`.

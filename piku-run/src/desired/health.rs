@@ -1,6 +1,8 @@
 //! Health check of a release, from `ENV` and the config.
 
 use jiff::tz::TimeZone;
+use piku_procfile::render::app_values::split_items;
+use piku_procfile::render::nginx::SERVER_NAME;
 use piku_report::user_error::UserError;
 
 use crate::instance::environment::Vars;
@@ -9,7 +11,6 @@ use crate::instance::environment::Vars;
 const VARIABLE: &str = "HEALTHCHECK";
 /// Variable that sets the host name of the request.
 const HOST: &str = "HEALTHCHECK_HOST";
-const SERVER_NAME: &str = "NGINX_SERVER_NAME";
 /// Host name of the request if the app has no name.
 pub(crate) const DEFAULT_HOST: &str = "localhost";
 
@@ -75,9 +76,7 @@ pub(crate) fn host_of(vars: &Vars) -> anyhow::Result<String> {
             }
         };
     }
-    let names: Vec<&str> = vars.get(SERVER_NAME).map_or_else(Vec::new, |names| {
-        names.split(|c: char| c == ',' || c.is_whitespace()).filter(|name| !name.is_empty()).collect()
-    });
+    let names: Vec<&str> = vars.get(SERVER_NAME).map_or_else(Vec::new, |names| split_items(names).collect());
     let whole = names.iter().filter(|name| !name.contains('*')).find_map(|name| browser_host(name));
     let host = whole.or_else(|| names.iter().find_map(|name| browser_host(name)));
     Ok(host.unwrap_or_else(|| DEFAULT_HOST.to_owned()))

@@ -198,7 +198,8 @@ struct CacheSettings {
 /// The host name that stands for all names that no app has.
 pub const DEFAULT_NAME: &str = "_";
 
-const SERVER_NAME: &str = "NGINX_SERVER_NAME";
+/// Variable with the host names of an app.
+pub const SERVER_NAME: &str = "NGINX_SERVER_NAME";
 
 impl VirtualHost {
     /// Returns true if the app has set host names.

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{HostDomain, SettingsKey};
-use piku_procfile::render::nginx::{DEFAULT_NAME, HostName};
+use piku_procfile::render::app_values::split_items;
+use piku_procfile::render::nginx::{DEFAULT_NAME, HostName, SERVER_NAME};
 use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
 use piku_report::user_error::UserError;
@@ -16,8 +17,6 @@ use crate::config::store;
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::{CertificateState, WebServer, session_address};
 use crate::releases::current;
-
-const VARIABLE: &str = "NGINX_SERVER_NAME";
 
 const DOMAIN: SettingsKey = SettingsKey {
     name: "domain:",
@@ -87,7 +86,7 @@ fn list(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Resu
         let Some(site) = web.site_status(&app) else { continue };
         let source = match () {
             () if site.is_assigned => "host",
-            () if store::read(&root.app(&app))?.get(VARIABLE).is_some() => "config",
+            () if store::read(&root.app(&app))?.get(SERVER_NAME).is_some() => "config",
             () => "ENV",
         };
         let certificate = site.certificate.as_ref().map(|certificate| certificate.state);
@@ -167,21 +166,19 @@ fn change(
     no_restart: bool,
 ) -> anyhow::Result<bool> {
     let [app] = apps else { return Err(UserError::new("one app is needed").into()) };
-    for name in added.iter().chain(removed) {
-        name.parse::<HostName>().map_err(UserError::new)?;
-    }
+    let parse = |names: &[String]| -> Result<Vec<HostName>, UserError> {
+        names.iter().map(|name| name.parse().map_err(UserError::new)).collect()
+    };
+    let (added, removed) = (parse(added)?, parse(removed)?);
     let dir = root.app(app);
     let shipped = match current::live_release(&dir)? {
-        Some(number) => ReleaseContext::read(root, app, number)?.shipped(VARIABLE)?,
+        Some(number) => ReleaseContext::read(root, app, number)?.shipped(SERVER_NAME)?,
         None => None,
     };
-    let stored = store::read(&dir)?.get(VARIABLE).map(str::to_owned);
-    let split = |text: &str| -> Vec<String> {
-        let words = text.split(|c: char| c == ',' || c.is_whitespace());
-        words.filter(|word| !word.is_empty()).map(str::to_ascii_lowercase).collect()
-    };
-    let mut names = split(stored.as_deref().or(shipped.as_deref()).unwrap_or_default());
-    for name in removed.iter().map(|name| name.to_ascii_lowercase()) {
+    let stored = store::read(&dir)?.get(SERVER_NAME).map(str::to_owned);
+    let set = stored.as_deref().or(shipped.as_deref()).unwrap_or_default();
+    let mut names: Vec<String> = split_items(set).map(str::to_ascii_lowercase).collect();
+    for name in removed.iter().map(HostName::as_str) {
         let before = names.len();
         names.retain(|own| *own != name);
         if names.len() == before {
@@ -189,16 +186,16 @@ fn change(
             return Err(UserError::new(what).hint(format!("'piku domains {app}' lists them")).into());
         }
     }
-    for name in added.iter().map(|name| name.to_ascii_lowercase()) {
-        if !names.contains(&name) {
-            names.push(name);
+    for name in added.iter().map(HostName::as_str) {
+        if !names.iter().any(|own| own == name) {
+            names.push(name.to_owned());
         }
     }
     let action = if names.is_empty() && shipped.is_none() {
-        cli::ConfigCommand::Unset { names: vec![VARIABLE.to_owned()], no_restart }
+        cli::ConfigCommand::Unset { names: vec![SERVER_NAME.to_owned()], no_restart }
     } else {
         cli::ConfigCommand::Set {
-            pairs: vec![format!("{VARIABLE}={}", names.join(" "))],
+            pairs: vec![format!("{SERVER_NAME}={}", names.join(" "))],
             stdin: false,
             no_restart,
         }
