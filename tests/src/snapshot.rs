@@ -53,9 +53,19 @@ pub fn assert_redacted(actual: &str, values: &[(&'static str, &str)], snapshot: 
 
 #[track_caller]
 fn compare(actual: &str, redactions: Redactions, snapshot: impl IntoData) {
+    let actual = without_durations(actual);
     // A backslash does not separate paths here.
     let assert = Assert::new().action_env(snapbox::assert::DEFAULT_ACTION_ENV).normalize_paths(false);
     assert.redact_with(redactions).eq(actual, snapshot);
+}
+
+/// Removes the lines that only slow steps of a build have.
+fn without_durations(output: &str) -> String {
+    let is_duration = |line: &&str| {
+        let took = line.trim_end().rsplit_once(" took ").and_then(|(_, time)| time.strip_suffix(" s"));
+        took.is_none_or(|seconds| seconds.parse::<f64>().is_err())
+    };
+    output.split_inclusive('\n').filter(is_duration).collect()
 }
 
 /// Returns everything that was printed, stdout before stderr.

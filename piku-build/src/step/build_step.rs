@@ -4,8 +4,9 @@
 use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::sys::prctl::set_child_subreaper;
@@ -14,11 +15,16 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::{Pid, getpid, pipe};
 
+use piku_report::progress;
+
 use crate::step::interrupt;
+use crate::step::silence::{SilenceWatch, WatchedOutput};
 use crate::step::step_output::forward;
 
 /// Time to wait for more output after the command has ended.
 const AFTERWARDS: Duration = Duration::from_secs(2);
+/// Duration from which on it is printed.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// A command of a plan. Its working directory is the app's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,11 +78,15 @@ impl StepOutcome {
     }
 }
 
-/// Runs the command until it ends.
+/// Runs the command of the step `name` until it ends. Without `quiet`, its output is shown.
 ///
 /// # Errors
 /// Fails if it cannot be started, or the build is interrupted. A command that fails is not an error here.
-pub(crate) fn run_command(mut command: Command, quiet: bool) -> anyhow::Result<StepOutcome> {
+pub(crate) fn run_command(
+    name: &'static str,
+    mut command: Command,
+    quiet: bool,
+) -> anyhow::Result<StepOutcome> {
     interrupt::check()?;
     let program = command.get_program().to_string_lossy().into_owned();
     let (output, input) = pipe().context("cannot make a pipe")?;
@@ -89,9 +99,13 @@ pub(crate) fn run_command(mut command: Command, quiet: bool) -> anyhow::Result<S
     drop(command);
     let group = Pid::from_raw(i32::try_from(child.id()).context("bad pid")?);
     interrupt::set_group(Some(group));
-    let lines = forward(File::from(output), quiet);
+    let begin = Instant::now();
+    let has_ended = Arc::new(AtomicBool::new(false));
+    let output = WatchedOutput::new(File::from(output), SilenceWatch::new(name), has_ended.clone());
+    let lines = forward(output, quiet);
     // Not reaped yet: until then no other process gets the number of the group.
     let waited = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+    has_ended.store(true, Ordering::Relaxed);
     let _ = killpg(group, Signal::SIGKILL);
     interrupt::set_group(None);
     let status = child.wait().with_context(|| format!("cannot wait for '{program}'"))?;
@@ -99,6 +113,9 @@ pub(crate) fn run_command(mut command: Command, quiet: bool) -> anyhow::Result<S
     waited.with_context(|| format!("cannot wait for '{program}'"))?;
     let lines = lines.recv_timeout(AFTERWARDS).unwrap_or_default();
     interrupt::check()?;
+    if status.success() {
+        report_duration(name, begin.elapsed());
+    }
     let lines = Vec::from(lines);
     let code = code(status);
     // The kernel counts the processes of the whole machine, also those of an app that exceeded its own limit.
@@ -116,6 +133,13 @@ fn has_lost_process(code: i32, lines: &[String]) -> bool {
 /// Returns the lines that can tell why a step failed.
 fn last_lines(lines: &[String]) -> impl Iterator<Item = &String> {
     lines.iter().rev().take(50)
+}
+
+/// Prints how long a part of the build took, unless it was fast.
+pub(crate) fn report_duration(what: &str, duration: Duration) {
+    if duration >= SLOW {
+        progress::detail(&format!("{what} took {:.1} s", duration.as_secs_f64()));
+    }
 }
 
 fn code(status: ExitStatus) -> i32 {
@@ -168,7 +192,7 @@ mod tests {
     fn sh(text: &str) -> StepOutcome {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", text]);
-        run_command(command, true).unwrap()
+        run_command("test", command, true).unwrap()
     }
 
     #[test]

@@ -6,5 +6,6 @@ pub(crate) mod environment;
 pub(crate) mod interrupt;
 pub(crate) mod resources;
 pub(crate) mod sandbox;
+pub(crate) mod silence;
 pub(crate) mod step_output;
 pub(crate) mod step_runner;

@@ -2,15 +2,17 @@
 //! failure in.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
+use std::time::Instant;
 
 use piku_files::free_space::size;
 use piku_report::terminal::plain_text;
 
 use piku_report::progress;
+
+use crate::step::silence::WatchedOutput;
 
 /// The number of last lines that are kept.
 const KEPT: usize = 400;
@@ -30,7 +32,7 @@ const TAIL: usize = 64 * 1024;
 const TAIL_SHOWN: usize = 40;
 
 /// Forwards the output in a thread that hands over the last lines when the output ends.
-pub(crate) fn forward(output: File, quiet: bool) -> Receiver<VecDeque<String>> {
+pub(crate) fn forward(output: WatchedOutput, quiet: bool) -> Receiver<VecDeque<String>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut lines = LastLines { kept: VecDeque::new(), quiet };
@@ -47,6 +49,9 @@ pub(crate) fn forward(output: File, quiet: bool) -> Receiver<VecDeque<String>> {
                 break;
             }
             lines.add_line(&line);
+            if !quiet {
+                reader.get_mut().watch.hear(Instant::now());
+            }
             line.clear();
         }
         // The receiver is gone: nobody waits for output of processes that outlived the command.

@@ -120,8 +120,8 @@ impl StepRunner<'_> {
         } else {
             self.unjailed_command(&env, &step.run)
         };
-        let mut ended =
-            build_step::run_command(command, step.quiet).with_context(|| format!("step '{}'", step.name))?;
+        let mut ended = build_step::run_command(step.name, command, step.quiet)
+            .with_context(|| format!("step '{}'", step.name))?;
         if key.is_some() {
             DeployKey::remove(&self.home)?;
         }
