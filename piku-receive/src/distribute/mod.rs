@@ -14,6 +14,7 @@ mod parts;
 mod ssh;
 mod target_host;
 mod targets;
+mod upload_progress;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

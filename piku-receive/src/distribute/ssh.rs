@@ -18,6 +18,7 @@ use piku_layout::settings::{self, DeployTo};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::print_remote_line;
+use super::upload_progress::UploadProgress;
 use crate::child_env;
 use crate::deploy::cancel;
 
@@ -87,13 +88,14 @@ fn run_session(
     let process = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch 'ssh'")?;
     let stdout = SessionPipe::new(stdout, process.try_clone()?);
     let stderr = SessionPipe::new(stderr, process);
+    let host = name;
     let name = name.to_owned();
     let (activity, seen) = mpsc::channel();
     let watchdog = thread::spawn(move || kill_at_limit(pid, &seen, limit));
     let talking = activity.clone();
     let talker = thread::spawn(move || relay_stderr(&name, stderr, &talking));
     let mut sent = 0;
-    let answer = exchange(stdin, stdout, input, &mut sent, &activity);
+    let answer = exchange(host, stdin, stdout, input, &mut sent, &activity);
     // The child is waited for after the watchdog has ended: until then its pid stays valid.
     let last = talker.join().unwrap_or_default();
     drop(activity);
@@ -215,8 +217,9 @@ fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N], time: Option<Duration
     }
 }
 
-/// Sends the input and reads the response.
+/// Sends the input to the host `name` and reads the response.
 fn exchange(
+    name: &str,
     mut stdin: ChildStdin,
     stdout: impl Read,
     input: SessionInput<'_>,
@@ -233,6 +236,7 @@ fn exchange(
             stdout.read_line(&mut answer)?;
             let from = answer.trim().parse().map_err(|_| io::Error::other("it did not report its offset"))?;
             let mut file = File::open(path)?;
+            let mut progress = UploadProgress::new(file.metadata()?.len(), Instant::now());
             file.seek(SeekFrom::Start(from))?;
             let mut buffer = vec![0; 1 << 16];
             loop {
@@ -243,6 +247,9 @@ fn exchange(
                 stdin.write_all(&buffer[..read])?;
                 let _ = activity.send(());
                 *sent += read as u64;
+                if let Some(line) = progress.take_line(from + *sent, Instant::now()) {
+                    print_remote_line(name, &format!("       {line}"));
+                }
             }
         }
     }
