@@ -7,7 +7,7 @@ use piku_files::free_space::size;
 use serde::{Deserialize, Serialize};
 
 use super::backoff::CrashBackoff;
-use super::plan::{ProbePace, TrialRule};
+use super::plan::{ProbePace, RunPlan, TrialRule};
 use super::ps::InstanceName;
 use super::startup::StartupWatch;
 
@@ -73,6 +73,8 @@ impl fmt::Display for ProcessExit {
 pub(crate) enum ProbeOutcome {
     /// The response has an accepted status.
     Alive,
+    /// The response has a status from 400 to 499, which is accepted.
+    ClientError(ClientErrorReply),
     /// The response has this status, which is not accepted.
     Http(u16),
     /// The connection was closed before the response was complete.
@@ -85,6 +87,25 @@ pub(crate) enum ProbeOutcome {
     Silent,
     /// The connection failed for another reason.
     Failed(String),
+}
+
+/// A response to a health check that is accepted although it refuses the request, as that of an API without a
+/// page at `/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClientErrorReply {
+    /// 400 to 499.
+    pub(crate) status: u16,
+    /// It refuses the host name of the request.
+    pub(crate) refuses_host: bool,
+}
+
+impl ClientErrorReply {
+    /// Returns the end of the line that says that an instance is ready.
+    pub(super) fn describe(self, plan: &RunPlan) -> String {
+        let host = "; Django's ALLOWED_HOSTS lacks that name (HEALTHCHECK_HOST in ENV sets another)";
+        let host = if self.refuses_host { host } else { "" };
+        format!(": it answers {} to {}{host}", self.status, plan.asked)
+    }
 }
 
 /// Stage of an instance's life.

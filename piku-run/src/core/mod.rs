@@ -29,7 +29,9 @@ pub(crate) use action::{ChangeError, CoreAction, ProgressLine};
 pub(crate) use backoff::CrashBackoff;
 pub(crate) use change::ReplaceScope;
 pub(crate) use event::{CoreEvent, FoundWorker};
-pub(crate) use instance::{AppInstance, InstanceId, InstanceState, ProbeOutcome, ProcessExit};
+pub(crate) use instance::{
+    AppInstance, ClientErrorReply, InstanceId, InstanceState, ProbeOutcome, ProcessExit,
+};
 pub(crate) use plan::{ProbePace, ProcessType, RunPlan, SETTLE, TrialRule};
 pub(crate) use ps::InstanceName;
 pub(crate) use route::AppRoute;
@@ -300,7 +302,7 @@ impl SupervisorCore {
         for id in due {
             let Some(one) = self.instances.get_mut(&id) else { continue };
             match &mut one.state {
-                InstanceState::Starting { settled: Some(at), .. } if *at <= now => self.mark_ready(id),
+                InstanceState::Starting { settled: Some(at), .. } if *at <= now => self.mark_ready(id, None),
                 InstanceState::Starting { ask, patience, .. } if ask.is_some_and(|at| at <= now) => {
                     *ask = None;
                     *patience = Some(now + one.pace.timeout);

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::startup::{FIRST_LOOK, IDLE_LOOK};
-use super::{CoreAction, InstanceId, InstanceState, ProbeOutcome, ProgressLine, SETTLE, SupervisorCore};
+use super::{
+    ClientErrorReply, CoreAction, InstanceId, InstanceState, ProbeOutcome, ProgressLine, SETTLE,
+    SupervisorCore,
+};
 
 /// Minimum wait before a probe that timed out is repeated.
 const LATE: Duration = Duration::from_secs(10);
@@ -13,8 +16,8 @@ impl SupervisorCore {
         let since = self.now;
         let Some(one) = self.instances.get_mut(&id) else { return };
         let unannounced = one.pace.announced;
-        let uptime = one.pace.uptime;
-        let settled = (!one.must_listen && !unannounced).then(|| since + uptime.unwrap_or(SETTLE));
+        let uptime = one.pace.uptime.unwrap_or(SETTLE);
+        let settled = (!one.must_listen && !unannounced).then(|| since + uptime);
         one.state = InstanceState::Starting {
             since,
             ask: None,
@@ -24,8 +27,7 @@ impl SupervisorCore {
             last: None,
             diagnosed: false,
         };
-        let is_asked = settled.is_none() || uptime.is_some();
-        one.watch.begin(since, if is_asked { FIRST_LOOK } else { IDLE_LOOK });
+        one.watch.begin(since, if one.is_settling() { IDLE_LOOK } else { FIRST_LOOK });
     }
 
     pub(super) fn record_spawn(&mut self, id: InstanceId, port: Option<u16>) {
@@ -61,7 +63,7 @@ impl SupervisorCore {
         if !std::mem::take(unannounced) {
             return;
         }
-        if one.must_listen { self.schedule_probe(id) } else { self.mark_ready(id) }
+        if one.must_listen { self.schedule_probe(id) } else { self.mark_ready(id, None) }
     }
 
     pub(super) fn handle_probe(&mut self, id: InstanceId, outcome: ProbeOutcome) {
@@ -75,11 +77,12 @@ impl SupervisorCore {
         let is_late = patience.take().is_none();
         match outcome {
             // Probe again: a program that loads on its first request may answer the second one in time.
-            ProbeOutcome::Alive if is_late => {
+            ProbeOutcome::Alive | ProbeOutcome::ClientError(_) if is_late => {
                 *ask = Some(now);
                 return;
             }
-            ProbeOutcome::Alive => return self.mark_ready(id),
+            ProbeOutcome::Alive => return self.mark_ready(id, None),
+            ProbeOutcome::ClientError(reply) => return self.mark_ready(id, Some(reply)),
             // The connection stays open for a while, so that a program with one thread does not queue
             // requests that time out.
             ProbeOutcome::Silent => *ask = Some(now + pause.max(LATE)),
@@ -93,7 +96,8 @@ impl SupervisorCore {
         }
     }
 
-    pub(super) fn mark_ready(&mut self, id: InstanceId) {
+    /// Marks an instance as ready; `reply` is the response of its health check if it is no success.
+    pub(super) fn mark_ready(&mut self, id: InstanceId, reply: Option<ClientErrorReply>) {
         let Some(one) = self.instances.get_mut(&id) else { return };
         let InstanceState::Starting { since, .. } = one.state else { return };
         one.state = InstanceState::Ready { since };
@@ -110,7 +114,9 @@ impl SupervisorCore {
         let is_retried = one.is_retried();
         let change = self.change.as_ref().filter(|change| change.fresh.contains(&id) && !is_retried);
         if let Some(change) = change {
-            self.out.push(CoreAction::ReportProgress { job: change.job, line: ProgressLine::Detail(text) });
+            let reply = reply.map(|reply| reply.describe(&change.plan)).unwrap_or_default();
+            let line = ProgressLine::Detail(text + &reply);
+            self.out.push(CoreAction::ReportProgress { job: change.job, line });
         }
         self.out.push(CoreAction::Record { id });
     }

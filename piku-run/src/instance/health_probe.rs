@@ -10,12 +10,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
 
+use crate::core::ClientErrorReply;
+
 /// Largest head of a response that is read.
 const MAX_HEAD: usize = 64 * 1024;
 /// Largest body that is read: a server whose small page is cut off logs an error.
 const MAX_BODY: usize = 256 * 1024;
 /// Largest number of headers.
 const MAX_HEADERS: usize = 128;
+
+/// Words of Django's log and of its pages, with and without `DEBUG`, about a host name that is not in
+/// `ALLOWED_HOSTS`.
+const DISALLOWED_HOST: [&str; 3] = ["DisallowedHost", "ALLOWED_HOSTS", "<h1>Bad Request (400)</h1>"];
 
 /// Progress of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +30,8 @@ pub(crate) enum ProbeProgress {
     Waiting,
     /// The response has an accepted status.
     Alive,
+    /// The response has a status from 400 to 499, which is accepted.
+    ClientError(ClientErrorReply),
     /// The response has this status, which is not accepted.
     Http(u16),
     /// The connection was accepted, and the check asks no more.
@@ -209,10 +217,20 @@ impl HealthProbe {
     }
 
     fn judge_response(&self, status: u16) -> ProbeProgress {
-        let good = if self.any_status { 200..500 } else { 200..400 };
-        let alive = good.contains(&status);
-        if alive { ProbeProgress::Alive } else { ProbeProgress::Http(status) }
+        match status {
+            200..400 => ProbeProgress::Alive,
+            400..500 if self.any_status => ProbeProgress::ClientError(ClientErrorReply {
+                status,
+                refuses_host: status == 400 && is_about_host(&String::from_utf8_lossy(&self.answer)),
+            }),
+            _ => ProbeProgress::Http(status),
+        }
     }
+}
+
+/// Returns whether the text shows that Django refuses the host name of a request.
+pub(crate) fn is_about_host(text: &str) -> bool {
+    DISALLOWED_HOST.iter().any(|word| text.contains(word))
 }
 
 enum ProbeLook {

@@ -1,9 +1,10 @@
 //! Health checks of starting instances.
 
 use super::AppSupervisor;
-use crate::core::{CoreEvent, InstanceId, ProbeOutcome, StartObservation};
+use super::crash_hints::LINES;
+use crate::core::{ClientErrorReply, CoreEvent, InstanceId, ProbeOutcome, StartObservation};
 use crate::desired::health::HealthProtocol;
-use crate::instance::health_probe::{HealthProbe, ProbeProgress};
+use crate::instance::health_probe::{HealthProbe, ProbeProgress, is_about_host};
 use crate::instance::observation;
 use crate::ports::listening::PortHolder;
 
@@ -41,16 +42,30 @@ impl AppSupervisor {
                 }
                 // The process that answered no longer listens.
                 Some((_, PortHolder::Nobody)) | None => ProbeOutcome::Refused,
-                Some((_, PortHolder::Own)) => match answer {
+                Some((_, PortHolder::Own)) => match self.with_log(id, answer) {
                     ProbeProgress::Http(status) => ProbeOutcome::Http(status),
                     ProbeProgress::Closed => ProbeOutcome::Closed,
                     ProbeProgress::NotHttp => ProbeOutcome::NotHttp,
+                    ProbeProgress::ClientError(reply) => ProbeOutcome::ClientError(reply),
                     _ => ProbeOutcome::Alive,
                 },
             },
         };
         self.probes.remove(&id);
         self.events.push_back(CoreEvent::Probed { id, outcome });
+    }
+
+    /// Adds to a response what the log of its instance says about it.
+    fn with_log(&mut self, id: InstanceId, answer: ProbeProgress) -> ProbeProgress {
+        let (ProbeProgress::ClientError(reply), Some(worker)) = (&answer, self.workers.get_mut(&id)) else {
+            return answer;
+        };
+        if reply.status != 400 || reply.refuses_host {
+            return answer;
+        }
+        worker.log.flush();
+        let refuses_host = worker.log.last_lines(LINES).iter().any(|line| is_about_host(line));
+        ProbeProgress::ClientError(ClientErrorReply { refuses_host, ..*reply })
     }
 
     /// Looks at the processes of a starting instance.

@@ -164,13 +164,10 @@ impl SupervisorCore {
             let is_waited_for = one.must_be_ready();
             let is_settling = one.is_settling();
             let InstanceState::Starting { since, diagnosed, .. } = &mut one.state else { continue };
-            if is_settling && one.watch.take_look(now) {
-                self.out.push(CoreAction::Observe { id });
-            }
-            if *diagnosed || !is_waited_for {
+            if *diagnosed || !(is_waited_for || is_settling) {
                 continue;
             }
-            *diagnosed = *since + limit <= now;
+            *diagnosed = is_waited_for && *since + limit <= now;
             if *diagnosed || one.watch.take_look(now) {
                 self.out.push(CoreAction::Observe { id });
             }
@@ -186,7 +183,7 @@ impl SupervisorCore {
         one.watch.record(now, seen);
         if one.is_settling() {
             if one.watch.idle >= IDLE_LOOKS {
-                self.mark_ready(id);
+                self.mark_ready(id, None);
             }
             return;
         }

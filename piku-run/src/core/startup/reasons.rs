@@ -180,7 +180,7 @@ fn why_not_ready(plan: &RunPlan, one: &AppInstance) -> String {
             format!("{ps} was not healthy {within}: it answered {status} to {asked} on port {port}")
         }
         Some(ProbeOutcome::Failed(reason)) => format!("{ps} was not healthy {within}: {reason}"),
-        Some(ProbeOutcome::Alive) => format!("{ps} was not healthy {within}"),
+        Some(ProbeOutcome::Alive | ProbeOutcome::ClientError(_)) => format!("{ps} was not healthy {within}"),
         Some(ProbeOutcome::Closed) => format!(
             "{ps} was not healthy {within}: it accepted {asked} on port {port} and closed the connection without \
              an answer"

@@ -178,3 +178,21 @@ fn an_answer_that_comes_too_late_is_waited_for_and_then_asked_for_again() {
     world.send(CoreEvent::Probed { id: InstanceId(1), outcome: ProbeOutcome::Alive });
     assert_eq!(world.states(), ["web.1@1 healthy"]);
 }
+
+#[test]
+fn a_status_that_is_no_success_is_told_in_the_line_that_says_ready() {
+    let mut world = World::boot(plan(1, &[("web", 1)]));
+    for (release, refuses_host, end) in [
+        (2, false, ": it answers 404 to GET /"),
+        (3, true, "; Django's ALLOWED_HOSTS lacks that name (HEALTHCHECK_HOST in ENV sets another)"),
+    ] {
+        world.deploy(plan(release, &[("web", 1)]));
+        let id = world.id(&format!("web.1@{release}"));
+        let reply = ClientErrorReply { status: 404, refuses_host };
+        world.send(CoreEvent::Probed { id, outcome: ProbeOutcome::ClientError(reply) });
+        let said = world.log.iter().rfind(|line| line.starts_with("say web.1 is healthy after 0.0 s: "));
+        assert!(said.is_some_and(|line| line.ends_with(end)), "{:?}", world.log);
+        assert!(world.did().contains(&"done".to_owned()));
+        world.exit(&format!("web.1@{}", release - 1), 0);
+    }
+}

@@ -60,9 +60,16 @@ fn ask(path: Option<&str>, pieces: &[&str]) -> (ProbeProgress, String) {
 
 #[test]
 fn any_complete_status_below_500_is_alive() {
-    for status in ["200 OK", "301 Moved", "400 Bad Request", "404 Not Found", "499 x"] {
+    let accepted = |status| ProbeProgress::ClientError(ClientErrorReply { status, refuses_host: false });
+    for (status, expected) in [
+        ("200 OK", ProbeProgress::Alive),
+        ("301 Moved", ProbeProgress::Alive),
+        ("400 Bad Request", accepted(400)),
+        ("404 Not Found", accepted(404)),
+        ("499 x", accepted(499)),
+    ] {
         let (progress, asked) = ask(None, &[&format!("HTTP/1.1 {status}\r\n\r\n")]);
-        assert_eq!(progress, ProbeProgress::Alive, "{status}");
+        assert_eq!(progress, expected, "{status}");
         assert!(
             asked.starts_with("GET / HTTP/1.1\r\nHost: blog.example\r\nConnection: close\r\n"),
             "{asked}"
@@ -72,6 +79,20 @@ fn any_complete_status_below_500_is_alive() {
     assert_eq!(ask(None, &[switched]).0, ProbeProgress::Http(101), "an unrequested switch of protocols");
     let (progress, _) = ask(None, &["HTTP/1.0 502 Bad Gateway\r\nA: b\r\n\r\nbody"]);
     assert_eq!(progress, ProbeProgress::Http(502));
+}
+
+#[test]
+fn a_refused_host_name_is_recognised() {
+    for (status, body, refuses_host) in [
+        (400, "<title>Bad Request (400)</title><h1>Bad Request (400)</h1><p></p>", true),
+        (400, "DisallowedHost at /", true),
+        (400, "bad request", false),
+        (404, "ALLOWED_HOSTS", false),
+    ] {
+        let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let expected = ProbeProgress::ClientError(ClientErrorReply { status, refuses_host });
+        assert_eq!(ask(None, &[&answer]).0, expected, "{body}");
+    }
 }
 
 #[test]
