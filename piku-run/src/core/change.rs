@@ -2,6 +2,7 @@
 //! live or none does.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use piku_layout::name::ProcessName;
 
@@ -9,6 +10,9 @@ use super::{
     ChangeError, CoreAction, InstanceId, InstanceName, InstanceState, JobId, ProcessExit, ProgressLine,
     RunPlan, SupervisorCore,
 };
+
+/// Duration of a release task from which on it is told.
+const SLOW_TASK: Duration = Duration::from_secs(1);
 
 /// Running instances that a change replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub(super) struct AppChange {
     pub(super) fresh: Vec<InstanceId>,
     replace: ReplaceScope,
     phase: ChangePhase,
+    /// Time at which it began, and its release task with it.
+    begin: Duration,
     /// Route given to the executor.
     sent: Option<super::AppRoute>,
     pub(super) failed: Option<ChangeError>,
@@ -70,6 +76,7 @@ impl SupervisorCore {
             fresh: Vec::new(),
             replace,
             phase,
+            begin: self.now,
             sent: None,
             failed: None,
             ended: BTreeSet::new(),
@@ -160,7 +167,14 @@ impl SupervisorCore {
         }
         change.phase = ChangePhase::Beside;
         match ended {
-            Ok(exit) if exit.is_success() => self.start_beside(),
+            Ok(exit) if exit.is_success() => {
+                let (job, duration) = (change.job, self.now.saturating_sub(change.begin));
+                if duration >= SLOW_TASK {
+                    let text = format!("the release task took {:.1} s", duration.as_secs_f64());
+                    self.out.push(CoreAction::ReportProgress { job, line: ProgressLine::Detail(text) });
+                }
+                self.start_beside();
+            }
             Ok(exit) => self.fail_change(ChangeError::new(format!("the release task {exit}"))),
             Err(reason) => {
                 self.fail_change(ChangeError::new(format!("cannot run the release task: {reason}")));

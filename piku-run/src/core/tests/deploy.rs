@@ -159,7 +159,9 @@ fn the_release_task_runs_first_and_its_failure_is_the_deploys() {
     world.send(CoreEvent::TaskEnded(Ok(ProcessExit::Code(2))));
     assert_eq!(world.did(), ["failed the release task exited with code 2"]);
     deploy(&mut world, 3);
+    world.pass(7);
     world.send(CoreEvent::TaskEnded(Ok(ProcessExit::Code(0))));
+    assert!(world.log.contains(&"say the release task took 7.0 s".to_owned()), "{:?}", world.log);
     assert_eq!(world.did(), ["task 3", "spawn web.1@3"]);
 }
 
