@@ -77,6 +77,9 @@ pub struct BuiltRelease {
     pub kept: Vec<String>,
     /// Process types with their commands, in the Procfile's order.
     pub processes: IndexMap<ProcessName, String>,
+    /// Number of instances of types for which the operator has set none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub formation: BTreeMap<ProcessName, u32>,
     /// The environment that the runtime asks for, below the app's own ENV: PATH, PYTHONUNBUFFERED and such.
     #[serde(default)]
     pub env: BTreeMap<String, String>,

@@ -59,6 +59,7 @@ pub struct ReceivedManifest {
     layers: Vec<ReleaseLayer>,
     homes: Vec<PathBuf>,
     processes: IndexMap<ProcessName, String>,
+    formation: BTreeMap<ProcessName, u32>,
     env: BTreeMap<String, String>,
     jailed: bool,
 }
@@ -106,6 +107,8 @@ struct UntrustedFields {
     #[serde(default)]
     host: Vec<PathBuf>,
     processes: IndexMap<ProcessName, String>,
+    #[serde(default)]
+    formation: BTreeMap<ProcessName, u32>,
     #[serde(default)]
     env: BTreeMap<String, String>,
     jailed: bool,
@@ -190,6 +193,7 @@ impl ReceivedManifest {
             // Layers that only its builder has.
             kept: Vec::new(),
             processes: self.processes,
+            formation: self.formation,
             env: self.env,
             jailed: self.jailed,
         })
@@ -220,6 +224,7 @@ impl UntrustedFields {
         ensure!(self.host.len() <= MOST_HOMES, "'host' names more than {MOST_HOMES} folders");
         check_layers(&self.layers, self.jailed)?;
         check_processes(&self.processes)?;
+        ensure!(self.formation.len() <= MOST_PROCESSES, "'formation' has more than {MOST_PROCESSES}");
         check_env(&self.env)?;
         Ok(ReceivedManifest {
             app: self.app,
@@ -234,6 +239,7 @@ impl UntrustedFields {
             layers: self.layers,
             homes: self.host,
             processes: self.processes,
+            formation: self.formation,
             env: self.env,
             jailed: self.jailed,
         })

@@ -23,6 +23,7 @@ use piku_procfile::procfile::{ParseOptions, Procfile};
 use piku_report::diagnostic::Diagnostic;
 
 use crate::app::app_file;
+use crate::app::app_json::{self, AppJson};
 use crate::app::read_budget::ReadBudget;
 use crate::step::sandbox::SandboxPolicy;
 
@@ -40,6 +41,8 @@ pub(crate) struct AppSource {
     pub(crate) procfile: Option<Procfile>,
     /// Variables of the app's `ENV` file.
     pub(crate) env: IndexMap<String, String>,
+    /// Settings of `app.json`, whose variables are also in `env`.
+    pub(crate) app_json: AppJson,
     /// Variables that the operator stored with `config set`.
     pub(crate) config: BTreeMap<String, String>,
     /// The host's buildpacks: names and folders.
@@ -87,6 +90,7 @@ impl AppSource {
             shared: Vec::new(),
             procfile: None,
             env: IndexMap::new(),
+            app_json: AppJson::default(),
             config: config.map(stored).transpose()?.unwrap_or_default(),
             packs: Vec::new(),
             warnings: Vec::new(),
@@ -145,6 +149,18 @@ impl AppSource {
         } else if let Some(name) = misspelt::find_procfile(&self.names) {
             self.notes.push(format!("'{name}' is not read: rename it to 'Procfile'"));
         }
+        self.parse_app_json()
+    }
+
+    /// Reads `app.json`. ENV overrides its variables.
+    fn parse_app_json(&mut self) -> anyhow::Result<()> {
+        let Some(text) = self.read_bytes(app_json::FILE)? else { return Ok(()) };
+        let parsed = AppJson::parse(&text);
+        self.notes.extend(parsed.notes(|name| self.env.contains_key(name) || self.config.contains_key(name)));
+        for (name, value) in &parsed.env {
+            self.env.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        self.app_json = parsed;
         Ok(())
     }
 

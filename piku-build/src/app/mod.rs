@@ -2,6 +2,7 @@
 
 pub(crate) mod app_file;
 pub(crate) mod app_folder;
+pub(crate) mod app_json;
 pub(crate) mod app_source;
 pub(crate) mod command_check;
 pub(crate) mod profile;

@@ -9,7 +9,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use piku_files::source_index::IndexFolder;
@@ -97,6 +97,7 @@ pub(crate) enum ReusePolicy {
 /// Builds the release.
 pub(crate) fn run_build(build: &BuildJob) -> anyhow::Result<()> {
     interrupt::watch_signals()?;
+    let begin = Instant::now();
     let mut settings = build.place.read_settings()?;
     settings.build_memory = settings.build_memory.or_else(resources::available_memory);
     interrupt::limit_time(Duration::from_secs(settings.build_timeout))?;
@@ -172,7 +173,9 @@ pub(crate) fn run_build(build: &BuildJob) -> anyhow::Result<()> {
     interrupt::check()?;
     host_paths::refuse_existing(&output)?;
     fs::rename(&aside, &output).with_context(|| format!("cannot make '{}'", output.display()))?;
-    atomic_file::order_parent(&output).with_context(|| format!("cannot sync '{}'", parent.display()))
+    atomic_file::order_parent(&output).with_context(|| format!("cannot sync '{}'", parent.display()))?;
+    build_step::report_duration("the build", begin.elapsed());
+    Ok(())
 }
 
 /// Removes new layers of a build whose result equals the previous release.
@@ -254,6 +257,9 @@ impl BuildJob {
             format!(" (by default, from {})", whole.processes_from)
         };
         progress::step(&format!("Process types: {}{from}", types.join(", ")));
+        if let Some(used) = source.app_json.describe() {
+            progress::detail(&used);
+        }
         if let Some(old) = bench.before.as_ref().filter(|_| !making.is_plain_source(&whole)) {
             hard_link::share_files(old, tree)?;
         }
@@ -304,6 +310,7 @@ impl BuildJob {
             profile: profile::is_in(tree),
             kept: taken_in.map(|layer| layer.key.clone()).collect(),
             processes: whole.processes,
+            formation: whole.formation,
             env: whole.env,
             jailed: bench.jailed,
         }

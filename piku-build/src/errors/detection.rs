@@ -165,7 +165,9 @@ const KNOWN: [KnownFiles; 26] = [
         "",
         &["app.json", "fly.toml", "render.yaml", "railway.json", "nixpacks.toml", "project.toml"],
         &[],
-        &["settings of other platforms are not read: a Procfile says what to start, ENV has the variables"],
+        &[
+            "of the settings of other platforms only parts of app.json are read: a Procfile says what to start, ENV has the variables",
+        ],
     ),
 ];
 

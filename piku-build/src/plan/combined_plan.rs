@@ -33,8 +33,12 @@ pub(crate) struct CombinedPlan {
     pub(crate) processes: IndexMap<ProcessName, String>,
     /// Source of the process types.
     pub(crate) processes_from: String,
-    /// Variables that the runtimes set for processes of the app.
+    /// Variables that the runtimes and `app.json` set for processes of the app.
     pub(crate) env: BTreeMap<String, String>,
+    /// Number of instances of process types, by `app.json`.
+    pub(crate) formation: BTreeMap<ProcessName, u32>,
+    /// Variables of `app.json` that get a random value once.
+    secrets: Vec<String>,
 }
 
 impl CombinedPlan {
@@ -57,8 +61,14 @@ impl CombinedPlan {
                 part.plan.is_guess = false;
             }
         }
-        let mut whole =
-            Self { parts, processes: IndexMap::new(), processes_from: String::new(), env: BTreeMap::new() };
+        let mut whole = Self {
+            parts,
+            processes: IndexMap::new(),
+            processes_from: String::new(),
+            env: BTreeMap::new(),
+            formation: BTreeMap::new(),
+            secrets: Vec::new(),
+        };
         whole.join(source);
         Ok(whole)
     }
@@ -66,7 +76,12 @@ impl CombinedPlan {
     /// Combines the plans again after one of them has changed.
     pub(crate) fn join(&mut self, source: &AppSource) {
         self.env = env(self.plans());
+        let variables = source.app_json.env.iter();
+        self.env.extend(variables.map(|(name, value)| (name.clone(), value.clone())));
+        self.secrets.clone_from(&source.app_json.secrets);
+        self.formation.clone_from(&source.app_json.formation);
         self.processes = processes(self.plans(), source);
+        source.app_json.add_processes(&mut self.processes);
         let from = self.plans().last().and_then(|plan| plan.processes_from.clone());
         self.processes_from = match &source.procfile {
             Some(_) => procfile::FILE.to_owned(),
@@ -174,7 +189,8 @@ const BYTES: usize = 64;
 /// Gives each secret that the plans want its value: the one of the release in the folder `before`, else a new
 /// one.
 pub(crate) fn supply_secrets(whole: &mut CombinedPlan, before: Option<&Path>) -> anyhow::Result<()> {
-    let names: Vec<&'static str> = whole.plans().flat_map(|plan| plan.secrets.iter().copied()).collect();
+    let of_plans = whole.plans().flat_map(|plan| &plan.secrets).map(|name| (*name).to_owned());
+    let names: Vec<String> = of_plans.chain(whole.secrets.clone()).collect();
     if names.is_empty() {
         return Ok(());
     }
@@ -184,8 +200,8 @@ pub(crate) fn supply_secrets(whole: &mut CombinedPlan, before: Option<&Path>) ->
         .map(|release| release.env)
         .unwrap_or_default();
     for name in names {
-        let value = old.get(name).filter(|value| !value.is_empty()).cloned().map_or_else(make_secret, Ok)?;
-        whole.env.insert(name.to_owned(), value);
+        let value = old.get(&name).filter(|value| !value.is_empty()).cloned().map_or_else(make_secret, Ok)?;
+        whole.env.insert(name, value);
     }
     Ok(())
 }
@@ -228,7 +244,8 @@ mod tests {
             };
             let parts = vec![RuntimePart { runtime: runtime::RUNTIMES[0], plan }];
             let (processes_from, env) = (String::new(), BTreeMap::new());
-            let mut combined = CombinedPlan { parts, processes: IndexMap::new(), processes_from, env };
+            let (processes, formation, secrets) = (IndexMap::new(), BTreeMap::new(), Vec::new());
+            let mut combined = CombinedPlan { parts, processes, processes_from, env, formation, secrets };
             combined.join(&source);
             combined.remove_build_layers(&source);
             let layers = combined.mounted_layers().count() + combined.host_folders().count();

@@ -45,6 +45,39 @@ hint: add a file 'Procfile' with a line for each process, such as 'web: ./server
 }
 
 #[test]
+fn app_json_sets_what_has_a_meaning_here() {
+    let json = r#"{
+        "name": "shop", "addons": ["heroku-redis"],
+        "cron": [{"command": "./run tick", "schedule": "@daily"}],
+        "formation": {"web": {"quantity": 2}, "worker": {"quantity": 0}},
+        "healthchecks": {"web": [{"type": "startup", "name": "web", "path": "/health"}]},
+        "scripts": {"dokku": {"predeploy": "./run migrate"}, "postdeploy": "./run seed"},
+        "env": {"COLOUR": "red", "MODE": {"value": "plain"}, "KEY_BASE": {"generator": "secret"}, "TOKEN": {}}
+    }"#;
+    let world = World::new(&[("Procfile", "web: ./run\nworker: ./run\n"), ("app.json", json)]);
+    world.executable("run", "#!/bin/sh\n");
+    world.write("ENV", "MODE=own\n");
+    let build = world.build("1");
+    build.good(&[
+        "warning: app.json: not used here: addons, scripts.postdeploy (piku run APP runs it by hand)\n",
+        "warning: app.json requires TOKEN, which config:set has not set\n",
+        "-----> Process types: web, worker, cron-1, release\n       app.json sets cron-1, web=2, worker=0, ",
+    ]);
+    let first = world.release("1");
+    let written = |name: &str| first.processes[name].as_str();
+    assert_eq!((written("cron-1"), written("release")), ("@daily ./run tick", "./run migrate"));
+    let counts: Vec<_> = first.formation.iter().map(|(name, count)| format!("{name}={count}")).collect();
+    assert_eq!(counts, ["web=2", "worker=0"]);
+    assert_eq!((first.env["COLOUR"].as_str(), first.env["HEALTHCHECK_PATH"].as_str()), ("red", "/health"));
+    assert!(first.env["KEY_BASE"].len() >= 64 && !first.env.contains_key("TOKEN"));
+    world.build_with("2", &["--before", "out/1"]).good(&[]);
+    assert_eq!(world.release("2").env, first.env, "a secret stays as it is");
+    world.write("app.json", "{");
+    world.build("3").good(&["warning: app.json: not used here: all of it (line 1 is not valid JSON)"]);
+    assert_eq!(world.release("3").processes.len(), 2);
+}
+
+#[test]
 fn two_runtimes_in_one_release() {
     let world = World::new(&[
         ("ENV", "PIKU_RUNTIMES=python,binary\n"),

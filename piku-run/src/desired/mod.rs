@@ -146,6 +146,7 @@ fn list_types(world: &ReleaseContext, formation: &Formation, vars: &Vars) -> Vec
     let notify: Vec<&str> = split_words(vars.get("NOTIFY"));
     // An invalid port is rejected before a change.
     let pinned = pinned_port::of(world).unwrap_or(None);
+    let preset = &world.release.formation;
     let mut types = Vec::new();
     for (name, command) in &world.release.processes {
         let kind = ProcessKind::classify(name, command);
@@ -154,7 +155,7 @@ fn list_types(world: &ReleaseContext, formation: &Formation, vars: &Vars) -> Vec
         }
         types.push(ProcessType {
             name: name.clone(),
-            count: formation.get(name).copied().unwrap_or(1).min(MAX_COUNT),
+            count: formation.get(name).or_else(|| preset.get(name)).copied().unwrap_or(1).min(MAX_COUNT),
             must_listen: kind.has_port(),
             pinned: pinned.filter(|_| kind.has_port()),
             overlap: overlap.contains(&name.as_str()),

@@ -150,6 +150,7 @@ impl ReleaseContext {
             profile: false,
             kept: Vec::new(),
             processes,
+            formation: BTreeMap::new(),
             env: BTreeMap::new(),
             jailed: true,
         };

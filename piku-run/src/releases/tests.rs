@@ -42,6 +42,7 @@ pub(crate) fn write_release(app: &AppDir, number: u64, layer: &str) -> BuiltRele
         }],
         host: Vec::new(),
         processes: indexmap::IndexMap::new(),
+        formation: std::collections::BTreeMap::new(),
         env: std::collections::BTreeMap::new(),
         jailed: true,
     };

@@ -1,0 +1,372 @@
+//! `app.json` of Heroku and dokku, as far as it means something here: cron jobs, the formation, health checks, a
+//! command before each release, variables. The rest is named in one note.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use piku_layout::name::ProcessName;
+use piku_procfile::env;
+use piku_procfile::schedule::split_schedule;
+use piku_release::manifest::DEPLOY_KEY;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// File name at the top of an app.
+pub(crate) const FILE: &str = "app.json";
+/// Process type that runs before each release goes live.
+const RELEASE: &str = "release";
+/// Largest number of instances that a formation may ask for.
+const MAX_COUNT: u64 = 1000;
+/// Largest number of cron jobs that are read.
+const MAX_CRONS: usize = 100;
+/// Longest name and value of a variable, in bytes.
+const MAX_NAME: usize = 255;
+const MAX_VALUE: usize = 100_000;
+/// Longest part of a text of the file that a note repeats, in characters.
+const MAX_SHOWN: usize = 40;
+
+/// Keys that only describe the app, or concern other places than a server.
+const SILENT: [&str; 11] = [
+    "name",
+    "description",
+    "keywords",
+    "website",
+    "repository",
+    "logo",
+    "success_url",
+    "$schema",
+    "stack",
+    "environments",
+    "appdir",
+];
+
+/// The settings of the file in piku's terms.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct AppJson {
+    /// Cron types: name, and schedule with command.
+    pub(crate) crons: Vec<(ProcessName, String)>,
+    /// Number of instances of process types that `ps:scale` has not set.
+    pub(crate) formation: BTreeMap<ProcessName, u32>,
+    /// Variables that neither ENV nor the config sets.
+    pub(crate) env: IndexMap<String, String>,
+    /// Variables that get a random value once.
+    pub(crate) secrets: Vec<String>,
+    /// Command that runs before each release goes live.
+    pub(crate) predeploy: Option<String>,
+    /// Variables that the operator has to set.
+    required: Vec<String>,
+    /// Parts that are not used, for one note.
+    unused: Vec<String>,
+}
+
+/// A cron job as dokku writes it.
+#[derive(Debug, Deserialize)]
+struct JsonCron {
+    command: String,
+    schedule: String,
+    #[serde(default)]
+    id: Option<String>,
+}
+
+impl AppJson {
+    /// Parses the file. What cannot be used is kept for [`AppJson::notes`].
+    pub(crate) fn parse(text: &[u8]) -> Self {
+        let mut parsed = Self::default();
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        match serde_json::from_slice(text) {
+            Ok(Value::Object(fields)) => parsed.add_fields(fields),
+            Ok(_) => parsed.unused.push("all of it (it is not a JSON object)".to_owned()),
+            Err(err) => parsed.unused.push(format!("all of it (line {} is not valid JSON)", err.line())),
+        }
+        parsed
+    }
+
+    fn add_fields(&mut self, fields: Map<String, Value>) {
+        for (key, value) in fields {
+            match (key.as_str(), value) {
+                (_, Value::Null) => {}
+                (key, _) if SILENT.contains(&key) => {}
+                (_, Value::Array(empty)) if empty.is_empty() => {}
+                (_, Value::Object(empty)) if empty.is_empty() => {}
+                ("cron", Value::Array(jobs)) => self.add_crons(jobs),
+                ("formation", Value::Object(types)) => self.add_formation(types),
+                ("healthchecks", Value::Object(types)) => self.add_health_checks(types),
+                ("scripts", Value::Object(scripts)) => self.add_scripts(&scripts),
+                ("env", Value::Object(variables)) => self.add_variables(variables),
+                (key, _) => self.unused.push(shorten(key)),
+            }
+        }
+    }
+
+    fn add_crons(&mut self, jobs: Vec<Value>) {
+        for (number, job) in (1..).zip(jobs.into_iter().take(MAX_CRONS)) {
+            let Ok(JsonCron { command, schedule, id }) = serde_json::from_value(job) else {
+                self.unused.push(format!("cron {number} (expected a 'schedule' and a 'command')"));
+                continue;
+            };
+            let line = format!("{} {}", schedule.trim(), command.trim());
+            match split_schedule(&line) {
+                Ok((schedule, command)) if is_command(command) => {
+                    let named = id.and_then(|id| format!("cron-{}", id.to_ascii_lowercase()).parse().ok());
+                    let name = named.filter(|name| self.crons.iter().all(|(other, _)| other != name));
+                    if let Some(name) = name.or_else(|| format!("cron-{number}").parse().ok()) {
+                        self.crons.push((name, format!("{schedule} {command}")));
+                    }
+                }
+                Ok(_) => self.unused.push(format!("cron {number} (its command is not one line)")),
+                Err(err) => self.unused.push(format!("cron {number} ({})", err.message)),
+            }
+        }
+    }
+
+    fn add_formation(&mut self, types: Map<String, Value>) {
+        for (name, wanted) in types {
+            // Heroku also writes the plain number.
+            let count =
+                wanted.get("quantity").unwrap_or(&wanted).as_u64().filter(|count| *count <= MAX_COUNT);
+            match (name.parse::<ProcessName>(), count.and_then(|count| u32::try_from(count).ok())) {
+                (Ok(name), Some(count)) => drop(self.formation.insert(name, count)),
+                // The size of a machine alone.
+                (Ok(_), None) if wanted.get("quantity").is_none() && wanted.is_object() => {}
+                _ => self.unused.push(format!("formation.{}", shorten(&name))),
+            }
+        }
+    }
+
+    /// Takes the path, the time limit and the uptime of the check of `web` that dokku makes at a start.
+    fn add_health_checks(&mut self, types: Map<String, Value>) {
+        for (name, checks) in types {
+            let mut is_used = false;
+            for check in checks.as_array().into_iter().flatten() {
+                let kind = check.get("type").and_then(Value::as_str).unwrap_or("startup");
+                if name == "web" && kind == "startup" && !is_used {
+                    is_used = self.add_web_check(check);
+                }
+            }
+            if !is_used {
+                self.unused.push(format!("healthchecks.{}", shorten(&name)));
+            }
+        }
+    }
+
+    /// Returns whether the check could be used.
+    fn add_web_check(&mut self, check: &Value) -> bool {
+        let text = |name: &str| check.get(name).and_then(Value::as_str);
+        let seconds = |name: &str| check.get(name).and_then(Value::as_u64).filter(|seconds| *seconds > 0);
+        if let Some(path) = text("path").filter(|path| path.starts_with('/')) {
+            self.env.insert("HEALTHCHECK_PATH".to_owned(), path.to_owned());
+        } else if check.get("listening").and_then(Value::as_bool) == Some(true) {
+            self.env.insert("HEALTHCHECK".to_owned(), "tcp".to_owned());
+        } else {
+            return false;
+        }
+        if let Some(timeout) = seconds("timeout") {
+            self.env.insert("HEALTHCHECK_TIMEOUT".to_owned(), timeout.to_string());
+        }
+        if check.get("content").is_some() {
+            self.unused.push("the content of a health check".to_owned());
+        }
+        true
+    }
+
+    fn add_scripts(&mut self, scripts: &Map<String, Value>) {
+        let dokku = scripts.get("dokku");
+        let command = |value: Option<&Value>| {
+            value.and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        match command(dokku.and_then(|dokku| dokku.get("predeploy"))) {
+            Some(line) if is_command(&line) => self.predeploy = Some(line),
+            Some(_) => self.unused.push("scripts.dokku.predeploy (it is not one line)".to_owned()),
+            None => {}
+        }
+        let later = [
+            ("scripts.dokku.postdeploy", command(dokku.and_then(|dokku| dokku.get("postdeploy")))),
+            ("scripts.postdeploy", command(scripts.get("postdeploy"))),
+        ];
+        for (name, _) in later.into_iter().filter(|(_, command)| command.is_some()) {
+            self.unused.push(format!("{name} (piku run APP runs it by hand)"));
+        }
+    }
+
+    fn add_variables(&mut self, variables: Map<String, Value>) {
+        for (name, about) in variables {
+            let is_own =
+                env::PLATFORM.contains(&name.as_str()) || name.starts_with("PIKU_") || name == DEPLOY_KEY;
+            if !env::is_name(&name) || is_own || name.len() > MAX_NAME {
+                self.unused.push(format!("env.{}", shorten(&name)));
+                continue;
+            }
+            let value = match about.get("value").unwrap_or(&about) {
+                Value::String(value) => Some(value.clone()),
+                value @ (Value::Bool(_) | Value::Number(_)) => Some(value.to_string()),
+                _ => None,
+            };
+            match value {
+                Some(value) if value.contains(['\n', '\r', '\0']) || value.len() > MAX_VALUE => {
+                    self.unused.push(format!("env.{name} (it is not one short line)"));
+                }
+                Some(value) => drop(self.env.insert(name, value)),
+                None if about.get("generator").and_then(Value::as_str) == Some("secret") => {
+                    self.secrets.push(name);
+                }
+                // Heroku's default.
+                None if about.get("required").and_then(Value::as_bool) != Some(false) => {
+                    self.required.push(name);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Returns the notes for the author: what is not used, and the variables for which `is_set` returns false.
+    pub(crate) fn notes(&self, is_set: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.unused.is_empty() {
+            notes.push(format!("{FILE}: not used here: {}", self.unused.join(", ")));
+        }
+        let missing: Vec<&str> =
+            self.required.iter().map(String::as_str).filter(|name| !is_set(name)).collect();
+        if !missing.is_empty() {
+            notes.push(format!("{FILE} requires {}, which config:set has not set", missing.join(", ")));
+        }
+        notes
+    }
+
+    /// Adds the cron types, and the command before each release, which precedes that of the Procfile.
+    pub(crate) fn add_processes(&self, processes: &mut IndexMap<ProcessName, String>) {
+        for (name, line) in &self.crons {
+            if processes.get(name).is_some_and(|other| other != line) {
+                continue;
+            }
+            processes.insert(name.clone(), line.clone());
+        }
+        let Some(first) = &self.predeploy else { return };
+        let Ok(name) = RELEASE.parse::<ProcessName>() else { return };
+        let command = match processes.get(&name) {
+            Some(own) => format!("({first}) && {own}"),
+            None => first.clone(),
+        };
+        processes.insert(name, command);
+    }
+
+    /// Describes what is used, for one line of a push; `None` if nothing is.
+    pub(crate) fn describe(&self) -> Option<String> {
+        let mut used: Vec<String> = self.crons.iter().map(|(name, _)| name.to_string()).collect();
+        used.extend(self.formation.iter().map(|(name, count)| format!("{name}={count}")));
+        used.extend(self.env.keys().chain(&self.secrets).cloned());
+        used.extend(self.predeploy.as_ref().map(|_| format!("{RELEASE} (scripts.dokku.predeploy)")));
+        (!used.is_empty()).then(|| format!("{FILE} sets {}", used.join(", ")))
+    }
+}
+
+/// Returns whether the text is a command that a Procfile could have.
+fn is_command(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> AppJson {
+        AppJson::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn what_has_a_meaning_here_is_read() {
+        let parsed = parse(
+            r#"{
+            "name": "blog", "description": "A blog", "keywords": ["x"], "addons": ["heroku-postgresql"],
+            "cron": [
+                {"command": "node tick.js", "schedule": "*/5 * * * *"},
+                {"id": "Nightly", "command": "./backup", "schedule": "@daily"},
+                {"command": "x", "schedule": "61 * * * *"},
+                {"command": "x"}
+            ],
+            "formation": {"web": {"quantity": 2}, "worker": {"quantity": 0, "size": "basic"}, "clock": 3,
+                "x": {"size": "basic"}, "y": {"quantity": -1}},
+            "healthchecks": {"web": [{"type": "startup", "path": "/health", "timeout": 7}], "worker": [{}]},
+            "scripts": {"dokku": {"predeploy": "./migrate", "postdeploy": "./warm"}, "postdeploy": "./seed"},
+            "env": {
+                "PLAIN": "a b", "LONG": {"description": "d", "value": "v"}, "COUNT": {"value": 3},
+                "KEY_BASE": {"generator": "secret"}, "TOKEN": {"description": "d"},
+                "SET": {"required": true}, "MAYBE": {"required": false}, "PORT": "1", "bad name": "x"
+            }
+        }"#,
+        );
+        let crons: Vec<String> = parsed.crons.iter().map(|(name, line)| format!("{name}: {line}")).collect();
+        assert_eq!(crons, ["cron-1: */5 * * * * node tick.js", "cron-nightly: @daily ./backup"]);
+        let counts: Vec<String> =
+            parsed.formation.iter().map(|(name, count)| format!("{name}={count}")).collect();
+        assert_eq!(counts.join(" "), "clock=3 web=2 worker=0");
+        let env: Vec<String> = parsed.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let expected =
+            ["COUNT=3", "HEALTHCHECK_PATH=/health", "HEALTHCHECK_TIMEOUT=7", "LONG=v", "PLAIN=a b"];
+        let mut sorted = env;
+        sorted.sort();
+        assert_eq!(sorted, expected);
+        assert_eq!(parsed.secrets, ["KEY_BASE"]);
+        let notes = parsed.notes(|name| name == "SET").join("\n");
+        for part in [
+            "app.json: not used here: ",
+            "addons",
+            "cron 3 ('61' is not a valid minute",
+            "cron 4 (expected",
+            "formation.y",
+            "healthchecks.worker",
+            "scripts.dokku.postdeploy (piku run",
+            "scripts.postdeploy (piku run",
+            "env.PORT",
+            "env.bad name",
+            "\napp.json requires TOKEN, which config:set has not set",
+        ] {
+            assert!(notes.contains(part), "{part}: {notes}");
+        }
+        assert_eq!(notes.lines().count(), 2, "{notes}");
+        let mut processes = IndexMap::from([
+            ("web".parse().unwrap(), "serve".to_owned()),
+            ("release".parse().unwrap(), "./own".to_owned()),
+            ("cron-nightly".parse().unwrap(), "0 3 * * * ./other".to_owned()),
+        ]);
+        parsed.add_processes(&mut processes);
+        let all: Vec<String> = processes.iter().map(|(name, line)| format!("{name}: {line}")).collect();
+        assert_eq!(
+            all,
+            [
+                "web: serve",
+                "release: (./migrate) && ./own",
+                "cron-nightly: 0 3 * * * ./other",
+                "cron-1: */5 * * * * node tick.js"
+            ]
+        );
+    }
+
+    #[test]
+    fn other_contents_are_said_and_harm_nothing() {
+        for (text, note) in [
+            ("{}", ""),
+            ("[]", "app.json: not used here: all of it (it is not a JSON object)"),
+            ("{\n,}", "app.json: not used here: all of it (line 2 is not valid JSON)"),
+            (
+                r#"{"cron": {}, "env": [], "formation": null, "scripts": "x"}"#,
+                "app.json: not used here: scripts",
+            ),
+            (
+                r#"{"env": {"A": {"value": "a\nb"}}}"#,
+                "app.json: not used here: env.A (it is not one short line)",
+            ),
+        ] {
+            let parsed = parse(text);
+            assert_eq!(parsed.notes(|_| false).concat(), note, "{text}");
+            assert_eq!(parsed.describe(), None, "{text}");
+        }
+        let deep = "[".repeat(100_000);
+        assert!(parse(&deep).notes(|_| false).concat().contains("not valid JSON"));
+        let web = r#"{"healthchecks": {"web": [{"type": "liveness", "path": "/l"}, {"listening": true}]}}"#;
+        assert_eq!(parse(web).describe().as_deref(), Some("app.json sets HEALTHCHECK"));
+    }
+}
