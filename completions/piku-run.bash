@@ -79,6 +79,9 @@ _piku__run() {
             piku__run,nginx)
                 cmd="piku__run__subcmd__nginx"
                 ;;
+            piku__run,notify)
+                cmd="piku__run__subcmd__notify"
+                ;;
             piku__run,protections)
                 cmd="piku__run__subcmd__protections"
                 ;;
@@ -280,6 +283,9 @@ _piku__run() {
             piku__run__subcmd__help,nginx)
                 cmd="piku__run__subcmd__help__subcmd__nginx"
                 ;;
+            piku__run__subcmd__help,notify)
+                cmd="piku__run__subcmd__help__subcmd__notify"
+                ;;
             piku__run__subcmd__help,protections)
                 cmd="piku__run__subcmd__help__subcmd__protections"
                 ;;
@@ -365,7 +371,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone destroy restore help"
+            opts="-h -V --root --help --version daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone notify destroy restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1175,7 +1181,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone destroy restore help"
+            opts="daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone notify destroy restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1650,6 +1656,20 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__help__subcmd__notify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__help__subcmd__protections)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1962,6 +1982,24 @@ _piku__run() {
             ;;
         piku__subcmd__run__subcmd__nginx)
             opts="-h --check --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__notify)
+            opts="-h --test --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

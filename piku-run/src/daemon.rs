@@ -32,6 +32,7 @@ use crate::ipc::connections::ClientTable;
 use crate::ipc::protocol::WakeRequest;
 use crate::ipc::socket::ControlSocket;
 use crate::lock;
+use crate::notify::NotifyTimer;
 use crate::process::idle_memory::IdleMemory;
 use crate::process::own_program::OwnProgram;
 use crate::process::signals;
@@ -88,6 +89,7 @@ struct DaemonLoop {
     listener: ControlSocket,
     signals: SignalFd,
     memory: IdleMemory,
+    notify: NotifyTimer,
     leaving: bool,
     _lock: FileLock,
 }
@@ -132,6 +134,7 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
         listener,
         signals,
         memory: IdleMemory::new(),
+        notify: NotifyTimer::read(root),
         leaving: false,
         _lock: lock,
     };
@@ -182,7 +185,8 @@ impl DaemonLoop {
                 break;
             }
             let now = Instant::now();
-            let due = self.apps.values().filter_map(|watch| watch.again).chain(self.turns_end()).min();
+            let due = self.apps.values().filter_map(|watch| watch.again);
+            let due = due.chain(self.turns_end()).chain(self.notify.at()).min();
             let next = due.map(|due| due.saturating_duration_since(now));
             let next = next.into_iter().chain(self.clients.time_left()).chain(self.listener.paused());
             let next = next.min();
@@ -237,6 +241,9 @@ impl DaemonLoop {
             self.clients.remove_gone();
             self.end_turns();
             self.start_due();
+            if let Err(err) = self.notify.start_due(&self.root, &self.program) {
+                log_error(&format!("{err:#}"));
+            }
             self.start_waiting();
         }
         self.listener.remove_path();
@@ -251,6 +258,7 @@ impl DaemonLoop {
             match signal {
                 Signal::SIGTERM | Signal::SIGINT => self.leaving = true,
                 Signal::SIGCHLD => self.reap_children(),
+                Signal::SIGHUP => self.notify = NotifyTimer::read(&self.root),
                 _ => {}
             }
         }

@@ -17,6 +17,7 @@ mod lock;
 mod log;
 mod log_forwarding;
 mod nginx;
+mod notify;
 mod ports;
 mod process;
 mod protections;

@@ -20,6 +20,7 @@ mod kept_days;
 mod listen_address;
 mod network;
 mod nginx;
+mod notify;
 mod pause;
 mod protection;
 
@@ -31,6 +32,7 @@ pub use kept_days::KeptDays;
 pub use listen_address::ListenAddress;
 pub use network::{AppNetworks, NetworkMode};
 pub use nginx::{CertificateClient, NginxSettings};
+pub use notify::{MailAddress, NotifySettings, WebhookFormat, WebhookUrl};
 pub use pause::SettingPause;
 pub use protection::Protection;
 
@@ -118,6 +120,8 @@ pub struct HostSettings {
     pub nginx: NginxSettings,
     /// Limits for log files.
     pub logs: LogSettings,
+    /// Ways in which the operator is told of failures.
+    pub notify: NotifySettings,
     /// Machines on which the releases of an app run; this machine, if the app is missing.
     #[serde(alias = "deploy-to")]
     pub deploy_to: BTreeMap<AppName, DeployTo>,
@@ -161,6 +165,7 @@ impl Default for HostSettings {
             domain: HostDomain::default(),
             logs: LogSettings::default(),
             nginx: NginxSettings::default(),
+            notify: NotifySettings::default(),
             deploy_to: BTreeMap::new(),
             architecture: None,
             build_env: BTreeMap::new(),

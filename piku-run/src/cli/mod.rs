@@ -377,6 +377,17 @@ pub(crate) enum RunCommand {
         #[arg(long)]
         skip_deploy: bool,
     },
+    /// Tell the operator of new problems, in the ways that `notify` of host.yaml names
+    ///
+    /// The daemon runs it every minute. Problems are failed deploys, crash loops, failed cron jobs, certificates
+    /// near their end and a full disk. Each is told once, and that it has ended; what cannot be delivered is
+    /// retried for a day.
+    #[command(after_long_help = exit_status::READ)]
+    Notify {
+        /// Send a test notification instead
+        #[arg(long)]
+        test: bool,
+    },
     /// Remove an app; its repository, config and data are kept for `keep_destroyed` of host.yaml
     #[command(after_long_help = exit_status::CHANGE)]
     Destroy {

@@ -23,6 +23,7 @@ use piku_report::output;
 use piku_report::user_error::UserError;
 
 use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scale, stop};
+pub(crate) use ps::samples_of;
 use settings::{certs, check, config, deploy_lock, domains, grant, maintenance};
 
 use crate::cli::{RunCli, RunCommand};
@@ -31,7 +32,9 @@ use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::python_home::ImportOptions;
 use crate::releases::current;
-use crate::{cli, daemon, log_forwarding, nginx, protections, python_home, releases, start, supervisor};
+use crate::{
+    cli, daemon, log_forwarding, nginx, notify, protections, python_home, releases, start, supervisor,
+};
 
 /// Runs the command line.
 pub(crate) fn run_words(words: &[OsString]) -> anyhow::Result<ExitCode> {
@@ -135,6 +138,12 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         }
         RunCommand::Destroy { app, confirm, now } => destroy::run(&root()?, &app, &confirm, now)?,
         RunCommand::Restore { app } => return restore::run(&root()?, &app),
+        RunCommand::Notify { test: false } => notify::notify(&root()?)?,
+        RunCommand::Notify { test: true } => {
+            if !notify::notify_test(&root()?)? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         RunCommand::Start(typed) => return start::run(typed),
         RunCommand::Ps { app, format } => ps::run(&root()?, app.as_ref(), format)?,
         RunCommand::Logs(typed) => logs::run(&root()?, typed)?,
@@ -157,7 +166,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
 }
 
 /// Returns these apps, or all that were not destroyed.
-fn list_apps(root: &PikuRoot, only: &[AppName]) -> anyhow::Result<Vec<AppName>> {
+pub(crate) fn list_apps(root: &PikuRoot, only: &[AppName]) -> anyhow::Result<Vec<AppName>> {
     for app in only {
         must_be_there(root, app)?;
     }

@@ -21,7 +21,7 @@ use super::nginx_dir::NginxDir;
 const SYSTEM_DIRS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
 
 /// Finds a program on PATH or in the system directories.
-pub(super) fn find_program(name: &str) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let all = std::env::split_paths(&path).chain(SYSTEM_DIRS.map(PathBuf::from));
     all.map(|dir| dir.join(name))

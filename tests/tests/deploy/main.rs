@@ -9,6 +9,7 @@ mod deploy_key;
 mod grants;
 mod import_piku;
 mod names;
+mod notify;
 mod operate;
 mod output;
 mod own_users;

@@ -91,7 +91,8 @@ fn add_grants(root: &PikuRoot, rows: &mut [InstanceSample]) {
     }
 }
 
-pub(super) fn samples_of(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<InstanceSample>> {
+/// Returns the instances of an app.
+pub(crate) fn samples_of(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<InstanceSample>> {
     let dir = root.app(app);
     let is_silent = dir.is_stopped() || dir.current_number().is_none();
     if is_silent && !client::is_supervised(root, app) || supervisor::is_resting(root, app) {

@@ -1,0 +1,118 @@
+//! The problems of this machine and its apps, as they are now.
+
+#![expect(clippy::disallowed_methods, reason = "the record of a deploy, which only piku writes")]
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use jiff::{SignedDuration, Timestamp};
+use piku_files::free_space::{self, FreeSpace};
+use piku_layout::clock;
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::HostSettings;
+use serde::Deserialize;
+
+use super::journal::{HostProblem, ProblemKind};
+use crate::commands::{list_apps, samples_of};
+use crate::nginx::{CertificateState, WebServer};
+use crate::process::usage::{InstanceSample, SampledState};
+
+/// Days before its end at which a certificate is a problem: its renewal was due long before.
+const CERTIFICATE_DAYS: i64 = 10;
+/// Free space of the disk that is a problem, beside `disk_reserve`.
+const LOW_SPACE: u64 = 256 << 20;
+
+/// Fields of the record of the last deploy, which piku-receive writes.
+#[derive(Debug, Deserialize)]
+struct LastDeploy {
+    number: u64,
+    by: String,
+    state: String,
+}
+
+/// Returns all problems. An app that cannot be asked has none. `certificates` are those of certificates, if they
+/// are known.
+pub(super) fn find_problems(
+    root: &PikuRoot,
+    settings: &HostSettings,
+    certificates: Option<Vec<HostProblem>>,
+    now: Timestamp,
+) -> anyhow::Result<Vec<HostProblem>> {
+    let mut problems = Vec::new();
+    let web = if certificates.is_none() { Some(WebServer::load(root)?) } else { None };
+    problems.extend(certificates.into_iter().flatten());
+    for app in list_apps(root, &[])? {
+        let dir = root.app(&app);
+        problems.extend(failed_deploy(&app, &dir));
+        if let Ok(samples) = samples_of(root, &app) {
+            problems.extend(instance_problems(&app, &samples));
+        }
+        problems.extend(web.as_ref().and_then(|web| certificate_problem(web, &app, now)));
+    }
+    let free = FreeSpace::of(root.path())?;
+    if free.bytes < LOW_SPACE.saturating_add(settings.reserve_bytes()) {
+        let text = format!("the disk of piku is nearly full: {} are free", free_space::size(free.bytes));
+        problems.push(HostProblem { kind: ProblemKind::Disk, app: None, subject: String::new(), text });
+    }
+    Ok(problems)
+}
+
+fn failed_deploy(app: &AppName, dir: &AppDir) -> Option<HostProblem> {
+    let last: LastDeploy = serde_json::from_slice(&fs::read(dir.verdict()).ok()?).ok()?;
+    if last.state != "failed" {
+        return None;
+    }
+    let LastDeploy { number, by, .. } = last;
+    let text = format!("{app}: deploy {number} by {by} failed; piku logs {app} --deploy {number} shows why");
+    Some(HostProblem {
+        kind: ProblemKind::DeployFailed,
+        app: Some(app.clone()),
+        subject: number.to_string(),
+        text,
+    })
+}
+
+/// Returns the process types that crash repeatedly, and the cron jobs whose last run failed.
+fn instance_problems(app: &AppName, samples: &[InstanceSample]) -> Vec<HostProblem> {
+    let mut seen = BTreeSet::new();
+    let mut problems = Vec::new();
+    for sample in samples {
+        let last = sample.last_exit.as_deref();
+        let is_cron = sample.next_run.is_some() || sample.last_run.is_some();
+        let (kind, what) = if sample.state == SampledState::CrashLooping {
+            (ProblemKind::CrashLoop, format!("{} crashes again and again", sample.kind))
+        } else if is_cron && last.is_some_and(|last| last != "exit 0") {
+            (ProblemKind::CronFailed, format!("the last run of {} failed", sample.kind))
+        } else {
+            continue;
+        };
+        if seen.insert(sample.kind.clone()) {
+            let how = last.map_or(String::new(), |last| format!(" ({last})"));
+            let text = format!("{app}: {what}{how}; piku logs {app} {} shows why", sample.kind);
+            problems.push(HostProblem {
+                kind,
+                app: Some(app.clone()),
+                subject: sample.kind.to_string(),
+                text,
+            });
+        }
+    }
+    problems
+}
+
+fn certificate_problem(web: &WebServer, app: &AppName, now: Timestamp) -> Option<HostProblem> {
+    // A wrong clock would make all of them look expired.
+    if !clock::is_set(now.as_second()) {
+        return None;
+    }
+    let certificate = web.site_status(app)?.certificate?;
+    let end = certificate.not_after?;
+    let is_near = end.duration_since(now) < SignedDuration::from_hours(24 * CERTIFICATE_DAYS);
+    if certificate.state == CertificateState::SelfSigned || !is_near {
+        return None;
+    }
+    let what = if end < now { "expired" } else { "expires" };
+    let text = format!("{app}: its certificate {what} at {end:.0}; piku certs {app} shows what failed");
+    Some(HostProblem { kind: ProblemKind::Certificate, app: Some(app.clone()), subject: String::new(), text })
+}
