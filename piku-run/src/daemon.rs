@@ -6,26 +6,25 @@
 
 #![expect(clippy::disallowed_methods, reason = "marks and locks of apps, which only piku writes")]
 
+mod supervisor_child;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::fcntl::OFlag;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, pipe2};
+use nix::unistd::Pid;
 use piku_chroot::limits;
 use piku_files::FileLock;
 use piku_layout::name::AppName;
-use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
+use piku_layout::paths::PikuRoot;
 use piku_report::user_error::{self, BUSY, UserError};
-use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::core::CrashBackoff;
 use crate::ipc::connections::ClientTable;
@@ -37,9 +36,11 @@ use crate::process::idle_memory::IdleMemory;
 use crate::process::own_program::OwnProgram;
 use crate::process::signals;
 use crate::process::wait::{self, PollInterest, READ};
+use crate::protections;
 use crate::releases::current;
 use crate::releases::rename_record::RenameRecord;
-use crate::{protections, supervisor};
+
+use supervisor_child::SupervisorChild;
 
 pub(crate) const NAME: &str = "daemon";
 
@@ -58,15 +59,6 @@ struct WatchedApp {
     backoff: CrashBackoff,
     /// Time of the next start.
     again: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct SupervisorChild {
-    pid: Pid,
-    /// For a supervisor that a previous daemon started.
-    pidfd: Option<OwnedFd>,
-    /// Boot slot: reads end-of-file once the app's instances are up or their time is over.
-    booting: Option<OwnedFd>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -350,8 +342,8 @@ impl DaemonLoop {
         let watch = self.apps.entry(app.clone()).or_default();
         watch.again = None;
         watch.since = Some(Instant::now());
-        match find_supervisor(&lock)
-            .map_or_else(|| spawn_supervisor(&self.program, &self.root, app, boot), Ok)
+        match SupervisorChild::find(&lock)
+            .map_or_else(|| SupervisorChild::spawn(&self.program, &self.root, app, boot), Ok)
         {
             Ok(supervisor) => watch.supervisor = Some(supervisor),
             Err(err) => {
@@ -360,39 +352,6 @@ impl DaemonLoop {
             }
         }
     }
-}
-
-/// Finds a supervisor that a previous daemon has started.
-fn find_supervisor(lock: &std::path::Path) -> Option<SupervisorChild> {
-    if !lock.exists() || lock::try_lock(lock).ok()?.is_some() {
-        return None;
-    }
-    let pid = lock::holder(lock)?;
-    let pidfd = pidfd_open(rustix::process::Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-    // Still locked: the pid belongs to the holder, and is not used again while the descriptor is open.
-    let still = lock::try_lock(lock).ok()?.is_none() && lock::holder(lock) == Some(pid);
-    still.then_some(SupervisorChild { pid: Pid::from_raw(pid), pidfd: Some(pidfd), booting: None })
-}
-
-/// Starts a supervisor. At boot its stdin is the writing end of a pipe, which it closes once its instances
-/// are up.
-fn spawn_supervisor(
-    program: &std::path::Path,
-    root: &PikuRoot,
-    app: &AppName,
-    boot: bool,
-) -> anyhow::Result<SupervisorChild> {
-    let mut command = Command::new(program);
-    command.args([supervisor::NAME, app.as_str()]).env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
-    let mut booting = None;
-    if boot {
-        let (end, held) = pipe2(OFlag::O_CLOEXEC).context("cannot make a pipe")?;
-        command.stdin(held);
-        booting = Some(end);
-    }
-    let child = command.spawn().with_context(|| format!("cannot run '{}'", program.display()))?;
-    let pid = Pid::from_raw(i32::try_from(child.id()).context("no pid")?);
-    Ok(SupervisorChild { pid, pidfd: None, booting })
 }
 
 /// Writes a line to the daemon's log.

@@ -7,21 +7,20 @@
 )]
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use piku_files::source_index::IndexFolder;
-use piku_files::{TreeHandle, atomic_file, keeps_order, remove_all};
+use piku_files::{TreeHandle, atomic_file, keeps_order};
 use piku_layout::name::AppName;
 use piku_procfile::procfile::ProcessKind;
 use piku_report::progress;
 
 use crate::app::app_source::AppSource;
-use crate::app::{app_folder, profile};
+use crate::app::profile;
 use crate::build::build_context::BuildContext;
 use crate::build::host_paths::{self, HostPaths};
+use crate::build::placed_tree::PlacedTree;
 use crate::build::release_builder::{ReleaseBuilder, capital};
 use crate::build::unchanged;
 use crate::build::work_folder::{WorkFolder, replace_caches};
@@ -192,7 +191,7 @@ fn discard_new_layers(
 }
 
 /// The release's folder in the work folder.
-const RELEASE: &str = "release";
+pub(super) const RELEASE: &str = "release";
 
 impl BuildJob {
     /// Builds the release, up to the last rename.
@@ -315,71 +314,10 @@ impl BuildJob {
             jailed: bench.jailed,
         }
     }
-
-    /// Puts the files of the app's folder where they become the release's. With `writes`, its steps will
-    /// probably write to them.
-    fn place_tree(
-        &self,
-        bench: &BuildContext<'_>,
-        source: &AppSource,
-        writes: bool,
-    ) -> anyhow::Result<PlacedTree> {
-        let work = bench.work.tree();
-        work.create_dir(RELEASE)?;
-        let release = work.subtree(RELEASE)?;
-        let linked = if writes || preflight_command(source).is_some() {
-            None
-        } else {
-            self.link_tree(bench, source, &release)?
-        };
-        let is_moved = self.source == SourceUse::Move && move_tree(source.tree.path(), &release)?;
-        if linked.is_none() && !is_moved {
-            bench.copy(&source.tree, &release, TREE, "the app")?;
-        }
-        // If the app is a subdirectory, its siblings are removed.
-        if self.source == SourceUse::Move {
-            let pushed = &self.dir;
-            remove_all(pushed).with_context(|| format!("cannot remove '{}'", pushed.display()))?;
-        }
-        let tree = release.subtree(TREE)?;
-        app_folder::write_inherited(&tree, &source.shared)?;
-        if let Some(linked) = linked.as_ref().filter(|_| !source.shared.is_empty()) {
-            linked.add_others();
-        }
-        Ok(PlacedTree { tree, linked })
-    }
-
-    /// Makes the tree of hard links to the app's folder, if it is one that an export keeps. Without a jail, a
-    /// process could write to the files.
-    fn link_tree(
-        &self,
-        bench: &BuildContext<'_>,
-        source: &AppSource,
-        release: &TreeHandle,
-    ) -> anyhow::Result<Option<LinkedSource>> {
-        if self.source != SourceUse::Link || !bench.jailed {
-            return Ok(None);
-        }
-        let dir = std::path::absolute(&self.dir)
-            .with_context(|| format!("cannot find '{}'", self.dir.display()))?;
-        let Some(index) = IndexFolder::read(&dir) else { return Ok(None) };
-        let Some(index) = index.find(source.below.as_deref().unwrap_or(Path::new(""))) else {
-            return Ok(None);
-        };
-        release.create_dir(TREE)?;
-        LinkedSource::link(&source.tree, index, &release.subtree(TREE)?).map(Some)
-    }
-}
-
-/// The tree of a new release, before its steps.
-struct PlacedTree {
-    tree: TreeHandle,
-    /// Where it came from, if its files are links.
-    linked: Option<LinkedSource>,
 }
 
 /// Returns the app's preflight task.
-fn preflight_command(source: &AppSource) -> Option<&str> {
+pub(super) fn preflight_command(source: &AppSource) -> Option<&str> {
     let entries = source.procfile.iter().flat_map(|procfile| &procfile.entries);
     let entry = entries.into_iter().find(|entry| entry.kind == ProcessKind::Preflight);
     entry.map(|entry| entry.command.as_str())
@@ -406,18 +344,4 @@ fn app_name(build: &BuildJob, dir: &Path) -> anyhow::Result<AppName> {
     }
     let folder = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     folder.parse().or_else(|_| "app".parse()).context("cannot name the app")
-}
-
-/// Moves a tree where a rename can; else it is to be copied.
-fn move_tree(dir: &Path, release: &TreeHandle) -> anyhow::Result<bool> {
-    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Ok(false) };
-    match TreeHandle::open(parent)?.rename(name, release, TREE) {
-        Ok(()) => {
-            // git's own at the top: a folder, or a submodule's file.
-            release.subtree(TREE)?.remove_all(".git")?;
-            Ok(true)
-        }
-        Err(err) if err.kind() == io::ErrorKind::CrossesDevices => Ok(false),
-        Err(err) => Err(err.into()),
-    }
 }

@@ -4,6 +4,7 @@ pub(crate) mod build_context;
 pub(crate) mod build_job;
 pub(crate) mod host_paths;
 mod layer_builder;
+mod placed_tree;
 pub(crate) mod release_builder;
 pub(crate) mod unchanged;
 pub(crate) mod work_folder;

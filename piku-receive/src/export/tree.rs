@@ -63,7 +63,7 @@ struct WalkPosition<'r> {
     top: &'r Tree<'r>,
     /// Path of that root in the export: empty, or with a slash at its end.
     prefix: &'r str,
-    /// Sizes of the new files above [`LARGE`].
+    /// Sizes of the new files above [`LARGE`](super::blobs::LARGE).
     large: HashMap<Oid, u64>,
     blobs: BlobReader,
 }

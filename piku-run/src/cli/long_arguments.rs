@@ -70,3 +70,18 @@ pub(crate) struct LogsArgs {
     #[arg(long)]
     pub(crate) raw: bool,
 }
+
+/// Arguments of `clone`.
+#[derive(Debug, Args)]
+pub(crate) struct CloneArgs {
+    /// Name of the app
+    pub(crate) app: AppName,
+    /// Name of the new app
+    pub(crate) new: AppName,
+    /// Also copy the app's own files, as they are at this moment
+    #[arg(long)]
+    pub(crate) data: bool,
+    /// Do not deploy the new app yet
+    #[arg(long)]
+    pub(crate) skip_deploy: bool,
+}

@@ -15,7 +15,7 @@ use piku_layout::paths::ROOT_VARIABLE;
 use piku_layout::settings::{GrantedPath, HostDomain};
 use piku_report::output::OutputFormat;
 
-pub(crate) use long_arguments::{LogsArgs, StartArgs};
+pub(crate) use long_arguments::{CloneArgs, LogsArgs, StartArgs};
 pub(crate) use subcommands::{CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff};
 pub(crate) use values::RestartTarget;
 use values::{parse_count, parse_listed_release, parse_release, parse_target};
@@ -365,18 +365,7 @@ pub(crate) enum RunCommand {
     ///
     /// The new app starts at the live commit. Host names, pinned ports, certificates, grants, logs and keys are not copied.
     #[command(after_long_help = exit_status::CHANGE)]
-    Clone {
-        /// Name of the app
-        app: AppName,
-        /// Name of the new app
-        new: AppName,
-        /// Also copy the app's own files, as they are at this moment
-        #[arg(long)]
-        data: bool,
-        /// Do not deploy the new app yet
-        #[arg(long)]
-        skip_deploy: bool,
-    },
+    Clone(CloneArgs),
     /// Tell the operator of new problems, in the ways that `notify` of host.yaml names
     ///
     /// The daemon runs it every minute. Problems are failed deploys, crash loops, failed cron jobs, certificates

@@ -132,10 +132,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
             }
         }
         RunCommand::Rename { app, new } => rename::run(&root()?, &app, &new)?,
-        RunCommand::Clone { app, new, data, skip_deploy } => {
-            let copied = clone::CloneOptions { data, deploy: !skip_deploy };
-            return clone::run(&root()?, &app, &new, copied);
-        }
+        RunCommand::Clone(typed) => return clone::run(&root()?, &typed),
         RunCommand::Destroy { app, confirm, now } => destroy::run(&root()?, &app, &confirm, now)?,
         RunCommand::Restore { app } => return restore::run(&root()?, &app),
         RunCommand::Notify { test: false } => notify::notify(&root()?)?,

@@ -33,18 +33,14 @@ use super::master::NginxMaster;
 use super::nginx_dir;
 use super::old_workers::OldWorkerMonitor;
 use super::program::NginxProgram;
+use super::site::refresh::spawn_refresh;
 use crate::cron::CronTimer;
-use crate::instance::environment::ReleaseContext;
-use crate::ipc::client;
-use crate::ipc::client::AskPatience;
-use crate::ipc::protocol::SupervisorRequest;
 use crate::lock;
 use crate::process::idle_memory::IdleMemory;
 use crate::process::own_program::OwnProgram;
 use crate::process::signals;
 use crate::process::wait::{self, READ};
 use crate::releases::current;
-use crate::supervisor;
 
 /// Name of the subcommand `piku-run nginx`.
 pub(crate) const NAME: &str = "nginx";
@@ -152,23 +148,6 @@ impl WebServer {
         let is_held = lock::try_lock(&path).is_ok_and(|lock| lock.is_none());
         let pid = lock::holder(&path).filter(|_| is_held);
         pid.is_some_and(|pid| kill(Pid::from_raw(pid), Signal::SIGHUP).is_ok())
-    }
-
-    /// Asks the app's supervisor to refresh its site; for a site of files alone, one is started. A stopped app has
-    /// none, and its site is refreshed here.
-    fn refresh_site(&self, app: &AppName) -> anyhow::Result<()> {
-        if client::is_supervised(&self.root, app) || supervisor::is_resting(&self.root, app) {
-            client::ask_within(&self.root, app, &SupervisorRequest::Route, AskPatience::EACH)?;
-            return Ok(());
-        }
-        let dir = self.root.app(app);
-        let Some(number) = current::live_release(&dir)?.filter(|_| dir.is_stopped()) else { return Ok(()) };
-        let prepared = self.prepare_site(&ReleaseContext::read(&self.root, app, number)?, None)?;
-        // A supervisor that starts only now waits for the lock, which is held until the end.
-        if dir.is_stopped() && !client::is_supervised(&self.root, app) {
-            prepared.apply()?;
-        }
-        Ok(())
     }
 
     fn write_main_conf(&self, nginx: &NginxProgram) -> anyhow::Result<()> {
@@ -382,26 +361,7 @@ fn watch_reloads(web: &WebServer) -> Option<Inotify> {
     Some(watch)
 }
 
-/// Refreshes the sites of all apps. Runs in threads: nginx is watched meanwhile, and a supervisor that does not
-/// answer delays no other.
-fn spawn_refresh(web: &WebServer) {
-    let web = web.clone();
-    std::thread::spawn(move || {
-        let refresh = |app: &AppName| {
-            if let Err(err) = web.refresh_site(app) {
-                log(&format!("{app}: {err:#}"));
-            }
-        };
-        let apps = web.root.apps().unwrap_or_default();
-        std::thread::scope(|scope| {
-            for app in &apps {
-                scope.spawn(|| refresh(app));
-            }
-        });
-    });
-}
-
-fn log(text: &str) {
+pub(super) fn log(text: &str) {
     // stderr may be closed; then the line is dropped.
     let _ = writeln!(std::io::stderr().lock(), "piku-run: {text}");
 }

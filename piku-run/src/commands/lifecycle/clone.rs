@@ -20,6 +20,7 @@ use piku_report::progress;
 use piku_report::user_error::{BUSY, USAGE, UserError};
 
 use super::{app_lock, free_name};
+use crate::cli::CloneArgs;
 use crate::commands::{data, sibling_tool};
 use crate::config::store;
 use crate::lock;
@@ -30,21 +31,8 @@ const OWN: [&str; 2] = ["NGINX_SERVER_NAME", "PORT"];
 /// Prefix of the folder in which a clone is made; the name of the new app follows.
 const ASIDE: &str = ".clone.";
 
-/// Parts of an app to copy, beyond its code and settings.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::commands) struct CloneOptions {
-    /// Copy the app's own files.
-    pub(in crate::commands) data: bool,
-    /// Deploy the new app.
-    pub(in crate::commands) deploy: bool,
-}
-
-pub(in crate::commands) fn run(
-    root: &PikuRoot,
-    app: &AppName,
-    new: &AppName,
-    options: CloneOptions,
-) -> anyhow::Result<ExitCode> {
+pub(in crate::commands) fn run(root: &PikuRoot, typed: &CloneArgs) -> anyhow::Result<ExitCode> {
+    let CloneArgs { app, new, data, skip_deploy } = typed;
     if app == new {
         return Err(UserError::new(format!("a clone of {app} needs another name")).code(USAGE).into());
     }
@@ -62,7 +50,7 @@ pub(in crate::commands) fn run(
     progress::step(&format!("Cloning {app} as {new}"));
     let aside = root.path().join("apps").join(format!("{ASIDE}{new}"));
     let clone_lock = begin_aside(&aside, new)?;
-    let made = copy_app(root, app, new, &aside, options).and_then(|()| {
+    let made = copy_app(root, app, new, &aside, *data).and_then(|()| {
         free_name::move_app_dir(&aside, root.app(new).path())
             .with_context(|| format!("cannot make '{}'", root.app(new).path().display()))
     });
@@ -74,7 +62,7 @@ pub(in crate::commands) fn run(
     }
     drop((source_lock, clone_lock));
     progress::step(&format!("{new} has the code and the settings of {app}"));
-    if !options.deploy || dir.current_number().is_none() {
+    if *skip_deploy || dir.current_number().is_none() {
         progress::detail(&format!("to deploy it: piku deploy {new}"));
         return Ok(ExitCode::SUCCESS);
     }
@@ -107,7 +95,7 @@ fn copy_app(
     app: &AppName,
     new: &AppName,
     aside: &Path,
-    options: CloneOptions,
+    with_data: bool,
 ) -> anyhow::Result<()> {
     empty_aside(root, new, aside)?;
     let dir = root.app(app);
@@ -127,7 +115,7 @@ fn copy_app(
         let path = aside.join("formation.json");
         fs::copy(dir.formation(), &path).with_context(|| format!("cannot write '{}'", path.display()))?;
     }
-    if options.data && dir.data().is_dir() {
+    if with_data && dir.data().is_dir() {
         copy_data(root, app, new, &aside.join("data"))?;
     }
     Ok(())

@@ -9,6 +9,7 @@
 pub(super) mod files;
 mod name_claims;
 pub(super) mod names;
+pub(super) mod refresh;
 pub(super) mod status;
 pub(super) mod urls;
 mod values_check;
