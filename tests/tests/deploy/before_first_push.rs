@@ -4,7 +4,7 @@ use std::io::Write;
 
 use piku_tests::world::World;
 
-use crate::operate::says;
+use crate::operator::operate::says;
 
 /// Needs a variable to start, as many apps do.
 const WANTS_KEY: &str = r#"#!/usr/bin/python3

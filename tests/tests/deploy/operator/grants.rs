@@ -11,7 +11,7 @@ use piku_tests::repo::SERVE;
 use piku_tests::snapshot::text;
 use piku_tests::world::{World, wait_for};
 
-use crate::operate::says;
+use crate::operator::operate::says;
 use crate::own_users;
 
 /// A socket in a directory of its own below /run, and a device; removed when dropped.

@@ -2,7 +2,7 @@
 
 use piku_tests::world::{World, wait_for};
 
-use crate::operate::says;
+use crate::operator::operate::says;
 
 /// A world with an app that has a web, a worker and a cron job, live.
 fn live() -> World {

@@ -2,7 +2,7 @@
 
 use piku_tests::world::World;
 
-use crate::operate::says;
+use crate::operator::operate::says;
 
 /// A world with an app that has two releases of code and one of config.
 fn live() -> (World, piku_tests::repo::Repo) {

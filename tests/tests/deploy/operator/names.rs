@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use piku_tests::repo::Repo;
 use piku_tests::world::{World, wait_for};
 
-use crate::operate::says;
+use crate::operator::operate::says;
 
 /// A world with an app that has config, data, a formation and a grant.
 fn live() -> (World, Repo) {

@@ -1,0 +1,9 @@
+//! What an operator does with deployed apps.
+
+mod grants;
+mod import_piku;
+mod names;
+mod notify;
+pub(crate) mod operate;
+mod releases;
+mod verbs;
