@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fmt;
 
 use piku_layout::name::{AppName, BadName, MAX_LEN};
-use piku_report::edit_distance::edit_distance;
+use piku_report::edit_distance::nearest_name;
 
 use crate::client::quoted;
 use crate::release::ReleaseStep;
@@ -125,7 +125,7 @@ const VERBS: [(&str, VerbArguments); 97] = [
     ("stop", VerbArguments::App),
     ("restart", VerbArguments::App),
     ("run", VerbArguments::App),
-    ("logs", VerbArguments::App),
+    ("logs", VerbArguments::OptionalApp),
     ("releases", VerbArguments::App),
     ("rollback", VerbArguments::App),
     ("releases:info", VerbArguments::App),
@@ -194,7 +194,7 @@ const VERBS: [(&str, VerbArguments); 97] = [
     ("fork", VerbArguments::App),
     ("apps:restore", VerbArguments::App),
     ("apps:unlock", VerbArguments::App),
-    ("logs:tail", VerbArguments::App),
+    ("logs:tail", VerbArguments::OptionalApp),
 ];
 
 /// Parses `SSH_ORIGINAL_COMMAND`; returns `None` if it is empty.
@@ -314,7 +314,8 @@ fn unknown_verb_message(word: &str) -> String {
                 .to_owned()
         }
         _ => {
-            let near = nearest_verb(word).map_or_else(String::new, |near| format!(", did you mean '{near}'?"));
+            let near = nearest_name(word, VERBS.iter().map(|(verb, _)| *verb))
+                .map_or_else(String::new, |near| format!(", did you mean '{near}'?"));
             format!(
                 "unknown verb {}{near}; 'help' lists the verbs of this server (piku {})",
                 quoted(word),
@@ -322,14 +323,6 @@ fn unknown_verb_message(word: &str) -> String {
             )
         }
     }
-}
-
-/// Returns the verb that differs from the word in one or two letters.
-fn nearest_verb(word: &str) -> Option<&'static str> {
-    let limit = if word.len() > 3 { 2 } else { 1 };
-    let near =
-        VERBS.iter().map(|(verb, _)| (edit_distance(word, verb), *verb)).min_by_key(|(edits, _)| *edits);
-    near.filter(|(edits, _)| word.len() < 40 && *edits <= limit).map(|(_, verb)| verb)
 }
 
 #[cfg(test)]

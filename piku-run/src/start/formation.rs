@@ -2,6 +2,7 @@
 
 use piku_layout::name::ProcessName;
 use piku_procfile::procfile::{ProcessKind, ProcfileEntry};
+use piku_report::edit_distance::nearest_name;
 use piku_report::user_error::{USAGE, UserError};
 
 use super::STRIDE;
@@ -30,7 +31,9 @@ pub(super) fn types(
     for (name, _) in formation {
         if name.as_str() != ALL && !entries.iter().any(|entry| entry.name == *name) {
             let failure = UserError::new(format!("the Procfile has no process type '{name}'")).code(USAGE);
-            return Err(failure.hint(format!("it has: {}", known())).into());
+            let near = nearest_name(name.as_str(), entries.iter().map(|entry| entry.name.as_str()));
+            let near = near.map(|near| format!("did you mean '{near}'? ")).unwrap_or_default();
+            return Err(failure.hint(format!("{near}it has: {}", known())).into());
         }
     }
     let rest = named(ALL).unwrap_or_else(|| u32::from(formation.is_empty()));

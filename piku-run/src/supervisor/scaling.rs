@@ -1,11 +1,12 @@
 //! `scale`: the formation of the live release, or of an app of which nothing runs.
 
 use piku_layout::name::{AppName, ProcessName};
+use piku_report::edit_distance::nearest_name;
 use piku_report::user_error::UserError;
 
 use super::AppSupervisor;
 use super::client_requests::JobContent;
-use crate::core::{CoreEvent, ReplaceScope, RunPlan};
+use crate::core::{CoreEvent, ReplaceScope};
 use crate::desired::{self, Formation};
 use crate::ipc::protocol::SupervisorReply;
 use crate::releases::current;
@@ -23,7 +24,8 @@ impl AppSupervisor {
         for name in counts.keys() {
             let is_cron = crons.iter().any(|cron| cron == name);
             if !is_cron && !plan.types.iter().any(|kind| kind.name == *name) {
-                return Err(unknown_type(&self.app, &plan, name).into());
+                let known = plan.types.iter().map(|kind| &kind.name);
+                return Err(unknown_type(&self.app, known, name).into());
             }
         }
         if self.dir.is_stopped() {
@@ -44,9 +46,15 @@ impl AppSupervisor {
     }
 }
 
-/// Returns the error about a process type that the plan does not have.
-pub(super) fn unknown_type(app: &AppName, plan: &RunPlan, name: &ProcessName) -> UserError {
-    let known: Vec<&str> = plan.types.iter().map(|kind| kind.name.as_str()).collect();
+/// Returns the error about a process type that is not one of the known ones, with the one that is probably meant.
+pub(super) fn unknown_type<'a>(
+    app: &AppName,
+    known: impl Iterator<Item = &'a ProcessName>,
+    name: &ProcessName,
+) -> UserError {
+    let known: Vec<&str> = known.map(ProcessName::as_str).collect();
+    let near = nearest_name(name.as_str(), known.iter().copied());
+    let near = near.map(|near| format!("did you mean '{near}'? ")).unwrap_or_default();
     UserError::new(format!("{app} has no process type '{name}'"))
-        .hint(format!("it has: {}", known.join(", ")))
+        .hint(format!("{near}it has: {}", known.join(", ")))
 }

@@ -39,7 +39,8 @@ fn scaling_up_and_down() {
     assert_eq!(formation, serde_json::json!({"web": 1, "worker": 0}));
     let said = server.bad(1, &["scale", "blog", "wep=1"]);
     assert!(
-        said.contains("blog has no process type 'wep'") && said.contains("hint: it has: web, worker"),
+        said.contains("blog has no process type 'wep'")
+            && said.contains("hint: did you mean 'web'? it has: web, worker"),
         "{said}"
     );
 }
@@ -132,7 +133,11 @@ fn a_restart_replaces_without_a_gap() {
     assert_ne!(server.pid("web.1"), web);
     assert_eq!(server.page(), "one");
     let said = server.bad(1, &["restart", "blog", "nosuch"]);
-    assert!(said.contains("blog has no process type 'nosuch'"), "{said}");
+    assert!(said.contains("blog has no process type 'nosuch'\nhint: it has: web, worker"), "{said}");
+    let said = server.bad(1, &["restart", "blog", "wep.1"]);
+    assert!(said.contains("process type 'wep'\nhint: did you mean 'web'? it has: web, worker"), "{said}");
+    let said = server.bad(1, &["restart", "blog", "web.2"]);
+    assert!(said.contains("blog has no instance 'web.2'\nhint: it has: web.1"), "{said}");
     let said = server.bad(1, &["restart", "nosuch"]);
     assert!(said.contains("there is no app 'nosuch'"), "{said}");
 }

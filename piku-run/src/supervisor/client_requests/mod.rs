@@ -13,7 +13,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use piku_files::atomic_file;
-use piku_layout::name::ProcessName;
+use piku_layout::name::{AppName, ProcessName};
 use piku_layout::settings::SandboxMode;
 use piku_release::manifest::{BuiltRelease, TREE};
 use piku_report::user_error::{self, BUSY, UserError};
@@ -21,7 +21,7 @@ use piku_report::user_error::{self, BUSY, UserError};
 use super::AppSupervisor;
 use super::scaling::unknown_type;
 use crate::config::{ConfigChange, store};
-use crate::core::{AppRoute, CoreEvent, InstanceName, JobId, ReplaceScope, RunPlan};
+use crate::core::{AppRoute, CoreEvent, InstanceName, JobId, ProcessType, ReplaceScope, RunPlan};
 use crate::desired::{self, Formation};
 use crate::ipc::protocol::{FailedReply, SupervisorReply, SupervisorRequest};
 use crate::releases::current;
@@ -220,18 +220,21 @@ impl AppSupervisor {
             return self.run_cron_now(client, kind.clone());
         }
         let replace = match only {
-            Some(kind) if index.is_some() => {
-                let ps = InstanceName { kind, index: index.unwrap_or(1) };
-                ensure!(plan.slots().any(|(slot, _)| slot == ps), "{} has no instance '{ps}'", self.app);
-                ReplaceScope::Instance(ps)
-            }
-            Some(name) => {
-                if !plan.types.iter().any(|kind| kind.name == name) {
-                    return Err(unknown_type(&self.app, &plan, &name).into());
-                }
-                ReplaceScope::Type(name)
-            }
             None => ReplaceScope::All,
+            Some(name) => {
+                let Some(kind) = plan.types.iter().find(|kind| kind.name == name) else {
+                    let crons = plan.crons.iter().map(|(cron, _)| cron);
+                    let known = plan.types.iter().map(|kind| &kind.name).chain(crons);
+                    return Err(unknown_type(&self.app, known, &name).into());
+                };
+                match index {
+                    None => ReplaceScope::Type(name),
+                    Some(index) if (1..=kind.count).contains(&index) => {
+                        ReplaceScope::Instance(InstanceName { kind: name, index })
+                    }
+                    Some(index) => return Err(unknown_instance(&self.app, kind, index).into()),
+                }
+            }
         };
         let job = self.begin_job(client, JobContent::Restart);
         self.events.push_back(CoreEvent::Change { job, plan, replace, task: false });
@@ -297,4 +300,15 @@ impl AppSupervisor {
             self.log_error(&format!("the configuration that is live is not stored yet: {err:#}"));
         }
     }
+}
+
+/// Returns the error about an instance of a process type that runs fewer.
+fn unknown_instance(app: &AppName, kind: &ProcessType, index: u32) -> UserError {
+    let name = &kind.name;
+    let hint = match kind.count {
+        0 => format!("it runs none: piku ps:scale {app} {name}=1"),
+        1 => format!("it has: {name}.1"),
+        count => format!("it has: {name}.1 to {name}.{count}"),
+    };
+    UserError::new(format!("{app} has no instance '{name}.{index}'")).hint(hint)
 }
