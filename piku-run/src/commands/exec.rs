@@ -76,10 +76,10 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, words: &[String]) -> anyhow::R
     current::create_data_dir(&world.dir)?;
     let terminal = stdin().is_terminal() && stdout().is_terminal();
     let limits = limits::of("run", &vars)?;
-    let listen = extra_listen_ports(&vars, &HostSettings::read(&root.settings())?)?;
+    let settings = HostSettings::read(&root.settings())?;
+    let listen = extra_listen_ports(&vars, &settings)?;
     let tmp_size = limits::tmp_size("run", &vars)?;
     let tmp_size = tmp_size.as_deref();
-    let settings = HostSettings::read(&root.settings())?;
     let users = app_users(root, app, &settings)?;
     let (grants, remarks) = resolve_grants(root, settings.grants.of(app), users);
     for remark in remarks {

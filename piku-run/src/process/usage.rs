@@ -6,6 +6,8 @@ use piku_layout::name::{AppName, ProcessName};
 use piku_procfs::{ProcFields, process_tree};
 use serde::{Deserialize, Serialize};
 
+use crate::core::InstanceName;
+
 /// Sandbox of an instance without a jail.
 pub(crate) const NO_SANDBOX: &str = "none";
 
@@ -66,6 +68,35 @@ pub(crate) struct InstanceSample {
     /// State of the app's site, if it is unusual: `maintenance`, `certificate failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) site: Option<String>,
+}
+
+impl InstanceSample {
+    /// Returns the row of an empty slot.
+    pub(crate) fn empty_slot(app: &AppName, ps: &InstanceName) -> Self {
+        Self {
+            app: app.clone(),
+            instance: ps.to_string(),
+            kind: ps.kind.clone(),
+            state: SampledState::Stopped,
+            pid: None,
+            port: None,
+            release: None,
+            uptime_s: None,
+            restarts: 0,
+            cpu_percent: None,
+            memory_bytes: None,
+            last_exit: None,
+            last_memory_peak_bytes: None,
+            sandbox: None,
+            limits: Vec::new(),
+            next_run: None,
+            last_run: None,
+            listens_on_all: false,
+            note: None,
+            grants: Vec::new(),
+            site: None,
+        }
+    }
 }
 
 /// A resource limit of an instance.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use piku_layout::paths::ROOT_VARIABLE;
 
-use super::{AppSupervisor, status};
+use super::AppSupervisor;
 use crate::core::{CrashBackoff, InstanceName};
 use crate::instance::environment::ProcessRole;
 use crate::log_forwarding::{INSTANCE, NAME, SyslogAddress, VARIABLE, failure_file};
@@ -100,7 +100,7 @@ impl AppSupervisor {
             uptime_s: process.map(|_| self.now().saturating_sub(self.forwarder.began).as_secs()),
             restarts: self.forwarder.restarts,
             last_exit: why,
-            ..status::idle(&self.app, &ps)
+            ..Row::empty_slot(&self.app, &ps)
         })
     }
 

@@ -31,9 +31,6 @@ impl AppSupervisor {
             let notes: Vec<String> = self.notes.get(&id).cloned().into_iter().chain(warning).collect();
             let uptime = one.running_since().map(|since| self.now().saturating_sub(since).as_secs());
             let row = Row {
-                app: self.app.clone(),
-                instance: one.ps.to_string(),
-                kind: one.ps.kind.clone(),
                 state: state(one),
                 pid: worker.map(|worker| worker.pid.as_raw().unsigned_abs()),
                 port: one.port,
@@ -41,7 +38,6 @@ impl AppSupervisor {
                 uptime_s: uptime.filter(|_| worker.is_some()),
                 restarts: one.restarts,
                 cpu_percent: worker.and_then(|worker| worker.processor.percent()),
-                memory_bytes: None,
                 last_exit: one.last_exit.map(exit),
                 last_memory_peak_bytes: one.last_exit.and_then(peak_of),
                 sandbox: worker.and_then(|worker| self.sandbox(worker)),
@@ -49,12 +45,9 @@ impl AppSupervisor {
                     Some(worker) => self.limits_of(worker),
                     None => self.limits.get(&id).cloned().unwrap_or_default(),
                 },
-                next_run: None,
-                last_run: None,
                 listens_on_all: !exposed.is_empty(),
                 note: (!notes.is_empty()).then(|| notes.join("; ")),
-                grants: Vec::new(),
-                site: None,
+                ..Row::empty_slot(&self.app, &one.ps)
             };
             rows.push((one, row));
         }
@@ -76,7 +69,8 @@ impl AppSupervisor {
         for entry in self.crontab.entries() {
             let at = rows.iter().position(|row| row.kind == entry.name).unwrap_or(rows.len());
             if at == rows.len() {
-                let mut row = idle(&self.app, &InstanceName { kind: entry.name.clone(), index: 1 });
+                let mut row =
+                    Row::empty_slot(&self.app, &InstanceName { kind: entry.name.clone(), index: 1 });
                 row.state = usage::SampledState::Waiting;
                 row.release = self.core.plan().map(|plan| plan.release);
                 rows.push(row);
@@ -140,7 +134,7 @@ fn read_plan(root: &PikuRoot, app: &AppName) -> anyhow::Result<Option<RunPlan>> 
 pub(crate) fn stopped(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>> {
     let Some(plan) = read_plan(root, app)? else { return Ok(Vec::new()) };
     let number = plan.release;
-    let row = |ps: InstanceName| Row { release: Some(number), ..idle(app, &ps) };
+    let row = |ps: InstanceName| Row { release: Some(number), ..Row::empty_slot(app, &ps) };
     let crons = plan.crons.iter().map(|(name, _)| InstanceName { kind: name.clone(), index: 1 });
     Ok(plan.slots().map(|(ps, _)| ps).chain(crons).map(row).collect())
 }
@@ -157,7 +151,7 @@ pub(crate) fn unknown(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>
         release: Some(record.release),
         uptime_s: record.is_alive().then(|| piku_procfs::uptime(record.start).as_secs()),
         restarts: record.restarts,
-        ..idle(app, &record.ps)
+        ..Row::empty_slot(app, &record.ps)
     };
     let mut rows: Vec<Row> = records.into_iter().filter(|record| !record.task).map(row).collect();
     if rows.is_empty() {
@@ -165,33 +159,6 @@ pub(crate) fn unknown(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>
         rows = stopped(root, app)?.into_iter().map(unknown).collect();
     }
     Ok(rows)
-}
-
-/// Returns the row of an empty slot.
-pub(super) fn idle(app: &AppName, ps: &InstanceName) -> Row {
-    Row {
-        app: app.clone(),
-        instance: ps.to_string(),
-        kind: ps.kind.clone(),
-        state: usage::SampledState::Stopped,
-        pid: None,
-        port: None,
-        release: None,
-        uptime_s: None,
-        restarts: 0,
-        cpu_percent: None,
-        memory_bytes: None,
-        last_exit: None,
-        last_memory_peak_bytes: None,
-        sandbox: None,
-        limits: Vec::new(),
-        next_run: None,
-        last_run: None,
-        listens_on_all: false,
-        note: None,
-        grants: Vec::new(),
-        site: None,
-    }
 }
 
 fn state(one: &AppInstance) -> usage::SampledState {

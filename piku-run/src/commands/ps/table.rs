@@ -191,31 +191,21 @@ fn format_duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::InstanceName;
     use crate::process::usage::SampledState;
 
     fn instance(app: &str, name: &str) -> InstanceSample {
+        let (kind, index) = name.split_once('.').unwrap();
+        let ps = InstanceName { kind: kind.parse().unwrap(), index: index.parse().unwrap() };
         InstanceSample {
-            app: app.parse().unwrap(),
-            instance: name.to_owned(),
-            kind: name.split('.').next().unwrap().parse().unwrap(),
             state: SampledState::Healthy,
             pid: Some(4711),
             port: Some(20000),
             release: Some(3),
             uptime_s: Some(3905),
-            restarts: 0,
             cpu_percent: Some(1.25),
             memory_bytes: Some(40_055_603),
-            last_exit: None,
-            last_memory_peak_bytes: None,
-            sandbox: None,
-            limits: Vec::new(),
-            next_run: None,
-            last_run: None,
-            listens_on_all: false,
-            note: None,
-            grants: Vec::new(),
-            site: None,
+            ..InstanceSample::empty_slot(&app.parse().unwrap(), &ps)
         }
     }
 

@@ -18,7 +18,7 @@ use crate::instance::unkept_files::find_databases;
 
 /// Messages of programs that may not bind a port, in lower case.
 const REFUSED: [&str; 3] = ["permission denied", "permissionerror", "eacces"];
-/// Number of last lines in which a refused write is searched for.
+/// Number of last lines in which the cause of an end is searched for.
 pub(super) const LINES: usize = 40;
 
 impl AppSupervisor {
