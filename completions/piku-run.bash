@@ -1925,7 +1925,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__logs)
-            opts="-f -n -h --follow --lines --ps --since --deploy --nginx --access --raw --root --help"
+            opts="-f -n -h --follow --lines --ps --since --deploy --nginx --access --raw --terminal --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2039,7 +2039,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__ps)
-            opts="-h --format --root --help"
+            opts="-h --watch --terminal --format --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -176,6 +176,8 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -l format -d 'Outp
 json\t'JSON'
 yaml\t'YAML'"
 complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -l watch -d 'Print the instances every two seconds'
+complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -l terminal -d 'Clear the terminal before each table, although the output does not go to one'
 complete -c piku-run -n "__fish_piku_run_using_subcommand ps" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand scale" -l format -d 'Output format' -r -f -a "text\t'Plain text'
 json\t'JSON'
@@ -197,6 +199,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s f -l follow -
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l nginx -d 'Log of requests and errors that nginx keeps for the app'
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l access -d 'Log of requests that nginx keeps for the app, without its errors'
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l raw -d 'Print all bytes unchanged, including control sequences, for a file or another program. By default only text and colours are printed'
+complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -l terminal -d 'Print the names in colours, as on a terminal, unless `NO_COLOR` is set'
 complete -c piku-run -n "__fish_piku_run_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand releases" -l format -d 'Output format' -r -f -a "text\t'Plain text'
 json\t'JSON'

@@ -19,8 +19,14 @@ const MAX_EDITS: usize = 2;
 /// the verb.
 #[must_use]
 pub fn unknown_app(root: &PikuRoot, app: &AppName) -> UserError {
+    unknown_app_in(root, app, is_reached)
+}
+
+/// Returns whether the key that runs the verb may use the app; true without a key.
+#[must_use]
+pub fn is_reached(app: &AppName) -> bool {
     let scope = env::var(KEY_APPS).unwrap_or_default();
-    unknown_app_in(root, app, |other| scope.is_empty() || scope.split(' ').any(|one| one == other.as_str()))
+    scope.is_empty() || scope.split(' ').any(|one| one == app.as_str())
 }
 
 /// Does the same for a key that may use the apps for which `reaches` returns true.

@@ -90,7 +90,11 @@ impl KeySession {
     fn check_scope(&self, request: &KeyRequest) -> Option<UserError> {
         let app = match request {
             // They show a limited key its own apps alone.
-            KeyRequest::Verb { verb: "apps" | "apps:list" | "list" | "help", app: None, .. } => return None,
+            KeyRequest::Verb {
+                verb: "apps" | "apps:list" | "list" | "help" | "logs" | "logs:tail",
+                app: None,
+                ..
+            } => return None,
             KeyRequest::Git { app, .. } | KeyRequest::Release { app, .. } => Some(app),
             KeyRequest::Verb { app, .. } => app.as_ref(),
         };

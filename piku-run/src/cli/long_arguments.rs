@@ -37,11 +37,11 @@ pub(crate) struct StartArgs {
 #[expect(clippy::struct_excessive_bools, reason = "options of a command line")]
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// Name of the app
-    pub(crate) app: AppName,
-    /// Process type or instance, as with --ps
-    #[arg(value_name = "TYPE", conflicts_with_all = ["ps", "deploy", "nginx", "access"])]
-    pub(crate) only: Option<String>,
+    /// Name of the app [default: all apps]
+    pub(crate) app: Option<AppName>,
+    /// Process type or instance of the app, as with --ps, or names of more apps
+    #[arg(value_name = "TYPE|APP")]
+    pub(crate) more: Vec<String>,
     /// Keep printing new lines
     #[arg(short, long)]
     pub(crate) follow: bool,
@@ -69,6 +69,9 @@ pub(crate) struct LogsArgs {
     /// text and colours are printed
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Print the names in colours, as on a terminal, unless `NO_COLOR` is set
+    #[arg(long)]
+    pub(crate) terminal: bool,
 }
 
 /// Arguments of `clone`.

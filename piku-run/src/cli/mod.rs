@@ -182,6 +182,12 @@ pub(crate) enum RunCommand {
     Ps {
         /// Name of one app [default: all apps]
         app: Option<AppName>,
+        /// Print the instances every two seconds
+        #[arg(long, conflicts_with = "format")]
+        watch: bool,
+        /// Clear the terminal before each table, although the output does not go to one
+        #[arg(long, requires = "watch")]
+        terminal: bool,
         /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: OutputFormat,

@@ -1,29 +1,100 @@
-//! `logs APP`: prints the logs of its instances, of a deploy or of nginx.
+//! `logs [APP] [TYPE|APP]…`: prints the logs of the instances of one app, of several or of all; of a deploy, or of
+//! nginx.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 
+use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
+use piku_layout::unknown_app::{is_reached, unknown_app};
+use piku_report::user_error::{USAGE, UserError};
 
 use crate::cli;
 use crate::ipc::client;
-use crate::log::{DeployLogChoice, LogQuery, show_logs};
+use crate::log::{DeployLogChoice, LogQuery, LogSource, has_log_of, show_logs};
+
+/// Variable of programs whose output has no colours if it is set and not empty.
+const NO_COLOR: &str = "NO_COLOR";
 
 pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
     let stdout = io::stdout();
+    let (apps, only) = find_apps(root, &typed)?;
+    let is_plain = std::env::var_os(NO_COLOR).is_some_and(|value| !value.is_empty());
     let query = LogQuery {
         follow: typed.follow,
         lines: typed.lines,
         deploy: typed.deploy.map(|number| number.map_or(DeployLogChoice::Last, DeployLogChoice::Number)),
         nginx: (typed.nginx || typed.access).then(|| root.nginx_logs()),
         access_only: typed.access,
-        only: typed.ps.or(typed.only),
+        only: typed.ps.or(only),
         since: typed.since,
         raw: typed.raw,
+        colours: (typed.terminal || stdout.is_terminal()) && !is_plain && !typed.raw,
     };
-    super::must_be_there(root, &typed.app)?;
+    let sources: Vec<LogSource> =
+        apps.into_iter().map(|app| LogSource { dir: root.app(&app), app }).collect();
     // A supervisor that has ended or does not respond has no lines to wait for.
-    let _following = client::have_logs_written(root, &typed.app, query.follow);
-    let dir = root.app(&typed.app);
-    show_logs(&typed.app, &dir, &query, &mut stdout.lock(), Some(stdout.as_fd()))
+    let _following: Vec<_> = sources
+        .iter()
+        .filter_map(|source| client::have_logs_written(root, &source.app, query.follow))
+        .collect();
+    show_logs(&sources, &query, &mut stdout.lock(), Some(stdout.as_fd()))
+}
+
+/// Returns the apps that were named, or all that the key may use, and the process type or instance that was
+/// named behind a single app.
+fn find_apps(root: &PikuRoot, typed: &cli::LogsArgs) -> anyhow::Result<(Vec<AppName>, Option<String>)> {
+    let Some(app) = &typed.app else {
+        let mut apps = super::list_apps(root, &[])?;
+        apps.retain(is_reached);
+        if apps.is_empty() {
+            return Err(UserError::new("there is no app yet").into());
+        }
+        check_single(typed, &apps)?;
+        return Ok((apps, None));
+    };
+    // The caller has checked it only if no option precedes it.
+    check_app(root, app)?;
+    let mut apps = vec![app.clone()];
+    if let [only] = typed.more.as_slice() {
+        if has_log_of(&root.app(app), only) || find_app(root, only).is_err() {
+            let clashes = typed.ps.is_some() || typed.deploy.is_some() || typed.nginx || typed.access;
+            if clashes {
+                let what = format!("'{only}' cannot be used with --ps, --deploy, --nginx or --access");
+                return Err(UserError::new(what).code(USAGE).into());
+            }
+            return Ok((apps, Some(only.clone())));
+        }
+    }
+    for word in &typed.more {
+        let more = find_app(root, word)?;
+        if !apps.contains(&more) {
+            apps.push(more);
+        }
+    }
+    check_single(typed, &apps)?;
+    Ok((apps, None))
+}
+
+/// Returns the app of this name, if the key may use it.
+fn find_app(root: &PikuRoot, word: &str) -> anyhow::Result<AppName> {
+    let app: AppName =
+        word.parse().map_err(|_| UserError::new(format!("'{word}' is not the name of an app")))?;
+    check_app(root, &app).map(|()| app)
+}
+
+/// Fails unless the app exists and the key may use it.
+fn check_app(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    if !is_reached(app) {
+        return Err(unknown_app(root, app).into());
+    }
+    super::must_be_there(root, app)
+}
+
+/// Checks that the log of a deploy is not asked for several apps.
+fn check_single(typed: &cli::LogsArgs, apps: &[AppName]) -> anyhow::Result<()> {
+    if typed.deploy.is_some() && apps.len() > 1 {
+        return Err(UserError::new("--deploy shows the deploy of one app: name it").code(USAGE).into());
+    }
+    Ok(())
 }

@@ -142,7 +142,8 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
             }
         }
         RunCommand::Start(typed) => return start::run(typed),
-        RunCommand::Ps { app, format } => ps::run(&root()?, app.as_ref(), format)?,
+        RunCommand::Ps { app, watch: true, terminal, .. } => ps::watch(&root()?, app.as_ref(), terminal)?,
+        RunCommand::Ps { app, format, .. } => ps::run(&root()?, app.as_ref(), format)?,
         RunCommand::Logs(typed) => logs::run(&root()?, typed)?,
         RunCommand::Releases { app, format } => {
             let root = root()?;

@@ -11,6 +11,8 @@ mod fifo;
 mod line;
 mod line_buffer;
 mod line_format;
+mod log_names;
+mod printed_line;
 mod reader;
 mod render;
 mod rotate;
@@ -19,7 +21,8 @@ mod tail;
 mod writer;
 
 pub(crate) use fifo::{open_fifo, open_fifo_for_worker};
-pub(crate) use reader::{DeployLogChoice, LogQuery, show_logs};
+pub(crate) use log_names::has_log_of;
+pub(crate) use reader::{DeployLogChoice, LogQuery, LogSource, show_logs};
 pub(crate) use rotate::{RotationLimits, rotate};
 pub(crate) use spool::{BlockBuffer, LogIntake, recover_spool};
 pub(crate) use tail::{LogPositions, LogTail, TailLine};

@@ -1,8 +1,7 @@
-//! `logs`: prints the logs of an app's instances merged by time, and follows them as they grow.
+//! `logs`: prints the logs of the instances of apps merged by time, and follows them as they grow.
 
 #![expect(clippy::disallowed_methods, reason = "the log directory, which only piku writes")]
 
-use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -11,16 +10,17 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use piku_layout::name::{AppName, ProcessName};
+use nix::sys::inotify::AddWatchFlags;
+use piku_layout::name::AppName;
 use piku_layout::paths::AppDir;
 use piku_report::output::forgive;
-use piku_report::terminal::{coloured_text, plain_text};
 use piku_report::user_error::UserError;
 
 use super::cursor::LogCursor;
 use super::line;
 use super::line_format::LineFormat;
+use super::log_names::{DirectoryWatch, LogName, list_deploys, list_instances, watch_directories};
+use super::printed_line::{LineLabel, print_line};
 
 /// Number of lines printed by default.
 const DEFAULT_LINES: usize = 100;
@@ -29,6 +29,7 @@ const MAX_AHEAD: SignedDuration = SignedDuration::from_mins(10);
 /// Size of the output buffer in bytes.
 const BLOCK: usize = 64 * 1024;
 
+#[expect(clippy::struct_excessive_bools, reason = "options of a command line")]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct LogQuery {
     /// Continue with new lines until the reader closes the output.
@@ -48,6 +49,15 @@ pub(crate) struct LogQuery {
     /// Print all bytes unchanged. By default only text and colours pass, because most output ends up on a
     /// terminal.
     pub(crate) raw: bool,
+    /// Print the names of instances, or of apps, in colours.
+    pub(crate) colours: bool,
+}
+
+/// An app whose logs are printed.
+#[derive(Debug, Clone)]
+pub(crate) struct LogSource {
+    pub(crate) app: AppName,
+    pub(crate) dir: AppDir,
 }
 
 /// The deploy whose log is printed.
@@ -57,23 +67,23 @@ pub(crate) enum DeployLogChoice {
     Number(u64),
 }
 
-/// Prints an app's logs. `listener` is the descriptor behind `out`: following ends when its other end is
-/// closed. A closed pipe is not an error.
+/// Prints the logs of apps; with several apps, each line has the name of its own. `listener` is the descriptor
+/// behind `out`: following ends when its other end is closed. A closed pipe is not an error.
 ///
 /// # Errors
-/// Fails if the app or the log does not exist, or a file cannot be read.
+/// Fails if an app does not exist, none has such a log, or a file cannot be read.
 pub(crate) fn show_logs(
-    app: &AppName,
-    dir: &AppDir,
+    sources: &[LogSource],
     query: &LogQuery,
     out: &mut dyn Write,
     listener: Option<BorrowedFd<'_>>,
 ) -> anyhow::Result<()> {
-    let log_dir = query.nginx.clone().unwrap_or_else(|| dir.log());
-    // Watched before it is read, so that no line is missed in between.
-    let watch = if query.follow { watch_directory(&log_dir)? } else { None };
+    let dirs: Vec<PathBuf> =
+        sources.iter().map(|source| query.nginx.clone().unwrap_or_else(|| source.dir.log())).collect();
+    // Watched before they are read, so that no line is missed in between.
+    let watch = if query.follow { watch_directories(dirs.iter().map(PathBuf::as_path))? } else { None };
     let since = query.since.map(line::format_time);
-    let mut reader = LogReader { app, dir, query, since, cursors: Vec::new() };
+    let mut reader = LogReader { sources, query, since, logs: Vec::new() };
     let wanted = match query.lines {
         Some(lines) => lines,
         None if query.deploy.is_some() || query.since.is_some() => usize::MAX,
@@ -81,11 +91,12 @@ pub(crate) fn show_logs(
     };
     let available = reader.open_logs(wanted)?;
     let mut out = BufWriter::with_capacity(BLOCK, out);
-    let shown = reader.run(available.saturating_sub(wanted), &mut out, watch.as_ref().zip(Some(listener)));
-    match shown {
+    let follow = watch.as_ref().map(|watch| (watch, listener));
+    match reader.run(available.saturating_sub(wanted), &mut out, follow) {
         Err(StopReason::Output(err)) => forgive(Err(err)).context("cannot write the log to stdout"),
         Err(StopReason::Input(err)) => {
-            Err(err).with_context(|| format!("cannot read the logs in '{}'", log_dir.display()))
+            let dirs: Vec<String> = dirs.iter().map(|dir| format!("'{}'", dir.display())).collect();
+            Err(err).with_context(|| format!("cannot read the logs in {}", dirs.join(", ")))
         }
         Ok(()) => Ok(()),
     }
@@ -110,103 +121,98 @@ impl From<Errno> for StopReason {
 }
 
 struct LogReader<'a> {
-    app: &'a AppName,
-    dir: &'a AppDir,
+    sources: &'a [LogSource],
     query: &'a LogQuery,
     /// `query.since` in the format of a line's time, to be compared as text.
     since: Option<String>,
-    cursors: Vec<LogCursor>,
+    logs: Vec<OpenLog>,
+}
+
+/// A log that is read.
+struct OpenLog {
+    cursor: LogCursor,
+    label: LineLabel,
 }
 
 impl LogReader<'_> {
-    /// Opens the selected logs at their last `wanted` lines; returns the total number of lines.
+    /// Opens the selected logs at their last `wanted` lines; returns the total number of lines. Of several apps,
+    /// some may have no such log.
     fn open_logs(&mut self, wanted: usize) -> anyhow::Result<usize> {
-        if let Some(nginx) = &self.query.nginx {
-            return self.open_nginx_logs(nginx, wanted);
+        let mut available = 0_usize;
+        let mut missing = Vec::new();
+        for at in 0..self.sources.len() {
+            match self.open_source(at, wanted) {
+                Ok(lines) => available = available.saturating_add(lines),
+                Err(err) if err.is::<UserError>() => missing.push(err),
+                Err(err) => return Err(err),
+            }
         }
-        let log_dir = self.dir.log();
-        let all = list_instances(self.dir).with_context(|| format!("cannot read '{}'", log_dir.display()))?;
+        let is_none = missing.len() == self.sources.len();
+        missing.into_iter().next().filter(|_| is_none).map_or(Ok(available), Err)
+    }
+
+    /// Does the same for one app.
+    fn open_source(&mut self, at: usize, wanted: usize) -> anyhow::Result<usize> {
+        let sources = self.sources;
+        let source = &sources[at];
+        let mut available = 0_usize;
+        if let Some(nginx) = &self.query.nginx {
+            let kinds = [("access", LineFormat::NginxAccess), ("error", LineFormat::NginxError)];
+            for (kind, format) in kinds.into_iter().take(if self.query.access_only { 1 } else { 2 }) {
+                let path = nginx.join(format!("{}.{kind}.log", source.app));
+                available = available.saturating_add(self.open_log(at, &path, format, wanted)?);
+            }
+            return if available == 0 && !self.query.follow {
+                Err(no_requests_error(&source.app).into())
+            } else {
+                Ok(available)
+            };
+        }
+        let log_dir = source.dir.log();
+        let all =
+            list_instances(&source.dir).with_context(|| format!("cannot read '{}'", log_dir.display()))?;
         let paths = match self.query.deploy {
-            Some(deploy) => vec![self.find_deploy_log(deploy)?],
-            None => self.select_logs(&all),
+            Some(deploy) => vec![find_deploy_log(source, deploy)?],
+            None => self.select_logs(source, &all),
         };
         if paths.is_empty() && !(self.query.follow && log_dir.is_dir() && self.query.only.is_none()) {
-            return Err(self.no_logs_error(&all).into());
+            return Err(no_logs_error(source, self.query.only.as_deref(), &all).into());
         }
-        let mut available = 0_usize;
         for path in paths {
-            let (cursor, lines) = LogCursor::before_last_lines(path.clone(), wanted)
-                .with_context(|| format!("cannot read '{}'", path.display()))?;
-            available = available.saturating_add(lines);
-            self.cursors.push(cursor);
+            available = available.saturating_add(self.open_log(at, &path, LineFormat::Piku, wanted)?);
         }
         Ok(available)
     }
 
-    /// Opens nginx's two logs of the app at their last `wanted` lines; returns the total number of lines.
-    fn open_nginx_logs(&mut self, dir: &Path, wanted: usize) -> anyhow::Result<usize> {
-        let app = self.app;
-        let mut available = 0_usize;
-        let kinds = [("access", LineFormat::NginxAccess), ("error", LineFormat::NginxError)];
-        for (kind, format) in kinds.into_iter().take(if self.query.access_only { 1 } else { 2 }) {
-            let path = dir.join(format!("{app}.{kind}.log"));
-            let (cursor, lines) = LogCursor::before_last_lines(path.clone(), wanted)
-                .with_context(|| format!("cannot read '{}'", path.display()))?;
-            available = available.saturating_add(lines);
-            self.cursors.push(cursor.with_format(format));
-        }
-        if available == 0 && !self.query.follow {
-            let error = UserError::new(format!("nginx has logged no requests for '{app}'"));
-            return Err(error
-                .hint("it serves an app that has NGINX_SERVER_NAME, and logs requests unless NGINX_ACCESS_LOG is off")
-                .into());
-        }
-        Ok(available)
+    /// Opens one log at its last `wanted` lines; returns their number.
+    fn open_log(
+        &mut self,
+        source: usize,
+        path: &Path,
+        format: LineFormat,
+        wanted: usize,
+    ) -> anyhow::Result<usize> {
+        let (cursor, lines) = LogCursor::before_last_lines(path.to_owned(), wanted)
+            .with_context(|| format!("cannot read '{}'", path.display()))?;
+        self.add_log(source, cursor.with_format(format));
+        Ok(lines)
     }
 
-    fn select_logs(&self, all: &[LogName]) -> Vec<PathBuf> {
-        let fits = |name: &&LogName| self.query.only.as_ref().is_none_or(|only| name.matches(only));
-        all.iter().filter(fits).map(|name| self.dir.instance_log(&name.to_string())).collect()
-    }
-
-    fn no_logs_error(&self, all: &[LogName]) -> UserError {
-        let app = self.app;
-        match &self.query.only {
-            Some(only) if !all.is_empty() => {
-                let names: Vec<String> = all.iter().map(ToString::to_string).collect();
-                let error = UserError::new(format!("'{app}' has no log of '{only}'"));
-                error.hint(format!("there are: {}", names.join(", ")))
-            }
-            None if self.dir.current_number().is_some() => UserError::new(format!(
-                "'{app}' has no logs: its live release has started no process"
-            ))
-            .hint(format!(
-                "'logs {app} --nginx' shows the requests for files, 'logs {app} --deploy' the last deploy"
-            )),
-            _ => {
-                let error = UserError::new(format!("'{app}' has no logs yet"));
-                error.hint("they begin with the first deploy; 'logs --deploy' shows the deploy's own log")
-            }
-        }
-    }
-
-    fn find_deploy_log(&self, deploy: DeployLogChoice) -> anyhow::Result<PathBuf> {
-        let log_dir = self.dir.log();
-        let numbers =
-            list_deploys(self.dir).with_context(|| format!("cannot read '{}'", log_dir.display()))?;
-        let app = self.app;
-        let error = match (deploy, numbers.last()) {
-            (_, None) => UserError::new(format!("'{app}' has no log of a deploy yet")),
-            (DeployLogChoice::Last, Some(last)) => return Ok(self.dir.deploy_log(*last)),
-            (DeployLogChoice::Number(number), Some(_)) if numbers.contains(&number) => {
-                return Ok(self.dir.deploy_log(number));
-            }
-            (DeployLogChoice::Number(number), Some(last)) => {
-                let error = UserError::new(format!("'{app}' has no log of deploy {number}"));
-                error.hint(format!("there are {}, the last one is {last}", numbers.len()))
-            }
+    fn add_log(&mut self, source: usize, cursor: LogCursor) {
+        let several = self.sources.len() > 1;
+        let colour = if several { source } else { self.logs.len() };
+        let label = LineLabel {
+            app: several.then(|| self.sources[source].app.clone()),
+            colour: self.query.colours.then_some(colour),
+            is_nginx: self.query.nginx.is_some(),
+            is_raw: self.query.raw,
         };
-        Err(error.into())
+        self.logs.push(OpenLog { cursor, label });
+    }
+
+    fn select_logs(&self, source: &LogSource, all: &[LogName]) -> Vec<PathBuf> {
+        let fits = |name: &&LogName| self.query.only.as_ref().is_none_or(|only| name.matches(only));
+        all.iter().filter(fits).map(|name| source.dir.instance_log(&name.to_string())).collect()
     }
 
     /// Prints all lines after the first `skip`, then follows if `follow` is given.
@@ -214,8 +220,9 @@ impl LogReader<'_> {
         &mut self,
         mut skip: usize,
         out: &mut dyn Write,
-        follow: Option<(&Inotify, Option<BorrowedFd<'_>>)>,
+        follow: Option<(&DirectoryWatch, Option<BorrowedFd<'_>>)>,
     ) -> Result<(), StopReason> {
+        let mut removed = 0;
         loop {
             self.print_lines(&mut skip, out)?;
             let Some((watch, listener)) = follow else { return self.print_unfinished(out) };
@@ -225,7 +232,7 @@ impl LogReader<'_> {
             }
             let appeared =
                 AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_Q_OVERFLOW;
-            let events = match watch.read_events() {
+            let events = match watch.inotify.read_events() {
                 Ok(events) => events,
                 Err(Errno::EAGAIN) => continue,
                 Err(err) => return Err(err.into()),
@@ -235,10 +242,11 @@ impl LogReader<'_> {
             }
             if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_DELETE)) {
                 self.print_lines(&mut skip, out)?;
-                self.cursors.iter_mut().for_each(LogCursor::close_removed);
+                self.logs.iter_mut().for_each(|log| log.cursor.close_removed());
             }
-            if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_IGNORED)) {
-                // The directory is removed: the app was destroyed.
+            removed += events.iter().filter(|event| event.mask.contains(AddWatchFlags::IN_IGNORED)).count();
+            if removed >= watch.count {
+                // The directories are removed: the apps were destroyed.
                 return self.print_unfinished(out);
             }
         }
@@ -250,29 +258,30 @@ impl LogReader<'_> {
         let latest = Timestamp::now().saturating_add(MAX_AHEAD).unwrap_or(Timestamp::MAX);
         let latest = line::format_time(latest);
         loop {
-            for cursor in &mut self.cursors {
+            for OpenLog { cursor, .. } in &mut self.logs {
                 cursor.find_line()?;
                 cursor.update_sort_key(latest.as_bytes());
             }
-            let ready = self.cursors.iter_mut().filter(|cursor| cursor.sort_key().is_some());
-            let Some(oldest) = ready.min_by(|a, b| a.sort_key().cmp(&b.sort_key())) else { return Ok(()) };
-            let is_old = self.since.as_ref().is_some_and(|since| oldest.sort_key() < Some(since.as_bytes()));
-            let line = oldest.take_line();
+            let ready = self.logs.iter_mut().filter(|log| log.cursor.sort_key().is_some());
+            let oldest = ready.min_by(|a, b| a.cursor.sort_key().cmp(&b.cursor.sort_key()));
+            let Some(OpenLog { cursor, label }) = oldest else { return Ok(()) };
+            let is_old = self.since.as_ref().is_some_and(|since| cursor.sort_key() < Some(since.as_bytes()));
+            let line = cursor.take_line();
             if *skip > 0 {
                 *skip -= 1;
             } else if !is_old {
-                print_line(line, self.query, out)?;
+                print_line(line, label, out).map_err(StopReason::Output)?;
             }
         }
     }
 
     /// Prints the last lines that have no line end yet.
     fn print_unfinished(&mut self, out: &mut dyn Write) -> Result<(), StopReason> {
-        for cursor in &self.cursors {
+        for OpenLog { cursor, label } in &self.logs {
             let line = cursor.unfinished_line();
             let is_old = self.since.as_ref().is_some_and(|since| line < since.as_bytes());
             if !line.is_empty() && !is_old {
-                print_line(line, self.query, out)?;
+                print_line(line, label, out).map_err(StopReason::Output)?;
             }
         }
         out.flush().map_err(StopReason::Output)
@@ -283,43 +292,63 @@ impl LogReader<'_> {
         if self.query.deploy.is_some() || self.query.nginx.is_some() {
             return Ok(());
         }
-        for path in self.select_logs(&list_instances(self.dir)?) {
-            if !self.cursors.iter().any(|cursor| cursor.path() == path) {
-                self.cursors.push(LogCursor::at_start(path));
+        for (at, source) in self.sources.iter().enumerate() {
+            for path in self.select_logs(source, &list_instances(&source.dir)?) {
+                if !self.logs.iter().any(|log| log.cursor.path() == path) {
+                    self.add_log(at, LogCursor::at_start(path));
+                }
             }
         }
         Ok(())
     }
 }
 
-fn print_line(text: &[u8], query: &LogQuery, out: &mut dyn Write) -> Result<(), StopReason> {
-    let written = match (query.raw, &query.nginx) {
-        (true, _) => out.write_all(text),
-        // Colours in it come from clients.
-        (false, Some(_)) => out.write_all(plain_text(text).as_bytes()),
-        (false, None) => out.write_all(coloured_text(text).as_bytes()),
-    };
-    written.and_then(|()| out.write_all(b"\n")).map_err(StopReason::Output)
+fn no_requests_error(app: &AppName) -> UserError {
+    UserError::new(format!("nginx has logged no requests for '{app}'"))
+        .hint("it serves an app that has NGINX_SERVER_NAME, and logs requests unless NGINX_ACCESS_LOG is off")
 }
 
-/// Watches the log directory; returns `None` if it does not exist.
-pub(super) fn watch_directory(dir: &Path) -> anyhow::Result<Option<Inotify>> {
-    let events = AddWatchFlags::IN_MODIFY
-        | AddWatchFlags::IN_CREATE
-        | AddWatchFlags::IN_MOVED_TO
-        | AddWatchFlags::IN_DELETE;
-    let watched = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
-        .and_then(|watch| watch.add_watch(dir, events).map(|_| watch));
-    match watched {
-        Ok(watch) => Ok(Some(watch)),
-        Err(Errno::ENOENT) => Ok(None),
-        Err(err) => Err(err).with_context(|| format!("cannot watch '{}'", dir.display())),
+fn no_logs_error(source: &LogSource, only: Option<&str>, all: &[LogName]) -> UserError {
+    let LogSource { app, dir } = source;
+    match only {
+        Some(only) if !all.is_empty() => {
+            let names: Vec<String> = all.iter().map(ToString::to_string).collect();
+            let error = UserError::new(format!("'{app}' has no log of '{only}'"));
+            error.hint(format!("there are: {}", names.join(", ")))
+        }
+        None if dir.current_number().is_some() => UserError::new(format!(
+            "'{app}' has no logs: its live release has started no process"
+        ))
+        .hint(format!(
+            "'logs {app} --nginx' shows the requests for files, 'logs {app} --deploy' the last deploy"
+        )),
+        _ => {
+            let error = UserError::new(format!("'{app}' has no logs yet"));
+            error.hint("they begin with the first deploy; 'logs --deploy' shows the deploy's own log")
+        }
     }
 }
 
-/// Waits for a change in the log directory; returns false if the listener has closed its end.
-fn wait_for_change(watch: &Inotify, listener: Option<BorrowedFd<'_>>) -> Result<bool, StopReason> {
-    let mut fds = vec![PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
+fn find_deploy_log(source: &LogSource, deploy: DeployLogChoice) -> anyhow::Result<PathBuf> {
+    let LogSource { app, dir } = source;
+    let numbers = list_deploys(dir).with_context(|| format!("cannot read '{}'", dir.log().display()))?;
+    let error = match (deploy, numbers.last()) {
+        (_, None) => UserError::new(format!("'{app}' has no log of a deploy yet")),
+        (DeployLogChoice::Last, Some(last)) => return Ok(dir.deploy_log(*last)),
+        (DeployLogChoice::Number(number), Some(_)) if numbers.contains(&number) => {
+            return Ok(dir.deploy_log(number));
+        }
+        (DeployLogChoice::Number(number), Some(last)) => {
+            let error = UserError::new(format!("'{app}' has no log of deploy {number}"));
+            error.hint(format!("there are {}, the last one is {last}", numbers.len()))
+        }
+    };
+    Err(error.into())
+}
+
+/// Waits for a change in a log directory; returns false if the listener has closed its end.
+fn wait_for_change(watch: &DirectoryWatch, listener: Option<BorrowedFd<'_>>) -> Result<bool, StopReason> {
+    let mut fds = vec![PollFd::new(watch.inotify.as_fd(), PollFlags::POLLIN)];
     // Without requested events, poll still reports errors and hang-ups.
     fds.extend(listener.map(|listener| PollFd::new(listener, PollFlags::empty())));
     loop {
@@ -331,66 +360,6 @@ fn wait_for_change(watch: &Inotify, listener: Option<BorrowedFd<'_>>) -> Result<
     }
     let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
     Ok(!fds.get(1).and_then(PollFd::revents).is_some_and(|events| events.intersects(gone)))
-}
-
-/// The name of an instance that has a log.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct LogName {
-    kind: ProcessName,
-    number: u32,
-}
-
-impl LogName {
-    /// Returns true if `only` names this instance or its process type.
-    fn matches(&self, only: &str) -> bool {
-        only == self.kind.as_str() || only == self.to_string()
-    }
-}
-
-impl std::fmt::Display for LogName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.kind, self.number)
-    }
-}
-
-/// Lists the instances that have a log, sorted.
-pub(super) fn list_instances(dir: &AppDir) -> io::Result<Vec<LogName>> {
-    let mut names = Vec::new();
-    for file in list_files(dir)? {
-        // Right after a rotation only the numbered files exist: `web.1.log.1`.
-        let Some((name, rotation)) = file.rsplit_once(".log") else { continue };
-        let is_age = |age: &str| age.parse::<u32>().is_ok();
-        if !rotation.is_empty() && !rotation.strip_prefix('.').is_some_and(is_age) {
-            continue;
-        }
-        let parsed = name.rsplit_once('.').and_then(|(kind, number)| {
-            Some(LogName { kind: kind.parse().ok()?, number: number.parse().ok()? })
-        });
-        names.extend(parsed);
-    }
-    names.sort();
-    names.dedup();
-    Ok(names)
-}
-
-/// Lists the numbers of the deploys that have a log, ascending.
-fn list_deploys(dir: &AppDir) -> io::Result<Vec<u64>> {
-    let number = |file: String| file.strip_prefix("deploy-")?.strip_suffix(".log")?.parse().ok();
-    let mut numbers: Vec<u64> = list_files(dir)?.into_iter().filter_map(number).collect();
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-fn list_files(dir: &AppDir) -> io::Result<Vec<String>> {
-    match fs::read_dir(dir.log()) {
-        Ok(entries) => {
-            let name =
-                |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name().into_string().ok());
-            entries.filter_map(|entry| name(entry).transpose()).collect()
-        }
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(err) => Err(err),
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cursor::LogCursor;
 use super::line;
-use super::reader::{list_instances, watch_directory};
+use super::log_names::{list_instances, watch_directories};
 use super::rotate::RotationLimits;
 
 pub(crate) type LogPositions = BTreeMap<String, LogPosition>;
@@ -55,8 +55,8 @@ impl LogTail {
         positions: Option<&LogPositions>,
     ) -> anyhow::Result<Self> {
         crate::releases::current::create_dir(&dir.log())?;
-        let watch = watch_directory(&dir.log())?;
-        let watch = watch.ok_or_else(|| anyhow::anyhow!("the log directory is gone"))?;
+        let watch = watch_directories([dir.log().as_path()].into_iter())?;
+        let watch = watch.ok_or_else(|| anyhow::anyhow!("the log directory is gone"))?.inotify;
         let mut tail = Self { dir: dir.clone(), watch, limits, cursors: BTreeMap::new() };
         for name in list_instances(dir)? {
             let name = name.to_string();

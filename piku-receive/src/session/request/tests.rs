@@ -79,9 +79,8 @@ fn nothing_else_gets_through() {
         "config:",
         "ps:scal x",
         "git-lfs-authenticate blog upload",
-        "logs",
         "run",
-        "logs -f blog",
+        "logs ../blog",
         "destroy ..",
         "destroy 'blog*'",
         "stop --all",
@@ -117,6 +116,7 @@ fn verbs_keep_their_arguments_as_they_are() {
     assert!(matches!(ok("ps --format json"), KeyRequest::Verb { verb: "ps", app: None, .. }));
     assert!(matches!(ok("ps blog"), KeyRequest::Verb { verb: "ps", app: Some(name), .. } if name == app));
     assert!(matches!(ok("apps"), KeyRequest::Verb { verb: "apps", app: None, .. }));
+    assert!(matches!(ok("logs -f"), KeyRequest::Verb { verb: "logs", app: None, .. }));
     assert!(matches!(ok("--help"), KeyRequest::Verb { verb: "help", .. }));
 }
 

@@ -1,10 +1,14 @@
-//! `ps [APP]`: prints the instances that the supervisors report.
+//! `ps [APP] [--watch]`: prints the instances that the supervisors report.
 
 mod table;
 
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::thread;
 
 use anyhow::{Context, anyhow};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{GrantedPath, HostSettings};
@@ -17,55 +21,112 @@ use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::has_failed_request;
 use crate::process::usage::{self, InstanceSample};
 use crate::supervisor;
-use piku_report::output::OutputFormat;
+use piku_report::output::{self, OutputFormat};
+
+/// Milliseconds between two tables of `--watch`.
+const WATCH_PAUSE: u16 = 2000;
+/// Moves the cursor of a terminal to its first line and clears what is below.
+const CLEAR: &[u8] = b"\x1b[H\x1b[J";
 
 pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) -> anyhow::Result<()> {
-    let apps = match app {
-        Some(app) => {
-            super::must_be_there(root, app)?;
-            vec![app.clone()]
+    if let Some(app) = app {
+        super::must_be_there(root, app)?;
+    }
+    let found = FoundInstances::find(root, app)?;
+    table::print_instances(&found.rows, format)?;
+    found.report(root, app)
+}
+
+/// Prints the instances every two seconds until the reader closes the output. A terminal shows the last table
+/// alone.
+pub(super) fn watch(root: &PikuRoot, app: Option<&AppName>, terminal: bool) -> anyhow::Result<()> {
+    if let Some(app) = app {
+        super::must_be_there(root, app)?;
+    }
+    let stdout = io::stdout();
+    let is_terminal = terminal || stdout.is_terminal();
+    loop {
+        let found = FoundInstances::find(root, app)?;
+        if is_terminal {
+            output::write(CLEAR)?;
         }
-        None => root.apps().context("cannot list the apps")?,
-    };
-    let mut rows = Vec::new();
-    let mut failures: Vec<(AppName, anyhow::Error)> = Vec::new();
-    // In parallel: a supervisor that does not respond does not delay the others.
-    let asked = thread::scope(|scope| {
-        let asked: Vec<_> = apps.iter().map(|app| scope.spawn(|| samples_of(root, app))).collect();
-        asked.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
-    });
-    for (app, answer) in apps.into_iter().zip(asked) {
-        let answer = answer.unwrap_or_else(|_| Err(anyhow!("the question was not put to its end")));
-        match answer {
-            Ok(found) => rows.extend(found),
-            // Print an error once if it is the same for all apps, such as a missing daemon.
-            Err(err) if failures.iter().any(|(_, other)| other.to_string() == err.to_string()) => {}
-            Err(err) => {
-                if err.is::<SilentSupervisor>() {
-                    rows.extend(supervisor::unknown(root, &app).unwrap_or_default());
-                }
-                failures.push((app, err));
-            }
+        table::print_instances(&found.rows, OutputFormat::Text)?;
+        if let Err(err) = found.report(root, app) {
+            let _ = user_error::report("piku-run", &err);
+        }
+        // Without requested events, poll still reports that the reader is gone.
+        match poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::empty())], WATCH_PAUSE) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(()),
+            Err(err) => return Err(err).context("cannot wait"),
+        }
+        if !is_terminal {
+            output::write(b"\n")?;
         }
     }
-    // One broken app does not hide the others.
-    usage::add_memory(&mut rows);
-    add_grants(root, &mut rows);
-    add_site_states(root, &mut rows);
-    table::print_instances(&rows, format)?;
-    if let Some(app) = app.filter(|_| rows.is_empty() && failures.is_empty()) {
-        progress::detail(&match root.app(app).current_number() {
-            Some(_) => {
-                format!("no process of {app} runs: its release has only files, or all types are scaled to 0")
-            }
-            None => format!("{app} has no live release: a push deploys one"),
+}
+
+/// The instances of one app or of all.
+struct FoundInstances {
+    rows: Vec<InstanceSample>,
+    /// Apps whose supervisor could not be asked. The same error is kept once.
+    failures: Vec<(AppName, anyhow::Error)>,
+}
+
+impl FoundInstances {
+    fn find(root: &PikuRoot, app: Option<&AppName>) -> anyhow::Result<Self> {
+        let apps = match app {
+            Some(app) => vec![app.clone()],
+            None => root.apps().context("cannot list the apps")?,
+        };
+        let mut rows = Vec::new();
+        let mut failures: Vec<(AppName, anyhow::Error)> = Vec::new();
+        // In parallel: a supervisor that does not respond does not delay the others.
+        let asked = thread::scope(|scope| {
+            let asked: Vec<_> = apps.iter().map(|app| scope.spawn(|| samples_of(root, app))).collect();
+            asked.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
         });
+        for (app, answer) in apps.into_iter().zip(asked) {
+            let answer = answer.unwrap_or_else(|_| Err(anyhow!("the question was not put to its end")));
+            match answer {
+                Ok(found) => rows.extend(found),
+                // Print an error once if it is the same for all apps, such as a missing daemon.
+                Err(err) if failures.iter().any(|(_, other)| other.to_string() == err.to_string()) => {}
+                Err(err) => {
+                    if err.is::<SilentSupervisor>() {
+                        rows.extend(supervisor::unknown(root, &app).unwrap_or_default());
+                    }
+                    failures.push((app, err));
+                }
+            }
+        }
+        // One broken app does not hide the others.
+        usage::add_memory(&mut rows);
+        add_grants(root, &mut rows);
+        add_site_states(root, &mut rows);
+        Ok(Self { rows, failures })
     }
-    let last = failures.pop();
-    for (app, err) in failures {
-        let _ = user_error::report("piku-run", &err.context(format!("cannot tell what runs of {app}")));
+
+    /// Reports why there are no rows, and the failures; returns the last one.
+    fn report(mut self, root: &PikuRoot, app: Option<&AppName>) -> anyhow::Result<()> {
+        if let Some(app) = app.filter(|_| self.rows.is_empty() && self.failures.is_empty()) {
+            progress::detail(&match root.app(app).current_number() {
+                Some(_) => {
+                    format!(
+                        "no process of {app} runs: its release has only files, or all types are scaled to 0"
+                    )
+                }
+                None => format!("{app} has no live release: a push deploys one"),
+            });
+        }
+        let explain =
+            |(app, err): (AppName, anyhow::Error)| err.context(format!("cannot tell what runs of {app}"));
+        let last = self.failures.pop();
+        for failure in self.failures {
+            let _ = user_error::report("piku-run", &explain(failure));
+        }
+        last.map_or(Ok(()), |last| Err(explain(last)))
     }
-    last.map_or(Ok(()), |(app, err)| Err(err.context(format!("cannot tell what runs of {app}"))))
 }
 
 /// Adds what is unusual about the site of each app.

@@ -11,6 +11,7 @@ use piku_report::user_error::advice;
 
 use super::*;
 use crate::log::{LogWriter, RotationLimits};
+use std::fs;
 
 struct LoggedApp {
     _dir: tempfile::TempDir,
@@ -27,13 +28,17 @@ impl LoggedApp {
         Self { _dir: dir, name, dir: app }
     }
 
+    fn source(&self) -> LogSource {
+        LogSource { app: self.name.clone(), dir: self.dir.clone() }
+    }
+
     fn writer(&self, instance: &str) -> LogWriter {
         LogWriter::open(self.dir.instance_log(instance), RotationLimits::default()).unwrap()
     }
 
     fn show(&self, query: &LogQuery) -> anyhow::Result<String> {
         let mut out = Vec::new();
-        show_logs(&self.name, &self.dir, query, &mut out, None)?;
+        show_logs(&[self.source()], query, &mut out, None)?;
         Ok(String::from_utf8(out).unwrap())
     }
 
@@ -51,12 +56,12 @@ impl LoggedApp {
     /// Follows in a thread; returns the read end of its output and the channel of its result.
     fn follow(&self, query: LogQuery) -> (File, Receiver<anyhow::Result<()>>) {
         let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        let (name, dir) = (self.name.clone(), self.dir.clone());
+        let sources = [self.source()];
         let (ended, result) = channel();
         std::thread::spawn(move || {
             let mut out = File::from(write.try_clone().unwrap());
             let query = LogQuery { follow: true, ..query };
-            let shown = show_logs(&name, &dir, &query, &mut out, Some(write.as_fd()));
+            let shown = show_logs(&sources, &query, &mut out, Some(write.as_fd()));
             // A failed test has dropped the receiver.
             let _ = ended.send(shown);
         });
@@ -180,7 +185,7 @@ fn only_text_and_colours_are_shown_unless_all_bytes_are_asked_for() {
     let app = LoggedApp::new();
     app.writer("web.1").feed(b"\x1b]0;title\x07\x1b[1mbold \xff\n", at(1));
     let mut out = Vec::new();
-    show_logs(&app.name, &app.dir, &LogQuery { raw: true, ..LogQuery::default() }, &mut out, None).unwrap();
+    show_logs(&[app.source()], &LogQuery { raw: true, ..LogQuery::default() }, &mut out, None).unwrap();
     assert!(out.ends_with(b" web.1: \x1b]0;title\x07\x1b[1mbold \xff\n"));
     let shown = app.show(&LogQuery::default()).unwrap();
     assert!(shown.ends_with(" web.1: \x1b[1mbold \u{fffd}\x1b[0m\n"), "{shown:?}");
@@ -279,8 +284,41 @@ fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
     app.writer("web.1").feed(b"one\n", at(1));
     let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
     drop(read);
-    show_logs(&app.name, &app.dir, &LogQuery::default(), &mut File::from(write), None).unwrap();
+    show_logs(&[app.source()], &LogQuery::default(), &mut File::from(write), None).unwrap();
     let mut full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let err = show_logs(&app.name, &app.dir, &LogQuery::default(), &mut full, None).unwrap_err();
+    let err = show_logs(&[app.source()], &LogQuery::default(), &mut full, None).unwrap_err();
     assert_eq!(format!("{err:#}"), "cannot write the log to stdout: No space left on device (os error 28)");
+}
+
+#[test]
+fn lines_of_several_apps_are_merged_and_named() {
+    let blog = LoggedApp::new();
+    let root = tempfile::tempdir().unwrap();
+    let source = |name: &str| {
+        let app: AppName = name.parse().unwrap();
+        let dir = PikuRoot::new(Some(root.path().to_owned())).unwrap().app(&app);
+        LogSource { app, dir }
+    };
+    let (shop, empty) = (source("shop"), source("empty"));
+    let time = |seconds: i64| Timestamp::from_second(1_790_000_000 + seconds).unwrap();
+    let mut shop_log = LogWriter::open(shop.dir.instance_log("worker.2"), RotationLimits::default()).unwrap();
+    blog.writer("web.1").feed(b"first\nthird\n", time(1));
+    shop_log.feed(b"second\n", time(1));
+    let sources = [blog.source(), shop, empty.clone()];
+    let printed = |query: &LogQuery| {
+        let mut out = Vec::new();
+        show_logs(&sources, query, &mut out, None).unwrap();
+        let lines = String::from_utf8(out).unwrap();
+        let mut lines: Vec<String> = lines.lines().map(|line| line[25..].to_owned()).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(
+        printed(&LogQuery::default()),
+        ["blog web.1: first", "blog web.1: third", "shop worker.2: second"]
+    );
+    let coloured = LogQuery { colours: true, only: Some("worker".to_owned()), ..LogQuery::default() };
+    assert_eq!(printed(&coloured), ["\x1b[33mshop worker.2:\x1b[0m second"]);
+    let err = show_logs(&[empty.clone(), empty], &LogQuery::default(), &mut Vec::new(), None).unwrap_err();
+    assert_eq!(err.to_string(), "'empty' has no logs yet");
 }

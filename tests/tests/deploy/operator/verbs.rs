@@ -1,5 +1,7 @@
 //! Verbs as users of Heroku, dokku and the Python piku type them, over ssh.
 
+use std::io::{BufRead, BufReader};
+
 use piku_tests::world::{World, wait_for};
 
 use crate::operator::operate::says;
@@ -78,6 +80,42 @@ fn other_spellings_do_what_they_say() {
     assert!(says(&world, "restrat blog", 1).contains("did you mean 'restart'?"));
     assert!(says(&world, "config:set --help", 0).starts_with("usage: piku config:set APP "));
     assert!(says(&world, "ps blog --help", 0).starts_with("usage: piku ps "));
+}
+
+#[test]
+fn logs_of_several_apps_are_those_that_the_key_may_use() {
+    let world = live();
+    world.add_key("guest", &["blog"]);
+    let shop = world.repo("shop");
+    shop.serves("page\n").file("Procfile", "web: echo secret of shop; exec ./serve\n").commit("One");
+    shop.push().succeeds();
+    wait_for("the lines of both", || {
+        let said = says(&world, "logs", 0);
+        said.contains(" blog worker.1: worker has") && said.contains(" shop web.1: secret of shop")
+    });
+    let both = says(&world, "logs blog shop -n 100", 0);
+    assert!(both.contains(" blog worker.1: ") && both.contains(" shop web.1: "), "{both}");
+    assert!(says(&world, "logs shop --terminal", 0).contains(" \x1b[36mweb.1:\x1b[0m secret of shop"));
+    for line in ["logs", "logs -n 100", "logs blog", "logs --app blog"] {
+        let seen = world.ssh("guest", line);
+        let text = String::from_utf8_lossy(&seen.stdout).into_owned();
+        assert!(seen.status.success() && text.contains("worker.1: worker has"), "{line}: {seen:?}");
+        assert!(!text.contains("secret"), "{line}: {text}");
+    }
+    for line in
+        ["logs shop", "logs -n 100 shop", "logs blog shop", "logs blog blog shop", "logs blog -- shop"]
+    {
+        let refused = world.ssh("guest", line);
+        assert!(!refused.status.success() && refused.stdout.is_empty(), "{line}: {refused:?}");
+    }
+    says(&world, "logs --deploy", 2);
+
+    // It ends when its reader does.
+    let mut watch = world.start_ssh("laptop", "ps blog --watch");
+    let out = BufReader::new(watch.stdout.take().expect("a pipe"));
+    let tables = out.lines().map(|line| line.expect("text")).filter(|line| line.starts_with("PS "));
+    assert_eq!(tables.take(2).count(), 2);
+    watch.wait().expect("its end");
 }
 
 #[test]
