@@ -2,22 +2,22 @@
 //! further files, and a hostile app has millions of them.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use piku_report::user_error::UserError;
 
 use crate::errors;
 
 /// The largest number of files and folders.
-const MAX_FILES: u64 = 100_000;
+const MAX_FILES: usize = 100_000;
 /// The largest number of bytes in all files together.
-const MAX_BYTES: u64 = 250_000_000;
+const MAX_BYTES: usize = 250_000_000;
 
 /// Counts the files, folders and bytes that are read of an app. A file that is read twice counts twice.
 #[derive(Debug, Default)]
 pub(crate) struct ReadBudget {
-    files: AtomicU64,
-    bytes: AtomicU64,
+    files: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 impl ReadBudget {
@@ -26,7 +26,6 @@ impl ReadBudget {
     /// # Errors
     /// Fails if it exceeds the limit.
     pub(crate) fn spend(&self, name: &Path, bytes: usize) -> Result<(), UserError> {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let files = self.files.fetch_add(1, Ordering::Relaxed) + 1;
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         if files > MAX_FILES || bytes > MAX_BYTES {
@@ -43,7 +42,7 @@ mod tests {
     #[test]
     fn files_and_bytes_are_limited() {
         let budget = ReadBudget::default();
-        let half = usize::try_from(MAX_BYTES / 2).unwrap();
+        let half = MAX_BYTES / 2;
         let name = Path::new("a/pom.xml");
         assert!(budget.spend(name, half).is_ok() && budget.spend(name, half).is_ok());
         let refused = budget.spend(name, 1).unwrap_err().to_string();

@@ -215,11 +215,11 @@ pub(crate) fn not_built(file: &str, apps: &str) -> String {
 }
 
 /// An app has more files that determine its build than a build reads.
-pub(crate) fn too_much_to_read(name: &Path, files: u64, bytes: u64) -> UserError {
+pub(crate) fn too_much_to_read(name: &Path, files: usize, bytes: usize) -> UserError {
     UserError::new(format!(
         "'{}': before its first step a build reads at most {files} files and folders of an app, and {}",
         name.display(),
-        format_size(bytes)
+        format_size(bytes as u64)
     ))
     .hint("are the results of a build committed, or packages? Remove them from the repository")
 }
