@@ -88,3 +88,18 @@ pub(crate) struct CloneArgs {
     #[arg(long)]
     pub(crate) skip_deploy: bool,
 }
+
+/// Arguments of `import-piku`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Home of the old piku's user, or its directory .piku
+    pub(crate) dir: PathBuf,
+    /// Names of apps [default: all apps]
+    pub(crate) apps: Vec<String>,
+    /// Only print what would be taken over
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not deploy the apps
+    #[arg(long)]
+    pub(crate) no_deploy: bool,
+}

@@ -15,7 +15,7 @@ use piku_layout::paths::ROOT_VARIABLE;
 use piku_layout::settings::{GrantedPath, HostDomain};
 use piku_report::output::OutputFormat;
 
-pub(crate) use long_arguments::{CloneArgs, LogsArgs, StartArgs};
+pub(crate) use long_arguments::{CloneArgs, ImportArgs, LogsArgs, StartArgs};
 pub(crate) use subcommands::{CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff};
 pub(crate) use values::RestartTarget;
 use values::{parse_count, parse_listed_release, parse_release, parse_target};
@@ -344,18 +344,7 @@ pub(crate) enum RunCommand {
     /// The old home is only read. Prints for each app what was taken over and what differs. An app that has a
     /// branch here already is not changed, so the command can be repeated.
     #[command(after_long_help = exit_status::CHANGE)]
-    ImportPiku {
-        /// Home of the old piku's user, or its directory .piku
-        dir: PathBuf,
-        /// Names of apps [default: all apps]
-        apps: Vec<String>,
-        /// Only print what would be taken over
-        #[arg(long)]
-        dry_run: bool,
-        /// Do not deploy the apps
-        #[arg(long)]
-        no_deploy: bool,
-    },
+    ImportPiku(ImportArgs),
     /// Give an app another name, with its releases, config, data, certificates, grants, logs and keys
     ///
     /// The app is down for the time of a restart. Its host names stay; the one that the host assigns follows the name.

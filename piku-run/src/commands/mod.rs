@@ -125,9 +125,9 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Revoke { app, paths, no_restart } => {
             grant::revoke_paths(&root()?, &app, &paths, no_restart)?;
         }
-        RunCommand::ImportPiku { dir, apps, dry_run, no_deploy } => {
-            let options = ImportOptions { dry_run, no_deploy };
-            if !python_home::import_home(&root()?, &dir, &apps, options)? {
+        RunCommand::ImportPiku(typed) => {
+            let options = ImportOptions { dry_run: typed.dry_run, no_deploy: typed.no_deploy };
+            if !python_home::import_home(&root()?, &typed.dir, &typed.apps, options)? {
                 return Ok(ExitCode::FAILURE);
             }
         }

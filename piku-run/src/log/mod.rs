@@ -12,7 +12,6 @@ mod line;
 mod line_buffer;
 mod line_format;
 mod log_names;
-mod printed_line;
 mod reader;
 mod render;
 mod rotate;

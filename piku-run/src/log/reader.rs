@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the log directory, which only piku writes")]
 
+mod printed_line;
+
 use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -20,7 +22,7 @@ use super::cursor::LogCursor;
 use super::line;
 use super::line_format::LineFormat;
 use super::log_names::{DirectoryWatch, LogName, list_deploys, list_instances, watch_directories};
-use super::printed_line::{LineLabel, print_line};
+use printed_line::{LineLabel, print_line};
 
 /// Number of lines printed by default.
 const DEFAULT_LINES: usize = 100;

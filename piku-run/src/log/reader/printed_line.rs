@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use piku_layout::name::AppName;
 use piku_report::terminal::{coloured_text, plain_text};
 
-use super::line_format::{LineFormat, TIME};
+use crate::log::line_format::{LineFormat, TIME};
 
 /// Colours of names; red is left to errors.
 const PALETTE: [&str; 6] = ["\x1b[36m", "\x1b[33m", "\x1b[32m", "\x1b[35m", "\x1b[34m", "\x1b[96m"];
