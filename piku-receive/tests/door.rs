@@ -42,7 +42,7 @@ fn unknown_requests_are_refused_and_audited() {
         "git-upload-pack 'nope'",
         "git-lfs-authenticate blog upload",
         "destroy ..",
-        "logs",
+        "restart",
         "run blog 'a",
         "x\ny",
     ];
