@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::Context;
 use git2::{Oid, Repository, Tree, TreeEntry};
 use piku_files::free_space::SpaceNeeded;
-use piku_files::source_index::{IndexContent, IndexFolder};
+use piku_files::source_index::{IndexContent, IndexFile, IndexFolder, SourceKind};
 use piku_report::user_error::UserError;
 
 use super::blobs::LARGE;
@@ -26,7 +26,8 @@ pub(super) struct TreeCount<'r> {
     repo: &'r Repository,
     /// Size of each new object with everything below it.
     known: HashMap<Oid, TreeSize>,
-    /// Sizes in bytes of the files above [`LARGE`].
+    /// Sizes in bytes of the files above [`LARGE`], also of those that an earlier export has written: they
+    /// may be gone.
     pub(super) large: HashMap<Oid, u64>,
 }
 
@@ -46,6 +47,7 @@ impl<'r> TreeCount<'r> {
             return Err(too_deep().into());
         }
         if let Some(old) = old.filter(|old| old.object == tree.id().as_bytes()) {
+            old.visit_files(&mut |_, file| self.add_large(file));
             return Ok(TreeSize { entries: old.count_entries(), need: SpaceNeeded::default() });
         }
         let olds = old.map(|old| old.by_name()).unwrap_or_default();
@@ -57,6 +59,14 @@ impl<'r> TreeCount<'r> {
             sum.need += one.need;
         }
         Ok(sum)
+    }
+
+    fn add_large(&mut self, old: &IndexFile) {
+        if let (true, Ok(id)) =
+            (old.kind != SourceKind::Link && old.mark.len > LARGE, Oid::from_bytes(&old.object))
+        {
+            self.large.insert(id, old.mark.len);
+        }
     }
 
     fn entry_size(
@@ -80,6 +90,7 @@ impl<'r> TreeCount<'r> {
             (kind, Some(IndexContent::File(old)))
                 if kind != 0o040_000 && kind != 0o160_000 && old.object == id.as_bytes() =>
             {
+                self.add_large(old);
                 return Ok(TreeSize { entries: 1, need: SpaceNeeded::default() });
             }
             _ if self.known.contains_key(&id) => return Ok(self.known[&id]),

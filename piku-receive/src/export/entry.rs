@@ -9,7 +9,6 @@ use git2::{Oid, Tree, TreeEntry};
 use piku_files::source_index::{IndexContent, IndexFile, IndexFolder, ObjectName, SourceKind};
 use piku_files::{FileKind, FolderEntry, TreeError, TreeHandle};
 
-use super::blobs::LARGE;
 use crate::client::quoted;
 
 /// A directory that is being written.
@@ -51,12 +50,6 @@ impl NewEntry<'_> {
             Some(IndexContent::Folder(old)) if self.present == Some(FileKind::Folder) => Some(old),
             _ => None,
         }
-    }
-
-    /// Returns the length of a large file that was not counted because an earlier export has written it.
-    pub(super) fn old_length(&self) -> Option<u64> {
-        let old = self.old_file().filter(|old| old.kind != SourceKind::Link);
-        old.map(|old| old.mark.len).filter(|length| *length > LARGE)
     }
 
     /// Returns the file that an earlier export has written, if it has not been changed since.

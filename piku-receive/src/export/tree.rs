@@ -63,7 +63,7 @@ struct WalkPosition<'r> {
     top: &'r Tree<'r>,
     /// Path of that root in the export: empty, or with a slash at its end.
     prefix: &'r str,
-    /// Sizes of the new files above [`LARGE`](super::blobs::LARGE).
+    /// Sizes of the files above [`LARGE`](super::blobs::LARGE).
     large: HashMap<Oid, u64>,
     blobs: BlobReader,
 }
@@ -242,7 +242,7 @@ impl ExportWalk {
         if new.present.is_some() {
             dir.remove_all(name).with_context(unwritten)?;
         }
-        let large = at.large.get(&id).copied().or_else(|| new.old_length());
+        let large = at.large.get(&id).copied();
         let blob = match large {
             Some(_) => None,
             None => Some(

@@ -9,7 +9,10 @@ use crate::place::Place;
 
 /// An export that gets so much memory, in KiB.
 fn export_within(place: &Place, kib: u64, commit: &str) -> Output {
-    let tool = place.tool(commit);
+    run_within(kib, &place.tool(commit))
+}
+
+fn run_within(kib: u64, tool: &Command) -> Output {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("ulimit -S -d {kib}; exec \"$0\" \"$@\"")]).arg(tool.get_program());
     shell.args(tool.get_args()).stdin(Stdio::null()).output().unwrap()
@@ -31,6 +34,28 @@ fn a_small_push_of_a_large_file_takes_little_memory() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     assert_eq!(fs::metadata(place.path("out/zeros")).unwrap().len(), (80 << 20) + 1);
     assert_eq!(fs::read(place.path("out/small")).unwrap(), b"x");
+}
+
+#[test]
+fn a_large_file_that_has_gone_from_an_earlier_export_takes_little_memory_again() {
+    let place = Place::new();
+    zeros(&place, "folder/below/zeros", 80, 1);
+    let commit = place.file("folder/small", "x").commit();
+    let mut tool = place.tool(&commit);
+    tool.arg("--update");
+    // As after an export of another commit that failed, or was cancelled.
+    for gone in ["", "folder", "folder/below", "folder/below/zeros"] {
+        let path = place.path("out").join(gone);
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap();
+        } else if path.exists() {
+            fs::remove_file(path).unwrap();
+        }
+        fs::create_dir_all(place.path("out")).unwrap();
+        let out = run_within(32 << 10, &tool);
+        assert!(out.status.success(), "{gone}: {}", String::from_utf8_lossy(&out.stderr));
+        assert_eq!(fs::metadata(place.path("out/folder/below/zeros")).unwrap().len(), (80 << 20) + 1);
+    }
 }
 
 #[test]
