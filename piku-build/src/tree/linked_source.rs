@@ -16,7 +16,7 @@ use crate::tree::copy::{self, CopyExclusions};
 pub(crate) struct LinkedSource {
     /// Files that begin as ELF files do, at their paths in the tree.
     natives: Vec<PathBuf>,
-    /// True if every file of the tree is a link to one of the source.
+    /// True if every file of the tree is a link to one of the source, and so is on the disk.
     is_whole: Cell<bool>,
     /// True once each file has a copy of its own.
     is_separate: Cell<bool>,
@@ -27,14 +27,15 @@ impl LinkedSource {
     pub(crate) fn link(source: &TreeHandle, index: &IndexFolder, to: &TreeHandle) -> anyhow::Result<Self> {
         let folders = SpaceNeeded::of(0) * index.count_folders();
         free_space::check(to.path(), folders, "the app")?;
-        source.link_source(index, to)?;
+        // A copy is not on the disk yet.
+        let is_whole = source.link_source(index, to)?;
         let mut natives = Vec::new();
         index.visit_files(&mut |path, file| {
             if file.is_native {
                 natives.push(path.to_owned());
             }
         });
-        Ok(Self { natives, is_whole: Cell::new(true), is_separate: Cell::new(false) })
+        Ok(Self { natives, is_whole: Cell::new(is_whole), is_separate: Cell::new(false) })
     }
 
     /// Records that the tree has other files than those of the source now.

@@ -19,32 +19,36 @@ const MANY: usize = 16;
 
 impl TreeHandle {
     /// Fills the empty tree `to` with the entries that `index` lists: new directories with hard links to the
-    /// files and symlinks of this tree. Where the file system makes no link, the file is copied.
+    /// files and symlinks of this tree. Where the file system makes no link, the file is copied. Returns
+    /// whether all are links.
     ///
     /// This tree belongs to piku: names are not checked to lead to the files that the index was made from.
     ///
     /// # Errors
     /// Fails if an entry is missing, `to` is not empty, or the disk is full.
-    pub fn link_source(&self, index: &IndexFolder, to: &Self) -> Result<(), TreeError> {
+    pub fn link_source(&self, index: &IndexFolder, to: &Self) -> Result<bool, TreeError> {
         let mut folders = Vec::new();
         create_folders(index, to, &mut PathBuf::new(), &mut folders)?;
         if folders.len() < MANY {
-            return folders.iter().try_for_each(|(path, folder)| self.link_entries(folder, to, path));
+            return folders
+                .iter()
+                .try_fold(true, |all, (path, folder)| Ok(self.link_entries(folder, to, path)? && all));
         }
         let folders = Mutex::new(folders);
         let next = || folders.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
         let link_all = || {
+            let mut all = true;
             while let Some((path, folder)) = next() {
-                self.link_entries(folder, to, &path)?;
+                all &= self.link_entries(folder, to, &path)?;
             }
-            Ok(())
+            Ok(all)
         };
         thread::scope(|scope| {
             let others: Vec<_> = (1..THREADS).map(|_| scope.spawn(link_all)).collect();
             let panicked = || Err(self.error("link", "".as_ref(), io::Error::other("it panicked")));
             others.into_iter().fold(link_all(), |done, other| {
                 let other = other.join().unwrap_or_else(|_| panicked());
-                done.and(other)
+                Ok(done? & other?)
             })
         })
     }
@@ -65,14 +69,14 @@ impl TreeHandle {
         })
     }
 
-    /// Links the files of the directory `path`.
-    fn link_entries(&self, index: &IndexFolder, to: &Self, path: &Path) -> Result<(), TreeError> {
+    /// Links the files of the directory `path`. Returns whether all are links.
+    fn link_entries(&self, index: &IndexFolder, to: &Self, path: &Path) -> Result<bool, TreeError> {
         let (from, to) = (self.subtree(path)?, to.subtree(path)?);
         index
             .entries
             .iter()
             .filter(|entry| matches!(entry.content, IndexContent::File(_)))
-            .try_for_each(|entry| link_entry(&from, entry, &to))
+            .try_fold(true, |all, entry| Ok(link_entry(&from, entry, &to)? && all))
     }
 }
 
@@ -94,7 +98,8 @@ fn create_folders<'a>(
     Ok(())
 }
 
-fn link_entry(from: &TreeHandle, entry: &IndexEntry, to: &TreeHandle) -> Result<(), TreeError> {
+/// Links an entry, or copies it and returns false.
+fn link_entry(from: &TreeHandle, entry: &IndexEntry, to: &TreeHandle) -> Result<bool, TreeError> {
     let name = entry.os_name();
     let linked = directory::check_name(name)
         .and_then(|()| directory::link_entry(from.as_fd(), name, to.as_fd(), name));
@@ -109,9 +114,9 @@ fn link_entry(from: &TreeHandle, entry: &IndexEntry, to: &TreeHandle) -> Result<
                     | io::ErrorKind::Unsupported
             ) =>
         {
-            copy_entry(from, name, to)
+            copy_entry(from, name, to).map(|()| false)
         }
-        done => done.map_err(|err| to.error("link", name.as_ref(), err)),
+        done => done.map(|()| true).map_err(|err| to.error("link", name.as_ref(), err)),
     }
 }
 
@@ -156,7 +161,7 @@ mod tests {
         let index = IndexFolder { object: [0; 20], entries };
         let source = TreeHandle::open(&at("source")).unwrap();
         let made = TreeHandle::create(&at("made")).unwrap();
-        source.link_source(&index, &made).unwrap();
+        assert!(source.link_source(&index, &made).unwrap());
         let inode = |path: &str| fs::symlink_metadata(at(path)).unwrap().ino();
         for path in ["run", "out", "folder-0/x", "folder-18/x"] {
             assert_eq!(inode(&format!("source/{path}")), inode(&format!("made/{path}")), "{path}");
