@@ -61,7 +61,7 @@ impl ScratchFolder {
         let Some(parent) = &plan.scratch else { return Ok(None) };
         // Outside of the namespace, which does not know the numbers of all groups.
         if let Some(app) = plan.app_source().filter(|_| ids.own.is_none()) {
-            kept::share_with_group(app, ids).context("--app")?;
+            kept::share_with_group(app, ids, plan.uid_range.is_some()).context("--app")?;
         }
         let end = ScratchEnd {
             ids,

@@ -220,11 +220,12 @@ pub(super) fn take_replaced(keep: &[WritablePath], upper: &Path, data: &Path) ->
 /// overlay: the rights count there, and nothing is written to the tree. A command that runs as the caller
 /// gets the tree back from a group that its namespace does not know, whose files no overlay could copy.
 ///
-/// Done once for a tree; its top directory comes last.
-pub(super) fn share_with_group(tree: &Path, ids: JailIds) -> Result<()> {
+/// Done once for a tree; its top directory comes last. With `gives_back`, done in any case: a new release has
+/// its own top directory, and links to files that older ones share with the group of the own user.
+pub(super) fn share_with_group(tree: &Path, ids: JailIds, gives_back: bool) -> Result<()> {
     let tree = TreeHandle::open(tree)?;
     let (stat, gid) = (tree.metadata("")?, ids.command().gid.as_raw());
-    if stat.gid != gid && stat.uid == ids.caller.uid.as_raw() {
+    if (gives_back || stat.gid != gid) && stat.uid == ids.caller.uid.as_raw() {
         tree.walk::<TreeError>(|entry| entry.share_with_group(gid).map(|()| WalkStep::Into))?;
         tree.share_with_group(gid)?;
     }

@@ -56,7 +56,7 @@ impl WritableApp {
             }
             let is_app = mount.dst == Path::new(APP);
             if ids.own.is_some() && is_app {
-                kept::share_with_group(src, ids).context(mount.option)?;
+                kept::share_with_group(src, ids, false).context(mount.option)?;
             }
             let folder =
                 scratch.folder.join(if is_app { APP_OVERLAY.to_owned() } else { number.to_string() });

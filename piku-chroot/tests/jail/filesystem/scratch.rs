@@ -370,8 +370,10 @@ fn an_own_user_may_change_its_app_and_leaves_nothing_that_the_caller_cannot_remo
         // The release still belongs to the caller, and others have no rights in it.
         let stat = fs::metadata(two.path("app/file")).unwrap();
         assert_eq!((stat.uid(), stat.mode() & 0o777), (two.caller, 0o664));
-        // Given back, the app runs as the caller.
-        let give = ["--give-back"].iter().chain(&options).copied().collect::<Vec<_>>();
+        // Given back, the app runs as the caller, also in a new release that shares files with this one.
+        let next = two.folder("next");
+        fs::hard_link(two.path("app/file"), two.path("next/file")).unwrap();
+        let give = ["--give-back", "--app", &next].iter().chain(&options[2..]).copied().collect::<Vec<_>>();
         assert_eq!(two.ok("blog", &give, "cat /app/uploads/x; echo y > /app/file; cat /app/file"), "x\ny\n");
     }
 }
