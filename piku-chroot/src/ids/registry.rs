@@ -76,7 +76,7 @@ pub(crate) fn find_or_add(file: &Path, name: &str, ranges: &UserRanges) -> Resul
     Ok(own)
 }
 
-/// Gives the ids of one name to another, which gets in exchange those that it had itself.
+/// Gives the ids of one name to another. Those that it had itself are kept from all names. Can be repeated.
 ///
 /// # Errors
 /// Fails if the file cannot be read or written. A name without ids is no error.
@@ -90,7 +90,8 @@ pub fn rename_own_user(file: &Path, from: &str, to: &str) -> Result<()> {
         if entry.name == from {
             to.clone_into(&mut entry.name);
         } else if entry.name == to {
-            from.clone_into(&mut entry.name);
+            // Under a name that no app can have.
+            entry.name = format!("{to}@{}", entry.own.uid);
         }
     }
     atomic_file::write(file, format_entries(&entries).as_bytes(), 0o600)
@@ -230,7 +231,9 @@ mod tests {
         rename_own_user(&file, "blog", "shop").unwrap();
         assert_eq!(read(), "shop 7 7\nwiki 8 8\n");
         rename_own_user(&file, "shop", "wiki").unwrap();
-        assert_eq!(read(), "wiki 7 7\nshop 8 8\n", "files of a removed app get no other owner");
+        assert_eq!(read(), "wiki 7 7\nwiki@8 8 8\n", "files of a removed app get no other owner");
+        rename_own_user(&file, "shop", "wiki").unwrap();
+        assert_eq!(read(), "wiki 7 7\nwiki@8 8 8\n", "repeated after an interruption");
     }
 
     #[test]

@@ -53,10 +53,16 @@ pub(crate) fn deploy_without_push(
 ) -> anyhow::Result<PushOutcome> {
     child_env::refuse_root(context.root)?;
     let app = context.dir();
-    if !app.repo().exists() {
-        return Err(unknown_app(context.root, context.app).hint("the first push creates it").into());
-    }
+    let check = || {
+        if app.repo().exists() {
+            return Ok(());
+        }
+        Err(unknown_app(context.root, context.app).hint("the first push creates it"))
+    };
+    check()?;
     let lock = AppLock::acquire_within(&app, context.key, patience)?;
+    // It may have been renamed or destroyed meanwhile.
+    check()?;
     if !options.dry_run {
         deploy_lock::check_unlocked(context.app, &app)?;
     }

@@ -50,6 +50,8 @@ pub(crate) fn receive_push(context: &AppContext<'_>) -> anyhow::Result<PushOutco
     setup::check_hooks(context.scripts)?;
     create::check_not_renamed(context)?;
     let lock = AppLock::acquire(&app, context.key)?;
+    // It may have been renamed meanwhile.
+    create::check_not_renamed(context)?;
     setup::ensure_repository(&app, context.scripts)?;
     git_leftovers::remove_leftovers(&app.repo())?;
     // An unfinished deploy was interrupted: no other process holds the lock.

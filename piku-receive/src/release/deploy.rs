@@ -18,7 +18,7 @@ use super::{DeployedRelease, Sha256Hex, failed_command};
 use crate::app_context::AppContext;
 use crate::deploy::deploy_record;
 use crate::deploy::lock::AppLock;
-use crate::repository::{git_leftovers, setup};
+use crate::repository::{create, git_leftovers, setup};
 
 const SCRIPT: &str = "receive-release";
 
@@ -35,6 +35,7 @@ pub(crate) fn deploy_release(context: &AppContext<'_>, parts: &[Sha256Hex]) -> a
     }
     setup::check_hooks(context.scripts)?;
     let _lock = AppLock::acquire(&app, context.key)?;
+    create::check_not_renamed(context)?;
     deploy_lock::check_unlocked(context.app, &app)?;
     // The first release creates the app and its repository, as a push does.
     setup::ensure_repository(&app, context.scripts)?;

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app_context::AppContext;
 use crate::child_env::exit_code;
+use crate::repository::create;
 
 pub(crate) use deploy::deploy_release as deploy;
 pub(crate) use part::receive_part as take;
@@ -128,6 +129,7 @@ pub(crate) fn print_machine(context: &AppContext<'_>) -> anyhow::Result<u8> {
 
 /// `release:offer`: runs `piku-build fits` and returns its exit code.
 pub(crate) fn print_missing_layers(context: &AppContext<'_>) -> anyhow::Result<u8> {
+    create::check_not_renamed(context)?;
     // Before anything is sent in vain.
     deploy_lock::check_unlocked(context.app, &context.dir())?;
     let mut build = context.command("piku-build")?;

@@ -7,7 +7,7 @@
 
 use piku_layout::former_names;
 use piku_report::progress;
-use piku_report::user_error::UserError;
+use piku_report::user_error::{BUSY, UserError};
 
 use super::setup;
 use crate::app_context::AppContext;
@@ -33,6 +33,18 @@ pub(crate) fn create_app(context: &AppContext<'_>, if_missing: bool) -> anyhow::
         let address = client::push_address(app);
         return Err(UserError::new(format!("{app} exists already"))
             .hint(format!("to deploy to it: git push {address} main"))
+            .into());
+    }
+    if if_missing {
+        check_not_renamed(context)?;
+    }
+    // Until its end, a renaming takes what belongs to this name.
+    let renamed = former_names::find_successor(context.root, app);
+    if let Some(new) = renamed.filter(|new| context.root.app(new).renaming().exists()) {
+        let what = format!("{app} is being renamed to {new}");
+        return Err(UserError::new(what)
+            .hint(format!("if that was interrupted: piku rename {app} {new}"))
+            .code(BUSY)
             .into());
     }
     former_names::forget(context.root, app)?;

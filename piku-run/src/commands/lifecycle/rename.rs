@@ -28,14 +28,13 @@ pub(in crate::commands) fn run(root: &PikuRoot, from: &AppName, to: &AppName) ->
     if from == to {
         return Err(UserError::new(format!("{from} has this name already")).code(USAGE).into());
     }
-    let record = RenameRecord { from: from.clone(), to: to.clone(), is_complete: false };
-    let new = root.app(to);
-    if !root.app(from).path().exists()
-        && RenameRecord::read(&new).is_some_and(|there| there.from == *from && there.to == *to)
-    {
+    // What has the old name now is another app, or the folder of a refused push.
+    let begun = || RenameRecord::read(&root.app(to)).filter(|there| there.from == *from && there.to == *to);
+    if begun().is_some() {
         let _lock = app_lock::wait_for_app(root, to)?;
-        return finish(root, &record);
+        return begun().map_or(Ok(()), |record| finish(root, &record));
     }
+    let record = RenameRecord { from: from.clone(), to: to.clone(), is_complete: false };
     check(root, &record)?;
     let lock = app_lock::wait_for_app(root, from)?;
     // Another session may have been faster.
@@ -95,12 +94,25 @@ fn move_app(
     client::ask(root, from, &SupervisorRequest::Leave)?;
     let _alone = app_lock::keep_out_supervisor(root, from)?;
     let (old, new) = (root.app(from), root.app(to));
+    // From the move on, who has waited for the lock finds the new name.
+    former_names::add(&old, from)?;
     free_name::move_app_dir(old.path(), new.path())
         .with_context(|| format!("cannot rename '{}' to '{}'", old.path().display(), new.path().display()))
 }
 
-/// Does what follows the rename of the directory. Each step can be repeated.
-fn finish(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyhow::Result<()> {
+/// Does what follows the rename of the directory, and starts the app.
+fn finish(root: &PikuRoot, record: &RenameRecord) -> anyhow::Result<()> {
+    let to = &record.to;
+    if !record.is_complete {
+        move_names(root, record)?;
+    }
+    let started = start(root, to).with_context(|| format!("{to} does not come up"));
+    current::remove_dir(&root.app(to).renaming())?;
+    started
+}
+
+/// Writes the new name wherever the old one is. Each step can be repeated.
+fn move_names(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyhow::Result<()> {
     let dir = root.app(to);
     for number in dir.release_numbers().context("cannot list the releases")? {
         // A broken release stays what it is.
@@ -115,14 +127,11 @@ fn finish(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyh
     WebServer::load(root)?.rename_app(from, to)?;
     rename_in_keys(from, to)?;
     former_names::forget(root, to)?;
-    former_names::add(&dir, from)?;
     current::remove_dir(root.app(from).run())?;
     // The record stays until the app has started.
     RenameRecord { from: from.clone(), to: to.clone(), is_complete: true }.write(&dir)?;
     progress::step(&format!("{from} is called {to} now"));
-    let started = start(root, to).with_context(|| format!("{to} does not come up"));
-    current::remove_dir(&dir.renaming())?;
-    started
+    Ok(())
 }
 
 /// Starts the app unless it is stopped or has no release.

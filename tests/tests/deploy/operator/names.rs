@@ -111,6 +111,62 @@ fn killed_renaming_leaves_one_state_or_is_completed() {
     }
 }
 
+/// Each part is what an interruption at some moment leaves, or somebody who has waited for the lock.
+#[test]
+fn old_name_is_not_taken_during_a_renaming() {
+    let (mut world, repo) = live();
+    let record =
+        |is_complete: bool| format!(r#"{{"from": "blog", "to": "shop", "is_complete": {is_complete}}}"#);
+    let file = |app: &str, name: &str| world.app(app).join(name);
+    let (blog, shop) = (world.app("blog"), world.app("shop"));
+    let renaming = [file("blog", "renaming.json"), file("shop", "renaming.json")];
+    let is_between = || renaming.iter().any(|record| record.exists());
+
+    // Before the move it has its old name.
+    fs::write(&renaming[0], record(false)).expect("record");
+    world.end_daemon(Signal::SIGKILL);
+    world.start_daemon();
+    wait_for("the end of the record", || !is_between());
+    assert!(blog.exists() && !shop.exists());
+    wait_for("the app", || world.ps("blog").iter().any(|row| row["state"] == "healthy"));
+
+    fs::write(&renaming[0], record(false)).expect("record");
+    says(&world, "stop blog", 0);
+    fs::remove_file(blog.join("stopped")).expect("stopped");
+    fs::write(blog.join("former-names"), "blog\n").expect("former names");
+    let mut holder =
+        world.command("flock").arg(blog.join("lock")).args(["sleep", "1000"]).spawn().expect("flock");
+    wait_for("the lock", || {
+        let free = world.command("flock").arg("-n").arg(blog.join("lock")).arg("true").status();
+        !free.expect("flock").success()
+    });
+    repo.file("page", "two\n").commit("Two");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| repo.push());
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        fs::rename(&blog, &shop).expect("the move");
+        let _ = world.command("pkill").args(["-P", &holder.id().to_string()]).status();
+        let _ = holder.wait();
+        waiting.join().expect("push").fails_with(&["blog is called shop now"]);
+    });
+    assert!(!blog.join("repo.git").exists());
+    assert!(says(&world, "create blog", 75).contains("is being renamed to shop"));
+    world.end_daemon(Signal::SIGKILL);
+    world.start_daemon();
+    wait_for("the end of the renaming", || !is_between());
+    wait_for("the app", || world.ps("shop").iter().any(|row| row["state"] == "healthy"));
+    assert_eq!(world.page("shop"), "one\n");
+
+    // Only the last step is missing, and the name has another app.
+    says(&world, "create blog", 0);
+    fs::write(&renaming[1], record(true)).expect("record");
+    world.end_daemon(Signal::SIGKILL);
+    world.start_daemon();
+    wait_for("the end of the renaming", || !is_between());
+    wait_for("the app", || world.ps("shop").iter().any(|row| row["state"] == "healthy"));
+    assert_eq!(says(&world, "apps", 0), "blog\nshop\n");
+}
+
 #[test]
 fn clone_is_an_app_of_its_own() {
     let (world, repo) = live();
