@@ -54,6 +54,7 @@ impl ImportPlan {
         let Some(place) = bare.or_else(|| Some(work_tree.as_ref()?.join(".git"))) else {
             return Err(UserError::new("it has no repository").into());
         };
+        app.check_repository(&place)?;
         let repository = SourceRepository(place);
         let live = app.read_live_commit();
         let Some(branch) = repository.choose_branch(live.as_deref())? else {

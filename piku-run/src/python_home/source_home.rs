@@ -145,6 +145,31 @@ impl SourceApp<'_> {
         }
     }
 
+    /// Checks that the repository holds all that git reads of it: piku's user can read other repositories, and
+    /// whoever could write here may have led git there.
+    ///
+    /// # Errors
+    /// Fails with what leads out.
+    pub(super) fn check_repository(&self, path: &Path) -> anyhow::Result<()> {
+        let tree = self.home.subtree(path.strip_prefix(self.home.path()).unwrap_or(path))?;
+        let elsewhere = ["commondir", "objects/info/alternates", "objects/info/http-alternates"];
+        tree.walk(|entry| -> anyhow::Result<WalkStep> {
+            let is_odd = !matches!(entry.stat().kind, FileKind::Regular | FileKind::Folder);
+            // None of them is run.
+            if entry.path() == Path::new("hooks") && !is_odd {
+                return Ok(WalkStep::Over);
+            }
+            if is_odd || elsewhere.iter().any(|one| entry.path() == Path::new(one)) {
+                let shown = quote_word(&entry.path().to_string_lossy());
+                let what = format!("{shown} in its repository may lead to files outside of it");
+                return Err(UserError::new(what)
+                    .hint("replace the repository by a bare clone of it: git clone --mirror")
+                    .into());
+            }
+            Ok(WalkStep::Into)
+        })
+    }
+
     /// Reads a text file below the app's directory in `folder`; empty if it is missing.
     fn read_text(&self, folder: &str, file: &str, remarks: &mut Vec<String>) -> String {
         let path = self.path_in(folder).join(file);

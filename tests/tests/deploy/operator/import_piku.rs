@@ -167,6 +167,37 @@ fn interrupted_import_is_completed() {
     assert_eq!(fs::read_to_string(notes).expect("notes"), "own\n");
 }
 
+/// piku's user reads the repositories of all apps, and git goes where a repository tells it.
+#[test]
+fn repository_that_leads_elsewhere_is_not_read() {
+    let world = World::new();
+    let old = OldHome::new(&world);
+    old.app("shop", &[("Procfile", "web: ./serve\n"), ("serve", SERVE)]);
+    let secret = world.path("shop.git");
+    fs::rename(old.0.join("repos/shop"), &secret).expect("a repository");
+    fs::remove_dir_all(old.0.join("apps/shop")).expect("a tree");
+    let other = secret.display().to_string();
+    for app in ["common", "linked", "borrowed"] {
+        for name in ["refs/x", "objects/x"] {
+            old.file(&format!("repos/{app}/{name}"), "");
+        }
+        old.file(&format!("repos/{app}/HEAD"), "ref: refs/heads/master\n");
+    }
+    old.file("repos/common/commondir", &other).file("repos/borrowed/objects/info/alternates", &other);
+    for name in ["refs", "objects"] {
+        fs::remove_dir_all(old.0.join("repos/linked").join(name)).expect("a folder");
+        symlink(secret.join(name), old.0.join("repos/linked").join(name)).expect("a link");
+    }
+    let out = old.import(&world, &["--no-deploy"]);
+    let said = text(&out);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    for app in ["common", "linked", "borrowed"] {
+        assert!(said.contains(&format!("{app}: not imported: ")), "{said}");
+    }
+    assert_eq!(said.matches("may lead to files outside of it").count(), 3, "{said}");
+    assert!(!world.root().join("apps").exists(), "{said}");
+}
+
 #[test]
 fn only_a_home_of_the_python_piku_is_imported() {
     let world = World::new();
