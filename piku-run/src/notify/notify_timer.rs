@@ -16,10 +16,10 @@ const EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct NotifyTimer(Option<Instant>);
 
 impl NotifyTimer {
-    /// Reads from host.yaml whether there is a receiver.
+    /// Reads from host.yaml whether there is a receiver. A bad file is read again.
     pub(crate) fn read(root: &PikuRoot) -> Self {
-        let is_on = HostSettings::read(&root.settings()).is_ok_and(|settings| !settings.notify.is_off());
-        Self(is_on.then(|| Instant::now() + EVERY))
+        let is_off = HostSettings::read(&root.settings()).is_ok_and(|settings| settings.notify.is_off());
+        Self((!is_off).then(|| Instant::now() + EVERY))
     }
 
     pub(crate) fn at(self) -> Option<Instant> {
@@ -38,5 +38,23 @@ impl NotifyTimer {
             command.spawn().with_context(|| format!("cannot run '{}'", program.display()))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_settings_do_not_end_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
+        let is_on = |text: &str| {
+            std::fs::write(root.settings(), text).unwrap();
+            NotifyTimer::read(&root).at().is_some()
+        };
+        assert!(is_on("notify: {command: cat}\n"));
+        assert!(is_on("notify: {command: cat\n"));
+        assert!(!is_on(""));
     }
 }
