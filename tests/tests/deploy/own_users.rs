@@ -238,3 +238,41 @@ fn operator_verbs_work_with_own_users() {
 fn piku_uid(world: &World) -> u32 {
     fs::metadata(world.root()).expect("the root").uid()
 }
+
+#[test]
+fn renamed_cloned_and_restored_apps_reach_their_files() {
+    let Some(mut world) = world() else { return };
+    push(&world, "blog");
+    let ask = |world: &World, words: &str| {
+        let out = world.ssh("laptop", words);
+        assert!(out.status.success(), "{words}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let owner =
+        |world: &World, app: &str| fs::metadata(world.app(app).join("data/starts")).expect("starts").uid();
+    let blog = owner(&world, "blog");
+    // An app that is gone had this name, and its ids stay reserved.
+    push(&world, "shop");
+    let gone = owner(&world, "shop");
+    ask(&world, "destroy shop --confirm shop --now");
+    ask(&world, "rename blog shop");
+    assert_eq!(owner(&world, "shop"), blog);
+    assert_eq!(ask(&world, "run shop id -u").trim(), blog.to_string());
+    assert!(ask(&world, "run shop cat /data/starts").starts_with("xx"));
+    // All steps but the first again, as after an interruption.
+    let record = r#"{"from": "blog", "to": "shop", "is_complete": false}"#;
+    fs::write(world.app("shop").join("renaming.json"), record).expect("record");
+    world.end_daemon(nix::sys::signal::Signal::SIGKILL);
+    world.start_daemon();
+    wait_for("the end of the renaming", || !world.app("shop").join("renaming.json").exists());
+    assert_eq!(ask(&world, "run shop id -u").trim(), blog.to_string());
+
+    ask(&world, "clone shop copy --data");
+    let copy = owner(&world, "copy");
+    assert!(copy != blog && copy != gone, "{copy}");
+    assert!(ask(&world, "run copy cat /data/starts").starts_with("xxx"));
+    ask(&world, "destroy shop --confirm shop");
+    ask(&world, "restore shop");
+    assert_eq!(owner(&world, "shop"), blog);
+    assert!(ask(&world, "run shop cat /data/starts").starts_with("xxx"));
+}
