@@ -10,9 +10,10 @@ mod journal;
 mod notify_timer;
 mod problems;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -43,7 +44,7 @@ pub(crate) fn notify(root: &PikuRoot) -> anyhow::Result<()> {
     current::create_dir(&root.run())?;
     let path = root.run().join("notify.lock");
     let locked = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
-    let Some(_lock) = locked else { return Ok(()) };
+    let Some(lock) = locked else { return Ok(()) };
     let path = root.path().join("notify.json");
     let mut journal = read_journal(&path)?;
     let before = journal.clone();
@@ -53,10 +54,28 @@ pub(crate) fn notify(root: &PikuRoot) -> anyhow::Result<()> {
     let problems = find_problems(root, &settings, certificates, now)?;
     journal.update(problems, &receivers(&settings.notify), &host, now);
     // What is queued survives a kill during its delivery.
-    write_journal(&path, &journal, &before)?;
+    if let Err(err) = write_journal(&path, &journal, &before) {
+        // A full disk is what the operator should know of, and what cannot be recorded.
+        if is_hour_over(&lock)? {
+            deliver_due(&mut journal, &settings.notify, now);
+        }
+        return Err(err);
+    }
     let before = journal.clone();
     deliver_due(&mut journal, &settings.notify, now);
     write_journal(&path, &journal, &before)
+}
+
+/// Returns whether this returned true an hour ago or earlier; the time is that of the file, which takes no space.
+fn is_hour_over(file: &File) -> anyhow::Result<bool> {
+    let now = SystemTime::now();
+    let last = file.metadata().and_then(|about| about.modified()).context("cannot read a time")?;
+    // A time ahead of the clock is of a clock that was wrong.
+    let is_over = now.duration_since(last).map_or(true, |since| since >= Duration::from_secs(3600));
+    if is_over {
+        file.set_modified(now).context("cannot set a time")?;
+    }
+    Ok(is_over)
 }
 
 /// Sends a test notification to all receivers and prints which got it. Returns whether all did.
@@ -133,4 +152,18 @@ fn write_journal(path: &Path, journal: &NotifyJournal, before: &NotifyJournal) -
 
 fn host_name() -> String {
     nix::unistd::gethostname().map_or_else(|_| String::new(), |name| readable(&name.to_string_lossy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_recorded_is_told_once_an_hour() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(!is_hour_over(&file).unwrap());
+        file.set_modified(SystemTime::now() - Duration::from_secs(3601)).unwrap();
+        assert!(is_hour_over(&file).unwrap());
+        assert!(!is_hour_over(&file).unwrap());
+    }
 }
