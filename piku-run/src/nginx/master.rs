@@ -91,6 +91,7 @@ impl NginxMaster {
         diagnose: impl FnOnce() -> anyhow::Result<()>,
     ) -> anyhow::Result<Vec<OldWorker>> {
         let old = open_workers(self.workers().into_iter());
+        let count = old.iter().filter(|worker| !is_leaving(worker.pid)).count();
         kill(self.pid, Signal::SIGHUP).context("cannot signal nginx to reload")?;
         let since = Instant::now();
         let mut diagnose = Some(diagnose);
@@ -103,13 +104,14 @@ impl NginxMaster {
                 // It reads the files when it is started again.
                 return Ok(old);
             }
-            let mut new =
-                workers.iter().filter(|pid| old.iter().all(|worker| worker.pid != **pid)).peekable();
-            if new.peek().is_none() && since.elapsed() > LATE_RELOAD {
+            let is_new = |pid: &&i32| old.iter().all(|worker| worker.pid != **pid);
+            let new: Vec<&i32> = workers.iter().filter(is_new).collect();
+            if new.is_empty() && since.elapsed() > LATE_RELOAD {
                 diagnose.take().map_or(Ok(()), |diagnose| diagnose())?;
-            } else if new.peek().is_some() && new.all(|pid| command_line(*pid) == SERVING) {
+            } else if new.len() >= count.max(1) && new.iter().all(|pid| command_line(**pid) == SERVING) {
                 // The master gives the new workers 100 ms to start before it has the old ones finish. They have
-                // started: the old ones need not wait.
+                // all started: the old ones need not wait. A worker that starts later would look like one of
+                // the next reload.
                 old.iter().filter(|worker| !is_leaving(worker.pid)).for_each(OldWorker::finish);
             }
             if since.elapsed() > RELOAD_TIMEOUT {

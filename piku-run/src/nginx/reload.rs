@@ -87,7 +87,10 @@ impl PreparedSite<'_> {
     ) -> anyhow::Result<(Vec<OldWorker>, FileLock)> {
         let dir = &self.web.dir;
         let _reload_lock = reload_lock.map_or_else(|| dir.lock_reload(), Ok)?;
+        // With the lock of the files: who marked the last change has written it, too.
+        let files_lock = dir.lock()?;
         let change = dir.pending_change();
+        drop(files_lock);
         let (master, mut old) = (NginxMaster::find(dir), Vec::new());
         // Workers may have started since the file was written.
         match master {

@@ -192,3 +192,34 @@ fn changes_at_the_same_time_share_a_reload() {
     }
     assert!(!world.root().join("nginx/untold").exists(), "nothing is left to load");
 }
+
+#[test]
+fn a_change_that_is_only_marked_is_loaded_later() {
+    let (world, ports) = start_server(", drain: 1");
+    let repo = world.repo("blog");
+    repo.serves("blog\n").file("ENV", "NGINX_SERVER_NAME=blog.test\n").commit("One").push().succeeds();
+    let nginx = world.root().join("nginx");
+    let lock = |name: &str| {
+        let file = fs::File::open(nginx.join(name)).expect("the lock");
+        FileLock::exclusive(file).expect("flock")
+    };
+    let text = || fs::read_to_string(nginx.join("apps/blog.conf")).expect("its file");
+    let before = text();
+    let reload = lock("reload.lock");
+    std::thread::scope(|scope| {
+        scope.spawn(|| run_verb(&world, "restart blog"));
+        wait_for("the file", || text() != before);
+        // As another app, which marks its change before it writes it.
+        let files = lock("lock");
+        fs::write(nginx.join("untold"), "another").expect("the marker");
+        reload.unlock().expect("flock");
+        std::thread::sleep(Duration::from_millis(500));
+        let shop =
+            format!("server {{ listen 127.0.0.1:{}; server_name shop.test; return 418; }}\n", ports.http);
+        fs::write(nginx.join("apps/shop.conf"), shop).expect("its file");
+        files.unlock().expect("flock");
+    });
+    assert!(!nginx.join("untold").exists(), "nothing is left to load");
+    assert_eq!(ports.get("shop.test", "/").status, 418);
+    assert_eq!(ports.get("blog.test", "/").body, "blog\n");
+}
