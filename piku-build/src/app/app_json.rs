@@ -24,6 +24,8 @@ const MAX_NAME: usize = 255;
 const MAX_VALUE: usize = 100_000;
 /// Longest part of a text of the file that a note repeats, in characters.
 const MAX_SHOWN: usize = 40;
+/// Largest number of parts of the file that a note or a line of a push names.
+const MAX_NAMED: usize = 20;
 
 /// Keys that only describe the app, or concern other places than a server.
 const SILENT: [&str; 11] = [
@@ -66,6 +68,9 @@ struct JsonCron {
     schedule: String,
     #[serde(default)]
     id: Option<String>,
+    /// The job is suspended.
+    #[serde(default)]
+    maintenance: bool,
 }
 
 impl AppJson {
@@ -99,17 +104,27 @@ impl AppJson {
     }
 
     fn add_crons(&mut self, jobs: Vec<Value>) {
+        if jobs.len() > MAX_CRONS {
+            self.unused.push(format!("cron jobs after the first {MAX_CRONS}"));
+        }
         for (number, job) in (1..).zip(jobs.into_iter().take(MAX_CRONS)) {
-            let Ok(JsonCron { command, schedule, id }) = serde_json::from_value(job) else {
+            let Ok(JsonCron { command, schedule, id, maintenance }) = serde_json::from_value(job) else {
                 self.unused.push(format!("cron {number} (expected a 'schedule' and a 'command')"));
                 continue;
             };
+            if maintenance {
+                self.unused.push(format!("cron {number} (it is in maintenance)"));
+                continue;
+            }
             let line = format!("{} {}", schedule.trim(), command.trim());
             match split_schedule(&line) {
                 Ok((schedule, command)) if is_command(command) => {
-                    let named = id.and_then(|id| format!("cron-{}", id.to_ascii_lowercase()).parse().ok());
-                    let name = named.filter(|name| self.crons.iter().all(|(other, _)| other != name));
-                    if let Some(name) = name.or_else(|| format!("cron-{number}").parse().ok()) {
+                    // An id may be the number of another job.
+                    let names = id.map(|id| id.to_ascii_lowercase()).into_iter();
+                    let mut names = names.chain((number..).map(|number: usize| number.to_string()));
+                    let is_free = |name: &ProcessName| self.crons.iter().all(|(other, _)| other != name);
+                    let name = names.find_map(|name| format!("cron-{name}").parse().ok().filter(is_free));
+                    if let Some(name) = name {
                         self.crons.push((name, format!("{schedule} {command}")));
                     }
                 }
@@ -153,7 +168,7 @@ impl AppJson {
     fn add_web_check(&mut self, check: &Value) -> bool {
         let text = |name: &str| check.get(name).and_then(Value::as_str);
         let seconds = |name: &str| check.get(name).and_then(Value::as_u64).filter(|seconds| *seconds > 0);
-        if let Some(path) = text("path").filter(|path| path.starts_with('/')) {
+        if let Some(path) = text("path").filter(|path| path.starts_with('/') && is_command(path)) {
             self.env.insert("HEALTHCHECK_PATH".to_owned(), path.to_owned());
         } else if check.get("listening").and_then(Value::as_bool) == Some(true) {
             self.env.insert("HEALTHCHECK".to_owned(), "tcp".to_owned());
@@ -222,12 +237,12 @@ impl AppJson {
     pub(crate) fn notes(&self, is_set: impl Fn(&str) -> bool) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.unused.is_empty() {
-            notes.push(format!("{FILE}: not used here: {}", self.unused.join(", ")));
+            notes.push(format!("{FILE}: not used here: {}", list_names(&self.unused)));
         }
         let missing: Vec<&str> =
             self.required.iter().map(String::as_str).filter(|name| !is_set(name)).collect();
         if !missing.is_empty() {
-            notes.push(format!("{FILE} requires {}, which config:set has not set", missing.join(", ")));
+            notes.push(format!("{FILE} requires {}, which config:set has not set", list_names(&missing)));
         }
         notes
     }
@@ -243,6 +258,8 @@ impl AppJson {
         let Some(first) = &self.predeploy else { return };
         let Ok(name) = RELEASE.parse::<ProcessName>() else { return };
         let command = match processes.get(&name) {
+            // A comment would end only with the line.
+            Some(own) if first.contains('#') => format!("(eval '{}') && {own}", first.replace('\'', r"'\''")),
             Some(own) => format!("({first}) && {own}"),
             None => first.clone(),
         };
@@ -255,13 +272,21 @@ impl AppJson {
         used.extend(self.formation.iter().map(|(name, count)| format!("{name}={count}")));
         used.extend(self.env.keys().chain(&self.secrets).cloned());
         used.extend(self.predeploy.as_ref().map(|_| format!("{RELEASE} (scripts.dokku.predeploy)")));
-        (!used.is_empty()).then(|| format!("{FILE} sets {}", used.join(", ")))
+        (!used.is_empty()).then(|| format!("{FILE} sets {}", list_names(&used)))
     }
 }
 
 /// Returns whether the text is a command that a Procfile could have.
 fn is_command(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+/// Joins the first names, and counts the others.
+fn list_names<T: AsRef<str>>(names: &[T]) -> String {
+    let mut listed: Vec<&str> = names.iter().take(MAX_NAMED).map(AsRef::as_ref).collect();
+    let more = format!("{} more", names.len().saturating_sub(MAX_NAMED));
+    listed.extend((names.len() > MAX_NAMED).then_some(&*more));
+    listed.join(", ")
 }
 
 fn shorten(text: &str) -> String {
@@ -368,5 +393,34 @@ mod tests {
         assert!(parse(&deep).notes(|_| false).concat().contains("not valid JSON"));
         let web = r#"{"healthchecks": {"web": [{"type": "liveness", "path": "/l"}, {"listening": true}]}}"#;
         assert_eq!(parse(web).describe().as_deref(), Some("app.json sets HEALTHCHECK"));
+        for path in ["/a\\nb", "/a\\u0000"] {
+            let web = format!(r#"{{"healthchecks": {{"web": [{{"path": "{path}"}}]}}}}"#);
+            assert_eq!(parse(&web).notes(|_| false).concat(), "app.json: not used here: healthchecks.web");
+        }
+        let many: Vec<String> = (0..30_000).map(|number| format!("\"k{number}\": 1")).collect();
+        let note = parse(&format!("{{{}}}", many.join(","))).notes(|_| false).concat();
+        assert!(note.len() < 300 && note.ends_with(", 29980 more"), "{note}");
+    }
+
+    #[test]
+    fn each_cron_job_has_its_own_name() {
+        let parsed = parse(
+            r#"{"cron": [
+                {"id": "2", "command": "a", "schedule": "@daily"}, {"command": "b", "schedule": "@daily"},
+                {"id": "2", "command": "c", "schedule": "@daily"},
+                {"command": "d", "schedule": "@daily", "maintenance": true}
+            ]}"#,
+        );
+        let crons: Vec<String> = parsed.crons.iter().map(|(name, line)| format!("{name}: {line}")).collect();
+        assert_eq!(crons, ["cron-2: @daily a", "cron-3: @daily b", "cron-4: @daily c"]);
+        assert_eq!(parsed.unused, ["cron 4 (it is in maintenance)"]);
+    }
+
+    #[test]
+    fn a_comment_does_not_end_the_own_release_command() {
+        let parsed = parse(r#"{"scripts": {"dokku": {"predeploy": "echo 'a' # x"}}}"#);
+        let mut processes = IndexMap::from([("release".parse().unwrap(), "echo b".to_owned())]);
+        parsed.add_processes(&mut processes);
+        assert_eq!(processes["release"], r"(eval 'echo '\''a'\'' # x') && echo b");
     }
 }

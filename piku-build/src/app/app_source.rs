@@ -21,6 +21,7 @@ use piku_procfile::env::EnvFile;
 use piku_procfile::misspelt;
 use piku_procfile::procfile::{ParseOptions, Procfile};
 use piku_report::diagnostic::Diagnostic;
+use piku_report::user_error::UserError;
 
 use crate::app::app_file;
 use crate::app::app_json::{self, AppJson};
@@ -152,9 +153,17 @@ impl AppSource {
         self.parse_app_json()
     }
 
-    /// Reads `app.json`. ENV overrides its variables.
+    /// Reads `app.json`. ENV overrides its variables. What is no file of Heroku's fails no build.
     fn parse_app_json(&mut self) -> anyhow::Result<()> {
-        let Some(text) = self.read_bytes(app_json::FILE)? else { return Ok(()) };
+        let text = match self.read_bytes(app_json::FILE) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(()),
+            Err(err) if err.is::<UserError>() => {
+                self.notes.push(format!("{} is not used: {err}", app_json::FILE));
+                return Ok(());
+            }
+            Err(err) => return Err(err),
+        };
         let parsed = AppJson::parse(&text);
         self.notes.extend(parsed.notes(|name| self.env.contains_key(name) || self.config.contains_key(name)));
         for (name, value) in &parsed.env {
