@@ -147,15 +147,26 @@ fn list_types(world: &ReleaseContext, formation: &Formation, vars: &Vars) -> Vec
     // An invalid port is rejected before a change.
     let pinned = pinned_port::of(world).unwrap_or(None);
     let preset = &world.release.formation;
+    // Of all types together: the app asks for them, not the operator.
+    let mut left = MAX_COUNT;
     let mut types = Vec::new();
     for (name, command) in &world.release.processes {
         let kind = ProcessKind::classify(name, command);
         if !kind.is_long_running() {
             continue;
         }
+        let asked = preset.get(name).map(|count| (*count).min(left));
+        let count = match (formation.get(name), asked) {
+            (Some(count), _) => (*count).min(MAX_COUNT),
+            (None, Some(count)) => {
+                left -= count;
+                count
+            }
+            (None, None) => 1,
+        };
         types.push(ProcessType {
             name: name.clone(),
-            count: formation.get(name).or_else(|| preset.get(name)).copied().unwrap_or(1).min(MAX_COUNT),
+            count,
             must_listen: kind.has_port(),
             pinned: pinned.filter(|_| kind.has_port()),
             overlap: overlap.contains(&name.as_str()),
