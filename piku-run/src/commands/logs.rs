@@ -3,11 +3,13 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::thread;
 
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::unknown_app::{is_reached, unknown_app};
 use piku_report::user_error::{USAGE, UserError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli;
 use crate::ipc::client;
@@ -33,11 +35,16 @@ pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
     };
     let sources: Vec<LogSource> =
         apps.into_iter().map(|app| LogSource { dir: root.app(&app), app }).collect();
-    // A supervisor that has ended or does not respond has no lines to wait for.
-    let _following: Vec<_> = sources
-        .iter()
-        .filter_map(|source| client::have_logs_written(root, &source.app, query.follow))
-        .collect();
+    // Each instance of each app has an open file, and each supervisor a connection.
+    let files = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    let follow = query.follow;
+    // A supervisor that has ended or does not respond has no lines to wait for, and delays no other.
+    let _following: Vec<_> = thread::scope(|scope| {
+        let ask = |source: &LogSource| client::have_logs_written(root, &source.app, follow);
+        let asked: Vec<_> = sources.iter().map(|source| scope.spawn(move || ask(source))).collect();
+        asked.into_iter().filter_map(|answer| answer.join().ok().flatten()).collect()
+    });
     show_logs(&sources, &query, &mut stdout.lock(), Some(stdout.as_fd()))
 }
 

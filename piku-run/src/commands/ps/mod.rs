@@ -40,12 +40,13 @@ pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) 
 /// Prints the instances every two seconds until the reader closes the output. A terminal shows the last table
 /// alone.
 pub(super) fn watch(root: &PikuRoot, app: Option<&AppName>, terminal: bool) -> anyhow::Result<()> {
-    if let Some(app) = app {
-        super::must_be_there(root, app)?;
-    }
     let stdout = io::stdout();
     let is_terminal = terminal || stdout.is_terminal();
     loop {
+        // It may have been destroyed or renamed meanwhile.
+        if let Some(app) = app {
+            super::must_be_there(root, app)?;
+        }
         let found = FoundInstances::find(root, app)?;
         if is_terminal {
             output::write(CLEAR)?;
