@@ -146,7 +146,7 @@ impl SourceApp<'_> {
     }
 
     /// Checks that the repository holds all that git reads of it: piku's user can read other repositories, and
-    /// whoever could write here may have led git there.
+    /// any user who could write here may have led git there.
     ///
     /// # Errors
     /// Fails with what leads out.
