@@ -265,6 +265,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand import-piku" -l dry-ru
 complete -c piku-run -n "__fish_piku_run_using_subcommand import-piku" -l no-deploy -d 'Do not deploy the apps'
 complete -c piku-run -n "__fish_piku_run_using_subcommand import-piku" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand rename" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand rename" -l undo -d 'Start the app under its old name, if an interrupted renaming has not moved it yet'
 complete -c piku-run -n "__fish_piku_run_using_subcommand rename" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand clone" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand clone" -l data -d 'Also copy the app\'s own files, as they are at this moment'

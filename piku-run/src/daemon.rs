@@ -143,19 +143,12 @@ impl DaemonLoop {
             if let Err(err) = current::remove_dir(&dir.paused()) {
                 log_error(&format!("{app}: {err:#}"));
             }
-            let record = RenameRecord::read(&dir);
-            if let Some(record) = record.as_ref().filter(|record| record.to == app) {
-                if let Err(err) = record.resume(&self.root, &self.program) {
+            if let Some(record) = RenameRecord::read(&dir) {
+                if let Err(err) = record.resume(&self.root, &app, &self.program) {
                     log_error(&format!("{app}: {err:#}"));
                 }
                 // It starts the app.
                 continue;
-            }
-            // One that ended before the move: the app has kept its name.
-            if record.is_some() && lock::try_lock(&dir.lock()).is_ok_and(|free| free.is_some()) {
-                if let Err(err) = current::remove_dir(&dir.renaming()) {
-                    log_error(&format!("{app}: {err:#}"));
-                }
             }
             // Also without a release: a supervisor killed during a first deploy may have left processes.
             if dir.current_number().is_some() && !dir.is_stopped() || dir.run().join("workers").exists() {

@@ -355,6 +355,9 @@ pub(crate) enum RunCommand {
         app: AppName,
         /// New name
         new: AppName,
+        /// Start the app under its old name, if an interrupted renaming has not moved it yet
+        #[arg(long, hide = true)]
+        undo: bool,
     },
     /// Make another app with the code, config and formation of one
     ///

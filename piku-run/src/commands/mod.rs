@@ -131,7 +131,8 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        RunCommand::Rename { app, new } => rename::run(&root()?, &app, &new)?,
+        RunCommand::Rename { app, new, undo: false } => rename::run(&root()?, &app, &new)?,
+        RunCommand::Rename { app, undo: true, .. } => rename::undo(&root()?, &app)?,
         RunCommand::Clone(typed) => return clone::run(&root()?, &typed),
         RunCommand::Destroy { app, confirm, now } => destroy::run(&root()?, &app, &confirm, now)?,
         RunCommand::Restore { app } => return restore::run(&root()?, &app),

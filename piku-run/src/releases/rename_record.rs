@@ -37,10 +37,12 @@ impl RenameRecord {
         atomic_file::write(&path, &text, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
     }
 
-    /// Starts the completion of an interrupted renaming, which the daemon reaps.
-    pub(crate) fn resume(&self, root: &PikuRoot, program: &Path) -> anyhow::Result<()> {
+    /// Starts the completion of an interrupted renaming, which the daemon reaps. One that has not moved the app, which
+    /// still has the name `app`, is undone.
+    pub(crate) fn resume(&self, root: &PikuRoot, app: &AppName, program: &Path) -> anyhow::Result<()> {
         let mut rename = Command::new(program);
         rename.args(["rename", self.from.as_str(), self.to.as_str()]);
+        rename.args((self.to != *app).then_some("--undo"));
         rename.env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
         rename.spawn().map(drop).context("cannot run 'piku-run rename'")
     }

@@ -5,6 +5,8 @@
 #![expect(clippy::disallowed_methods, reason = "records in the app's own folder, which only piku writes")]
 
 use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use piku_files::FileLock;
@@ -15,7 +17,7 @@ use piku_layout::settings::HostSettings;
 use piku_layout::unknown_app::unknown_app;
 use piku_release::manifest::BuiltRelease;
 use piku_report::progress;
-use piku_report::user_error::{USAGE, UserError};
+use piku_report::user_error::{self, BUSY, USAGE, UserError};
 
 use super::{app_lock, free_name};
 use crate::ipc::client;
@@ -23,6 +25,9 @@ use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::WebServer;
 use crate::releases::current;
 use crate::releases::rename_record::RenameRecord;
+
+/// Longest time to wait for the end of another change.
+const LONGEST_CHANGE: Duration = Duration::from_secs(120);
 
 pub(in crate::commands) fn run(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<()> {
     if from == to {
@@ -49,6 +54,17 @@ pub(in crate::commands) fn run(root: &PikuRoot, from: &AppName, to: &AppName) ->
         return Err(err);
     }
     finish(root, &record)
+}
+
+/// Starts an app that an interrupted renaming has stopped and not moved.
+pub(in crate::commands) fn undo(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    let dir = root.app(app);
+    let _lock = app_lock::wait_for_app(root, app)?;
+    if RenameRecord::read(&dir).is_none_or(|record| record.from != *app) {
+        return Ok(());
+    }
+    current::remove_dir(&dir.renaming())?;
+    start(root, app)
 }
 
 /// Checks that the app can have the new name.
@@ -134,14 +150,21 @@ fn move_names(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> 
     Ok(())
 }
 
-/// Starts the app unless it is stopped or has no release.
+/// Starts the app unless it is stopped or has no release. Waits for a change that an interrupted renaming has begun.
 fn start(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
     if dir.stopped().exists() || dir.current_number().is_none() {
         return Ok(());
     }
-    client::ask(root, app, &SupervisorRequest::Restart { only: None, index: None })?;
-    Ok(())
+    let end = Instant::now() + LONGEST_CHANGE;
+    loop {
+        match client::ask(root, app, &SupervisorRequest::Restart { only: None, index: None }) {
+            Err(err) if user_error::advice(&err).1 == BUSY && Instant::now() < end => {
+                sleep(Duration::from_millis(100));
+            }
+            asked => return asked.map(drop),
+        }
+    }
 }
 
 fn move_grants(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<()> {
