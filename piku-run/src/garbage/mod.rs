@@ -211,7 +211,15 @@ pub(crate) fn collect_after_change(root: &PikuRoot, app: &AppName, scope: Collec
 #[derive(Debug)]
 pub(crate) struct CollectionLock {
     /// `None` if the directory does not exist.
-    _folder: Option<FileLock<TreeHandle>>,
+    folder: Option<FileLock<TreeHandle>>,
+}
+
+impl Drop for CollectionLock {
+    /// Unlocks, although a process that is just being started still has the descriptor.
+    fn drop(&mut self) {
+        // Otherwise the descriptors that are closed unlock it.
+        let _ = self.folder.take().map(FileLock::unlock);
+    }
 }
 
 /// Takes the lock on `releases/`; returns `None` if a release is being made.
@@ -219,12 +227,12 @@ pub(crate) fn lock_releases(dir: &AppDir) -> anyhow::Result<Option<CollectionLoc
     let path = dir.releases();
     let folder = match TreeHandle::open_following(&path) {
         Ok(folder) => folder,
-        Err(err) if err.is_missing() => return Ok(Some(CollectionLock { _folder: None })),
+        Err(err) if err.is_missing() => return Ok(Some(CollectionLock { folder: None })),
         Err(err) => return Err(err.into()),
     };
     let lock =
         FileLock::try_exclusive(folder).with_context(|| format!("cannot lock '{}'", path.display()))?;
-    Ok(lock.map(|lock| CollectionLock { _folder: Some(lock) }))
+    Ok(lock.map(|lock| CollectionLock { folder: Some(lock) }))
 }
 
 /// Returns the layers that these releases need; `None` if a manifest cannot be read.
