@@ -1,4 +1,4 @@
-//! What an operator does with deployed apps.
+//! Commands of an operator on deployed apps.
 
 mod grants;
 mod import_piku;
