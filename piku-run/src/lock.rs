@@ -17,11 +17,6 @@ pub(crate) fn try_lock(path: &Path) -> io::Result<Option<FileLock>> {
     )
 }
 
-/// Returns whether another process holds the lock.
-pub(crate) fn is_held(path: &Path) -> bool {
-    path.exists() && try_lock(path).is_ok_and(|lock| lock.is_none())
-}
-
 /// Returns the lock if this process has it as its stdin, from a program that has executed it.
 pub(crate) fn inherit(path: &Path) -> io::Result<Option<FileLock>> {
     let Ok(named) = std::fs::metadata(path) else { return Ok(None) };

@@ -3,6 +3,7 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+pub mod app_lock;
 pub mod clock;
 pub mod deploy_attempt;
 pub mod deploy_lock;

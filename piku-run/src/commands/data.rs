@@ -15,6 +15,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use piku_chroot::jail::{self, JailSpec};
+use piku_files::FileLock;
+use piku_layout::app_lock::remove_empty_dir;
 use piku_layout::jail::DATA;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
@@ -22,6 +24,7 @@ use piku_layout::settings::{HostSettings, Protection, SandboxMode};
 use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
+use super::lifecycle::app_lock;
 use crate::cli::DataAction;
 use crate::instance::environment;
 use crate::releases::current;
@@ -64,24 +67,32 @@ fn remove_data(root: &PikuRoot, app: &AppName, confirm: &AppName, dir: &AppDir) 
         return Err(UserError::new(what).code(USAGE).into());
     }
     ensure!(dir.data().is_dir() || dir.destroyed().is_dir(), "{app} has no data");
+    // Another process may be restoring it, or creating another app of that name.
+    let lock = app_lock::lock_idle_app(dir, app)?;
     if dir.is_there() {
         let what = format!("{app} is there, and uses its data");
         return Err(UserError::new(what).hint(format!("first: piku destroy {app} --confirm {app}")).into());
     }
-    remove_kept(root, app, dir)?;
+    remove_kept(root, app, dir, lock)?;
     progress::step(&format!("the data of {app} is removed"));
     Ok(())
 }
 
-/// Removes the data and everything else that a destroyed app has left.
-pub(super) fn remove_kept(root: &PikuRoot, app: &AppName, dir: &AppDir) -> anyhow::Result<()> {
+/// Removes the data and everything else that a destroyed app has left, its lock last.
+pub(super) fn remove_kept(
+    root: &PikuRoot,
+    app: &AppName,
+    dir: &AppDir,
+    lock: Option<FileLock>,
+) -> anyhow::Result<()> {
     if dir.data().is_dir() {
         empty(root, app, &dir.data())?;
         fs::remove_dir(dir.data()).with_context(|| format!("cannot remove '{}'", dir.data().display()))?;
     }
     current::remove_dir(&dir.destroyed())?;
-    // Fails if something else is in the directory.
-    let _ = fs::remove_dir(dir.path());
+    if let Some(lock) = lock {
+        remove_empty_dir(dir, lock);
+    }
     Ok(())
 }
 

@@ -9,9 +9,8 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
-use super::lifecycle::destroyed_app;
+use super::lifecycle::{app_lock, destroyed_app};
 use crate::garbage::{self, AppCollector, CollectScope, GarbageItem, GarbageKind, scratch, shared_tools};
-use crate::lock;
 
 pub(super) fn run(
     root: &PikuRoot,
@@ -69,16 +68,12 @@ fn of_app(
 ) -> anyhow::Result<Vec<GarbageItem>> {
     let dir = root.app(app);
     let collector = AppCollector { app, dir: &dir, settings };
-    let busy = |what: String| UserError::new(what).hint("try again when that has ended").code(BUSY);
-    let path = dir.lock();
-    let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
-    let mut lock = lock.ok_or_else(|| busy(format!("a push to {app} is in progress")))?;
-    // As a push does: waiting processes print this name.
-    let name = crate::releases::who();
-    lock::write_text(&mut lock, &format!("{name} {} {:.0}\n", std::process::id(), jiff::Timestamp::now()))
-        .with_context(|| format!("cannot write '{}'", path.display()))?;
-    let _lock =
-        garbage::lock_releases(&dir)?.ok_or_else(|| busy(format!("a new release of {app} is being made")))?;
+    let busy = || {
+        let what = format!("a new release of {app} is being made");
+        UserError::new(what).hint("try again when that has ended").code(BUSY)
+    };
+    let _push = app_lock::lock_idle_app(&dir, app)?;
+    let _lock = garbage::lock_releases(&dir)?.ok_or_else(busy)?;
     let mut found = collector.find_garbage(CollectScope::All)?;
     collector.measure(&mut found);
     if dry_run {

@@ -322,7 +322,7 @@ fn a_killed_destroy_can_be_repeated() {
     server.good(&["stop", "blog"]);
     let apps = server.root().join("apps");
     // The state after each step at which it may be killed.
-    let steps = ["destroying", "current", "releases", "config.json", "log", "lock", "stopped"];
+    let steps = ["destroying", "current", "releases", "config.json", "log", "stopped"];
     for (at, last) in steps.iter().enumerate() {
         let name = format!("gone{at}");
         let app = apps.join(&name);

@@ -2,6 +2,7 @@
 //! that pushes to it. Dropping it ends every process that it started, also when the test fails.
 
 mod app_state;
+mod held_lock;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -87,15 +87,10 @@ fn rebuild_deploys_outside_changes_only() {
 
     // Somebody pushes all the time.
     let lock = world.app("moves").join("lock");
-    let mut holder = world.command("flock");
-    let mut holder = holder.arg(&lock).args(["cat"]).stdin(Stdio::piped()).spawn().expect("flock runs");
-    wait_for("the lock", || {
-        !Command::new("flock").arg("-n").arg(&lock).arg("true").status().expect("flock").success()
+    world.while_locked(&lock, || {
+        let (code, said) = rebuild(&world, &["moves", "--wait", "1", "--format", "json"]);
+        assert!(code == Some(75) && said.contains("\"result\": \"busy\""), "{code:?} {said}");
     });
-    let (code, said) = rebuild(&world, &["moves", "--wait", "1", "--format", "json"]);
-    assert!(code == Some(75) && said.contains("\"result\": \"busy\""), "{code:?} {said}");
-    drop(holder.stdin.take());
-    holder.wait().expect("flock ends");
 
     // One that is stopped stays so.
     assert!(world.tool("piku-run").args(["stop", "moves"]).status().expect("piku-run runs").success());

@@ -12,7 +12,6 @@ const MOST: u64 = 36500;
 #[serde(try_from = "DaysText", into = "String")]
 pub struct KeptDays(u64);
 
-/// As it is written.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged, expecting = "expected a number of days: 30d")]
 enum DaysText {
@@ -21,6 +20,12 @@ enum DaysText {
 }
 
 impl KeptDays {
+    /// Returns true if nothing is kept.
+    #[must_use]
+    pub fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
     /// Returns it as a duration of days with 24 hours.
     #[must_use]
     pub fn duration(self) -> Duration {
@@ -31,14 +36,6 @@ impl KeptDays {
 impl Default for KeptDays {
     fn default() -> Self {
         Self(30)
-    }
-}
-
-impl TryFrom<u64> for KeptDays {
-    type Error = String;
-
-    fn try_from(days: u64) -> Result<Self, String> {
-        DaysText::Number(days).try_into()
     }
 }
 

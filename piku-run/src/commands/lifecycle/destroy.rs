@@ -41,7 +41,8 @@ pub(in crate::commands) fn run(
         crate::commands::must_be_there(root, app)?;
     }
     let settings = HostSettings::read(&root.settings())?;
-    let _push = app_lock::lock_idle_app(&dir, app)?;
+    let now = now || settings.keep_destroyed.is_zero();
+    let push = app_lock::lock_idle_app(&dir, app)?;
     client::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
     client::ask(root, app, &SupervisorRequest::Leave)?;
     let _lock = app_lock::keep_out_supervisor(root, app)?;
@@ -60,7 +61,8 @@ pub(in crate::commands) fn run(
     if !now {
         DestroyedApp::keep(&dir)?;
     }
-    let kept = [dir.data(), dir.destroyed(), dir.stopped(), dir.destroying()];
+    // Without the lock, a push would create the app again meanwhile.
+    let kept = [dir.data(), dir.destroyed(), dir.stopped(), dir.destroying(), dir.lock()];
     let entries = match fs::read_dir(dir.path()) {
         Ok(entries) => entries.collect(),
         // The directory was removed by hand.
@@ -78,20 +80,20 @@ pub(in crate::commands) fn run(
     current::remove_dir(&dir.stopped())?;
     current::remove_dir(&dir.destroying())?;
     if now {
-        data::remove_kept(root, app, &dir)?;
+        data::remove_kept(root, app, &dir, push)?;
+    } else {
+        // Succeeds if it is empty.
+        let _ = fs::remove_dir(dir.data());
+        current::remove_dir(&dir.lock())?;
+        let _ = fs::remove_dir(dir.path());
     }
-    // Succeeds if the directory is empty.
-    let _ = fs::remove_dir(dir.data());
-    let is_empty = match fs::remove_dir(dir.path()) {
-        Err(err) => err.kind() != ErrorKind::DirectoryNotEmpty,
-        Ok(()) => true,
-    };
-    match DestroyedApp::read(&dir).and_then(|kept| kept.end(&settings)) {
-        Some(end) => {
+    match DestroyedApp::read(&dir) {
+        Some(kept) => {
+            let end = kept.end(&settings);
             progress::step(&format!("{app} is destroyed; what it had is kept until {}", end.strftime("%F")));
             progress::detail(&format!("to bring it back: piku restore {app}"));
         }
-        None if is_empty => progress::step(&format!("{app} is destroyed")),
+        None if !dir.data().exists() => progress::step(&format!("{app} is destroyed")),
         None => progress::step(&format!("{app} is destroyed; its data stays in '{}'", dir.data().display())),
     }
     destroyed_app::remove_expired(root, &settings);

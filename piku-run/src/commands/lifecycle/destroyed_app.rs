@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use jiff::Timestamp;
 use piku_files::atomic_file;
+use piku_layout::app_lock;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
@@ -17,7 +18,6 @@ use piku_report::progress;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::data;
-use crate::lock;
 use crate::releases::{current, who};
 
 /// File with who has destroyed the app, and when.
@@ -36,9 +36,9 @@ impl DestroyedApp {
         serde_json::from_slice(&fs::read(dir.destroyed().join(RECORD)).ok()?).ok()
     }
 
-    /// Returns the time from which it may be removed; `None` if it is kept for ever.
-    pub(crate) fn end(&self, settings: &HostSettings) -> Option<Timestamp> {
-        self.at.checked_add(settings.keep_destroyed.duration()).ok()
+    /// Returns the time from which it may be removed.
+    pub(crate) fn end(&self, settings: &HostSettings) -> Timestamp {
+        self.at.saturating_add(settings.keep_destroyed.duration()).unwrap_or(Timestamp::MAX)
     }
 
     /// Moves what is kept aside. If that was interrupted, it is completed; what an earlier app of this name has left
@@ -107,15 +107,12 @@ pub(crate) fn remove_expired(root: &PikuRoot, settings: &HostSettings) {
 
 fn remove_if_expired(root: &PikuRoot, app: &AppName, settings: &HostSettings) -> anyhow::Result<bool> {
     let dir = root.app(app);
-    let is_expired = || {
-        let end = DestroyedApp::read(&dir).and_then(|kept| kept.end(settings));
-        end.is_some_and(|end| end <= Timestamp::now())
-    };
+    let is_expired = || DestroyedApp::read(&dir).is_some_and(|kept| kept.end(settings) <= Timestamp::now());
     if !is_expired() {
         return Ok(false);
     }
     // A restore or a push has it.
-    let Some(_lock) = lock::try_lock(&dir.lock())? else { return Ok(false) };
+    let Some(lock) = app_lock::try_acquire(&dir, &who())? else { return Ok(false) };
     if !is_expired() {
         return Ok(false);
     }
@@ -124,8 +121,7 @@ fn remove_if_expired(root: &PikuRoot, app: &AppName, settings: &HostSettings) ->
         current::remove_dir(&dir.destroyed())?;
         return Ok(true);
     }
-    current::remove_dir(&dir.lock())?;
-    data::remove_kept(root, app, &dir)?;
+    data::remove_kept(root, app, &dir, Some(lock))?;
     Ok(true)
 }
 
@@ -155,7 +151,7 @@ mod tests {
         assert!(dir.is_there() && dir.config().exists() && !dir.destroyed().exists());
 
         DestroyedApp::keep(&dir).unwrap();
-        let soon = HostSettings { keep_destroyed: 0u64.try_into().unwrap(), ..settings };
+        let soon = HostSettings { keep_destroyed: serde_json::from_str("0").unwrap(), ..settings };
         create();
         assert!(remove_if_expired(&root, &app, &soon).unwrap());
         assert!(dir.is_there() && dir.data().is_dir() && !dir.destroyed().exists());

@@ -1,6 +1,6 @@
 //! Commands that change which release runs, and with how many instances.
 
-mod app_lock;
+pub(super) mod app_lock;
 pub(super) mod clone;
 pub(super) mod deploy;
 pub(super) mod destroy;

@@ -1,12 +1,12 @@
 //! `lock APP [REASON]`, `unlock APP`: refuses deploys for a while. What runs, and its settings, can still be changed.
 
+use piku_layout::app_lock;
 use piku_layout::deploy_lock::{self, DeployLock};
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
-use crate::lock;
 use crate::releases::who;
 
 pub(in crate::commands) fn lock(root: &PikuRoot, app: &AppName, reason: &str) -> anyhow::Result<()> {
@@ -19,7 +19,7 @@ pub(in crate::commands) fn lock(root: &PikuRoot, app: &AppName, reason: &str) ->
         return Err(UserError::new(what).hint(format!("first: piku unlock {app}")).into());
     }
     progress::step(&format!("{app} is locked: pushes and rebuilds are refused"));
-    if lock::is_held(&dir.lock()) {
+    if app_lock::is_held(&dir) {
         progress::detail("the change that is in progress goes on");
     }
     Ok(())

@@ -134,19 +134,14 @@ fn old_name_is_not_taken_during_a_renaming() {
     says(&world, "stop blog", 0);
     fs::remove_file(blog.join("stopped")).expect("stopped");
     fs::write(blog.join("former-names"), "blog\n").expect("former names");
-    let mut holder =
-        world.command("flock").arg(blog.join("lock")).args(["sleep", "1000"]).spawn().expect("flock");
-    wait_for("the lock", || {
-        let free = world.command("flock").arg("-n").arg(blog.join("lock")).arg("true").status();
-        !free.expect("flock").success()
-    });
     repo.file("page", "two\n").commit("Two");
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| repo.push());
-        std::thread::sleep(std::time::Duration::from_secs(2));
-        fs::rename(&blog, &shop).expect("the move");
-        let _ = world.command("pkill").args(["-P", &holder.id().to_string()]).status();
-        let _ = holder.wait();
+        let waiting = world.while_locked(&blog.join("lock"), || {
+            let waiting = scope.spawn(|| repo.push());
+            std::thread::sleep(std::time::Duration::from_secs(2));
+            fs::rename(&blog, &shop).expect("the move");
+            waiting
+        });
         waiting.join().expect("push").fails_with(&["blog is called shop now"]);
     });
     assert!(!blog.join("repo.git").exists());
@@ -225,14 +220,24 @@ fn destroyed_app_comes_back_until_its_time_is_over() {
     assert!(says(&world, "restore blog", 1).contains("was not destroyed"));
 
     says(&world, "destroy blog --confirm blog", 0);
+    let lock = world.app("blog").join("lock");
+    world.while_locked(&lock, || {
+        assert!(says(&world, "data:remove blog --confirm blog", 75).contains("being created or restored"));
+        assert!(world.app("blog").join("data/file").exists() && lock.exists());
+    });
     world.set_settings("keep_destroyed: 0d");
     says(&world, "gc", 0);
     assert!(!world.app("blog").exists());
     says(&world, "restore blog", 1);
-    world.set_settings("");
+    // Nothing is kept with either of them.
     let repo = world.repo("shop");
-    repo.serves("one\n").commit("One").push().succeeds();
-    says(&world, "run shop touch /data/file", 0);
-    let destroyed = says(&world, "destroy shop --confirm shop --now", 0);
-    assert!(!destroyed.contains("kept") && !world.app("shop").exists(), "{destroyed}");
+    repo.serves("one\n").commit("One");
+    for (settings, option) in [("", " --now"), ("keep_destroyed: 0d", "")] {
+        world.set_settings(settings);
+        repo.push().succeeds();
+        says(&world, "run shop touch /data/file", 0);
+        let destroyed = says(&world, &format!("destroy shop --confirm shop{option}"), 0);
+        assert!(destroyed.contains("shop is destroyed\n"), "{destroyed}");
+        assert!(!destroyed.contains("kept") && !world.app("shop").exists(), "{destroyed}");
+    }
 }
