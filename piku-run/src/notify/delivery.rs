@@ -61,8 +61,7 @@ fn post_webhook(settings: &NotifySettings, notification: &ProblemNotification) -
         return Err(UserError::new("webhooks need curl").hint("sudo apt-get install curl").into());
     }
     let (body, header) = webhook_body(settings.webhook_format(), notification)?;
-    let folder = tempfile::tempdir().context("cannot create a directory")?;
-    let mut file = tempfile::NamedTempFile::new_in(folder.path()).context("cannot create a file")?;
+    let mut file = tempfile::NamedTempFile::new().context("cannot create a file")?;
     file.write_all(&body).context("cannot write the request")?;
     // Not on the command line, which all users can read. Neither text has quotes.
     let config = format!(
@@ -109,8 +108,7 @@ fn mail_text(address: &str, notification: &ProblemNotification) -> String {
     };
     let host = ascii(&one_line(&notification.host));
     let app = notification.app.as_ref().map_or(String::new(), |app| format!(" {app}:"));
-    let event = serde_json::to_value(notification.event).ok();
-    let event = event.as_ref().and_then(|event| event.as_str()).unwrap_or_default().to_owned();
+    let event = notification.event.as_str();
     format!(
         "To: {address}\nSubject: [piku {host}]{app} {event}\nMIME-Version: 1.0\n\
          Content-Type: text/plain; charset=utf-8\nAuto-Submitted: auto-generated\n\n{}\n\n{}\n",

@@ -1,7 +1,7 @@
 //! The problems that the operator knows of, and the notifications that wait for delivery. Reads no clock: the
 //! time is passed in.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use piku_layout::name::AppName;
@@ -32,6 +32,29 @@ pub(super) enum ProblemKind {
     LeftOut,
     /// `notify:test`.
     Test,
+}
+
+impl ProblemKind {
+    /// Returns its name in notifications.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::DeployFailed => "deploy-failed",
+            Self::CrashLoop => "crash-loop",
+            Self::CronFailed => "cron-failed",
+            Self::Certificate => "certificate",
+            Self::Disk => "disk",
+            Self::LeftOut => "left-out",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// Problems that exist now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct FoundProblems {
+    pub(super) problems: Vec<HostProblem>,
+    /// Apps that do not answer or are being changed: problems of them that are known have not ended.
+    pub(super) unasked: BTreeSet<AppName>,
 }
 
 /// A problem that exists now.
@@ -78,8 +101,26 @@ pub(super) struct QueuedNotification {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct KnownProblem {
+    /// As it was told.
     problem: HostProblem,
+    /// The last time that a crash loop was seen; the first time of any other problem.
     seen: Timestamp,
+}
+
+impl KnownProblem {
+    /// Records that the problem still exists. Only the end of a crash loop depends on the time: an SD card is not
+    /// written every minute for the others.
+    fn refresh(&mut self, now: Timestamp) {
+        if self.problem.kind == ProblemKind::CrashLoop {
+            self.seen = now;
+        }
+    }
+
+    /// Returns true if a problem that was not found at `now` has ended.
+    fn is_over(&self, now: Timestamp) -> bool {
+        let since = now.duration_since(self.seen);
+        self.problem.kind != ProblemKind::CrashLoop || since > CALM || since < SignedDuration::ZERO
+    }
 }
 
 /// The record in `notify.json`.
@@ -101,7 +142,7 @@ pub(super) struct NotifyJournal {
 impl HostProblem {
     fn key(&self) -> String {
         let app = self.app.as_ref().map_or("", AppName::as_str);
-        format!("{:?}/{app}/{}", self.kind, self.subject)
+        format!("{}/{app}/{}", self.kind.as_str(), self.subject)
     }
 }
 
@@ -121,37 +162,39 @@ impl NotifyJournal {
     /// Compares the problems at `now` with those known, and queues what is new for the `receivers`.
     pub(super) fn update(
         &mut self,
-        problems: Vec<HostProblem>,
+        FoundProblems { problems, unasked }: FoundProblems,
         receivers: &[&str],
         host: &str,
         now: Timestamp,
     ) {
         let mut news = Vec::new();
+        let mut found = BTreeSet::new();
         for problem in problems {
             let key = problem.key();
-            if !self.known.contains_key(&key) {
-                let is_old = matches!(problem.kind, ProblemKind::DeployFailed | ProblemKind::CronFailed);
-                if self.is_begun || !is_old {
-                    news.push((problem.clone(), ProblemState::Begun));
-                }
+            found.insert(key.clone());
+            if let Some(known) = self.known.get_mut(&key) {
+                known.refresh(now);
+                continue;
+            }
+            let is_old = matches!(problem.kind, ProblemKind::DeployFailed | ProblemKind::CronFailed);
+            if self.is_begun || !is_old {
+                news.push((problem.clone(), ProblemState::Begun));
             }
             self.known.insert(key, KnownProblem { problem, seen: now });
         }
         self.is_begun = true;
-        let is_over = |known: &KnownProblem| {
-            let since = now.duration_since(known.seen);
-            let calm = if known.problem.kind == ProblemKind::CrashLoop { CALM } else { SignedDuration::ZERO };
-            known.seen != now && (since > calm || since < SignedDuration::ZERO)
-        };
-        let over: Vec<String> =
-            self.known.iter().filter(|(_, known)| is_over(known)).map(|(key, _)| key.clone()).collect();
-        for key in over {
-            let Some(known) = self.known.remove(&key) else { continue };
-            if known.problem.kind != ProblemKind::DeployFailed {
-                let text = format!("ended: {}", known.problem.text);
-                news.push((HostProblem { text, ..known.problem }, ProblemState::Ended));
+        self.known.retain(|key, known| {
+            if known.problem.app.as_ref().is_some_and(|app| unasked.contains(app)) {
+                known.refresh(now);
+            } else if !found.contains(key) && known.is_over(now) {
+                if known.problem.kind != ProblemKind::DeployFailed {
+                    let text = format!("ended: {}", known.problem.text);
+                    news.push((HostProblem { text, ..known.problem.clone() }, ProblemState::Ended));
+                }
+                return false;
             }
-        }
+            true
+        });
         // Times ahead of the clock are of a clock that was wrong.
         self.told.retain(|(at, _)| *at <= now && now.duration_since(*at) < HOUR);
         self.tell_muted(receivers, host, now);
@@ -186,20 +229,6 @@ impl NotifyJournal {
         let before = self.queue.len();
         self.queue.retain(|queued| now.duration_since(queued.notification.at) < MAX_AGE);
         before - self.queue.len()
-    }
-
-    /// Returns true if both say the same, up to the times at which problems were last seen.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
-        // The time matters only for the end of a crash loop.
-        let crashes =
-            |one: &Self| one.known.values().any(|known| known.problem.kind == ProblemKind::CrashLoop);
-        self.is_begun == other.is_begun
-            && self.certificates_at == other.certificates_at
-            && self.queue == other.queue
-            && self.told == other.told
-            && self.muted == other.muted
-            && self.known.keys().eq(other.known.keys())
-            && !crashes(self)
     }
 
     fn has_room(&self, app: Option<&AppName>) -> bool {
@@ -255,7 +284,12 @@ mod tests {
 
     /// Updates the journal; returns what is due, as delivered.
     fn look(journal: &mut NotifyJournal, problems: &[HostProblem], minutes: i64) -> Vec<String> {
-        journal.update(problems.to_vec(), &["mail"], "host", at(minutes));
+        let found = FoundProblems { problems: problems.to_vec(), ..FoundProblems::default() };
+        take_due(journal, found, minutes)
+    }
+
+    fn take_due(journal: &mut NotifyJournal, found: FoundProblems, minutes: i64) -> Vec<String> {
+        journal.update(found, &["mail"], "host", at(minutes));
         let due = journal.due(at(minutes));
         let texts = due.iter().map(|one| journal.queue[*one].notification.text.clone()).collect();
         for one in due {
@@ -281,6 +315,48 @@ mod tests {
     }
 
     #[test]
+    fn problems_of_a_silent_app_have_not_ended() {
+        let mut journal = NotifyJournal::default();
+        look(&mut journal, &[], 0);
+        let all = [
+            problem(ProblemKind::CrashLoop, "web"),
+            problem(ProblemKind::CronFailed, "cron"),
+            problem(ProblemKind::DeployFailed, "7"),
+        ];
+        assert_eq!(look(&mut journal, &all, 1), ["web", "cron", "7"]);
+        let silent =
+            || FoundProblems { unasked: ["blog".parse().unwrap()].into(), ..FoundProblems::default() };
+        for minutes in [2, 30, 60] {
+            assert!(take_due(&mut journal, silent(), minutes).is_empty(), "{minutes}");
+        }
+        assert!(look(&mut journal, &all, 61).is_empty(), "they are known");
+        assert!(take_due(&mut journal, silent(), 80).is_empty());
+        assert_eq!(look(&mut journal, &all[..1], 81), ["ended: cron"]);
+        let other = FoundProblems { unasked: ["shop".parse().unwrap()].into(), ..FoundProblems::default() };
+        assert_eq!(take_due(&mut journal, other, 100), ["ended: web"]);
+    }
+
+    #[test]
+    fn journal_changes_only_by_news_and_crash_loops() {
+        let mut journal = NotifyJournal::default();
+        let lasting = [problem(ProblemKind::Disk, "disk"), problem(ProblemKind::CronFailed, "cron")];
+        look(&mut journal, &lasting, 0);
+        let before = journal.clone();
+        look(&mut journal, &lasting, 1);
+        assert_eq!(journal, before);
+        look(&mut journal, &[&lasting[..], &[problem(ProblemKind::CrashLoop, "web")]].concat(), 2);
+        assert_ne!(journal, before);
+    }
+
+    #[test]
+    fn names_of_kinds_are_those_in_json() {
+        use ProblemKind::{Certificate, CrashLoop, CronFailed, DeployFailed, Disk, LeftOut, Test};
+        for kind in [DeployFailed, CrashLoop, CronFailed, Certificate, Disk, LeftOut, Test] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+    }
+
+    #[test]
     fn an_app_cannot_flood_and_others_are_still_told() {
         let mut journal = NotifyJournal::default();
         look(&mut journal, &[], 0);
@@ -298,7 +374,9 @@ mod tests {
     #[test]
     fn failed_deliveries_are_retried_for_a_day() {
         let mut journal = NotifyJournal::default();
-        journal.update(vec![problem(ProblemKind::Disk, "disk")], &["mail", "webhook"], "host", at(0));
+        let found =
+            FoundProblems { problems: vec![problem(ProblemKind::Disk, "disk")], ..FoundProblems::default() };
+        journal.update(found, &["mail", "webhook"], "host", at(0));
         journal.record_attempt(0, vec!["webhook".to_owned()], at(0));
         assert_eq!(journal.remove_done(at(0)), 0);
         assert!(journal.due(at(1)).is_empty());

@@ -51,8 +51,8 @@ pub(crate) fn notify(root: &PikuRoot) -> anyhow::Result<()> {
     let now = Timestamp::now();
     let host = host_name();
     let certificates = journal.recent_certificates(now);
-    let problems = find_problems(root, &settings, certificates, now)?;
-    journal.update(problems, &receivers(&settings.notify), &host, now);
+    let found = find_problems(root, &settings, certificates, now)?;
+    journal.update(found, &receivers(&settings.notify), &host, now);
     // What is queued survives a kill during its delivery.
     if let Err(err) = write_journal(&path, &journal, &before) {
         // A full disk is what the operator should know of, and what cannot be recorded.
@@ -141,9 +141,9 @@ fn read_journal(path: &Path) -> anyhow::Result<NotifyJournal> {
     }
 }
 
-/// Writes the journal if it differs by more than times: an SD card is not written every minute.
+/// Writes the journal if it has changed.
 fn write_journal(path: &Path, journal: &NotifyJournal, before: &NotifyJournal) -> anyhow::Result<()> {
-    if journal.is_like(before) {
+    if journal == before {
         return Ok(());
     }
     let text = serde_json::to_vec_pretty(journal).context("cannot make JSON of it")?;

@@ -1,53 +1,47 @@
 //! The problems of this machine and its apps, as they are now.
 
-#![expect(clippy::disallowed_methods, reason = "the record of a deploy, which only piku writes")]
-
 use std::collections::BTreeSet;
-use std::fs;
 
 use jiff::{SignedDuration, Timestamp};
 use piku_files::free_space::{self, FreeSpace};
+use piku_layout::app_lock;
 use piku_layout::clock;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
-use serde::Deserialize;
 
-use super::journal::{HostProblem, ProblemKind};
+use super::journal::{FoundProblems, HostProblem, ProblemKind};
 use crate::commands::{list_apps, samples_of};
 use crate::nginx::{CertificateState, WebServer};
 use crate::process::usage::{InstanceSample, SampledState};
+use crate::releases::{ReleaseState, list_attempts};
 
 /// Days before its end at which a certificate is a problem: its renewal was due long before.
 const CERTIFICATE_DAYS: i64 = 10;
 /// Free space of the disk that is a problem, beside `disk_reserve`.
 const LOW_SPACE: u64 = 256 << 20;
 
-/// Fields of the record of the last deploy, which piku-receive writes.
-#[derive(Debug, Deserialize)]
-struct LastDeploy {
-    number: u64,
-    by: String,
-    state: String,
-}
-
-/// Returns all problems. An app that cannot be asked has none. `certificates` are those of certificates, if they
-/// are known.
+/// Returns all problems. `certificates` are those of certificates, if they are known.
 pub(super) fn find_problems(
     root: &PikuRoot,
     settings: &HostSettings,
     certificates: Option<Vec<HostProblem>>,
     now: Timestamp,
-) -> anyhow::Result<Vec<HostProblem>> {
-    let mut problems = Vec::new();
+) -> anyhow::Result<FoundProblems> {
+    let mut found = FoundProblems::default();
+    let problems = &mut found.problems;
     let web = if certificates.is_none() { Some(WebServer::load(root)?) } else { None };
     problems.extend(certificates.into_iter().flatten());
     for app in list_apps(root, &[])? {
         let dir = root.app(&app);
-        problems.extend(failed_deploy(&app, &dir));
-        if let Ok(samples) = samples_of(root, &app) {
-            problems.extend(instance_problems(&app, &samples));
+        let samples = samples_of(root, &app);
+        // A change that is in progress may be a deploy: whether the last one failed is known at its end.
+        if samples.is_err() || app_lock::is_held(&dir) {
+            found.unasked.insert(app.clone());
+        } else {
+            problems.extend(failed_deploy(&app, &dir));
         }
+        problems.extend(instance_problems(&app, &samples.unwrap_or_default()));
         problems.extend(web.as_ref().and_then(|web| certificate_problem(web, &app, now)));
     }
     let free = FreeSpace::of(root.path())?;
@@ -55,15 +49,16 @@ pub(super) fn find_problems(
         let text = format!("the disk of piku is nearly full: {} are free", free_space::size(free.bytes));
         problems.push(HostProblem { kind: ProblemKind::Disk, app: None, subject: String::new(), text });
     }
-    Ok(problems)
+    Ok(found)
 }
 
 fn failed_deploy(app: &AppName, dir: &AppDir) -> Option<HostProblem> {
-    let last: LastDeploy = serde_json::from_slice(&fs::read(dir.verdict()).ok()?).ok()?;
-    if last.state != "failed" {
+    let last = list_attempts(dir).ok()?.pop().filter(|last| last.state == ReleaseState::Failed)?;
+    let (number, by) = (last.release, last.by);
+    // A release that was made since replaces it.
+    if dir.next_number().ok()? != number + 1 {
         return None;
     }
-    let LastDeploy { number, by, .. } = last;
     let text = format!("{app}: deploy {number} by {by} failed; piku logs {app} --deploy {number} shows why");
     Some(HostProblem {
         kind: ProblemKind::DeployFailed,

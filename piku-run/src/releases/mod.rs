@@ -6,13 +6,12 @@ pub(crate) mod rename_record;
 mod successor;
 
 use anyhow::Context;
+use piku_layout::app_lock;
 use piku_layout::deploy_attempt::DeployAttempt;
 use piku_layout::paths::AppDir;
 use piku_release::manifest::{BuiltRelease, ReleaseOrigin};
 use piku_report::output::{self, OutputFormat};
 use serde::{Deserialize, Serialize};
-
-use crate::lock;
 
 pub(crate) use info::{ReleaseQuery, print_release};
 pub(crate) use successor::{ASIDE, ReleaseSuccessor, who};
@@ -76,6 +75,17 @@ pub(crate) fn list_releases(app: &AppDir) -> anyhow::Result<Vec<ReleaseRow>> {
     let live = app.current_number();
     let mut rows: Vec<ReleaseRow> =
         release_numbers(app)?.into_iter().map(|number| of_release(app, number, live)).collect();
+    rows.extend(list_attempts(app)?);
+    rows.sort_by_key(|row| std::cmp::Reverse(row.release));
+    Ok(rows)
+}
+
+/// Returns the deploys without a release, ascending: failed and interrupted ones, and the one in progress.
+///
+/// # Errors
+/// Fails if the directory cannot be read.
+pub(crate) fn list_attempts(app: &AppDir) -> anyhow::Result<Vec<ReleaseRow>> {
+    let mut rows = Vec::new();
     let attempts = app.attempts().with_context(|| format!("cannot read '{}'", app.log().display()))?;
     let newest = app.next_number().context("cannot number the releases")? - 1;
     for number in attempts {
@@ -83,7 +93,7 @@ pub(crate) fn list_releases(app: &AppDir) -> anyhow::Result<Vec<ReleaseRow>> {
         let Ok(DeployAttempt { commit, subject, by, at }) = DeployAttempt::read(&app.attempt(number)) else {
             continue;
         };
-        let state = if number == newest && lock::is_held(&app.lock()) {
+        let state = if number == newest && app_lock::is_held(app) {
             ReleaseState::Deploying
         } else {
             ReleaseState::Failed
@@ -103,7 +113,6 @@ pub(crate) fn list_releases(app: &AppDir) -> anyhow::Result<Vec<ReleaseRow>> {
             native,
         });
     }
-    rows.sort_by_key(|row| std::cmp::Reverse(row.release));
     Ok(rows)
 }
 
