@@ -29,7 +29,8 @@ pub struct BadSchedule {
 }
 
 /// Returns true if a process type of this name is a cron job: `cron`, or `cron` and a digit, `-` or `_`.
-pub(crate) fn is_cron_name(name: &str) -> bool {
+#[must_use]
+pub fn is_cron_name(name: &str) -> bool {
     name.strip_prefix("cron").is_some_and(|rest| {
         rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '_')
     })

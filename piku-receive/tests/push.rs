@@ -33,7 +33,8 @@ fn the_first_push_makes_the_repository_and_deploys() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| {
-            !["repo.git", "lock", "verdict.json", "log", "releases", "current"].contains(&name.as_str())
+            !["repo.git", "lock", "deploys.json", "verdict.json", "log", "releases", "current"]
+                .contains(&name.as_str())
         })
         .collect();
     assert!(names.is_empty(), "nothing else is left: {names:?}");

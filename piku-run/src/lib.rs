@@ -24,6 +24,7 @@ mod protections;
 mod python_home;
 mod releases;
 mod start;
+mod status;
 mod supervisor;
 
 use std::ffi::OsString;

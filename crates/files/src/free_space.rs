@@ -64,6 +64,8 @@ pub fn check_keeping(dir: &Path, need: SpaceNeeded, reserve: u64, what: &str) ->
 /// Free space of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FreeSpace {
+    /// Size in bytes.
+    pub total: u64,
     /// Bytes available to users other than root.
     pub bytes: u64,
     /// Number of files that can be created, if the file system has a limit.
@@ -80,7 +82,8 @@ impl FreeSpace {
         let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
         // btrfs and others have no limit.
         let files = (stat.f_files != 0).then_some(stat.f_favail);
-        Ok(Self { bytes, files })
+        let total = stat.f_blocks.saturating_mul(stat.f_frsize);
+        Ok(Self { total, bytes, files })
     }
 }
 
@@ -91,7 +94,7 @@ fn require_space(
     what: &str,
     free: FreeSpace,
 ) -> Result<(), UserError> {
-    let FreeSpace { bytes: free, files } = free;
+    let FreeSpace { bytes: free, files, .. } = free;
     let mut wanted = need;
     wanted += reserve;
     let refusal = if free < wanted.bytes {
@@ -147,7 +150,7 @@ mod tests {
             check(&dir, SpaceNeeded { bytes: u64::MAX, files: 0 }, "the app").unwrap_err().to_string();
         assert!(refusal.contains("missing"), "{refusal}");
         let result = |need, bytes, files| {
-            let free = FreeSpace { bytes, files };
+            let free = FreeSpace { total: bytes, bytes, files };
             require_space(Path::new("/d"), need, RESERVE, "the app", free)
                 .map_err(|refusal| refusal.to_string())
         };

@@ -7,6 +7,7 @@ pub mod app_lock;
 pub mod clock;
 pub mod deploy_attempt;
 pub mod deploy_lock;
+pub mod deploy_totals;
 pub mod former_names;
 pub mod jail;
 pub mod name;

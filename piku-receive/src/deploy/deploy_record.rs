@@ -8,6 +8,7 @@ use std::fs;
 use anyhow::Context;
 use jiff::Timestamp;
 use piku_files::atomic_file;
+use piku_layout::deploy_totals::DeployTotals;
 use piku_layout::paths::AppDir;
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
@@ -62,8 +63,13 @@ impl DeployRecord {
 pub(crate) fn mark_live(app: &AppDir, commit: &str) -> anyhow::Result<()> {
     match DeployRecord::read(app) {
         Some(mut verdict) if verdict.commit == commit => {
+            let is_begun = verdict.state == DeployState::Deploying;
             verdict.state = DeployState::Deployed;
-            verdict.write(app)
+            verdict.write(app)?;
+            if is_begun {
+                DeployTotals::count_deploy(app, true);
+            }
+            Ok(())
         }
         Some(other) => {
             let (begun, given) = (repository::short_commit(&other.commit), repository::short_commit(commit));
@@ -88,6 +94,7 @@ pub(crate) fn mark_failed_if_unfinished(app: &AppDir) -> anyhow::Result<Option<D
     if let Some(open) = verdict.as_mut().filter(|verdict| verdict.state == DeployState::Deploying) {
         open.state = DeployState::Failed;
         open.write(app)?;
+        DeployTotals::count_deploy(app, false);
     }
     Ok(verdict)
 }
@@ -125,6 +132,12 @@ mod tests {
         begun.write(&app).unwrap();
         assert_eq!(mark_failed_if_unfinished(&app).unwrap().unwrap().state, DeployState::Failed);
         assert!(!DeployRecord::read(&app).unwrap().is_deployed("aaaaaaaaaa"));
+        mark_failed_if_unfinished(&app).unwrap();
+        assert_eq!(
+            DeployTotals::read(&app),
+            DeployTotals { succeeded: 1, failed: 1 },
+            "each is counted once"
+        );
         fs::write(app.verdict(), "{\"comm").unwrap();
         assert_eq!(DeployRecord::read(&app), None);
     }

@@ -12,6 +12,7 @@ use std::process::Stdio;
 
 use anyhow::Context;
 use piku_layout::deploy_lock;
+use piku_layout::deploy_totals::DeployTotals;
 use piku_report::user_error::{BUSY, UserError};
 
 use super::{DeployedRelease, Sha256Hex, failed_command};
@@ -57,6 +58,7 @@ pub(crate) fn deploy_release(context: &AppContext<'_>, parts: &[Sha256Hex]) -> a
         // The layers are unpacked, and the next release has other parts.
         let _ = fs::remove_file(file);
     }
+    DeployTotals::count_deploy(&app, status.success());
     if !status.success() {
         return Err(failed_command("the deploy", status.code()).into());
     }

@@ -91,7 +91,7 @@ impl KeySession {
         let app = match request {
             // They show a limited key its own apps alone.
             KeyRequest::Verb {
-                verb: "apps" | "apps:list" | "list" | "help" | "logs" | "logs:tail",
+                verb: "apps" | "apps:list" | "list" | "help" | "status" | "metrics" | "logs" | "logs:tail",
                 app: None,
                 ..
             } => return None,

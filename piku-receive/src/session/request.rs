@@ -97,7 +97,7 @@ enum VerbArguments {
 /// Verbs of `scripts/piku` that ssh clients can run, and other spellings of them that the script knows. Keys
 /// can be managed on the server only.
 #[rustfmt::skip]
-const VERBS: [(&str, VerbArguments); 97] = [
+const VERBS: [(&str, VerbArguments); 99] = [
     ("apps", VerbArguments::OptionalApp),
     ("apps:list", VerbArguments::OptionalApp),
     ("list", VerbArguments::OptionalApp),
@@ -107,6 +107,8 @@ const VERBS: [(&str, VerbArguments); 97] = [
     ("apps:report", VerbArguments::OptionalApp),
     ("info", VerbArguments::OptionalApp),
     ("ps", VerbArguments::OptionalApp),
+    ("status", VerbArguments::OptionalApp),
+    ("metrics", VerbArguments::OptionalApp),
     ("gc", VerbArguments::OptionalApp),
     ("domains", VerbArguments::OptionalApp),
     ("domains:check", VerbArguments::OptionalApp),

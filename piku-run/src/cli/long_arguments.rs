@@ -6,8 +6,9 @@ use clap::Args;
 use jiff::Timestamp;
 use piku_layout::name::{AppName, ProcessName};
 use piku_report::number_arg::number_arg;
+use piku_report::output::OutputFormat;
 
-use super::values::{parse_count, parse_deploy, parse_since};
+use super::values::{parse_count, parse_deploy, parse_listed_release, parse_since};
 
 /// Arguments of `start`.
 #[derive(Debug, Args)]
@@ -31,6 +32,48 @@ pub(crate) struct StartArgs {
     /// Seconds between SIGTERM and SIGKILL
     #[arg(short, long, default_value_t = 10, value_name = "SECONDS", value_parser = number_arg("whole seconds, such as 10", 0..=u64::MAX))]
     pub(crate) timeout: u64,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Names of apps [default: all apps]
+    pub(crate) apps: Vec<AppName>,
+    /// Print no app, for a key that has none
+    #[arg(long, hide = true)]
+    pub(crate) none: bool,
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
+}
+
+/// Arguments of `metrics`.
+#[derive(Debug, Args)]
+pub(crate) struct MetricsArgs {
+    /// Names of apps [default: all apps]
+    pub(crate) apps: Vec<AppName>,
+    /// Print no app, for a key that has none
+    #[arg(long, hide = true)]
+    pub(crate) none: bool,
+}
+
+/// Arguments of `release-info`.
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseInfoArgs {
+    /// Name of the app
+    pub(crate) app: AppName,
+    /// Number of the release [default: the live release]
+    #[arg(value_parser = parse_listed_release)]
+    pub(crate) number: Option<u64>,
+    /// Release to compare it with [default: the one before it]
+    #[arg(long, value_name = "N", value_parser = parse_listed_release)]
+    pub(crate) since: Option<u64>,
+    /// Also print the old and new values of settings, which may be secrets
+    #[arg(long)]
+    pub(crate) show: bool,
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
 }
 
 /// Arguments of `logs`.

@@ -15,10 +15,12 @@ use piku_layout::paths::ROOT_VARIABLE;
 use piku_layout::settings::{GrantedPath, HostDomain};
 use piku_report::output::OutputFormat;
 
-pub(crate) use long_arguments::{CloneArgs, ImportArgs, LogsArgs, StartArgs};
+pub(crate) use long_arguments::{
+    CloneArgs, ImportArgs, LogsArgs, MetricsArgs, ReleaseInfoArgs, StartArgs, StatusArgs,
+};
 pub(crate) use subcommands::{CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff};
 pub(crate) use values::RestartTarget;
-use values::{parse_count, parse_listed_release, parse_release, parse_target};
+use values::{parse_count, parse_release, parse_target};
 
 /// Run apps: start, check, log and restart their instances, and replace them without downtime
 ///
@@ -246,22 +248,7 @@ pub(crate) enum RunCommand {
     ///
     /// Of settings, only the names are printed. Files are compared by their commits.
     #[command(after_long_help = exit_status::READ)]
-    ReleaseInfo {
-        /// Name of the app
-        app: AppName,
-        /// Number of the release [default: the live release]
-        #[arg(value_parser = parse_listed_release)]
-        number: Option<u64>,
-        /// Release to compare it with [default: the one before it]
-        #[arg(long, value_name = "N", value_parser = parse_listed_release)]
-        since: Option<u64>,
-        /// Also print the old and new values of settings, which may be secrets
-        #[arg(long)]
-        show: bool,
-        /// Output format
-        #[arg(long, value_enum, default_value_t)]
-        format: OutputFormat,
-    },
+    ReleaseInfo(ReleaseInfoArgs),
     /// Make a new release with the tree and config of an old one
     #[command(after_long_help = exit_status::CHANGE)]
     Rollback {
@@ -375,6 +362,14 @@ pub(crate) enum RunCommand {
         #[arg(long)]
         test: bool,
     },
+    /// Show the machine and its apps: instances, usage, crons, certificates and the last deploys
+    #[command(after_long_help = exit_status::READ)]
+    Status(StatusArgs),
+    /// Print the state of the machine and its apps as metrics for Prometheus
+    ///
+    /// The text is for a scrape, or for the textfile collector of its node exporter.
+    #[command(after_long_help = exit_status::READ)]
+    Metrics(MetricsArgs),
     /// Remove an app; its repository, config and data are kept for `keep_destroyed` of host.yaml
     #[command(after_long_help = exit_status::CHANGE)]
     Destroy {

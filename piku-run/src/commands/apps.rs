@@ -12,32 +12,32 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::user_error::UserError;
 use serde::Serialize;
 
-use crate::nginx::{CertificateState, WebServer, session_address};
+use crate::nginx::{CertificateState, SiteStatus, WebServer, session_address};
 use crate::process::usage::{InstanceSample, SampledState};
 
 /// An app as `apps` prints it. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct AppRow {
-    app: AppName,
+pub(crate) struct AppRow {
+    pub(crate) app: AppName,
     /// Where it is reached, the best one first.
-    urls: Vec<String>,
+    pub(crate) urls: Vec<String>,
     /// Number of the live release; `None` before the first.
-    release: Option<u64>,
-    commit: Option<String>,
-    by: Option<String>,
-    at: Option<Timestamp>,
-    state: AppState,
+    pub(crate) release: Option<u64>,
+    pub(crate) commit: Option<String>,
+    pub(crate) by: Option<String>,
+    pub(crate) at: Option<Timestamp>,
+    pub(crate) state: AppState,
     /// Number of instances that run.
-    instances: usize,
+    pub(crate) instances: usize,
     /// Lock that refuses deploys; `None` if the app is not locked.
-    locked: Option<DeployLock>,
+    pub(crate) locked: Option<DeployLock>,
     /// `valid`, `self-signed`, `failed` or `expired`; `None` without HTTPS.
-    certificate: Option<CertificateState>,
+    pub(crate) certificate: Option<CertificateState>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum AppState {
+pub(crate) enum AppState {
     /// It has no release yet.
     Created,
     Running,
@@ -51,7 +51,8 @@ enum AppState {
 }
 
 impl AppState {
-    fn as_str(self) -> &'static str {
+    /// Returns the name that tables print.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Running => "running",
@@ -89,16 +90,25 @@ fn rows(root: &PikuRoot, only: &[AppName]) -> anyhow::Result<Vec<AppRow>> {
     let apps = super::list_apps(root, only)?;
     let web = WebServer::load(root)?;
     Ok(thread::scope(|scope| {
-        let asked: Vec<_> = apps.into_iter().map(|app| scope.spawn(|| describe(root, &web, app))).collect();
+        let describe = |app: AppName| {
+            let samples = super::ps::samples_of(root, &app).ok();
+            let site = web.site_status(&app);
+            describe_app(root, app, samples.as_deref(), site.as_ref())
+        };
+        let asked: Vec<_> = apps.into_iter().map(|app| scope.spawn(move || describe(app))).collect();
         asked.into_iter().map(|row| row.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     }))
 }
 
-fn describe(root: &PikuRoot, web: &WebServer, app: AppName) -> AppRow {
+/// Returns the row of an app. `samples` are its instances, if its supervisor responds.
+pub(crate) fn describe_app(
+    root: &PikuRoot,
+    app: AppName,
+    samples: Option<&[InstanceSample]>,
+    site: Option<&SiteStatus>,
+) -> AppRow {
     let dir = root.app(&app);
-    let samples = super::ps::samples_of(root, &app).ok();
     let release = dir.current_number().and_then(|number| BuiltRelease::read(&dir.release(number)).ok());
-    let site = web.site_status(&app);
     let is_known = samples.is_some();
     let samples = samples.unwrap_or_default();
     let runs = |one: &&InstanceSample| one.pid.is_some() && one.state != SampledState::Draining;
@@ -111,7 +121,7 @@ fn describe(root: &PikuRoot, web: &WebServer, app: AppName) -> AppRow {
         () if samples.iter().any(crashes) => AppState::CrashLooping,
         () => AppState::Running,
     };
-    let mut urls = site.as_ref().map(|site| site.urls.list(session_address())).unwrap_or_default();
+    let mut urls = site.map(|site| site.urls.list(session_address())).unwrap_or_default();
     if urls.is_empty() {
         let ports = samples.iter().filter(runs).filter_map(|one| one.port);
         urls.extend(ports.map(|port| format!("http://127.0.0.1:{port}")));
@@ -126,7 +136,7 @@ fn describe(root: &PikuRoot, web: &WebServer, app: AppName) -> AppRow {
         state,
         instances: samples.iter().filter(runs).count(),
         locked: DeployLock::read(&dir).ok().flatten(),
-        certificate: site.and_then(|site| site.certificate).map(|certificate| certificate.state),
+        certificate: site.and_then(|site| site.certificate.as_ref()).map(|certificate| certificate.state),
     }
 }
 

@@ -22,8 +22,9 @@ use piku_layout::unknown_app::unknown_app;
 use piku_report::output;
 use piku_report::user_error::UserError;
 
+pub(crate) use apps::{AppRow, describe_app};
 use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scale, stop};
-pub(crate) use ps::samples_of;
+pub(crate) use ps::{format_duration, format_local_time, samples_of};
 use settings::{certs, check, config, deploy_lock, domains, grant, maintenance};
 
 use crate::cli::{RunCli, RunCommand};
@@ -33,7 +34,7 @@ use crate::ipc::protocol::SupervisorRequest;
 use crate::python_home::ImportOptions;
 use crate::releases::current;
 use crate::{
-    cli, daemon, log_forwarding, nginx, notify, protections, python_home, releases, start, supervisor,
+    cli, daemon, log_forwarding, nginx, notify, protections, python_home, releases, start, status, supervisor,
 };
 
 /// Runs the command line.
@@ -142,6 +143,8 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        RunCommand::Status(typed) => status::run(&root()?, &typed)?,
+        RunCommand::Metrics(typed) => status::print_metrics(&root()?, &typed)?,
         RunCommand::Start(typed) => return start::run(typed),
         RunCommand::Ps { app, watch: true, terminal, .. } => ps::watch(&root()?, app.as_ref(), terminal)?,
         RunCommand::Ps { app, format, .. } => ps::run(&root()?, app.as_ref(), format)?,
@@ -151,7 +154,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
             must_be_there(&root, &app)?;
             releases::print_releases(&releases::list_releases(&root.app(&app))?, format)?;
         }
-        RunCommand::ReleaseInfo { app, number, since, show, format } => {
+        RunCommand::ReleaseInfo(cli::ReleaseInfoArgs { app, number, since, show, format }) => {
             let root = root()?;
             must_be_there(&root, &app)?;
             let asked = releases::ReleaseQuery { number, since, show, format };

@@ -37,7 +37,13 @@ pub(crate) struct CronMemory {
     pub(crate) last_run: Option<Timestamp>,
     /// Result of the last run, such as `exit 0`; `None` while it runs.
     pub(crate) last_exit: Option<String>,
+    /// Begin of the last run that ended with exit code 0.
+    #[serde(default)]
+    pub(crate) last_success: Option<Timestamp>,
 }
+
+/// Result of a run that has succeeded.
+pub(crate) const SUCCESS: &str = "exit 0";
 
 pub(crate) type CronMemories = BTreeMap<ProcessName, CronMemory>;
 
@@ -91,6 +97,7 @@ impl AppCrontab {
                 seen,
                 last_run: known.and_then(|memory| memory.last_run),
                 last_exit: known.and_then(|memory| memory.last_exit.clone()),
+                last_success: known.and_then(|memory| memory.last_success),
             };
             let next = if is_set(now) { schedule.next_run(due_since(seen, now), &zone) } else { None };
             Some(CronEntry { name: name.clone(), memory, next, schedule })
@@ -152,6 +159,9 @@ impl AppCrontab {
     pub(crate) fn record_exit(&mut self, name: &ProcessName, result: &str) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == *name) {
             entry.memory.last_exit = Some(result.to_owned());
+            if result == SUCCESS {
+                entry.memory.last_success = entry.memory.last_run;
+            }
         }
     }
 

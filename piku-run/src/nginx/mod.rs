@@ -32,7 +32,7 @@ pub(crate) use config_test::check_config;
 pub(crate) use master::OldWorker;
 pub(crate) use program::find_program;
 pub(crate) use service::{NAME, run};
-pub(crate) use site::status::{CertificateState, CertificateStatus, has_failed_request};
+pub(crate) use site::status::{CertificateState, CertificateStatus, SiteStatus, has_failed_request};
 pub(crate) use site::urls::{SiteUrls, session_address};
 
 use certificates::app_certificates::AppCertificates;

@@ -22,7 +22,7 @@ const LONGEST_PAUSE: i64 = 60;
 /// Kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum ProblemKind {
+pub(crate) enum ProblemKind {
     DeployFailed,
     CrashLoop,
     CronFailed,
@@ -59,14 +59,14 @@ pub(super) struct FoundProblems {
 
 /// A problem that exists now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct HostProblem {
-    pub(super) kind: ProblemKind,
+pub(crate) struct HostProblem {
+    pub(crate) kind: ProblemKind,
     /// `None` for one of the machine.
-    pub(super) app: Option<AppName>,
+    pub(crate) app: Option<AppName>,
     /// Distinguishes problems of the same kind: a process type, the number of a deploy.
-    pub(super) subject: String,
+    pub(crate) subject: String,
     /// A single line without secrets.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 /// State that a notification reports.

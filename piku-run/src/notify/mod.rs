@@ -25,9 +25,11 @@ use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use delivery::{deliver, receivers};
+pub(crate) use journal::HostProblem;
 use journal::{NotifyJournal, ProblemKind, ProblemNotification, ProblemState};
 pub(crate) use notify_timer::NotifyTimer;
 use problems::find_problems;
+pub(crate) use problems::{app_problems, disk_problem};
 
 use crate::lock;
 use crate::releases::current;
@@ -150,7 +152,7 @@ fn write_journal(path: &Path, journal: &NotifyJournal, before: &NotifyJournal) -
     atomic_file::write(path, &text, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
 }
 
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     nix::unistd::gethostname().map_or_else(|_| String::new(), |name| readable(&name.to_string_lossy()))
 }
 

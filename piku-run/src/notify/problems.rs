@@ -12,7 +12,7 @@ use piku_layout::settings::HostSettings;
 
 use super::journal::{FoundProblems, HostProblem, ProblemKind};
 use crate::commands::{list_apps, samples_of};
-use crate::nginx::{CertificateState, WebServer};
+use crate::nginx::{CertificateState, CertificateStatus, WebServer};
 use crate::process::usage::{InstanceSample, SampledState};
 use crate::releases::{ReleaseState, list_attempts};
 
@@ -36,20 +36,39 @@ pub(super) fn find_problems(
         let dir = root.app(&app);
         let samples = samples_of(root, &app);
         // A change that is in progress may be a deploy: whether the last one failed is known at its end.
-        if samples.is_err() || app_lock::is_held(&dir) {
+        let is_asked = samples.is_ok() && !app_lock::is_held(&dir);
+        if !is_asked {
             found.unasked.insert(app.clone());
-        } else {
-            problems.extend(failed_deploy(&app, &dir));
         }
-        problems.extend(instance_problems(&app, &samples.unwrap_or_default()));
-        problems.extend(web.as_ref().and_then(|web| certificate_problem(web, &app, now)));
+        let samples = samples.unwrap_or_default();
+        let certificate = web.as_ref().and_then(|web| web.site_status(&app)?.certificate);
+        let its = app_problems(&app, &dir, &samples, certificate.as_ref(), now);
+        problems.extend(its.into_iter().filter(|one| is_asked || one.kind != ProblemKind::DeployFailed));
     }
-    let free = FreeSpace::of(root.path())?;
-    if free.bytes < LOW_SPACE.saturating_add(settings.reserve_bytes()) {
-        let text = format!("the disk of piku is nearly full: {} are free", free_space::size(free.bytes));
-        problems.push(HostProblem { kind: ProblemKind::Disk, app: None, subject: String::new(), text });
-    }
+    problems.extend(disk_problem(FreeSpace::of(root.path())?, settings));
     Ok(found)
+}
+
+/// Returns the problems of an app with these instances and this certificate.
+pub(crate) fn app_problems(
+    app: &AppName,
+    dir: &AppDir,
+    samples: &[InstanceSample],
+    certificate: Option<&CertificateStatus>,
+    now: Timestamp,
+) -> Vec<HostProblem> {
+    let mut problems: Vec<HostProblem> = failed_deploy(app, dir).into_iter().collect();
+    problems.extend(instance_problems(app, samples));
+    problems.extend(certificate.and_then(|certificate| certificate_problem(app, certificate, now)));
+    problems
+}
+
+/// Returns the problem of a disk with this free space.
+pub(crate) fn disk_problem(free: FreeSpace, settings: &HostSettings) -> Option<HostProblem> {
+    let is_low = free.bytes < LOW_SPACE.saturating_add(settings.reserve_bytes());
+    let text = format!("the disk of piku is nearly full: {} are free", free_space::size(free.bytes));
+    let (kind, app, subject) = (ProblemKind::Disk, None, String::new());
+    is_low.then_some(HostProblem { kind, app, subject, text })
 }
 
 fn failed_deploy(app: &AppName, dir: &AppDir) -> Option<HostProblem> {
@@ -96,12 +115,15 @@ fn instance_problems(app: &AppName, samples: &[InstanceSample]) -> Vec<HostProbl
     problems
 }
 
-fn certificate_problem(web: &WebServer, app: &AppName, now: Timestamp) -> Option<HostProblem> {
+fn certificate_problem(
+    app: &AppName,
+    certificate: &CertificateStatus,
+    now: Timestamp,
+) -> Option<HostProblem> {
     // A wrong clock would make all of them look expired.
     if !clock::is_set(now.as_second()) {
         return None;
     }
-    let certificate = web.site_status(app)?.certificate?;
     let end = certificate.not_after?;
     let is_near = end.duration_since(now) < SignedDuration::from_hours(24 * CERTIFICATE_DAYS);
     if certificate.state == CertificateState::SelfSigned || !is_near {

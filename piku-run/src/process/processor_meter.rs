@@ -15,6 +15,8 @@ pub(crate) struct ProcessorMeter {
     last: (Instant, Duration),
     before: (Instant, Duration),
     percent: Option<f64>,
+    /// Largest processor time that was measured.
+    total: Duration,
 }
 
 impl ProcessorMeter {
@@ -22,7 +24,7 @@ impl ProcessorMeter {
     pub(crate) fn new(root: i32, start: u64) -> Self {
         let now = Instant::now();
         let began = (now.checked_sub(piku_procfs::uptime(start)).unwrap_or(now), Duration::ZERO);
-        Self { root, last: began, before: began, percent: None }
+        Self { root, last: began, before: began, percent: None, total: Duration::ZERO }
     }
 
     /// Measures the usage since the previous measurement, if that is a second ago, or else since the one
@@ -34,6 +36,7 @@ impl ProcessorMeter {
     }
 
     fn note(&mut self, now: Instant, used: Duration) {
+        self.total = self.total.max(used);
         let is_old = now.saturating_duration_since(self.last.0) >= SHORTEST;
         let (since, used_then) = if is_old { self.last } else { self.before };
         let elapsed = now.saturating_duration_since(since).as_secs_f64();
@@ -49,6 +52,12 @@ impl ProcessorMeter {
     /// Returns the usage at the last measurement in percent of one processor; more than 100 on several.
     pub(crate) fn percent(&self) -> Option<f64> {
         self.percent
+    }
+
+    /// Returns the processor time that the tree has used in seconds. It does not decrease when a descendant that
+    /// nobody waited for takes its time with it.
+    pub(crate) fn total_seconds(&self) -> f64 {
+        self.total.as_secs_f64()
     }
 }
 
@@ -86,6 +95,7 @@ mod tests {
             last: (began, Duration::ZERO),
             before: (began, Duration::ZERO),
             percent: None,
+            total: Duration::ZERO,
         };
         for (time, used, expected) in [
             // Since the start.
@@ -103,6 +113,7 @@ mod tests {
             meter.note(at(time), Duration::from_millis(used));
             assert_eq!(meter.percent(), Some(expected), "at {time} s");
         }
+        assert_eq!(meter.total, Duration::from_millis(4500), "the largest");
         // Measured at its very start.
         meter.last.0 = at(20.0);
         meter.before = meter.last;

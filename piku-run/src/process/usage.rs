@@ -35,6 +35,9 @@ pub(crate) struct InstanceSample {
     /// Processor usage of its process tree since the previous `ps`, or since its start, in percent of one
     /// processor; more than 100 on several.
     pub(crate) cpu_percent: Option<f64>,
+    /// Processor time that its process tree has used in seconds.
+    #[serde(default)]
+    pub(crate) cpu_seconds: Option<f64>,
     /// Memory of its process tree in bytes (PSS): a page shared by n processes counts 1/n for each. For a
     /// process that hides its maps, such as the jail's init, its anonymous memory.
     pub(crate) memory_bytes: Option<u64>,
@@ -56,6 +59,9 @@ pub(crate) struct InstanceSample {
     /// Last run of a cron type.
     #[serde(default)]
     pub(crate) last_run: Option<Timestamp>,
+    /// Begin of the last run of a cron type that ended with exit code 0.
+    #[serde(default)]
+    pub(crate) last_success: Option<Timestamp>,
     /// Other machines can reach one of its ports directly, bypassing nginx.
     #[serde(default)]
     pub(crate) listens_on_all: bool,
@@ -84,6 +90,7 @@ impl InstanceSample {
             uptime_s: None,
             restarts: 0,
             cpu_percent: None,
+            cpu_seconds: None,
             memory_bytes: None,
             last_exit: None,
             last_memory_peak_bytes: None,
@@ -91,6 +98,7 @@ impl InstanceSample {
             limits: Vec::new(),
             next_run: None,
             last_run: None,
+            last_success: None,
             listens_on_all: false,
             note: None,
             grants: Vec::new(),

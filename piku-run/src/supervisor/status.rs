@@ -38,6 +38,7 @@ impl AppSupervisor {
                 uptime_s: uptime.filter(|_| worker.is_some()),
                 restarts: one.restarts,
                 cpu_percent: worker.and_then(|worker| worker.processor.percent()),
+                cpu_seconds: worker.map(|worker| worker.processor.total_seconds()),
                 last_exit: one.last_exit.map(exit),
                 last_memory_peak_bytes: one.last_exit.and_then(peak_of),
                 sandbox: worker.and_then(|worker| self.sandbox(worker)),
@@ -77,6 +78,7 @@ impl AppSupervisor {
             }
             rows[at].next_run = entry.next;
             rows[at].last_run = entry.memory.last_run;
+            rows[at].last_success = entry.memory.last_success;
             rows[at].last_exit.clone_from(&entry.memory.last_exit);
         }
     }

@@ -1,6 +1,7 @@
 //! The operator's commands on a running app.
 
 mod outputs;
+mod status;
 #[path = "../support/mod.rs"]
 mod support;
 

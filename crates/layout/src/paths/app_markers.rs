@@ -1,4 +1,4 @@
-//! Files in an app's directory that mark a state of the app.
+//! Files in an app's directory that mark or record a state of the app.
 
 use std::path::PathBuf;
 
@@ -39,6 +39,12 @@ impl AppDir {
     #[must_use]
     pub fn renaming(&self) -> PathBuf {
         self.dir.join("renaming.json")
+    }
+
+    /// Returns the file with the numbers of deploys that succeeded and failed.
+    #[must_use]
+    pub fn deploy_totals(&self) -> PathBuf {
+        self.dir.join("deploys.json")
     }
 
     /// Returns the folder with what `destroy` has kept of the app, for `restore`.

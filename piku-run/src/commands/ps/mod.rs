@@ -23,6 +23,8 @@ use crate::process::usage::{self, InstanceSample};
 use crate::supervisor;
 use piku_report::output::{self, OutputFormat};
 
+pub(crate) use table::{format_duration, format_local_time};
+
 /// Milliseconds between two tables of `--watch`.
 const WATCH_PAUSE: u16 = 2000;
 /// Moves the cursor of a terminal to its first line and clears what is below.

@@ -173,12 +173,12 @@ fn last_exit(one: &InstanceSample) -> Option<String> {
 }
 
 /// Formats a time in the local time zone.
-fn format_local_time(time: Timestamp) -> String {
+pub(crate) fn format_local_time(time: Timestamp) -> String {
     time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 /// Formats seconds: `12s`, `3m 5s`, `2h 10m`, `4d 1h`.
-fn format_duration(seconds: u64) -> String {
+pub(crate) fn format_duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),
@@ -260,7 +260,7 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
         let json = output::render(OutputFormat::Json, &[instance("blog", "web.1")], String::new).unwrap();
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         let fields: Vec<&str> = read[0].as_object().unwrap().keys().map(String::as_str).collect();
-        let promised = "app instance type state pid port release uptime_s restarts cpu_percent memory_bytes last_exit last_memory_peak_bytes sandbox limits next_run last_run listens_on_all note";
+        let promised = "app instance type state pid port release uptime_s restarts cpu_percent cpu_seconds memory_bytes last_exit last_memory_peak_bytes sandbox limits next_run last_run last_success listens_on_all note";
         assert_eq!(fields.join(" "), promised);
         let back: Vec<InstanceSample> = serde_json::from_str(&json).unwrap();
         assert_eq!(back, [instance("blog", "web.1")]);

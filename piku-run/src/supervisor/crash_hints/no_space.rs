@@ -63,7 +63,12 @@ mod tests {
     fn the_place_that_is_full_is_named() {
         let explain = |line: &str, bytes: u64, files: Option<u64>| {
             let lines = ["Traceback:".to_owned(), line.to_owned()];
-            super::explain(&lines, Path::new("/p"), || Some(FreeSpace { bytes, files }), || 64 << 20)
+            super::explain(
+                &lines,
+                Path::new("/p"),
+                || Some(FreeSpace { total: bytes, bytes, files }),
+                || 64 << 20,
+            )
         };
         let told = explain("OSError: [Errno 28] No space left on device", 1 << 20, None).unwrap();
         assert!(told.starts_with("the disk of this machine is full: 1"), "{told}");
