@@ -19,6 +19,9 @@ _piku__run() {
             piku__run,apps)
                 cmd="piku__run__subcmd__apps"
                 ;;
+            piku__run,backup)
+                cmd="piku__run__subcmd__backup"
+                ;;
             piku__run,certs)
                 cmd="piku__run__subcmd__certs"
                 ;;
@@ -130,6 +133,18 @@ _piku__run() {
             piku__run,unlock)
                 cmd="piku__run__subcmd__unlock"
                 ;;
+            piku__run__subcmd__backup,help)
+                cmd="piku__run__subcmd__backup__subcmd__help"
+                ;;
+            piku__run__subcmd__backup,verify)
+                cmd="piku__run__subcmd__backup__subcmd__verify"
+                ;;
+            piku__run__subcmd__backup__subcmd__help,help)
+                cmd="piku__run__subcmd__backup__subcmd__help__subcmd__help"
+                ;;
+            piku__run__subcmd__backup__subcmd__help,verify)
+                cmd="piku__run__subcmd__backup__subcmd__help__subcmd__verify"
+                ;;
             piku__run__subcmd__certs,help)
                 cmd="piku__run__subcmd__certs__subcmd__help"
                 ;;
@@ -228,6 +243,9 @@ _piku__run() {
                 ;;
             piku__run__subcmd__help,apps)
                 cmd="piku__run__subcmd__help__subcmd__apps"
+                ;;
+            piku__run__subcmd__help,backup)
+                cmd="piku__run__subcmd__help__subcmd__backup"
                 ;;
             piku__run__subcmd__help,certs)
                 cmd="piku__run__subcmd__help__subcmd__certs"
@@ -340,6 +358,9 @@ _piku__run() {
             piku__run__subcmd__help,unlock)
                 cmd="piku__run__subcmd__help__subcmd__unlock"
                 ;;
+            piku__run__subcmd__help__subcmd__backup,verify)
+                cmd="piku__run__subcmd__help__subcmd__backup__subcmd__verify"
+                ;;
             piku__run__subcmd__help__subcmd__certs,list)
                 cmd="piku__run__subcmd__help__subcmd__certs__subcmd__list"
                 ;;
@@ -383,7 +404,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone notify status metrics destroy restore help"
+            opts="-h -V --root --help --version daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone notify status metrics destroy backup restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -403,6 +424,88 @@ _piku__run() {
         piku__subcmd__run__subcmd__apps)
             opts="-l -h --long --urls --none --format --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__backup)
+            opts="-h --all --root --help verify help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__backup__subcmd__help)
+            opts="verify help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__backup__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__backup__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__backup__subcmd__verify)
+            opts="-h --format --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1193,7 +1296,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone notify status metrics destroy restore help"
+            opts="daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone notify status metrics destroy backup restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1209,6 +1312,34 @@ _piku__run() {
         piku__subcmd__run__subcmd__help__subcmd__apps)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__backup)
+            opts="verify"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__backup__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -2203,12 +2334,16 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__restore)
-            opts="-h --root --help"
+            opts="-h --as --dry-run --skip-deploy --archive --kept --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --as)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -14,8 +14,8 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod entry_header;
-mod head;
 mod hashed_input;
+mod head;
 mod reader;
 #[cfg(test)]
 mod tests;

@@ -48,10 +48,7 @@ pub fn is_backup(begin: &[u8]) -> bool {
 ///
 /// # Errors
 /// Fails with the place unless every byte is as it was written.
-pub fn read_archive(
-    input: impl Read,
-    sink: &mut dyn PartSink,
-) -> anyhow::Result<(BackupHead, Vec<PartSum>)> {
+pub fn read_archive(input: impl Read, sink: &mut dyn PartSink) -> anyhow::Result<(BackupHead, Vec<PartSum>)> {
     let mut begin = Vec::new();
     let mut input = input;
     input.by_ref().take(4).read_to_end(&mut begin).context("cannot read the backup")?;
@@ -244,8 +241,7 @@ impl<'a, R: Read> PartContent<'a, R> {
             Some(header) => Some(header),
             None => self.entries.read_header()?,
         };
-        let expected =
-            if self.is_stream { piece_name(&self.name, self.pieces) } else { self.name.clone() };
+        let expected = if self.is_stream { piece_name(&self.name, self.pieces) } else { self.name.clone() };
         match header {
             Some(header) if header.name == expected && header.size <= PIECE as u64 => {
                 self.pieces += 1;

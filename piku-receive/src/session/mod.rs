@@ -89,9 +89,11 @@ impl KeySession {
 
     fn check_scope(&self, request: &KeyRequest) -> Option<UserError> {
         let app = match request {
-            // They show a limited key its own apps alone.
+            // They show a limited key its own apps alone, or what it sends.
             KeyRequest::Verb {
-                verb: "apps" | "apps:list" | "list" | "help" | "status" | "metrics" | "logs" | "logs:tail",
+                verb:
+                    "apps" | "apps:list" | "list" | "help" | "status" | "metrics" | "logs" | "logs:tail"
+                    | "backup:verify",
                 app: None,
                 ..
             } => return None,

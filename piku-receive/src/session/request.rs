@@ -26,8 +26,14 @@ impl KeyRequest {
     pub(crate) fn new_name(&self) -> Option<AppName> {
         let Self::Verb { verb, args, .. } = self else { return None };
         let verb = verb.strip_prefix("apps:").unwrap_or(verb);
-        let mut names = args.iter().filter(|arg| !arg.starts_with('-'));
-        let name = matches!(verb, "rename" | "clone" | "fork").then(|| names.nth(1))??;
+        let name = match verb {
+            "rename" | "clone" | "fork" => args.iter().filter(|arg| !arg.starts_with('-')).nth(1)?,
+            "restore" => {
+                let after = args.iter().skip_while(|arg| *arg != "--as").nth(1).map(String::as_str);
+                after.or_else(|| args.iter().find_map(|arg| arg.strip_prefix("--as=")))?
+            }
+            _ => return None,
+        };
         parse_app_name(name).ok()
     }
 }
@@ -97,7 +103,7 @@ enum VerbArguments {
 /// Verbs of `scripts/piku` that ssh clients can run, and other spellings of them that the script knows. Keys
 /// can be managed on the server only.
 #[rustfmt::skip]
-const VERBS: [(&str, VerbArguments); 99] = [
+const VERBS: [(&str, VerbArguments); 101] = [
     ("apps", VerbArguments::OptionalApp),
     ("apps:list", VerbArguments::OptionalApp),
     ("list", VerbArguments::OptionalApp),
@@ -134,7 +140,9 @@ const VERBS: [(&str, VerbArguments); 99] = [
     ("lock", VerbArguments::App),
     ("rename", VerbArguments::App),
     ("clone", VerbArguments::App),
-    ("restore", VerbArguments::App),
+    ("backup", VerbArguments::OptionalApp),
+    ("backup:verify", VerbArguments::NoApp),
+    ("restore", VerbArguments::OptionalApp),
     ("unlock", VerbArguments::App),
     ("deploy", VerbArguments::App),
     ("rebuild", VerbArguments::App),
@@ -194,7 +202,7 @@ const VERBS: [(&str, VerbArguments); 99] = [
     ("apps:clone", VerbArguments::App),
     ("apps:fork", VerbArguments::App),
     ("fork", VerbArguments::App),
-    ("apps:restore", VerbArguments::App),
+    ("apps:restore", VerbArguments::OptionalApp),
     ("apps:unlock", VerbArguments::App),
     ("logs:tail", VerbArguments::OptionalApp),
 ];

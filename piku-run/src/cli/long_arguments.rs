@@ -8,6 +8,7 @@ use piku_layout::name::{AppName, ProcessName};
 use piku_report::number_arg::number_arg;
 use piku_report::output::OutputFormat;
 
+use super::subcommands::BackupAction;
 use super::values::{parse_count, parse_deploy, parse_listed_release, parse_since};
 
 /// Arguments of `start`.
@@ -130,6 +131,43 @@ pub(crate) struct CloneArgs {
     /// Do not deploy the new app yet
     #[arg(long)]
     pub(crate) skip_deploy: bool,
+}
+
+/// Arguments of `backup`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
+pub(crate) struct BackupArgs {
+    /// Name of the app
+    pub(crate) app: Option<AppName>,
+    /// Write all apps
+    #[arg(long, conflicts_with = "app")]
+    pub(crate) all: bool,
+    /// Action to perform [default: write a backup]
+    #[command(subcommand)]
+    pub(crate) action: Option<BackupAction>,
+}
+
+/// Arguments of `restore`.
+#[expect(clippy::struct_excessive_bools, reason = "options of a command line")]
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// Name of the app [default: all apps of the backup]
+    pub(crate) app: Option<AppName>,
+    /// Give the app of the backup another name
+    #[arg(long = "as", value_name = "NEW")]
+    pub(crate) new: Option<AppName>,
+    /// Read the whole backup, print what would be restored, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not deploy what is restored from a backup
+    #[arg(long)]
+    pub(crate) skip_deploy: bool,
+    /// Restore from a backup on stdin, however long it takes to begin
+    #[arg(long)]
+    pub(crate) archive: bool,
+    /// Bring back the destroyed app, whatever stdin is
+    #[arg(long, requires = "app", conflicts_with_all = ["archive", "new", "dry_run", "skip_deploy"])]
+    pub(crate) kept: bool,
 }
 
 /// Arguments of `import-piku`.

@@ -16,9 +16,10 @@ use piku_layout::settings::{GrantedPath, HostDomain};
 use piku_report::output::OutputFormat;
 
 pub(crate) use long_arguments::{
-    CloneArgs, ImportArgs, LogsArgs, MetricsArgs, ReleaseInfoArgs, StartArgs, StatusArgs,
+    BackupArgs, CloneArgs, ImportArgs, LogsArgs, MetricsArgs, ReleaseInfoArgs, RestoreArgs, StartArgs,
+    StatusArgs,
 };
-pub(crate) use subcommands::{CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff};
+pub(crate) use subcommands::{BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff};
 pub(crate) use values::RestartTarget;
 use values::{parse_count, parse_release, parse_target};
 
@@ -382,10 +383,14 @@ pub(crate) enum RunCommand {
         #[arg(long)]
         now: bool,
     },
-    /// Bring a destroyed app back, with its repository, config and data, and deploy it
+    /// Write an app to stdout as a backup: repository, config, formation and data, while it runs
+    ///
+    /// 'restore' brings the app back, on this machine or another, and refuses what was cut off or changed.
+    #[command(after_long_help = exit_status::READ)]
+    Backup(BackupArgs),
+    /// Bring back a destroyed app, or apps from a backup on stdin, and deploy them
+    ///
+    /// If stdin is a terminal or empty, the app that 'destroy' has kept comes back. A backup is verified first.
     #[command(after_long_help = exit_status::CHANGE)]
-    Restore {
-        /// Name of the app
-        app: AppName,
-    },
+    Restore(RestoreArgs),
 }

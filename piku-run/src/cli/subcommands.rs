@@ -24,6 +24,18 @@ pub(crate) enum DataAction {
     },
 }
 
+/// Actions of `backup`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupAction {
+    /// Read a backup on stdin to its end, and list what is in it
+    #[command(after_long_help = exit_status::READ)]
+    Verify {
+        /// Output format
+        #[arg(long, value_enum, default_value_t)]
+        format: OutputFormat,
+    },
+}
+
 /// Actions of `config`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {

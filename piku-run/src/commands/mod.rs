@@ -1,6 +1,7 @@
 //! Subcommands, each a thin layer over other modules.
 
 mod apps;
+mod backup;
 mod data;
 mod exec;
 mod gc;
@@ -136,7 +137,8 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Rename { app, undo: true, .. } => rename::undo(&root()?, &app)?,
         RunCommand::Clone(typed) => return clone::run(&root()?, &typed),
         RunCommand::Destroy { app, confirm, now } => destroy::run(&root()?, &app, &confirm, now)?,
-        RunCommand::Restore { app } => return restore::run(&root()?, &app),
+        RunCommand::Backup(typed) => return backup::run(&root()?, typed),
+        RunCommand::Restore(typed) => return restore::run(&root()?, &typed),
         RunCommand::Notify { test: false } => notify::notify(&root()?)?,
         RunCommand::Notify { test: true } => {
             if !notify::notify_test(&root()?)? {

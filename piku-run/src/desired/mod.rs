@@ -35,7 +35,7 @@ pub(crate) use health::HealthCheck;
 pub(crate) type Formation = BTreeMap<ProcessName, u32>;
 
 /// Largest number of instances of a type; more is a typing error.
-const MAX_COUNT: u32 = 1000;
+pub(crate) const MAX_COUNT: u32 = 1000;
 
 /// Default time limit for becoming ready, in seconds.
 const READY_WITHIN: u64 = 60;

@@ -152,6 +152,7 @@ fn write_journal(path: &Path, journal: &NotifyJournal, before: &NotifyJournal) -
     atomic_file::write(path, &text, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
 }
 
+/// Returns the name of this machine, as one line.
 pub(crate) fn host_name() -> String {
     nix::unistd::gethostname().map_or_else(|_| String::new(), |name| readable(&name.to_string_lossy()))
 }

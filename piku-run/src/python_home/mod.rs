@@ -6,6 +6,8 @@ mod source_home;
 mod source_repository;
 mod untracked_files;
 
+pub(crate) use source_repository::TOLERATED;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 

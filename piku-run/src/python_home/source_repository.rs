@@ -17,7 +17,7 @@ const UPLOAD_PACK: &str = "--upload-pack=git -c 'safe.directory=*' upload-pack";
 /// Largest list of paths, since a small repository can name paths without end.
 const MAX_LIST: u64 = 64 << 20;
 /// Errors of old tools in real histories, as pushes may have them.
-const TOLERATED: [&str; 12] = [
+pub(crate) const TOLERATED: [&str; 12] = [
     "badDate",
     "badDateOverflow",
     "badEmail",

@@ -11,25 +11,19 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, ensure};
-use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::unknown_app::unknown_app;
 use piku_release::manifest::BuiltRelease;
 use piku_report::progress;
-use piku_report::user_error::{BUSY, USAGE, UserError};
+use piku_report::user_error::{USAGE, UserError};
 
+use super::aside_app::{AsideApp, remove_own_settings};
 use super::{app_lock, free_name};
 use crate::cli::CloneArgs;
 use crate::commands::{data, sibling_tool};
 use crate::config::store;
-use crate::lock;
 use crate::releases::current;
-
-/// Settings that belong to one app alone: its host names, and its port.
-const OWN: [&str; 2] = ["NGINX_SERVER_NAME", "PORT"];
-/// Prefix of the folder in which a clone is made; the name of the new app follows.
-const ASIDE: &str = ".clone.";
 
 pub(in crate::commands) fn run(root: &PikuRoot, typed: &CloneArgs) -> anyhow::Result<ExitCode> {
     let CloneArgs { app, new, data, skip_deploy } = typed;
@@ -48,18 +42,9 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &CloneArgs) -> anyhow::Re
     let source_lock = app_lock::wait_for_app(root, app)?;
     check()?;
     progress::step(&format!("Cloning {app} as {new}"));
-    let aside = root.path().join("apps").join(format!("{ASIDE}{new}"));
-    let clone_lock = begin_aside(&aside, new)?;
-    let made = copy_app(root, app, new, &aside, *data).and_then(|()| {
-        free_name::move_app_dir(&aside, root.app(new).path())
-            .with_context(|| format!("cannot make '{}'", root.app(new).path().display()))
-    });
-    if let Err(err) = made {
-        // What cannot be removed now is removed by the next clone.
-        let _ = empty_aside(root, new, &aside);
-        let _ = current::remove_dir(&aside);
-        return Err(err);
-    }
+    let aside = AsideApp::create(root, new)?;
+    copy_app(root, app, new, &aside, *data)?;
+    let clone_lock = aside.publish()?;
     drop((source_lock, clone_lock));
     progress::step(&format!("{new} has the code and the settings of {app}"));
     if *skip_deploy || dir.current_number().is_none() {
@@ -70,7 +55,7 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &CloneArgs) -> anyhow::Re
 }
 
 /// Deploys the tip of the app's deploy branch, as after a push.
-pub(super) fn deploy(root: &PikuRoot, app: &AppName) -> anyhow::Result<ExitCode> {
+pub(in crate::commands) fn deploy(root: &PikuRoot, app: &AppName) -> anyhow::Result<ExitCode> {
     let mut deploy = sibling_tool("piku-receive");
     deploy.args(["deploy", app.as_str(), "--by", &crate::releases::who(), "--root"]).arg(root.path());
     let status = deploy.stdin(Stdio::null()).status().context("cannot run 'piku-receive deploy'")?;
@@ -81,30 +66,17 @@ pub(super) fn deploy(root: &PikuRoot, app: &AppName) -> anyhow::Result<ExitCode>
     Ok(ExitCode::from(code))
 }
 
-/// Makes the folder of the new app, and takes the lock that it will have. What an interrupted clone left there is
-/// removed by [`copy_app`].
-fn begin_aside(aside: &Path, new: &AppName) -> anyhow::Result<FileLock> {
-    current::create_dir(aside)?;
-    let path = aside.join("lock");
-    let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
-    lock.ok_or_else(|| UserError::new(format!("another clone to {new} is in progress")).code(BUSY).into())
-}
-
 fn copy_app(
     root: &PikuRoot,
     app: &AppName,
     new: &AppName,
-    aside: &Path,
+    aside: &AsideApp,
     with_data: bool,
 ) -> anyhow::Result<()> {
-    empty_aside(root, new, aside)?;
     let dir = root.app(app);
     copy_repository(&dir, &aside.join("repo.git"))?;
     let mut config = store::read(&dir)?;
-    let own: Vec<&str> = OWN.into_iter().filter(|name| config.get(name).is_some()).collect();
-    for name in &own {
-        config.unset(name);
-    }
+    let own = remove_own_settings(&mut config);
     if !own.is_empty() {
         progress::detail(&format!("without {}, which only one app can have", own.join(" and ")));
     }
@@ -121,21 +93,6 @@ fn copy_app(
     Ok(())
 }
 
-/// Removes what an interrupted clone has left, except for the lock.
-fn empty_aside(root: &PikuRoot, new: &AppName, aside: &Path) -> anyhow::Result<()> {
-    let copied = aside.join("data");
-    if copied.is_dir() {
-        data::empty(root, new, &copied)?;
-    }
-    for entry in fs::read_dir(aside).with_context(|| format!("cannot list '{}'", aside.display()))? {
-        let path = entry?.path();
-        if path.file_name().is_some_and(|name| name != "lock") {
-            current::remove_dir(&path)?;
-        }
-    }
-    Ok(())
-}
-
 /// Copies the repository, with the deploy branch at the live commit: objects are shared by hard links.
 fn copy_repository(dir: &AppDir, to: &Path) -> anyhow::Result<()> {
     git(&["clone", "--quiet", "--mirror"], &[&dir.repo(), to])?;
@@ -143,10 +100,8 @@ fn copy_repository(dir: &AppDir, to: &Path) -> anyhow::Result<()> {
     let Some(commit) = live.map(|live| live.commit).filter(|commit| commit.len() == 40) else {
         return Ok(());
     };
-    let mut update = git_command();
-    update.arg("--git-dir").arg(to).args(["update-ref", "HEAD", &commit]);
     // A commit that the repository no longer has: the clone starts at the tip.
-    if !update.stderr(Stdio::null()).status().context("cannot run 'git update-ref'")?.success() {
+    if !set_branch(to, &commit)? {
         progress::detail(
             "its live commit is no longer in the repository; the clone starts at the tip of its branch",
         );
@@ -154,7 +109,15 @@ fn copy_repository(dir: &AppDir, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn git_command() -> Command {
+/// Sets the deploy branch of a repository; false if it lacks the commit.
+pub(in crate::commands) fn set_branch(repo: &Path, commit: &str) -> anyhow::Result<bool> {
+    let mut update = git_command();
+    update.arg("--git-dir").arg(repo).args(["update-ref", "HEAD", commit]);
+    Ok(update.stderr(Stdio::null()).status().context("cannot run 'git update-ref'")?.success())
+}
+
+/// Returns a git command that the caller's environment does not change.
+pub(in crate::commands) fn git_command() -> Command {
     let mut git = Command::new("git");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {
         git.env_remove(name);

@@ -20,7 +20,7 @@ use super::app_lock;
 ///
 /// # Errors
 /// Fails with who has it, as busy if it is being made.
-pub(super) fn check_free(root: &PikuRoot, name: &AppName) -> anyhow::Result<()> {
+pub(in crate::commands) fn check_free(root: &PikuRoot, name: &AppName) -> anyhow::Result<()> {
     let dir = root.app(name);
     if dir.is_there() {
         return Err(UserError::new(format!("{name} exists already")).hint("choose another name").into());

@@ -1,11 +1,12 @@
 //! Commands that change which release runs, and with how many instances.
 
 pub(super) mod app_lock;
+pub(super) mod aside_app;
 pub(super) mod clone;
 pub(super) mod deploy;
 pub(super) mod destroy;
 pub(super) mod destroyed_app;
-mod free_name;
+pub(super) mod free_name;
 pub(super) mod rename;
 pub(super) mod restart;
 pub(super) mod restore;

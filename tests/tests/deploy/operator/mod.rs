@@ -1,5 +1,6 @@
 //! Commands of an operator on deployed apps.
 
+mod backup;
 mod grants;
 mod import_piku;
 mod names;

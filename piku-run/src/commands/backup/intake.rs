@@ -1,0 +1,149 @@
+//! Restoring from an archive, which may come from anyone: its apps are made aside while it is read, and appear
+//! when all of it was verified.
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use piku_backup::{BackupHead, BackupPart, PartSink, SavedApp, read_archive};
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::HostSettings;
+use piku_report::progress;
+use piku_report::user_error::{USAGE, UserError};
+
+use super::restored_app::RestoredApp;
+use crate::commands::lifecycle::clone;
+use crate::commands::lifecycle::free_name;
+
+/// Apps of an archive that are asked for, and their name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::commands) struct ArchiveRequest {
+    /// The app; `None` for all apps of the archive.
+    pub(in crate::commands) app: Option<AppName>,
+    /// The name that it gets.
+    pub(in crate::commands) new: Option<AppName>,
+    pub(in crate::commands) dry_run: bool,
+    pub(in crate::commands) skip_deploy: bool,
+}
+
+/// Restores apps from an archive and deploys them.
+///
+/// # Errors
+/// Fails without any change unless the archive is whole and the names are free.
+pub(in crate::commands) fn restore_archive(
+    root: &PikuRoot,
+    request: &ArchiveRequest,
+    input: impl Read,
+) -> anyhow::Result<ExitCode> {
+    let reserve = HostSettings::read(&root.settings())?.reserve_bytes();
+    let mut intake = RestoreIntake { root, request, reserve, apps: Vec::new() };
+    let (head, _) = read_archive(input, &mut intake)?;
+    if request.dry_run {
+        progress::step("the backup is whole; nothing was changed");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut code = ExitCode::SUCCESS;
+    for app in &mut intake.apps {
+        app.complete().with_context(|| format!("cannot restore {}", app.name))?;
+    }
+    for mut app in intake.apps {
+        let (name, lock) = (app.name.clone(), app.take_lock());
+        let is_deployable = app.publish()?;
+        progress::step(&format!("{name} is back as it was at {:.0} on {}", head.at, head.host));
+        if request.skip_deploy || !is_deployable {
+            progress::detail(&format!("to deploy {name}: piku deploy {name}"));
+        } else {
+            let deployed = clone::deploy(root, &name)?;
+            if deployed != ExitCode::SUCCESS {
+                code = deployed;
+            }
+        }
+        if let Some(lock) = lock {
+            lock.create(&root.app(&name))?;
+            progress::detail(&lock.describe(&name));
+        }
+    }
+    Ok(code)
+}
+
+/// Takes the parts of the wanted apps.
+struct RestoreIntake<'a> {
+    root: &'a PikuRoot,
+    request: &'a ArchiveRequest,
+    /// Disk space that stays free, in bytes.
+    reserve: u64,
+    apps: Vec<RestoredApp>,
+}
+
+impl PartSink for RestoreIntake<'_> {
+    fn begin(&mut self, head: &BackupHead) -> anyhow::Result<()> {
+        let wanted = choose_apps(self.request, head)?;
+        let is_single = wanted.len() == 1;
+        for saved in wanted {
+            let name = self.request.new.as_ref().unwrap_or(&saved.app);
+            if let Err(err) = free_name::check_free(self.root, name) {
+                if is_single {
+                    return Err(err);
+                }
+                // So that an interrupted restore of many apps can be repeated.
+                progress::warning(&format!("{name} is left alone: {err:#}"));
+                continue;
+            }
+            if self.request.dry_run {
+                progress::step(&format!("would restore {name}: {}", describe(saved, head)));
+            } else {
+                progress::step(&format!("Restoring {name}: {}", describe(saved, head)));
+                self.apps.push(RestoredApp::create(self.root, name, saved, self.reserve)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, part: &BackupPart, content: &mut dyn Read) -> anyhow::Result<()> {
+        let target = self.apps.iter_mut().find(|app| part.app() == Some(&app.saved.app));
+        target.map_or(Ok(()), |app| app.take(part, content))
+    }
+}
+
+/// Returns the apps of an archive that were asked for.
+fn choose_apps<'a>(request: &ArchiveRequest, head: &'a BackupHead) -> anyhow::Result<Vec<&'a SavedApp>> {
+    let wanted: Vec<&SavedApp> =
+        head.apps.iter().filter(|saved| request.app.as_ref().is_none_or(|app| *app == saved.app)).collect();
+    if let (Some(app), true) = (&request.app, wanted.is_empty()) {
+        let names: Vec<&str> = head.apps.iter().map(|saved| saved.app.as_str()).collect();
+        let error = UserError::new(format!("the backup has no app {app}, only {}", names.join(", ")));
+        return Err(match names.first() {
+            Some(first) => {
+                error.hint(format!("to give it this name: piku restore {first} --as {app}")).into()
+            }
+            None => error.into(),
+        });
+    }
+    if request.new.is_some() && wanted.len() > 1 {
+        let what = format!("the backup has {} apps, and --as names one", wanted.len());
+        return Err(UserError::new(what).hint("piku restore APP --as NEW < FILE").code(USAGE).into());
+    }
+    Ok(wanted)
+}
+
+/// Returns what the archive has of an app, in one line.
+fn describe(saved: &SavedApp, head: &BackupHead) -> String {
+    let mut has = Vec::new();
+    for part in head.parts_of(&saved.app) {
+        match part {
+            BackupPart::Repository(_) => has.push(match &saved.commit {
+                Some(commit) => format!("commit {}", &commit[..7]),
+                None => "repository".to_owned(),
+            }),
+            BackupPart::Config(_) => has.push("settings".to_owned()),
+            BackupPart::Formation(_) => has.push("formation".to_owned()),
+            BackupPart::DeployLock(_) => has.push("deploy lock".to_owned()),
+            BackupPart::Data(_) => has.push("data".to_owned()),
+            BackupPart::Service(_, name) => has.push(format!("database {name}")),
+            BackupPart::Shallow(_) | BackupPart::Release(_) | BackupPart::Host => {}
+        }
+    }
+    let renamed = format!("{} at {:.0}, ", saved.app, head.at);
+    renamed + &has.join(", ")
+}

@@ -1,0 +1,60 @@
+//! `backup`: apps as one stream, and `restore` from it, on this machine or another.
+
+mod intake;
+mod repository;
+mod restored_app;
+mod saved_parts;
+mod verify;
+mod write;
+
+use std::io::{BufWriter, IsTerminal, stdin, stdout};
+use std::process::ExitCode;
+
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::progress;
+use piku_report::user_error::{USAGE, UserError};
+
+pub(super) use intake::{ArchiveRequest, restore_archive};
+use write::{BackupScope, write_backup};
+
+use crate::cli::{BackupAction, BackupArgs};
+
+pub(super) fn run(root: &PikuRoot, typed: BackupArgs) -> anyhow::Result<ExitCode> {
+    match typed.action {
+        Some(BackupAction::Verify { format }) => {
+            if stdin().is_terminal() {
+                let what = "expected a backup on stdin";
+                return Err(UserError::new(what).hint("piku backup:verify < FILE").code(USAGE).into());
+            }
+            verify::run(stdin().lock(), format)?;
+        }
+        None if typed.all => print_backup(root, &BackupScope::All)?,
+        None => match typed.app {
+            Some(app) => print_backup(root, &BackupScope::App(app))?,
+            None => return Err(UserError::new("name an app, or --all").code(USAGE).into()),
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a backup to stdout.
+fn print_backup(root: &PikuRoot, scope: &BackupScope) -> anyhow::Result<()> {
+    if stdout().is_terminal() {
+        let name = match scope {
+            BackupScope::App(app) => app.as_str(),
+            BackupScope::All => "all",
+        };
+        return Err(UserError::new("the backup does not go to a terminal")
+            .hint(format!("piku backup {} > {name}.tar.zst", if name == "all" { "--all" } else { name }))
+            .code(USAGE)
+            .into());
+    }
+    write_backup(root, scope, BufWriter::with_capacity(1 << 16, stdout().lock()))?;
+    Ok(())
+}
+
+/// Tells what is in a part, if it may surprise.
+fn tell_changed(app: &AppName) {
+    progress::warning(&format!("some files of {app} changed while they were read"));
+}

@@ -1,0 +1,227 @@
+//! An app that is being restored in a folder aside.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the folder aside, which only piku writes; data is written in a jail"
+)]
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, ensure};
+use piku_backup::{BackupPart, SavedApp};
+use piku_files::TreeHandle;
+use piku_files::free_space::{self, SpaceNeeded};
+use piku_layout::deploy_lock::DeployLock;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::diagnostic::{readable, shorten_text};
+use piku_report::progress;
+use piku_report::user_error::UserError;
+
+use super::repository;
+use crate::commands::data;
+use crate::commands::lifecycle::aside_app::{AsideApp, remove_own_settings};
+use crate::config::ConfigValues;
+use crate::desired::{self, Formation};
+use crate::releases::current;
+
+/// Largest small part in bytes.
+const LONGEST: u64 = 1 << 20;
+/// Number of bytes after which the free space is checked again.
+const STEP: u64 = 8 << 20;
+/// Longest reason of a lock, and longest name of who has locked.
+const LONGEST_REASON: usize = 500;
+const BUNDLE: &str = "repo.bundle";
+
+/// An app of an archive, without what was not read yet.
+#[derive(Debug)]
+pub(super) struct RestoredApp {
+    root: PikuRoot,
+    pub(super) name: AppName,
+    pub(super) saved: SavedApp,
+    aside: AsideApp,
+    reserve: u64,
+    shallow: Option<Vec<u8>>,
+    has_bundle: bool,
+    /// Locks the app when it is deployed.
+    lock: Option<DeployLock>,
+}
+
+impl RestoredApp {
+    pub(super) fn create(
+        root: &PikuRoot,
+        name: &AppName,
+        saved: &SavedApp,
+        reserve: u64,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            root: root.clone(),
+            name: name.clone(),
+            saved: saved.clone(),
+            aside: AsideApp::create(root, name)?,
+            reserve,
+            shallow: None,
+            has_bundle: false,
+            lock: None,
+        })
+    }
+
+    /// Writes a part to the folder aside.
+    pub(super) fn take(&mut self, part: &BackupPart, content: &mut dyn Read) -> anyhow::Result<()> {
+        match part {
+            BackupPart::Repository(_) => {
+                self.has_bundle = true;
+                let path = self.aside.join(BUNDLE);
+                let mut file =
+                    File::create(&path).with_context(|| format!("cannot write '{}'", path.display()))?;
+                self.copy(content, &mut file).with_context(|| format!("cannot write '{}'", path.display()))
+            }
+            BackupPart::Data(_) => self.take_data(content),
+            BackupPart::Shallow(_) => {
+                self.shallow = Some(read_small(content)?);
+                Ok(())
+            }
+            BackupPart::Config(_) => {
+                let mut config: ConfigValues = parse(part, &read_small(content)?)?;
+                self.check_config(&mut config).with_context(|| format!("bad '{part}'"))?;
+                config.write(&self.aside.join("config.json"))
+            }
+            BackupPart::Formation(_) => {
+                let formation: Formation = parse(part, &read_small(content)?)?;
+                ensure!(formation.values().all(|count| *count <= desired::MAX_COUNT), "bad '{part}'");
+                desired::write_formation(&self.aside.join("formation.json"), &formation)
+            }
+            BackupPart::DeployLock(_) => {
+                let DeployLock { by, at, reason } = parse(part, &read_small(content)?)?;
+                // A push prints them.
+                let plain = |text: &str| readable(&shorten_text(text, LONGEST_REASON));
+                self.lock = Some(DeployLock { by: plain(&by), at, reason: plain(&reason) });
+                Ok(())
+            }
+            // The release is built again.
+            BackupPart::Release(_) => Ok(()),
+            BackupPart::Service(..) | BackupPart::Host => {
+                ensure!(false, "this piku cannot restore '{part}'");
+                Ok(())
+            }
+        }
+    }
+
+    /// Checks names and values, and removes those that an app of this machine has.
+    fn check_config(&self, config: &mut ConfigValues) -> anyhow::Result<()> {
+        let mut checked = ConfigValues::default();
+        for (name, value) in &config.0 {
+            checked.set(name, value)?;
+        }
+        *config = checked;
+        if self.name != self.saved.app && self.root.app(&self.saved.app).is_there() {
+            let own = remove_own_settings(config);
+            if !own.is_empty() {
+                progress::detail(&format!("without {}, which {} has", own.join(" and "), self.saved.app));
+            }
+        }
+        Ok(())
+    }
+
+    /// Unpacks the data in a jail that has only its folder, as the app's own user.
+    fn take_data(&self, content: &mut dyn Read) -> anyhow::Result<()> {
+        let data = self.aside.join("data");
+        current::create_data_dir_at(&data)?;
+        let mut child = data::import_command(&self.root, &self.name, &data)?
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("cannot run 'tar'")?;
+        let mut stdin = child.stdin.take().context("tar has no input")?;
+        let copied = self.copy(content, &mut stdin);
+        drop(stdin);
+        let status = child.wait().context("cannot wait for 'tar'")?;
+        match copied {
+            // tar does not read what follows the end of its archive.
+            Err(err) if is_closed(&err) => {}
+            copied => copied?,
+        }
+        if !status.success() {
+            return Err(UserError::new(format!("cannot unpack the data of {}", self.name)).into());
+        }
+        Ok(())
+    }
+
+    /// Copies a stream as long as the disk has space.
+    fn copy(&self, content: &mut dyn Read, output: &mut dyn Write) -> anyhow::Result<()> {
+        loop {
+            let need = SpaceNeeded { bytes: STEP, files: 1 };
+            free_space::check_keeping(self.aside.path(), need, self.reserve, "the backup")?;
+            if io::copy(&mut content.take(STEP), output)? < STEP {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes the app complete, except for its name. The archive was verified.
+    pub(super) fn complete(&mut self) -> anyhow::Result<()> {
+        let bundle = self.aside.join(BUNDLE);
+        let repo = self.aside.join("repo.git");
+        if self.has_bundle {
+            repository::create_from_bundle(&repo, &bundle, self.shallow.as_deref(), &self.saved)?;
+            current::remove_dir(&bundle)?;
+            if let Some(commit) = &self.saved.commit {
+                if !repository::return_to_commit(&repo, commit)? {
+                    progress::detail(&format!(
+                        "{} was live, and the branch had gone on: its tip has the tag before-restore",
+                        &commit[..7]
+                    ));
+                }
+            }
+        } else {
+            repository::create_empty(&repo, &self.saved)?;
+        }
+        for (is_set, mark) in [(self.saved.maintenance, "maintenance"), (self.saved.stopped, "stopped")] {
+            if is_set {
+                write_mark(&self.aside.join(mark))?;
+            }
+        }
+        // After a power cut the app is there as a whole or not at all.
+        Ok(TreeHandle::open(self.aside.path())?.sync_file_system()?)
+    }
+
+    /// Gives the app its name. Returns whether it should be deployed.
+    pub(super) fn publish(self) -> anyhow::Result<bool> {
+        let Self { name, saved, aside, has_bundle, .. } = self;
+        drop(aside.publish()?);
+        if saved.stopped {
+            progress::detail(&format!("{name} was stopped; a deploy starts it"));
+        } else if saved.commit.is_none() {
+            progress::detail(&format!("{name} had no release"));
+        } else if !has_bundle {
+            progress::detail("its releases came from another machine: deploy it there");
+        }
+        Ok(has_bundle && saved.commit.is_some() && !saved.stopped)
+    }
+
+    /// Takes the lock that the app had, for after its deploy.
+    pub(super) fn take_lock(&mut self) -> Option<DeployLock> {
+        self.lock.take()
+    }
+}
+
+fn write_mark(path: &Path) -> anyhow::Result<()> {
+    fs::write(path, b"").with_context(|| format!("cannot write '{}'", path.display()))
+}
+
+fn read_small(content: &mut dyn Read) -> anyhow::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    content.take(LONGEST).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(part: &BackupPart, text: &[u8]) -> anyhow::Result<T> {
+    serde_json::from_slice(text).with_context(|| format!("bad '{part}'"))
+}
+
+/// Returns true for the error of writing to a program that has ended.
+fn is_closed(err: &anyhow::Error) -> bool {
+    err.downcast_ref::<io::Error>().is_some_and(|err| err.kind() == ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,85 @@
+//! The parts of an app that a backup has, read from its folder.
+
+#![expect(clippy::disallowed_methods, reason = "the app's own folder and files, which only piku writes")]
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::Context;
+use piku_backup::{BackupPart, SavedApp};
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::unknown_app::unknown_app;
+use piku_release::manifest::{self, BuiltRelease};
+
+use super::repository;
+use crate::config::store;
+use crate::releases::current;
+
+/// An app as it is when a backup begins: its description, and the content of its small parts.
+#[derive(Debug)]
+pub(super) struct SavedParts {
+    pub(super) saved: SavedApp,
+    /// All parts in the order of the archive, with the content of those that are small.
+    pub(super) parts: Vec<(BackupPart, Option<Vec<u8>>)>,
+}
+
+impl SavedParts {
+    /// Reads an app.
+    ///
+    /// # Errors
+    /// Fails if there is no such app.
+    pub(super) fn read(root: &PikuRoot, app: &AppName) -> anyhow::Result<Self> {
+        let dir = root.app(app);
+        current::check_not_destroyed(&dir)?;
+        if !current::is_app(&dir) {
+            return Err(unknown_app(root, app).into());
+        }
+        let live = dir.current_number();
+        let commit = live.and_then(|live| BuiltRelease::read(&dir.release(live)).ok());
+        let saved = SavedApp {
+            app: app.clone(),
+            branch: repository::read_branch(&dir.repo()),
+            commit: commit.map(|live| live.commit).filter(|commit| commit.len() == 40),
+            stopped: dir.stopped().exists(),
+            maintenance: dir.is_in_maintenance(),
+        };
+        // Brings it up to date.
+        store::read(&dir)?;
+        let mut parts = Vec::new();
+        if repository::has_refs(&dir.repo()) {
+            parts.push((BackupPart::Repository(app.clone()), None));
+        }
+        let release = live.map(|live| dir.release(live).join(manifest::FILE));
+        let files = [
+            (dir.repo().join("shallow"), BackupPart::Shallow(app.clone())),
+            (dir.config(), BackupPart::Config(app.clone())),
+            (dir.formation(), BackupPart::Formation(app.clone())),
+            (dir.deploy_lock(), BackupPart::DeployLock(app.clone())),
+        ];
+        for (path, part) in files {
+            push_file(&mut parts, &path, part)?;
+        }
+        if let Some(path) = release {
+            push_file(&mut parts, &path, BackupPart::Release(app.clone()))?;
+        }
+        if current::has_dir(dir.path(), "data") {
+            parts.push((BackupPart::Data(app.clone()), None));
+        }
+        Ok(Self { saved, parts })
+    }
+}
+
+fn push_file(
+    parts: &mut Vec<(BackupPart, Option<Vec<u8>>)>,
+    path: &Path,
+    part: BackupPart,
+) -> anyhow::Result<()> {
+    match fs::read(path) {
+        Ok(text) => parts.push((part, Some(text))),
+        Err(err) if err.kind() == ErrorKind::NotFound => {}
+        Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", path.display())),
+    }
+    Ok(())
+}

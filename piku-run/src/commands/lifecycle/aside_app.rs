@@ -1,0 +1,107 @@
+//! A new app that is made in a folder aside, by a clone or from a backup, and appears as a whole.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the folder of the new app, which only piku writes; data is removed inside of jails"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use piku_files::FileLock;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::user_error::{BUSY, UserError};
+
+use super::free_name;
+use crate::commands::data;
+use crate::config::ConfigValues;
+use crate::lock;
+use crate::releases::current;
+
+/// Settings that belong to one app alone: its host names, and its port.
+const OWN: [&str; 2] = ["NGINX_SERVER_NAME", "PORT"];
+/// Prefix of the folder; the name of the new app follows.
+const ASIDE: &str = ".clone.";
+
+/// The folder of an app that is not there yet, with the lock that the app will have. Dropping it removes it.
+#[derive(Debug)]
+pub(in crate::commands) struct AsideApp {
+    root: PikuRoot,
+    name: AppName,
+    path: PathBuf,
+    lock: Option<FileLock>,
+}
+
+impl AsideApp {
+    /// Makes an empty folder; what an interrupted clone or restore has left there is removed.
+    ///
+    /// # Errors
+    /// Fails as busy while another app of this name is being made.
+    pub(in crate::commands) fn create(root: &PikuRoot, name: &AppName) -> anyhow::Result<Self> {
+        let path = root.path().join("apps").join(format!("{ASIDE}{name}"));
+        current::create_dir(&path)?;
+        let lock = path.join("lock");
+        let lock = lock::try_lock(&lock).with_context(|| format!("cannot lock '{}'", lock.display()))?;
+        let Some(lock) = lock else {
+            let what = format!("another clone or restore to {name} is in progress");
+            return Err(UserError::new(what).code(BUSY).into());
+        };
+        let aside = Self { root: root.clone(), name: name.clone(), path, lock: Some(lock) };
+        aside.remove_content()?;
+        Ok(aside)
+    }
+
+    /// Returns the path of an entry of the new app's folder.
+    pub(in crate::commands) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub(in crate::commands) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes it an app. The result is its lock, which no other change can have had.
+    pub(in crate::commands) fn publish(mut self) -> anyhow::Result<FileLock> {
+        let dir = self.root.app(&self.name);
+        free_name::move_app_dir(&self.path, dir.path())
+            .with_context(|| format!("cannot make '{}'", dir.path().display()))?;
+        self.lock.take().context("no lock")
+    }
+
+    /// Removes everything except for the lock.
+    fn remove_content(&self) -> anyhow::Result<()> {
+        let data = self.join("data");
+        if data.is_dir() {
+            data::empty(&self.root, &self.name, &data)?;
+        }
+        let cannot = || format!("cannot list '{}'", self.path.display());
+        for entry in fs::read_dir(&self.path).with_context(cannot)? {
+            let path = entry?.path();
+            if path.file_name().is_some_and(|name| name != "lock") {
+                current::remove_dir(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for AsideApp {
+    fn drop(&mut self) {
+        if self.lock.is_some() {
+            // What cannot be removed now is removed by the next one.
+            let _ = self.remove_content();
+            let _ = current::remove_dir(&self.path);
+        }
+    }
+}
+
+/// Removes the settings that only one app of a machine can have; returns their names.
+pub(in crate::commands) fn remove_own_settings(config: &mut ConfigValues) -> Vec<&'static str> {
+    let own: Vec<&str> = OWN.into_iter().filter(|name| config.get(name).is_some()).collect();
+    for name in &own {
+        config.unset(name);
+    }
+    own
+}
