@@ -13,7 +13,7 @@ impl ProcFields {
 
     fn read_path(path: &str) -> Option<Self> {
         // A process chooses its name, which need not be UTF-8.
-        Some(Self(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned()))
+        Some(Self(String::from_utf8_lossy(&crate::read_file(path).ok()?).into_owned()))
     }
 
     /// Returns the value of a field, without the blanks around it.

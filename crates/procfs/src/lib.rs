@@ -7,11 +7,23 @@ mod fields;
 mod stat;
 mod tree;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 
 pub use fields::{ProcFields, meminfo, oom_kills};
 pub use stat::{ProcessStat, boot_id, is_dying, is_running, uptime};
 pub use tree::{children, process_tree};
+
+/// Size of a buffer that holds most files of /proc, so that one call reads them.
+const MOST_FILES: usize = 4096;
+
+/// Reads a file of /proc. All of them have a size of 0, for which [`fs::read`] begins with a buffer of 32 bytes
+/// and needs many calls.
+pub fn read_file(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(MOST_FILES);
+    File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
 
 /// Returns the pids of all processes in ascending order.
 #[must_use]

@@ -110,14 +110,11 @@ impl HostFiles {
 
     fn read_one(&self, walk: &mut PathWalk, name: &str, warns: bool) -> io::Result<FileContent> {
         let path = Path::new("/etc").join(name);
-        Ok(match walk.follow(&path)? {
+        // A symlink into the jail's own /usr is shown as it is. Nothing in /usr has to be watched for it.
+        Ok(match walk.follow(&path, |target| self.same_usr && leads_to_usr(&path, target))? {
             WalkEnd::Nothing => FileContent::Absent,
-            WalkEnd::File { first_link: Some(target), .. }
-                if self.same_usr && leads_to_usr(&path, &target) =>
-            {
-                FileContent::Link(target)
-            }
-            WalkEnd::File { file, size, .. } => FileContent::Text(read_start(file, size)?),
+            WalkEnd::Link(target) => FileContent::Link(target),
+            WalkEnd::File { file, size } => FileContent::Text(read_start(file, size)?),
             WalkEnd::Writable(what) => {
                 if warns {
                     tell(&format!(

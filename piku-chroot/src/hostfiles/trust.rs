@@ -1,9 +1,9 @@
 //! The rule for files of the host that a jail may show: no app can write them.
 
-use nix::unistd::{Gid, Uid, getgroups};
+use nix::unistd::{Gid, Uid};
 use rustix::fs::{FileType, Stat};
 
-use crate::ids::caller::CallerIdentity;
+use crate::ids::caller::{CallerIdentity, groups};
 
 /// First id of containers and of apps with their own user.
 const SUBORDINATE: u32 = 65536;
@@ -21,7 +21,7 @@ pub(crate) struct TrustedIdentities {
 impl TrustedIdentities {
     /// Apps run as the caller, with its groups, or with one of its subordinate ids.
     pub(crate) fn new(caller: CallerIdentity) -> Self {
-        let mut groups = getgroups().unwrap_or_default();
+        let mut groups = groups();
         groups.push(caller.gid);
         Self { caller: caller.uid, groups }
     }

@@ -23,8 +23,9 @@ const MOST_LINKS: usize = 40;
 pub(super) enum WalkEnd {
     /// No regular file that we may read.
     Nothing,
-    /// A file, and the target of the path itself if it is a symlink.
-    File { file: File, size: u64, first_link: Option<PathBuf> },
+    File { file: File, size: u64 },
+    /// The path itself is a symlink with this target, which the caller accepts: nothing behind it was opened.
+    Link(PathBuf),
     /// An app could have written this part of the path, so the walk stops.
     Writable(PathBuf),
 }
@@ -67,8 +68,8 @@ impl<'a> PathWalk<'a> {
         )
     }
 
-    /// Follows an absolute path to its end.
-    pub(super) fn follow(&mut self, path: &Path) -> io::Result<WalkEnd> {
+    /// Follows an absolute path to its end, or to a symlink at that path with a target that `is_end` accepts.
+    pub(super) fn follow(&mut self, path: &Path, is_end: impl Fn(&Path) -> bool) -> io::Result<WalkEnd> {
         let mut way: VecDeque<OsString> = path_parts(path).collect();
         let top = WalkFolder { folder: Rc::clone(&self.root), path: PathBuf::from("/"), device: 0 };
         let mut places = vec![top];
@@ -76,7 +77,7 @@ impl<'a> PathWalk<'a> {
             way.pop_front();
             places.push(first.clone());
         }
-        let (mut links, mut first_link) = (0, None);
+        let mut links = 0;
         while let Some(name) = way.pop_front() {
             if name == ".." {
                 places.truncate(places.len().saturating_sub(1).max(1));
@@ -104,8 +105,8 @@ impl<'a> PathWalk<'a> {
                     if !self.trust.is_safe(&stat) {
                         return Ok(WalkEnd::Writable(path));
                     }
-                    if way.is_empty() && links == 1 {
-                        first_link = Some(target.clone());
+                    if way.is_empty() && links == 1 && is_end(&target) {
+                        return Ok(WalkEnd::Link(target));
                     }
                     if target.is_absolute() {
                         places.truncate(1);
@@ -141,7 +142,7 @@ impl<'a> PathWalk<'a> {
                     // directory does not change.
                     self.fully_watched &= device == here.device;
                     let size = u64::try_from(stat.st_size).unwrap_or_default();
-                    return Ok(WalkEnd::File { file: File::from(opened), size, first_link });
+                    return Ok(WalkEnd::File { file: File::from(opened), size });
                 }
                 _ => return Ok(WalkEnd::Nothing),
             }

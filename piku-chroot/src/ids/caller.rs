@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use nix::unistd::{Gid, Uid, getegid, geteuid, getgid, getgroups, getuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, getegid, geteuid, getgid, getuid, setgroups, setresgid, setresuid};
 use piku_nss::UserAccount;
 use piku_report::user_error::{UserError, tell};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
@@ -65,18 +65,23 @@ pub(crate) fn refuse_other_groups() -> Result<()> {
     Ok(())
 }
 
+/// Returns the groups of this process. The C library's function reads a file of /proc first.
+pub(crate) fn groups() -> Vec<Gid> {
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    groups.into_iter().map(|group| Gid::from_raw(group.as_raw())).collect()
+}
+
 /// Returns the number of groups besides the first.
 pub(crate) fn other_groups() -> usize {
     let own = getegid();
-    getgroups().unwrap_or_default().iter().filter(|group| **group != own).count()
+    groups().iter().filter(|group| **group != own).count()
 }
 
 /// Warns of each source on which the command has rights only through one of the other groups: a user
 /// namespace with one user cannot leave them.
 pub(crate) fn warn_of_groups(plan: &JailPlan) {
     let own = getegid();
-    let groups = getgroups().unwrap_or_default();
-    let others: Vec<Gid> = groups.into_iter().filter(|group| *group != own).collect();
+    let others: Vec<Gid> = groups().into_iter().filter(|group| *group != own).collect();
     for mount in plan.mounts.iter().filter(|_| !others.is_empty()) {
         let MountContent::Tree { src, .. } = &mount.content else { continue };
         // A source that cannot be read is refused later, with its cause.

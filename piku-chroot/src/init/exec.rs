@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
-use std::{fs, io};
+use std::io;
 
 use anyhow::{Context, Error, Result, ensure};
 use nix::errno::Errno;
@@ -48,7 +48,7 @@ fn drop_inherited(
     if !layers.seccomp {
         keyring::join_new_session(plan.strict)?;
     }
-    let core = core_limit(&fs::read(CORE_PATTERN).unwrap_or_default());
+    let core = core_limit(&piku_procfs::read_file(CORE_PATTERN).unwrap_or_default());
     setrlimit(Resource::Core, Rlimit { current: Some(core), maximum: Some(core) })
         .map_err(io::Error::from)
         .context("cannot set the limits")?;

@@ -48,8 +48,10 @@ impl CgroupTree {
     /// Finds the part of the tree that this process runs in.
     pub(crate) fn find() -> Result<Self, MissingController> {
         let read = |path: &str| {
-            fs::read_to_string(path)
-                .map_err(|err| MissingController { why: format!("{path}: {err}"), fix: None })
+            let text = piku_procfs::read_file(path).and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))
+            });
+            text.map_err(|err| MissingController { why: format!("{path}: {err}"), fix: None })
         };
         let place = locate_cgroup(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?);
         let Some((top, own)) = place else {

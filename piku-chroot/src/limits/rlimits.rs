@@ -1,6 +1,8 @@
 //! Limits without a cgroup, for each process alone: a jail of ten processes may use ten times the memory.
 //! They are all that some kernels and units allow.
 
+use std::sync::OnceLock;
+
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, nice, prlimit, setpriority_process, setrlimit};
 
@@ -71,8 +73,10 @@ fn lower_rlimit(resource: Resource, limit: Option<u64>) -> Result<()> {
         .context("cannot set the limits")
 }
 
-/// Returns the memory of the machine in bytes. If the kernel does not report it, returns a number that limits
-/// nothing.
+/// Returns the memory of the machine in bytes, which is read once. If the kernel does not report it, returns a
+/// number that limits nothing.
 pub(crate) fn machine_memory() -> u64 {
-    piku_procfs::meminfo().and_then(|meminfo| meminfo.bytes("MemTotal")).unwrap_or(u64::MAX / 4096 * 4096)
+    static MEMORY: OnceLock<u64> = OnceLock::new();
+    let read = || piku_procfs::meminfo()?.bytes("MemTotal");
+    *MEMORY.get_or_init(|| read().unwrap_or(u64::MAX / 4096 * 4096))
 }

@@ -52,6 +52,11 @@ impl OpenedBase {
         self.open_path(path, OFlags::RDONLY | OFlags::NONBLOCK)
     }
 
+    /// Opens a directory; `None` if it does not exist or may not be read.
+    pub(crate) fn open_dir(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        self.open_path(path, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
     /// Opens a directory and returns those of its entries that are `wanted`; `None` if it does not exist or
     /// may not be read.
     pub(crate) fn list(
@@ -59,7 +64,7 @@ impl OpenedBase {
         path: &Path,
         wanted: impl Fn(&OsStr) -> bool,
     ) -> Result<Option<(OwnedFd, Vec<OsString>)>> {
-        let Some(fd) = self.open_path(path, OFlags::RDONLY | OFlags::DIRECTORY)? else { return Ok(None) };
+        let Some(fd) = self.open_dir(path)? else { return Ok(None) };
         let mut buffer = [MaybeUninit::uninit(); LISTED_AT_ONCE];
         let mut entries = RawDir::new(&fd, &mut buffer);
         let mut names = Vec::new();

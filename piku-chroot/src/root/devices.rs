@@ -2,11 +2,10 @@
 //! of the host are mounted one by one; terminals and shared memory are new.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat};
+use rustix::fs::{CWD, FileType, fstat, major, minor};
 use rustix::mount::MountAttrFlags;
 
 use crate::plan::JailPlan;
@@ -40,23 +39,19 @@ pub(crate) fn make_entries(dev: &OpenedFolder, plan: &JailPlan) -> Result<()> {
     dev.mount(Path::new("pts"), terminals)?;
     for (name, major, minor) in DEVICES.iter().filter(|(name, ..)| ours(name)) {
         let tree =
-            open_device(name, *major, *minor).with_context(|| format!("cannot mount '/dev/{name}'"))?;
+            copy_device(name, *major, *minor).with_context(|| format!("cannot mount '/dev/{name}'"))?;
         dev.make_file(Path::new(name))?;
         dev.mount(Path::new(name), tree)?;
     }
     Ok(())
 }
 
-/// Opens a device of the host and checks its number.
-fn open_device(name: &str, wanted_major: u32, wanted_minor: u32) -> Result<HostTree> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = || -> Result<_, rustix::io::Errno> {
-        let fd: OwnedFd = openat(CWD, Path::new("/dev").join(name), flags, Mode::empty())?;
-        Ok((fstat(&fd)?, fd))
-    };
-    let (stat, fd) = open().map_err(io::Error::from)?;
+/// Copies the mount of a device of the host and checks its number.
+fn copy_device(name: &str, wanted_major: u32, wanted_minor: u32) -> Result<HostTree> {
+    let tree = HostTree::copy_entry(CWD, &Path::new("/dev").join(name), false, DEVICE)?;
+    let stat = fstat(&tree).map_err(io::Error::from)?;
     let number = (major(stat.st_rdev), minor(stat.st_rdev));
     let character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
     ensure!(character && number == (wanted_major, wanted_minor), "it is another device");
-    HostTree::copy(fd, false, DEVICE)
+    Ok(tree)
 }

@@ -77,14 +77,19 @@ pub(crate) fn make_entries(
             FileContent::Link(target) => etc.make_symlink(name, target)?,
         }
     }
-    show_entries(base, "etc", etc, plan, |name| {
+    let wanted = |name: &OsStr| {
         let family = |family: &&str| name.as_bytes().starts_with(family.as_bytes());
         let of_host = host.iter().any(|(file, _)| name == *file);
         !of_host && (FILES.iter().any(|file| name == *file) || FAMILIES.iter().any(family))
-    })?;
-    show_entries(base, "etc/ssl", &etc.open_or_make_dir(Path::new("ssl"))?, plan, |name| {
-        SSL.iter().any(|file| name == *file)
-    })
+    };
+    if let Some((folder, names)) = base.list(Path::new("etc"), wanted)? {
+        show_entries(base, "etc", &folder, names.iter(), etc, plan)?;
+    }
+    let ssl = etc.open_or_make_dir(Path::new("ssl"))?;
+    match base.open_dir(Path::new("etc/ssl"))? {
+        Some(folder) => show_entries(base, "etc/ssl", &folder, SSL.iter(), &ssl, plan),
+        None => Ok(()),
+    }
 }
 
 /// Returns the one user that exists, and names that programs expect.
@@ -105,24 +110,25 @@ fn format_group(identity: CallerIdentity) -> String {
     format!("{own}root:x:0:\nnogroup:x:65534:\n")
 }
 
-/// Shows the wanted entries of a directory of the base that exist and may be read.
-fn show_entries(
+/// Shows those entries of a directory of the base, opened as `folder`, that exist and may be read.
+fn show_entries<N: AsRef<Path>>(
     base: &OpenedBase,
     from: &str,
+    folder: &OwnedFd,
+    names: impl Iterator<Item = N>,
     to: &OpenedFolder,
     plan: &JailPlan,
-    wanted: impl Fn(&OsStr) -> bool,
 ) -> Result<()> {
-    let Some((folder, names)) = base.list(Path::new(from), wanted)? else { return Ok(()) };
-    for name in names.iter().map(Path::new) {
+    for name in names {
+        let name = name.as_ref();
         let path = Path::new("/").join(from).join(name);
         if plan.is_mount_point(&path) {
             continue;
         }
-        let fd = match open_entry(&folder, name).with_context(|| format!("cannot open {}", quoted(&path)))? {
+        let fd = match open_entry(folder, name).with_context(|| format!("cannot open {}", quoted(&path)))? {
             OpenedFile::Yes(fd) => Some(fd),
             OpenedFile::Refused => None,
-            OpenedFile::Link => match base::read_symlink(&folder, name)? {
+            OpenedFile::Link => match base::read_symlink(folder, name)? {
                 Some(target) if leads_to_usr(&path, &target) => {
                     to.make_symlink(name, &target)?;
                     None

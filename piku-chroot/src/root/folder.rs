@@ -62,9 +62,14 @@ impl OpenedFolder {
 
     /// Attaches a detached mount at an entry.
     pub(crate) fn mount(&self, name: &Path, mount: impl AsFd) -> Result<()> {
-        move_mount(mount, c"", &self.0, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        self.try_mount(name, mount)
             .map_err(io::Error::from)
             .with_context(|| format!("cannot mount on {}", quoted(name)))
+    }
+
+    /// Does the same where the entry may be absent.
+    pub(crate) fn try_mount(&self, name: &Path, mount: impl AsFd) -> Result<(), Errno> {
+        move_mount(mount, c"", &self.0, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
     }
 
     /// Opens a path below it, which may belong to anyone, to be mounted on.

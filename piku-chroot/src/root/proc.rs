@@ -1,20 +1,22 @@
 //! The jail's own `/proc`, which shows only its own processes. Files that change the kernel's settings are
 //! read-only: as the host's root, a process may write them without any capability.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use crate::errors::diagnosis::{SetupStep, explain_step};
 use crate::ids::caller::CallerIdentity;
 use crate::root::filesystem;
 use crate::root::folder::OpenedFolder;
-use crate::root::tree::{self, HostTree, READ_ONLY};
+use crate::root::tree::{HostTree, READ_ONLY};
 
-/// Entries that are read-only for every user.
-const READ_ONLY_FOR_ALL: [&str; 2] = ["sys", "sysrq-trigger"];
+/// Entries that are read-only for every user, and whether they are directories.
+const READ_ONLY_FOR_ALL: [(&str, bool); 2] = [("sys", true), ("sysrq-trigger", false)];
 
 /// Files that are covered by an empty one: the keys of the caller's user, and figures about the kernel, the
 /// hardware and other users. No app needs them.
@@ -61,40 +63,40 @@ pub(crate) fn new_proc() -> Result<OwnedFd> {
 
 pub(crate) fn mount_proc(root: &OpenedFolder, identity: CallerIdentity) -> Result<()> {
     root.make_dir(Path::new("proc"))?;
-    root.mount(Path::new("proc"), new_proc()?)?;
-    for name in READ_ONLY_FOR_ALL {
-        let path = Path::new("proc").join(name);
-        // Not every kernel has all of them.
-        let Ok(place) = root.open_mount_point(&path) else { continue };
-        let restrict =
-            || tree::attach_mount(HostTree::copy(&place, tree::is_folder(&place)?, READ_ONLY)?, &place);
-        restrict().with_context(|| format!("cannot restrict /{}", path.display()))?;
+    let proc = new_proc()?;
+    root.mount(Path::new("proc"), &proc)?;
+    let proc = OpenedFolder::new(proc);
+    // Not every kernel has all of these entries.
+    for (name, folder) in READ_ONLY_FOR_ALL {
+        let restrict = || match HostTree::copy_existing(&proc, Path::new(name), folder, READ_ONLY)? {
+            Some(tree) => proc.mount(Path::new(name), tree),
+            None => Ok(()),
+        };
+        restrict().with_context(|| format!("cannot restrict /proc/{name}"))?;
     }
     let more = if identity.uid.is_root() { &MASKED_FOR_ROOT[..] } else { &[] };
     let var = root.open_or_make_dir(Path::new("var"))?;
     var.make_file(Path::new(EMPTY_FILE))?;
     var.make_dir(Path::new(EMPTY_FOLDER))?;
-    let cover = |name: &str| HostTree::copy(var.open_mount_point(Path::new(name))?, false, READ_ONLY);
-    mask_entries(root, MASKED_FILES.iter().chain(more), || cover(EMPTY_FILE))?;
-    mask_entries(root, MASKED_FOLDERS.iter(), || cover(EMPTY_FOLDER))
+    mask_entries(&proc, MASKED_FILES.iter().chain(more), &var, EMPTY_FILE)?;
+    mask_entries(&proc, MASKED_FOLDERS.iter(), &var, EMPTY_FOLDER)
 }
 
-/// Covers these entries, as far as the kernel has them.
+/// Covers these entries with the entry `empty` of `var`, as far as the kernel has them.
 fn mask_entries<'a>(
-    root: &OpenedFolder,
+    proc: &OpenedFolder,
     names: impl Iterator<Item = &'a &'static str>,
-    first: impl Fn() -> Result<HostTree>,
+    var: &OpenedFolder,
+    empty: &str,
 ) -> Result<()> {
-    let mut cover: Option<HostTree> = None;
+    let mut cover = HostTree::copy_entry(var, Path::new(empty), false, READ_ONLY)?;
     for name in names {
-        let path = Path::new("proc").join(name);
-        let Ok(place) = root.open_mount_point(&path) else { continue };
-        let next = cover.as_ref().map_or_else(&first, HostTree::copy_again);
-        let masked = next.and_then(|next| {
-            tree::attach_mount(&next, &place)?;
-            Ok(next)
-        });
-        cover = Some(masked.with_context(|| format!("cannot mask /{}", path.display()))?);
+        match proc.try_mount(Path::new(name), &cover) {
+            // A mount that is attached already is attached nowhere else.
+            Ok(()) => cover = cover.copy_again()?,
+            Err(Errno::NOENT) => {}
+            Err(err) => return Err(io::Error::from(err)).with_context(|| format!("cannot mask /proc/{name}")),
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::errors::quoted;
@@ -57,16 +58,53 @@ fn file_type(fd: impl AsFd) -> Result<FileType> {
 impl HostTree {
     /// Copies the mount at `source`, including all mounts below it, and restricts the copy.
     pub(crate) fn copy(source: impl AsFd, folder: bool, attributes: MountAttrFlags) -> Result<Self> {
-        let mut flags =
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        if folder {
-            flags |= OpenTreeFlags::AT_RECURSIVE;
+        let copied = open_copy(source, Path::new(""), OpenTreeFlags::AT_EMPTY_PATH, folder);
+        Self::restrict(copied.map_err(io::Error::from).context("cannot copy the mount")?, folder, attributes)
+    }
+
+    /// Does the same with an entry of a directory, which must not be a symlink.
+    pub(crate) fn copy_entry(
+        parent: impl AsFd,
+        name: &Path,
+        folder: bool,
+        attributes: MountAttrFlags,
+    ) -> Result<Self> {
+        let found = Self::copy_existing(parent, name, folder, attributes)?;
+        found.ok_or(io::ErrorKind::NotFound).map_err(io::Error::from).context("cannot copy the mount")
+    }
+
+    /// Does the same; `None` if there is no such entry.
+    pub(crate) fn copy_existing(
+        parent: impl AsFd,
+        name: &Path,
+        folder: bool,
+        attributes: MountAttrFlags,
+    ) -> Result<Option<Self>> {
+        match open_copy(parent, name, OpenTreeFlags::AT_SYMLINK_NOFOLLOW, folder) {
+            Ok(mount) => Self::restrict(mount, folder, attributes).map(Some),
+            Err(Errno::NOENT) => Ok(None),
+            Err(err) => Err(io::Error::from(err)).context("cannot copy the mount"),
         }
-        let mount =
-            open_tree(source, c"", flags).map_err(io::Error::from).context("cannot copy the mount")?;
+    }
+
+    fn restrict(mount: OwnedFd, folder: bool, attributes: MountAttrFlags) -> Result<Self> {
         sys::set_mount_attributes(&mount, attributes, folder).context("cannot restrict the mount")?;
         Ok(Self { mount, folder })
     }
+}
+
+fn open_copy(
+    parent: impl AsFd,
+    path: &Path,
+    flags: OpenTreeFlags,
+    recursive: bool,
+) -> Result<OwnedFd, Errno> {
+    let depth = if recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+    open_tree(
+        parent,
+        path,
+        flags | depth | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    )
 }
 
 impl HostTree {
