@@ -36,6 +36,7 @@ complete -c piku-chroot -l format -d 'Output format of --check' -r -f -a "text\t
 json\t'A JSON array'"
 complete -c piku-chroot -l root-from-host -d 'Show the host\'s programs and libraries (/usr and the like) read-only, and the files of /etc that programs need'
 complete -c piku-chroot -l keep-only -d 'Leave /app read-only, except the paths of --keep'
+complete -c piku-chroot -l remove-in-background -d 'Exit before the folder of --scratch is removed, which another process does'
 complete -c piku-chroot -l give-back -d 'Make the caller the owner of DIR of --data again, and of everything of NAME\'s in it, then run COMMAND as the caller'
 complete -c piku-chroot -l gate -d 'Wait for a byte on stdin before anything is made, and make nothing if stdin ends first; stdin of COMMAND is /dev/null'
 complete -c piku-chroot -l tty -d 'Give COMMAND its own terminal, connected to stdin and stdout; input counts as typed'

@@ -101,6 +101,9 @@ pub(crate) struct ChrootCli {
     /// like, and that SETTING keeps them
     #[arg(long, value_name = "SETTING", requires = "scratch")]
     pub(crate) tell_discarded: Option<String>,
+    /// Exit before the folder of --scratch is removed, which another process does
+    #[arg(long, requires = "scratch")]
+    pub(crate) remove_in_background: bool,
     /// Network of the jail [default: shared]
     #[arg(long, value_enum)]
     pub(crate) net: Option<NetworkOption>,

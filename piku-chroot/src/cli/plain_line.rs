@@ -35,6 +35,7 @@ fn take_flag(cli: &mut ChrootCli, name: &[u8]) -> Option<()> {
     let flag = match name {
         b"--root-from-host" => &mut cli.root_from_host,
         b"--keep-only" => &mut cli.keep_only,
+        b"--remove-in-background" => &mut cli.remove_in_background,
         b"--give-back" => &mut cli.give_back,
         b"--gate" => &mut cli.gate,
         b"--tty" => &mut cli.tty,
@@ -98,6 +99,7 @@ fn is_consistent(cli: &ChrootCli) -> bool {
         && (cli.keep.is_empty() || can_keep)
         && (!cli.keep_only || !cli.keep.is_empty())
         && (cli.tell_discarded.is_none() || has_overlay)
+        && (!cli.remove_in_background || has_overlay)
         && !(cli.gate && cli.tty)
 }
 
@@ -120,7 +122,7 @@ mod tests {
     fn plain_lines_mean_the_same_to_clap() {
         for line in [
             "--root-from-host -- true",
-            "--profile=run --app=/a --data=/d --scratch=/s --keep=db/ --keep-only --tell-discarded=X --gate -- a --b=c --",
+            "--profile=run --app=/a --data=/d --scratch=/s --keep=db/ --keep-only --tell-discarded=X --remove-in-background --gate -- a --b=c --",
             r"--profile=build --ro=/a\:b:/c --ro=/d:/e --bind=/f:/g --chdir=/app --env-prefix=P_ --die-with=7 --tty -- x",
             "--root-from-host --uid-range=a --uid-registry=/r --group=5 --group=6 --grant=/a:/a --grant-ro=/b:/b -- x",
             "--uid-range=a --give-back --data=/d --",
@@ -145,6 +147,7 @@ mod tests {
             "--keep=db --scratch=/s -- true",
             "--keep-only --scratch=/s -- true",
             "--tell-discarded=X -- true",
+            "--remove-in-background -- true",
             "--profile=other -- true",
             "--die-with=0 -- true",
             "--ro=/a -- true",

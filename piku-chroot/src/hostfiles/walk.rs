@@ -23,7 +23,10 @@ const MOST_LINKS: usize = 40;
 pub(super) enum WalkEnd {
     /// No regular file that we may read.
     Nothing,
-    File { file: File, size: u64 },
+    File {
+        file: File,
+        size: u64,
+    },
     /// The path itself is a symlink with this target, which the caller accepts: nothing behind it was opened.
     Link(PathBuf),
     /// An app could have written this part of the path, so the walk stops.

@@ -1,10 +1,10 @@
 //! The last steps before the command runs: drop everything that it must not inherit, then exec.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
-use std::io;
 
 use anyhow::{Context, Error, Result, ensure};
 use nix::errno::Errno;

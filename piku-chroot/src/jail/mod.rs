@@ -90,6 +90,12 @@ impl JailSpec {
         self.option("--tell-discarded", setting)
     }
 
+    /// Lets the jail end before the folder of [`Self::scratch`] is removed.
+    #[must_use]
+    pub fn remove_in_background(self) -> Self {
+        self.flag("--remove-in-background")
+    }
+
     /// Mounts `src` writable at `dst`.
     #[must_use]
     pub fn bind(self, src: &Path, dst: &Path) -> Self {

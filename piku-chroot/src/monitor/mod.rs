@@ -75,7 +75,7 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
     let scratch = ScratchFolder::make(&plan, ids)?;
     let hold = limits::prepare_limits(&plan.limits, plan.strict)?;
     let mut followed = FollowedFiles::watch(HostFiles::new(&plan, ids.caller))?;
-    let tty = plan.tty;
+    let (tty, in_background) = (plan.tty, plan.remove_in_background);
     let mut obstacle = None;
     let mut tail = OutputTail::default();
     let code =
@@ -116,7 +116,7 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
         });
     let end = hold.finish();
     if let Some(scratch) = scratch {
-        scratch.remove();
+        scratch.remove(in_background);
     }
     let exit_code = *code.as_ref().unwrap_or(&SETUP_FAILED);
     let obstacle =

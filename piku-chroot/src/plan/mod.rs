@@ -38,6 +38,8 @@ pub(crate) struct JailPlan {
     pub(crate) keep_only: bool,
     /// Name of the caller's setting that keeps paths, to be named with what the command loses.
     pub(crate) tell_discarded: Option<String>,
+    /// Do not wait until `scratch` is removed.
+    pub(crate) remove_in_background: bool,
     pub(crate) net: NetworkOption,
     /// TCP ports that the command may bind; empty for all.
     pub(crate) listen: Vec<u16>,
@@ -125,6 +127,7 @@ impl JailPlan {
             keep: outermost_paths(&options.keep),
             keep_only: options.keep_only,
             tell_discarded: options.tell_discarded.clone(),
+            remove_in_background: options.remove_in_background,
             net: options.net.unwrap_or(NetworkOption::Shared),
             listen: options.listen.clone(),
             hostname,

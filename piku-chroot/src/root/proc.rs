@@ -95,7 +95,9 @@ fn mask_entries<'a>(
             // A mount that is attached already is attached nowhere else.
             Ok(()) => cover = cover.copy_again()?,
             Err(Errno::NOENT) => {}
-            Err(err) => return Err(io::Error::from(err)).with_context(|| format!("cannot mask /proc/{name}")),
+            Err(err) => {
+                return Err(io::Error::from(err)).with_context(|| format!("cannot mask /proc/{name}"));
+            }
         }
     }
     Ok(())

@@ -100,11 +100,7 @@ fn open_copy(
     recursive: bool,
 ) -> Result<OwnedFd, Errno> {
     let depth = if recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
-    open_tree(
-        parent,
-        path,
-        flags | depth | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-    )
+    open_tree(parent, path, flags | depth | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
 }
 
 impl HostTree {

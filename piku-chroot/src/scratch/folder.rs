@@ -17,6 +17,7 @@ use super::{APP_OVERLAY, discarded, kept};
 use crate::errors::quoted;
 use crate::ids::{self, JailIds};
 use crate::plan::JailPlan;
+use crate::sys;
 
 /// Lock in the directory: held while folders are made and searched, and while `--keep` copies.
 const COMMON_LOCK: &str = "lock";
@@ -27,7 +28,7 @@ const FOLDER_LOCK: &str = "lock";
 pub(crate) struct ScratchFolder {
     place: ScratchPlace,
     end: ScratchEnd,
-    _lock: FileLock,
+    lock: FileLock,
 }
 
 /// The last steps with a folder, before it is removed.
@@ -89,7 +90,7 @@ impl ScratchFolder {
             let _ = end.take_and_remove(&folder, false);
             drop(lock);
         }
-        Ok(Self { place: ScratchPlace { folder: path, parent: parent.to_owned() }, end, _lock: lock })
+        Ok(Self { place: ScratchPlace { folder: path, parent: parent.to_owned() }, end, lock })
     }
 
     pub(crate) fn place(&self) -> &ScratchPlace {
@@ -97,12 +98,49 @@ impl ScratchFolder {
     }
 
     /// Removes the folder, after the end of the jail. What cannot be removed is left for the next jail.
-    pub(crate) fn remove(self) {
-        let _ = self.end.take_and_remove(&self.place.folder, true);
+    ///
+    /// On a busy disk the kernel waits for it at each removed directory. With `in_background` a process of its own
+    /// does that, which keeps the folder's lock, unless the command has changed something and has its own user.
+    pub(crate) fn remove(self, in_background: bool) {
+        let folder = &self.place.folder;
+        if !in_background || !self.end.is_taken(folder) || self.start_removal().is_err() {
+            let _ = self.end.take_and_remove(folder, true);
+        }
+    }
+
+    fn start_removal(&self) -> io::Result<()> {
+        let removal = sys::spawn(sys::Namespaces::empty(), || {
+            // Locks and pipes of the caller, which would take the jail for alive.
+            let _ = sys::close_others(&self.lock);
+            u8::from(remove_with_lock(&self.place.folder).is_err())
+        });
+        removal.map(drop)
     }
 }
 
 impl ScratchEnd {
+    /// Does all but the removal and returns true, if that needs no user namespace.
+    fn is_taken(&self, folder: &Path) -> bool {
+        is_unchanged(folder) || !self.needs_namespace() && self.take(folder, true).is_ok()
+    }
+
+    /// Only in a user namespace may the caller move and remove what the command's user has made.
+    fn needs_namespace(&self) -> bool {
+        self.ids.own.is_some() && !Uid::effective().is_root()
+    }
+
+    /// Moves files that belong to the data there; with `tells`, prints which of the others are lost.
+    fn take(&self, folder: &Path, tells: bool) -> Result<()> {
+        if let Some(data) = &self.data {
+            let taken = kept::take_replaced(&self.keep, &folder.join(APP_OVERLAY).join(UPPER), data);
+            taken.context("--keep: cannot move a file to the data")?;
+        }
+        if let Some(setting) = self.told.as_deref().filter(|_| tells) {
+            discarded::tell_discarded(&folder.join(APP_OVERLAY), setting);
+        }
+        Ok(())
+    }
+
     /// Moves files that belong to the data there, and removes the folder with everything in it.
     fn take_and_remove(&self, folder: &Path, tells: bool) -> Result<()> {
         // Most commands change nothing, and then no helper has to map ids.
@@ -110,23 +148,26 @@ impl ScratchEnd {
             return Ok(());
         }
         let end = || -> Result<()> {
-            if let Some(data) = &self.data {
-                let taken = kept::take_replaced(&self.keep, &folder.join(APP_OVERLAY).join(UPPER), data);
-                taken.context("--keep: cannot move a file to the data")?;
-            }
-            if let Some(setting) = self.told.as_deref().filter(|_| tells) {
-                discarded::tell_discarded(&folder.join(APP_OVERLAY), setting);
-            }
-            Ok(piku_files::remove_all(folder)?)
+            self.take(folder, tells)?;
+            Ok(remove_with_lock(folder)?)
         };
-        if self.ids.own.is_none() || Uid::effective().is_root() {
+        if !self.needs_namespace() {
             return end();
         }
-        // Only in a user namespace may the caller move and remove what the command's user has made.
         let code = ids::run_in_user_namespace(self.ids, end)?;
         ensure!(code == 0, "cannot remove {}", quoted(folder));
         Ok(())
     }
+}
+
+/// Returns whether nothing was written in the overlays of a folder, as far as the caller may see that.
+fn is_unchanged(folder: &Path) -> bool {
+    let is_empty = |path: PathBuf| match fs::read_dir(path.join(UPPER)) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(err) => is_missing(&err),
+    };
+    fs::read_dir(folder)
+        .is_ok_and(|mut overlays| overlays.all(|entry| entry.is_ok_and(|entry| is_empty(entry.path()))))
 }
 
 /// Removes a folder in whose overlays nothing was written.
@@ -139,6 +180,17 @@ fn remove_unchanged(folder: &Path) -> io::Result<()> {
         match fs::remove_dir(path.join(UPPER)) {
             Err(err) if !is_missing(&err) => return Err(err),
             _ => {}
+        }
+    }
+    remove_with_lock(folder)
+}
+
+/// Removes a folder, its lock last: without that, the next jail would remove the folder itself.
+fn remove_with_lock(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() != FOLDER_LOCK {
+            piku_files::remove_all(&entry.path())?;
         }
     }
     piku_files::remove_all(folder)

@@ -246,6 +246,20 @@ pub(crate) fn notify_of_changes(folder: impl AsFd) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Closes every descriptor but this one.
+pub(crate) fn close_others(kept: impl AsFd) -> io::Result<()> {
+    let kept = kept.as_fd().as_raw_fd().unsigned_abs();
+    for (first, last) in [(0, kept.checked_sub(1)), (kept + 1, Some(u32::MAX))] {
+        let Some(last) = last else { continue };
+        // SAFETY: the caller uses no other descriptor again.
+        let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        if result == -1 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// Closes every descriptor from `first` on.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: the caller is about to exec and uses no descriptor again.

@@ -9,6 +9,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::Context;
 use piku_chroot::jail::JailSpec;
@@ -41,6 +43,20 @@ fn is_abandoned(folder: &Path) -> bool {
     match File::options().write(true).open(folder.join(LOCK)) {
         Ok(file) => FileLock::try_exclusive(file).is_ok_and(|lock| lock.is_some()),
         Err(_) => true,
+    }
+}
+
+/// Waits until no process removes the folder of an ended one in the background, at most five seconds.
+pub(crate) fn wait_for_removals(dir: &AppDir) {
+    let is_removed = |scratch: &Path| {
+        let mut folders = entries(scratch).into_iter().filter(|found| found.kind == FileKind::Folder);
+        folders.all(|found| is_abandoned(&found.path))
+    };
+    for _ in 0..500 {
+        if is_removed(&dir.scratch()) {
+            return;
+        }
+        sleep(Duration::from_millis(10));
     }
 }
 

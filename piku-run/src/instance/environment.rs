@@ -307,6 +307,10 @@ impl ReleaseContext {
                     .scratch(&self.dir.scratch())
                     .keep(&access.kept)
                     .tell_discarded(writable_paths::VARIABLE);
+                if around.gated {
+                    // Its supervisor starts the next process meanwhile.
+                    jail = jail.remove_in_background();
+                }
             }
             if access.is_read_only && !access.kept.is_empty() {
                 jail = jail.keep_only();

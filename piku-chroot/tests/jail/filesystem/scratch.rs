@@ -169,6 +169,34 @@ fn the_next_jail_removes_what_a_killed_one_has_left() {
 }
 
 #[test]
+fn a_folder_is_removed_in_the_background_and_no_lock_of_the_caller_is_held() {
+    for release in Release::each() {
+        for script in ["true", "mkdir /app/new; echo text > /app/new/file"] {
+            let lock = release.scene.path("lock");
+            // Its descriptor is inherited, as that of a supervisor's lock is.
+            let locked = format!("exec 9>{}; flock 9; exec \"$@\"", lock.display());
+            let mut jail = release.scene.jail(&["--root-from-host"]);
+            jail.args(release.options(&["--remove-in-background"])).args(["--", "sh", "-c", script]);
+            let mut caller = std::process::Command::new("sh");
+            caller.args(["-c", &locked, "sh"]).arg(jail.get_program()).args(jail.get_args());
+            assert!(caller.status().unwrap().success());
+            crate::scene::until("the lock", || {
+                std::process::Command::new("flock")
+                    .arg("-n")
+                    .arg(&lock)
+                    .arg("true")
+                    .status()
+                    .unwrap()
+                    .success()
+            });
+            crate::scene::until("the end of the folder", || release.left().is_empty());
+        }
+        let read = release.ok(&["--remove-in-background"], "ls /app; echo more >> /app/file; cat /app/file");
+        assert_eq!(read, "dir\nfile\nold\nmore\n");
+    }
+}
+
+#[test]
 fn kept_paths_outlive_the_jail_and_begin_with_the_release() {
     for release in Release::each() {
         let keep =

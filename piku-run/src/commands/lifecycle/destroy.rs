@@ -56,7 +56,8 @@ pub(in crate::commands) fn run(
     WebServer::load(root)?.purge_app(app)?;
     // First what would make it run again, last the marks that it is stopped.
     current::remove_dir(&dir.current())?;
-    // What killed processes have changed in `/app`.
+    // What processes have changed in `/app`: that of stopped ones is being removed.
+    scratch::wait_for_removals(&dir);
     scratch::remove_folder(root, app, &dir.scratch())?;
     if !now {
         DestroyedApp::keep(&dir)?;
