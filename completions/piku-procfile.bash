@@ -52,14 +52,26 @@ _piku__procfile() {
             piku__procfile__subcmd__help,show)
                 cmd="piku__procfile__subcmd__help__subcmd__show"
                 ;;
+            piku__procfile__subcmd__help__subcmd__render,compose)
+                cmd="piku__procfile__subcmd__help__subcmd__render__subcmd__compose"
+                ;;
             piku__procfile__subcmd__help__subcmd__render,crontab)
                 cmd="piku__procfile__subcmd__help__subcmd__render__subcmd__crontab"
+                ;;
+            piku__procfile__subcmd__help__subcmd__render,kubernetes)
+                cmd="piku__procfile__subcmd__help__subcmd__render__subcmd__kubernetes"
                 ;;
             piku__procfile__subcmd__help__subcmd__render,nginx)
                 cmd="piku__procfile__subcmd__help__subcmd__render__subcmd__nginx"
                 ;;
+            piku__procfile__subcmd__help__subcmd__render,quadlet)
+                cmd="piku__procfile__subcmd__help__subcmd__render__subcmd__quadlet"
+                ;;
             piku__procfile__subcmd__help__subcmd__render,systemd)
                 cmd="piku__procfile__subcmd__help__subcmd__render__subcmd__systemd"
+                ;;
+            piku__procfile__subcmd__render,compose)
+                cmd="piku__procfile__subcmd__render__subcmd__compose"
                 ;;
             piku__procfile__subcmd__render,crontab)
                 cmd="piku__procfile__subcmd__render__subcmd__crontab"
@@ -67,11 +79,20 @@ _piku__procfile() {
             piku__procfile__subcmd__render,help)
                 cmd="piku__procfile__subcmd__render__subcmd__help"
                 ;;
+            piku__procfile__subcmd__render,kubernetes)
+                cmd="piku__procfile__subcmd__render__subcmd__kubernetes"
+                ;;
             piku__procfile__subcmd__render,nginx)
                 cmd="piku__procfile__subcmd__render__subcmd__nginx"
                 ;;
+            piku__procfile__subcmd__render,quadlet)
+                cmd="piku__procfile__subcmd__render__subcmd__quadlet"
+                ;;
             piku__procfile__subcmd__render,systemd)
                 cmd="piku__procfile__subcmd__render__subcmd__systemd"
+                ;;
+            piku__procfile__subcmd__render__subcmd__help,compose)
+                cmd="piku__procfile__subcmd__render__subcmd__help__subcmd__compose"
                 ;;
             piku__procfile__subcmd__render__subcmd__help,crontab)
                 cmd="piku__procfile__subcmd__render__subcmd__help__subcmd__crontab"
@@ -79,8 +100,14 @@ _piku__procfile() {
             piku__procfile__subcmd__render__subcmd__help,help)
                 cmd="piku__procfile__subcmd__render__subcmd__help__subcmd__help"
                 ;;
+            piku__procfile__subcmd__render__subcmd__help,kubernetes)
+                cmd="piku__procfile__subcmd__render__subcmd__help__subcmd__kubernetes"
+                ;;
             piku__procfile__subcmd__render__subcmd__help,nginx)
                 cmd="piku__procfile__subcmd__render__subcmd__help__subcmd__nginx"
+                ;;
+            piku__procfile__subcmd__render__subcmd__help,quadlet)
+                cmd="piku__procfile__subcmd__render__subcmd__help__subcmd__quadlet"
                 ;;
             piku__procfile__subcmd__render__subcmd__help,systemd)
                 cmd="piku__procfile__subcmd__render__subcmd__help__subcmd__systemd"
@@ -208,8 +235,22 @@ _piku__procfile() {
             return 0
             ;;
         piku__subcmd__procfile__subcmd__help__subcmd__render)
-            opts="nginx systemd crontab"
+            opts="nginx systemd crontab kubernetes compose quadlet"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__procfile__subcmd__help__subcmd__render__subcmd__compose)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -235,7 +276,35 @@ _piku__procfile() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__procfile__subcmd__help__subcmd__render__subcmd__kubernetes)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__procfile__subcmd__help__subcmd__render__subcmd__nginx)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__procfile__subcmd__help__subcmd__render__subcmd__quadlet)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -296,12 +365,66 @@ _piku__procfile() {
             return 0
             ;;
         piku__subcmd__procfile__subcmd__render)
-            opts="-h --help nginx systemd crontab help"
+            opts="-h --help nginx systemd crontab kubernetes compose quadlet help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__procfile__subcmd__render__subcmd__compose)
+            opts="-m -h --app --procfile --env --image --release --config --formation --uid --writable-root --port --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --procfile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --release)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --formation)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -340,8 +463,22 @@ _piku__procfile() {
             return 0
             ;;
         piku__subcmd__procfile__subcmd__render__subcmd__help)
-            opts="nginx systemd crontab help"
+            opts="nginx systemd crontab kubernetes compose quadlet help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__procfile__subcmd__render__subcmd__help__subcmd__compose)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -381,7 +518,35 @@ _piku__procfile() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__procfile__subcmd__render__subcmd__help__subcmd__kubernetes)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__procfile__subcmd__render__subcmd__help__subcmd__nginx)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__procfile__subcmd__render__subcmd__help__subcmd__quadlet)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -402,6 +567,92 @@ _piku__procfile() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__procfile__subcmd__render__subcmd__kubernetes)
+            opts="-m -h --app --procfile --env --image --release --config --formation --uid --writable-root --namespace --host --ingress-class --cluster-issuer --traefik-resolver --data-size --storage-class --shared-data --pull-secret --stage --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --procfile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --release)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --formation)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ingress-class)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster-issuer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --traefik-resolver)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --storage-class)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pull-secret)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stage)
+                    COMPREPLY=($(compgen -W "all config release rollout" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -501,6 +752,64 @@ _piku__procfile() {
                     return 0
                     ;;
                 --worker-connections)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__procfile__subcmd__render__subcmd__quadlet)
+            opts="-m -h --app --procfile --env --image --release --config --formation --uid --writable-root --port --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --procfile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --release)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --formation)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -30,7 +30,7 @@ complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "check" 
 complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "list" -d 'List the process types of a Procfile'
 complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "show" -d 'Print the command of a process type'
 complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "env" -d 'Print the variables of an ENV file'
-complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "render" -d 'Convert a Procfile and an ENV file to the configuration of nginx, systemd or cron'
+complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "render" -d 'Convert a Procfile and an ENV file to the configuration of nginx, systemd, cron or a container engine'
 complete -c piku-procfile -n "__fish_piku_procfile_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand check" -l strict -d 'Reject process types that are not DNS labels'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand check" -l piku-compat -d 'Accept duplicate names, bad names and malformed lines with a warning, as the Python piku does'
@@ -50,11 +50,14 @@ yaml\t'YAML'"
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l check -d 'Only check the file; a good one prints nothing'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -l piku-compat -d 'Keep the quotes around values, as the Python piku does'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand env" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab help" -f -a "nginx" -d 'Print the nginx server block of an app, or the nginx.conf of an instance that runs without root'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab help" -f -a "systemd" -d 'Print the systemd units of an app\'s processes and cron jobs'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab help" -f -a "crontab" -d 'Print an app\'s cron jobs as a crontab for cron(8)'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab kubernetes compose quadlet help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab kubernetes compose quadlet help" -f -a "nginx" -d 'Print the nginx server block of an app, or the nginx.conf of an instance that runs without root'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab kubernetes compose quadlet help" -f -a "systemd" -d 'Print the systemd units of an app\'s processes and cron jobs'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab kubernetes compose quadlet help" -f -a "crontab" -d 'Print an app\'s cron jobs as a crontab for cron(8)'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab kubernetes compose quadlet help" -f -a "kubernetes" -d 'Print the objects of Kubernetes that run an app\'s image'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab kubernetes compose quadlet help" -f -a "compose" -d 'Print a file of Docker Compose that runs an app\'s image'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab kubernetes compose quadlet help" -f -a "quadlet" -d 'Print units of Quadlet, by which systemd runs an app\'s image with podman'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and not __fish_seen_subcommand_from nginx systemd crontab kubernetes compose quadlet help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l app -d 'Name of the app' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l procfile -d 'Procfile, or \'-\' for stdin' -r -F
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l env -d 'ENV file; it may be missing' -r -F
@@ -97,16 +100,68 @@ complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and 
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from crontab" -l env -d 'ENV file; it may be missing' -r -F
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from crontab" -l dir -d 'Working directory of the commands' -r -F
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from crontab" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l app -d 'Name of the app' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l procfile -d 'Procfile, or \'-\' for stdin' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l env -d 'ENV file; it may be missing' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l image -d 'Image of the release, with its tag or digest' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l release -d 'Number of the release' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l config -d 'Stored config, a JSON object of strings as \'piku config APP --format json\' prints it; it overrides the ENV file' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -s m -l formation -d 'Number of instances of each type; default 1' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l uid -d 'User id of all processes' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l namespace -d 'Namespace of all objects' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l host -d 'Host name of the app, in place of those that the ENV file sets; repeat for several' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l ingress-class -d 'Class of the ingress, such as \'traefik\'' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l cluster-issuer -d 'Cluster issuer of cert-manager that issues the certificate' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l traefik-resolver -d 'Certificate resolver of Traefik that requests the certificate' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l data-size -d 'Size of the volume at /data; without it, files there end with the pod' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l storage-class -d 'Storage class of the volume' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l pull-secret -d 'Secret with the password of the image\'s registry' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l stage -d 'Step of a deploy whose objects are printed' -r -f -a "all\t'All objects'
+config\t'Configuration and volume'
+release\t'The job of \'release\''
+rollout\t'Everything that serves or runs on a schedule'"
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l writable-root -d 'Let the app write anywhere in its container, not only in /data and /tmp'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l shared-data -d 'Use a volume that pods on several nodes may mount at once'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from compose" -l app -d 'Name of the app' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from compose" -l procfile -d 'Procfile, or \'-\' for stdin' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from compose" -l env -d 'ENV file; it may be missing' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from compose" -l image -d 'Image of the release, with its tag or digest' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from compose" -l release -d 'Number of the release' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from compose" -l config -d 'Stored config, a JSON object of strings as \'piku config APP --format json\' prints it; it overrides the ENV file' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from compose" -s m -l formation -d 'Number of instances of each type; default 1' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from compose" -l uid -d 'User id of all processes' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from compose" -l port -d 'Port on loopback of the first instance that gets requests; further ones follow' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from compose" -l writable-root -d 'Let the app write anywhere in its container, not only in /data and /tmp'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from compose" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l app -d 'Name of the app' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l procfile -d 'Procfile, or \'-\' for stdin' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l env -d 'ENV file; it may be missing' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l image -d 'Image of the release, with its tag or digest' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l release -d 'Number of the release' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l config -d 'Stored config, a JSON object of strings as \'piku config APP --format json\' prints it; it overrides the ENV file' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -s m -l formation -d 'Number of instances of each type; default 1' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l uid -d 'User id of all processes' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l port -d 'Port on loopback of the first instance that gets requests; further ones follow' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l output -d 'Write the units to this directory instead of printing them' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l writable-root -d 'Let the app write anywhere in its container, not only in /data and /tmp'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "nginx" -d 'Print the nginx server block of an app, or the nginx.conf of an instance that runs without root'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "systemd" -d 'Print the systemd units of an app\'s processes and cron jobs'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "crontab" -d 'Print an app\'s cron jobs as a crontab for cron(8)'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "kubernetes" -d 'Print the objects of Kubernetes that run an app\'s image'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "compose" -d 'Print a file of Docker Compose that runs an app\'s image'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "quadlet" -d 'Print units of Quadlet, by which systemd runs an app\'s image with podman'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "check" -d 'Check a Procfile; a good one prints nothing'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "list" -d 'List the process types of a Procfile'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "show" -d 'Print the command of a process type'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "env" -d 'Print the variables of an ENV file'
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "render" -d 'Convert a Procfile and an ENV file to the configuration of nginx, systemd or cron'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "render" -d 'Convert a Procfile and an ENV file to the configuration of nginx, systemd, cron or a container engine'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and not __fish_seen_subcommand_from check list show env render help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and __fish_seen_subcommand_from render" -f -a "nginx" -d 'Print the nginx server block of an app, or the nginx.conf of an instance that runs without root'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and __fish_seen_subcommand_from render" -f -a "systemd" -d 'Print the systemd units of an app\'s processes and cron jobs'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and __fish_seen_subcommand_from render" -f -a "crontab" -d 'Print an app\'s cron jobs as a crontab for cron(8)'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and __fish_seen_subcommand_from render" -f -a "kubernetes" -d 'Print the objects of Kubernetes that run an app\'s image'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and __fish_seen_subcommand_from render" -f -a "compose" -d 'Print a file of Docker Compose that runs an app\'s image'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand help; and __fish_seen_subcommand_from render" -f -a "quadlet" -d 'Print units of Quadlet, by which systemd runs an app\'s image with podman'

@@ -1,5 +1,6 @@
 //! The command line of `piku-procfile`: its arguments, what they mean, and how they are carried out.
 
+mod container_args;
 pub(crate) mod input;
 mod render_args;
 pub(crate) mod run;
@@ -73,7 +74,7 @@ enum ProcfileVerb {
         #[arg(long)]
         piku_compat: bool,
     },
-    /// Convert a Procfile and an ENV file to the configuration of nginx, systemd or cron
+    /// Convert a Procfile and an ENV file to the configuration of nginx, systemd, cron or a container engine
     #[command(subcommand, after_long_help = EXIT_STATUS)]
     Render(Box<RenderVerb>),
 }

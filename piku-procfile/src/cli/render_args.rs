@@ -9,6 +9,7 @@ use piku_layout::name::{AppName, BadName, ProcessName};
 use piku_layout::settings::ListenAddress;
 use piku_report::number_arg::number_arg;
 
+use super::container_args::{ComposeArgs, ContainerArgs, KubernetesArgs, QuadletArgs};
 use crate::render::nginx::{
     Http2Syntax, NginxInstance, OperatorPages, RenderSettings, SiteClosure, UpstreamAddress, VARIABLES_HELP,
     allowed_directives, check_trusted_proxy,
@@ -52,6 +53,21 @@ Exit status:
   1  a file is bad or cannot be read, or systemd cannot express what it says
   2  the command line is wrong";
 
+const OBJECTS: &str = "\
+Apply the stages in turn, each after the one before it has succeeded:
+
+  piku-procfile render kubernetes … --stage config | kubectl apply -f -
+  piku-procfile render kubernetes … --stage release | kubectl apply -f -
+  kubectl wait --for=condition=complete --timeout=600s job/blog-release-12
+  piku-procfile render kubernetes … --stage rollout | kubectl apply -f -
+
+The image's entry point gets the command as its arguments.
+
+Exit status:
+  0  printed; there may be warnings
+  1  a file is bad or cannot be read, or Kubernetes cannot express what it says
+  2  the command line is wrong";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum RenderVerb {
     /// Print the nginx server block of an app, or the nginx.conf of an instance that runs without root
@@ -63,14 +79,23 @@ pub(crate) enum RenderVerb {
     /// Print an app's cron jobs as a crontab for cron(8)
     #[command(after_long_help = EXIT_STATUS)]
     Crontab(CrontabArgs),
+    /// Print the objects of Kubernetes that run an app's image
+    #[command(after_long_help = OBJECTS)]
+    Kubernetes(Box<KubernetesArgs>),
+    /// Print a file of Docker Compose that runs an app's image
+    #[command(after_long_help = EXIT_STATUS)]
+    Compose(Box<ComposeArgs>),
+    /// Print units of Quadlet, by which systemd runs an app's image with podman
+    #[command(after_long_help = EXIT_STATUS)]
+    Quadlet(Box<QuadletArgs>),
 }
 
 /// Options that name the app and its files.
 #[derive(Debug, Args)]
-struct AppArgs {
+pub(super) struct AppArgs {
     /// Name of the app
     #[arg(long, default_value = "app", value_name = "NAME")]
-    app: AppName,
+    pub(super) app: AppName,
     /// Procfile, or '-' for stdin
     #[arg(long, default_value = crate::procfile::FILE, value_name = "FILE")]
     procfile: PathBuf,
@@ -211,8 +236,9 @@ pub(crate) struct CrontabArgs {
     dir: PathBuf,
 }
 
+/// Number of instances of a process type.
 #[derive(Debug, Clone)]
-struct TypeCount(ProcessName, u16);
+pub(super) struct TypeCount(pub(super) ProcessName, pub(super) u16);
 
 impl FromStr for TypeCount {
     type Err = String;
@@ -246,6 +272,7 @@ pub(crate) enum RenderTarget {
         files: AppFileArgs,
         dir: PathBuf,
     },
+    Container(Box<ContainerArgs>),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -255,7 +282,7 @@ pub(crate) struct AppFileArgs {
 }
 
 impl AppArgs {
-    fn files(self) -> AppFileArgs {
+    pub(super) fn files(self) -> AppFileArgs {
         AppFileArgs { procfile: self.procfile, env: self.env }
     }
 }
@@ -285,6 +312,9 @@ impl From<RenderVerb> for RenderTarget {
             RenderVerb::Crontab(args) => {
                 Self::Crontab { dir: make_absolute(&args.dir), files: args.files.files() }
             }
+            RenderVerb::Kubernetes(args) => Self::Container(Box::new((*args).into())),
+            RenderVerb::Compose(args) => Self::Container(Box::new((*args).into())),
+            RenderVerb::Quadlet(args) => Self::Container(Box::new((*args).into())),
         }
     }
 }

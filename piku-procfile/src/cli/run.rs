@@ -9,9 +9,11 @@ use anyhow::Context;
 use indexmap::IndexMap;
 use piku_files::atomic_file;
 use piku_layout::jail::{APP, DATA};
+use piku_report::diagnostic::quote_word;
 use piku_report::output;
 use piku_report::user_error::UserError;
 
+use super::container_args::{ContainerArgs, ContainerEngine};
 use super::input::{platform_variables, print_warnings, read_environment, read_procfile};
 use super::render_args::{AppFileArgs, PrintedFile, RenderTarget};
 use super::{FileOrStdin, ProcfileAction};
@@ -19,7 +21,9 @@ use crate::env::{self, EnvFile};
 use crate::procfile::{ParseOptions, Procfile};
 use crate::read_file;
 use crate::render::app_values::AppValues;
+use crate::render::container::{ContainerApp, compose, container_variables, kubernetes, quadlet};
 use crate::render::nginx::VirtualHost;
+use crate::render::systemd::SystemdUnit;
 use crate::render::{crontab, systemd};
 
 pub(crate) fn run_action(action: ProcfileAction) -> anyhow::Result<()> {
@@ -87,14 +91,7 @@ fn render(target: &RenderTarget) -> anyhow::Result<()> {
                 read_values(&files.env, &platform, std::mem::replace(&mut first, false))
             })?;
             print_warnings(&units.warnings);
-            match output {
-                Some(dir) => units.files.iter().try_for_each(|unit| {
-                    let path = dir.join(&unit.name);
-                    atomic_file::write(&path, unit.text.as_bytes(), 0o600)
-                        .with_context(|| format!("cannot write '{}'", path.display()))
-                }),
-                None => output::write(units.to_string().as_bytes()),
-            }
+            write_units(&units.files, output.as_deref())
         }
         RenderTarget::Crontab { files, dir } => {
             let procfile = read_procfile_of(files)?;
@@ -103,7 +100,49 @@ fn render(target: &RenderTarget) -> anyhow::Result<()> {
             print_warnings(&warnings);
             output::write(text.as_bytes())
         }
+        RenderTarget::Container(args) => render_container(args),
     }
+}
+
+fn render_container(args: &ContainerArgs) -> anyhow::Result<()> {
+    let procfile = read_procfile_of(&args.files)?;
+    let config = args.config.as_deref().map(read_config).transpose()?.unwrap_or_default();
+    let settings = args.settings.clone();
+    let mut platform = platform_variables(None);
+    platform.extend(container_variables(&settings.app, settings.release, config.get("PORT")));
+    let values = read_values(&args.files.env, &platform, true)?;
+    let app = ContainerApp::read(settings, &procfile, &values, config)?;
+    print_warnings(&app.warnings);
+    match &args.engine {
+        ContainerEngine::Kubernetes(cluster) => output::write(kubernetes::render(&app, cluster).as_bytes()),
+        ContainerEngine::Compose(settings) => output::write(compose::render(&app, settings)?.as_bytes()),
+        ContainerEngine::Quadlet(settings, output) => {
+            write_units(&quadlet::render(&app, settings)?, output.as_deref())
+        }
+    }
+}
+
+/// Reads a stored config.
+fn read_config(file: &Path) -> anyhow::Result<IndexMap<String, String>> {
+    let what = || format!("bad config in '{}'", file.display());
+    let text = fs::read(file).with_context(|| format!("cannot read '{}'", file.display()))?;
+    let config: IndexMap<String, String> = serde_json::from_slice(&text).with_context(what)?;
+    match config.iter().find(|(name, value)| !env::is_name(name) || value.contains('\0')) {
+        Some((name, _)) => Err(UserError::new(format!("{}: {}", what(), quote_word(name)))
+            .hint("a config is one JSON object of names and strings without NUL")
+            .into()),
+        None => Ok(config),
+    }
+}
+
+/// Writes each unit to a file of its name, or all of them to stdout.
+fn write_units(units: &[SystemdUnit], dir: Option<&Path>) -> anyhow::Result<()> {
+    let Some(dir) = dir else { return output::write(systemd::print_units(units).as_bytes()) };
+    units.iter().try_for_each(|unit| {
+        let path = dir.join(&unit.name);
+        atomic_file::write(&path, unit.text.as_bytes(), 0o600)
+            .with_context(|| format!("cannot write '{}'", path.display()))
+    })
 }
 
 fn read_procfile_of(files: &AppFileArgs) -> anyhow::Result<Procfile> {

@@ -2,7 +2,7 @@
 //! cron job, and one target for the app.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
@@ -40,7 +40,7 @@ pub(crate) struct SystemdUnit {
     pub(crate) text: String,
 }
 
-/// All units of an app. `Display` writes each one after a comment with its name.
+/// All units of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SystemdUnits {
     /// The target is the first.
@@ -48,14 +48,10 @@ pub(crate) struct SystemdUnits {
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
-impl fmt::Display for SystemdUnits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, unit) in self.files.iter().enumerate() {
-            let blank = if at > 0 { "\n" } else { "" };
-            write!(f, "{blank}# {}\n{}", unit.name, unit.text)?;
-        }
-        Ok(())
-    }
+/// Returns the units as one text, each after a comment with its name.
+pub(crate) fn print_units(units: &[SystemdUnit]) -> String {
+    let texts = units.iter().map(|unit| format!("# {}\n{}", unit.name, unit.text));
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 /// Distance between the first ports of two types.
@@ -125,7 +121,10 @@ pub(crate) fn render(
             }
             wanted.push(format!("{name}.timer"));
             units.push(SystemdUnit { name: format!("{name}.service"), text: service });
-            units.push(SystemdUnit { name: format!("{name}.timer"), text: render_timer(app, entry, &times) });
+            units.push(SystemdUnit {
+                name: format!("{name}.timer"),
+                text: render_timer(app, entry, &times, Some(&format!("{app}.target"))),
+            });
             continue;
         }
         let count = settings.formation.get(&entry.name).copied().unwrap_or(1);
@@ -159,12 +158,26 @@ fn render_target(app: &AppName, wanted: &[String]) -> String {
     text + "\n[Install]\nWantedBy=multi-user.target\n"
 }
 
-fn render_timer(app: &AppName, entry: &ProcfileEntry, times: &[String]) -> String {
-    let mut text = format!("[Unit]\nDescription={app} {}\nPartOf={app}.target\n\n[Timer]\n", entry.name);
+/// Renders a timer. Stopping `target` stops it; without one it starts at boot.
+pub(super) fn render_timer(
+    app: &AppName,
+    entry: &ProcfileEntry,
+    times: &[String],
+    target: Option<&str>,
+) -> String {
+    let mut text = format!("[Unit]\nDescription={app} {}\n", entry.name);
+    if let Some(target) = target {
+        text.extend(["PartOf=", target, "\n"]);
+    }
+    text.push_str("\n[Timer]\n");
     for time in times {
         text.extend(["OnCalendar=", time, "\n"]);
     }
-    text + "AccuracySec=1s\n"
+    text.push_str("AccuracySec=1s\n");
+    if target.is_none() {
+        text.push_str("\n[Install]\nWantedBy=timers.target\n");
+    }
+    text
 }
 
 /// Renders `User=` and `WorkingDirectory=`.
@@ -248,7 +261,7 @@ fn quote_with_instance(word: &str) -> String {
 
 /// Converts a schedule to calendar events of systemd.time(7). Returns two events if cron runs the job on
 /// days that match either of the two fields for days. The second value is true if the job never runs.
-fn calendar_events(schedule: &str) -> (Vec<String>, bool) {
+pub(super) fn calendar_events(schedule: &str) -> (Vec<String>, bool) {
     const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
     let times = schedule::expand_schedule(schedule);
     let [minutes, hours, days, months, weekdays] = &times.fields;

@@ -58,7 +58,7 @@ Commands:
   list    List the process types of a Procfile
   show    Print the command of a process type
   env     Print the variables of an ENV file
-  render  Convert a Procfile and an ENV file to the configuration of nginx, systemd or cron
+  render  Convert a Procfile and an ENV file to the configuration of nginx, systemd, cron or a container engine
   help    Print this message or the help of the given subcommand(s)
 
 Options:
@@ -94,15 +94,18 @@ fn a_wrong_command_line_of_render_is_exit_code_2() {
 $ piku-procfile render
 exit status: 2
 --- stderr
-Convert a Procfile and an ENV file to the configuration of nginx, systemd or cron
+Convert a Procfile and an ENV file to the configuration of nginx, systemd, cron or a container engine
 
 Usage: piku-procfile render <COMMAND>
 
 Commands:
-  nginx    Print the nginx server block of an app, or the nginx.conf of an instance that runs without root
-  systemd  Print the systemd units of an app's processes and cron jobs
-  crontab  Print an app's cron jobs as a crontab for cron(8)
-  help     Print this message or the help of the given subcommand(s)
+  nginx       Print the nginx server block of an app, or the nginx.conf of an instance that runs without root
+  systemd     Print the systemd units of an app's processes and cron jobs
+  crontab     Print an app's cron jobs as a crontab for cron(8)
+  kubernetes  Print the objects of Kubernetes that run an app's image
+  compose     Print a file of Docker Compose that runs an app's image
+  quadlet     Print units of Quadlet, by which systemd runs an app's image with podman
+  help        Print this message or the help of the given subcommand(s)
 
 Options:
   -h, --help  Print help (see more with '--help')

@@ -1,6 +1,7 @@
 //! The built tool on real files: whole outputs and exit codes.
 
 mod command_line;
+mod containers;
 mod env;
 mod input;
 mod procfile;

@@ -20,7 +20,7 @@ cron-odd: 0 12 13 * fri ./unlucky
 const ENV: &str = "A='50% \"x\" $HOME \\n'\nB=\"two\nlines\"\nURL=http://127.0.0.1:$PORT/\n";
 
 /// Reports a skipped test. Not by a macro, whose output is hidden if the test passes.
-fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
