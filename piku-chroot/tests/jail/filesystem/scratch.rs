@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
+use rustix::fs::{FlockOperation, flock};
 
 use piku_tests::snapshot::str;
 
@@ -172,22 +173,17 @@ fn the_next_jail_removes_what_a_killed_one_has_left() {
 fn a_folder_is_removed_in_the_background_and_no_lock_of_the_caller_is_held() {
     for release in Release::each() {
         for script in ["true", "mkdir /app/new; echo text > /app/new/file"] {
-            let lock = release.scene.path("lock");
-            // Its descriptor is inherited, as that of a supervisor's lock is.
-            let locked = format!("exec 9>{}; flock 9; exec \"$@\"", lock.display());
+            // An inherited descriptor, as that of a supervisor's lock.
+            let path = release.scene.path("lock");
+            let lock = fs::File::create(&path).unwrap();
+            flock(&lock, FlockOperation::LockExclusive).unwrap();
             let mut jail = release.scene.jail(&["--root-from-host"]);
             jail.args(release.options(&["--remove-in-background"])).args(["--", "sh", "-c", script]);
-            let mut caller = std::process::Command::new("sh");
-            caller.args(["-c", &locked, "sh"]).arg(jail.get_program()).args(jail.get_args());
-            assert!(caller.status().unwrap().success());
+            assert!(jail.stdin(lock).status().unwrap().success());
+            drop(jail);
             crate::scene::until("the lock", || {
-                std::process::Command::new("flock")
-                    .arg("-n")
-                    .arg(&lock)
-                    .arg("true")
-                    .status()
-                    .unwrap()
-                    .success()
+                let lock = fs::File::open(&path).unwrap();
+                flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok()
             });
             crate::scene::until("the end of the folder", || release.left().is_empty());
         }
