@@ -79,7 +79,10 @@ pub(crate) fn restrict(plan: &JailPlan, support: LandlockSupport) -> Result<()> 
     // In a network that pasta connects, the ports belong to this jail alone.
     let restrict_ports = support.ports && !plan.listen.is_empty() && plan.net != NetworkOption::Own;
     let mut ruleset = make_ruleset(support, restrict_ports).context("cannot make a Landlock ruleset")?;
-    for path in WRITABLE.map(PathBuf::from).into_iter().chain(plan.writable_places()) {
+    // A rule holds for everything below its path, and for what is mounted there.
+    let is_covered = |path: &PathBuf| WRITABLE.iter().any(|dir| path.starts_with(dir));
+    let places = plan.writable_places().into_iter().filter(|path| !is_covered(path));
+    for path in WRITABLE.map(PathBuf::from).into_iter().chain(places) {
         // A path that cannot be opened, perhaps because an app is moving it, gets no rights. A kept path that
         // is a symlink leads to the data, which is writable.
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;

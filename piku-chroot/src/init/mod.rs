@@ -10,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, setsid};
+use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::set_parent_process_death_signal;
+use rustix::process::{set_parent_process_death_signal, setpgid};
 
 use crate::confinement::capabilities;
 use crate::confinement::protections::ProtectionLayers;
@@ -85,8 +85,8 @@ fn start_command(
         namespaces::hide_cgroup()?;
     }
     // Ctrl-C in a terminal goes to the foreground group. The monitor forwards it, and it must not arrive
-    // twice.
-    setsid().context("cannot begin a session")?;
+    // twice. The command begins a session; a second one would only cost the kernel a scheduling group.
+    setpgid(None, None).map_err(io::Error::from).context("cannot lead a process group")?;
     ids.change_data_owner(plan)?;
     let etc = inside.channel.as_ref().filter(|_| !inside.host.is_empty());
     let writable = WritableApp::prepare(plan, ids, inside.scratch.as_ref())?;

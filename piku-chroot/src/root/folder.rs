@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, mkdirat, mknodat, openat, openat2, symlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, mknodat, openat, openat2, statat, symlinkat,
+};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
@@ -62,14 +64,14 @@ impl OpenedFolder {
 
     /// Attaches a detached mount at an entry.
     pub(crate) fn mount(&self, name: &Path, mount: impl AsFd) -> Result<()> {
-        self.try_mount(name, mount)
+        move_mount(mount, c"", &self.0, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(io::Error::from)
             .with_context(|| format!("cannot mount on {}", quoted(name)))
     }
 
-    /// Does the same where the entry may be absent.
-    pub(crate) fn try_mount(&self, name: &Path, mount: impl AsFd) -> Result<(), Errno> {
-        move_mount(mount, c"", &self.0, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    /// Returns whether it has such an entry.
+    pub(crate) fn has_entry(&self, name: &Path) -> bool {
+        statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Opens a path below it, which may belong to anyone, to be mounted on.

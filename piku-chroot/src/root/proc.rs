@@ -1,12 +1,10 @@
 //! The jail's own `/proc`, which shows only its own processes. Files that change the kernel's settings are
 //! read-only: as the host's root, a process may write them without any capability.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use crate::errors::diagnosis::{SetupStep, explain_step};
@@ -89,16 +87,21 @@ fn mask_entries<'a>(
     var: &OpenedFolder,
     empty: &str,
 ) -> Result<()> {
-    let mut cover = HostTree::copy_entry(var, Path::new(empty), false, READ_ONLY)?;
-    for name in names {
-        match proc.try_mount(Path::new(name), &cover) {
-            // A mount that is attached already is attached nowhere else.
-            Ok(()) => cover = cover.copy_again()?,
-            Err(Errno::NOENT) => {}
-            Err(err) => {
-                return Err(io::Error::from(err)).with_context(|| format!("cannot mask /proc/{name}"));
-            }
+    let mut cover: Option<HostTree> = None;
+    for name in names.map(Path::new) {
+        // No copy may be left over: to close a mount that was never attached takes a grace period of the kernel.
+        if !proc.has_entry(name) {
+            continue;
         }
+        let next = match &cover {
+            None => HostTree::copy_entry(var, Path::new(empty), false, READ_ONLY),
+            Some(cover) => cover.copy_again(),
+        };
+        let masked = next.and_then(|next| {
+            proc.mount(name, &next)?;
+            Ok(next)
+        });
+        cover = Some(masked.with_context(|| format!("cannot mask /proc/{}", name.display()))?);
     }
     Ok(())
 }
