@@ -19,6 +19,9 @@ _piku__run() {
             piku__run,apps)
                 cmd="piku__run__subcmd__apps"
                 ;;
+            piku__run,audit)
+                cmd="piku__run__subcmd__audit"
+                ;;
             piku__run,backup)
                 cmd="piku__run__subcmd__backup"
                 ;;
@@ -244,6 +247,9 @@ _piku__run() {
             piku__run__subcmd__help,apps)
                 cmd="piku__run__subcmd__help__subcmd__apps"
                 ;;
+            piku__run__subcmd__help,audit)
+                cmd="piku__run__subcmd__help__subcmd__audit"
+                ;;
             piku__run__subcmd__help,backup)
                 cmd="piku__run__subcmd__help__subcmd__backup"
                 ;;
@@ -404,7 +410,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone notify status metrics destroy backup restore help"
+            opts="-h -V --root --help --version daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone notify status metrics destroy backup restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -428,6 +434,44 @@ _piku__run() {
                 return 0
             fi
             case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__audit)
+            opts="-n -h --key --since --lines --format --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lines)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --format)
                     COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
                     return 0
@@ -698,12 +742,16 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__config__subcmd__get)
-            opts="-h --root --help"
+            opts="-h --format --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1296,7 +1344,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx apps domains host-domain certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone notify status metrics destroy backup restore help"
+            opts="daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone notify status metrics destroy backup restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1310,6 +1358,20 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help__subcmd__apps)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__audit)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2038,12 +2100,16 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__host__subcmd__domain)
-            opts="-h --root --help"
+            opts="-h --format --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

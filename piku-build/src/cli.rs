@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use piku_layout::name::AppName;
 use piku_layout::settings::SandboxMode;
+use piku_report::caller;
 use piku_report::number_arg::number_arg;
 use piku_report::output::OutputFormat;
 
@@ -278,7 +279,8 @@ pub(crate) fn command() -> clap::Command {
 
 /// Does what the command line says.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    match BuildCli::parse().verb {
+    let matches = caller::parse_arguments(command(), std::env::args_os())?;
+    match BuildCli::from_arg_matches(&matches).unwrap_or_else(|err| err.exit()).verb {
         BuildVerb::Rebuild(typed) => return typed.run(),
         BuildVerb::Detect { dir, format } => print_plan::detect(&dir, format),
         BuildVerb::Plan { dir, cache, target, host, format } => print_plan::plan(

@@ -4,7 +4,7 @@ pub(crate) const MAIN: &str = "\
 Exit status:
   0  success; after a push, the deployed commit is live
   1  refused or failed; after a push, the deploy failed
-  2  wrong usage
+  2  wrong usage, or a request that does not exist
   n  after a verb, its exit code, or 128 + n if signal n ended it";
 pub(crate) const COMMAND: &str = "\
 Exit status:

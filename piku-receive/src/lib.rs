@@ -24,15 +24,21 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use jiff::{Timestamp, Unit};
-use piku_report::user_error;
+use piku_report::{caller, user_error};
 
 /// Parses the command line and runs the tool.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = command().get_matches();
-    let done =
-        cli::ReceiveCli::from_arg_matches(&matches).map_or_else(|err| err.exit(), cli::ReceiveCli::run);
-    done.unwrap_or_else(|err| user_error::report("piku-receive", &err))
+    let mut name = "piku-receive";
+    let done = caller::parse_arguments(command(), std::env::args_os()).and_then(|matches| {
+        let cli = cli::ReceiveCli::from_arg_matches(&matches).unwrap_or_else(|err| err.exit());
+        if cli.is_session() {
+            // The client has called none of the tools.
+            name = "piku";
+        }
+        cli.run()
+    });
+    done.unwrap_or_else(|err| user_error::report(name, &err))
 }
 
 /// Returns the command line, for the manual and the completions.

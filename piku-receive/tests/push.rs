@@ -77,7 +77,7 @@ fn a_dry_run_stores_nothing_and_can_be_repeated() {
     let out = server.ssh("alice", "deploy blog --dry-run");
     assert!(out.status.success() && support::stderr(&out).contains("-----> fake plan 3"), "{out:?}");
     laptop.push_with(&["-o", "dry run", "piku", "HEAD~1:refs/heads/x"]).fails_as(str![[r#"
- !     piku-receive: unknown push option 'dry run'
+ !     unknown push option 'dry run'
  !     hint: piku knows -o dry-run and -o no-cache
  ! [remote rejected] HEAD~1 -> x (pre-receive hook declined)
 "#]]);
@@ -258,7 +258,7 @@ fn an_annotated_tag_a_detached_head_and_a_forced_push() {
     laptop.file("page", "one").commit("One");
     laptop.git(&["tag", "-am", "v1", "v1"]);
     laptop.push_with(&["piku", "v1:refs/heads/main"]).fails_as(str![[r#"
- !     piku-receive: the tag v1 is not a commit, which a branch needs: git push REMOTE 'v1^{}:main'
+ !     the tag v1 is not a commit, which a branch needs: git push REMOTE 'v1^{}:main'
  ! [remote rejected] v1 -> main (pre-receive hook declined)
 "#]]);
     assert!(server.deploys().is_empty());
@@ -285,7 +285,7 @@ fn the_deploy_branch_cannot_be_deleted_and_others_can() {
     laptop.file("page", "one").commit("One");
     laptop.push_with(&["piku", "main", "main:feature"]).succeeds();
     laptop.push_with(&["piku", ":main"]).fails_as(str![[r#"
- !     piku-receive: main is the deploy branch and cannot be deleted
+ !     main is the deploy branch and cannot be deleted
  ! [remote rejected] main (pre-receive hook declined)
 "#]]);
     laptop.push_with(&["piku", ":feature"]).succeeds();
@@ -311,7 +311,7 @@ fn an_empty_repository_and_nothing_to_push() {
     assert!(server.deploys().is_empty());
     laptop.commit("Empty").push().fails_as(str![[r#"
 -----> fake deploy 1 of blog
- !     piku-receive: the commit [SHORT] contains no files
+ !     the commit [SHORT] contains no files
  !     hint: add the app's files: git add -A, git commit, git push
  * [new branch]      main -> main
 "#]]);
@@ -324,7 +324,7 @@ fn a_push_that_git_refuses_says_why_and_does_not_deploy() {
     laptop.file("page", "one").commit("One").push().succeeds();
     let blob = laptop.git(&["hash-object", "-w", "page"]);
     laptop.push_with(&["piku", &format!("{blob}:refs/heads/blob")]).fails_as(str![[r#"
- !     piku-receive: the object pushed to blob is not a commit
+ !     the object pushed to blob is not a commit
  ! [remote rejected] [COMMIT] -> blob (pre-receive hook declined)
 "#]]);
     assert_eq!(server.deploys().len(), 1);

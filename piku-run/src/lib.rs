@@ -33,11 +33,14 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use piku_report::user_error;
 
+/// Name of the tool.
+const TOOL: &str = "piku-run";
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    commands::run_words(&words).unwrap_or_else(|err| user_error::report("piku-run", &err))
+    commands::run_words(&words).unwrap_or_else(|err| user_error::report(TOOL, &err))
 }
 
 /// Returns the command-line definition, for the manual and the completions.

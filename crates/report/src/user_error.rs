@@ -1,10 +1,12 @@
-//! Errors for users. Each is printed once: the name of the tool, the message and its causes after colons,
-//! then a hint on its own line. During a deploy each line has the prefix that `git push` shows for errors.
+//! Errors for users. Each is printed once: the name that the user called, the message and its causes after
+//! colons, then a hint on its own line. During a deploy each line has the mark that `git push` shows for errors
+//! in place of the name.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::caller;
 use crate::diagnostic::Diagnostics;
 use crate::progress;
 
@@ -102,7 +104,7 @@ pub fn report(tool: &str, err: &anyhow::Error) -> ExitCode {
     let (hints, code) = advice(err);
     let mut text = match err.downcast_ref::<Diagnostics>() {
         Some(diagnostics) => diagnostics.to_string(),
-        None => format!("{tool}: {err:#}"),
+        None => format!("{}{err:#}", caller::message_prefix(tool)),
     };
     for hint in hints {
         text.push_str("\nhint: ");
@@ -114,8 +116,7 @@ pub fn report(tool: &str, err: &anyhow::Error) -> ExitCode {
 
 /// Prints whole lines on stderr, during a deploy in the form that the push shows.
 pub fn tell(text: &str) {
-    let margin =
-        if std::env::var_os(TALK).is_some_and(|talk| talk == "deploy") { progress::ERROR } else { "" };
+    let margin = if caller::is_push() { progress::ERROR } else { "" };
     let lines: Vec<_> = text.lines().map(brief).collect();
     progress::print(margin, &lines.join("\n"));
 }

@@ -16,7 +16,7 @@ pub(crate) fn link_out(path: &Path, target: &Path) -> UserError {
 /// The release is stored as a difference, by an older piku.
 pub(crate) fn folded(number: u64, app: &AppName) -> UserError {
     UserError::new(format!("of release {number} only what differs from a newer one is kept"))
-        .hint(format!("piku-run rollback {app} {number} makes a whole one of it"))
+        .hint(format!("piku rollback {app} {number} makes a whole one of it"))
 }
 
 pub(crate) fn other_app(its: &AppName, ours: &AppName) -> UserError {

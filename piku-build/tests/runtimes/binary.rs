@@ -219,7 +219,7 @@ fn deploy_errors_have_the_error_mark() {
     world.env("PIKU_TALK", "deploy");
     let ran = world.build("1");
     ran.fails(str![[r#"
- !     piku-build: no runtime fits this app; looked for:
+ !     no runtime fits this app; looked for:
 ...
  !     found at its top: README.md
  !     hint: the smallest Python app is an app.py, a requirements.txt and a Procfile with the line 'web: python app.py'

@@ -76,7 +76,7 @@ fn in_a_deploy_each_line_has_the_pushs_margin() {
     Tool::new(&["check", "nix"]).env("PIKU_TALK", "deploy").says(
         1,
         str![[r#"
- !     piku-procfile: there is no file 'nix'
+ !     there is no file 'nix'
  !     hint: a Procfile has a line per process type, such as 'web: gunicorn app:app'
 
 "#]],

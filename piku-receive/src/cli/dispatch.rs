@@ -10,9 +10,11 @@ use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 
-use super::{AppKeyArgs, KeyAction, KeyFileArgs, MachineArgs, OneApp, ReceiveAction, ReceiveCli, TheApp};
+use super::{
+    AppKeyArgs, KeyAction, KeyFileArgs, MachineArgs, OneApp, ReceiveAction, ReceiveCli, TheApp, recorded,
+};
 use crate::app_context::{self, AppContext};
-use crate::deploy::{self, DeploySubject};
+use crate::deploy::{self, DeploySubject, deploy_event};
 use crate::export::ExportMode;
 use crate::key::{self, NewKeyArgs};
 use crate::push::push_options::PushOptions;
@@ -20,8 +22,24 @@ use crate::session::KeySession;
 use crate::{child_env, distribute, export, push, repository};
 
 impl ReceiveCli {
-    /// Runs the command.
+    /// Returns whether the tool is the forced command of a key.
+    pub(crate) fn is_session(&self) -> bool {
+        self.action.is_none()
+    }
+
+    /// Runs the command, and records it if it changes something and no session of a key does.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let Some((record, root)) = self.action.as_ref().and_then(recorded::recorded_action) else {
+            return self.dispatch();
+        };
+        let end = self.dispatch();
+        if let Ok(root) = absolute_root(root) {
+            record.finish(&root, &end);
+        }
+        end
+    }
+
+    fn dispatch(self) -> anyhow::Result<ExitCode> {
         let Some(action) = self.action else {
             let key = self.key.context("--key is missing")?.to_string();
             let MachineArgs { root, scripts } = self.paths;
@@ -51,8 +69,10 @@ impl ReceiveCli {
                     ),
                     None => DeploySubject::Tip(branch),
                 };
-                return deploy::deploy_without_push(&context, &what, options, wait.map(Duration::from_secs))
-                    .map(|outcome| ExitCode::from(outcome.exit_code()));
+                let outcome =
+                    deploy::deploy_without_push(&context, &what, options, wait.map(Duration::from_secs))?;
+                deploy_event::send_deploy_event(&context, &outcome);
+                return Ok(ExitCode::from(outcome.exit_code()));
             }
             ReceiveAction::Targets { paths, whose: AppKeyArgs { app, by } } => {
                 let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod dispatch;
+mod recorded;
 
 use std::path::PathBuf;
 

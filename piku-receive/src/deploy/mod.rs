@@ -8,6 +8,7 @@
 
 pub(crate) mod begin;
 pub(crate) mod cancel;
+pub(crate) mod deploy_event;
 mod deploy_folder;
 pub(crate) mod deploy_record;
 pub(crate) mod live;

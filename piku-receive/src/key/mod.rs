@@ -88,7 +88,7 @@ pub(crate) fn add_key(path: &Path, added: &NewKeyArgs) -> anyhow::Result<()> {
         let ours = line::parse(&there);
         if ours.as_ref().is_some_and(|line| line.name == added.name) {
             let failure = UserError::new(format!("a key named '{}' already exists", added.name));
-            return Err(failure.hint(format!("piku-receive key remove {}", added.name)).into());
+            return Err(failure.hint(format!("piku keys:remove {}", added.name)).into());
         }
         if line::key_of(&there).is_some_and(|other| other.is_same_key(&key)) {
             let failure = match ours {
@@ -144,7 +144,7 @@ pub(crate) fn remove_key(path: &Path, name: &KeyName) -> anyhow::Result<()> {
     let mut edit = KeyFileEdit::begin(path)?;
     if !edit.remove_lines(|text| line::parse(text).is_some_and(|line| line.name == *name)) {
         let failure = UserError::new(format!("cannot find key '{name}' in '{}'", path.display()));
-        return Err(failure.hint("piku-receive key list").into());
+        return Err(failure.hint("piku keys").into());
     }
     edit.finish()
 }

@@ -30,7 +30,7 @@ impl PublicKey {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let Some(line) = lines.next() else {
             return Err(UserError::new("there is no public key on stdin")
-                .hint("piku-receive key add NAME < ~/.ssh/id_ed25519.pub"));
+                .hint("piku keys:add NAME < ~/.ssh/id_ed25519.pub"));
         };
         if line.starts_with("---- BEGIN SSH2") || line.starts_with("-----BEGIN") {
             return Err(

@@ -6,7 +6,6 @@
     reason = "checks that the repository exists, which only git and piku write"
 )]
 
-mod audit;
 mod request;
 mod verb;
 
@@ -15,17 +14,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use piku_events::audit::{self, AuditedAction};
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::unknown_app::unknown_app_in;
-use piku_report::user_error::{FAILED, UserError};
+use piku_report::user_error::{FAILED, USAGE, UserError};
 
 use crate::app_context::AppContext;
 use crate::child_env;
+use crate::deploy::deploy_event;
 use crate::push;
 use crate::release::{self, ReleaseStep};
 use crate::repository::setup;
-use audit::AuditedAction;
 use request::{GitService, KeyRequest};
 
 /// The key of a client and the piku installation that it talks to.
@@ -54,11 +54,11 @@ impl KeySession {
         let request = match request::parse(&asked) {
             Ok(Some(request)) => request,
             Ok(None) => return Err(self.greeting().into()),
-            Err(refusal) => return Err(self.audit_refusal(refusal.word(), None, &refusal)),
+            Err(refusal) => return Err(self.audit_refusal(refusal.word(), None, &refusal, USAGE)),
         };
         let (word, app) = audit_names(&request);
         if let Some(refusal) = self.check_scope(&request) {
-            return Err(self.audit_refusal(word, app, &refusal));
+            return Err(self.audit_refusal(word, app, &refusal, FAILED));
         }
         let end = self.execute(&request);
         let outcome = match &end {
@@ -92,7 +92,7 @@ impl KeySession {
             // They show a limited key its own apps alone, or what it sends.
             KeyRequest::Verb {
                 verb:
-                    "apps" | "apps:list" | "list" | "help" | "status" | "metrics" | "logs" | "logs:tail"
+                    "apps" | "apps:list" | "audit" | "list" | "help" | "status" | "metrics" | "logs" | "logs:tail"
                     | "backup:verify",
                 app: None,
                 ..
@@ -116,13 +116,15 @@ impl KeySession {
             KeyRequest::Git { service: GitService::ReceivePack, app } => {
                 let context = AppContext { root: &self.root, scripts: &self.scripts, app, key: &self.key };
                 let outcome = push::receive_push(&context)?;
+                deploy_event::send_deploy_event(&context, &outcome);
                 Ok(SessionEnd { code: outcome.exit_code(), outcome: outcome.to_string() })
             }
             KeyRequest::Git { service, app } => self.execute_git_read(*service, app),
             KeyRequest::Release { step, app } => self.execute_release_step(step, app),
             KeyRequest::Verb { verb, args, .. } => {
                 let code = verb::run_verb(&self.root, &self.scripts, &self.key, &self.scope, verb, args)?;
-                Ok(SessionEnd { code, outcome: format!("exit {code}") })
+                let new = request.new_name().map_or_else(String::new, |new| format!(", as {new}"));
+                Ok(SessionEnd { code, outcome: format!("exit {code}{new}") })
             }
         }
     }
@@ -144,7 +146,9 @@ impl KeySession {
                 SessionEnd { code: 0, outcome: "taken".to_owned() }
             }
             ReleaseStep::Deploy(parts) => {
-                let number = release::deploy(&context, parts)?;
+                let deployed = release::deploy(&context, parts);
+                deploy_event::send_release_event(&context, &deployed);
+                let number = deployed?;
                 SessionEnd { code: 0, outcome: format!("deployed as release {number}") }
             }
             ReleaseStep::Undo(number) => {
@@ -174,14 +178,20 @@ impl KeySession {
         Ok(SessionEnd { code, outcome: format!("exit {code}") })
     }
 
-    fn audit_refusal(&self, word: &str, app: Option<&AppName>, why: &dyn std::error::Error) -> anyhow::Error {
+    fn audit_refusal(
+        &self,
+        word: &str,
+        app: Option<&AppName>,
+        why: &dyn std::error::Error,
+        code: u8,
+    ) -> anyhow::Error {
         self.audit_outcome(word, app, &format!("refused: {why}"));
-        UserError::new(why.to_string()).into()
+        UserError::new(why.to_string()).code(code).into()
     }
 
     fn audit_outcome(&self, verb: &str, app: Option<&AppName>, outcome: &str) {
         let action = AuditedAction { key: &self.key, verb, app: app.map(AppName::as_str), outcome };
-        audit::append_action(&self.root.audit_log(), &action);
+        audit::append_action(&self.root, &action);
     }
 }
 

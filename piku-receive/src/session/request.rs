@@ -103,7 +103,7 @@ enum VerbArguments {
 /// Verbs of `scripts/piku` that ssh clients can run, and other spellings of them that the script knows. Keys
 /// can be managed on the server only.
 #[rustfmt::skip]
-const VERBS: [(&str, VerbArguments); 101] = [
+const VERBS: &[(&str, VerbArguments)] = &[
     ("apps", VerbArguments::OptionalApp),
     ("apps:list", VerbArguments::OptionalApp),
     ("list", VerbArguments::OptionalApp),
@@ -115,6 +115,7 @@ const VERBS: [(&str, VerbArguments); 101] = [
     ("ps", VerbArguments::OptionalApp),
     ("status", VerbArguments::OptionalApp),
     ("metrics", VerbArguments::OptionalApp),
+    ("audit", VerbArguments::OptionalApp),
     ("gc", VerbArguments::OptionalApp),
     ("domains", VerbArguments::OptionalApp),
     ("domains:check", VerbArguments::OptionalApp),
@@ -316,7 +317,7 @@ fn parse_verb(word: &str, args: Vec<String>) -> Result<KeyRequest, RequestRefusa
 fn unknown_verb_message(word: &str) -> String {
     match word {
         "keys" | "keys:add" | "keys:remove" | "key" => {
-            "keys cannot be managed over ssh; on the server: piku-receive key list".to_owned()
+            "keys cannot be managed over ssh; on the server: sudo piku keys".to_owned()
         }
         "grant" | "revoke" | "import-piku" | "notify:test" => format!("{word} does not work over ssh; on the server: sudo piku {word}"),
         "git-lfs-authenticate" | "git-lfs-transfer" => {

@@ -118,6 +118,26 @@ pub(crate) struct LogsArgs {
     pub(crate) terminal: bool,
 }
 
+/// Arguments of `audit`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// Name of one app, also of one that is gone [default: all apps]
+    pub(crate) app: Option<AppName>,
+    /// Only this key; 'operator' means all work on the server itself
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Only lines since this age, such as 10m, 2h or 1d, since today or yesterday, or since a time, such as
+    /// 2026-11-22T10:00:00Z; all of them unless -n is given
+    #[arg(long, value_name = "WHEN", value_parser = parse_since)]
+    pub(crate) since: Option<Timestamp>,
+    /// Number of last lines [default: 100]
+    #[arg(short = 'n', long, value_name = "N", value_parser = number_arg("a number of lines, such as 100", 0..=usize::MAX))]
+    pub(crate) lines: Option<usize>,
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
+}
+
 /// Arguments of `clone`.
 #[derive(Debug, Args)]
 pub(crate) struct CloneArgs {

@@ -16,8 +16,8 @@ use piku_layout::settings::{GrantedPath, HostDomain};
 use piku_report::output::OutputFormat;
 
 pub(crate) use long_arguments::{
-    BackupArgs, CloneArgs, ImportArgs, LogsArgs, MetricsArgs, ReleaseInfoArgs, RestoreArgs, StartArgs,
-    StatusArgs,
+    AuditArgs, BackupArgs, CloneArgs, ImportArgs, LogsArgs, MetricsArgs, ReleaseInfoArgs, RestoreArgs,
+    StartArgs, StatusArgs,
 };
 pub(crate) use subcommands::{BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff};
 pub(crate) use values::RestartTarget;
@@ -94,7 +94,16 @@ pub(crate) enum RunCommand {
     HostDomain {
         /// A domain such as apps.example.org; local, sslip.io, auto or off
         domain: Option<HostDomain>,
+        /// Output format
+        #[arg(long, value_enum, default_value_t, conflicts_with = "domain")]
+        format: OutputFormat,
     },
+    /// Print who has done what: the audit log, oldest first
+    ///
+    /// Each request of a key is one line, also a refused one, and so is each change that is made on the server
+    /// itself. A limited key sees its own apps.
+    #[command(after_long_help = exit_status::READ)]
+    Audit(AuditArgs),
     /// Manage the certificates of the apps' host names
     #[command(after_long_help = exit_status::CHANGE)]
     Certs {

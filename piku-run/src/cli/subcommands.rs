@@ -44,6 +44,9 @@ pub(crate) enum ConfigCommand {
     Get {
         /// Name of the value
         name: String,
+        /// Output format
+        #[arg(long, value_enum, default_value_t)]
+        format: OutputFormat,
     },
     /// Set values and deploy a new release with them; if it does not come up, nothing changes
     #[command(after_long_help = exit_status::CHANGE)]

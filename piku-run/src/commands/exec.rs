@@ -9,13 +9,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use piku_events::verb_record::RecordedVerb;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{AppUsers, HostSettings};
 use piku_procfile::command::argv;
 use piku_procfile::procfile::ProcessKind;
 use piku_procfile::schedule::split_schedule;
-use piku_report::user_error::{self, UserError};
+use piku_report::caller;
+use piku_report::user_error::UserError;
 
 use crate::desired::{TreeAccess, extra_listen_ports, limits};
 use crate::grants::hint::explain_missing;
@@ -83,7 +85,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, words: &[String]) -> anyhow::R
     let users = app_users(root, app, &settings)?;
     let (grants, remarks) = resolve_grants(root, settings.grants.of(app), users);
     for remark in remarks {
-        user_error::tell(&format!("piku-run: {remark}"));
+        caller::tell(crate::TOOL, &remark);
     }
     let around = CommandOptions {
         terminal,
@@ -118,6 +120,8 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, words: &[String]) -> anyhow::R
             Err(err) => err,
         }
     } else {
+        // This process becomes the command, and cannot record its end.
+        RecordedVerb::new("run", Some(app.clone())).begin(root);
         command.exec()
     };
     let code = if err.kind() == ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };

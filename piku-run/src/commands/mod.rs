@@ -1,6 +1,7 @@
 //! Subcommands, each a thin layer over other modules.
 
 mod apps;
+mod audit;
 mod backup;
 mod data;
 mod exec;
@@ -9,6 +10,7 @@ mod lifecycle;
 mod logs;
 mod one_off;
 mod ps;
+mod recorded;
 mod settings;
 
 use std::ffi::OsString;
@@ -16,12 +18,12 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Context;
-use clap::Parser;
+use clap::FromArgMatches;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
 use piku_layout::unknown_app::unknown_app;
-use piku_report::output;
 use piku_report::user_error::UserError;
+use piku_report::{caller, output};
 
 pub(crate) use apps::{AppRow, describe_app};
 use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scale, stop};
@@ -44,8 +46,35 @@ pub(crate) fn run_words(words: &[OsString]) -> anyhow::Result<ExitCode> {
         [name, dashes, command @ ..] if name == launch::NAME && dashes == "--" => {
             launch::run(command).map(|()| ExitCode::SUCCESS)
         }
-        _ => run(parse_resident(words).unwrap_or_else(RunCli::parse)),
+        _ => match parse_resident(words) {
+            Some(cli) => run(cli),
+            None => run_recorded(parse_words(words)?),
+        },
     }
+}
+
+fn parse_words(words: &[OsString]) -> anyhow::Result<RunCli> {
+    let words = std::iter::once(crate::TOOL.into()).chain(words.iter().cloned());
+    let matches = caller::parse_arguments(crate::command(), words)?;
+    Ok(RunCli::from_arg_matches(&matches).unwrap_or_else(|err| err.exit()))
+}
+
+/// Runs the subcommand and records it, if it changes something.
+fn run_recorded(cli: RunCli) -> anyhow::Result<ExitCode> {
+    let Some(record) = recorded::recorded_verb(&cli.command) else { return run(cli) };
+    let root = find_root(cli.root.as_ref());
+    let end = run(cli);
+    if let Ok(root) = root {
+        record.finish(&root, &end);
+    }
+    end
+}
+
+/// Returns the root with an absolute path, since supervisors and instances have other working directories.
+fn find_root(given: Option<&PathBuf>) -> anyhow::Result<PikuRoot> {
+    let root = PikuRoot::new(given.cloned())?;
+    let path = std::path::absolute(root.path()).context("cannot tell where this is")?;
+    Ok(PikuRoot::new(Some(path))?)
 }
 
 /// Parses the subcommands that stay for long, without clap: building the whole command line would double the
@@ -65,12 +94,7 @@ fn parse_resident(words: &[OsString]) -> Option<RunCli> {
 
 /// Runs the subcommand.
 fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
-    let root = || -> anyhow::Result<PikuRoot> {
-        // Absolute, since supervisors and instances have other working directories.
-        let root = PikuRoot::new(cli.root.clone())?;
-        let path = std::path::absolute(root.path()).context("cannot tell where this is")?;
-        Ok(PikuRoot::new(Some(path))?)
-    };
+    let root = || find_root(cli.root.as_ref());
     match cli.command {
         RunCommand::Daemon => daemon::run(&root()?)?,
         RunCommand::Nginx { check: true } => nginx::check_config(&root()?)?,
@@ -93,7 +117,9 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        RunCommand::HostDomain { domain } => domains::host_domain(&root()?, domain.as_ref())?,
+        RunCommand::Audit(typed) => audit::run(&root()?, typed)?,
+        RunCommand::HostDomain { domain: None, format } => domains::print_host_domain(&root()?, format)?,
+        RunCommand::HostDomain { domain: Some(domain), .. } => domains::host_domain(&root()?, &domain)?,
         RunCommand::Data { app, action } => data::run(&root()?, &app, action)?,
         RunCommand::Protections { record, format } => {
             if !protections::run(&root()?, record, format)? {
@@ -228,6 +254,7 @@ fn sibling_tool(name: &str) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
     #[test]
     fn both_parsers_agree() {

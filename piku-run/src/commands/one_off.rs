@@ -13,7 +13,7 @@ use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use piku_chroot::report;
-use piku_report::user_error;
+use piku_report::caller;
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::process::wait::{self, READ};
@@ -136,6 +136,6 @@ fn exit_code(status: ExitStatus) -> u8 {
 /// Prints why a command failed.
 pub(super) fn tell(reasons: impl IntoIterator<Item = String>) {
     for reason in reasons {
-        user_error::tell(&format!("piku-run: {reason}"));
+        caller::tell(crate::TOOL, &reason);
     }
 }

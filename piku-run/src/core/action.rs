@@ -40,6 +40,8 @@ pub(crate) enum CoreAction {
         ps: InstanceName,
         text: String,
     },
+    /// Tell the machine's journal that the crash loop of an instance has begun or ended.
+    ReportCrashLoop { ps: InstanceName, release: u64, has_begun: bool },
     /// Send the result of a change to the client.
     FinishJob { job: JobId, result: Result<(), ChangeError> },
 }

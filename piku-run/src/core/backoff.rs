@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Uptime after which earlier crashes no longer count.
-const STABLE: Duration = Duration::from_secs(60);
+pub(super) const STABLE: Duration = Duration::from_secs(60);
 /// Longest delay.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Number of crashes in a row that `ps` reports as a crash loop.
@@ -29,6 +29,11 @@ impl CrashBackoff {
         // Between seven and nine eighths of the delay.
         let spread = seed.wrapping_add(u64::from(self.crashes)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
         whole.mul_f64(0.875 + f64::from(u8::try_from(spread).unwrap_or(0)) / 1024.0)
+    }
+
+    /// Forgets the crashes of an instance that has been up for [`STABLE`]. Returns whether they were a loop.
+    pub(super) fn reset(&mut self) -> bool {
+        std::mem::take(self).is_loop()
     }
 
     /// Returns whether the instance is in a crash loop.

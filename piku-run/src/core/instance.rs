@@ -6,7 +6,7 @@ use std::time::Duration;
 use piku_files::free_space::size;
 use serde::{Deserialize, Serialize};
 
-use super::backoff::CrashBackoff;
+use super::backoff::{CrashBackoff, STABLE};
 use super::plan::{ProbePace, RunPlan, TrialRule};
 use super::ps::InstanceName;
 use super::startup::StartupWatch;
@@ -264,8 +264,15 @@ impl AppInstance {
             }
             InstanceState::Backoff { until } | InstanceState::Draining { until, .. } => Some(until),
             InstanceState::Stopping { kill } | InstanceState::Moving { kill } => Some(kill),
-            InstanceState::Ready { .. } | InstanceState::CronRun { .. } | InstanceState::Killing => None,
+            InstanceState::Ready { since } => self.is_crash_looping().then_some(since + STABLE),
+            InstanceState::CronRun { .. } | InstanceState::Killing => None,
         }
+    }
+
+    /// Returns whether it has been up for so long that its crash loop has ended.
+    pub(super) fn has_recovered(&self, now: Duration) -> bool {
+        let is_stable = matches!(self.state, InstanceState::Ready { since } if since + STABLE <= now);
+        is_stable && self.is_crash_looping()
     }
 }
 

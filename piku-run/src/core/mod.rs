@@ -247,7 +247,13 @@ impl SupervisorCore {
     fn back_off(&mut self, id: InstanceId, uptime: Duration) {
         let now = self.now;
         let Some(one) = self.instances.get_mut(&id) else { return };
+        let was_loop = one.is_crash_looping();
         let wait = one.backoff.record_crash(uptime, id.0);
+        let has_begun = one.is_crash_looping();
+        if was_loop != has_begun {
+            let (ps, release) = (one.ps.clone(), one.release);
+            self.out.push(CoreAction::ReportCrashLoop { ps, release, has_begun });
+        }
         one.state = InstanceState::Backoff { until: now + wait };
         if wait > Duration::ZERO {
             let text = format!("{} is started again in {:.1} s", one.ps, wait.as_secs_f64());
@@ -291,7 +297,10 @@ impl SupervisorCore {
     }
 
     fn forget_instance(&mut self, id: InstanceId) {
-        self.instances.remove(&id);
+        if let Some(one) = self.instances.remove(&id).filter(AppInstance::is_crash_looping) {
+            let action = CoreAction::ReportCrashLoop { ps: one.ps, release: one.release, has_begun: false };
+            self.out.push(action);
+        }
         self.out.push(CoreAction::Forget { id });
     }
 
@@ -301,6 +310,10 @@ impl SupervisorCore {
         let due: Vec<InstanceId> = self.instances.keys().copied().collect();
         for id in due {
             let Some(one) = self.instances.get_mut(&id) else { continue };
+            if one.has_recovered(now) && one.backoff.reset() {
+                let (ps, release) = (one.ps.clone(), one.release);
+                self.out.push(CoreAction::ReportCrashLoop { ps, release, has_begun: false });
+            }
             match &mut one.state {
                 InstanceState::Starting { settled: Some(at), .. } if *at <= now => self.mark_ready(id, None),
                 InstanceState::Starting { ask, patience, .. } if ask.is_some_and(|at| at <= now) => {

@@ -29,7 +29,7 @@ pub(crate) fn check_config(root: &PikuRoot) -> anyhow::Result<()> {
     let _lock = web.dir.lock()?;
     let Err(reason) = web.test_installed()? else { return Ok(()) };
     Err(UserError::new(format!("nginx rejects its configuration: {reason}"))
-        .hint("push or restart the app that it names; until then piku-run nginx leaves it out when it starts")
+        .hint("push or restart the app that it names; until then nginx leaves it out when it starts")
         .into())
 }
 

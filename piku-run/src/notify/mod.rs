@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use jiff::Timestamp;
+use piku_events::journal::{EventResult, JournalEvent};
 use piku_files::atomic_file;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{HostSettings, NotifySettings};
@@ -120,7 +121,7 @@ fn deliver_due(journal: &mut NotifyJournal, settings: &NotifySettings, now: Time
         for receiver in &queued.receivers {
             if failed.contains(receiver) {
                 left.push(receiver.clone());
-            } else if let Err(err) = deliver(settings, receiver, &queued.notification) {
+            } else if let Err(err) = deliver_and_log(settings, receiver, &queued.notification) {
                 progress::error(&format!("notify: {receiver}: {err:#}"));
                 failed.push(receiver.clone());
                 left.push(receiver.clone());
@@ -132,6 +133,23 @@ fn deliver_due(journal: &mut NotifyJournal, settings: &NotifySettings, now: Time
     if lost > 0 {
         progress::error(&format!("notify: {lost} notifications were not delivered within a day"));
     }
+}
+
+/// Delivers a notification to a receiver, and tells journald how that went.
+fn deliver_and_log(
+    settings: &NotifySettings,
+    receiver: &str,
+    notification: &ProblemNotification,
+) -> anyhow::Result<()> {
+    let delivered = deliver(settings, receiver, notification);
+    let (result, how) = match &delivered {
+        Ok(()) => (EventResult::Done, "sent"),
+        Err(_) => (EventResult::Failed, "could not be sent"),
+    };
+    let message = format!("{how} to {receiver}: {}", notification.text);
+    let app = notification.app.as_ref();
+    JournalEvent { event: "notify", result, app, release: None, key: None, message: &message }.send();
+    delivered
 }
 
 fn read_journal(path: &Path) -> anyhow::Result<NotifyJournal> {

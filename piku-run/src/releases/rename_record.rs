@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
+use piku_events::actor;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
@@ -43,7 +44,7 @@ impl RenameRecord {
         let mut rename = Command::new(program);
         rename.args(["rename", self.from.as_str(), self.to.as_str()]);
         rename.args((self.to != *app).then_some("--undo"));
-        rename.env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
+        rename.env(ROOT_VARIABLE, root.path()).env(actor::PROCESS, "daemon").stdin(Stdio::null());
         rename.spawn().map(drop).context("cannot run 'piku-run rename'")
     }
 }

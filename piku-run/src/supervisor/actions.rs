@@ -1,5 +1,7 @@
 //! Executes the actions of the state machine.
 
+use piku_events::journal::{EventResult, JournalEvent};
+
 use super::worker::TASK;
 use super::{AppSupervisor, routing};
 use crate::core::{CoreAction, CoreEvent, InstanceId, InstanceName};
@@ -60,6 +62,17 @@ impl AppSupervisor {
             CoreAction::Drain { id } => self.watch_drain(id),
             CoreAction::ReportProgress { job, line } => self.send_progress(job, line),
             CoreAction::LogRemark { id, ps, text } => self.log_remark(id, &ps, &text),
+            CoreAction::ReportCrashLoop { ps, release, has_begun } => {
+                let (result, what) = if has_begun {
+                    (EventResult::Begun, "crashes again and again")
+                } else {
+                    (EventResult::Ended, "no longer crashes again and again")
+                };
+                let message = format!("{}: {ps} of release {release} {what}", self.app);
+                let (app, release) = (Some(&self.app), Some(release));
+                JournalEvent { event: "crash-loop", result, app, release, key: None, message: &message }
+                    .send();
+            }
             CoreAction::FinishJob { job, result } => self.finish_job(job, result),
         }
     }

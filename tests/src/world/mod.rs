@@ -181,6 +181,8 @@ impl World {
             .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", self.bin.display()))
             .env("PIKU_ROOT", self.root())
             .env("PIKU_SCRIPTS", self.path("lib"))
+            // Nothing of a test reaches the journal of the machine.
+            .env("PIKU_JOURNAL_SOCKET", self.path("journal.sock"))
             .current_dir(self.path("home"));
     }
 

@@ -53,13 +53,13 @@ fn empty_repository_and_unknown_refs() {
     let (world, repo) = live();
     repo.push_with(&["piku", "no-such-branch"]).fails_with(&["no-such-branch"]);
     repo.push_with(&["piku", ":main"]).fails_as(str![[r#"
- !     piku-receive: main is the deploy branch and cannot be deleted
+ !     main is the deploy branch and cannot be deleted
  ! [remote rejected] main (pre-receive hook declined)
 "#]]);
     assert_eq!(world.page("blog"), "good\n");
     repo.git(&["rm", "-rqf", "."]);
     repo.commit("Empty").push().fails_as(str![[r#"
- !     piku-receive: the commit [SHORT] contains no files
+ !     the commit [SHORT] contains no files
  !     hint: add the app's files: git add -A, git commit, git push
  !     deploy 2 of blog failed at: export (exit 1); nothing was changed
    [COMMITS]  main -> main
@@ -71,7 +71,7 @@ fn empty_repository_and_unknown_refs() {
 fn no_procfile() {
     let (world, repo) = live();
     repo.without("Procfile").commit("Bad").push().fails_as(str![[r#"
- !     piku-build: no runtime fits this app; looked for:
+ !     no runtime fits this app; looked for:
  !       buildpack: BUILDPACK_URL or a file .buildpacks is missing, and no buildpack of the host detects the app
  !       python: uv.lock, poetry.lock, Pipfile.lock, requirements.txt, Pipfile, pyproject.toml, setup.py, setup.cfg, or *.py files with a Procfile are missing
  !       go: go.mod, go.work or *.go files with a 'package main' are missing
@@ -171,7 +171,7 @@ fn submodule_with_file_url() {
     repo.git(&["add", ".gitmodules"]);
     repo.git(&["commit", "-qm", "Bad"]);
     repo.push().fails_as(str![[r#"
- !     piku-receive: the submodule 'lib' is at 'file:///etc': piku does not fetch from file: URLs
+ !     the submodule 'lib' is at 'file:///etc': piku does not fetch from file: URLs
  !     hint: use an https:// or ssh:// URL in .gitmodules
  !     deploy 2 of blog failed at: export (exit 1); nothing was changed
    [COMMITS]  main -> main
@@ -207,7 +207,7 @@ fn syntax_error_in_app() {
        Sandbox: [PROTECTIONS]
 -----> Python [VERSION] (the machine's python3)
 -----> Installing dependencies: layer venv [SHORT]
- !     piku-build: app.py:1: SyntaxError: invalid syntax
+ !     app.py:1: SyntaxError: invalid syntax
  !     'web' starts with it
  !     hint: 'python3 -m py_compile app.py' shows the same on your machine
  !     deploy 2 of blog failed at: build (exit 1); nothing was changed
@@ -225,7 +225,7 @@ fn app_never_listens() {
        Sandbox: [PROTECTIONS]
 -----> Process types: web
 -----> Starting web.1 on port [PORT]
- !     piku-run: nothing listens on PORT [PORT] after [DURATION] (HEALTHCHECK_START_PERIOD): web.1 must listen on the port in $PORT; it uses no CPU time ([..] so far): it may wait for something, such as a database
+ !     nothing listens on PORT [PORT] after [DURATION] (HEALTHCHECK_START_PERIOD): web.1 must listen on the port in $PORT; it uses no CPU time ([..] so far): it may wait for something, such as a database
  !     deploy 2 of blog failed at: start (exit 1); nothing was changed
    [COMMITS]  main -> main
 "#]]);
@@ -245,7 +245,7 @@ fn app_listens_on_other_port() {
        Sandbox: [PROTECTIONS]
 -----> Process types: web
 -----> Starting web.1 on port [PORT]
- !     piku-run: web.1 exited with code 1 before it was ready
+ !     web.1 exited with code 1 before it was ready
  !     the last lines of its log:
 ...
  !       PermissionError: [Errno 13] Permission denied
@@ -261,7 +261,7 @@ fn app_listens_on_other_port() {
 -----> Process types: web
 -----> Starting web.1 on port [PORT]
 ...
- !     piku-run: nothing listens on PORT [PORT]; the process listens on :[PORT] (web.1, after [DURATION] (HEALTHCHECK_START_PERIOD))
+ !     nothing listens on PORT [PORT]; the process listens on :[PORT] (web.1, after [DURATION] (HEALTHCHECK_START_PERIOD))
 ...
  !     hint: let it listen on the port in $PORT, or have it given that port: PORT=[..] in ENV, or piku config:set blog PORT=[..]
 ...
@@ -281,7 +281,7 @@ fn app_exits_at_once() {
        Sandbox: [PROTECTIONS]
 -----> Process types: web
 -----> Starting web.1 on port [PORT]
- !     piku-run: web.1 exited with code 7 before it was ready
+ !     web.1 exited with code 7 before it was ready
  !     the last lines of its log:
  !       no database
  !     deploy 2 of blog failed at: start (exit 1); nothing was changed
@@ -302,7 +302,7 @@ fn app_answers_500() {
 -----> Process types: web
 -----> Starting web.1 on port [PORT]
 ...
- !     piku-run: web.1 was not healthy within [DURATION] (HEALTHCHECK_START_PERIOD): it answered 500 to GET / (Host: localhost) on port [PORT]
+ !     web.1 was not healthy within [DURATION] (HEALTHCHECK_START_PERIOD): it answered 500 to GET / (Host: localhost) on port [PORT]
  !     the last lines of its log:
 ...
  !     deploy 2 of blog failed at: start (exit 1); nothing was changed

@@ -92,7 +92,7 @@ fn only_settings_create_apps() {
     assert!(said.contains("key 'guest' may not use 'other'"), "{said}");
     assert!(!world.app("other").exists());
     let (_, said) = guest("logs blog");
-    assert_eq!(said, "piku-run: there is no app 'blog'\n", "no name outside of the key's scope");
+    assert_eq!(said, "piku logs: there is no app 'blog'\n", "no name outside of the key's scope");
     assert_eq!(guest("ps:scale shop web=2").0, Some(0));
     assert!(world.app("shop").exists());
 

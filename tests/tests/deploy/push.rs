@@ -143,7 +143,7 @@ fn limited_key_cannot_push_other_app() {
     world.repo_with_key("blog", "guest").serves("guest\n").commit("One").push().succeeds();
     assert_eq!(world.page("blog"), "guest\n");
     world.repo_with_key("shop", "guest").serves("x").commit("One").push().fails_as(str![[r#"
-piku-receive: key 'guest' may not use 'shop', only blog
+piku: key 'guest' may not use 'shop', only blog
 fatal: Could not read from remote repository.
 
 Please make sure you have the correct access rights
@@ -162,7 +162,7 @@ fn failed_deploy_keeps_log() {
        Sandbox: [PROTECTIONS]
 -----> Process types: web
 -----> Starting web.1 on port [PORT]
- !     piku-run: web.1 exited with code 3 before it was ready
+ !     web.1 exited with code 3 before it was ready
  !     the last lines of its log:
  !       the reason is here
  !     deploy 1 of blog failed at: start (exit 1); nothing was changed

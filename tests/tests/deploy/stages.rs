@@ -60,7 +60,7 @@ fn begin_deploy() {
         &world,
         repo.file("page", "bad\n").commit("Bad").push(),
         str![[r#"
- !     piku-receive: cannot write '[DIR]/root/apps/blog/verdict.json': Is a directory (os error 21)
+ !     cannot write '[DIR]/root/apps/blog/verdict.json': Is a directory (os error 21)
    [COMMITS]  main -> main
 "#]],
     );
@@ -76,7 +76,7 @@ fn export() {
     fails(
         |repo| _ = repo.link("out", "../../../etc"),
         str![[r#"
- !     piku-receive: the link 'out' to '../../../etc' leads out of the app
+ !     the link 'out' to '../../../etc' leads out of the app
  !     hint: a link may point within the repository, or below /app or /data
  !     deploy 2 of blog failed at: export (exit 1); nothing was changed
    [COMMITS]  main -> main
@@ -118,7 +118,7 @@ fn detect() {
     fails(
         |repo| _ = repo.without("Procfile").without("serve"),
         str![[r#"
- !     piku-build: no runtime fits this app; looked for:
+ !     no runtime fits this app; looked for:
  !       buildpack: BUILDPACK_URL or a file .buildpacks is missing, and no buildpack of the host detects the app
  !       python: uv.lock, poetry.lock, Pipfile.lock, requirements.txt, Pipfile, pyproject.toml, setup.py, setup.cfg, or *.py files with a Procfile are missing
  !       go: go.mod, go.work or *.go files with a 'package main' are missing
@@ -154,7 +154,7 @@ fn build() {
        uv does not install them, pip does: [..]
        ERROR: Could not find a version that satisfies the requirement six==99.99.99 (from versions: [..])
        ERROR: No matching distribution found for six==99.99.99
- !     piku-build: requirements.txt:1: cannot find a version for 'six==99.99.99'
+ !     requirements.txt:1: cannot find a version for 'six==99.99.99'
  !     hint: the newest versions are [..]
  !     deploy 2 of blog failed at: build (exit 1); nothing was changed
    [COMMITS]  main -> main
@@ -184,7 +184,7 @@ fn preflight() {
        Sandbox: [PROTECTIONS]
 -----> Running preflight: echo looking && exit 5
        looking
- !     piku-build: step 'preflight' failed with exit code 5
+ !     step 'preflight' failed with exit code 5
  !     deploy 2 of blog failed at: build (exit 1); nothing was changed
    [COMMITS]  main -> main
 "#]],
@@ -203,7 +203,7 @@ fn release_task() {
 -----> Process types: web, release
 -----> Running the release task
        migrating
- !     piku-run: the release task exited with code 4
+ !     the release task exited with code 4
  !     deploy 2 of blog failed at: start (exit 1); nothing was changed
    [COMMITS]  main -> main
 "#]],
@@ -219,7 +219,7 @@ fn health_check() {
        Sandbox: [PROTECTIONS]
 -----> Process types: web
 -----> Starting web.1 on port [PORT]
- !     piku-run: web.1 exited with code 3 before it was ready
+ !     web.1 exited with code 3 before it was ready
  !     the last lines of its log:
  !       it is broken
  !     deploy 2 of blog failed at: start (exit 1); nothing was changed
@@ -239,7 +239,7 @@ fn missing_daemon() {
 -----> Binary app detected: there is a Procfile
        Sandbox: [PROTECTIONS]
 -----> Process types: web
- !     piku-run: the daemon is not running: nothing listens at '[DIR]/root/run/daemon.sock'
+ !     the daemon is not running: nothing listens at '[DIR]/root/run/daemon.sock'
  !     hint: systemctl start piku, or: piku-run daemon
  !     deploy 2 of blog failed at: start (exit 1); nothing was changed
    [COMMITS]  main -> main
@@ -271,7 +271,7 @@ fn finish_deploy() {
 -----> Starting web.1 on port [PORT]
        web.1 is healthy after [DURATION]
 -----> blog is live, release 2: http://127.0.0.1:[PORT]
- !     piku-receive: no deploy has begun
+ !     no deploy has begun
  !     hint: piku-receive begin-deploy begins one
  !     deploy 2 of blog failed at: finish (exit 1); the new release is live
    [COMMITS]  main -> main

@@ -5,3 +5,4 @@
 mod documents;
 mod help;
 mod pages;
+mod verb_pages;

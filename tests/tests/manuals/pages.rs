@@ -10,6 +10,8 @@ use clap::Command;
 use clap_complete::Shell;
 use piku_tests::tools::repository;
 
+use crate::verb_pages;
+
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 fn tools() -> [Command; 5] {
@@ -80,6 +82,11 @@ fn wanted() -> Files {
             files.insert(PathBuf::from(file), text);
         }
         pages(&tool, &name, &mut files);
+    }
+    files.extend(verb_pages::verb_pages());
+    // Written by hand.
+    for file in ["completions/piku.bash", "completions/_piku", "completions/piku.fish"] {
+        files.insert(PathBuf::from(file), fs::read(repository().join(file)).expect(file));
     }
     files
 }

@@ -103,7 +103,7 @@ fn go_build_errors_are_explained() {
     repo.commit("One").push().fails_as(str![[r#"
 -----> Go app detected: there is a go.mod
        Sandbox: [PROTECTIONS]
- !     piku-build: this is a Go app without a Procfile, and it is not obvious which of its programs to start: site, tick
+ !     this is a Go app without a Procfile, and it is not obvious which of its programs to start: site, tick
  !     hint: add a file 'Procfile' with a line for each process, for example 'web: bin/site'
  !     deploy 1 of shop failed at: build (exit 1); nothing was changed
  * [new branch]      main -> main

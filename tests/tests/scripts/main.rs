@@ -2,6 +2,7 @@
 
 mod bench;
 mod client;
+mod completion;
 mod demo;
 mod doctor;
 mod measure;

@@ -55,7 +55,7 @@ pub(super) fn watch(root: &PikuRoot, app: Option<&AppName>, terminal: bool) -> a
         }
         table::print_instances(&found.rows, OutputFormat::Text)?;
         if let Err(err) = found.report(root, app) {
-            let _ = user_error::report("piku-run", &err);
+            let _ = user_error::report(crate::TOOL, &err);
         }
         // Without requested events, poll still reports that the reader is gone.
         match poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::empty())], WATCH_PAUSE) {
@@ -126,7 +126,7 @@ impl FoundInstances {
             |(app, err): (AppName, anyhow::Error)| err.context(format!("cannot tell what runs of {app}"));
         let last = self.failures.pop();
         for failure in self.failures {
-            let _ = user_error::report("piku-run", &explain(failure));
+            let _ = user_error::report(crate::TOOL, &explain(failure));
         }
         last.map_or(Ok(()), |last| Err(explain(last)))
     }

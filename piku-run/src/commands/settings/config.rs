@@ -29,7 +29,9 @@ pub(in crate::commands) fn run(
     }
     let (edit, no_restart) = match action {
         None => return print_values(&store::read(&dir)?, format),
-        Some(cli::ConfigCommand::Get { name }) => return print_value(&store::read(&dir)?, &name),
+        Some(cli::ConfigCommand::Get { name, format }) => {
+            return print_value(&store::read(&dir)?, &name, format);
+        }
         Some(cli::ConfigCommand::Set { pairs, stdin: true, no_restart }) => {
             (ConfigEdit::Set(vec![(only_name(&pairs)?, read_value()?)]), no_restart)
         }
@@ -72,9 +74,9 @@ fn print_values(config: &ConfigValues, format: OutputFormat) -> anyhow::Result<(
     output::print(format, config, || EnvFile { vars: config.0.clone(), ..EnvFile::default() }.to_text())
 }
 
-fn print_value(config: &ConfigValues, name: &str) -> anyhow::Result<()> {
+fn print_value(config: &ConfigValues, name: &str, format: OutputFormat) -> anyhow::Result<()> {
     let value = config.get(name).ok_or_else(|| UserError::new(format!("{name} is not set")))?;
-    output::write(format!("{value}\n").as_bytes())
+    output::print(format, value, || format!("{value}\n"))
 }
 
 fn change_config(root: &PikuRoot, app: &AppName, edit: &ConfigEdit, no_restart: bool) -> anyhow::Result<()> {

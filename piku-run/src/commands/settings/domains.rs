@@ -61,12 +61,21 @@ pub(in crate::commands) fn run(
     }
 }
 
-/// Stores the host's domain in host.yaml, or prints it.
-pub(in crate::commands) fn host_domain(root: &PikuRoot, domain: Option<&HostDomain>) -> anyhow::Result<()> {
-    let Some(domain) = domain else {
-        let settings = piku_layout::settings::HostSettings::read(&root.settings())?;
-        return output::write(format!("{}\n", settings.domain).as_bytes());
-    };
+/// The host's domain as `host-domain` prints it.
+#[derive(Debug, Serialize)]
+struct HostDomainReport {
+    domain: String,
+}
+
+/// Prints the host's domain.
+pub(in crate::commands) fn print_host_domain(root: &PikuRoot, format: OutputFormat) -> anyhow::Result<()> {
+    let settings = piku_layout::settings::HostSettings::read(&root.settings())?;
+    let report = HostDomainReport { domain: settings.domain.to_string() };
+    output::print(format, &report, || format!("{}\n", report.domain))
+}
+
+/// Stores the host's domain in host.yaml.
+pub(in crate::commands) fn host_domain(root: &PikuRoot, domain: &HostDomain) -> anyhow::Result<()> {
     root.edit_settings(|settings, text| {
         let mut wanted = settings.clone();
         wanted.domain = domain.clone();

@@ -60,10 +60,33 @@ fn crashes_in_a_row_back_off_become_a_loop_and_are_forgotten_after_a_stable_minu
         world.send(CoreEvent::Tick);
         assert_eq!(world.states(), ["worker.1@1 starting"]);
     }
-    world.pass(61);
+    let told = |world: &mut World| -> Vec<String> {
+        world.did().into_iter().filter(|line| line.starts_with("crash loop")).collect()
+    };
+    assert_eq!(told(&mut world), ["crash loop of worker.1 begins"]);
+    world.pass(59);
+    assert_eq!(told(&mut world), [""; 0]);
+    world.pass(2);
+    assert_eq!(told(&mut world), ["crash loop of worker.1 ends"]);
+    assert_eq!(world.core.next_deadline(), None, "a supervisor with nothing to do sleeps");
     assert_eq!(world.states(), ["worker.1@1 running"]);
     world.exit("worker.1@1", 1);
     assert_eq!(world.states(), ["worker.1@1 starting"], "at once again");
+}
+
+#[test]
+fn a_crash_loop_ends_with_the_release_that_has_it() {
+    let mut world = World::boot(plan(1, &[("worker", 1)]));
+    for _ in 0..5 {
+        world.exit("worker.1@1", 1);
+        world.pass(9);
+    }
+    let told =
+        |world: &mut World| world.did().into_iter().filter(|line| line.starts_with("crash loop")).count();
+    assert_eq!(told(&mut world), 1);
+    world.send(CoreEvent::Stop { job: JobId(9) });
+    world.exit("worker.1@1", 0);
+    assert_eq!(told(&mut world), 1);
 }
 
 #[test]

@@ -145,6 +145,12 @@ impl World {
                         events.push_back(CoreEvent::Switched(self.switch.clone()));
                     }
                     CoreAction::Route(route) => self.routes.push(route),
+                    CoreAction::ReportCrashLoop { ps, has_begun, .. } => {
+                        self.log.push(format!(
+                            "crash loop of {ps} {}",
+                            if has_begun { "begins" } else { "ends" }
+                        ));
+                    }
                     CoreAction::Drain { id } if self.requests_under_way => {
                         let ps = self.name(id);
                         self.log.push(format!("drain {ps}"));

@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
+use piku_events::journal::{EventResult, JournalEvent};
 use piku_layout::clock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
@@ -109,6 +110,7 @@ pub(crate) fn renew_certificates(root: &PikuRoot, only: Option<&AppName>, force:
     for app in apps {
         // One failure does not stop the others.
         if let Err(err) = web.renew_app(client.as_ref(), &app, force) {
+            send_certificate_event(&app, EventResult::Failed, &format!("{app}: no certificate: {err:#}"));
             failed.push(format!("{app}: {err:#}"));
             hints.extend(user_error::advice(&err).0);
         }
@@ -120,6 +122,12 @@ pub(crate) fn renew_certificates(root: &PikuRoot, only: Option<&AppName>, force:
     let mut seen = BTreeSet::new();
     hints.retain(|hint| seen.insert(hint.clone()));
     Err(hints.into_iter().fold(UserError::new(failed.join("\n")), UserError::hint).into())
+}
+
+/// Sends the event of a certificate, for journald.
+fn send_certificate_event(app: &AppName, result: EventResult, message: &str) {
+    let (event, app) = ("certificate", Some(app));
+    JournalEvent { event, result, app, release: None, key: None, message }.send();
 }
 
 impl WebServer {
@@ -140,6 +148,8 @@ impl WebServer {
         match self.copy_operator_certificate(&pairs, &all) {
             Ok(OperatorCertificate::New(pair)) => {
                 self.use_certificate(&pairs, &pair, current, app)?;
+                let message = format!("{app}: the operator's new certificate is in use");
+                send_certificate_event(app, EventResult::Done, &message);
                 return FailedAttempt::remove(&pairs);
             }
             Ok(OperatorCertificate::InUse) => return FailedAttempt::remove(&pairs),
@@ -196,6 +206,8 @@ impl WebServer {
             return FailedAttempt::remove(&pairs);
         }
         self.use_certificate(&pairs, &pair, current, app)?;
+        let message = format!("{app}: a new certificate for {joined} is in use");
+        send_certificate_event(app, EventResult::Done, &message);
         FailedAttempt::remove(&pairs)
     }
 

@@ -69,7 +69,7 @@ impl WebServer {
                     );
                 }
                 format!(
-                    "the certificate does not cover {name} yet: 'piku-run certs renew {}' gets one that does",
+                    "the certificate does not cover {name} yet: 'piku certs:renew {}' gets one that does",
                     world.app
                 )
             }));

@@ -1,8 +1,10 @@
 //! Commands of an operator on deployed apps.
 
+mod audit;
 mod backup;
 mod grants;
 mod import_piku;
+mod json;
 mod names;
 mod notify;
 pub(crate) mod operate;

@@ -167,7 +167,7 @@ fn rollback_restores_release_of_older_piku() {
             .expect("what differs");
     }
     let pack = world.tool("piku-build").arg("pack").arg(releases.join("1")).output().expect("pack");
-    assert!(String::from_utf8_lossy(&pack.stderr).contains("piku-run rollback blog2 1"), "{pack:?}");
+    assert!(String::from_utf8_lossy(&pack.stderr).contains("piku rollback blog2 1"), "{pack:?}");
     says(&world, "gc blog2", 0);
     assert!(releases.join("1/delta/2/large").exists(), "it stays as it is until somebody wants it");
 
