@@ -2538,7 +2538,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__status)
-            opts="-h --none --format --root --help"
+            opts="-h --none --format --html --update --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

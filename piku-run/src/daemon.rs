@@ -39,6 +39,7 @@ use crate::process::wait::{self, PollInterest, READ};
 use crate::protections;
 use crate::releases::current;
 use crate::releases::rename_record::RenameRecord;
+use crate::status::StatusTimer;
 
 use supervisor_child::SupervisorChild;
 
@@ -68,6 +69,7 @@ enum DaemonToken {
     Client(u64),
     Ended(usize),
     Booted(usize),
+    StatusChanged,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,7 @@ struct DaemonLoop {
     signals: SignalFd,
     memory: IdleMemory,
     notify: NotifyTimer,
+    status: StatusTimer,
     leaving: bool,
     _lock: FileLock,
 }
@@ -127,6 +130,7 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
         signals,
         memory: IdleMemory::new(),
         notify: NotifyTimer::read(root),
+        status: StatusTimer::read(root),
         leaving: false,
         _lock: lock,
     };
@@ -178,7 +182,7 @@ impl DaemonLoop {
             }
             let now = Instant::now();
             let due = self.apps.values().filter_map(|watch| watch.again);
-            let due = due.chain(self.turns_end()).chain(self.notify.at()).min();
+            let due = due.chain(self.turns_end()).chain(self.notify.at()).chain(self.status.at()).min();
             let next = due.map(|due| due.saturating_duration_since(now));
             let next = next.into_iter().chain(self.clients.time_left()).chain(self.listener.paused());
             let next = next.min();
@@ -192,6 +196,7 @@ impl DaemonLoop {
                     let interest = PollInterest { read: true, write: client.has_unsent() };
                     watched.push((client.as_fd(), interest, DaemonToken::Client(number)));
                 }
+                watched.extend(self.status.fd().map(|fd| (fd, READ, DaemonToken::StatusChanged)));
                 for (at, watch) in names.iter().enumerate() {
                     let Some(one) = &watch.supervisor else { continue };
                     watched.extend(
@@ -218,6 +223,7 @@ impl DaemonLoop {
                     }
                     DaemonToken::Client(number) => self.serve_clients(number),
                     DaemonToken::Ended(at) => ended.extend(self.apps.keys().nth(at).cloned()),
+                    DaemonToken::StatusChanged => self.status.note_changes(),
                     DaemonToken::Booted(at) => booted.extend(self.apps.keys().nth(at).cloned()),
                 }
             }
@@ -236,6 +242,9 @@ impl DaemonLoop {
             if let Err(err) = self.notify.start_due(&self.root, &self.program) {
                 log_error(&format!("{err:#}"));
             }
+            if let Err(err) = self.status.start_due(&self.root, &self.program) {
+                log_error(&format!("{err:#}"));
+            }
             self.start_waiting();
         }
         self.listener.remove_path();
@@ -250,7 +259,10 @@ impl DaemonLoop {
             match signal {
                 Signal::SIGTERM | Signal::SIGINT => self.leaving = true,
                 Signal::SIGCHLD => self.reap_children(),
-                Signal::SIGHUP => self.notify = NotifyTimer::read(&self.root),
+                Signal::SIGHUP => {
+                    self.notify = NotifyTimer::read(&self.root);
+                    self.status = StatusTimer::read(&self.root);
+                }
                 _ => {}
             }
         }

@@ -10,6 +10,8 @@ use crate::name::AppName;
 
 mod app_markers;
 
+pub use app_markers::USAGE_HISTORY;
+
 /// The name of the environment variable with the root's path; without it the root is `~/.piku`.
 pub const ROOT_VARIABLE: &str = "PIKU_ROOT";
 /// Suffix of a directory that is being removed; its name also begins with a dot.
@@ -107,6 +109,12 @@ impl PikuRoot {
     #[must_use]
     pub fn pages(&self) -> PathBuf {
         self.0.join("pages")
+    }
+
+    /// Returns the directory of the status page: the page, its metrics and its password.
+    #[must_use]
+    pub fn status(&self) -> PathBuf {
+        self.0.join("status")
     }
 
     /// Logs of piku's nginx, two for each app: `APP.access.log` and `APP.error.log`.

@@ -23,6 +23,7 @@ mod nginx;
 mod notify;
 mod pause;
 mod protection;
+mod status_page;
 
 pub use deploy_to::{DeployTo, MachineAddress};
 pub use editor::SettingsKey;
@@ -35,6 +36,7 @@ pub use nginx::{CertificateClient, NginxSettings};
 pub use notify::{MailAddress, NotifySettings, WebhookFormat, WebhookUrl};
 pub use pause::SettingPause;
 pub use protection::Protection;
+pub use status_page::StatusSettings;
 
 /// Behaviour on a host without user namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -122,6 +124,8 @@ pub struct HostSettings {
     pub logs: LogSettings,
     /// Ways in which the operator is told of failures.
     pub notify: NotifySettings,
+    /// The page with the state of the machine.
+    pub status: StatusSettings,
     /// Machines on which the releases of an app run; this machine, if the app is missing.
     #[serde(alias = "deploy-to")]
     pub deploy_to: BTreeMap<AppName, DeployTo>,
@@ -166,6 +170,7 @@ impl Default for HostSettings {
             logs: LogSettings::default(),
             nginx: NginxSettings::default(),
             notify: NotifySettings::default(),
+            status: StatusSettings::default(),
             deploy_to: BTreeMap::new(),
             architecture: None,
             build_env: BTreeMap::new(),

@@ -46,6 +46,12 @@ pub(crate) struct StatusArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: OutputFormat,
+    /// Print one self-contained page, with charts of a day and the ends of the logs of deploys
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) html: bool,
+    /// Record the usage of all apps and write the page that nginx serves, if `status` of host.yaml is on
+    #[arg(long, hide = true, conflicts_with_all = ["format", "html", "apps", "none"])]
+    pub(crate) update: bool,
 }
 
 /// Arguments of `metrics`.

@@ -25,7 +25,7 @@ use piku_layout::unknown_app::unknown_app;
 use piku_report::user_error::UserError;
 use piku_report::{caller, output};
 
-pub(crate) use apps::{AppRow, describe_app};
+pub(crate) use apps::{AppRow, AppState, describe_app};
 use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scale, stop};
 pub(crate) use ps::{format_duration, format_local_time, samples_of};
 use settings::{certs, check, config, deploy_lock, domains, grant, maintenance};

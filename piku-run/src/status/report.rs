@@ -19,6 +19,7 @@ use crate::process::usage::{self, InstanceSample, SampledState};
 use crate::supervisor;
 
 use super::deploys::{self, DeployReport};
+use super::history::{DayOfUsage, UsageHistory};
 
 /// State of the machine. Fields are added, never renamed.
 #[derive(Debug, Clone, Serialize)]
@@ -65,6 +66,8 @@ pub(super) struct AppReport {
     pub(super) deploys_total: DeployTotals,
     /// The last deploys and other new releases, newest first.
     pub(super) deploys: Vec<DeployReport>,
+    /// Usage of a day; empty while nobody records it.
+    pub(super) history: DayOfUsage,
 }
 
 /// Parts of a report that take time and space.
@@ -143,6 +146,7 @@ fn collect_app(
         certificates: certificate.into_iter().collect(),
         deploys_total: DeployTotals::read(&dir),
         deploys,
+        history: UsageHistory::read(&dir.usage_history()).day_until(now),
     };
     (report, problems)
 }

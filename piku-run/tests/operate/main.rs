@@ -1,5 +1,6 @@
 //! The operator's commands on a running app.
 
+mod html_page;
 mod outputs;
 mod status;
 #[path = "../support/mod.rs"]

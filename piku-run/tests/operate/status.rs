@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use crate::html_page::read_page;
 use crate::support::{SERVE, Server, until};
 
 /// Checks the text by the rules of `OpenMetrics` 1.0 and returns the samples by their name and labels.
@@ -128,4 +129,48 @@ fn the_state_of_all_apps_as_text_data_and_metrics() {
         assert!(samples.contains_key(&name), "{name} in {samples:#?}");
     }
     assert!(!samples.keys().any(|name| name.contains("app=shop")), "{samples:#?}");
+}
+
+#[test]
+fn the_daemon_keeps_the_page_and_the_history() {
+    let mut server = Server::new();
+    server.deploy("one", &[("web", SERVE), ("worker", "exec sleep 1000")]);
+    let hostile = "</pre><script>alert(1)</script>\" onload=\"x\u{202e}";
+    let attempt =
+        serde_json::json!({"commit": "0", "subject": hostile, "by": "<b>eve", "at": "2026-01-02T03:04:05Z"});
+    fs::write(server.app("log/deploy-2.json"), attempt.to_string()).unwrap();
+    fs::write(server.app("log/deploy-2.log"), format!("line\n{hostile} TOKEN=abcdef\n")).unwrap();
+    fs::write(server.app("history.json"), "damaged").unwrap();
+    let page = server.root().join("status/index.html");
+    assert!(!page.exists(), "it is off");
+
+    let settings = fs::read_to_string(server.root().join("host.yaml")).unwrap() + "status: true\n";
+    fs::write(server.root().join("host.yaml"), settings).unwrap();
+    server.end_daemon(nix::sys::signal::Signal::SIGTERM);
+    server.start_daemon();
+    until("the daemon has written the page", || page.exists());
+    until("and the metrics", || server.root().join("status/metrics").exists());
+    parse_open_metrics(&fs::read_to_string(server.root().join("status/metrics")).unwrap());
+    let kept = fs::read_to_string(&page).unwrap();
+    let texts = read_page(&kept);
+    let has =
+        |place: &str, text: &str| texts.iter().any(|(at, found)| at.ends_with(place) && found.contains(text));
+    assert!(has("article h3 span", "blog") && has("td span", "healthy"), "{texts:#?}");
+    assert!(
+        has("details pre", "TOKEN=[secret]") && has("details summary", "Log of deploy 2 of blog"),
+        "{texts:#?}"
+    );
+    assert!(has("ol li p", "&lt;/pre&gt;&lt;script&gt;") && has("ol li p", "&lt;b&gt;eve"), "{texts:#?}");
+    assert!(has("figcaption strong", "Memory") && has("figcaption", "MiB now"), "{texts:#?}");
+    let status: serde_json::Value =
+        serde_json::from_str(&server.good(&["status", "--format", "json"]).0).unwrap();
+    let memory = status["apps"][0]["history"]["memory_bytes"].as_array().unwrap();
+    assert_eq!((memory.len(), memory.iter().filter(|value| !value.is_null()).count()), (288, 1));
+
+    let printed = server.good(&["status", "--html"]).0;
+    read_page(&printed);
+    assert!(!printed.contains("?reload") && kept.contains("?reload"));
+    read_page(&server.good(&["status", "--html", "--none"]).0);
+    let said = server.bad(2, &["status", "--html", "--format", "json"]);
+    assert!(said.contains("cannot be used with"), "{said}");
 }

@@ -10,11 +10,11 @@ use piku_procfile::procfile::{ParseOptions, Procfile};
 use piku_tests::tools::repository;
 use piku_tests::world::World;
 
-/// README.md, CONTRIBUTING.md and all of docs: each page's path and text.
+/// README.md, CONTRIBUTING.md and all pages of docs: each page's path and text.
 fn pages() -> Vec<(PathBuf, String)> {
     let docs =
         fs::read_dir(repository().join("docs")).expect("docs").map(|entry| entry.expect("a page").path());
-    // The schemas of JSON outputs are beside them.
+    // The schemas of JSON outputs and pictures are beside them.
     let docs = docs.filter(|path| path.extension().is_some_and(|end| end == "md"));
     let pages = ["README.md", "CONTRIBUTING.md"].map(|name| repository().join(name)).into_iter().chain(docs);
     pages.map(|path| (path.clone(), fs::read_to_string(path).expect("a page"))).collect()

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use super::AppDir;
 
+/// Name of the file with the memory and processor usage of an app.
+pub const USAGE_HISTORY: &str = "history.json";
+
 impl AppDir {
     /// Returns the marker that exists from the first step of the app's removal to its last.
     #[must_use]
@@ -45,6 +48,12 @@ impl AppDir {
     #[must_use]
     pub fn deploy_totals(&self) -> PathBuf {
         self.dir.join("deploys.json")
+    }
+
+    /// Returns the file with the memory and processor usage of a day.
+    #[must_use]
+    pub fn usage_history(&self) -> PathBuf {
+        self.dir.join(USAGE_HISTORY)
     }
 
     /// Returns the folder with what `destroy` has kept of the app, for `restore`.
