@@ -139,11 +139,23 @@ _piku__run() {
             piku__run__subcmd__backup,help)
                 cmd="piku__run__subcmd__backup__subcmd__help"
                 ;;
+            piku__run__subcmd__backup,list)
+                cmd="piku__run__subcmd__backup__subcmd__list"
+                ;;
+            piku__run__subcmd__backup,run)
+                cmd="piku__run__subcmd__backup__subcmd__run"
+                ;;
             piku__run__subcmd__backup,verify)
                 cmd="piku__run__subcmd__backup__subcmd__verify"
                 ;;
             piku__run__subcmd__backup__subcmd__help,help)
                 cmd="piku__run__subcmd__backup__subcmd__help__subcmd__help"
+                ;;
+            piku__run__subcmd__backup__subcmd__help,list)
+                cmd="piku__run__subcmd__backup__subcmd__help__subcmd__list"
+                ;;
+            piku__run__subcmd__backup__subcmd__help,run)
+                cmd="piku__run__subcmd__backup__subcmd__help__subcmd__run"
                 ;;
             piku__run__subcmd__backup__subcmd__help,verify)
                 cmd="piku__run__subcmd__backup__subcmd__help__subcmd__verify"
@@ -364,6 +376,12 @@ _piku__run() {
             piku__run__subcmd__help,unlock)
                 cmd="piku__run__subcmd__help__subcmd__unlock"
                 ;;
+            piku__run__subcmd__help__subcmd__backup,list)
+                cmd="piku__run__subcmd__help__subcmd__backup__subcmd__list"
+                ;;
+            piku__run__subcmd__help__subcmd__backup,run)
+                cmd="piku__run__subcmd__help__subcmd__backup__subcmd__run"
+                ;;
             piku__run__subcmd__help__subcmd__backup,verify)
                 cmd="piku__run__subcmd__help__subcmd__backup__subcmd__verify"
                 ;;
@@ -488,7 +506,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__backup)
-            opts="-h --all --root --help verify help"
+            opts="-h --all --host --root --help list run verify help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -506,7 +524,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__backup__subcmd__help)
-            opts="verify help"
+            opts="list run verify help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -533,6 +551,34 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__backup__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__backup__subcmd__help__subcmd__run)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__backup__subcmd__help__subcmd__verify)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -540,6 +586,46 @@ _piku__run() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__backup__subcmd__list)
+            opts="-h --problems --format --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__backup__subcmd__run)
+            opts="-h --due --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1386,8 +1472,36 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help__subcmd__backup)
-            opts="verify"
+            opts="list run verify"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__backup__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__backup__subcmd__run)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -2400,7 +2514,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__restore)
-            opts="-h --as --dry-run --skip-deploy --archive --kept --root --help"
+            opts="-h --as --dry-run --skip-deploy --host --archive --kept --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

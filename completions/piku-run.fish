@@ -307,22 +307,37 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -l confirm -d
 complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -l now -d 'Keep nothing, not even the data'
 complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from verify help" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from verify help" -l all -d 'Write all apps'
-complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from verify help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from verify help" -a "verify" -d 'Read a backup on stdin to its end, and list what is in it'
-complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from verify help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -l all -d 'Write all apps'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -l host -d 'Write all apps, and the settings, keys and certificates of the machine'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -a "list" -d 'List the scheduled backups of host.yaml with their last results'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -a "run" -d 'Take the backups that host.yaml schedules, now'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -a "verify" -d 'Read a backup on stdin to its end, and list what is in it'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from list" -l format -d 'Output format' -r -f -a "text\t'Plain text'
+json\t'JSON'
+yaml\t'YAML'"
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from list" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from list" -l problems -d 'Only print what is wrong, a line each; exits with 1 if anything is'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from run" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from run" -l due -d 'Only those whose time has come; the daemon does that'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from verify" -l format -d 'Output format' -r -f -a "text\t'Plain text'
 json\t'JSON'
 yaml\t'YAML'"
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from verify" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the scheduled backups of host.yaml with their last results'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from help" -f -a "run" -d 'Take the backups that host.yaml schedules, now'
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Read a backup on stdin to its end, and list what is in it'
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l as -d 'Give the app of the backup another name' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l dry-run -d 'Read the whole backup, print what would be restored, and change nothing'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l skip-deploy -d 'Do not deploy what is restored from a backup'
+complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l host -d 'Restore the settings, keys and certificates of the machine, and no app'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l archive -d 'Restore from a backup on stdin, however long it takes to begin'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l kept -d 'Bring back the destroyed app, whatever stdin is'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -378,4 +393,6 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "set" -d 'Set values and deploy a new release with them; if it does not come up, nothing changes'
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "unset" -d 'Remove values, with a new release as for set'
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "import" -d 'Set the values of an ENV file on stdin, with a new release as for set'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from backup" -f -a "list" -d 'List the scheduled backups of host.yaml with their last results'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from backup" -f -a "run" -d 'Take the backups that host.yaml schedules, now'
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from backup" -f -a "verify" -d 'Read a backup on stdin to its end, and list what is in it'

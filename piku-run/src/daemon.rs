@@ -26,6 +26,7 @@ use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::user_error::{self, BUSY, UserError};
 
+use crate::backup_plans::BackupTimer;
 use crate::core::CrashBackoff;
 use crate::ipc::connections::ClientTable;
 use crate::ipc::protocol::WakeRequest;
@@ -85,6 +86,7 @@ struct DaemonLoop {
     memory: IdleMemory,
     notify: NotifyTimer,
     status: StatusTimer,
+    backups: BackupTimer,
     leaving: bool,
     _lock: FileLock,
 }
@@ -131,6 +133,7 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
         memory: IdleMemory::new(),
         notify: NotifyTimer::read(root),
         status: StatusTimer::read(root),
+        backups: BackupTimer::read(root),
         leaving: false,
         _lock: lock,
     };
@@ -182,7 +185,8 @@ impl DaemonLoop {
             }
             let now = Instant::now();
             let due = self.apps.values().filter_map(|watch| watch.again);
-            let due = due.chain(self.turns_end()).chain(self.notify.at()).chain(self.status.at()).min();
+            let due = due.chain(self.turns_end()).chain(self.notify.at()).chain(self.status.at());
+            let due = due.chain(self.backups.at()).min();
             let next = due.map(|due| due.saturating_duration_since(now));
             let next = next.into_iter().chain(self.clients.time_left()).chain(self.listener.paused());
             let next = next.min();
@@ -239,10 +243,12 @@ impl DaemonLoop {
             self.clients.remove_gone();
             self.end_turns();
             self.start_due();
-            if let Err(err) = self.notify.start_due(&self.root, &self.program) {
-                log_error(&format!("{err:#}"));
-            }
-            if let Err(err) = self.status.start_due(&self.root, &self.program) {
+            let started = [
+                self.notify.start_due(&self.root, &self.program),
+                self.status.start_due(&self.root, &self.program),
+                self.backups.start_due(&self.root, &self.program),
+            ];
+            for err in started.into_iter().filter_map(Result::err) {
                 log_error(&format!("{err:#}"));
             }
             self.start_waiting();
@@ -262,6 +268,7 @@ impl DaemonLoop {
                 Signal::SIGHUP => {
                     self.notify = NotifyTimer::read(&self.root);
                     self.status = StatusTimer::read(&self.root);
+                    self.backups = BackupTimer::read(&self.root);
                 }
                 _ => {}
             }

@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod backup_plans;
 mod cli;
 mod commands;
 mod config;

@@ -16,6 +16,8 @@ pub const FORMAT: u32 = 1;
 const LONGEST: usize = 300;
 /// More apps and services than any machine has.
 const MOST: usize = 10_000;
+/// More services and variables than any app has.
+const MOST_SERVICES: usize = 100;
 
 /// Scope of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +63,24 @@ pub struct SavedApp {
     /// True if the app is in maintenance mode.
     #[serde(default)]
     pub maintenance: bool,
+    /// Its bindings to services, each with a dump among the parts.
+    #[serde(default)]
+    pub services: Vec<SavedService>,
+}
+
+/// Binding of an app to a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedService {
+    /// Prefix of its variables, such as `DATABASE`; also the name of its dump.
+    pub variable: String,
+    /// Name of the service.
+    pub service: AppName,
+    /// Kind of the service, such as `postgres`.
+    pub kind: AppName,
+    /// Version of the server.
+    pub version: String,
+    /// Names of the variables that the binding has set in the app's config.
+    pub variables: Vec<String>,
 }
 
 /// A part of a backup, named by its path in the archive.
@@ -206,16 +226,40 @@ impl BackupHead {
             ensure!(branch.iter().all(is_branch), "bad head: the branch of '{app}' is no branch");
             ensure!(commit.iter().all(is_commit), "bad head: the commit of '{app}' is no commit");
         }
+        for SavedApp { app, services, .. } in &head.apps {
+            ensure!(services.len() <= MOST_SERVICES, "bad head: '{app}' has too many services");
+            let mut variables = BTreeSet::new();
+            for one in services {
+                let names = one.variables.iter().chain([&one.variable]);
+                ensure!(names.clone().count() <= MOST_SERVICES, "bad head: a service has too many variables");
+                ensure!(
+                    names.clone().all(is_variable)
+                        && variables.insert(&one.variable)
+                        && is_shown(&one.version),
+                    "bad head: a service of '{app}' has a bad name"
+                );
+                let dump = BackupPart::Service(app.clone(), one.variable.clone());
+                ensure!(head.parts.contains(&dump), "bad head: '{dump}' is missing");
+            }
+        }
         let mut parts = BTreeSet::new();
         for part in &head.parts {
             ensure!(parts.insert(part), "bad head: it has the part '{part}' twice");
             ensure!(part.app().is_none_or(|app| apps.contains(app)), "bad head: '{part}' is of no app");
+            ensure!(head.has_service(part), "bad head: it says nothing of '{part}'");
             ensure!(
                 *part != BackupPart::Host || head.kind == BackupKind::Host,
                 "bad head: '{part}' is in a backup of apps"
             );
         }
         Ok(head)
+    }
+
+    /// Returns false for a dump of a binding that the head does not describe.
+    fn has_service(&self, part: &BackupPart) -> bool {
+        let BackupPart::Service(app, variable) = part else { return true };
+        let saved = self.apps.iter().find(|saved| saved.app == *app);
+        saved.is_some_and(|saved| saved.services.iter().any(|one| one.variable == *variable))
     }
 
     /// Returns the parts of an app.
@@ -231,6 +275,13 @@ fn is_branch(name: &String) -> bool {
         && !name.starts_with(['-', '/'])
         && name.chars().all(|c| !c.is_control() && !" ~^:?*[\\".contains(c))
         && !name.contains("..")
+}
+
+#[expect(clippy::ptr_arg, reason = "a predicate of lists")]
+fn is_variable(name: &String) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_')
+        && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 #[expect(clippy::ptr_arg, reason = "a predicate of options")]

@@ -22,7 +22,7 @@ mod tests;
 mod trailer;
 mod writer;
 
-pub use head::{BackupHead, BackupKind, BackupPart, FORMAT, PartSum, SavedApp};
+pub use head::{BackupHead, BackupKind, BackupPart, FORMAT, PartSum, SavedApp, SavedService};
 pub use reader::{PartSink, is_backup, read_archive};
 pub use writer::{ArchiveWriter, StreamPart};
 

@@ -42,14 +42,25 @@ fn head(parts: &[BackupPart]) -> BackupHead {
         commit: Some("a".repeat(40)),
         stopped: false,
         maintenance: false,
+        services: Vec::new(),
     };
+    let services = parts.iter().filter_map(|part| match part {
+        BackupPart::Service(_, variable) => Some(SavedService {
+            variable: variable.clone(),
+            service: "postgres".parse().unwrap(),
+            kind: "postgres".parse().unwrap(),
+            version: "15".to_owned(),
+            variables: vec![format!("{variable}_URL")],
+        }),
+        _ => None,
+    });
     BackupHead {
         format: FORMAT,
         kind: BackupKind::Apps,
         at: "2026-11-29T08:00:00Z".parse().unwrap(),
         host: "pi".to_owned(),
         piku: "0.2.0".to_owned(),
-        apps: vec![saved],
+        apps: vec![SavedApp { services: services.collect(), ..saved }],
         parts: parts.to_vec(),
     }
 }
@@ -57,8 +68,11 @@ fn head(parts: &[BackupPart]) -> BackupHead {
 /// Returns a backup with these settings, this data and this dump.
 fn backup(config: &[u8], data: &[u8], dump: &[u8]) -> Vec<u8> {
     let app = || "blog".parse().unwrap();
-    let parts =
-        [BackupPart::Config(app()), BackupPart::Data(app()), BackupPart::Service(app(), "pg".to_owned())];
+    let parts = [
+        BackupPart::Config(app()),
+        BackupPart::Data(app()),
+        BackupPart::Service(app(), "DATABASE".to_owned()),
+    ];
     let mut archive = ArchiveWriter::new(&head(&parts), Vec::new()).unwrap();
     archive.write_part(&parts[0], config).unwrap();
     for (part, content) in [(&parts[1], data), (&parts[2], dump)] {
@@ -94,7 +108,7 @@ fn parts_of_all_sizes_come_back() {
         let MemorySink(parts) = read(&bytes).unwrap();
         assert_eq!(parts["apps/blog/config.json"], b"{}");
         assert!(parts["apps/blog/data.tar"] == data, "{size}");
-        assert_eq!(parts["apps/blog/services/pg.dump"], b"dump");
+        assert_eq!(parts["apps/blog/services/DATABASE.dump"], b"dump");
         let (_, sums) = read_archive(bytes.as_slice(), &mut LazySink).unwrap();
         assert_eq!(sums[1].bytes, size as u64, "content that a sink leaves is read");
     }
@@ -170,7 +184,7 @@ fn tar_and_zstd_alone_can_read_it() {
             "apps/blog/config.json",
             "apps/blog/data.tar/00000000",
             "apps/blog/data.tar/00000001",
-            "apps/blog/services/pg.dump/00000000",
+            "apps/blog/services/DATABASE.dump/00000000",
             "sums.json/00000000"
         ]
     );
@@ -181,6 +195,13 @@ fn heads_that_no_piku_writes_are_refused() {
     let good = serde_json::to_string(&head(&[BackupPart::Host])).unwrap();
     let refused = |text: &str| format!("{:#}", BackupHead::parse(text.as_bytes()).unwrap_err());
     assert!(refused(&good).contains("'host.tar' is in a backup of apps"), "{}", refused(&good));
+    let dump = BackupPart::Service("blog".parse().unwrap(), "DATABASE".to_owned());
+    let good = serde_json::to_string(&head(&[dump])).unwrap();
+    assert!(BackupHead::parse(good.as_bytes()).is_ok());
+    let bad = good.replace("DATABASE_URL", "PATH=x");
+    assert!(refused(&bad).contains("bad name"), "{}", refused(&bad));
+    let bad = good.replace("DATABASE.dump", "CACHE.dump");
+    assert!(refused(&bad).contains("DATABASE.dump' is missing"), "{}", refused(&bad));
     let good = serde_json::to_string(&head(&[BackupPart::Config("blog".parse().unwrap())])).unwrap();
     assert!(BackupHead::parse(good.as_bytes()).is_ok());
     for (from, to, told) in [

@@ -93,6 +93,12 @@ impl PikuRoot {
         self.0.join("audit.log")
     }
 
+    /// Returns the file with the results of scheduled backups.
+    #[must_use]
+    pub fn backup_record(&self) -> PathBuf {
+        self.0.join("backups.json")
+    }
+
     /// Returns the file with the subordinate uids of the apps, which piku-chroot writes.
     #[must_use]
     pub fn uid_ranges(&self) -> PathBuf {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::AppName;
 
+mod backups;
 mod deploy_to;
 mod editor;
 mod grants;
@@ -25,6 +26,7 @@ mod pause;
 mod protection;
 mod status_page;
 
+pub use backups::{AgeRecipient, BackupPlace, BackupPlan, PlannedApps};
 pub use deploy_to::{DeployTo, MachineAddress};
 pub use editor::SettingsKey;
 pub use grants::{AppGrants, GrantedPath};
@@ -126,6 +128,8 @@ pub struct HostSettings {
     pub notify: NotifySettings,
     /// The page with the state of the machine.
     pub status: StatusSettings,
+    /// Backups that are taken on a schedule, by names of the operator's.
+    pub backups: BTreeMap<AppName, BackupPlan>,
     /// Machines on which the releases of an app run; this machine, if the app is missing.
     #[serde(alias = "deploy-to")]
     pub deploy_to: BTreeMap<AppName, DeployTo>,
@@ -171,6 +175,7 @@ impl Default for HostSettings {
             nginx: NginxSettings::default(),
             notify: NotifySettings::default(),
             status: StatusSettings::default(),
+            backups: BTreeMap::new(),
             deploy_to: BTreeMap::new(),
             architecture: None,
             build_env: BTreeMap::new(),

@@ -142,6 +142,8 @@ const VERBS: &[(&str, VerbArguments)] = &[
     ("rename", VerbArguments::App),
     ("clone", VerbArguments::App),
     ("backup", VerbArguments::OptionalApp),
+    ("backup:list", VerbArguments::NoApp),
+    ("backup:run", VerbArguments::NoApp),
     ("backup:verify", VerbArguments::NoApp),
     ("restore", VerbArguments::OptionalApp),
     ("unlock", VerbArguments::App),

@@ -168,6 +168,9 @@ pub(crate) struct BackupArgs {
     /// Write all apps
     #[arg(long, conflicts_with = "app")]
     pub(crate) all: bool,
+    /// Write all apps, and the settings, keys and certificates of the machine
+    #[arg(long, conflicts_with_all = ["app", "all"])]
+    pub(crate) host: bool,
     /// Action to perform [default: write a backup]
     #[command(subcommand)]
     pub(crate) action: Option<BackupAction>,
@@ -188,6 +191,9 @@ pub(crate) struct RestoreArgs {
     /// Do not deploy what is restored from a backup
     #[arg(long)]
     pub(crate) skip_deploy: bool,
+    /// Restore the settings, keys and certificates of the machine, and no app
+    #[arg(long, conflicts_with_all = ["app", "new", "skip_deploy", "kept"])]
+    pub(crate) host: bool,
     /// Restore from a backup on stdin, however long it takes to begin
     #[arg(long)]
     pub(crate) archive: bool,

@@ -27,6 +27,25 @@ pub(crate) enum DataAction {
 /// Actions of `backup`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BackupAction {
+    /// List the scheduled backups of host.yaml with their last results
+    #[command(after_long_help = exit_status::READ)]
+    List {
+        /// Only print what is wrong, a line each; exits with 1 if anything is
+        #[arg(long, conflicts_with = "format")]
+        problems: bool,
+        /// Output format
+        #[arg(long, value_enum, default_value_t)]
+        format: OutputFormat,
+    },
+    /// Take the backups that host.yaml schedules, now
+    #[command(after_long_help = exit_status::CHANGE)]
+    Run {
+        /// Name of one in 'backups' of host.yaml [default: all]
+        plan: Option<AppName>,
+        /// Only those whose time has come; the daemon does that
+        #[arg(long, hide = true, conflicts_with = "plan")]
+        due: bool,
+    },
     /// Read a backup on stdin to its end, and list what is in it
     #[command(after_long_help = exit_status::READ)]
     Verify {

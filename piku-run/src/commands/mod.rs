@@ -26,6 +26,7 @@ use piku_report::user_error::UserError;
 use piku_report::{caller, output};
 
 pub(crate) use apps::{AppRow, AppState, describe_app};
+pub(crate) use backup::{BackupScope, write_backup};
 use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scale, stop};
 pub(crate) use ps::{format_duration, format_local_time, samples_of};
 use settings::{certs, check, config, deploy_lock, domains, grant, maintenance};
@@ -92,6 +93,11 @@ fn parse_resident(words: &[OsString]) -> Option<RunCli> {
     root.as_ref().is_none_or(|root| root.is_absolute()).then_some(RunCli { root, command })
 }
 
+/// Returns the exit code of a command that has printed what is not well.
+fn exit_code(is_well: bool) -> ExitCode {
+    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 /// Runs the subcommand.
 fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
     let root = || find_root(cli.root.as_ref());
@@ -113,18 +119,14 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Apps { apps, urls: true, .. } => apps::print_urls(&root()?, &apps)?,
         RunCommand::Apps { apps, long, format, .. } => apps::run(&root()?, &apps, long, format)?,
         RunCommand::Domains { apps, format, action, none: false } => {
-            if !domains::run(&root()?, &apps, format, action.as_ref())? {
-                return Ok(ExitCode::FAILURE);
-            }
+            return Ok(exit_code(domains::run(&root()?, &apps, format, action.as_ref())?));
         }
         RunCommand::Audit(typed) => audit::run(&root()?, typed)?,
         RunCommand::HostDomain { domain: None, format } => domains::print_host_domain(&root()?, format)?,
         RunCommand::HostDomain { domain: Some(domain), .. } => domains::host_domain(&root()?, &domain)?,
         RunCommand::Data { app, action } => data::run(&root()?, &app, action)?,
         RunCommand::Protections { record, format } => {
-            if !protections::run(&root()?, record, format)? {
-                return Ok(ExitCode::FAILURE);
-            }
+            return Ok(exit_code(protections::run(&root()?, record, format)?));
         }
         RunCommand::Maintenance { app, state } => maintenance::run(&root()?, &app, state)?,
         RunCommand::Lock { app, reason } => deploy_lock::lock(&root()?, &app, &reason)?,
@@ -155,9 +157,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         }
         RunCommand::ImportPiku(typed) => {
             let options = ImportOptions { dry_run: typed.dry_run, no_deploy: typed.no_deploy };
-            if !python_home::import_home(&root()?, &typed.dir, &typed.apps, options)? {
-                return Ok(ExitCode::FAILURE);
-            }
+            return Ok(exit_code(python_home::import_home(&root()?, &typed.dir, &typed.apps, options)?));
         }
         RunCommand::Rename { app, new, undo: false } => rename::run(&root()?, &app, &new)?,
         RunCommand::Rename { app, undo: true, .. } => rename::undo(&root()?, &app)?,
@@ -167,9 +167,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Restore(typed) => return restore::run(&root()?, &typed),
         RunCommand::Notify { test: false } => notify::notify(&root()?)?,
         RunCommand::Notify { test: true } => {
-            if !notify::notify_test(&root()?)? {
-                return Ok(ExitCode::FAILURE);
-            }
+            return Ok(exit_code(notify::notify_test(&root()?)?));
         }
         RunCommand::Status(typed) => status::run(&root()?, &typed)?,
         RunCommand::Metrics(typed) => status::print_metrics(&root()?, &typed)?,

@@ -80,7 +80,11 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         RunCommand::Clone(typed) => of("clone", &typed.app),
         RunCommand::Destroy { app, .. } => of("destroy", app),
         RunCommand::Backup(typed) => match typed.action {
-            Some(BackupAction::Verify { .. }) => None,
+            Some(BackupAction::Verify { .. } | BackupAction::List { .. }) => None,
+            Some(BackupAction::Run { due: true, .. }) => {
+                Some(RecordedVerb { by: Some("timer".to_owned()), ..RecordedVerb::new("backup:run", None) })
+            }
+            Some(BackupAction::Run { .. }) => Some(RecordedVerb::new("backup:run", None)),
             None => Some(RecordedVerb::new("backup", typed.app.clone())),
         },
         RunCommand::Restore(typed) => {

@@ -28,6 +28,8 @@ pub(crate) enum ProblemKind {
     CronFailed,
     Certificate,
     Disk,
+    BackupFailed,
+    BackupOverdue,
     /// Notifications beyond the limit.
     LeftOut,
     /// `notify:test`.
@@ -43,6 +45,8 @@ impl ProblemKind {
             Self::CronFailed => "cron-failed",
             Self::Certificate => "certificate",
             Self::Disk => "disk",
+            Self::BackupFailed => "backup-failed",
+            Self::BackupOverdue => "backup-overdue",
             Self::LeftOut => "left-out",
             Self::Test => "test",
         }
@@ -350,8 +354,10 @@ mod tests {
 
     #[test]
     fn names_of_kinds_are_those_in_json() {
-        use ProblemKind::{Certificate, CrashLoop, CronFailed, DeployFailed, Disk, LeftOut, Test};
-        for kind in [DeployFailed, CrashLoop, CronFailed, Certificate, Disk, LeftOut, Test] {
+        use ProblemKind::{BackupFailed, BackupOverdue, Certificate, CrashLoop, CronFailed, DeployFailed};
+        use ProblemKind::{Disk, LeftOut, Test};
+        let all = [DeployFailed, CrashLoop, CronFailed, Certificate, Disk, BackupFailed, BackupOverdue];
+        for kind in all.into_iter().chain([LeftOut, Test]) {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
     }

@@ -30,7 +30,7 @@ pub(crate) use journal::HostProblem;
 use journal::{NotifyJournal, ProblemKind, ProblemNotification, ProblemState};
 pub(crate) use notify_timer::NotifyTimer;
 use problems::find_problems;
-pub(crate) use problems::{app_problems, disk_problem};
+pub(crate) use problems::{app_problems, backup_problems, disk_problem};
 
 use crate::lock;
 use crate::releases::current;

@@ -11,6 +11,7 @@ use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
 
 use super::journal::{FoundProblems, HostProblem, ProblemKind};
+use crate::backup_plans::{BackupProblem, find_backup_problems};
 use crate::commands::{list_apps, samples_of};
 use crate::nginx::{CertificateState, CertificateStatus, WebServer};
 use crate::process::usage::{InstanceSample, SampledState};
@@ -46,6 +47,7 @@ pub(super) fn find_problems(
         problems.extend(its.into_iter().filter(|one| is_asked || one.kind != ProblemKind::DeployFailed));
     }
     problems.extend(disk_problem(FreeSpace::of(root.path())?, settings));
+    problems.extend(backup_problems(root, now));
     Ok(found)
 }
 
@@ -61,6 +63,19 @@ pub(crate) fn app_problems(
     problems.extend(instance_problems(app, samples));
     problems.extend(certificate.and_then(|certificate| certificate_problem(app, certificate, now)));
     problems
+}
+
+/// Returns the failed and overdue backups.
+pub(crate) fn backup_problems(root: &PikuRoot, now: Timestamp) -> Vec<HostProblem> {
+    let problems = find_backup_problems(root, now).unwrap_or_else(|err| {
+        vec![BackupProblem { plan: None, app: None, is_overdue: false, text: format!("{err:#}") }]
+    });
+    let as_problem = |BackupProblem { plan, app, is_overdue, text }| {
+        let kind = if is_overdue { ProblemKind::BackupOverdue } else { ProblemKind::BackupFailed };
+        let subject = plan.map_or(String::new(), |plan| plan.to_string());
+        HostProblem { kind, app, subject, text }
+    };
+    problems.into_iter().map(as_problem).collect()
 }
 
 /// Returns the problem of a disk with this free space.

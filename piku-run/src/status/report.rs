@@ -93,6 +93,9 @@ impl HostReport {
         let web = WebServer::load(root)?;
         let free = FreeSpace::of(root.path())?;
         let mut problems: Vec<HostProblem> = notify::disk_problem(free, &settings).into_iter().collect();
+        let backups = notify::backup_problems(root, now);
+        problems
+            .extend(backups.into_iter().filter(|one| one.app.as_ref().is_none_or(|app| apps.contains(app))));
         let found: Vec<(AppReport, Vec<HostProblem>)> = thread::scope(|scope| {
             let collect = |app: AppName| collect_app(root, &web, &settings, &app, detail, now);
             let asked: Vec<_> = apps.into_iter().map(|app| scope.spawn(move || collect(app))).collect();

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use piku_backup::{BackupHead, BackupPart, PartSink, SavedApp, read_archive};
+use piku_backup::{BackupHead, BackupKind, BackupPart, PartSink, SavedApp, read_archive};
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
@@ -79,6 +79,11 @@ struct RestoreIntake<'a> {
 impl PartSink for RestoreIntake<'_> {
     fn begin(&mut self, head: &BackupHead) -> anyhow::Result<()> {
         let wanted = choose_apps(self.request, head)?;
+        if head.kind == BackupKind::Host {
+            progress::detail(
+                "the machine's settings and keys stay; to restore them: sudo piku restore --host",
+            );
+        }
         let is_single = wanted.len() == 1;
         for saved in wanted {
             let name = self.request.new.as_ref().unwrap_or(&saved.app);

@@ -1,5 +1,6 @@
 //! `backup`: apps as one stream, and `restore` from it, on this machine or another.
 
+mod host;
 mod intake;
 mod repository;
 mod restored_app;
@@ -15,9 +16,11 @@ use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
+pub(super) use host::restore_host;
 pub(super) use intake::{ArchiveRequest, restore_archive};
-use write::{BackupScope, write_backup};
+pub(crate) use write::{BackupScope, write_backup};
 
+use crate::backup_plans;
 use crate::cli::{BackupAction, BackupArgs};
 
 pub(super) fn run(root: &PikuRoot, typed: BackupArgs) -> anyhow::Result<ExitCode> {
@@ -29,10 +32,23 @@ pub(super) fn run(root: &PikuRoot, typed: BackupArgs) -> anyhow::Result<ExitCode
             }
             verify::run(stdin().lock(), format)?;
         }
+        Some(BackupAction::List { problems: true, .. }) => {
+            if !backup_plans::print_problems(root)? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Some(BackupAction::List { format, .. }) => backup_plans::print_backups(root, format)?,
+        Some(BackupAction::Run { due: true, .. }) => backup_plans::run_due(root)?,
+        Some(BackupAction::Run { plan, .. }) => {
+            if !backup_plans::run_now(root, plan.as_ref())? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         None if typed.all => print_backup(root, &BackupScope::All)?,
+        None if typed.host => print_backup(root, &BackupScope::Host)?,
         None => match typed.app {
             Some(app) => print_backup(root, &BackupScope::App(app))?,
-            None => return Err(UserError::new("name an app, or --all").code(USAGE).into()),
+            None => return Err(UserError::new("name an app, or --all, or --host").code(USAGE).into()),
         },
     }
     Ok(ExitCode::SUCCESS)
@@ -41,12 +57,13 @@ pub(super) fn run(root: &PikuRoot, typed: BackupArgs) -> anyhow::Result<ExitCode
 /// Writes a backup to stdout.
 fn print_backup(root: &PikuRoot, scope: &BackupScope) -> anyhow::Result<()> {
     if stdout().is_terminal() {
-        let name = match scope {
-            BackupScope::App(app) => app.as_str(),
-            BackupScope::All => "all",
+        let (words, name) = match scope {
+            BackupScope::App(app) => (app.as_str(), app.as_str()),
+            BackupScope::All => ("--all", "all"),
+            BackupScope::Host => ("--host", "host"),
         };
         return Err(UserError::new("the backup does not go to a terminal")
-            .hint(format!("piku backup {} > {name}.tar.zst", if name == "all" { "--all" } else { name }))
+            .hint(format!("piku backup {words} > {name}.tar.zst"))
             .code(USAGE)
             .into());
     }

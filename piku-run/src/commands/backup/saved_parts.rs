@@ -44,6 +44,7 @@ impl SavedParts {
             commit: commit.map(|live| live.commit).filter(|commit| commit.len() == 40),
             stopped: dir.stopped().exists(),
             maintenance: dir.is_in_maintenance(),
+            services: Vec::new(),
         };
         // Brings it up to date.
         store::read(&dir)?;

@@ -11,15 +11,20 @@ use piku_layout::paths::PikuRoot;
 use piku_report::user_error::UserError;
 
 use super::saved_parts::SavedParts;
-use super::{repository, tell_changed};
+use super::{host, repository, tell_changed};
 use crate::commands::{data, list_apps};
 use crate::notify::host_name;
+
+/// Size of the pipe from a program, in bytes.
+const PIPE: usize = 1 << 20;
 
 /// Scope of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BackupScope {
     App(AppName),
     All,
+    /// All apps, and the settings, keys and certificates of the machine.
+    Host,
 }
 
 /// Writes a backup; returns its size in bytes.
@@ -30,22 +35,36 @@ pub(crate) fn write_backup(root: &PikuRoot, scope: &BackupScope, output: impl Wr
     let apps = match scope {
         BackupScope::App(app) => vec![app.clone()],
         BackupScope::All => list_apps(root, &[])?,
+        BackupScope::Host => {
+            host::check_operator("backup --host")?;
+            list_apps(root, &[])?
+        }
     };
-    if apps.is_empty() {
+    let is_host = *scope == BackupScope::Host;
+    if apps.is_empty() && !is_host {
         return Err(UserError::new("there is no app").into());
     }
     let apps: Vec<SavedParts> =
         apps.iter().map(|app| SavedParts::read(root, app)).collect::<anyhow::Result<_>>()?;
     let head = BackupHead {
         format: FORMAT,
-        kind: BackupKind::Apps,
+        kind: if is_host { BackupKind::Host } else { BackupKind::Apps },
         at: Timestamp::now(),
         host: host_name(),
         piku: env!("CARGO_PKG_VERSION").to_owned(),
         apps: apps.iter().map(|app| app.saved.clone()).collect(),
-        parts: apps.iter().flat_map(|app| app.parts.iter().map(|(part, _)| part.clone())).collect(),
+        parts: is_host
+            .then_some(BackupPart::Host)
+            .into_iter()
+            .chain(apps.iter().flat_map(|app| app.parts.iter().map(|(part, _)| part.clone())))
+            .collect(),
     };
     let mut archive = ArchiveWriter::new(&head, output)?;
+    if is_host {
+        let code = pipe_output(&mut host::export_command(root)?, &BackupPart::Host, &mut archive)?;
+        // 1: a file has changed while it was read.
+        ensure!(matches!(code, Some(0 | 1)), "cannot read all settings of the machine");
+    }
     for app in &apps {
         for (part, content) in &app.parts {
             match content {
@@ -95,6 +114,8 @@ fn pipe_output<W: Write>(
         .spawn()
         .with_context(|| format!("cannot run '{program}'"))?;
     let mut output = child.stdout.take().context("no output")?;
+    // The program works on while this one compresses. Without the right to so much, it has what pipes have.
+    let _ = rustix::pipe::fcntl_setpipe_size(&output, PIPE);
     let mut stream = archive.stream_part(part)?;
     let copied = stream.copy_from(&mut output as &mut dyn Read, archive);
     // A program that still writes ends by this.

@@ -16,7 +16,7 @@ use piku_report::user_error::{USAGE, UserError};
 use super::destroyed_app::DestroyedApp;
 use super::{app_lock, clone};
 use crate::cli::RestoreArgs;
-use crate::commands::backup::{ArchiveRequest, restore_archive};
+use crate::commands::backup::{ArchiveRequest, restore_archive, restore_host};
 use crate::process::wait::{READ, wait};
 use crate::releases::current;
 
@@ -27,6 +27,9 @@ const UNCERTAIN: Duration = Duration::from_secs(3);
 pub(in crate::commands) fn run(root: &PikuRoot, typed: &RestoreArgs) -> anyhow::Result<ExitCode> {
     let RestoreArgs { app, new, dry_run, skip_deploy, .. } = typed;
     let begin = match (find_archive(typed)?, app) {
+        (Some(begin), _) if typed.host => {
+            return restore_host(root, *dry_run, begin.as_slice().chain(stdin().lock()));
+        }
         (Some(begin), _) => begin,
         (None, Some(app)) => return restore_destroyed(root, app),
         (None, None) => return Err(no_archive()),

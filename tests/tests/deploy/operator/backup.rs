@@ -134,6 +134,41 @@ fn app_comes_back_on_another_machine() {
 }
 
 #[test]
+fn machine_comes_back_with_its_keys_and_settings() {
+    let (old, _repo) = live();
+    old.set_settings("keep_releases: 3");
+    fs::create_dir_all(old.root().join("acme/certificates/blog")).expect("folder");
+    fs::write(old.root().join("acme/certificates/blog/x.pem"), "pem").expect("file");
+    assert!(!old.ssh("laptop", "backup --host").status.success(), "a key gets no private keys");
+    let out = old.tool("piku-run").args(["backup", "--host"]).output().expect("piku-run");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let file = old.path("laptop/host.tar.zst");
+    fs::write(&file, &out.stdout).expect("file");
+    let key = fs::read_to_string(old.path("laptop/laptop_key.pub")).expect("key");
+    let key = key.split(' ').nth(1).expect("its text");
+
+    let new = World::with_settings("keep_releases: 9");
+    assert!(!feed(&new, "laptop", "restore --host", &out.stdout).status.success());
+    let restore = |words: &[&str]| {
+        let stdin = fs::File::open(&file).expect("file");
+        let out = new.tool("piku-run").arg("restore").args(words).stdin(stdin).output().expect("piku-run");
+        assert!(out.status.success(), "{}", text(&out));
+        text(&out)
+    };
+    let settings = || fs::read_to_string(new.root().join("host.yaml")).expect("host.yaml");
+    restore(&["--host", "--dry-run"]);
+    assert!(settings().contains("keep_releases: 9"));
+    restore(&["--host"]);
+    let keys = fs::read_to_string(new.path("home/.ssh/authorized_keys")).expect("keys");
+    assert!(settings().contains("keep_releases: 3") && keys.contains(key), "{keys}");
+    assert_eq!(keys.lines().count(), 2, "the keys of this machine stay");
+    assert_eq!(fs::read(new.root().join("acme/certificates/blog/x.pem")).expect("file"), b"pem");
+    assert!(new.root().join("host.yaml.before-restore").exists() && entries(&new).is_empty());
+    restore(&["--skip-deploy"]);
+    assert_eq!(says(&new, "config:get blog SECRET", 0), "a b\n");
+}
+
+#[test]
 fn damaged_backups_change_nothing() {
     let (world, _repo) = live();
     let whole = backup(&world, "backup blog");

@@ -9,4 +9,5 @@ mod names;
 mod notify;
 pub(crate) mod operate;
 mod releases;
+mod scheduled_backups;
 mod verbs;

@@ -1,0 +1,143 @@
+//! `backup list`: the plans with their last results, and what is wrong with them.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use piku_files::free_space;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::output::{self, OutputFormat};
+use serde::Serialize;
+
+use super::read_plans;
+use super::record::{BackupRecord, PlanRecord};
+
+/// An app of a plan, as scripts get it.
+#[derive(Debug, Serialize)]
+struct ListedBackup {
+    plan: AppName,
+    /// `None` if the plan has saved no app yet.
+    app: Option<AppName>,
+    /// Time of the last backup.
+    at: Option<Timestamp>,
+    bytes: Option<u64>,
+    file: Option<String>,
+    /// Error of the last run.
+    error: Option<String>,
+    is_overdue: bool,
+    next: Option<Timestamp>,
+}
+
+/// A failed or overdue backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BackupProblem {
+    /// `None` if the plans cannot be read.
+    pub(crate) plan: Option<AppName>,
+    pub(crate) app: Option<AppName>,
+    pub(crate) is_overdue: bool,
+    /// Description in a single line.
+    pub(crate) text: String,
+}
+
+/// Prints the backups of all plans.
+pub(crate) fn print_backups(root: &PikuRoot, format: OutputFormat) -> anyhow::Result<()> {
+    let listed = list_backups(root, Timestamp::now())?;
+    output::print(format, &listed, || {
+        let shown = |time: Option<Timestamp>| time.map_or("-".to_owned(), |time| format!("{time:.0}"));
+        let rows: Vec<Vec<String>> = listed
+            .iter()
+            .map(|one| {
+                let state = match &one.error {
+                    Some(error) => format!("failed: {error}"),
+                    None if one.is_overdue => "overdue".to_owned(),
+                    None => "ok".to_owned(),
+                };
+                vec![
+                    one.plan.to_string(),
+                    one.app.as_ref().map_or("-".to_owned(), AppName::to_string),
+                    shown(one.at),
+                    one.bytes.map_or("-".to_owned(), free_space::size),
+                    shown(one.next),
+                    state,
+                ]
+            })
+            .collect();
+        output::table(&["PLAN", "APP", "LAST", "SIZE", "NEXT", "STATE"], &rows)
+    })
+}
+
+/// Prints what is wrong, a line each. Returns whether all is well.
+pub(crate) fn print_problems(root: &PikuRoot) -> anyhow::Result<bool> {
+    let problems = find_backup_problems(root, Timestamp::now())?;
+    let lines: Vec<String> = problems.iter().map(|problem| format!("{}\n", problem.text)).collect();
+    output::write(lines.concat().as_bytes())?;
+    Ok(problems.is_empty())
+}
+
+fn list_backups(root: &PikuRoot, now: Timestamp) -> anyhow::Result<Vec<ListedBackup>> {
+    let record = BackupRecord::read(root)?;
+    let zone = TimeZone::system();
+    let mut listed = Vec::new();
+    for (name, (_, schedule)) in read_plans(root)? {
+        let fresh = PlanRecord::new(now);
+        let one = record.0.get(&name).unwrap_or(&fresh);
+        let is_overdue = one.is_overdue(&schedule, &zone, now);
+        let next = one.next_run(&schedule, &zone);
+        let row = |app: Option<&AppName>| ListedBackup {
+            plan: name.clone(),
+            app: app.cloned(),
+            at: None,
+            bytes: None,
+            file: None,
+            error: one.error.clone(),
+            is_overdue,
+            next,
+        };
+        if one.apps.is_empty() {
+            listed.push(row(None));
+        }
+        for (app, result) in &one.apps {
+            let is_saved = result.at.is_some();
+            listed.push(ListedBackup {
+                at: result.at,
+                bytes: is_saved.then_some(result.bytes),
+                file: is_saved.then(|| result.file.clone()),
+                error: result.error.clone(),
+                ..row(Some(app))
+            });
+        }
+    }
+    Ok(listed)
+}
+
+/// Returns the failed and overdue backups.
+pub(crate) fn find_backup_problems(root: &PikuRoot, now: Timestamp) -> anyhow::Result<Vec<BackupProblem>> {
+    let record = BackupRecord::read(root)?;
+    let zone: TimeZone = TimeZone::system();
+    let mut problems = Vec::new();
+    for (name, (_, schedule)) in read_plans(root)? {
+        let Some(one) = record.0.get(&name) else { continue };
+        for (app, result) in &one.apps {
+            let Some(error) = &result.error else { continue };
+            problems.push(BackupProblem {
+                plan: Some(name.clone()),
+                app: Some(app.clone()),
+                is_overdue: false,
+                text: format!(
+                    "{app}: the backup '{name}' failed: {error}; piku backup:list shows the last one"
+                ),
+            });
+        }
+        if one.is_overdue(&schedule, &zone, now) {
+            problems.push(BackupProblem {
+                plan: Some(name.clone()),
+                app: None,
+                is_overdue: true,
+                text: format!(
+                    "the backup '{name}' is overdue: the last complete one is of {:.0}; piku backup:list shows why",
+                    one.complete
+                ),
+            });
+        }
+    }
+    Ok(problems)
+}

@@ -1,0 +1,37 @@
+//! Backups on a schedule, as `backups` of host.yaml plans them. The daemon starts a process when one is due; apps,
+//! deploys and supervisors know nothing of it.
+
+mod destination;
+mod file_name;
+mod list;
+mod record;
+mod run;
+mod timer;
+
+use std::collections::BTreeMap;
+
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::{BackupPlan, HostSettings};
+use piku_report::user_error::UserError;
+
+pub(crate) use list::{BackupProblem, find_backup_problems, print_backups, print_problems};
+pub(crate) use run::{run_due, run_now};
+pub(crate) use timer::BackupTimer;
+
+use crate::cron::CronSchedule;
+
+/// Reads the plans and checks their schedules.
+fn read_plans(root: &PikuRoot) -> anyhow::Result<BTreeMap<AppName, (BackupPlan, CronSchedule)>> {
+    let mut plans = BTreeMap::new();
+    for (name, plan) in HostSettings::read(&root.settings())?.backups {
+        let bad = |why: String| UserError::new(format!("host.yaml: backups: {name}: {why}"));
+        plan.check().map_err(bad)?;
+        let schedule = CronSchedule::parse(&plan.schedule).ok_or_else(|| {
+            bad(format!("'{}' is no schedule", plan.schedule.escape_debug()))
+                .hint("five fields of crontab(5), such as \"30 3 * * *\", or @daily")
+        })?;
+        plans.insert(name, (plan, schedule));
+    }
+    Ok(plans)
+}

@@ -1,0 +1,179 @@
+//! Runs plans: one app after the other, behind everything else that runs.
+
+use std::io::{BufWriter, Write};
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use piku_files::FileLock;
+use piku_files::free_space;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::{BackupPlan, PlannedApps};
+use piku_report::progress;
+use piku_report::user_error::{BUSY, UserError};
+
+use super::destination::BackupDelivery;
+use super::file_name::file_name;
+use super::read_plans;
+use super::record::{AppResult, BackupRecord, PlanRecord};
+use super::timer;
+use crate::commands::{BackupScope, list_apps, write_backup};
+use crate::cron::CronSchedule;
+use crate::lock;
+use crate::releases::current;
+
+/// Niceness of scheduled backups.
+const NICE: i32 = 15;
+
+/// Runs the plans that are due, and writes when the next one is.
+pub(crate) fn run_due(root: &PikuRoot) -> anyhow::Result<()> {
+    // The one that is running writes it.
+    let Some(_lock) = lock_backups(root)? else { return Ok(()) };
+    let _ = rustix::process::nice(NICE);
+    let run = run_due_plans(root);
+    let next = match &run {
+        Ok(next) => *next,
+        // Or when host.yaml has changed.
+        Err(_) => Some(Timestamp::now() + Duration::from_secs(3600)),
+    };
+    timer::write_next(root, next)?;
+    run.map(drop)
+}
+
+/// Runs the plans that are due. Returns the time of the next run.
+fn run_due_plans(root: &PikuRoot) -> anyhow::Result<Option<Timestamp>> {
+    let plans = read_plans(root)?;
+    let zone = TimeZone::system();
+    let mut next: Option<Timestamp> = None;
+    for (name, (plan, schedule)) in &plans {
+        let mut record = BackupRecord::read(root)?;
+        let now = Timestamp::now();
+        let is_new = !record.0.contains_key(name);
+        let one = record.0.entry(name.clone()).or_insert_with(|| PlanRecord::new(now));
+        // A time ahead of the clock is of a clock that was wrong.
+        let is_ahead = one.begun > now;
+        if is_ahead {
+            (one.begun, one.complete) = (now, one.complete.min(now));
+        }
+        let due = one.next_run(schedule, &zone);
+        if is_new || is_ahead {
+            record.write(root)?;
+        }
+        if due.is_some_and(|due| due <= now) {
+            run_one(root, name, plan)?;
+        }
+        next = next.into_iter().chain(next_of(root, name, schedule)?).min();
+    }
+    let mut record = BackupRecord::read(root)?;
+    if record.0.keys().any(|name| !plans.contains_key(name)) {
+        record.0.retain(|name, _| plans.contains_key(name));
+        record.write(root)?;
+    }
+    Ok(next)
+}
+
+fn next_of(root: &PikuRoot, name: &AppName, schedule: &CronSchedule) -> anyhow::Result<Option<Timestamp>> {
+    let record = BackupRecord::read(root)?;
+    Ok(record.0.get(name).and_then(|one| one.next_run(schedule, &TimeZone::system())))
+}
+
+/// Runs a plan now, or all. Returns whether all apps were saved.
+///
+/// # Errors
+/// Fails as busy while a backup runs, and if there is no such plan.
+pub(crate) fn run_now(root: &PikuRoot, only: Option<&AppName>) -> anyhow::Result<bool> {
+    let plans = read_plans(root)?;
+    if plans.is_empty() {
+        let what = "host.yaml has no 'backups'";
+        let hint = "such as: backups: {nightly: {schedule: '@daily', to: /srv/backups}}";
+        return Err(UserError::new(what).hint(hint).into());
+    }
+    let Some(_lock) = lock_backups(root)? else {
+        return Err(UserError::new("a backup is in progress").hint("try again later").code(BUSY).into());
+    };
+    if let Some(name) = only.filter(|name| !plans.contains_key(*name)) {
+        let names: Vec<&str> = plans.keys().map(AppName::as_str).collect();
+        let error = UserError::new(format!("'backups' of host.yaml has no '{name}'"));
+        return Err(error.hint(format!("it has: {}", names.join(", "))).into());
+    }
+    let mut all_well = true;
+    for (name, (plan, _)) in plans.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+        all_well &= run_one(root, name, plan)?;
+    }
+    Ok(all_well)
+}
+
+fn lock_backups(root: &PikuRoot) -> anyhow::Result<Option<FileLock>> {
+    current::create_dir(&root.run())?;
+    let path = root.run().join("backups.lock");
+    lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))
+}
+
+/// Saves the apps of a plan and records the results. Returns whether all were saved.
+fn run_one(root: &PikuRoot, name: &AppName, plan: &BackupPlan) -> anyhow::Result<bool> {
+    let begun = Timestamp::now();
+    let mut record = BackupRecord::read(root)?;
+    let one = record.0.entry(name.clone()).or_insert_with(|| PlanRecord::new(begun));
+    one.begun = begun;
+    let apps = match &plan.apps {
+        PlannedApps::All => list_apps(root, &[])?,
+        PlannedApps::Some(apps) => apps.clone(),
+    };
+    one.apps.retain(|app, _| apps.contains(app));
+    // If it is killed, it has begun.
+    record.write(root)?;
+    let mut all_well = true;
+    for app in &apps {
+        let at = Timestamp::now();
+        let file = file_name(app, at, plan.age.is_some());
+        progress::step(&format!("{name}: saving {app} as {file}"));
+        let saved = save(root, plan, app, &file);
+        let mut record = BackupRecord::read(root)?;
+        let one = record.0.entry(name.clone()).or_insert_with(|| PlanRecord::new(begun));
+        let result = one.apps.entry(app.clone()).or_default();
+        match saved {
+            Ok(bytes) => {
+                progress::detail(&free_space::size(bytes));
+                *result = AppResult { at: Some(at), bytes, file, error: None };
+            }
+            Err(err) => {
+                let text = format!("{err:#}");
+                progress::error(&format!("{app}: {text}"));
+                for hint in piku_report::user_error::advice(&err).0 {
+                    progress::detail(&hint);
+                }
+                result.error = Some(text);
+                all_well = false;
+            }
+        }
+        record.write(root)?;
+    }
+    if all_well {
+        let mut record = BackupRecord::read(root)?;
+        if let Some(one) = record.0.get_mut(name) {
+            one.complete = begun;
+        }
+        record.write(root)?;
+    }
+    Ok(all_well)
+}
+
+/// Saves an app; returns the size in bytes.
+fn save(root: &PikuRoot, plan: &BackupPlan, app: &AppName, file: &str) -> anyhow::Result<u64> {
+    let (delivery, output) = BackupDelivery::open(plan, app, file)?;
+    let mut output = BufWriter::with_capacity(1 << 16, output);
+    let bytes = match write_backup(root, &BackupScope::App(app.clone()), &mut output) {
+        Ok(bytes) => bytes,
+        Err(err) => {
+            // Before its end, which a program would take for that of the backup.
+            drop(delivery);
+            return Err(err);
+        }
+    };
+    output.flush().context("cannot write the backup")?;
+    drop(output);
+    delivery.finish()?;
+    Ok(bytes)
+}
