@@ -141,7 +141,6 @@ fn a_websocket_may_be_idle_as_long_as_the_setting_says() {
     assert!(head(&stream).expect("an answer").starts_with("HTTP/1.1 101 "));
     // It sends nothing, and nor does the app. nginx ends an idle connection, with or without a reset.
     assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)));
-    assert_eq!(world.status("/.piku-websocket"), 404, "only for websockets");
 }
 
 #[test]

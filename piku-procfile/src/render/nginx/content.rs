@@ -57,7 +57,6 @@ pub(super) fn add_content<'a>(site: &'a VirtualHost, to: &mut NginxConfigFile<'a
             if !cached && site.static_root().is_none() && !site.streams.is_all_grpc() {
                 site.add_app_location(&["location", "/"], to);
             }
-            // nginx 1.22 makes a TLS context for each location with a variable in `proxy_pass`.
             if site.static_root().is_some() || !site.include.directives().is_empty() {
                 site.add_app_location(&["location", "@app"], to);
             }
@@ -83,6 +82,8 @@ fn add_proxy_settings(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
     // nginx tries another instance only if this one did not respond at all, and never repeats POST, PATCH
     // or LOCK once the request has been sent.
     to.add(&["proxy_next_upstream", "error"]);
+    // The app knows its own address by the header 'Host'.
+    to.add(&["proxy_redirect", "off"]);
 }
 
 /// Adds the directives that have variables of their own.

@@ -13,8 +13,15 @@ const GRPC_PREFIXES: &str = "NGINX_GRPC_PREFIXES";
 /// Longest idle time in seconds: a week.
 const MAX_TIMEOUT: u32 = 7 * 86_400;
 
-/// Handles websockets. Only an internal redirect leads there.
-const WEBSOCKET_LOCATION: &str = "/.piku-websocket";
+/// Handles websockets. No request leads there directly.
+const WEBSOCKET_LOCATION: &str = "@piku-websocket";
+
+/// Status by which nginx hands a websocket to its location; no client sees it.
+const WEBSOCKET_STATUS: &str = "590";
+
+/// Methods whose requests nginx may repeat, and which get a kept connection for this reason. GET includes HEAD.
+const REPEATABLE_METHODS: [&str; 10] =
+    ["GET", "PUT", "DELETE", "OPTIONS", "MKCOL", "COPY", "MOVE", "PROPFIND", "PROPPATCH", "UNLOCK"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StreamSettings {
@@ -63,18 +70,23 @@ impl VirtualHost {
     /// handled by a location of their own, because nginx has one idle time for each location.
     pub(super) fn add_proxy_pass(&self, to: &mut NginxConfigFile<'_>) {
         to.add_block(&["if", &format!("({})", self.common_variable("upgrade"))], |to| {
-            to.add(&["rewrite", "^", WEBSOCKET_LOCATION, "last"]);
+            // Unlike after a rewrite, the app gets the path as it was sent.
+            to.add(&["error_page", WEBSOCKET_STATUS, "=", WEBSOCKET_LOCATION]);
+            to.add(&["return", WEBSOCKET_STATUS]);
         });
-        to.add(&["proxy_pass", &self.app_url()]);
+        // With a variable, nginx would search all upstreams at each request, and nginx 1.22 make a TLS context
+        // for each location.
+        to.add(&["proxy_pass", &format!("http://{}", self.zone(""))]);
+        let words: Vec<&str> = ["limit_except"].into_iter().chain(REPEATABLE_METHODS).collect();
+        to.add_block(&words, |to| to.add(&["proxy_pass", &format!("http://{}", self.zone(".once"))]));
     }
 
     pub(super) fn add_websocket_location(&self, to: &mut NginxConfigFile<'_>) {
         let timeout = format!("{}s", self.streams.timeout);
-        to.add_block(&["location", "=", WEBSOCKET_LOCATION], |to| {
-            to.add(&["internal"]);
+        to.add_block(&["location", WEBSOCKET_LOCATION], |to| {
             to.add(&["proxy_read_timeout", &timeout]);
             to.add(&["proxy_send_timeout", &timeout]);
-            to.add(&["proxy_pass", &format!("{}$request_uri", self.app_url())]);
+            to.add(&["proxy_pass", &format!("http://{}", self.zone(""))]);
         });
     }
 
