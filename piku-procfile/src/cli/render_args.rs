@@ -11,8 +11,8 @@ use piku_report::number_arg::number_arg;
 
 use super::container_args::{ComposeArgs, ContainerArgs, KubernetesArgs, QuadletArgs};
 use crate::render::nginx::{
-    Http2Syntax, NginxInstance, OperatorPages, RenderSettings, SiteClosure, UpstreamAddress, VARIABLES_HELP,
-    allowed_directives, check_trusted_proxy,
+    Http2Syntax, NginxInstance, OperatorPages, RenderSettings, SiteCertificate, SiteClosure, UpstreamAddress,
+    VARIABLES_HELP, allowed_directives, check_trusted_proxy,
 };
 use crate::render::systemd::UnitSettings;
 
@@ -331,6 +331,8 @@ impl From<NginxArgs> for RenderTarget {
                     .certificate
                     .zip(args.key)
                     .map(|(certificate, key)| (make_absolute(&certificate), make_absolute(&key))),
+                certificate_links: None,
+                earlier_tls_sockets: Vec::new(),
                 connections: args.worker_connections,
                 unknown_host_page: None,
                 shutdown_timeout: args.shutdown_timeout,
@@ -345,7 +347,9 @@ impl From<NginxArgs> for RenderTarget {
             listen: args.listen,
             listen_tls: args.listen_tls,
             ipv6: !args.no_ipv6,
-            certificate: path(args.certificate).zip(path(args.key)),
+            certificate: path(args.certificate)
+                .zip(path(args.key))
+                .map(|(certificate, key)| SiteCertificate::Files { certificate, key }),
             acme_root: path(args.acme_root),
             cache: path(args.cache),
             passwords: path(args.passwords),

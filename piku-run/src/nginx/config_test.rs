@@ -18,6 +18,7 @@ use piku_report::user_error::UserError;
 use super::WebServer;
 use super::nginx_dir::TestSubject;
 use super::program::NginxProgram;
+use super::site;
 
 /// Offset added to a port below 1024.
 const PORT_OFFSET: u16 = 10_000;
@@ -79,13 +80,16 @@ impl WebServer {
         let dir = self.dir.create_test_dir()?;
         let mut instance = self.build_instance(nginx)?;
         dir.path().clone_into(&mut instance.dir);
+        let apps_text: Vec<String> = apps.iter().map(|(_, text)| with_high_ports(text)).collect();
+        instance.earlier_tls_sockets =
+            apps_text.iter().flat_map(|text| site::tls_sockets(text)).map(str::to_owned).collect();
         for listen in instance.listen.iter_mut().chain(&mut instance.listen_tls) {
             *listen = ListenAddress { port: unprivileged_port(listen.port), ..*listen };
         }
         let main = dir.path().join("nginx.conf");
         std::fs::write(&main, instance.render()?)?;
-        for (app, text) in apps {
-            std::fs::write(dir.path().join(format!("apps/{app}.conf")), with_high_ports(text))?;
+        for ((app, _), text) in apps.iter().zip(&apps_text) {
+            std::fs::write(dir.path().join(format!("apps/{app}.conf")), text)?;
         }
         let tested = nginx.test_config(&main)?;
         Ok(tested.map_err(|message| {

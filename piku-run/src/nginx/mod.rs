@@ -9,6 +9,7 @@ mod capacity;
 mod certificates;
 mod config_test;
 mod log_rotation;
+mod main_conf;
 mod master;
 mod nginx_dir;
 mod old_workers;

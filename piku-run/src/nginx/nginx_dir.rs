@@ -92,6 +92,11 @@ impl NginxDir {
         self.0.join("nginx.conf")
     }
 
+    /// Reads the main file; empty if nginx has never been started.
+    pub(super) fn read_main_conf(&self) -> String {
+        fs::read_to_string(self.main_conf()).unwrap_or_default()
+    }
+
     pub(super) fn pid_file(&self) -> PathBuf {
         self.0.join("nginx.pid")
     }

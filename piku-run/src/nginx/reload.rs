@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use piku_files::FileLock;
 
 use super::certificates::app_certificates::AppCertificates;
+use super::certificates::certificate_links::CertificateLinks;
 use super::master::NginxMaster;
 use super::nginx_dir::SiteMetadata;
 use super::{AppliedSite, OldWorker, PreparedSite, SiteChange, nginx_dir, site};
@@ -25,6 +26,7 @@ impl PreparedSite<'_> {
             return Ok(AppliedSite { reach: self.reach, warnings: self.warnings, old_workers: Vec::new() });
         };
         let previous = PreviousSite { text: dir.read_app_conf(app), metadata: dir.read_metadata(app) };
+        let left_names = self.left_names(previous.metadata.as_ref());
         let changes = match &self.change {
             SiteChange::Nothing => false,
             SiteChange::Remove => previous.text.is_some(),
@@ -64,6 +66,7 @@ impl PreparedSite<'_> {
         } else {
             master.map(NginxMaster::leaving_workers).unwrap_or_default()
         };
+        self.remove_left_links(&left_names)?;
         if let SiteChange::Replace(files) = &self.change {
             if files.metadata.is_default() {
                 self.web.remove_other_claims(app)?;
@@ -140,6 +143,23 @@ impl PreparedSite<'_> {
 
     fn record_senders(&self, ports: &BTreeSet<u16>, workers: &[i32]) -> anyhow::Result<()> {
         ports.iter().try_for_each(|port| senders::record(&self.web.root, *port, workers))
+    }
+
+    /// Returns the host names of the previous file that the new one lacks.
+    fn left_names(&self, previous: Option<&SiteMetadata>) -> Vec<String> {
+        let names: &[String] = match &self.change {
+            SiteChange::Nothing => return Vec::new(),
+            SiteChange::Remove => &[],
+            SiteChange::Replace(files) => &files.metadata.names,
+        };
+        let before = previous.into_iter().flat_map(|metadata| &metadata.names);
+        before.filter(|name| !names.contains(name)).cloned().collect()
+    }
+
+    /// Removes the links of names that nginx does not serve any more.
+    fn remove_left_links(&self, names: &[String]) -> anyhow::Result<()> {
+        let root = &self.web.root;
+        CertificateLinks::new(root).remove(names, &AppCertificates::for_app(root, &self.app))
     }
 
     /// Returns the ports of the previous file that the new one lacks.

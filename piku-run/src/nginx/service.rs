@@ -30,7 +30,6 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use super::WebServer;
 use super::log_rotation::LogRotation;
 use super::master::NginxMaster;
-use super::nginx_dir;
 use super::old_workers::OldWorkerMonitor;
 use super::program::NginxProgram;
 use super::site::refresh::spawn_refresh;
@@ -148,10 +147,6 @@ impl WebServer {
         let is_held = lock::try_lock(&path).is_ok_and(|lock| lock.is_none());
         let pid = lock::holder(&path).filter(|_| is_held);
         pid.is_some_and(|pid| kill(Pid::from_raw(pid), Signal::SIGHUP).is_ok())
-    }
-
-    fn write_main_conf(&self, nginx: &NginxProgram) -> anyhow::Result<()> {
-        nginx_dir::write_private(&self.dir.main_conf(), self.build_instance(nginx)?.render()?.as_bytes())
     }
 
     /// Removes the files of deleted apps, those with ports from before a boot, and those that nginx rejects:

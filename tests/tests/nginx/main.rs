@@ -3,6 +3,7 @@
 mod acme;
 mod fair_share;
 mod first_url;
+mod handshakes;
 mod logs;
 mod neighbours;
 mod settings;

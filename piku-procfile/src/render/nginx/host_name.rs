@@ -38,6 +38,9 @@ impl HostName {
     }
 }
 
+/// The regular expression that stands for [`super::DEFAULT_NAME`]. `$server_name` is the same text.
+pub(super) const DEFAULT_PATTERN: &str = "~^";
+
 pub(super) const HINT: &str =
     "write a name such as 'blog.example.org', or '*.example.org' for all names below it";
 

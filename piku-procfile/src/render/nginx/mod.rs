@@ -30,7 +30,7 @@ pub use config_writer::source_of_line;
 pub use error_pages::{OperatorPages, SiteClosure};
 pub use host_name::{HostName, UpstreamAddress};
 pub(crate) use include::allowed_directives;
-pub use instance::NginxInstance;
+pub use instance::{NginxInstance, certificate_link};
 pub(crate) use settings::known::VARIABLES_HELP;
 pub use settings::trusted_proxies::check_trusted_proxy;
 pub use shared_maps::render_shared_maps;
@@ -83,7 +83,7 @@ pub struct RenderSettings {
     /// Listen on IPv6 too.
     pub ipv6: bool,
     /// Certificate with its chain, and its private key.
-    pub certificate: Option<(PathBuf, PathBuf)>,
+    pub certificate: Option<SiteCertificate>,
     /// Directory in which an ACME client writes `.well-known/acme-challenge/TOKEN`.
     pub acme_root: Option<PathBuf>,
     /// Directory for the cached responses of all apps.
@@ -108,6 +108,24 @@ pub struct RenderSettings {
     pub trusted_proxies: Vec<String>,
     /// True if nginx also reads [`render_shared_maps`]. Otherwise the file contains those maps.
     pub shares_maps: bool,
+}
+
+/// The certificate of an app, and the way in which nginx finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SiteCertificate {
+    /// These files, which nginx reads when it reads its configuration.
+    Files {
+        /// Certificate with its chain.
+        certificate: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
+    /// The pair to which a link in this directory leads, which nginx reads at each handshake: see
+    /// [`certificate_link`].
+    Linked(PathBuf),
+    /// As `Linked`, for an nginx whose main file names the directory for all sockets of the app: see
+    /// [`NginxInstance::certificate_links`].
+    Inherited(PathBuf),
 }
 
 /// The checked configuration of one app's server block.
@@ -153,6 +171,8 @@ pub struct VirtualHost {
 struct TlsFiles {
     certificate: String,
     key: String,
+    /// The main file names them for all sockets.
+    is_inherited: bool,
     /// Redirect HTTP to HTTPS.
     is_required: bool,
     /// Port that HTTP is redirected to.

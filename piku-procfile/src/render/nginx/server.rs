@@ -4,10 +4,14 @@
 use super::config_writer::NginxConfigFile;
 use super::content::add_content;
 use super::forwarded::add_forwarded_maps;
+use super::host_name::DEFAULT_PATTERN;
 use super::moved_paths::{add_header_maps, add_moved_maps};
 use super::settings::redirects::HostRedirect;
 use super::shared_maps::{self, add_method_map, add_port_map, add_upgrade_maps};
 use super::{CacheSettings, HostName, Http2Syntax, TlsFiles, VirtualHost};
+
+/// The versions of TLS. The default server of a socket chooses for all of its servers.
+pub(super) const TLS_VERSIONS: [&str; 3] = ["ssl_protocols", "TLSv1.2", "TLSv1.3"];
 
 impl VirtualHost {
     /// Returns the name of a variable of this app: `$piku_blog_ROLE`.
@@ -169,7 +173,7 @@ fn add_server<'a>(site: &'a VirtualHost, secure: bool, plain: bool, to: &mut Ngi
         for name in &site.names {
             if name.is_default() {
                 // A regular expression, after all other names; and requests without a name.
-                to.add(&["server_name", "~^", ""]);
+                to.add(&["server_name", DEFAULT_PATTERN, ""]);
             } else {
                 to.add(&["server_name", name.as_str()]);
             }
@@ -230,9 +234,13 @@ fn add_tls(site: &VirtualHost, tls: &TlsFiles, is_default: bool, to: &mut NginxC
     if site.http2 == Http2Syntax::On {
         to.add(&["http2", "on"]);
     }
-    to.add(&["ssl_certificate", &tls.certificate]);
-    to.add(&["ssl_certificate_key", &tls.key]);
-    to.add(&["ssl_protocols", "TLSv1.2", "TLSv1.3"]);
+    // nginx makes a TLS context for each server with a certificate, which slows down each reload. Without one,
+    // it uses the context of the socket's default server.
+    if is_default || !tls.is_inherited {
+        to.add(&["ssl_certificate", &tls.certificate]);
+        to.add(&["ssl_certificate_key", &tls.key]);
+        to.add(&TLS_VERSIONS);
+    }
 }
 
 /// Adds a server that redirects all requests for one host name to another.

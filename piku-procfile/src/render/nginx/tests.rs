@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::include::IncludeFile;
 use super::include::syntax::{NginxDirective, parse_directives};
-use super::{OperatorPages, RenderSettings, VirtualHost, source_of_line};
+use super::{OperatorPages, RenderSettings, SiteCertificate, VirtualHost, source_of_line};
 use crate::env::EnvFile;
 use crate::procfile::{ParseOptions, Procfile};
 use crate::render::app_values::AppValues;
@@ -20,7 +20,10 @@ fn settings() -> RenderSettings {
         listen: vec!["8080".parse().unwrap(), "10.0.0.1:8080".parse().unwrap()],
         listen_tls: vec!["8443".parse().unwrap()],
         ipv6: true,
-        certificate: Some(("/srv/c.pem".into(), "/srv/k.pem".into())),
+        certificate: Some(SiteCertificate::Files {
+            certificate: "/srv/c.pem".into(),
+            key: "/srv/k.pem".into(),
+        }),
         acme_root: Some("/srv/acme".into()),
         cache: Some("/srv/cache".into()),
         passwords: Some("/srv/passwords".into()),

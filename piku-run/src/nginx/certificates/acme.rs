@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::certificates::app_certificates::{AppCertificates, CertificateMetadata, CertificatePair};
-use crate::nginx::certificates::operator_certificate::OperatorCertificate;
+use crate::nginx::certificates::operator_certificate::{OperatorCertificate, is_key_of};
 use crate::nginx::master::NginxMaster;
 use crate::nginx::program::find_program;
 use crate::nginx::{WebServer, nginx_dir};
@@ -198,6 +198,11 @@ impl WebServer {
         if !pair.is_valid(Timestamp::now()) {
             current::remove_dir(&pair.dir)?;
             bail!("{} delivered a certificate that is not valid now", client.name());
+        }
+        // nginx may read both at a handshake only.
+        if !is_key_of(&pair.key(), &pair.certificate())? {
+            current::remove_dir(&pair.dir)?;
+            bail!("{} delivered a key that is not that of the certificate", client.name());
         }
         // The client has its own rule for when to renew, and may have returned the old certificate.
         if current.as_ref().is_some_and(|current| current.has_same_content(&pair)) {

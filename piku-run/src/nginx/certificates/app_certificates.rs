@@ -164,8 +164,13 @@ impl AppCertificates {
         &self.0
     }
 
+    /// Returns the path of the link to the pair in use.
+    pub(in crate::nginx) fn current_link(&self) -> PathBuf {
+        self.0.join(CURRENT)
+    }
+
     pub(in crate::nginx) fn read_current(&self) -> Option<CertificatePair> {
-        let dir = fs::canonicalize(self.0.join(CURRENT)).ok()?;
+        let dir = fs::canonicalize(self.current_link()).ok()?;
         let metadata = serde_json::from_slice(&fs::read(dir.join(METADATA)).ok()?).ok()?;
         Some(CertificatePair { dir, metadata })
     }
@@ -232,7 +237,7 @@ impl AppCertificates {
         let name = pair.dir.file_name().context("a pair has a name")?;
         let aside = self.0.join(".current");
         current::remove_dir(&aside)?;
-        let current = self.0.join(CURRENT);
+        let current = self.current_link();
         symlink(name, &aside)
             .and_then(|()| fs::rename(&aside, &current))
             .and_then(|()| atomic_file::sync_parent(&current))
@@ -241,7 +246,7 @@ impl AppCertificates {
 
     /// Removes all pairs except the one in use and `keep`.
     pub(in crate::nginx) fn remove_unused(&self, keep: &Path) -> anyhow::Result<()> {
-        let current = fs::canonicalize(self.0.join(CURRENT)).ok();
+        let current = fs::canonicalize(self.current_link()).ok();
         for number in self.list_numbers()? {
             let dir = self.0.join(number.to_string());
             if Some(&dir) != current.as_ref() && dir != keep {

@@ -2,5 +2,6 @@
 
 pub(super) mod acme;
 pub(super) mod app_certificates;
+pub(super) mod certificate_links;
 pub(super) mod imported_certificate;
 pub(super) mod operator_certificate;

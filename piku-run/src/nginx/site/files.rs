@@ -5,15 +5,17 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use piku_layout::settings::HostDomain;
 use piku_procfile::render::app_values::AppValues;
-use piku_procfile::render::nginx::{DEFAULT_NAME, VirtualHost};
+use piku_procfile::render::nginx::{DEFAULT_NAME, SiteCertificate, VirtualHost};
 
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::certificates::acme::is_public;
 use crate::nginx::certificates::app_certificates::{AppCertificates, CertificatePair};
+use crate::nginx::certificates::certificate_links::CertificateLinks;
 use crate::nginx::certificates::operator_certificate::OperatorCertificate;
 use crate::nginx::master::NginxMaster;
 use crate::nginx::nginx_dir::SiteMetadata;
 use crate::nginx::program::NginxProgram;
+use crate::nginx::site::tls_sockets;
 use crate::nginx::{PreparedSite, SiteReachability, WebServer};
 
 /// The rendered files of an app's site.
@@ -56,8 +58,14 @@ impl WebServer {
             }
             Some(pairs.ensure_for_names(world.app.as_str(), &certified, Timestamp::now())?)
         };
-        let site = self.build_site(nginx, world, values, ports, certificate.as_ref())?;
+        let source =
+            certificate.as_ref().map(|pair| self.certificate_source(nginx, pair, &names)).transpose()?;
+        let site = self.build_site(nginx, world, values, ports, source)?;
         self.check_names_free(&world.app, &names)?;
+        if certificate.is_some() {
+            let pairs = AppCertificates::for_app(&self.root, &world.app);
+            CertificateLinks::new(&self.root).add(&names, &pairs)?;
+        }
         prepared.warnings = site.warnings.iter().map(ToString::to_string).collect();
         prepared.warnings.extend(certificate_error);
         if let Some(pair) = certificate.as_ref().filter(|pair| !pair.metadata.self_signed) {
@@ -98,6 +106,31 @@ impl WebServer {
             certificate: certificate.as_ref().map(|pair| pair.dir.clone()),
         };
         Ok(SiteFiles { text: site.server_file(), metadata, passwords, certificate })
+    }
+
+    /// Returns how nginx finds the pair. One of an authority is read with the configuration, so that handshakes
+    /// take no longer. The app for all names is the default server of its sockets, on which those of other apps
+    /// depend.
+    fn certificate_source(
+        &self,
+        nginx: &NginxProgram,
+        pair: &CertificatePair,
+        names: &[String],
+    ) -> anyhow::Result<SiteCertificate> {
+        if !pair.metadata.self_signed && names.iter().all(|name| name != DEFAULT_NAME) {
+            return Ok(SiteCertificate::Files { certificate: pair.certificate(), key: pair.key() });
+        }
+        let links = CertificateLinks::new(&self.root).path().to_owned();
+        let wanted = self.build_instance(nginx)?.render()?;
+        let main = self.dir.read_main_conf();
+        // nginx, or an earlier version of piku, may have been started with other settings.
+        let names_links = main.contains(&format!("ssl_certificate {}/", links.display()));
+        let is_covered = tls_sockets(&wanted).all(|socket| tls_sockets(&main).any(|other| other == socket));
+        Ok(if names_links && is_covered {
+            SiteCertificate::Inherited(links)
+        } else {
+            SiteCertificate::Linked(links)
+        })
     }
 
     /// Returns true if the host's domain is one for which an authority issues certificates.

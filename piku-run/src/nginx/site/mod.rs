@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use piku_procfile::procfile::{ProcessKind, Procfile, ProcfileEntry};
 use piku_procfile::render::app_values::AppValues;
 use piku_procfile::render::nginx::{
-    NginxInstance, OperatorPages, RenderSettings, SiteClosure, UpstreamAddress, VirtualHost,
+    NginxInstance, OperatorPages, RenderSettings, SiteCertificate, SiteClosure, UpstreamAddress, VirtualHost,
     check_trusted_proxy,
 };
 use piku_release::manifest::BuiltRelease;
@@ -31,6 +31,7 @@ use crate::instance::environment::ReleaseContext;
 use crate::nginx::WebServer;
 use crate::nginx::capacity;
 use crate::nginx::certificates::app_certificates::{AppCertificates, CertificatePair};
+use crate::nginx::certificates::certificate_links::CertificateLinks;
 use crate::nginx::program::NginxProgram;
 use crate::nginx::site::names::is_web_app;
 
@@ -39,12 +40,15 @@ impl WebServer {
     pub(in crate::nginx) fn build_instance(&self, nginx: &NginxProgram) -> anyhow::Result<NginxInstance> {
         let rejects = nginx.build().rejects_handshakes || self.settings.https.is_empty();
         let stranger = if rejects { None } else { Some(self.unknown_host_pair()?) };
+        let links = CertificateLinks::new(&self.root).path().to_owned();
         Ok(NginxInstance {
             dir: self.dir.path().to_owned(),
             listen: self.settings.http.clone(),
             listen_tls: self.settings.https.clone(),
             ipv6: self.listens_on_ipv6(),
             default_certificate: stranger.map(|pair| (pair.certificate(), pair.key())),
+            certificate_links: Some(links),
+            earlier_tls_sockets: Vec::new(),
             connections: self.worker_connections(),
             unknown_host_page: self.operator_pages().unknown_host,
             // Not the drain time: a reload for one app must not end the websockets of the others. The
@@ -69,6 +73,8 @@ impl WebServer {
         let pairs = AppCertificates::for_unknown_hosts(&self.root);
         let names = ["unknown.invalid".to_owned()];
         let pair = pairs.ensure_for_names("unknown host", &names, Timestamp::now())?;
+        // The name of the server for unknown hosts.
+        CertificateLinks::new(&self.root).link("_", &pairs)?;
         pairs.remove_unused(&pair.dir)?;
         Ok(pair)
     }
@@ -91,7 +97,7 @@ impl WebServer {
         world: &ReleaseContext,
         values: &AppValues,
         ports: Option<&[u16]>,
-        certificate: Option<&CertificatePair>,
+        certificate: Option<SiteCertificate>,
     ) -> anyhow::Result<VirtualHost> {
         if !is_web_app(world, values) {
             let what = "NGINX_SERVER_NAME is set, but the app has neither a web process nor static files";
@@ -120,7 +126,7 @@ impl WebServer {
             listen: self.settings.http.clone(),
             listen_tls: self.settings.https.clone(),
             ipv6: self.listens_on_ipv6(),
-            certificate: certificate.map(|pair| (pair.certificate(), pair.key())),
+            certificate,
             acme_root: Some(self.root.acme().join("webroot")),
             cache: Some(self.dir.cache()),
             // Replaced below: the path depends on the content.
@@ -159,8 +165,8 @@ impl WebServer {
 
     /// Returns the limit on concurrent requests to one app, from the main file of the running nginx.
     fn app_connections(&self) -> u32 {
-        let main = std::fs::read_to_string(self.dir.main_conf()).unwrap_or_default();
-        let connections = capacity::parse_connections(&main).unwrap_or_else(|| self.worker_connections());
+        let connections = capacity::parse_connections(&self.dir.read_main_conf())
+            .unwrap_or_else(|| self.worker_connections());
         capacity::app_connections(connections)
     }
 }
@@ -170,6 +176,16 @@ pub(in crate::nginx) fn upstream_ports(text: &str) -> impl Iterator<Item = u16> 
     text.lines().filter_map(|line| {
         let server = line.trim_start().strip_prefix("server 127.0.0.1:")?;
         server.split_once(' ')?.0.parse().ok()
+    })
+}
+
+/// Iterates over the arguments of `listen` for the sockets with TLS in a rendered file. A line of the app's own
+/// never begins with this directive.
+pub(in crate::nginx) fn tls_sockets(text: &str) -> impl Iterator<Item = &str> {
+    let listens = text.lines().filter_map(|line| line.trim_start().strip_prefix("listen "));
+    listens.filter_map(|rest| {
+        let (socket, parameters) = rest.trim_end_matches(';').split_once(' ')?;
+        parameters.split(' ').any(|parameter| parameter == "ssl").then_some(socket)
     })
 }
 

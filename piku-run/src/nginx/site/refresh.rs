@@ -45,5 +45,8 @@ pub(in crate::nginx) fn spawn_refresh(web: &WebServer) {
                 scope.spawn(|| refresh(app));
             }
         });
+        if let Err(err) = web.close_earlier_sockets() {
+            log(&format!("{err:#}"));
+        }
     });
 }

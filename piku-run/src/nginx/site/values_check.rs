@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use piku_files::TreeHandle;
 use piku_procfile::render::app_values::AppValues;
-use piku_procfile::render::nginx::{OperatorPages, RenderSettings, SiteClosure, VirtualHost};
+use piku_procfile::render::nginx::{
+    OperatorPages, RenderSettings, SiteCertificate, SiteClosure, VirtualHost,
+};
 
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::WebServer;
@@ -49,7 +51,8 @@ impl WebServer {
             listen_tls: self.settings.https.clone(),
             ipv6: self.settings.ipv6,
             // Made by the deploy.
-            certificate: (!self.settings.https.is_empty()).then(|| ("/dev/null".into(), "/dev/null".into())),
+            certificate: (!self.settings.https.is_empty())
+                .then(|| SiteCertificate::Files { certificate: "/dev/null".into(), key: "/dev/null".into() }),
             acme_root: None,
             cache: Some(self.dir.cache()),
             passwords: Some(PathBuf::from("/dev/null")),

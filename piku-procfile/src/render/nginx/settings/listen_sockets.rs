@@ -7,8 +7,10 @@ use piku_report::user_error::UserError;
 
 use super::HTTPS_ONLY;
 use crate::render::app_values::ValuesReader;
+use crate::render::nginx::instance::linked_files;
 use crate::render::nginx::paths::to_nginx_path;
-use crate::render::nginx::{RenderSettings, TlsFiles};
+use crate::render::nginx::{RenderSettings, SiteCertificate, TlsFiles};
+
 /// Returns the arguments of `listen` for HTTP and for HTTPS.
 pub(super) fn listen_sockets(
     settings: &RenderSettings,
@@ -66,15 +68,21 @@ pub(super) fn tls_files(
     read: &mut ValuesReader<'_>,
 ) -> anyhow::Result<Option<TlsFiles>> {
     let is_required = read.parse_bool(HTTPS_ONLY);
-    let (Some((certificate, key)), Some(listen)) = (&settings.certificate, settings.listen_tls.first())
-    else {
+    let (Some(source), Some(listen)) = (&settings.certificate, settings.listen_tls.first()) else {
         if is_required {
             let hint = "HTTPS is off on this host: 'https: 443' below 'nginx:' in host.yaml turns it on (for piku-procfile render: --certificate and --key)";
             read.add_error(HTTPS_ONLY, "there is no certificate for this app", Some(hint));
         }
         return Ok(None);
     };
-    let certificate = to_nginx_path(Some(certificate), "--certificate")?;
-    let files = certificate.zip(to_nginx_path(Some(key), "--key")?);
-    Ok(files.map(|(certificate, key)| TlsFiles { certificate, key, is_required, port: listen.port }))
+    let files = match source {
+        SiteCertificate::Files { certificate, key } => {
+            let certificate = to_nginx_path(Some(certificate), "--certificate")?;
+            certificate.zip(to_nginx_path(Some(key), "--key")?)
+        }
+        SiteCertificate::Linked(links) | SiteCertificate::Inherited(links) => Some(linked_files(links)?),
+    };
+    let is_inherited = matches!(source, SiteCertificate::Inherited(_));
+    let port = listen.port;
+    Ok(files.map(|(certificate, key)| TlsFiles { certificate, key, is_inherited, is_required, port }))
 }
