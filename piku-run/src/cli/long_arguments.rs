@@ -159,6 +159,19 @@ pub(crate) struct CloneArgs {
     pub(crate) skip_deploy: bool,
 }
 
+/// Arguments of `destroy`.
+#[derive(Debug, Args)]
+pub(crate) struct DestroyArgs {
+    /// Name of the app
+    pub(crate) app: AppName,
+    /// Name of the app, to confirm
+    #[arg(long, value_name = "APP")]
+    pub(crate) confirm: AppName,
+    /// Keep nothing, not even the data
+    #[arg(long)]
+    pub(crate) now: bool,
+}
+
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]

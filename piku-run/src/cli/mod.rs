@@ -16,8 +16,8 @@ use piku_layout::settings::{GrantedPath, HostDomain};
 use piku_report::output::OutputFormat;
 
 pub(crate) use long_arguments::{
-    AuditArgs, BackupArgs, CloneArgs, ImportArgs, LogsArgs, MetricsArgs, ReleaseInfoArgs, RestoreArgs,
-    StartArgs, StatusArgs,
+    AuditArgs, BackupArgs, CloneArgs, DestroyArgs, ImportArgs, LogsArgs, MetricsArgs, ReleaseInfoArgs,
+    RestoreArgs, StartArgs, StatusArgs,
 };
 pub(crate) use subcommands::{BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff};
 pub(crate) use values::RestartTarget;
@@ -364,8 +364,8 @@ pub(crate) enum RunCommand {
     /// Tell the operator of new problems, in the ways that `notify` of host.yaml names
     ///
     /// The daemon runs it every minute. Problems are failed deploys, crash loops, failed cron jobs, certificates
-    /// near their end and a full disk. Each is told once, and that it has ended; what cannot be delivered is
-    /// retried for a day.
+    /// near their end, a full disk, and failed or overdue backups. Each is told once, and that it has ended;
+    /// what cannot be delivered is retried for a day.
     #[command(after_long_help = exit_status::READ)]
     Notify {
         /// Send a test notification instead
@@ -382,16 +382,7 @@ pub(crate) enum RunCommand {
     Metrics(MetricsArgs),
     /// Remove an app; its repository, config and data are kept for `keep_destroyed` of host.yaml
     #[command(after_long_help = exit_status::CHANGE)]
-    Destroy {
-        /// Name of the app
-        app: AppName,
-        /// Name of the app, to confirm
-        #[arg(long, value_name = "APP")]
-        confirm: AppName,
-        /// Keep nothing, not even the data
-        #[arg(long)]
-        now: bool,
-    },
+    Destroy(DestroyArgs),
     /// Write an app to stdout as a backup: repository, config, formation and data, while it runs
     ///
     /// 'restore' brings the app back, on this machine or another, and refuses what was cut off or changed.

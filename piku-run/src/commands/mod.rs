@@ -162,7 +162,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Rename { app, new, undo: false } => rename::run(&root()?, &app, &new)?,
         RunCommand::Rename { app, undo: true, .. } => rename::undo(&root()?, &app)?,
         RunCommand::Clone(typed) => return clone::run(&root()?, &typed),
-        RunCommand::Destroy { app, confirm, now } => destroy::run(&root()?, &app, &confirm, now)?,
+        RunCommand::Destroy(typed) => destroy::run(&root()?, &typed)?,
         RunCommand::Backup(typed) => return backup::run(&root()?, typed),
         RunCommand::Restore(typed) => return restore::run(&root()?, &typed),
         RunCommand::Notify { test: false } => notify::notify(&root()?)?,

@@ -78,7 +78,7 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         RunCommand::ImportPiku(typed) => (!typed.dry_run).then(|| RecordedVerb::new("import-piku", None)),
         RunCommand::Rename { app, .. } => of("rename", app),
         RunCommand::Clone(typed) => of("clone", &typed.app),
-        RunCommand::Destroy { app, .. } => of("destroy", app),
+        RunCommand::Destroy(typed) => of("destroy", &typed.app),
         RunCommand::Backup(typed) => match typed.action {
             Some(BackupAction::Verify { .. } | BackupAction::List { .. }) => None,
             Some(BackupAction::Run { due: true, .. }) => {

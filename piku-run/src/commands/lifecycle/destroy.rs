@@ -11,7 +11,6 @@ use std::io::ErrorKind;
 
 use anyhow::Context;
 use piku_files::atomic_file;
-use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 use piku_report::progress;
@@ -19,6 +18,7 @@ use piku_report::user_error::{USAGE, UserError};
 
 use super::app_lock;
 use super::destroyed_app::{self, DestroyedApp};
+use crate::cli::DestroyArgs;
 use crate::commands::data;
 use crate::garbage::scratch;
 use crate::ipc::client;
@@ -26,12 +26,8 @@ use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::WebServer;
 use crate::releases::current;
 
-pub(in crate::commands) fn run(
-    root: &PikuRoot,
-    app: &AppName,
-    confirm: &AppName,
-    now: bool,
-) -> anyhow::Result<()> {
+pub(in crate::commands) fn run(root: &PikuRoot, typed: &DestroyArgs) -> anyhow::Result<()> {
+    let DestroyArgs { app, confirm, now } = typed;
     if app != confirm {
         let what = format!("'{confirm}' is not the name of the app to destroy, '{app}'");
         return Err(UserError::new(what).code(USAGE).into());
@@ -41,7 +37,7 @@ pub(in crate::commands) fn run(
         crate::commands::must_be_there(root, app)?;
     }
     let settings = HostSettings::read(&root.settings())?;
-    let now = now || settings.keep_destroyed.is_zero();
+    let now = *now || settings.keep_destroyed.is_zero();
     let push = app_lock::lock_idle_app(&dir, app)?;
     client::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
     client::ask(root, app, &SupervisorRequest::Leave)?;
