@@ -7,14 +7,50 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use piku_files::FileLock;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::HostSettings;
+use piku_report::progress;
+use piku_report::user_error::{BUSY, UserError};
 
 /// Locks a file, creating it if necessary; `None` if another process holds the lock.
 pub(crate) fn try_lock(path: &Path) -> io::Result<Option<FileLock>> {
     FileLock::try_exclusive(
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?,
     )
+}
+
+/// Repeats `attempt` until it returns a value, for up to `lock_timeout` of the host settings. Says once that it
+/// waits, for `what`.
+///
+/// # Errors
+/// Fails as `attempt` does, or as busy if the time is over.
+pub(crate) fn wait_for<T>(
+    root: &PikuRoot,
+    what: &str,
+    mut attempt: impl FnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    if let Some(found) = attempt()? {
+        return Ok(found);
+    }
+    let most = Duration::from_secs(HostSettings::read(&root.settings())?.lock_timeout);
+    progress::step(&format!("Waiting for {what}"));
+    let since = Instant::now();
+    loop {
+        sleep(Duration::from_millis(50));
+        if let Some(found) = attempt()? {
+            return Ok(found);
+        }
+        if since.elapsed() > most {
+            return Err(UserError::new(format!("gave up waiting for {what}"))
+                .hint("lock_timeout in host.yaml sets how many seconds to wait")
+                .code(BUSY)
+                .into());
+        }
+    }
 }
 
 /// Returns the lock if this process has it as its stdin, from a program that has executed it.

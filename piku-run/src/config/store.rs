@@ -30,6 +30,32 @@ pub(crate) fn read(app: &AppDir) -> anyhow::Result<ConfigValues> {
     ConfigValues::read(&app.config())
 }
 
+/// Reads as [`read`] does, and keeps the store as it is until the lock is dropped.
+pub(crate) fn read_locked(app: &AppDir) -> anyhow::Result<(ConfigValues, FileLock)> {
+    follow(app)?;
+    let locked = lock(app.path())?;
+    Ok((ConfigValues::read(&app.config())?, locked))
+}
+
+/// Edits the store; repeats `edit` if another session has changed the store meanwhile. Returns the difference.
+pub(crate) fn edit(
+    app: &AppDir,
+    edit: impl Fn(&ConfigValues) -> anyhow::Result<ConfigValues>,
+) -> anyhow::Result<ConfigChange> {
+    loop {
+        let config = read(app)?;
+        let edited = edit(&config)?;
+        let change = ConfigChange::between(&config, &edited);
+        let _locked = lock(app.path())?;
+        if ConfigValues::read(&app.config())? == config {
+            if !change.is_empty() {
+                edited.write(&app.config())?;
+            }
+            return Ok(change);
+        }
+    }
+}
+
 /// Applies a change to the store.
 pub(crate) fn apply(app: &AppDir, change: &ConfigChange) -> anyhow::Result<()> {
     let _locked = lock(app.path())?;

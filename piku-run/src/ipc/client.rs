@@ -12,9 +12,9 @@ use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 use piku_report::progress;
-use piku_report::user_error::{BUSY, UserError};
+use piku_report::user_error::{BUSY, FAILED, UserError};
 
-use crate::ipc::protocol::{FailedReply, SupervisorReply, SupervisorRequest, WakeRequest};
+use crate::ipc::protocol::{ChangeConflict, FailedReply, SupervisorReply, SupervisorRequest, WakeRequest};
 use crate::ipc::socket::ClientSocket;
 use crate::lock;
 use crate::releases::current;
@@ -58,17 +58,40 @@ fn is_silent(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Erro
     anyhow::Error::from(UserError::new(what).hint(hint).code(BUSY)).context(SilentSupervisor(app.clone()))
 }
 
-/// Sends a request to an app's supervisor and prints the progress on stderr. Returns the data of the
-/// response.
-pub(crate) fn ask(
+/// Sends a request to an app's supervisor and prints the progress on stderr. Waits for another change of the app
+/// that is in progress.
+pub(crate) fn ask(root: &PikuRoot, app: &AppName, request: &SupervisorRequest) -> anyhow::Result<()> {
+    match ask_in_turn(root, app, request)? {
+        Ok(_) => Ok(()),
+        Err(refused) => Err(to_error(refused).into()),
+    }
+}
+
+/// Does the same as [`ask`] with a release that replaces a certain one. Returns false if another one is live.
+#[must_use = "false says that the release is not live"]
+pub(crate) fn ask_to_replace(
     root: &PikuRoot,
     app: &AppName,
     request: &SupervisorRequest,
-) -> anyhow::Result<Option<serde_json::Value>> {
-    ask_within(root, app, request, AskPatience::CHANGE)
+) -> anyhow::Result<bool> {
+    match ask_in_turn(root, app, request)? {
+        Ok(_) => Ok(true),
+        Err(refused) if refused.conflict == Some(ChangeConflict::OtherReleaseLive) => Ok(false),
+        Err(refused) => Err(to_error(refused).into()),
+    }
 }
 
-/// Does the same as [`ask`], with other time limits.
+/// Asks until no other change is in progress.
+fn ask_in_turn(root: &PikuRoot, app: &AppName, request: &SupervisorRequest) -> anyhow::Result<AskOutcome> {
+    lock::wait_for(root, &format!("the change of {app} that is in progress"), || {
+        let asked = ask_once(root, app, request, AskPatience::CHANGE)?;
+        let conflict = asked.as_ref().err().and_then(|refused| refused.conflict);
+        Ok((conflict != Some(ChangeConflict::InProgress)).then_some(asked))
+    })
+}
+
+/// Sends a request as [`ask`] does, with other time limits and without waiting for other changes. Returns the
+/// data of the response.
 ///
 /// # Errors
 /// [`SilentSupervisor`] if a limit is exceeded.
@@ -78,6 +101,18 @@ pub(crate) fn ask_within(
     request: &SupervisorRequest,
     patience: AskPatience,
 ) -> anyhow::Result<Option<serde_json::Value>> {
+    Ok(ask_once(root, app, request, patience)?.map_err(to_error)?)
+}
+
+/// The data of a response, or the supervisor's error.
+type AskOutcome = Result<Option<serde_json::Value>, FailedReply>;
+
+fn ask_once(
+    root: &PikuRoot,
+    app: &AppName,
+    request: &SupervisorRequest,
+    patience: AskPatience,
+) -> anyhow::Result<AskOutcome> {
     // A request that a supervisor has not acknowledged before it ended is sent again.
     for _ in 0..5 {
         let mut asker = reach_supervisor(root, app, patience.heard)?;
@@ -86,7 +121,7 @@ pub(crate) fn ask_within(
             Ok(Some(_)) => {
                 asker.set_patience(patience.silence).context("cannot set a timeout")?;
                 return match read_replies(&mut asker, app) {
-                    Ok(data) => data,
+                    Ok(outcome) => Ok(outcome),
                     Err(err) if is_timeout(&err) => Err(is_silent(root, app, patience.silence)),
                     Err(err) => Err(err).with_context(|| format!("cannot hear the supervisor of {app}")),
                 };
@@ -112,10 +147,7 @@ fn is_timeout(err: &io::Error) -> bool {
 
 /// Reads responses until the last. The outer error is one of the connection, the inner one the
 /// supervisor's.
-fn read_replies(
-    asker: &mut ClientSocket,
-    app: &AppName,
-) -> io::Result<anyhow::Result<Option<serde_json::Value>>> {
+fn read_replies(asker: &mut ClientSocket, app: &AppName) -> io::Result<AskOutcome> {
     let mut data = None;
     loop {
         let reply = match asker.answer::<SupervisorReply>() {
@@ -131,11 +163,12 @@ fn read_replies(
             SupervisorReply::Detail { text } => text.lines().for_each(progress::program_output),
             SupervisorReply::Data { value } => data = Some(value),
             SupervisorReply::Done { error: None } => return Ok(Ok(data)),
-            SupervisorReply::Done { error: Some(bad) } => return Ok(Err(to_error(bad).into())),
+            SupervisorReply::Done { error: Some(bad) } => return Ok(Err(bad)),
         }
     }
-    let what = format!("the supervisor of {app} has ended before it was done");
-    Ok(Err(UserError::new(what).hint("nothing half done stays; try again").into()))
+    let reason = format!("the supervisor of {app} has ended before it was done");
+    let hints = vec!["nothing half done stays; try again".to_owned()];
+    Ok(Err(FailedReply { reason, code: FAILED, hints, tail: Vec::new(), conflict: None }))
 }
 
 fn to_error(bad: FailedReply) -> UserError {

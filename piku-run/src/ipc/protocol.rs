@@ -1,10 +1,12 @@
 //! Protocol of the sockets: one request, then responses up to `Done`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use piku_layout::name::{AppName, ProcessName};
+use piku_report::user_error::{self, BUSY};
 use serde::{Deserialize, Serialize};
 
 /// Request to an app's supervisor.
@@ -68,7 +70,45 @@ pub(crate) struct FailedReply {
     pub(crate) code: u8,
     pub(crate) hints: Vec<String>,
     pub(crate) tail: Vec<String>,
+    /// The conflict for which the request was refused before it began, if any.
+    #[serde(default)]
+    pub(crate) conflict: Option<ChangeConflict>,
 }
+
+impl FailedReply {
+    /// Returns the reply to a request that was refused with this error.
+    pub(crate) fn refuse(err: &anyhow::Error, app: &AppName) -> Self {
+        let conflict = err.downcast_ref::<ChangeConflict>().copied();
+        let Some(conflict) = conflict else {
+            let (hints, code) = user_error::advice(err);
+            return Self { reason: format!("{err:#}"), code, hints, tail: Vec::new(), conflict: None };
+        };
+        let hints = vec![format!("try again; what is live: piku releases {app}")];
+        let reason = format!("{app}: {conflict}");
+        Self { reason, code: BUSY, hints, tail: Vec::new(), conflict: Some(conflict) }
+    }
+}
+
+/// A conflict of a request with another change of the app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ChangeConflict {
+    /// Another change is in progress, or the supervisor is ending. The client waits and asks again.
+    InProgress,
+    /// Another release than the one to replace is live. The client decides again.
+    OtherReleaseLive,
+}
+
+impl fmt::Display for ChangeConflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InProgress => "another change is in progress",
+            Self::OtherReleaseLive => "another release has gone live meanwhile",
+        })
+    }
+}
+
+impl std::error::Error for ChangeConflict {}
 
 /// Request to the daemon to run a supervisor of this app. The response is an error text, or empty if one
 /// runs.

@@ -15,12 +15,12 @@ use piku_nss::UserAccount;
 use piku_release::folded;
 use piku_release::manifest::{BuiltRelease, ReleaseOrigin, TREE};
 use piku_report::progress;
-use piku_report::user_error::{BUSY, UserError};
 
 use crate::config::{ConfigChange, ConfigValues, store};
 use crate::garbage::{self, CollectScope};
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::lock;
 use crate::nginx::session_address;
 use crate::releases::current;
 
@@ -43,21 +43,22 @@ pub(crate) struct ReleaseSuccessor {
 }
 
 impl ReleaseSuccessor {
-    /// Makes the release and deploys it.
+    /// Makes the release and deploys it. Returns false, and nothing of it remains, if another release than
+    /// `after` is live.
     ///
     /// # Errors
-    /// Fails if it cannot be made or its instances do not come up; nothing of it remains then. Fails as
-    /// busy if the app is being changed, or another release has become live since `after` was read.
-    pub(crate) fn deploy(&self, root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    /// Fails if it cannot be made or its instances do not come up; nothing of it remains then.
+    #[must_use = "false says that the release is not live"]
+    pub(crate) fn deploy(&self, root: &PikuRoot, app: &AppName) -> anyhow::Result<bool> {
         let dir = root.app(app);
-        self.build(root, app, &dir)?;
+        let is_live = self.build(root, app, &dir)?;
         garbage::collect_after_change(root, app, CollectScope::Releases);
-        Ok(())
+        Ok(is_live)
     }
 
-    fn build(&self, root: &PikuRoot, app: &AppName, dir: &AppDir) -> anyhow::Result<()> {
+    fn build(&self, root: &PikuRoot, app: &AppName, dir: &AppDir) -> anyhow::Result<bool> {
         // Garbage collection spares this release and its layers.
-        let _making = lock_new_release(dir)?;
+        let _making = lock_new_release(root, dir)?;
         let old = dir.release(self.tree_of);
         let mut release = BuiltRelease::read(&old)?;
         release.number = dir.next_number().context("cannot number the release")?;
@@ -92,8 +93,7 @@ impl ReleaseSuccessor {
             after: Some(self.after),
             reached_at: session_address(),
         };
-        client::ask(root, app, &request)?;
-        Ok(())
+        client::ask_to_replace(root, app, &request)
     }
 }
 
@@ -106,12 +106,11 @@ pub(crate) fn who() -> String {
 
 /// Takes the lock for making a release from another's tree, which garbage collection takes exclusively.
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a folder of piku's own"))]
-fn lock_new_release(dir: &AppDir) -> anyhow::Result<FileLock> {
+fn lock_new_release(root: &PikuRoot, dir: &AppDir) -> anyhow::Result<FileLock> {
     let path = dir.releases();
-    let folder = File::open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
-    let lock = FileLock::try_shared(folder).with_context(|| format!("cannot lock '{}'", path.display()))?;
-    lock.ok_or_else(|| {
-        UserError::new("old releases are being removed just now").hint("try again").code(BUSY).into()
+    lock::wait_for(root, "the removal of old releases", || {
+        let folder = File::open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
+        FileLock::try_shared(folder).with_context(|| format!("cannot lock '{}'", path.display()))
     })
 }
 

@@ -5,7 +5,7 @@ use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_release::manifest::{BuiltRelease, ReleaseOrigin};
 use piku_report::progress;
-use piku_report::user_error::UserError;
+use piku_report::user_error::{BUSY, UserError};
 
 use crate::config::{ConfigChange, store};
 use crate::releases::ReleaseSuccessor;
@@ -13,6 +13,20 @@ use crate::releases::current;
 
 pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, number: Option<u64>) -> anyhow::Result<()> {
     crate::commands::must_be_there(root, app)?;
+    while !roll_back(root, app, number)? {
+        // Which one is the previous release has changed with it.
+        if number.is_none() {
+            let what = format!("another release of {app} has gone live meanwhile");
+            let hint = format!("name the release to go back to; piku releases {app} lists them");
+            return Err(UserError::new(what).hint(hint).code(BUSY).into());
+        }
+        progress::detail("another release has gone live meanwhile: once more");
+    }
+    Ok(())
+}
+
+/// Makes the release live again. Returns false if another one has become live meanwhile.
+fn roll_back(root: &PikuRoot, app: &AppName, number: Option<u64>) -> anyhow::Result<bool> {
     let dir = root.app(app);
     let (number, live) = choose_release(app, &dir, number)?;
     let old = BuiltRelease::read(&dir.release(number))?;
@@ -41,11 +55,11 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, number: Option<u6
         config,
         change,
     };
-    successor.deploy(root, app)?;
-    if says {
+    let is_live = successor.deploy(root, app)?;
+    if is_live && says {
         progress::detail("'config' shows the configuration of that release now");
     }
-    Ok(())
+    Ok(is_live)
 }
 
 /// Returns the original subject of a release that was a rollback itself.

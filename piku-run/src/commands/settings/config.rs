@@ -4,6 +4,7 @@
 use std::io::Read;
 
 use anyhow::Context;
+use piku_layout::app_lock;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_procfile::env::EnvFile;
@@ -14,8 +15,12 @@ use piku_report::user_error::{UserError, WithHint};
 
 use crate::cli;
 use crate::config::{ConfigChange, ConfigEdit, ConfigValues, parse_assignment, store};
+use crate::lock;
 use crate::releases::ReleaseSuccessor;
 use crate::releases::current;
+
+/// Returns the edited config, and warnings for the operator.
+type EditFunction<'a> = dyn Fn(&ConfigValues) -> anyhow::Result<(ConfigValues, Vec<String>)> + 'a;
 
 pub(in crate::commands) fn run(
     root: &PikuRoot,
@@ -49,7 +54,7 @@ pub(in crate::commands) fn run(
     // A bad value creates nothing.
     edit.apply(&ConfigValues::default())?;
     crate::commands::create_if_missing(root, app)?;
-    change_config(root, app, &edit, no_restart)
+    change_config(root, app, no_restart, &|stored| edit.apply(stored))
 }
 
 /// Returns the name whose value is read from stdin.
@@ -79,39 +84,92 @@ fn print_value(config: &ConfigValues, name: &str, format: OutputFormat) -> anyho
     output::print(format, value, || format!("{value}\n"))
 }
 
-fn change_config(root: &PikuRoot, app: &AppName, edit: &ConfigEdit, no_restart: bool) -> anyhow::Result<()> {
+/// Edits the config, and makes it live with a release of its own, or stores it for the next one. Each change that
+/// another session makes meanwhile counts too: `edit` is then asked again, with the config as it is after it.
+pub(in crate::commands) fn change_config(
+    root: &PikuRoot,
+    app: &AppName,
+    no_restart: bool,
+    edit: &EditFunction<'_>,
+) -> anyhow::Result<()> {
     let dir = root.app(app);
-    let stored = store::read(&dir)?;
-    let (config, warnings) = edit.apply(&stored)?;
+    let (_, warnings) = edit(&store::read(&dir)?)?;
     for warning in &warnings {
         progress::detail(warning);
     }
-    let change = ConfigChange::between(&stored, &config);
-    // The stored config can be corrected even if the link to the live release is lost.
-    let live = if no_restart { dir.current_number() } else { current::live_release(&dir)? };
-    let stopped = dir.is_stopped();
-    let Some(live) = live.filter(|_| !no_restart && !stopped) else {
-        if change.is_empty() {
-            progress::step("The configuration is as it was");
-            return Ok(());
-        }
-        store::apply(&dir, &change)?;
-        progress::step(&format!("Configuration: {change}"));
-        progress::detail(&match live {
-            _ if stopped => format!("stored; it holds when {app} is started"),
-            Some(live) => {
-                format!("stored; release {live} runs on without it, until 'restart' or the next release")
+    loop {
+        // The stored config can be corrected even if the link to the live release is lost.
+        let live = if no_restart { dir.current_number() } else { current::live_release(&dir)? };
+        match live {
+            Some(live) if !no_restart && !dir.is_stopped() => {
+                if change_running(root, app, live, edit)? {
+                    return Ok(());
+                }
+                progress::detail("another release has gone live meanwhile: once more, after that one");
             }
-            None => "stored; it holds from the first release on".to_owned(),
-        });
+            _ => return store_only(root, app, no_restart, live, edit),
+        }
+    }
+}
+
+/// Stores the edited config, without a release of its own.
+fn store_only(
+    root: &PikuRoot,
+    app: &AppName,
+    no_restart: bool,
+    live: Option<u64>,
+    edit: &EditFunction<'_>,
+) -> anyhow::Result<()> {
+    let dir = root.app(app);
+    let change = store::edit(&dir, |stored| Ok(edit(stored)?.0))?;
+    if change.is_empty() {
+        progress::step("The configuration is as it was");
         return Ok(());
-    };
+    }
+    progress::step(&format!("Configuration: {change}"));
+    if !no_restart && wait_for_start(root, app)? && take_up_postponed(root, app)? {
+        return Ok(());
+    }
+    progress::detail(&match live {
+        _ if dir.is_stopped() => format!("stored; it holds when {app} is started"),
+        Some(live) if no_restart => {
+            format!("stored; release {live} runs on without it, until 'restart' or the next release")
+        }
+        _ if dir.current_number().is_some() => "stored; the release that has gone live has it".to_owned(),
+        _ => "stored; it holds from the first release on".to_owned(),
+    });
+    Ok(())
+}
+
+/// Waits for the release that a push is starting, which has its own copy of the config. Returns whether the app
+/// runs.
+fn wait_for_start(root: &PikuRoot, app: &AppName) -> anyhow::Result<bool> {
+    let dir = root.app(app);
+    lock::wait_for(root, &format!("the release of {app} that is being started"), || {
+        let newest = crate::commands::release_numbers(&dir)?.last().copied();
+        let is_starting = newest > dir.current_number() && app_lock::is_held(&dir);
+        Ok((!is_starting).then_some(()))
+    })?;
+    Ok(dir.current_number().is_some() && !dir.is_stopped())
+}
+
+/// Deploys a release with the edited config. Returns false if another release than `live` is live.
+fn change_running(
+    root: &PikuRoot,
+    app: &AppName,
+    live: u64,
+    edit: &EditFunction<'_>,
+) -> anyhow::Result<bool> {
+    let dir = root.app(app);
+    let stored = store::read(&dir)?;
+    let (config, _) = edit(&stored)?;
+    let change = ConfigChange::between(&stored, &config);
     // Includes changes that were postponed.
     let differs = pending_change(&dir, live, &config)?.unwrap_or_else(|| change.clone());
     if differs.is_empty() {
         store::apply(&dir, &change)?;
         progress::step("The configuration is as it was");
-        return Ok(());
+        return Ok(true);
     }
     progress::step(&format!("Configuration: {differs}"));
     deploy_successor(root, app, live, config, &differs, change)
@@ -137,7 +195,7 @@ fn deploy_successor(
     config: ConfigValues,
     differs: &ConfigChange,
     change: ConfigChange,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let subject = format!("config: {differs}");
     ReleaseSuccessor { tree_of: live, after: live, origin: ReleaseOrigin::Config, subject, config, change }
         .deploy(root, app)
@@ -146,12 +204,18 @@ fn deploy_successor(
 /// Deploys a release with the postponed changes, if any. Returns whether there were any.
 pub(in crate::commands) fn take_up_postponed(root: &PikuRoot, app: &AppName) -> anyhow::Result<bool> {
     let dir = root.app(app);
-    let Some((live, stored, differs)) = postponed(&dir)? else { return Ok(false) };
-    progress::step(&format!("Configuration: {differs}"));
-    deploy_successor(root, app, live, stored, &differs, ConfigChange::default()).with_context(|| {
-        format!("{app} does not come up with what was stored since release {live} ({differs})")
-    })?;
-    Ok(true)
+    while let Some((live, stored, differs)) = postponed(&dir)? {
+        progress::step(&format!("Configuration: {differs}"));
+        let deployed = deploy_successor(root, app, live, stored, &differs, ConfigChange::default());
+        let is_live = deployed.with_context(|| {
+            format!("{app} does not come up with what was stored since release {live} ({differs})")
+        })?;
+        if is_live {
+            return Ok(true);
+        }
+        progress::detail("another release has gone live meanwhile: once more, after that one");
+    }
+    Ok(false)
 }
 
 /// Returns the live release, the stored config and its difference from the running one; `None` if they are

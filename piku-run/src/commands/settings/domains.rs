@@ -12,8 +12,8 @@ use piku_report::progress;
 use piku_report::user_error::UserError;
 use serde::Serialize;
 
-use crate::cli::{self, DomainsCommand};
-use crate::config::store;
+use crate::cli::DomainsCommand;
+use crate::config::{ConfigValues, store};
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::{CertificateState, WebServer, session_address};
 use crate::releases::current;
@@ -179,14 +179,36 @@ fn change(
         names.iter().map(|name| name.parse().map_err(UserError::new)).collect()
     };
     let (added, removed) = (parse(added)?, parse(removed)?);
-    let dir = root.app(app);
-    let shipped = match current::live_release(&dir)? {
-        Some(number) => ReleaseContext::read(root, app, number)?.shipped(SERVER_NAME)?,
-        None => None,
+    if added.is_empty() {
+        crate::commands::must_be_there(root, app)?;
+    }
+    crate::commands::create_if_missing(root, app)?;
+    let edit = |stored: &ConfigValues| {
+        let shipped = match current::live_release(&root.app(app))? {
+            Some(number) => ReleaseContext::read(root, app, number)?.shipped(SERVER_NAME)?,
+            None => None,
+        };
+        let names = edit_names(app, stored.get(SERVER_NAME).or(shipped.as_deref()), &added, &removed)?;
+        let mut edited = stored.clone();
+        if names.is_empty() && shipped.is_none() {
+            edited.unset(SERVER_NAME);
+        } else {
+            edited.set(SERVER_NAME, &names.join(" "))?;
+        }
+        Ok((edited, Vec::new()))
     };
-    let stored = store::read(&dir)?.get(SERVER_NAME).map(str::to_owned);
-    let set = stored.as_deref().or(shipped.as_deref()).unwrap_or_default();
-    let mut names: Vec<String> = split_items(set).map(str::to_ascii_lowercase).collect();
+    crate::commands::config::change_config(root, app, no_restart, &edit)?;
+    Ok(true)
+}
+
+/// Returns the names that are set, with these added and removed.
+fn edit_names(
+    app: &AppName,
+    set: Option<&str>,
+    added: &[HostName],
+    removed: &[HostName],
+) -> anyhow::Result<Vec<String>> {
+    let mut names: Vec<String> = split_items(set.unwrap_or_default()).map(str::to_ascii_lowercase).collect();
     for name in removed.iter().map(HostName::as_str) {
         let before = names.len();
         names.retain(|own| *own != name);
@@ -200,15 +222,5 @@ fn change(
             names.push(name.to_owned());
         }
     }
-    let action = if names.is_empty() && shipped.is_none() {
-        cli::ConfigCommand::Unset { names: vec![SERVER_NAME.to_owned()], no_restart }
-    } else {
-        cli::ConfigCommand::Set {
-            pairs: vec![format!("{SERVER_NAME}={}", names.join(" "))],
-            stdin: false,
-            no_restart,
-        }
-    };
-    crate::commands::config::run(root, app, OutputFormat::Text, Some(action))?;
-    Ok(true)
+    Ok(names)
 }

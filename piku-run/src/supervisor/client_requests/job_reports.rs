@@ -87,7 +87,7 @@ impl AppSupervisor {
                 let code = if refusal.is_retryable { BUSY } else { FAILED };
                 let refused = self.refusals.remove(&refusal.culprit.unwrap_or(TASK));
                 let hints = refusal.hints.into_iter().chain(self.hints(&tail)).chain(refused).collect();
-                Some(FailedReply { reason: refusal.reason, code, hints, tail })
+                Some(FailedReply { reason: refusal.reason, code, hints, tail, conflict: None })
             }
         };
         self.tails.clear();

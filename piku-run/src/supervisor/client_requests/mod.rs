@@ -16,14 +16,14 @@ use piku_files::atomic_file;
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::settings::SandboxMode;
 use piku_release::manifest::{BuiltRelease, TREE};
-use piku_report::user_error::{self, BUSY, UserError};
+use piku_report::user_error::{BUSY, UserError};
 
 use super::AppSupervisor;
 use super::scaling::unknown_type;
 use crate::config::{ConfigChange, store};
 use crate::core::{AppRoute, CoreEvent, InstanceName, JobId, ProcessType, ReplaceScope, RunPlan};
 use crate::desired::{self, Formation};
-use crate::ipc::protocol::{FailedReply, SupervisorReply, SupervisorRequest};
+use crate::ipc::protocol::{ChangeConflict, FailedReply, SupervisorReply, SupervisorRequest};
 use crate::releases::current;
 
 /// A request in progress.
@@ -46,7 +46,7 @@ impl AppSupervisor {
     pub(super) fn handle_request(&mut self, client: u64, request: Result<SupervisorRequest, String>) {
         self.send_reply(client, &SupervisorReply::Heard);
         let begun = match request {
-            Ok(_) if self.leaving => Err(UserError::new("the supervisor is leaving").code(BUSY).into()),
+            Ok(_) if self.leaving => Err(ChangeConflict::InProgress.into()),
             Ok(SupervisorRequest::Ps) => self.reply_status(client),
             Ok(SupervisorRequest::Leave) => {
                 self.leaving = true;
@@ -59,10 +59,7 @@ impl AppSupervisor {
                 self.show_logs(client, follow);
                 return;
             }
-            Ok(_) if self.core.is_changing() => {
-                let what = format!("another change of {} is under way", self.app);
-                Err(UserError::new(what).hint("try again when it has ended").code(BUSY).into())
-            }
+            Ok(_) if self.is_changing() => Err(ChangeConflict::InProgress.into()),
             Ok(SupervisorRequest::Deploy { dir, task, after, reached_at }) => {
                 self.deploy(client, &dir, task, after, reached_at)
             }
@@ -71,10 +68,15 @@ impl AppSupervisor {
             Err(bad) => Err(anyhow::anyhow!(bad)),
         };
         if let Err(err) = begun {
-            let (hints, code) = user_error::advice(&err);
-            let bad = FailedReply { reason: format!("{err:#}"), code, hints, tail: Vec::new() };
+            let bad = FailedReply::refuse(&err, &self.app);
             self.send_reply(client, &SupervisorReply::Done { error: Some(bad) });
         }
+    }
+
+    /// Returns whether a change is in progress, or is the next that the core gets.
+    fn is_changing(&self) -> bool {
+        let is_change = |event: &CoreEvent| matches!(event, CoreEvent::Change { .. });
+        self.core.is_changing() || self.events.iter().any(is_change)
     }
 
     pub(super) fn send_reply(&mut self, client: u64, reply: &SupervisorReply) {
@@ -168,14 +170,16 @@ impl AppSupervisor {
         let mut release = BuiltRelease::read(dir)?;
         self.check_deploy(&release)?;
         ensure!(current::has_dir(dir, TREE), "'{}' has no folder '{TREE}'", dir.display());
+        // Held until the release has its place: a change of the config that is stored later finds it there.
+        let mut _store = None;
         match after {
             Some(_) if after == current::live_release(&self.dir)? => {}
-            Some(_) => {
-                let what = format!("another release of {} has gone live meanwhile", self.app);
-                return Err(UserError::new(what).hint("try again").code(BUSY).into());
+            Some(_) => return Err(ChangeConflict::OtherReleaseLive.into()),
+            None => {
+                let (config, lock) = store::read_locked(&self.dir)?;
+                store::write_beside(dir, &config, &ConfigChange::default())?;
+                _store = Some(lock);
             }
-            // No other change is accepted until this one ends.
-            None => store::write_beside(dir, &store::read(&self.dir)?, &ConfigChange::default())?,
         }
         let newest = self.dir.release_numbers().context("cannot list the releases")?.last().copied();
         let mut place = self.dir.release(release.number);

@@ -1,10 +1,12 @@
 //! Commands of an operator on deployed apps.
 
+mod at_once;
 mod audit;
 mod backup;
 mod grants;
 mod import_piku;
 mod json;
+mod live_rule;
 mod names;
 mod notify;
 pub(crate) mod operate;
