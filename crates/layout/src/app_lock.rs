@@ -154,7 +154,9 @@ fn holder_in(text: &str, app: &str) -> String {
     }
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
+/// Returns whether the file is still the one at this path.
+#[must_use]
+pub fn is_at(file: &File, path: &Path) -> bool {
     let there = fs::metadata(path).ok().map(|there| (there.dev(), there.ino()));
     there.is_some() && there == file.metadata().ok().map(|ours| (ours.dev(), ours.ino()))
 }

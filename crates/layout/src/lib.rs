@@ -8,6 +8,7 @@ pub mod clock;
 pub mod deploy_attempt;
 pub mod deploy_lock;
 pub mod deploy_totals;
+pub mod destroyed_app;
 pub mod former_names;
 pub mod jail;
 pub mod name;

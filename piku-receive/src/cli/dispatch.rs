@@ -138,7 +138,9 @@ impl KeyAction {
                 key::add_key(&file.path()?, &NewKeyArgs { name, apps, root, scripts })
             }
             Self::List { format, file } => key::list_keys(&file.path()?, format),
-            Self::RenameApp { from, to, file } => key::rename_app(&file.path()?, &from, &to),
+            Self::RenameApp { from, to, file, root } => {
+                key::rename_app(&file.path()?, &absolute_root(root)?, &from, &to)
+            }
             Self::Remove { name, file } => key::remove_key(&file.path()?, &name),
         }
     }

@@ -250,6 +250,9 @@ enum KeyAction {
         to: AppName,
         #[command(flatten)]
         file: KeyFileArgs,
+        /// Directory of the app; keys for another one are left alone.
+        #[arg(long, env = "PIKU_ROOT", value_name = "DIR")]
+        root: Option<PathBuf>,
     },
     /// Remove a key.
     #[command(after_long_help = exit_status::COMMAND)]

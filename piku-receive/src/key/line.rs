@@ -3,7 +3,7 @@
 //! `restrict,pty,command="PIKU-RECEIVE --key NAME …" TYPE BASE64 added=TIME COMMENT`. `restrict` forbids
 //! everything; `pty` allows a terminal again, for `run`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use piku_layout::name::AppName;
@@ -22,6 +22,8 @@ pub(super) struct KeyLine {
     pub(super) name: KeyName,
     /// Apps in the scope of the key; empty for all apps.
     pub(super) apps: Vec<AppName>,
+    /// Root, if it is not the default.
+    pub(super) root: Option<PathBuf>,
     /// Time at which it was added, if the line contains it.
     pub(super) added: Option<Timestamp>,
     pub(super) key: PublicKey,
@@ -94,9 +96,10 @@ pub(super) fn parse(line: &str) -> Option<KeyLine> {
     let key = PublicKey::parse_line(key).ok()?;
     let name = values("--key").first()?.parse().ok()?;
     let apps = values("--app").into_iter().map(str::parse).collect::<Result<_, _>>().ok()?;
+    let root = values("--root").first().map(PathBuf::from);
     let added =
         key.comment().split_whitespace().next().and_then(|word| word.strip_prefix(ADDED)?.parse().ok());
-    Some(KeyLine { name, apps, added, key })
+    Some(KeyLine { name, apps, root, added, key })
 }
 
 /// Returns the key of any line.
@@ -158,7 +161,6 @@ fn after_comma(options: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIoBSfbhZqMVgdOPVlrXH1CKrWdNuZQm2K9fFcqlgXIB";
 
@@ -195,6 +197,7 @@ mod tests {
             let read = parse(&line).expect(&line);
             assert_eq!(read.name.as_str(), "alice");
             assert_eq!(read.apps, ["blog".parse().unwrap()]);
+            assert_eq!(read.root.unwrap(), Path::new(root));
             assert_eq!(read.added.unwrap().to_string(), "2026-01-02T03:04:05Z");
             assert!(key_of(&line).unwrap().is_same_key(&read.key));
         }

@@ -13,6 +13,7 @@ use std::str::FromStr;
 use anyhow::Context;
 use jiff::Timestamp;
 use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
 use piku_report::output::{self, OutputFormat};
 use piku_report::user_error::UserError;
 use serde::Serialize;
@@ -130,14 +131,28 @@ fn for_people(key: &ListedKey) -> String {
     format!("{:<20} {} {added:<20} {apps}\n", key.name, key.fingerprint)
 }
 
-/// Replaces an app by another in the scope of each key. A missing file has no keys.
-pub(crate) fn rename_app(path: &Path, from: &AppName, to: &AppName) -> anyhow::Result<()> {
-    if !file::read_lines(path)?.iter().any(|text| line::rename_app(text, from, to).is_some()) {
+/// Replaces an app of this root by another in the scope of each key. A missing file has no keys.
+pub(crate) fn rename_app(path: &Path, root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<()> {
+    // The environment of a forced command has no PIKU_ROOT.
+    let default = PikuRoot::new(None).ok();
+    let is_of_root = |text: &str| {
+        let of_line = line::parse(text).and_then(|line| line.root.map(|path| PikuRoot::new(Some(path)).ok()));
+        of_line.unwrap_or_else(|| default.clone()).is_some_and(|of_line| is_same_root(&of_line, root))
+    };
+    let renamed = |text: &str| line::rename_app(text, from, to).filter(|_| is_of_root(text));
+    if !file::read_lines(path)?.iter().any(|text| renamed(text).is_some()) {
         return Ok(());
     }
     let mut edit = KeyFileEdit::begin(path)?;
-    edit.replace_lines(|text| line::rename_app(text, from, to));
+    edit.replace_lines(renamed);
     edit.finish()
+}
+
+/// Returns whether both lead to the same directory, also through symlinks.
+#[expect(clippy::disallowed_methods, reason = "looks up piku's own directory")]
+fn is_same_root(one: &PikuRoot, other: &PikuRoot) -> bool {
+    let real = |root: &PikuRoot| std::fs::canonicalize(root.path()).ok();
+    one.path() == other.path() || real(one).is_some_and(|path| Some(path) == real(other))
 }
 
 pub(crate) fn remove_key(path: &Path, name: &KeyName) -> anyhow::Result<()> {
@@ -147,4 +162,35 @@ pub(crate) fn remove_key(path: &Path, name: &KeyName) -> anyhow::Result<()> {
         return Err(failure.hint("piku keys").into());
     }
     edit.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn app_is_renamed_in_keys_of_its_root_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("authorized_keys");
+        let (own, other) = (dir.path().join("own"), dir.path().join("other"));
+        std::fs::create_dir(&own).unwrap();
+        std::os::unix::fs::symlink(&own, dir.path().join("link")).unwrap();
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIoBSfbhZqMVgdOPVlrXH1CKrWdNuZQm2K9fFcqlgXIB";
+        let roots = [own.clone(), other, dir.path().join("link")];
+        let lines: String = roots
+            .iter()
+            .map(|root| {
+                let root = root.display();
+                format!("restrict,pty,command=\"/bin/piku-receive --key a --app blog --root {root}\" {key}\n")
+            })
+            .chain([format!("restrict,pty,command=\"/bin/piku-receive --key a --app blog\" {key}\n")])
+            .collect();
+        std::fs::write(&file, lines).unwrap();
+        let root = PikuRoot::new(Some(own)).unwrap();
+        rename_app(&file, &root, &"blog".parse().unwrap(), &"shop".parse().unwrap()).unwrap();
+        let after = std::fs::read_to_string(&file).unwrap();
+        let apps: Vec<&str> =
+            after.lines().map(|line| if line.contains("--app shop") { "shop" } else { "blog" }).collect();
+        assert_eq!(apps, ["shop", "blog", "shop", "blog"], "{after}");
+    }
 }

@@ -48,10 +48,10 @@ pub(crate) use outcome::PushOutcome;
 pub(crate) fn receive_push(context: &AppContext<'_>) -> anyhow::Result<PushOutcome> {
     let app = context.dir();
     setup::check_hooks(context.scripts)?;
-    create::check_not_renamed(context)?;
+    create::check_name(context)?;
     let lock = AppLock::acquire(&app, context.key)?;
-    // It may have been renamed meanwhile.
-    create::check_not_renamed(context)?;
+    // It may have been renamed or destroyed meanwhile.
+    create::check_name(context)?;
     setup::ensure_repository(&app, context.scripts)?;
     git_leftovers::remove_leftovers(&app.repo())?;
     // An unfinished deploy was interrupted: no other process holds the lock.

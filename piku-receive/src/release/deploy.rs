@@ -36,7 +36,7 @@ pub(crate) fn deploy_release(context: &AppContext<'_>, parts: &[Sha256Hex]) -> a
     }
     setup::check_hooks(context.scripts)?;
     let _lock = AppLock::acquire(&app, context.key)?;
-    create::check_not_renamed(context)?;
+    create::check_name(context)?;
     deploy_lock::check_unlocked(context.app, &app)?;
     // The first release creates the app and its repository, as a push does.
     setup::ensure_repository(&app, context.scripts)?;

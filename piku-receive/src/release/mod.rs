@@ -129,7 +129,7 @@ pub(crate) fn print_machine(context: &AppContext<'_>) -> anyhow::Result<u8> {
 
 /// `release:offer`: runs `piku-build fits` and returns its exit code.
 pub(crate) fn print_missing_layers(context: &AppContext<'_>) -> anyhow::Result<u8> {
-    create::check_not_renamed(context)?;
+    create::check_name(context)?;
     // Before anything is sent in vain.
     deploy_lock::check_unlocked(context.app, &context.dir())?;
     let mut build = context.command("piku-build")?;

@@ -5,7 +5,7 @@
     reason = "checks that the repository exists, which only git and piku write"
 )]
 
-use piku_layout::former_names;
+use piku_layout::{destroyed_app, former_names};
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
@@ -23,7 +23,7 @@ pub(crate) fn create_app(context: &AppContext<'_>, if_missing: bool) -> anyhow::
     setup::check_hooks(context.scripts)?;
     // Before the lock, which makes the directory.
     if if_missing {
-        check_not_renamed(context)?;
+        check_name(context)?;
     }
     let _lock = AppLock::acquire(&dir, context.key)?;
     if dir.repo().exists() {
@@ -36,8 +36,9 @@ pub(crate) fn create_app(context: &AppContext<'_>, if_missing: bool) -> anyhow::
             .into());
     }
     if if_missing {
-        check_not_renamed(context)?;
+        check_name(context)?;
     }
+    destroyed_app::check_nothing_kept(app, &dir)?;
     // Until its end, a renaming takes what belongs to this name.
     let renamed = former_names::find_successor(context.root, app);
     if let Some(new) = renamed.filter(|new| context.root.app(new).renaming().exists()) {
@@ -48,20 +49,18 @@ pub(crate) fn create_app(context: &AppContext<'_>, if_missing: bool) -> anyhow::
             .into());
     }
     former_names::forget(context.root, app)?;
-    let has_data = dir.data().exists();
     setup::ensure_repository(&dir, context.scripts)?;
     progress::step(&format!("Created {app}; push to it with: git push {} main", client::push_address(app)));
-    if has_data {
-        progress::detail("it has the data of a destroyed app of that name");
-    }
     Ok(())
 }
 
-/// Checks that the app is not one that was renamed: it would be created again, empty.
-pub(crate) fn check_not_renamed(context: &AppContext<'_>) -> anyhow::Result<()> {
+/// Checks that the app is not one that was renamed, which would be created again, empty, or destroyed, whose data a
+/// new one would get.
+pub(crate) fn check_name(context: &AppContext<'_>) -> anyhow::Result<()> {
     if context.dir().repo().exists() {
         return Ok(());
     }
+    destroyed_app::check_nothing_kept(context.app, &context.dir())?;
     match former_names::find_successor(context.root, context.app) {
         None => Ok(()),
         Some(new) => {

@@ -9,7 +9,9 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
+use super::lifecycle::aside_app::AsideApp;
 use super::lifecycle::{app_lock, destroyed_app};
+use crate::garbage::disk_usage::FreedSpace;
 use crate::garbage::{self, AppCollector, CollectScope, GarbageItem, GarbageKind, scratch, shared_tools};
 
 pub(super) fn run(
@@ -39,9 +41,26 @@ pub(super) fn run(
         destroyed_app::remove_expired(root, &settings);
     }
     if app.is_none() {
+        all.extend(of_aside_apps(root, dry_run)?);
         all.extend(of_tools(root, dry_run)?);
     }
     output::print(format, &all, || render_report(&all, apps.len() > 1, dry_run))
+}
+
+/// Removes what killed clones and restores have left.
+fn of_aside_apps(root: &PikuRoot, dry_run: bool) -> anyhow::Result<Vec<GarbageItem>> {
+    let mut removed = Vec::new();
+    for (name, path) in AsideApp::list_folders(root) {
+        let bytes = FreedSpace::default().add_tree(&path);
+        let Some(mut left) = AsideApp::take_over(root, &name, &path)? else { continue };
+        if dry_run {
+            left.keep();
+        }
+        drop(left);
+        let name = path.strip_prefix(root.path()).unwrap_or(&path).to_owned();
+        removed.push(GarbageItem { app: None, kind: GarbageKind::Leftover, name, bytes });
+    }
+    Ok(removed)
 }
 
 /// Removes the tools that no build of any app has used for a long time.

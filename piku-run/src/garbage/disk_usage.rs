@@ -8,14 +8,14 @@ use piku_files::{FileStat, TreeError, TreeHandle, WalkStep};
 
 /// Counts the bytes freed by removing several trees one after the other.
 #[derive(Debug, Default)]
-pub(super) struct FreedSpace {
+pub(crate) struct FreedSpace {
     /// Links removed so far, by the device and inode of a shared file.
     removed_links: HashMap<(u64, u64), u32>,
 }
 
 impl FreedSpace {
     /// Returns the bytes that removing this tree frees, after those of earlier calls.
-    pub(super) fn add_tree(&mut self, path: &Path) -> u64 {
+    pub(crate) fn add_tree(&mut self, path: &Path) -> u64 {
         let mut sum = 0;
         walk(path, &mut |stat| {
             if stat.is_dir() || stat.links <= 1 {

@@ -7,7 +7,7 @@
 
 mod caches;
 mod deploy_logs;
-mod disk_usage;
+pub(crate) mod disk_usage;
 mod leftovers;
 mod old_releases;
 pub(crate) mod scratch;

@@ -271,15 +271,19 @@ fn destroy_keeps_the_data_and_can_be_repeated() {
     server.bad(2, &["destroy", "blog", "--confirm", "blog2"]);
     assert_eq!(server.states(), ["worker.1 running"]);
     let said = server.good(&["destroy", "blog", "--confirm", "blog"]).1;
-    assert!(said.contains("its data stays in"), "{said}");
+    assert!(said.contains("kept until 2"), "{said}");
     assert!(!support::is_alive(pid));
-    assert_eq!(names(&server.app("")), ["data"]);
+    assert_eq!(names(&server.app("")), ["data", "destroyed"]);
     server.good(&["destroy", "blog", "--confirm", "blog"]);
     assert_eq!(fs::read_to_string(server.app("data/file")).unwrap(), "precious\n");
-    server.deploy("two", &[("worker", "cat $DATA_DIR/file; exec sleep 1000")]);
+    let release = server.release("two", &[("worker", "cat $DATA_DIR/file; exec sleep 1000")]);
+    let said = server.bad(1, &["deploy", "blog", release.to_str().unwrap()]);
+    assert!(said.contains("blog was destroyed, and what it had is kept\nhint: to bring it back"), "{said}");
+    let said = server.good(&["restore", "blog"]).1;
+    assert!(said.contains("it has no commit here"), "{said}");
+    server.good(&["deploy", "blog", release.to_str().unwrap()]);
     assert!(server.log("worker.1").contains("precious"));
-    fs::remove_dir_all(server.app("data")).unwrap();
-    server.good(&["destroy", "blog", "--confirm", "blog"]);
+    server.good(&["destroy", "blog", "--confirm", "blog", "--now"]);
     assert!(!server.app("").exists());
     server.bad(1, &["destroy", "blog", "--confirm", "blog"]);
 }

@@ -6,10 +6,12 @@
 )]
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use piku_files::FileLock;
+use piku_layout::app_lock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::user_error::{BUSY, UserError};
@@ -41,16 +43,38 @@ impl AsideApp {
     /// Fails as busy while another app of this name is being made.
     pub(in crate::commands) fn create(root: &PikuRoot, name: &AppName) -> anyhow::Result<Self> {
         let path = root.path().join("apps").join(format!("{ASIDE}{name}"));
-        current::create_dir(&path)?;
-        let lock = path.join("lock");
-        let lock = lock::try_lock(&lock).with_context(|| format!("cannot lock '{}'", lock.display()))?;
-        let Some(lock) = lock else {
+        let Some(lock) = lock_folder(&path)? else {
             let what = format!("another clone or restore to {name} is in progress");
             return Err(UserError::new(what).code(BUSY).into());
         };
         let aside = Self { root: root.clone(), name: name.clone(), path, lock: Some(lock) };
         aside.remove_content()?;
         Ok(aside)
+    }
+
+    /// Returns the folders that exist, with the names of their apps.
+    pub(in crate::commands) fn list_folders(root: &PikuRoot) -> Vec<(AppName, PathBuf)> {
+        let entries = fs::read_dir(root.path().join("apps")).into_iter().flatten().flatten();
+        let found = entries.filter_map(|entry| {
+            let name = entry.file_name().to_str()?.strip_prefix(ASIDE)?.parse().ok()?;
+            Some((name, entry.path()))
+        });
+        found.collect()
+    }
+
+    /// Returns the folder that a killed process has left for this app; `None` if one is at work in it.
+    pub(in crate::commands) fn take_over(
+        root: &PikuRoot,
+        name: &AppName,
+        path: &Path,
+    ) -> anyhow::Result<Option<Self>> {
+        let lock = lock_folder(path)?;
+        Ok(lock.map(|lock| Self { root: root.clone(), name: name.clone(), path: path.to_owned(), lock: Some(lock) }))
+    }
+
+    /// Unlocks the folder, and leaves it as it is.
+    pub(in crate::commands) fn keep(&mut self) {
+        self.lock = None;
     }
 
     /// Returns the path of an entry of the new app's folder.
@@ -84,6 +108,23 @@ impl AsideApp {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes the folder and takes its lock; `None` if another process has it.
+fn lock_folder(path: &Path) -> anyhow::Result<Option<FileLock>> {
+    let file = path.join("lock");
+    loop {
+        current::create_dir(path)?;
+        let lock = match lock::try_lock(&file) {
+            // Its last owner has removed the folder.
+            Err(err) if err.kind() == ErrorKind::NotFound => continue,
+            lock => lock.with_context(|| format!("cannot lock '{}'", file.display()))?,
+        };
+        match lock {
+            Some(lock) if !app_lock::is_at(&lock, &file) => {}
+            lock => return Ok(lock),
+        }
     }
 }
 

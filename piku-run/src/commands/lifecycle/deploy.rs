@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use piku_files::TreeHandle;
+use piku_layout::destroyed_app;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
@@ -28,6 +29,7 @@ pub(in crate::commands) fn run(
     let dir = std::path::absolute(dir).with_context(|| format!("cannot find '{}'", dir.display()))?;
     let release = BuiltRelease::read(&dir)?;
     check_release(&release, app, &HostSettings::read(&root.settings())?)?;
+    destroyed_app::check_nothing_kept(app, &root.app(app))?;
     current::create_dir(root.app(app).path())?;
     if !written {
         sync_moved_release(&dir, &root.app(app))?;

@@ -41,11 +41,15 @@ impl DestroyedApp {
         self.at.saturating_add(settings.keep_destroyed.duration()).unwrap_or(Timestamp::MAX)
     }
 
-    /// Moves what is kept aside. If that was interrupted, it is completed; what an earlier app of this name has left
-    /// is replaced.
+    /// Moves what is kept aside, if the app had commits, a release or data. If that was interrupted, it is completed.
     pub(super) fn keep(dir: &AppDir) -> anyhow::Result<()> {
         let kept = dir.destroyed();
-        if has_commits(&dir.repo()) {
+        let is_begun = Self::read(dir).is_some() && !dir.repo().is_dir();
+        if !is_begun {
+            let had_release = !dir.release_numbers().unwrap_or_default().is_empty();
+            if !(had_release || has_commits(&dir.repo()) || has_entries(&dir.data())) {
+                return Ok(());
+            }
             current::remove_dir(&kept)?;
             current::create_dir(&kept)?;
             let record = kept.join(RECORD);
@@ -53,9 +57,6 @@ impl DestroyedApp {
                 .context("cannot make JSON of it")?;
             atomic_file::write(&record, &text, 0o600)
                 .with_context(|| format!("cannot write '{}'", record.display()))?;
-        } else if Self::read(dir).is_none() || dir.repo().is_dir() {
-            // It was only created, or has got all releases from other machines.
-            return Ok(());
         }
         for path in parts(dir) {
             move_part(&path, &kept.join(path.file_name().unwrap_or_default()))?;
@@ -68,15 +69,24 @@ impl DestroyedApp {
         for path in parts(dir).into_iter().rev() {
             move_part(&dir.destroyed().join(path.file_name().unwrap_or_default()), &path)?;
         }
+        // Without a repository, this says that a new release may have the data.
+        current::create_dir(&dir.releases())?;
         current::remove_dir(&dir.destroyed())
     }
 }
 
-/// Returns whether the repository has a branch or a tag.
-fn has_commits(repo: &Path) -> bool {
-    let is_filled =
-        |name: &str| fs::read_dir(repo.join(name)).is_ok_and(|mut entries| entries.next().is_some());
+/// Returns whether the repository has a branch or a tag. On a machine that only receives releases, it has none.
+pub(super) fn has_commits(repo: &Path) -> bool {
+    let is_filled = |name: &str| has_entries(&repo.join(name));
     repo.join("packed-refs").is_file() || is_filled("refs/heads") || is_filled("refs/tags")
+}
+
+/// Returns whether the folder has content. That of an app's own user, which piku cannot list, counts as having some.
+fn has_entries(folder: &Path) -> bool {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(err) => err.kind() == io::ErrorKind::PermissionDenied,
+    }
 }
 
 /// Returns the parts of a living app that are kept.
@@ -117,7 +127,7 @@ fn remove_if_expired(root: &PikuRoot, app: &AppName, settings: &HostSettings) ->
         return Ok(false);
     }
     if dir.is_there() {
-        // A new app of this name uses the data.
+        // An interrupted restore has brought everything back.
         current::remove_dir(&dir.destroyed())?;
         return Ok(true);
     }

@@ -5,8 +5,6 @@
 #![expect(clippy::disallowed_methods, reason = "records in the app's own folder, which only piku writes")]
 
 use std::process::Stdio;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use piku_files::FileLock;
@@ -17,7 +15,7 @@ use piku_layout::settings::HostSettings;
 use piku_layout::unknown_app::unknown_app;
 use piku_release::manifest::BuiltRelease;
 use piku_report::progress;
-use piku_report::user_error::{self, BUSY, USAGE, UserError};
+use piku_report::user_error::{USAGE, UserError};
 
 use super::{app_lock, free_name};
 use crate::ipc::client;
@@ -25,9 +23,6 @@ use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::WebServer;
 use crate::releases::current;
 use crate::releases::rename_record::RenameRecord;
-
-/// Longest time to wait for the end of another change.
-const LONGEST_CHANGE: Duration = Duration::from_secs(120);
 
 pub(in crate::commands) fn run(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<()> {
     if from == to {
@@ -141,7 +136,7 @@ fn move_names(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> 
     move_grants(root, from, to)?;
     piku_chroot::rename_own_user(&root.uid_ranges(), from.as_str(), to.as_str())?;
     WebServer::load(root)?.rename_app(from, to)?;
-    rename_in_keys(from, to)?;
+    rename_in_keys(root, from, to)?;
     former_names::forget(root, to)?;
     current::remove_dir(root.app(from).run())?;
     // The record stays until the app has started.
@@ -150,21 +145,13 @@ fn move_names(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> 
     Ok(())
 }
 
-/// Starts the app unless it is stopped or has no release. Waits for a change that an interrupted renaming has begun.
+/// Starts the app unless it is stopped or has no release.
 fn start(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
     if dir.stopped().exists() || dir.current_number().is_none() {
         return Ok(());
     }
-    let end = Instant::now() + LONGEST_CHANGE;
-    loop {
-        match client::ask(root, app, &SupervisorRequest::Restart { only: None, index: None }) {
-            Err(err) if user_error::advice(&err).1 == BUSY && Instant::now() < end => {
-                sleep(Duration::from_millis(100));
-            }
-            asked => return asked.map(drop),
-        }
-    }
+    client::ask(root, app, &SupervisorRequest::Restart { only: None, index: None })
 }
 
 fn move_grants(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<()> {
@@ -179,9 +166,11 @@ fn move_grants(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<
 }
 
 /// Gives the keys that may use the app the new name.
-fn rename_in_keys(from: &AppName, to: &AppName) -> anyhow::Result<()> {
+fn rename_in_keys(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<()> {
     let mut keys = crate::commands::sibling_tool("piku-receive");
-    keys.args(["key", "rename-app", from.as_str(), to.as_str()]).stdin(Stdio::null());
+    keys.args(["key", "rename-app", from.as_str(), to.as_str(), "--root"])
+        .arg(root.path())
+        .stdin(Stdio::null());
     let status = keys.status().context("cannot run 'piku-receive'")?;
     if status.success() { Ok(()) } else { Err(UserError::new("cannot change the keys of the app").into()) }
 }

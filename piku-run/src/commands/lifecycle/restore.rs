@@ -13,7 +13,7 @@ use piku_layout::unknown_app::unknown_app;
 use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
-use super::destroyed_app::DestroyedApp;
+use super::destroyed_app::{self, DestroyedApp};
 use super::{app_lock, clone};
 use crate::cli::RestoreArgs;
 use crate::commands::backup::{ArchiveRequest, restore_archive, restore_host};
@@ -87,8 +87,10 @@ fn restore_destroyed(root: &PikuRoot, app: &AppName) -> anyhow::Result<ExitCode>
         match DestroyedApp::read(&dir) {
             Some(_) => current::check_not_destroyed(&dir),
             None if current::has_dir(dir.path(), "data") => {
-                let what = format!("only the data of {app} is left");
-                Err(UserError::new(what).hint("push the app: it gets this data").into())
+                let what = format!("only the data of {app} is left, of an older piku");
+                Err(UserError::new(what)
+                    .hint(format!("to save it: piku data:export {app} > FILE.tar"))
+                    .into())
             }
             None => Err(unknown_app(root, app).into()),
         }
@@ -99,5 +101,9 @@ fn restore_destroyed(root: &PikuRoot, app: &AppName) -> anyhow::Result<ExitCode>
     DestroyedApp::bring_back(&dir)?;
     progress::step(&format!("{app} is back, with its repository, config and data"));
     drop(lock);
+    if !destroyed_app::has_commits(&dir.repo()) {
+        progress::detail("it has no commit here; it runs from the next release or push on");
+        return Ok(ExitCode::SUCCESS);
+    }
     clone::deploy(root, app)
 }

@@ -225,9 +225,14 @@ fn destroyed_app_comes_back_until_its_time_is_over() {
         assert!(says(&world, "data:remove blog --confirm blog", 75).contains("being created or restored"));
         assert!(world.app("blog").join("data/file").exists() && lock.exists());
     });
+    // What a killed clone has left.
+    let half = world.root().join("apps/.clone.half");
+    let made = world.command("mkdir").arg("-p").arg(half.join("repo.git/refs")).status();
+    assert!(made.expect("mkdir runs").success());
+    assert!(says(&world, "gc --dry-run", 0).contains("apps/.clone.half") && half.exists());
     world.set_settings("keep_destroyed: 0d");
     says(&world, "gc", 0);
-    assert!(!world.app("blog").exists());
+    assert!(!world.app("blog").exists() && !half.exists());
     says(&world, "restore blog", 1);
     // Nothing is kept with either of them.
     let repo = world.repo("shop");

@@ -203,8 +203,17 @@ fn destroy_needs_confirmation_and_keeps_data() {
     assert!(!world.app("blog").join("repo.git").exists());
     assert_eq!(std::fs::read_to_string(world.app("blog").join("data/file")).expect("the data"), "kept\n");
     says(&world, "destroy blog --confirm blog", 0);
-    // The name is free again.
-    world.add_key("other", &[]);
-    world.repo_with_key("blog", "other").serves("again\n").commit("Again").push().succeeds();
+    // Another owner of the name must not get the data.
+    world.add_key("other", &["blog"]);
+    let other = world.repo_with_key("blog", "other");
+    let refused = other.serves("again\n").commit("Again").push();
+    let refused = refused.fails_with(&["blog was destroyed, and what it had is kept"]);
+    assert!(refused.contains("hint: to bring it back: piku restore blog"), "{refused}");
+    for words in ["create blog", "config:set blog A=1", "ps:scale blog web=1"] {
+        assert!(says(&world, words, 1).contains("blog was destroyed"), "{words}");
+    }
+    says(&world, "data:remove blog --confirm blog", 0);
+    other.push().succeeds();
     assert_eq!(world.page("blog"), "again\n");
+    says(&world, "run blog test ! -e /data/file", 0);
 }
