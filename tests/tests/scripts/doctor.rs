@@ -1,7 +1,9 @@
 //! `piku doctor` says which protections hold, which were lost, and how to mend that.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
 
 use piku_tests::world::World;
 
@@ -74,6 +76,54 @@ fn doctor_reports_lost_protections() {
     assert!(more[1].ends_with("sudo piku doctor --record"), "{more:#?}");
     protections(&world, &["--record"], None);
     assert_eq!(recorded(&world), before);
+}
+
+/// Returns the mode and the owner of a path.
+fn access(path: &Path) -> (u32, u32) {
+    let meta = fs::metadata(path).expect("a path");
+    (meta.mode() & 0o777, meta.uid())
+}
+
+#[test]
+fn doctor_repairs_what_is_piku_s() {
+    let world = World::new();
+    let root = world.root();
+    let owner = access(&root).1;
+    let doctor = |words: &[&str]| {
+        let mut doctor = Command::new(world.path("lib/doctor"));
+        doctor.args(words).env_clear().env("PIKU_ROOT", &root).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        let out = doctor.output().expect("doctor runs");
+        assert!(out.stderr.is_empty(), "{out:?}");
+        String::from_utf8(out.stdout).expect("text")
+    };
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).expect("a mode");
+    let app = root.join("apps/blog");
+    assert!(world.command("mkdir").arg("-p").arg(&app).status().expect("mkdir").success());
+    // As commands of root leave them, if these tests run as root.
+    let (left, linked, other) = (app.join("config.json"), app.join("formation.json"), world.path("other"));
+    fs::write(&left, "{}").expect("a file");
+    fs::write(&linked, "{}").expect("a file");
+    fs::hard_link(&linked, &other).expect("a link");
+    let own = access(&left).1;
+
+    let said = doctor(&["--fix", "--dry-run"]);
+    let shown = format!("      would run: as {}: chmod 700 -- {}\n", world.user(), root.display());
+    assert!(said.contains(&shown) && !said.contains(" runs: "), "{said}");
+    assert_eq!((access(&root), access(&left).1), ((0o755, owner), own), "a dry run changes nothing");
+
+    let said = doctor(&["--fix"]);
+    assert!(said.contains(&shown.replace("would run", "runs")), "{said}");
+    let after = said.split_once("----> After the repairs\n").expect("another check").1;
+    assert!(!after.contains("mode 755"), "{said}");
+    assert_eq!(access(&root), (0o700, owner));
+    let is_protected =
+        fs::read_to_string("/proc/sys/fs/protected_hardlinks").is_ok_and(|on| on.trim() == "1");
+    assert_eq!(access(&left).1, if is_protected { owner } else { own }, "{said}");
+    assert_eq!(access(&other).1, own, "a file with another name is left alone");
+
+    let mut alone = Command::new(world.path("lib/doctor"));
+    let out = alone.arg("--dry-run").output().expect("doctor runs");
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
 }
 
 /// Returns doctor's report on a machine with this memory in megabytes, as its kernel would report it.
