@@ -59,6 +59,7 @@ yaml\t'YAML'"
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -l authorized-keys -d 'File that sshd reads [default: `~/.ssh/authorized_keys`]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from rename-app" -l authorized-keys -d 'File that sshd reads [default: `~/.ssh/authorized_keys`]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from rename-app" -l root -d 'Directory of the app; keys for another one are left alone' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from rename-app" -s h -l help -d 'Print help'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from remove" -l authorized-keys -d 'File that sshd reads [default: `~/.ssh/authorized_keys`]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'

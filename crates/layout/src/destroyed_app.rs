@@ -1,25 +1,41 @@
 //! Names of destroyed apps of which something is kept: a new app must not get the data of the old one, whose owner
 //! may have been another.
 
+#![expect(clippy::disallowed_methods, reason = "looks for an app's own folders")]
+
 use piku_report::user_error::UserError;
 
 use crate::name::AppName;
 use crate::paths::AppDir;
+
+/// Returns the error about a destroy that was interrupted.
+#[must_use]
+pub fn unfinished_destroy(app: &str) -> UserError {
+    let what = format!("{app} was being destroyed, and that has not come to its end");
+    UserError::new(what).hint(format!("destroy it again: piku destroy {app} --confirm {app}"))
+}
 
 /// Checks that the name is not that of a destroyed app of which something is kept.
 ///
 /// # Errors
 /// Fails with how to bring the app back, and how to make the name free.
 pub fn check_nothing_kept(app: &AppName, dir: &AppDir) -> Result<(), UserError> {
-    // An older piku has left the data alone. A new app has one of the other folders before its data.
-    let is_only_data = || dir.data().is_dir() && !dir.releases().is_dir() && !dir.log().is_dir();
-    let is_kept = dir.destroyed().is_dir();
-    if dir.is_there() || !(is_kept || is_only_data()) {
+    if dir.is_there() {
         return Ok(());
     }
-    let error = UserError::new(format!("{app} was destroyed, and what it had is kept"));
-    let error = if is_kept { error.hint(format!("to bring it back: piku restore {app}")) } else { error };
-    Err(error.hint(format!("to remove what is kept, and begin anew: piku data:remove {app} --confirm {app}")))
+    if dir.destroying().exists() {
+        return Err(unfinished_destroy(app.as_str()));
+    }
+    let is_kept = dir.destroyed().is_dir();
+    // An older piku has left the data alone. A new app has one of the other folders before its data.
+    if !is_kept && (!dir.data().is_dir() || dir.releases().is_dir() || dir.log().is_dir()) {
+        return Ok(());
+    }
+    let mut error = UserError::new(format!("{app} was destroyed, and what it had is kept"));
+    if is_kept {
+        error = error.hint(format!("to bring it back: piku restore {app}"));
+    }
+    Err(error.hint(format!("to remove it, and begin anew: piku data:remove {app} --confirm {app}")))
 }
 
 #[cfg(test)]

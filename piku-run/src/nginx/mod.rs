@@ -8,6 +8,7 @@
 mod capacity;
 mod certificates;
 mod config_test;
+mod local_names;
 mod log_rotation;
 mod main_conf;
 mod master;
@@ -30,6 +31,7 @@ use piku_report::user_error::UserError;
 pub(crate) use certificates::acme::renew_certificates;
 pub(crate) use certificates::imported_certificate::import_certificate;
 pub(crate) use config_test::check_config;
+pub(crate) use local_names::is_announcer_installed;
 pub(crate) use master::OldWorker;
 pub(crate) use program::find_program;
 pub(crate) use service::{NAME, run};

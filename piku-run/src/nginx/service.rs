@@ -28,6 +28,7 @@ use piku_report::user_error::{BUSY, UserError};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::WebServer;
+use super::local_names::LocalNames;
 use super::log_rotation::LogRotation;
 use super::master::NginxMaster;
 use super::old_workers::OldWorkerMonitor;
@@ -59,6 +60,7 @@ struct NginxService {
     reloads: Option<Inotify>,
     old_workers: OldWorkerMonitor,
     logs: LogRotation,
+    local_names: LocalNames,
     /// `None` if nginx was adopted from an earlier service.
     child: Option<Child>,
     lock: FileLock,
@@ -134,6 +136,7 @@ fn start_or_adopt(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyho
         reloads,
         old_workers: OldWorkerMonitor::default(),
         logs,
+        local_names: LocalNames::default(),
         child,
         lock,
     })
@@ -230,6 +233,7 @@ impl NginxService {
                 self.signal_nginx(Signal::SIGUSR1);
             }
             let next_check = self.old_workers.enforce_limits(self.master, &self.web.settings, log);
+            let next_names = self.local_names.update(&self.web);
             let mut watched = vec![
                 (signals.as_fd(), READ, ServiceToken::Signals),
                 (self.pidfd.as_fd(), READ, ServiceToken::Ended),
@@ -238,7 +242,8 @@ impl NginxService {
             watched.extend(self.reloads.as_ref().map(|watch| (watch.as_fd(), READ, ServiceToken::Reloaded)));
             watched.extend(self.logs.fd().map(|fd| (fd, READ, ServiceToken::Logged)));
             let left = |time: Instant| time.saturating_duration_since(Instant::now());
-            let deadlines = end.into_iter().chain(next_check).chain(next_rotation).map(left);
+            let deadlines =
+                end.into_iter().chain(next_check).chain(next_rotation).chain(next_names).map(left);
             let timeout = deadlines.min();
             for token in wait::wait_idle(&watched, timeout, &self.memory)? {
                 self.memory.note_work();
@@ -247,6 +252,7 @@ impl NginxService {
                     // The limits are enforced before the next wait.
                     ServiceToken::Reloaded => {
                         let _ = self.reloads.as_ref().map(Inotify::read_events);
+                        self.local_names.check_soon();
                     }
                     ServiceToken::Logged => self.logs.acknowledge(),
                     // By the new time, a certificate may have expired or not be valid yet.
@@ -272,6 +278,7 @@ impl NginxService {
         match signal {
             Signal::SIGHUP => {
                 if end.is_none() && self.program.is_replaced() {
+                    self.local_names.withdraw_all();
                     log(&format!("{:#}", self.execute_successor()));
                 }
                 if let Err(err) = self.reload_settings() {
@@ -292,6 +299,7 @@ impl NginxService {
     /// Rereads `host.yaml` and reloads nginx.
     fn reload_settings(&mut self) -> anyhow::Result<()> {
         self.web = WebServer::load(&self.web.root)?;
+        self.local_names.check_soon();
         self.logs = LogRotation::new(&self.web.dir, self.web.log_limits);
         let nginx = NginxProgram::require(&self.web.dir)?;
         let reloads = self.web.dir.lock_reload()?;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use piku_files::atomic_file;
 use piku_files::{TreeHandle, remove_all};
+use piku_layout::destroyed_app;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_report::user_error::UserError;
 
@@ -67,8 +68,7 @@ pub(crate) fn check_not_destroyed(app: &AppDir) -> anyhow::Result<()> {
         return Ok(());
     }
     let name = app.path().file_name().unwrap_or_default().to_string_lossy();
-    let what = format!("{name} was being destroyed, and that has not come to its end");
-    Err(UserError::new(what).hint(format!("destroy it again: piku destroy {name} --confirm {name}")).into())
+    Err(destroyed_app::unfinished_destroy(&name).into())
 }
 
 /// Returns the live release; `None` before the first deploy.

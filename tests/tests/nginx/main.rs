@@ -4,6 +4,7 @@ mod acme;
 mod fair_share;
 mod first_url;
 mod handshakes;
+mod local_names;
 mod logs;
 mod neighbours;
 mod settings;

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::cli::DomainsCommand;
 use crate::config::{ConfigValues, store};
 use crate::instance::environment::ReleaseContext;
-use crate::nginx::{CertificateState, WebServer, session_address};
+use crate::nginx::{CertificateState, WebServer, is_announcer_installed, session_address};
 use crate::releases::current;
 
 const DOMAIN: SettingsKey = SettingsKey {
@@ -82,6 +82,11 @@ pub(in crate::commands) fn host_domain(root: &PikuRoot, domain: &HostDomain) -> 
         Ok((DOMAIN.replace_in(text, &domain.to_string()), wanted))
     })?;
     progress::step(&format!("Domain of this host: {domain}"));
+    if *domain == HostDomain::Local && !is_announcer_installed() {
+        progress::detail(
+            "to have the names announced on the local network: sudo apt-get install avahi-daemon avahi-utils",
+        );
+    }
     if !WebServer::load(root)?.ask_to_reload() {
         progress::detail("piku's nginx does not run; apps get their names when it starts");
     }
