@@ -69,7 +69,12 @@ impl AsideApp {
         path: &Path,
     ) -> anyhow::Result<Option<Self>> {
         let lock = lock_folder(path)?;
-        Ok(lock.map(|lock| Self { root: root.clone(), name: name.clone(), path: path.to_owned(), lock: Some(lock) }))
+        Ok(lock.map(|lock| Self {
+            root: root.clone(),
+            name: name.clone(),
+            path: path.to_owned(),
+            lock: Some(lock),
+        }))
     }
 
     /// Unlocks the folder, and leaves it as it is.
