@@ -298,7 +298,7 @@ yaml\t'YAML'"
 complete -c piku-run -n "__fish_piku_run_using_subcommand status" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand status" -l none -d 'Print no app, for a key that has none'
 complete -c piku-run -n "__fish_piku_run_using_subcommand status" -l html -d 'Print one self-contained page, with charts of a day and the ends of the logs of deploys'
-complete -c piku-run -n "__fish_piku_run_using_subcommand status" -l update -d 'Record the usage of all apps and write the page that nginx serves, if `status` of host.yaml is on'
+complete -c piku-run -n "__fish_piku_run_using_subcommand status" -l update -d 'Record the usage of all apps and write the page and its metrics, if `status` of host.yaml is on'
 complete -c piku-run -n "__fish_piku_run_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand metrics" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand metrics" -l none -d 'Print no app, for a key that has none'

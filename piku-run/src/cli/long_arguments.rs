@@ -49,7 +49,7 @@ pub(crate) struct StatusArgs {
     /// Print one self-contained page, with charts of a day and the ends of the logs of deploys
     #[arg(long, conflicts_with = "format")]
     pub(crate) html: bool,
-    /// Record the usage of all apps and write the page that nginx serves, if `status` of host.yaml is on
+    /// Record the usage of all apps and write the page and its metrics, if `status` of host.yaml is on
     #[arg(long, hide = true, conflicts_with_all = ["format", "html", "apps", "none"])]
     pub(crate) update: bool,
 }

@@ -22,7 +22,6 @@ use crate::commands::list_apps;
 use crate::lock;
 use crate::releases::current;
 use history::UsageHistory;
-use html::PageUse;
 use report::{HostReport, ReportDetail};
 pub(crate) use status_timer::StatusTimer;
 
@@ -39,7 +38,7 @@ pub(crate) fn run(root: &PikuRoot, typed: &StatusArgs) -> anyhow::Result<()> {
     let apps = select_apps(root, &typed.apps, typed.none)?;
     let report = HostReport::collect(root, apps, detail, Timestamp::now())?;
     if typed.html {
-        return output::write(html::render(&report, PageUse::File).as_bytes());
+        return output::write(html::render(&report).as_bytes());
     }
     output::print(typed.format, &report, || text::render(&report))
 }
@@ -66,9 +65,7 @@ fn update(root: &PikuRoot, now: Timestamp) -> anyhow::Result<()> {
         }
     }
     // After a power cut they are written again.
-    for (name, text) in
-        [(PAGE, html::render(&report, PageUse::Served)), (METRICS, open_metrics::render(&report))]
-    {
+    for (name, text) in [(PAGE, html::render(&report)), (METRICS, open_metrics::render(&report))] {
         let path = root.status().join(name);
         atomic_file::write_passing(&path, text.as_bytes(), 0o600)
             .with_context(|| format!("cannot write '{}'", path.display()))?;
