@@ -105,8 +105,16 @@ fn is_consistent(cli: &ChrootCli) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
     use clap::Parser;
+    use piku_layout::settings::Protection;
+    use piku_layout::writable_path::WritablePath;
+
+    use super::*;
+    use crate::jail::JailSpec;
+    use crate::profile::BuiltinProfile;
 
     fn words(line: &str) -> Vec<OsString> {
         line.split(' ').map(Into::into).collect()
@@ -132,6 +140,60 @@ mod tests {
             let parsed = parse(&words(line));
             assert!(parsed.is_some(), "{line}");
             assert_eq!(parsed, by_clap(line), "{line}");
+        }
+    }
+
+    /// Otherwise every start of a worker would build clap's description of all options.
+    #[test]
+    fn lines_of_jails_are_plain() {
+        let path = Path::new("/a:b");
+        let kept = [WritablePath::parse(OsStr::new("db/")).unwrap()];
+        let overlay = JailSpec::profile(BuiltinProfile::Run)
+            .app(path)
+            .data(path)
+            .scratch(path)
+            .keep(&kept)
+            .keep_only()
+            .tell_discarded("WRITABLE_PATHS")
+            .remove_in_background()
+            .own_user("blog", path)
+            .group(5)
+            .gate();
+        let mounts = JailSpec::new()
+            .bind(path, path)
+            .ro(path, path)
+            .grant_device(path, path)
+            .grant(path, path)
+            .grant_ro(path, path)
+            .tty();
+        let others = JailSpec::profile(BuiltinProfile::Build)
+            .no_own_user("blog", path)
+            .chdir(path)
+            .hostname("blog")
+            .limit("memory=512m,pids=100")
+            .tmp_size("64m")
+            .report(path)
+            .listen(0)
+            .listen(5000)
+            .require(&[Protection::Namespaces, Protection::Seccomp])
+            .own_network()
+            .die_with_caller();
+        let mut options = BTreeSet::new();
+        for jail in [overlay, mounts, others] {
+            let command = jail.command([("A", "b")], &["true".to_owned()]);
+            let words: Vec<OsString> = command.get_args().map(OsStr::to_owned).collect();
+            let parsed = parse(&words);
+            assert!(parsed.is_some(), "{words:?}");
+            let by_clap = ChrootCli::try_parse_from([OsString::from("piku-chroot")].iter().chain(&words));
+            assert_eq!(parsed, by_clap.ok(), "{words:?}");
+            let names = words.iter().filter_map(|word| word.to_str()?.split('=').next().map(str::to_owned));
+            options.extend(names.filter(|name| name.starts_with("--")));
+        }
+        // Every option that a jail can have is among them.
+        let source = include_str!("../jail/mod.rs").split("#[cfg(test)]").next().unwrap();
+        let built = source.split('"').filter(|word| word.starts_with("--") && word.len() > 2);
+        for option in built.filter_map(|word| word.split('=').next()) {
+            assert!(options.contains(option), "{option}");
         }
     }
 
