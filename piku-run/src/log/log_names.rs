@@ -2,13 +2,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "the log directory, which only piku writes")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use anyhow::Context;
 use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use piku_layout::name::ProcessName;
 use piku_layout::paths::AppDir;
 
@@ -16,8 +17,49 @@ use piku_layout::paths::AppDir;
 #[derive(Debug)]
 pub(super) struct DirectoryWatch {
     pub(super) inotify: Inotify,
+    /// For each directory, in the order in which they were given; `None` if it did not exist.
+    watches: Vec<Option<WatchDescriptor>>,
     /// Number of directories that are watched and not removed.
-    pub(super) count: usize,
+    left: usize,
+}
+
+/// Changes in watched directories, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct DirectoryChanges {
+    pub(super) changed: BTreeSet<usize>,
+    /// Of these, the ones in which a file may have appeared.
+    pub(super) appeared: BTreeSet<usize>,
+    /// A file was removed.
+    pub(super) has_removals: bool,
+    /// All directories are removed.
+    pub(super) is_end: bool,
+}
+
+impl DirectoryWatch {
+    /// Returns the changes since the last call.
+    pub(super) fn read_changes(&mut self) -> nix::Result<DirectoryChanges> {
+        let events = match self.inotify.read_events() {
+            Err(Errno::EAGAIN) => Vec::new(),
+            read => read?,
+        };
+        let mut changes = DirectoryChanges::default();
+        for InotifyEvent { wd, mask, .. } in events {
+            // Lost events may be of any directory.
+            let is_lost = mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+            let is_new = is_lost || mask.intersects(AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO);
+            let numbers = (0..self.watches.len()).filter(|at| is_lost || self.watches[*at] == Some(wd));
+            for number in numbers {
+                changes.changed.insert(number);
+                changes.appeared.extend(is_new.then_some(number));
+            }
+            changes.has_removals |= mask.contains(AddWatchFlags::IN_DELETE);
+            if mask.contains(AddWatchFlags::IN_IGNORED) {
+                self.left = self.left.saturating_sub(1);
+            }
+        }
+        changes.is_end = self.left == 0;
+        Ok(changes)
+    }
 }
 
 /// Watches log directories; returns `None` if none of them exists.
@@ -30,17 +72,19 @@ pub(super) fn watch_directories<'a>(
         | AddWatchFlags::IN_DELETE;
     let inotify =
         Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).context("cannot watch files")?;
-    let mut watched: Vec<WatchDescriptor> = Vec::new();
+    let mut watches: Vec<Option<WatchDescriptor>> = Vec::new();
+    let mut left = 0;
     for dir in dirs {
-        match inotify.add_watch(dir, events) {
-            // One directory may be named twice.
-            Ok(watch) if watched.contains(&watch) => {}
-            Ok(watch) => watched.push(watch),
-            Err(Errno::ENOENT) => {}
+        let watch = match inotify.add_watch(dir, events) {
+            Ok(watch) => Some(watch),
+            Err(Errno::ENOENT) => None,
             Err(err) => return Err(err).with_context(|| format!("cannot watch '{}'", dir.display())),
-        }
+        };
+        // One directory may be named twice.
+        left += usize::from(watch.is_some() && !watches.contains(&watch));
+        watches.push(watch);
     }
-    Ok((!watched.is_empty()).then_some(DirectoryWatch { inotify, count: watched.len() }))
+    Ok((left > 0).then_some(DirectoryWatch { inotify, watches, left }))
 }
 
 /// The name of an instance that has a log.

@@ -4,6 +4,7 @@
 
 mod printed_line;
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,6 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::AddWatchFlags;
 use piku_layout::name::AppName;
 use piku_layout::paths::AppDir;
 use piku_report::output::forgive;
@@ -83,7 +83,7 @@ pub(crate) fn show_logs(
     let dirs: Vec<PathBuf> =
         sources.iter().map(|source| query.nginx.clone().unwrap_or_else(|| source.dir.log())).collect();
     // Watched before they are read, so that no line is missed in between.
-    let watch = if query.follow { watch_directories(dirs.iter().map(PathBuf::as_path))? } else { None };
+    let mut watch = if query.follow { watch_directories(dirs.iter().map(PathBuf::as_path))? } else { None };
     let since = query.since.map(line::format_time);
     let mut reader = LogReader { sources, query, since, logs: Vec::new() };
     let wanted = match query.lines {
@@ -93,7 +93,7 @@ pub(crate) fn show_logs(
     };
     let available = reader.open_logs(wanted)?;
     let mut out = BufWriter::with_capacity(BLOCK, out);
-    let follow = watch.as_ref().map(|watch| (watch, listener));
+    let follow = watch.as_mut().map(|watch| (watch, listener));
     match reader.run(available.saturating_sub(wanted), &mut out, follow) {
         Err(StopReason::Output(err)) => forgive(Err(err)).context("cannot write the log to stdout"),
         Err(StopReason::Input(err)) => {
@@ -132,6 +132,8 @@ struct LogReader<'a> {
 
 /// A log that is read.
 struct OpenLog {
+    /// Number of its app among the sources.
+    source: usize,
     cursor: LogCursor,
     label: LineLabel,
 }
@@ -209,7 +211,7 @@ impl LogReader<'_> {
             is_nginx: self.query.nginx.is_some(),
             is_raw: self.query.raw,
         };
-        self.logs.push(OpenLog { cursor, label });
+        self.logs.push(OpenLog { source, cursor, label });
     }
 
     fn select_logs(&self, source: &LogSource, all: &[LogName]) -> Vec<PathBuf> {
@@ -222,51 +224,49 @@ impl LogReader<'_> {
         &mut self,
         mut skip: usize,
         out: &mut dyn Write,
-        follow: Option<(&DirectoryWatch, Option<BorrowedFd<'_>>)>,
+        follow: Option<(&mut DirectoryWatch, Option<BorrowedFd<'_>>)>,
     ) -> Result<(), StopReason> {
-        let mut removed = 0;
+        let mut changed: BTreeSet<usize> = (0..self.sources.len()).collect();
+        let mut follow = follow;
         loop {
-            self.print_lines(&mut skip, out)?;
-            let Some((watch, listener)) = follow else { return self.print_unfinished(out) };
+            self.print_lines(&changed, &mut skip, out)?;
+            let Some((watch, listener)) = &mut follow else { return self.print_unfinished(out) };
             out.flush().map_err(StopReason::Output)?;
-            if !wait_for_change(watch, listener)? {
+            if !wait_for_change(watch, *listener)? {
                 return Ok(());
             }
-            let appeared =
-                AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_Q_OVERFLOW;
-            let events = match watch.inotify.read_events() {
-                Ok(events) => events,
-                Err(Errno::EAGAIN) => continue,
-                Err(err) => return Err(err.into()),
-            };
-            if events.iter().any(|event| event.mask.intersects(appeared)) {
-                self.add_new_logs()?;
-            }
-            if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_DELETE)) {
-                self.print_lines(&mut skip, out)?;
+            let news = watch.read_changes()?;
+            self.add_new_logs(&news.appeared)?;
+            if news.has_removals {
+                self.print_lines(&news.changed, &mut skip, out)?;
                 self.logs.iter_mut().for_each(|log| log.cursor.close_removed());
             }
-            removed += events.iter().filter(|event| event.mask.contains(AddWatchFlags::IN_IGNORED)).count();
-            if removed >= watch.count {
-                // The directories are removed: the apps were destroyed.
+            if news.is_end {
+                // The apps were destroyed.
                 return self.print_unfinished(out);
             }
+            changed = news.changed;
         }
     }
 
-    /// Prints all complete lines, the oldest first.
-    fn print_lines(&mut self, skip: &mut usize, out: &mut dyn Write) -> Result<(), StopReason> {
+    /// Prints all complete lines, the oldest first. Only logs of the `changed` sources have new ones.
+    fn print_lines(
+        &mut self,
+        changed: &BTreeSet<usize>,
+        skip: &mut usize,
+        out: &mut dyn Write,
+    ) -> Result<(), StopReason> {
         // The margin allows for lines that are written during printing.
         let latest = Timestamp::now().saturating_add(MAX_AHEAD).unwrap_or(Timestamp::MAX);
         let latest = line::format_time(latest);
+        for OpenLog { cursor, .. } in self.logs.iter_mut().filter(|log| changed.contains(&log.source)) {
+            cursor.find_line()?;
+            cursor.update_sort_key(latest.as_bytes());
+        }
         loop {
-            for OpenLog { cursor, .. } in &mut self.logs {
-                cursor.find_line()?;
-                cursor.update_sort_key(latest.as_bytes());
-            }
             let ready = self.logs.iter_mut().filter(|log| log.cursor.sort_key().is_some());
             let oldest = ready.min_by(|a, b| a.cursor.sort_key().cmp(&b.cursor.sort_key()));
-            let Some(OpenLog { cursor, label }) = oldest else { return Ok(()) };
+            let Some(OpenLog { cursor, label, .. }) = oldest else { return Ok(()) };
             let is_old = self.since.as_ref().is_some_and(|since| cursor.sort_key() < Some(since.as_bytes()));
             let line = cursor.take_line();
             if *skip > 0 {
@@ -274,12 +274,14 @@ impl LogReader<'_> {
             } else if !is_old {
                 print_line(line, label, out).map_err(StopReason::Output)?;
             }
+            cursor.find_line()?;
+            cursor.update_sort_key(latest.as_bytes());
         }
     }
 
     /// Prints the last lines that have no line end yet.
     fn print_unfinished(&mut self, out: &mut dyn Write) -> Result<(), StopReason> {
-        for OpenLog { cursor, label } in &self.logs {
+        for OpenLog { cursor, label, .. } in &self.logs {
             let line = cursor.unfinished_line();
             let is_old = self.since.as_ref().is_some_and(|since| line < since.as_bytes());
             if !line.is_empty() && !is_old {
@@ -289,12 +291,13 @@ impl LogReader<'_> {
         out.flush().map_err(StopReason::Output)
     }
 
-    /// Adds the logs of instances that appeared since the last call.
-    fn add_new_logs(&mut self) -> io::Result<()> {
+    /// Adds the logs of new instances of these sources.
+    fn add_new_logs(&mut self, appeared: &BTreeSet<usize>) -> io::Result<()> {
         if self.query.deploy.is_some() || self.query.nginx.is_some() {
             return Ok(());
         }
-        for (at, source) in self.sources.iter().enumerate() {
+        for at in appeared.iter().copied() {
+            let source = &self.sources[at];
             for path in self.select_logs(source, &list_instances(&source.dir)?) {
                 if !self.logs.iter().any(|log| log.cursor.path() == path) {
                     self.add_log(at, LogCursor::at_start(path));
