@@ -47,7 +47,7 @@ pub(crate) fn ssh_command() -> String {
 pub(crate) fn push_address(app: &AppName) -> String {
     let connection = env::var("SSH_CONNECTION").unwrap_or_default();
     let user = env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "piku".to_owned());
-    let machine = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let machine = piku_nss::host_name();
     format_address(&connection, &user, machine.as_deref().unwrap_or("HOST"), app.as_str())
 }
 

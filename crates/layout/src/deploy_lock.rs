@@ -22,9 +22,9 @@ const LONGEST: usize = 500;
 pub struct DeployLock {
     /// Name of the key, or of the operator on the server.
     pub by: String,
-    /// Start time.
+    /// Time from which it is locked.
     pub at: jiff::Timestamp,
-    /// Reason; empty if none was given.
+    /// Empty if none was given.
     #[serde(default)]
     pub reason: String,
 }

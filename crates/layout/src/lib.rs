@@ -10,6 +10,7 @@ pub mod deploy_lock;
 pub mod deploy_totals;
 pub mod destroyed_app;
 pub mod former_names;
+pub mod git_history;
 pub mod jail;
 pub mod name;
 pub mod paths;

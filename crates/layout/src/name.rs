@@ -72,6 +72,9 @@ impl FromStr for AppName {
 pub struct ProcessName(String);
 
 impl ProcessName {
+    /// Largest number of instances of a type; more is a typing error.
+    pub const MAX_INSTANCES: u32 = 1000;
+
     /// Returns the checked name.
     #[must_use]
     pub fn as_str(&self) -> &str {

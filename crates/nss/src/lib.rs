@@ -6,6 +6,8 @@
 
 mod account;
 mod address;
+mod host_name;
 
 pub use account::{UserAccount, find_group_name, is_taken};
 pub use address::find_addresses;
+pub use host_name::host_name;

@@ -7,6 +7,16 @@ const LONGEST_SGR: usize = 64;
 /// Resets colours and attributes.
 const RESET: &str = "\x1b[0m";
 
+/// Colours of names as SGR numbers: cyan, yellow, green, magenta, blue and bright forms, readable on black and on white.
+/// Red is left to errors.
+pub const NAME_COLOURS: [u8; 9] = [36, 33, 32, 35, 34, 96, 92, 95, 94];
+
+/// Returns true if the user wants no colours: `NO_COLOR` is set and not empty.
+#[must_use]
+pub fn is_colour_refused() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 /// Returns the line as plain text. Invalid UTF-8 becomes the replacement character; escape sequences and
 /// control characters except tabs are removed.
 #[must_use]

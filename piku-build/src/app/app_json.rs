@@ -15,8 +15,6 @@ use serde_json::{Map, Value};
 pub(crate) const FILE: &str = "app.json";
 /// Process type that runs before each release goes live.
 const RELEASE: &str = "release";
-/// Largest number of instances that a formation may ask for.
-const MAX_COUNT: u64 = 1000;
 /// Largest number of cron jobs that are read.
 const MAX_CRONS: usize = 100;
 /// Longest name and value of a variable, in bytes.
@@ -137,9 +135,9 @@ impl AppJson {
     fn add_formation(&mut self, types: Map<String, Value>) {
         for (name, wanted) in types {
             // Heroku also writes the plain number.
-            let count =
-                wanted.get("quantity").unwrap_or(&wanted).as_u64().filter(|count| *count <= MAX_COUNT);
-            match (name.parse::<ProcessName>(), count.and_then(|count| u32::try_from(count).ok())) {
+            let count = wanted.get("quantity").unwrap_or(&wanted).as_u64();
+            let count = count.and_then(|count| u32::try_from(count).ok());
+            match (name.parse::<ProcessName>(), count.filter(|count| *count <= ProcessName::MAX_INSTANCES)) {
                 (Ok(name), Some(count)) => drop(self.formation.insert(name, count)),
                 // The size of a machine alone.
                 (Ok(_), None) if wanted.get("quantity").is_none() && wanted.is_object() => {}

@@ -1,21 +1,21 @@
 //! The event of a deploy, for journald.
 
 use piku_events::journal::{EventResult, JournalEvent};
+use piku_layout::git_history::short_commit;
 
 use crate::app_context::AppContext;
 use crate::push::PushOutcome;
-use crate::repository;
 
 /// Sends the event of a deploy that is live or has failed. A push that deployed nothing is none.
 pub(crate) fn send_deploy_event(context: &AppContext<'_>, outcome: &PushOutcome) {
     let AppContext { app, key, .. } = context;
     let (result, release, message) = match outcome {
         PushOutcome::Deployed { commit, number } => {
-            let short = repository::short_commit(commit);
+            let short = short_commit(commit);
             (EventResult::Done, Some(*number), format!("{app}: {short} by {key} is live as release {number}"))
         }
         PushOutcome::Failed { commit } => {
-            let short = repository::short_commit(commit);
+            let short = short_commit(commit);
             let live = context.dir().current_number();
             (EventResult::Failed, live, format!("{app}: the deploy of {short} by {key} failed"))
         }

@@ -9,12 +9,12 @@ use anyhow::Context;
 use jiff::Timestamp;
 use piku_files::atomic_file;
 use piku_layout::deploy_totals::DeployTotals;
+use piku_layout::git_history::short_commit;
 use piku_layout::paths::AppDir;
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::lock::{self, LockNote};
-use crate::repository;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -72,7 +72,7 @@ pub(crate) fn mark_live(app: &AppDir, commit: &str) -> anyhow::Result<()> {
             Ok(())
         }
         Some(other) => {
-            let (begun, given) = (repository::short_commit(&other.commit), repository::short_commit(commit));
+            let (begun, given) = (short_commit(&other.commit), short_commit(commit));
             Err(UserError::new(format!("the current deploy is of {begun}, not of {given}")).into())
         }
         None => {

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use git2::Oid;
 use piku_layout::deploy_lock;
+use piku_layout::git_history::short_commit;
 use piku_layout::unknown_app::unknown_app;
 use piku_report::progress;
 use piku_report::user_error::UserError;
@@ -101,7 +102,7 @@ pub(crate) fn deploy_without_push(
     };
     progress::step(&format!(
         "Deploying {} of {}, the tip of {}",
-        repository::short_commit(&tip.commit.to_string()),
+        short_commit(&tip.commit.to_string()),
         context.app,
         branch::short_name(&tip.reference)
     ));

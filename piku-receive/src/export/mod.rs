@@ -16,6 +16,7 @@ use anyhow::Context;
 use git2::{Commit, Repository, Tree};
 use piku_files::source_index::IndexFolder;
 use piku_files::{FileLock, NewFiles, TreeHandle, remove_all};
+use piku_layout::git_history::short_commit;
 use piku_layout::settings::HostSettings;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
@@ -59,7 +60,7 @@ pub(crate) fn export_commit(
     if tree.is_empty() {
         let failure = UserError::new(format!(
             "the commit {} contains no files",
-            repository::short_commit(&commit.id().to_string())
+            short_commit(&commit.id().to_string())
         ));
         return Err(failure.hint("add the app's files: git add -A, git commit, git push").into());
     }

@@ -24,6 +24,7 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::wait::wait;
 use piku_layout::deploy_lock;
+use piku_layout::git_history::short_commit;
 use piku_layout::name::AppName;
 use piku_layout::settings::HostSettings;
 use piku_report::progress;
@@ -116,7 +117,7 @@ fn report_unchanged(context: &AppContext<'_>, live: &LiveRelease) {
     let app = context.app;
     progress::step(&format!(
         "Nothing has changed: {} of {app} is live as release {}",
-        repository::short_commit(&live.commit),
+        short_commit(&live.commit),
         live.number
     ));
     if context.dir().is_stopped() {
@@ -127,7 +128,7 @@ fn report_unchanged(context: &AppContext<'_>, live: &LiveRelease) {
 
 /// Returns the message for an empty push that deploys.
 fn retry_message(app: &AppName, commit: &str, live: Option<&LiveRelease>) -> String {
-    let short = repository::short_commit(commit);
+    let short = short_commit(commit);
     match live.filter(|live| live.commit != commit) {
         Some(live) => format!(
             "Nothing new was pushed, but release {} of {app} is not {short}: deploying {short}",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::repository;
+use piku_layout::git_history::short_commit;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PushOutcome {
@@ -44,14 +44,14 @@ impl fmt::Display for PushOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Deployed { commit, number } => {
-                write!(f, "deployed {} as release {number}", repository::short_commit(commit))
+                write!(f, "deployed {} as release {number}", short_commit(commit))
             }
             Self::Unchanged => f.write_str("unchanged"),
             Self::Stored => f.write_str("stored"),
             Self::Planned => f.write_str("planned"),
             Self::Refused => f.write_str("refused"),
             Self::Empty => f.write_str("empty"),
-            Self::Failed { commit } => write!(f, "failed {}", repository::short_commit(commit)),
+            Self::Failed { commit } => write!(f, "failed {}", short_commit(commit)),
             Self::Broken { how } => write!(f, "broken: {how}"),
         }
     }

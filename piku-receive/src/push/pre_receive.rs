@@ -9,6 +9,7 @@ use git2::{ObjectType, Oid, Reference, Repository};
 use piku_files::TreeHandle;
 use piku_files::free_space::size;
 use piku_layout::deploy_lock;
+use piku_layout::git_history::short_commit;
 use piku_layout::name::AppName;
 use piku_layout::paths::AppDir;
 use piku_report::user_error::UserError;
@@ -137,7 +138,7 @@ fn check_size(repo: &Repository, id: Oid) -> anyhow::Result<()> {
     if is_read && bytes > LARGEST {
         let what = format!(
             "the {kind} {} has {}, more than the allowed {}",
-            repository::short_commit(&id.to_string()),
+            short_commit(&id.to_string()),
             size(bytes as u64),
             size(LARGEST as u64)
         );

@@ -25,8 +25,3 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<Repository> {
 pub(crate) fn plain_error(err: git2::Error) -> anyhow::Error {
     anyhow::anyhow!("{}", err.message().trim_end().replace('\n', " "))
 }
-
-/// Returns the first 7 digits of a commit hash.
-pub(crate) fn short_commit(commit: &str) -> &str {
-    commit.get(..7).unwrap_or(commit)
-}

@@ -16,6 +16,7 @@ use anyhow::Context;
 use git2::{Repository, RepositoryInitOptions};
 use piku_files::atomic_file;
 use piku_files::{TreeHandle, remove_all};
+use piku_layout::git_history::TOLERATED_ERRORS;
 use piku_layout::paths::AppDir;
 use piku_procfs::ProcFields;
 use piku_report::user_error::{UserError, WithHint};
@@ -24,7 +25,7 @@ use crate::repository;
 
 /// Settings that override those of the system and the user. [`memory_settings`] depend on the machine and
 /// are added.
-const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
+const SETTINGS: [(&str, &[(&str, &str)]); 4] = [
     (
         "core",
         &[
@@ -52,25 +53,6 @@ const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
             ("denyNonFastForwards", "false"),
             ("denyCurrentBranch", "ignore"),
             ("fsckObjects", "true"),
-        ],
-    ),
-    (
-        // Errors that old tools wrote into real histories and that other git servers accept. None of them
-        // changes a file. "warn" would print a line for each such commit.
-        "receive \"fsck\"",
-        &[
-            ("badDate", "ignore"),
-            ("badDateOverflow", "ignore"),
-            ("badEmail", "ignore"),
-            ("badName", "ignore"),
-            ("badTimezone", "ignore"),
-            ("missingEmail", "ignore"),
-            ("missingNameBeforeEmail", "ignore"),
-            ("missingSpaceBeforeDate", "ignore"),
-            ("missingSpaceBeforeEmail", "ignore"),
-            ("multipleAuthors", "ignore"),
-            ("zeroPaddedDate", "ignore"),
-            ("zeroPaddedFilemode", "ignore"),
         ],
     ),
     // A background process would keep the app's lock.
@@ -157,6 +139,11 @@ fn render_config(scripts: &Path, total: u64) -> String {
             let path = scripts.to_string_lossy().replace('\\', r"\\").replace('"', "\\\"");
             let _ = writeln!(text, "\thooksPath = \"{}\"", path.replace('\n', r"\n"));
         }
+    }
+    // "warn" would print a line for each such commit.
+    text.push_str("[receive \"fsck\"]\n");
+    for name in TOLERATED_ERRORS {
+        let _ = writeln!(text, "\t{name} = ignore");
     }
     text + &memory_settings(total)
 }

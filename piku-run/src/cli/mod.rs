@@ -345,7 +345,7 @@ pub(crate) enum RunCommand {
     /// Give an app another name, with its releases, config, data, certificates, grants, logs and keys
     ///
     /// The app is down for the time of a restart. Its host names stay; the one that the host assigns follows the name.
-    /// An interrupted renaming is completed by the same command, or when the daemon starts.
+    /// An interrupted renaming is completed by the same command. The daemon, when it starts, completes it too, or undoes one that has not moved the app yet.
     #[command(after_long_help = exit_status::CHANGE)]
     Rename {
         /// Name of the app

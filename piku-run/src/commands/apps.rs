@@ -1,8 +1,5 @@
 //! `apps [APP]…`: the apps, with what serves them.
 
-use std::panic::resume_unwind;
-use std::thread;
-
 use jiff::Timestamp;
 use piku_layout::deploy_lock::DeployLock;
 use piku_layout::name::AppName;
@@ -12,6 +9,7 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::user_error::UserError;
 use serde::Serialize;
 
+use crate::ipc::fan_out::ask_all;
 use crate::nginx::{CertificateState, SiteStatus, WebServer, session_address};
 use crate::process::usage::{InstanceSample, SampledState};
 
@@ -89,14 +87,10 @@ pub(super) fn print_urls(root: &PikuRoot, apps: &[AppName]) -> anyhow::Result<()
 fn rows(root: &PikuRoot, only: &[AppName]) -> anyhow::Result<Vec<AppRow>> {
     let apps = super::list_apps(root, only)?;
     let web = WebServer::load(root)?;
-    Ok(thread::scope(|scope| {
-        let describe = |app: AppName| {
-            let samples = super::ps::samples_of(root, &app).ok();
-            let site = web.site_status(&app);
-            describe_app(root, app, samples.as_deref(), site.as_ref())
-        };
-        let asked: Vec<_> = apps.into_iter().map(|app| scope.spawn(move || describe(app))).collect();
-        asked.into_iter().map(|row| row.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    Ok(ask_all(&apps, |app| {
+        let samples = super::ps::samples_of(root, app).ok();
+        let site = web.site_status(app);
+        describe_app(root, app.clone(), samples.as_deref(), site.as_ref())
     }))
 }
 

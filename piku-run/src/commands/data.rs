@@ -8,12 +8,12 @@
 )]
 
 use std::fs;
-use std::io::{IsTerminal, stdin, stdout};
+use std::io::{IsTerminal, Write, stdin, stdout};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use piku_chroot::jail::{self, JailSpec};
 use piku_files::FileLock;
 use piku_layout::app_lock::remove_empty_dir;
@@ -42,7 +42,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     .code(USAGE)
                     .into());
             }
-            become_command(root, app, &data, &["tar", "-c", "-C", DATA, "."])
+            become_command(export_command(root, app)?)
         }
         DataAction::Import => {
             super::must_be_there(root, app)?;
@@ -54,7 +54,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     .into());
             }
             current::create_data_dir(&dir)?;
-            become_command(root, app, &data, &["tar", "-x", "-C", DATA])
+            become_command(import_command(root, app, &data)?)
         }
         DataAction::Remove { confirm } => remove_data(root, app, &confirm, &dir),
     }
@@ -111,13 +111,38 @@ pub(super) fn export_command(root: &PikuRoot, app: &AppName) -> anyhow::Result<C
 }
 
 /// Returns the command that unpacks a tar archive from stdin into a data folder.
-pub(super) fn import_command(root: &PikuRoot, app: &AppName, data: &Path) -> anyhow::Result<Command> {
+pub(crate) fn import_command(root: &PikuRoot, app: &AppName, data: &Path) -> anyhow::Result<Command> {
     jail_command(root, app, data, &["tar", "-x", "-C", DATA])
 }
 
-fn become_command(root: &PikuRoot, app: &AppName, data: &Path, argv: &[&str]) -> anyhow::Result<()> {
-    let err = jail_command(root, app, data, argv)?.exec();
-    Err(err).with_context(|| format!("cannot run '{}'", argv[0]))
+/// Runs `reader`, a tar that writes an archive, into `writer`, which unpacks it. `names` goes to the reader's stdin.
+/// Returns false if files changed or disappeared while they were read.
+pub(crate) fn pipe_archive(
+    reader: &mut Command,
+    names: Option<&str>,
+    mut writer: Command,
+) -> anyhow::Result<bool> {
+    let stdin = if names.is_some() { Stdio::piped() } else { Stdio::null() };
+    let mut reader = reader.stdin(stdin).stdout(Stdio::piped()).spawn().context("cannot run 'tar'")?;
+    if let (Some(names), Some(mut stdin)) = (names, reader.stdin.take()) {
+        // A tar that has ended is reported by its exit status.
+        let _ = stdin.write_all(names.as_bytes());
+    }
+    let archive = reader.stdout.take().context("tar has no output")?;
+    let written = writer.stdin(archive).status();
+    // With the archive: a reader whose writer has failed would wait for ever.
+    drop(writer);
+    let read = reader.wait().context("cannot wait for 'tar'")?;
+    ensure!(written.context("cannot run 'tar'")?.success(), "cannot unpack it");
+    match read.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => Err(anyhow!("cannot read it")),
+    }
+}
+
+fn become_command(mut command: Command) -> anyhow::Result<()> {
+    Err(command.exec()).context("cannot run 'tar'")
 }
 
 /// Returns the command that runs `argv` on the data as its owner.
@@ -147,4 +172,25 @@ fn had_jails(root: &PikuRoot) -> anyhow::Result<bool> {
     let settings = HostSettings::read(&root.settings())?;
     let recorded = settings.protections.unwrap_or_default();
     Ok(recorded.contains(&Protection::Namespaces) || settings.sandbox == SandboxMode::Require)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_end_of_a_pipe_can_fail() {
+        let sh = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command
+        };
+        let pipe = |reader: &str, names, writer: &str| {
+            pipe_archive(&mut sh(reader), names, sh(writer)).map_err(|err| err.to_string())
+        };
+        assert_eq!(pipe("cat", Some("one"), "test \"$(cat)\" = one"), Ok(true));
+        assert_eq!(pipe("exit 1", None, "cat"), Ok(false), "a file has changed");
+        assert_eq!(pipe("exit 2", Some("one"), "cat"), Err("cannot read it".to_owned()));
+        assert_eq!(pipe("yes", None, "exit 1"), Err("cannot unpack it".to_owned()));
+    }
 }

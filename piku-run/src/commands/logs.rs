@@ -3,25 +3,22 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
-use std::thread;
 
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::unknown_app::{is_reached, unknown_app};
+use piku_report::terminal::is_colour_refused;
 use piku_report::user_error::{USAGE, UserError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli;
 use crate::ipc::client;
+use crate::ipc::fan_out::ask_all;
 use crate::log::{DeployLogChoice, LogQuery, LogSource, has_log_of, show_logs};
-
-/// Variable of programs whose output has no colours if it is set and not empty.
-const NO_COLOR: &str = "NO_COLOR";
 
 pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
     let stdout = io::stdout();
     let (apps, only) = find_apps(root, &typed)?;
-    let is_plain = std::env::var_os(NO_COLOR).is_some_and(|value| !value.is_empty());
     let query = LogQuery {
         follow: typed.follow,
         lines: typed.lines,
@@ -31,7 +28,7 @@ pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
         only: typed.ps.or(only),
         since: typed.since,
         raw: typed.raw,
-        colours: (typed.terminal || stdout.is_terminal()) && !is_plain && !typed.raw,
+        colours: (typed.terminal || stdout.is_terminal()) && !is_colour_refused() && !typed.raw,
     };
     let sources: Vec<LogSource> =
         apps.into_iter().map(|app| LogSource { dir: root.app(&app), app }).collect();
@@ -40,11 +37,8 @@ pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
     let follow = query.follow;
     // A supervisor that has ended or does not respond has no lines to wait for, and delays no other.
-    let _following: Vec<_> = thread::scope(|scope| {
-        let ask = |source: &LogSource| client::have_logs_written(root, &source.app, follow);
-        let asked: Vec<_> = sources.iter().map(|source| scope.spawn(move || ask(source))).collect();
-        asked.into_iter().filter_map(|answer| answer.join().ok().flatten()).collect()
-    });
+    let ask = |source: &LogSource| client::have_logs_written(root, &source.app, follow);
+    let _following: Vec<_> = ask_all(&sources, ask).into_iter().flatten().collect();
     show_logs(&sources, &query, &mut stdout.lock(), Some(stdout.as_fd()))
 }
 

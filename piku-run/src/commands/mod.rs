@@ -27,6 +27,8 @@ use piku_report::{caller, output};
 
 pub(crate) use apps::{AppRow, AppState, describe_app};
 pub(crate) use backup::{BackupScope, write_backup};
+pub(crate) use data::{import_command, pipe_archive};
+pub(crate) use lifecycle::deploy_tip;
 use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scale, stop};
 pub(crate) use ps::{format_duration, format_local_time, samples_of};
 use settings::{certs, check, config, deploy_lock, domains, grant, maintenance};
@@ -36,7 +38,6 @@ use crate::instance::launch;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::python_home::ImportOptions;
-use crate::releases::current;
 use crate::{
     cli, daemon, log_forwarding, nginx, notify, protections, python_home, releases, start, status, supervisor,
 };
@@ -202,7 +203,7 @@ pub(crate) fn list_apps(root: &PikuRoot, only: &[AppName]) -> anyhow::Result<Vec
         return Ok(only.to_vec());
     }
     let mut apps = root.apps().context("cannot list the apps")?;
-    apps.retain(|app| current::is_app(&root.app(app)));
+    apps.retain(|app| root.app(app).is_there());
     Ok(apps)
 }
 
@@ -223,16 +224,15 @@ fn must_be_there(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     if dir.path().is_dir() || dir.run().is_dir() { Ok(()) } else { Err(unknown_app(root, app).into()) }
 }
 
-/// The tool that creates apps, with their repositories.
+/// The tool that creates apps, with their repositories, and deploys them.
 const CREATOR: &str = "piku-receive";
 
 /// Creates the app if it does not exist, for a verb that stores something before the first push; the tool
 /// then prints how to push to it.
-#[expect(clippy::disallowed_methods, reason = "looks for the app's own folder")]
 pub(crate) fn create_if_missing(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
     // On a machine that only receives releases, an app has no repository.
-    if dir.repo().is_dir() || dir.current_number().is_some() {
+    if dir.is_there() {
         return Ok(());
     }
     let mut creator = sibling_tool(CREATOR);

@@ -16,7 +16,6 @@ use super::startup::StartupWatch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct InstanceId(pub(crate) u64);
 
-/// Exit status of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProcessExit {
     /// Exit code. A jail reports signal n as 128 + n.
@@ -33,7 +32,6 @@ pub(crate) enum ProcessExit {
 }
 
 impl ProcessExit {
-    /// Returns whether the process succeeded.
     #[must_use]
     pub(crate) fn is_success(self) -> bool {
         self == Self::Code(0)
@@ -157,7 +155,6 @@ pub(crate) enum InstanceState {
     Killing,
 }
 
-/// An instance and its state.
 #[derive(Debug, Clone)]
 pub(crate) struct AppInstance {
     pub(crate) ps: InstanceName,
@@ -169,7 +166,7 @@ pub(crate) struct AppInstance {
     /// Consequence of its end while it is on trial.
     pub(crate) trial: TrialRule,
     pub(crate) pace: ProbePace,
-    /// Its port; `None` until one is chosen.
+    /// `None` until one is chosen.
     pub(crate) port: Option<u16>,
     /// Port to which requests are sent. After a crash, the port of the previous process until the new one
     /// is ready.
@@ -179,7 +176,7 @@ pub(crate) struct AppInstance {
     /// Live: neither on trial nor leaving.
     pub(crate) live: bool,
     pub(crate) state: InstanceState,
-    /// Number of restarts after crashes.
+    /// After crashes.
     pub(crate) restarts: u32,
     pub(crate) last_exit: Option<ProcessExit>,
     /// Time between SIGTERM and SIGKILL.

@@ -15,7 +15,6 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::{lock, supervisor};
 
-/// The running supervisor of an app.
 #[derive(Debug)]
 pub(super) struct SupervisorChild {
     pub(super) pid: Pid,
@@ -38,7 +37,7 @@ impl SupervisorChild {
         still.then_some(Self { pid: Pid::from_raw(pid), pidfd: Some(pidfd), booting: None })
     }
 
-    /// Starts a supervisor. At boot its stdin is the writing end of a pipe, which it closes once its instances
+    /// Starts one. At boot its stdin is the writing end of a pipe, which it closes once its instances
     /// are up.
     pub(super) fn spawn(program: &Path, root: &PikuRoot, app: &AppName, boot: bool) -> anyhow::Result<Self> {
         let mut command = Command::new(program);

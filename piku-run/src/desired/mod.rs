@@ -21,6 +21,7 @@ use piku_layout::settings::{HostSettings, NetworkMode};
 use piku_layout::writable_path::WritablePath;
 use piku_procfile::listen_ports;
 use piku_procfile::procfile::ProcessKind;
+use piku_procfile::render::app_values::split_items;
 use piku_procfile::schedule;
 use piku_procfile::writable_paths;
 use piku_report::user_error::UserError;
@@ -33,9 +34,6 @@ pub(crate) use health::HealthCheck;
 
 /// Number of instances of each type; a type that is missing has one.
 pub(crate) type Formation = BTreeMap<ProcessName, u32>;
-
-/// Largest number of instances of a type; more is a typing error.
-pub(crate) const MAX_COUNT: u32 = 1000;
 
 /// Default time limit for becoming ready, in seconds.
 const READY_WITHIN: u64 = 60;
@@ -148,7 +146,7 @@ fn list_types(world: &ReleaseContext, formation: &Formation, vars: &Vars) -> Vec
     let pinned = pinned_port::of(world).unwrap_or(None);
     let preset = &world.release.formation;
     // Of all types together: the app asks for them, not the operator.
-    let mut left = MAX_COUNT;
+    let mut left = ProcessName::MAX_INSTANCES;
     let mut types = Vec::new();
     for (name, command) in &world.release.processes {
         let kind = ProcessKind::classify(name, command);
@@ -157,7 +155,7 @@ fn list_types(world: &ReleaseContext, formation: &Formation, vars: &Vars) -> Vec
         }
         let asked = preset.get(name).map(|count| (*count).min(left));
         let count = match (formation.get(name), asked) {
-            (Some(count), _) => (*count).min(MAX_COUNT),
+            (Some(count), _) => (*count).min(ProcessName::MAX_INSTANCES),
             (None, Some(count)) => {
                 left -= count;
                 count
@@ -323,7 +321,7 @@ fn set_trial_rules(types: &mut [ProcessType]) {
 }
 
 fn split_words(value: Option<&String>) -> Vec<&str> {
-    value.map(|value| value.split([' ', ',']).filter(|word| !word.is_empty()).collect()).unwrap_or_default()
+    value.map(|value| split_items(value).collect()).unwrap_or_default()
 }
 
 fn parse_seconds(vars: &Vars, name: &str, least: f64) -> Result<Option<Duration>, String> {

@@ -3,5 +3,6 @@
 
 pub(crate) mod client;
 pub(crate) mod connections;
+pub(crate) mod fan_out;
 pub(crate) mod protocol;
 pub(crate) mod socket;

@@ -20,11 +20,11 @@ use jiff::Timestamp;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
-use nix::unistd::gethostname;
 use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
+use piku_nss::host_name;
 
 use crate::core::CrashBackoff;
 use crate::lock;
@@ -71,8 +71,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
             None => std::thread::sleep(Duration::from_millis(20)),
         }
     };
-    let host = gethostname().ok().and_then(|name| name.into_string().ok());
-    let host = host.filter(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()));
+    let host = host_name().filter(|name| name.bytes().all(|b| b.is_ascii_graphic()));
     let origin = SyslogOrigin { host: host.unwrap_or_else(|| "-".to_owned()), app: app.to_string() };
     let save_file = dir.run().join("drain.json");
     // Without readable positions forwarding starts with new lines.

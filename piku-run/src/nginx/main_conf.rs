@@ -36,7 +36,7 @@ impl WebServer {
         self.write_main_conf(&nginx)?;
         if let Some(master) = NginxMaster::find(&self.dir) {
             self.reload_nginx(master, Some(&files))?;
-            self.dir.finish_reload(None)?;
+            self.dir.finish_all_reloads()?;
         }
         Ok(())
     }

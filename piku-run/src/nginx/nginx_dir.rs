@@ -303,10 +303,12 @@ impl NginxDir {
 
     /// Marks all changes as loaded, unless another followed `last`, which was pending when the reload began.
     /// The caller holds the lock of the files.
-    pub(super) fn finish_reload(&self, last: Option<&PendingChange>) -> anyhow::Result<()> {
-        if last.is_some_and(|last| self.pending_change().is_some_and(|change| change != *last)) {
-            return Ok(());
-        }
+    pub(super) fn finish_reload(&self, last: &PendingChange) -> anyhow::Result<()> {
+        if self.pending_change().as_ref() == Some(last) { self.finish_all_reloads() } else { Ok(()) }
+    }
+
+    /// Marks all changes as loaded. The caller has held the lock of the files since before the reload.
+    pub(super) fn finish_all_reloads(&self) -> anyhow::Result<()> {
         current::remove_dir(&self.reload_marker())
     }
 

@@ -114,8 +114,8 @@ impl PreparedSite<'_> {
             None => {}
         }
         let files_lock = dir.lock()?;
-        if change.is_some() {
-            dir.finish_reload(change.as_ref())?;
+        if let Some(change) = &change {
+            dir.finish_reload(change)?;
         }
         Ok((old, files_lock))
     }

@@ -119,7 +119,7 @@ fn start_or_adopt(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyho
         let (master, child) = web.start_nginx(nginx)?;
         (master, Some(child))
     };
-    web.dir.finish_reload(None)?;
+    web.dir.finish_all_reloads()?;
     drop((files, reloads));
     let pid = rustix::process::Pid::from_raw(master.pid.as_raw()).context("no pid")?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("nginx has just ended")?;
@@ -306,7 +306,7 @@ impl NginxService {
         let files = self.web.dir.lock()?;
         self.web.write_main_conf(&nginx)?;
         self.web.reload_nginx(self.master, Some(&files))?;
-        self.web.dir.finish_reload(None)?;
+        self.web.dir.finish_all_reloads()?;
         drop((files, reloads));
         spawn_refresh(&self.web);
         Ok(())

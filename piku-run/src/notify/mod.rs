@@ -172,7 +172,7 @@ fn write_journal(path: &Path, journal: &NotifyJournal, before: &NotifyJournal) -
 
 /// Returns the name of this machine, as one line.
 pub(crate) fn host_name() -> String {
-    nix::unistd::gethostname().map_or_else(|_| String::new(), |name| readable(&name.to_string_lossy()))
+    piku_nss::host_name().map_or(String::new(), |name| readable(&name))
 }
 
 #[cfg(test)]

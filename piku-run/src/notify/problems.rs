@@ -108,10 +108,9 @@ fn instance_problems(app: &AppName, samples: &[InstanceSample]) -> Vec<HostProbl
     let mut problems = Vec::new();
     for sample in samples {
         let last = sample.last_exit.as_deref();
-        let is_cron = sample.next_run.is_some() || sample.last_run.is_some();
         let (kind, what) = if sample.state == SampledState::CrashLooping {
             (ProblemKind::CrashLoop, format!("{} crashes again and again", sample.kind))
-        } else if is_cron && last.is_some_and(|last| last != "exit 0") {
+        } else if sample.has_failed() {
             (ProblemKind::CronFailed, format!("the last run of {} failed", sample.kind))
         } else {
             continue;

@@ -1,7 +1,8 @@
 //! Processes of this host: ending a process family, reaping children, signals, waiting for descriptors,
-//! resource usage, memory, the own program.
+//! resource usage, memory, git, the own program.
 
 pub(crate) mod family;
+pub(crate) mod git_command;
 pub(crate) mod idle_memory;
 pub(crate) mod own_program;
 pub(crate) mod processor_meter;

@@ -77,6 +77,12 @@ pub(crate) struct InstanceSample {
 }
 
 impl InstanceSample {
+    /// Returns true for a cron type whose last run failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        let is_cron = self.next_run.is_some() || self.last_run.is_some();
+        is_cron && self.last_exit.as_ref().is_some_and(|last| last != "exit 0")
+    }
+
     /// Returns the row of an empty slot.
     pub(crate) fn empty_slot(app: &AppName, ps: &InstanceName) -> Self {
         Self {

@@ -2,21 +2,24 @@
 //! next import.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use piku_files::TreeHandle;
 use piku_files::free_space::{self, SpaceNeeded};
-use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
+use piku_layout::git_history::short_commit;
+use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 
 use super::python_settings::{TranslatedSettings, translate_settings};
 use super::source_home::{SourceApp, SourceScaling};
-use super::source_repository::{SourceBranch, SourceRepository, has_branch, short_commit};
+use super::source_repository::{SourceBranch, SourceRepository};
+use crate::commands::{import_command, pipe_archive};
 use crate::config::{ConfigChange, ConfigValues, store};
 use crate::desired;
 use crate::nginx;
+use crate::process::git_command::has_refs;
 use crate::releases::current;
 
 /// Prefix for the paths that `WRITABLE_PATHS` names, in the data.
@@ -152,15 +155,20 @@ impl ImportPlan {
             return Ok(());
         }
         current::create_dir(&dir.importing())?;
+        current::create_data_dir(dir)?;
+        let unpack = |tar: &mut Command, names: Option<&str>| {
+            pipe_archive(tar, names, import_command(root, &app.name, &dir.data())?)
+                .context("cannot copy its data")
+        };
         if let Some(data) = &self.data {
-            pipe_archive(root, app, archive_of(data).arg("."), None)?;
+            unpack(archive_of(data).arg("."), None)?;
         }
         if let Some(tree) = self.work_tree.as_ref().filter(|_| !self.kept.is_empty()) {
             let mut list = self.kept.join("\0");
             list.push('\0');
             let mut tar = archive_of(tree);
             tar.args([INTO_KEPT, "--null", "--verbatim-files-from", "-T", "-"]);
-            pipe_archive(root, app, &mut tar, Some(&list))?;
+            unpack(&mut tar, Some(&list))?;
         }
         Ok(())
     }
@@ -195,7 +203,7 @@ impl ImportPlan {
 
 /// Returns whether the app is complete here, from an import or a push.
 pub(super) fn is_complete(dir: &AppDir) -> bool {
-    current::has_dir(dir.path(), "repo.git") && has_branch(&dir.repo())
+    current::has_dir(dir.path(), "repo.git") && has_refs(&dir.repo())
 }
 
 /// Returns whether the app's directory of data has files, or cannot be read.
@@ -210,29 +218,4 @@ fn archive_of(folder: &Path) -> Command {
     let mut tar = Command::new("tar");
     tar.args(["-c", "--sparse", "-C"]).arg(folder);
     tar
-}
-
-/// Unpacks the output of `tar` in the app's data. `list` goes to its stdin.
-fn pipe_archive(
-    root: &PikuRoot,
-    app: &SourceApp<'_>,
-    tar: &mut Command,
-    list: Option<&str>,
-) -> anyhow::Result<()> {
-    let stdin = if list.is_some() { Stdio::piped() } else { Stdio::null() };
-    let mut reader = tar.stdin(stdin).stdout(Stdio::piped()).spawn().context("cannot run 'tar'")?;
-    if let (Some(list), Some(mut stdin)) = (list, reader.stdin.take()) {
-        // A tar that has ended is reported by its exit status.
-        let _ = std::io::Write::write_all(&mut stdin, list.as_bytes());
-    }
-    let archive = reader.stdout.take().context("tar has no output")?;
-    let own = std::env::current_exe().context("cannot find this program's own path")?;
-    let mut writer = Command::new(own);
-    writer.args(["data", app.name.as_str(), "import"]).env(ROOT_VARIABLE, root.path()).stdin(archive);
-    let written = writer.status();
-    let read = reader.wait().context("cannot wait for 'tar'")?;
-    ensure!(written.context("cannot run piku-run")?.success(), "cannot unpack its data");
-    // 1: a file changed or disappeared while it was read.
-    ensure!(matches!(read.code(), Some(0 | 1)), "cannot read its data");
-    Ok(())
 }

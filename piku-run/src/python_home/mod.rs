@@ -6,14 +6,9 @@ mod source_home;
 mod source_repository;
 mod untracked_files;
 
-pub(crate) use source_repository::TOLERATED;
-
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use anyhow::Context;
-use piku_layout::name::AppName;
-use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
+use piku_layout::paths::PikuRoot;
 use piku_report::diagnostic::{quote_word, readable};
 use piku_report::output;
 use piku_report::user_error::UserError;
@@ -21,9 +16,9 @@ use piku_report::user_error::UserError;
 use app_import::{ImportPlan, is_complete};
 use source_home::{SourceApp, SourceHome};
 
+use crate::commands::deploy_tip;
 use crate::releases::current;
 
-/// Choices of the operator.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ImportOptions {
     /// Only print what would be done.
@@ -32,7 +27,6 @@ pub(crate) struct ImportOptions {
     pub(crate) no_deploy: bool,
 }
 
-/// Result for one app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ImportOutcome {
     Imported,
@@ -78,7 +72,7 @@ pub(crate) fn import_home(
             ImportOutcome::Failed => all_well = false,
             _ if options.dry_run || root.app(&app.name).current_number().is_some() => {}
             _ if options.no_deploy => undeployed.push(app.name.as_str()),
-            _ if deploy(root, &app.name)? => print_line(&format!("{}: deployed", app.name))?,
+            _ if deploy_tip(root, &app.name)? == 0 => print_line(&format!("{}: deployed", app.name))?,
             _ => {
                 print_line(&format!("{0}: its deploy failed; to try again: piku deploy {0}", app.name))?;
                 all_well = false;
@@ -120,16 +114,6 @@ fn import_app(root: &PikuRoot, app: &SourceApp<'_>, options: ImportOptions) -> a
         print_line(&format!("    {remark}"))?;
     }
     Ok(ImportOutcome::Imported)
-}
-
-/// Deploys the app as a push would; its output goes to stderr. Returns whether it is live.
-#[expect(clippy::disallowed_methods, reason = "looks for the tool beside this one")]
-fn deploy(root: &PikuRoot, app: &AppName) -> anyhow::Result<bool> {
-    const DEPLOYER: &str = "piku-receive";
-    let beside = std::env::current_exe().ok().map(|own| own.with_file_name(DEPLOYER));
-    let mut deployer = Command::new(beside.filter(|path| path.is_file()).unwrap_or_else(|| DEPLOYER.into()));
-    deployer.args(["deploy", app.as_str()]).env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
-    Ok(deployer.status().with_context(|| format!("cannot run '{DEPLOYER}'"))?.success())
 }
 
 fn print_line(text: &str) -> anyhow::Result<()> {

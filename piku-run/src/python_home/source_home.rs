@@ -20,8 +20,6 @@ use super::untracked_files::find_untracked;
 const MAX_TEXT: u64 = 1 << 20;
 /// Maximum number of untracked paths of an app that its data keeps.
 pub(super) const MAX_KEPT: usize = 20;
-/// Largest number of instances that is taken over.
-const MAX_COUNT: u32 = 1000;
 
 /// Directory with the apps of a Python piku.
 #[derive(Debug)]
@@ -183,7 +181,6 @@ impl SourceApp<'_> {
         }
     }
 
-    /// Reads the settings files.
     pub(super) fn read_settings(&self, remarks: &mut Vec<String>) -> SettingsTexts {
         SettingsTexts {
             shipped: self.read_text("apps", "ENV", remarks),
@@ -198,7 +195,8 @@ impl SourceApp<'_> {
         let text = self.read_text("envs", "SCALING", &mut scaling.remarks);
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let parsed = line.split_once([':', '=']).and_then(|(name, count)| {
-                let count: u32 = count.trim().parse().ok().filter(|count| *count <= MAX_COUNT)?;
+                let count: u32 =
+                    count.trim().parse().ok().filter(|count| *count <= ProcessName::MAX_INSTANCES)?;
                 Some((name.trim().parse::<ProcessName>().ok()?, count))
             });
             match parsed {

@@ -9,29 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
+use piku_layout::git_history::{TOLERATED_ERRORS, short_commit};
 use piku_report::user_error::UserError;
+
+use crate::process::git_command::git_command;
 
 const HEADS: &str = "refs/heads/";
 /// Serves repositories of other users, too.
 const UPLOAD_PACK: &str = "--upload-pack=git -c 'safe.directory=*' upload-pack";
 /// Largest list of paths, since a small repository can name paths without end.
 const MAX_LIST: u64 = 64 << 20;
-/// Errors of old tools in real histories, as pushes may have them.
-pub(crate) const TOLERATED: [&str; 12] = [
-    "badDate",
-    "badDateOverflow",
-    "badEmail",
-    "badName",
-    "badTimezone",
-    "missingEmail",
-    "missingNameBeforeEmail",
-    "missingSpaceBeforeDate",
-    "missingSpaceBeforeEmail",
-    "multipleAuthors",
-    "zeroPaddedDate",
-    "zeroPaddedFilemode",
-];
-
 /// Repository in the old home, or in a work tree of it.
 #[derive(Debug)]
 pub(super) struct SourceRepository(pub(super) PathBuf);
@@ -50,7 +37,7 @@ impl SourceRepository {
     pub(super) fn choose_branch(&self, live: Option<&str>) -> anyhow::Result<Option<SourceBranch>> {
         let mut git = git_command();
         git.args(["ls-remote", "--symref", UPLOAD_PACK, "--"]).arg(&self.0).args(["HEAD", "refs/heads/*"]);
-        let out = git.stdin(Stdio::null()).output().context("cannot run git")?;
+        let out = git.output().context("cannot run git")?;
         let said = String::from_utf8_lossy(&out.stderr);
         ensure!(out.status.success(), "git cannot read '{}': {}", self.0.display(), first_line(&said));
         Ok(choose_branch(&String::from_utf8_lossy(&out.stdout), live))
@@ -62,7 +49,7 @@ impl SourceRepository {
         // Nothing that the repository names is contacted for missing objects.
         git.env("GIT_ALLOW_PROTOCOL", "none").arg("--git-dir").arg(&self.0);
         git.args(["-c", "safe.directory=*", "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]);
-        git.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        git.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = git.spawn().context("cannot run git")?;
         let mut listed = Vec::new();
         if let Some(stdout) = child.stdout.take() {
@@ -81,7 +68,7 @@ impl SourceRepository {
         run_git(git_command().arg("--git-dir").arg(target).args(["symbolic-ref", "HEAD", &head]))?;
         let mut git = git_command();
         git.arg("--git-dir").arg(target).args(["-c", "fetch.fsckObjects=true"]);
-        for tolerated in TOLERATED {
+        for tolerated in TOLERATED_ERRORS {
             git.args(["-c", &format!("fetch.fsck.{tolerated}=ignore")]);
         }
         git.args([
@@ -99,33 +86,8 @@ impl SourceRepository {
     }
 }
 
-/// Returns whether the repository has a branch.
-pub(super) fn has_branch(repository: &Path) -> bool {
-    let mut git = git_command();
-    git.arg("--git-dir").arg(repository).args(["for-each-ref", "--count=1", HEADS]);
-    git.stdin(Stdio::null()).output().is_ok_and(|out| !out.stdout.is_empty())
-}
-
-/// Returns the first 7 digits of a commit.
-pub(super) fn short_commit(commit: &str) -> &str {
-    commit.get(..7).unwrap_or(commit)
-}
-
-/// Returns git without settings of the environment, hooks and other protocols.
-fn git_command() -> Command {
-    let mut git = Command::new("git");
-    for (name, _) in std::env::vars_os() {
-        if name.as_encoded_bytes().starts_with(b"GIT_") {
-            git.env_remove(name);
-        }
-    }
-    git.env("GIT_ALLOW_PROTOCOL", "file").env("GIT_NO_LAZY_FETCH", "1").env("GIT_TERMINAL_PROMPT", "0");
-    git.env("GIT_NO_REPLACE_OBJECTS", "1").env("LC_ALL", "C").args(["-c", "core.hooksPath=/dev/null"]);
-    git
-}
-
 fn run_git(git: &mut Command) -> anyhow::Result<()> {
-    let out = git.stdin(Stdio::null()).output().context("cannot run git")?;
+    let out = git.output().context("cannot run git")?;
     if out.status.success() {
         return Ok(());
     }

@@ -42,12 +42,6 @@ pub(crate) fn create_data_dir_at(data: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Returns true if the app was created and not destroyed: it has a repository or a live release. The data of a
-/// destroyed app stays.
-pub(crate) fn is_app(app: &AppDir) -> bool {
-    has_dir(app.path(), "repo.git") || app.current_number().is_some()
-}
-
 /// Returns the lock that an app's supervisor holds.
 pub(crate) fn supervisor_lock(app: &AppDir) -> PathBuf {
     app.run().join("supervisor.lock")

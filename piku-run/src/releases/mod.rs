@@ -8,6 +8,7 @@ mod successor;
 use anyhow::Context;
 use piku_layout::app_lock;
 use piku_layout::deploy_attempt::DeployAttempt;
+use piku_layout::git_history::short_commit;
 use piku_layout::paths::AppDir;
 use piku_release::manifest::{BuiltRelease, ReleaseOrigin};
 use piku_report::output::{self, OutputFormat};
@@ -165,7 +166,7 @@ pub(crate) fn print_releases(rows: &[ReleaseRow], format: OutputFormat) -> anyho
 fn render_table(rows: &[ReleaseRow]) -> String {
     let cells = |row: &ReleaseRow| {
         let at = row.at.map_or_else(|| "-".to_owned(), |at| format!("{at:.0}"));
-        let commit = row.commit.get(..8).unwrap_or(&row.commit).to_owned();
+        let commit = short_commit(&row.commit).to_owned();
         let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
         let state = row.state.as_str().to_owned();
         let machine = plain(row.architecture.as_deref().unwrap_or_default());

@@ -15,7 +15,6 @@ use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
-/// A renaming in progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RenameRecord {
     pub(crate) from: AppName,

@@ -86,8 +86,8 @@ fn newest_first_with_what_each_is() {
     });
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), expected);
     let expected = "\
-RELEASE  STATE     AT                    COMMIT    FOR     BY   SUBJECT
-2        previous  2026-11-22T10:00:00Z  00000000  x86_64  ann  Change 2
+RELEASE  STATE     AT                    COMMIT   FOR     BY   SUBJECT
+2        previous  2026-11-22T10:00:00Z  0000000  x86_64  ann  Change 2
 1        broken    -
 ";
     assert_eq!(render_table(&rows[3..]), expected);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Cyan, yellow, green, magenta, blue and their bright forms, readable on black and on white.
-const COLOURS: [u8; 9] = [36, 33, 32, 35, 34, 96, 92, 95, 94];
+use piku_report::terminal::{NAME_COLOURS, is_colour_refused};
+
 /// Name for the foreman's own lines.
 const OWN: &str = "system";
 
@@ -19,8 +19,7 @@ pub(super) struct LinePrinter {
 impl LinePrinter {
     /// `width` is the length of the longest name.
     pub(super) fn new(width: usize) -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colours = (!plain && io::stdout().is_terminal()).then(BTreeMap::new);
+        let colours = (!is_colour_refused() && io::stdout().is_terminal()).then(BTreeMap::new);
         Self { width: width.max(OWN.len()), colours }
     }
 
@@ -42,7 +41,7 @@ impl LinePrinter {
     fn format_prefix(&mut self, who: &str) -> String {
         let text = format!("{} {who:<width$} | ", format_time(), width = self.width);
         let Some(colours) = &mut self.colours else { return text };
-        let next = COLOURS[colours.len() % COLOURS.len()];
+        let next = NAME_COLOURS[colours.len() % NAME_COLOURS.len()];
         let colour = if who == OWN { 1 } else { *colours.entry(who.to_owned()).or_insert(next) };
         format!("\u{1b}[{colour}m{text}\u{1b}[0m")
     }

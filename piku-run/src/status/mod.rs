@@ -36,7 +36,7 @@ pub(crate) fn run(root: &PikuRoot, typed: &StatusArgs) -> anyhow::Result<()> {
     let is_short = typed.format == OutputFormat::Text && !typed.html;
     let detail = if is_short { ReportDetail::Deploys } else { ReportDetail::Logs };
     let apps = select_apps(root, &typed.apps, typed.none)?;
-    let report = HostReport::collect(root, apps, detail, Timestamp::now())?;
+    let report = HostReport::collect(root, &apps, detail, Timestamp::now())?;
     if typed.html {
         return output::write(html::render(&report).as_bytes());
     }
@@ -55,7 +55,7 @@ fn update(root: &PikuRoot, now: Timestamp) -> anyhow::Result<()> {
     let path = root.run().join("status.lock");
     let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
     let Some(_lock) = lock else { return Ok(()) };
-    let mut report = HostReport::collect(root, list_apps(root, &[])?, ReportDetail::Logs, now)?;
+    let mut report = HostReport::collect(root, &list_apps(root, &[])?, ReportDetail::Logs, now)?;
     for app in &mut report.apps {
         let path = root.app(&app.summary.app).usage_history();
         let mut history = UsageHistory::read(&path);
@@ -80,7 +80,7 @@ const METRICS: &str = "metrics";
 /// Prints the state of the apps that were named, or of all, as metrics.
 pub(crate) fn print_metrics(root: &PikuRoot, typed: &MetricsArgs) -> anyhow::Result<()> {
     let apps = select_apps(root, &typed.apps, typed.none)?;
-    let report = HostReport::collect(root, apps, ReportDetail::Figures, Timestamp::now())?;
+    let report = HostReport::collect(root, &apps, ReportDetail::Figures, Timestamp::now())?;
     output::write(open_metrics::render(&report).as_bytes())
 }
 

@@ -1,8 +1,5 @@
 //! The state of the machine and its apps: the data of `status`.
 
-use std::panic::resume_unwind;
-use std::thread;
-
 use jiff::Timestamp;
 use piku_files::free_space::FreeSpace;
 use piku_layout::deploy_totals::DeployTotals;
@@ -13,6 +10,7 @@ use piku_procfile::schedule;
 use serde::Serialize;
 
 use crate::commands::{AppRow, describe_app, samples_of};
+use crate::ipc::fan_out::ask_all;
 use crate::nginx::{CertificateStatus, WebServer};
 use crate::notify::{self, HostProblem};
 use crate::process::usage::{self, InstanceSample, SampledState};
@@ -85,7 +83,7 @@ impl HostReport {
     /// Collects the state of these apps. Their supervisors are asked in parallel.
     pub(super) fn collect(
         root: &PikuRoot,
-        apps: Vec<AppName>,
+        apps: &[AppName],
         detail: ReportDetail,
         now: Timestamp,
     ) -> anyhow::Result<Self> {
@@ -96,11 +94,7 @@ impl HostReport {
         let backups = notify::backup_problems(root, now);
         problems
             .extend(backups.into_iter().filter(|one| one.app.as_ref().is_none_or(|app| apps.contains(app))));
-        let found: Vec<(AppReport, Vec<HostProblem>)> = thread::scope(|scope| {
-            let collect = |app: AppName| collect_app(root, &web, &settings, &app, detail, now);
-            let asked: Vec<_> = apps.into_iter().map(|app| scope.spawn(move || collect(app))).collect();
-            asked.into_iter().map(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-        });
+        let found = ask_all(apps, |app| collect_app(root, &web, &settings, app, detail, now));
         let mut apps = Vec::new();
         for (app, its_problems) in found {
             apps.push(app);

@@ -46,10 +46,10 @@ $ piku-run releases blog
 exit status: 0
 --- stdout
 RELEASE  STATE  AT  COMMIT  FOR  BY  SUBJECT
-4  live  [TIME]  01234567  [ARCHITECTURE][BY]rollback to 1
-3  previous  [TIME]  01234567  [ARCHITECTURE]
-2  previous  [TIME]  01234567  [ARCHITECTURE][BY]config: set NAME, TOKEN
-1  previous  [TIME]  01234567  [ARCHITECTURE]
+4  live  [TIME]  0123456  [ARCHITECTURE][BY]rollback to 1
+3  previous  [TIME]  0123456  [ARCHITECTURE]
+2  previous  [TIME]  0123456  [ARCHITECTURE][BY]config: set NAME, TOKEN
+1  previous  [TIME]  0123456  [ARCHITECTURE]
 
 $ piku-run config blog
 exit status: 0

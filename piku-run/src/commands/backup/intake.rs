@@ -13,7 +13,7 @@ use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
 use super::restored_app::RestoredApp;
-use crate::commands::lifecycle::clone;
+use crate::commands::lifecycle::deploy_or_explain;
 use crate::commands::lifecycle::free_name;
 
 /// Apps of an archive that are asked for, and their name.
@@ -54,7 +54,7 @@ pub(in crate::commands) fn restore_archive(
         if request.skip_deploy || !is_deployable {
             progress::detail(&format!("to deploy {name}: piku deploy {name}"));
         } else {
-            let deployed = clone::deploy(root, &name)?;
+            let deployed = deploy_or_explain(root, &name)?;
             if deployed != ExitCode::SUCCESS {
                 code = deployed;
             }

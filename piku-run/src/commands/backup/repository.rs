@@ -10,11 +10,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use piku_backup::SavedApp;
+use piku_layout::git_history::TOLERATED_ERRORS;
 use piku_report::diagnostic::readable;
 use piku_report::user_error::UserError;
 
-use crate::commands::lifecycle::clone::{git_command, set_branch};
-use crate::python_home::TOLERATED;
+use crate::commands::lifecycle::clone::set_branch;
+use crate::process::git_command::git_command;
 
 const HEADS: &str = "refs/heads/";
 /// Place of the branch's tip, if a commit before it was live.
@@ -27,13 +28,6 @@ pub(super) fn read_branch(repo: &Path) -> Option<String> {
     let out = git.stderr(Stdio::null()).output().ok()?;
     let name = String::from_utf8(out.stdout).ok()?;
     name.trim_end().strip_prefix(HEADS).map(str::to_owned)
-}
-
-/// Returns whether the repository has a branch or a tag: git makes no bundle of nothing.
-pub(super) fn has_refs(repo: &Path) -> bool {
-    let mut git = git_command();
-    git.arg("--git-dir").arg(repo).args(["for-each-ref", "--count=1"]);
-    git.stderr(Stdio::null()).output().is_ok_and(|out| !out.stdout.is_empty())
 }
 
 /// Returns the command that prints the bundle.
@@ -65,7 +59,7 @@ pub(super) fn create_from_bundle(
     let mut fetch = git_command();
     fetch.env("GIT_ALLOW_PROTOCOL", "file").env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
     fetch.arg("--git-dir").arg(repo).args(["-c", "core.hooksPath=/dev/null", "-c", "fetch.fsckObjects=true"]);
-    for tolerated in TOLERATED {
+    for tolerated in TOLERATED_ERRORS {
         fetch.args(["-c", &format!("fetch.fsck.{tolerated}=ignore")]);
     }
     fetch.args(["fetch", "--quiet", "--atomic", "--no-write-fetch-head", "--no-auto-gc", "--update-head-ok"]);

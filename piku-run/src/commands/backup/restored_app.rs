@@ -15,7 +15,7 @@ use piku_backup::{BackupPart, SavedApp};
 use piku_files::TreeHandle;
 use piku_files::free_space::{self, SpaceNeeded};
 use piku_layout::deploy_lock::DeployLock;
-use piku_layout::name::AppName;
+use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::PikuRoot;
 use piku_report::diagnostic::{readable, shorten_text};
 use piku_report::progress;
@@ -91,7 +91,7 @@ impl RestoredApp {
             }
             BackupPart::Formation(_) => {
                 let formation: Formation = parse(part, &read_small(content)?)?;
-                ensure!(formation.values().all(|count| *count <= desired::MAX_COUNT), "bad '{part}'");
+                ensure!(formation.values().all(|count| *count <= ProcessName::MAX_INSTANCES), "bad '{part}'");
                 desired::write_formation(&self.aside.join("formation.json"), &formation)
             }
             BackupPart::DeployLock(_) => {

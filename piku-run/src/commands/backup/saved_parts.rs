@@ -15,6 +15,7 @@ use piku_release::manifest::{self, BuiltRelease};
 
 use super::repository;
 use crate::config::store;
+use crate::process::git_command::has_refs;
 use crate::releases::current;
 
 /// An app as it is when a backup begins: its description, and the content of its small parts.
@@ -33,7 +34,7 @@ impl SavedParts {
     pub(super) fn read(root: &PikuRoot, app: &AppName) -> anyhow::Result<Self> {
         let dir = root.app(app);
         current::check_not_destroyed(&dir)?;
-        if !current::is_app(&dir) {
+        if !dir.is_there() {
             return Err(unknown_app(root, app).into());
         }
         let live = dir.current_number();
@@ -49,7 +50,7 @@ impl SavedParts {
         // Brings it up to date.
         store::read(&dir)?;
         let mut parts = Vec::new();
-        if repository::has_refs(&dir.repo()) {
+        if has_refs(&dir.repo()) {
             parts.push((BackupPart::Repository(app.clone()), None));
         }
         let release = live.map(|live| dir.release(live).join(manifest::FILE));

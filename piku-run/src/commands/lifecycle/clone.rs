@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, ensure};
 use piku_layout::name::AppName;
@@ -19,10 +19,11 @@ use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
 use super::aside_app::{AsideApp, remove_own_settings};
-use super::{app_lock, free_name};
+use super::{app_lock, deploy_tip, free_name};
 use crate::cli::CloneArgs;
-use crate::commands::{data, sibling_tool};
+use crate::commands::data;
 use crate::config::store;
+use crate::process::git_command::git_command;
 use crate::releases::current;
 
 pub(in crate::commands) fn run(root: &PikuRoot, typed: &CloneArgs) -> anyhow::Result<ExitCode> {
@@ -51,19 +52,7 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &CloneArgs) -> anyhow::Re
         progress::detail(&format!("to deploy it: piku deploy {new}"));
         return Ok(ExitCode::SUCCESS);
     }
-    deploy(root, new)
-}
-
-/// Deploys the tip of the app's deploy branch, as after a push.
-pub(in crate::commands) fn deploy(root: &PikuRoot, app: &AppName) -> anyhow::Result<ExitCode> {
-    let mut deploy = sibling_tool("piku-receive");
-    deploy.args(["deploy", app.as_str(), "--by", &crate::releases::who(), "--root"]).arg(root.path());
-    let status = deploy.stdin(Stdio::null()).status().context("cannot run 'piku-receive deploy'")?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
-    if code != 0 {
-        progress::error(&format!("{app} is there, but it is not deployed; to try again: piku deploy {app}"));
-    }
-    Ok(ExitCode::from(code))
+    deploy_tip::deploy_or_explain(root, new)
 }
 
 fn copy_app(
@@ -116,16 +105,6 @@ pub(in crate::commands) fn set_branch(repo: &Path, commit: &str) -> anyhow::Resu
     Ok(update.stderr(Stdio::null()).status().context("cannot run 'git update-ref'")?.success())
 }
 
-/// Returns a git command that the caller's environment does not change.
-pub(in crate::commands) fn git_command() -> Command {
-    let mut git = Command::new("git");
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {
-        git.env_remove(name);
-    }
-    git.stdin(Stdio::null());
-    git
-}
-
 fn git(words: &[&str], paths: &[&Path]) -> anyhow::Result<()> {
     let status = git_command().args(words).args(paths).stdout(std::io::stderr()).status();
     let status = status.with_context(|| format!("cannot run 'git {}'", words[0]))?;
@@ -137,18 +116,11 @@ fn git(words: &[&str], paths: &[&Path]) -> anyhow::Result<()> {
 fn copy_data(root: &PikuRoot, app: &AppName, new: &AppName, to: &Path) -> anyhow::Result<()> {
     progress::detail("with its data");
     current::create_data_dir_at(to)?;
-    let mut reader = data::export_command(root, app)?
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run 'tar'")?;
-    let stream = reader.stdout.take().context("tar has no output")?;
-    let written = data::import_command(root, new, to)?.stdin(stream).status().context("cannot run 'tar'")?;
-    let read = reader.wait().context("cannot wait for 'tar'")?;
-    // 1: a file has changed while it was read.
-    if read.code() == Some(1) {
+    let (mut reader, writer) = (data::export_command(root, app)?, data::import_command(root, new, to)?);
+    let is_unchanged = data::pipe_archive(&mut reader, None, writer)
+        .with_context(|| format!("cannot copy the data of {app}"))?;
+    if !is_unchanged {
         progress::warning(&format!("some files of {app} changed while they were copied"));
     }
-    ensure!(written.success() && matches!(read.code(), Some(0 | 1)), "cannot copy the data of {app}");
     Ok(())
 }

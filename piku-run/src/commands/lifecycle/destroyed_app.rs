@@ -18,6 +18,7 @@ use piku_report::progress;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::data;
+use crate::process::git_command::has_refs;
 use crate::releases::{current, who};
 
 /// File with who has destroyed the app, and when.
@@ -47,7 +48,7 @@ impl DestroyedApp {
         let is_begun = Self::read(dir).is_some() && !dir.repo().is_dir();
         if !is_begun {
             let had_release = !dir.release_numbers().unwrap_or_default().is_empty();
-            if !(had_release || has_commits(&dir.repo()) || has_entries(&dir.data())) {
+            if !(had_release || has_refs(&dir.repo()) || has_entries(&dir.data())) {
                 return Ok(());
             }
             current::remove_dir(&kept)?;
@@ -73,12 +74,6 @@ impl DestroyedApp {
         current::create_dir(&dir.releases())?;
         current::remove_dir(&dir.destroyed())
     }
-}
-
-/// Returns whether the repository has a branch or a tag. On a machine that only receives releases, it has none.
-pub(super) fn has_commits(repo: &Path) -> bool {
-    let is_filled = |name: &str| has_entries(&repo.join(name));
-    repo.join("packed-refs").is_file() || is_filled("refs/heads") || is_filled("refs/tags")
 }
 
 /// Returns whether the folder has content. That of an app's own user, which piku cannot list, counts as having some.
@@ -138,6 +133,7 @@ fn remove_if_expired(root: &PikuRoot, app: &AppName, settings: &HostSettings) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::git_command::git_command;
 
     #[test]
     fn kept_parts_come_back_also_after_interruptions() {
@@ -145,7 +141,17 @@ mod tests {
         let root = PikuRoot::new(Some(place.path().to_owned())).unwrap();
         let app: AppName = "blog".parse().unwrap();
         let dir = root.app(&app);
-        let create = || fs::create_dir_all(dir.repo().join("refs/heads/main")).unwrap();
+        let create = || {
+            fs::create_dir_all(dir.path()).unwrap();
+            let git = |words: &[&str]| {
+                let out = git_command().args(words).current_dir(dir.path()).output().unwrap();
+                assert!(out.status.success(), "{out:?}");
+                String::from_utf8(out.stdout).unwrap().trim().to_owned()
+            };
+            git(&["init", "-q", "--bare", "repo.git"]);
+            let id = git(&["--git-dir=repo.git", "hash-object", "-w", "--stdin"]);
+            git(&["--git-dir=repo.git", "update-ref", "refs/tags/v1", &id]);
+        };
         create();
         fs::create_dir_all(dir.data()).unwrap();
         fs::write(dir.config(), "{}").unwrap();

@@ -4,6 +4,7 @@ pub(super) mod app_lock;
 pub(super) mod aside_app;
 pub(super) mod clone;
 pub(super) mod deploy;
+mod deploy_tip;
 pub(super) mod destroy;
 pub(super) mod destroyed_app;
 pub(super) mod free_name;
@@ -13,3 +14,6 @@ pub(super) mod restore;
 pub(super) mod rollback;
 pub(super) mod scale;
 pub(super) mod stop;
+
+pub(super) use deploy_tip::deploy_or_explain;
+pub(crate) use deploy_tip::deploy_tip;

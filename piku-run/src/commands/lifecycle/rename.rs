@@ -7,7 +7,6 @@
 use std::process::Stdio;
 
 use anyhow::Context;
-use piku_files::FileLock;
 use piku_layout::former_names;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
@@ -41,7 +40,7 @@ pub(in crate::commands) fn run(root: &PikuRoot, from: &AppName, to: &AppName) ->
     check(root, &record)?;
     record.write(&root.app(from))?;
     progress::step(&format!("Renaming {from} to {to}"));
-    if let Err(err) = move_app(root, &record, &lock) {
+    if let Err(err) = move_app(root, &record) {
         // The old state, with its instances.
         let _ = current::remove_dir(&root.app(from).renaming());
         drop(lock);
@@ -94,12 +93,8 @@ fn check(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyho
     Ok(())
 }
 
-/// Stops the app and renames its directory.
-fn move_app(
-    root: &PikuRoot,
-    RenameRecord { from, to, .. }: &RenameRecord,
-    _lock: &FileLock,
-) -> anyhow::Result<()> {
+/// Stops the app and renames its directory. The caller holds the app's lock.
+fn move_app(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyhow::Result<()> {
     // Until the daemon starts again: it then also completes the renaming.
     client::ask(root, from, &SupervisorRequest::Stop { stay: false })?;
     client::ask(root, from, &SupervisorRequest::Leave)?;

@@ -13,10 +13,11 @@ use piku_layout::unknown_app::unknown_app;
 use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
-use super::destroyed_app::{self, DestroyedApp};
-use super::{app_lock, clone};
+use super::destroyed_app::DestroyedApp;
+use super::{app_lock, deploy_tip};
 use crate::cli::RestoreArgs;
 use crate::commands::backup::{ArchiveRequest, restore_archive, restore_host};
+use crate::process::git_command::has_refs;
 use crate::process::wait::{READ, wait};
 use crate::releases::current;
 
@@ -101,9 +102,9 @@ fn restore_destroyed(root: &PikuRoot, app: &AppName) -> anyhow::Result<ExitCode>
     DestroyedApp::bring_back(&dir)?;
     progress::step(&format!("{app} is back, with its repository, config and data"));
     drop(lock);
-    if !destroyed_app::has_commits(&dir.repo()) {
+    if !has_refs(&dir.repo()) {
         progress::detail("it has no commit here; it runs from the next release or push on");
         return Ok(ExitCode::SUCCESS);
     }
-    clone::deploy(root, app)
+    deploy_tip::deploy_or_explain(root, app)
 }

@@ -4,9 +4,8 @@ mod table;
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
-use std::thread;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use piku_layout::name::AppName;
@@ -17,6 +16,7 @@ use piku_report::{progress, user_error};
 use crate::grants::resolve_grant;
 use crate::ipc::client;
 use crate::ipc::client::{AskPatience, SilentSupervisor};
+use crate::ipc::fan_out::ask_all;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::has_failed_request;
 use crate::process::usage::{self, InstanceSample};
@@ -84,13 +84,8 @@ impl FoundInstances {
         };
         let mut rows = Vec::new();
         let mut failures: Vec<(AppName, anyhow::Error)> = Vec::new();
-        // In parallel: a supervisor that does not respond does not delay the others.
-        let asked = thread::scope(|scope| {
-            let asked: Vec<_> = apps.iter().map(|app| scope.spawn(|| samples_of(root, app))).collect();
-            asked.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
-        });
+        let asked = ask_all(&apps, |app| samples_of(root, app));
         for (app, answer) in apps.into_iter().zip(asked) {
-            let answer = answer.unwrap_or_else(|_| Err(anyhow!("the question was not put to its end")));
             match answer {
                 Ok(found) => rows.extend(found),
                 // Print an error once if it is the same for all apps, such as a missing daemon.

@@ -3,12 +3,10 @@
 use std::io::{self, Write};
 
 use piku_layout::name::AppName;
-use piku_report::terminal::{coloured_text, plain_text};
+use piku_report::terminal::{NAME_COLOURS, coloured_text, plain_text};
 
 use crate::log::line_format::{LineFormat, TIME};
 
-/// Colours of names; red is left to errors.
-const PALETTE: [&str; 6] = ["\x1b[36m", "\x1b[33m", "\x1b[32m", "\x1b[35m", "\x1b[34m", "\x1b[96m"];
 const RESET: &str = "\x1b[0m";
 
 /// Additions to the lines of a log, and the bytes of them that are printed.
@@ -37,15 +35,18 @@ pub(super) fn print_line(line: &[u8], label: &LineLabel, out: &mut dyn Write) ->
     // A line without a time has no name either.
     let name = rest.windows(2).position(|window| window == b": ").filter(|_| !time.is_empty());
     let (name, text) = rest.split_at(name.map_or(0, |end| end + 1));
-    let (colour, plain) = label.colour.map_or(("", ""), |number| (PALETTE[number % PALETTE.len()], RESET));
     out.write_all(time)?;
-    out.write_all(colour.as_bytes())?;
+    if let Some(number) = label.colour {
+        write!(out, "\x1b[{}m", NAME_COLOURS[number % NAME_COLOURS.len()])?;
+    }
     if let Some(app) = &label.app {
         let space = if name.is_empty() { "" } else { " " };
         write!(out, "{app}{space}")?;
     }
     print_text(name, label, out)?;
-    out.write_all(plain.as_bytes())?;
+    if label.colour.is_some() {
+        out.write_all(RESET.as_bytes())?;
+    }
     if label.app.is_some() && name.is_empty() {
         out.write_all(b" ")?;
     }
@@ -79,7 +80,7 @@ mod tests {
         let named = LineLabel { app: Some("blog".parse().unwrap()), ..plain.clone() };
         assert_eq!(printed(line, &named), "2026-11-22T10:00:00.123Z blog web.1: see: \x1b[31mred\x1b[0m\n");
         assert_eq!(printed("no time: x", &named), "blog no time: x\n");
-        let coloured = LineLabel { colour: Some(7), ..named.clone() };
+        let coloured = LineLabel { colour: Some(10), ..named.clone() };
         assert_eq!(
             printed("2026-11-22T10:00:00.123Z web.1 piku: ended", &coloured),
             "2026-11-22T10:00:00.123Z \x1b[33mblog web.1 piku:\x1b[0m ended\n"

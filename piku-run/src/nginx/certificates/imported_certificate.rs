@@ -34,20 +34,19 @@ pub(crate) fn import_certificate(
     let folder = tempfile::tempdir().context("cannot create a directory")?;
     let path = folder.path().join("certificate.pem");
     fs::write(&path, certificate).context("cannot copy the certificate")?;
-    let print = |arguments: &[&str]| -> anyhow::Result<String> {
-        let out = openssl_command()?.args(["x509", "-noout"]).args(arguments).arg("-in").arg(&path).output();
-        Ok(String::from_utf8_lossy(&out.context("cannot run openssl")?.stdout).into_owned())
-    };
-    let parties = print(&["-issuer", "-subject"])?;
-    let mut names = parties.lines().filter_map(|line| Some(line.split_once('=')?.1.trim()));
-    let (issuer, subject) = (names.next(), names.next());
+    let mut openssl = openssl_command()?;
+    openssl.args(["x509", "-noout", "-issuer", "-subject", "-ext", "subjectAltName", "-in"]).arg(&path);
+    let out = openssl.output().context("cannot run openssl")?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    let party = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    let (issuer, subject) = (party("issuer="), party("subject="));
     if issuer.is_none() {
         return Err(UserError::new("it cannot be read").into());
     }
     if issuer == subject {
         return Ok(None);
     }
-    let names: BTreeSet<String> = parse_names(&print(&["-ext", "subjectAltName"])?);
+    let names: BTreeSet<String> = parse_names(&text);
     let shown = names.iter().cloned().collect::<Vec<_>>().join(", ");
     let metadata = CertificateMetadata { names, self_signed: false, at: Timestamp::now() };
     let pair = pairs.create_pair(&metadata, |pair| {

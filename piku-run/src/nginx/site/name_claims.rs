@@ -8,7 +8,6 @@ use piku_report::user_error::UserError;
 
 use crate::nginx::WebServer;
 use crate::nginx::site::names::{hostname, name_below};
-use crate::releases::current;
 
 impl WebServer {
     /// Fails if another app has one of these host names.
@@ -31,7 +30,7 @@ impl WebServer {
             let mut others = self.root.apps().unwrap_or_default().into_iter().filter(|other| other != app);
             let is_taken = |other: &AppName| {
                 name_below(other, domain).is_some_and(|name| names.contains(&name))
-                    && current::is_app(&self.root.app(other))
+                    && self.root.app(other).is_there()
             };
             if let Some(other) = others.find(is_taken) {
                 let what = format!(
@@ -53,11 +52,8 @@ impl WebServer {
         domain: Option<&str>,
     ) -> anyhow::Result<()> {
         let machine = hostname();
-        let mut claimed = names.iter().filter(|name| is_name_of_machine(name, &machine, domain)).peekable();
-        if claimed.peek().is_none() {
-            return Ok(());
-        }
-        let Some(name) = claimed.find(|name| !own.contains(name)) else { return Ok(()) };
+        let is_claimed = |name: &&String| !own.contains(name) && is_name_of_machine(name, &machine, domain);
+        let Some(name) = names.iter().find(is_claimed) else { return Ok(()) };
         let Some(other) = self.find_other_default_app(app) else { return Ok(()) };
         let what = format!(
             "NGINX_SERVER_NAME: requests for '{name}' go to the app '{other}', which has all names that no app has"

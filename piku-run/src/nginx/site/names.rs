@@ -3,7 +3,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use nix::unistd::gethostname;
 use piku_layout::name::AppName;
 use piku_layout::settings::HostDomain;
 use piku_release::manifest::BuiltRelease;
@@ -84,7 +83,7 @@ fn has_web_type(release: &BuiltRelease) -> bool {
 
 /// Returns the name of the machine.
 pub(in crate::nginx) fn hostname() -> String {
-    gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
+    piku_nss::host_name().unwrap_or_default()
 }
 
 /// Returns the address from which this machine reaches others. Nothing is sent.

@@ -4,6 +4,7 @@ use piku_layout::name::AppName;
 
 use crate::instance::environment::ReleaseContext;
 use crate::ipc::client::{self, AskPatience};
+use crate::ipc::fan_out::ask_all;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::WebServer;
 use crate::nginx::service::log;
@@ -40,11 +41,7 @@ pub(in crate::nginx) fn spawn_refresh(web: &WebServer) {
             }
         };
         let apps = web.root.apps().unwrap_or_default();
-        std::thread::scope(|scope| {
-            for app in &apps {
-                scope.spawn(|| refresh(app));
-            }
-        });
+        ask_all(&apps, refresh);
         if let Err(err) = web.close_earlier_sockets() {
             log(&format!("{err:#}"));
         }

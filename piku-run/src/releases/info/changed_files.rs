@@ -4,9 +4,11 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde::Serialize;
+
+use crate::process::git_command::git_command;
 
 /// Largest output of git that is read, in bytes.
 const LARGEST: u64 = 4 << 20;
@@ -51,13 +53,12 @@ pub(super) fn compare(repo: &Path, old: &str, new: &str) -> Option<ChangedFiles>
     if old == new {
         return Some(ChangedFiles { count: 0, changes: Vec::new() });
     }
-    let mut git = Command::new("git");
-    git.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    // No setting of the machine changes the format, and no missing object is fetched.
-    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_NO_LAZY_FETCH", "1");
-    git.arg("--git-dir").arg(repo).args(["--no-replace-objects", "diff-tree", "-r", "-z", "-M", "-l200"]);
+    let mut git = git_command();
+    // No setting of the machine changes the format.
+    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+    git.arg("--git-dir").arg(repo).args(["diff-tree", "-r", "-z", "-M", "-l200"]);
     git.args(["--name-status", "--no-ext-diff", old, new, "--"]);
-    git.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    git.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = git.spawn().ok()?;
     let mut text = Vec::new();
     let read = child.stdout.take().map(|out| out.take(LARGEST).read_to_end(&mut text));
