@@ -28,6 +28,7 @@
 pub mod atomic_file;
 mod file_lock;
 pub mod free_space;
+mod parallel;
 pub mod sha256;
 pub mod source_index;
 mod tree;
@@ -36,6 +37,6 @@ mod write_order;
 pub use file_lock::FileLock;
 pub use tree::{
     CopyLimit, FileKind, FileStat, FolderCursor, FolderEntry, TreeEntry, TreeError, TreeFile, TreeHandle,
-    WalkStep, remove_all,
+    WalkStep, is_link_refused, remove_all,
 };
 pub use write_order::{NewFiles, keeps_order, order_folder, write_out};

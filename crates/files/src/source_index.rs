@@ -112,12 +112,12 @@ impl FileMark {
 
 impl SourceKind {
     /// Returns whether an entry with this metadata has the kind and its permissions. Those of the group do
-    /// not count: the first start of a release gives them to the app's own group.
+    /// not count.
     #[must_use]
     pub fn fits(self, stat: &FileStat) -> bool {
         match self {
-            Self::File => stat.kind == FileKind::Regular && stat.mode & !0o070 == 0o604,
-            Self::Program => stat.kind == FileKind::Regular && stat.mode & !0o070 == 0o705,
+            Self::File => stat.kind == FileKind::Regular && stat.mode_without_group() == 0o604,
+            Self::Program => stat.kind == FileKind::Regular && stat.mode_without_group() == 0o705,
             Self::Link => stat.kind == FileKind::Link,
         }
     }

@@ -7,5 +7,6 @@ pub mod edit_distance;
 pub mod number_arg;
 pub mod output;
 pub mod progress;
+pub mod reminder;
 pub mod terminal;
 pub mod user_error;

@@ -137,9 +137,13 @@ fn last_lines(lines: &[String]) -> impl Iterator<Item = &String> {
 
 /// Prints how long a part of the build took, unless it was fast.
 pub(crate) fn report_duration(what: &str, duration: Duration) {
-    if duration >= SLOW {
-        progress::detail(&format!("{what} took {:.1} s", duration.as_secs_f64()));
+    if let Some(text) = describe_duration(what, duration) {
+        progress::detail(&text);
     }
+}
+
+fn describe_duration(what: &str, duration: Duration) -> Option<String> {
+    (duration >= SLOW).then(|| format!("{what} took {:.1} s", duration.as_secs_f64()))
 }
 
 fn code(status: ExitStatus) -> i32 {
@@ -235,6 +239,14 @@ mod tests {
         assert!(ended.lines.len() > 100, "{}", ended.lines.len());
         let again = |line: &String| line == "a line that is said again and again";
         assert!(ended.lines.iter().rev().skip(1).all(again), "{:?}", ended.lines);
+    }
+
+    #[test]
+    fn durations_of_slow_parts_are_told() {
+        let told = |millis| describe_duration("pip", Duration::from_millis(millis));
+        assert_eq!(told(999), None);
+        assert_eq!(told(1000).as_deref(), Some("pip took 1.0 s"));
+        assert_eq!(told(61_240).as_deref(), Some("pip took 61.2 s"));
     }
 
     #[test]

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use piku_report::progress;
+use piku_report::reminder::ReminderTimer;
 
-/// Time without a shown line after which the first reminder is printed. Each further one comes after twice the
-/// time of the one before.
+/// Time without a shown line after which the first reminder is printed.
 const FIRST_REMINDER: Duration = Duration::from_secs(20);
 /// Longest time between two reminders.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
@@ -22,29 +22,25 @@ const MAX_PAUSE: Duration = Duration::from_secs(300);
 pub(crate) struct SilenceWatch {
     name: &'static str,
     begin: Instant,
-    next: Instant,
-    pause: Duration,
+    timer: ReminderTimer,
 }
 
 impl SilenceWatch {
     pub(crate) fn new(name: &'static str) -> Self {
         let begin = Instant::now();
-        Self { name, begin, next: begin + FIRST_REMINDER, pause: FIRST_REMINDER }
+        Self { name, begin, timer: ReminderTimer::new(FIRST_REMINDER, MAX_PAUSE, begin) }
     }
 
     /// Records that a line was shown.
     pub(crate) fn hear(&mut self, now: Instant) {
-        self.pause = FIRST_REMINDER;
-        self.next = now + self.pause;
+        self.timer.restart(now);
     }
 
     /// Returns the reminder if it is due.
     fn take_reminder(&mut self, now: Instant) -> Option<String> {
-        if now < self.next {
+        if !self.timer.take_due(now) {
             return None;
         }
-        self.pause = (self.pause * 2).min(MAX_PAUSE);
-        self.next = now + self.pause;
         let seconds = now.saturating_duration_since(self.begin).as_secs();
         Some(format!("{} still runs after {seconds} s", self.name))
     }
@@ -73,7 +69,7 @@ impl Read for WatchedOutput {
             if let Some(text) = self.watch.take_reminder(now).filter(|_| is_running) {
                 progress::detail(&text);
             }
-            let left = self.watch.next.saturating_duration_since(now);
+            let left = self.watch.timer.next().saturating_duration_since(now);
             let left = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
             match poll(&mut [PollFd::new(self.output.as_fd(), PollFlags::POLLIN)], left) {
                 Ok(0) | Err(Errno::EINTR) => {}

@@ -7,7 +7,7 @@
 use std::io;
 use std::path::Path;
 
-use piku_files::{FileStat, FolderCursor, TreeFile, TreeHandle, WalkStep};
+use piku_files::{FileStat, FolderCursor, TreeFile, TreeHandle, WalkStep, is_link_refused};
 
 use crate::step::interrupt;
 use crate::tree::tree_comparison::same_bytes;
@@ -44,16 +44,7 @@ pub(crate) fn share_files(old: &TreeHandle, tree: &TreeHandle) -> anyhow::Result
             // The number of links to a file is limited; the new file then stays separate.
             Err(err) if err.kind() == io::ErrorKind::TooManyLinks => Ok(WalkStep::Into),
             // On another file system, or one without links, nothing can be shared.
-            Err(err)
-                if matches!(
-                    err.kind(),
-                    io::ErrorKind::CrossesDevices
-                        | io::ErrorKind::PermissionDenied
-                        | io::ErrorKind::Unsupported
-                ) =>
-            {
-                Ok(WalkStep::Stop)
-            }
+            Err(err) if is_link_refused(err.kind()) => Ok(WalkStep::Stop),
             done => Ok(done.map(|()| WalkStep::Into)?),
         }
     })
@@ -65,11 +56,11 @@ pub(crate) fn has_same_content(old: &TreeFile, new: &TreeFile) -> io::Result<boo
 }
 
 /// Returns whether they may be the same: two files with the same rights and length. Rights of the group do
-/// not count: the first start of a release gives them to the app's own group.
+/// not count.
 pub(crate) fn has_same_metadata(old: &FileStat, new: &FileStat) -> bool {
     old.is_file()
         && new.is_file()
-        && (old.len, old.mode & !0o070, old.uid) == (new.len, new.mode & !0o070, new.uid)
+        && (old.len, old.mode_without_group(), old.uid) == (new.len, new.mode_without_group(), new.uid)
         && !old.is_same(new)
 }
 

@@ -91,7 +91,7 @@ fn a_file_with_too_many_links_is_copied() {
         |number: i32| fs::hard_link(world.app().join("index.html"), world.path(&format!("links/{number}")));
     // ext4 allows 65,000; others have no limit that a test reaches.
     if (0..65_000).all(|number| link(number).is_ok()) {
-        return;
+        return piku_tests::skip("this file system allows more links to a file");
     }
     world.link("1").good(&[]);
     assert_ne!(world.inode("app/index.html"), world.inode("out/1/app/site/index.html"));

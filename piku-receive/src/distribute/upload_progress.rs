@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use piku_files::free_space::size;
+use piku_report::reminder::ReminderTimer;
 
 /// Time until the first line.
 const FIRST_LINE: Duration = Duration::from_secs(5);
-/// Longest time between two lines. Each is twice as long as the one before.
+/// Longest time between two lines.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// Decides when the progress of an upload is printed.
@@ -14,22 +15,19 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct UploadProgress {
     /// Size of the file in bytes.
     total: u64,
-    next: Instant,
-    pause: Duration,
+    timer: ReminderTimer,
 }
 
 impl UploadProgress {
     pub(super) fn new(total: u64, now: Instant) -> Self {
-        Self { total, next: now + FIRST_LINE, pause: FIRST_LINE }
+        Self { total, timer: ReminderTimer::new(FIRST_LINE, MAX_PAUSE, now) }
     }
 
     /// Returns the line after `done` bytes, if it is due.
     pub(super) fn take_line(&mut self, done: u64, now: Instant) -> Option<String> {
-        if now < self.next || done >= self.total {
+        if done >= self.total || !self.timer.take_due(now) {
             return None;
         }
-        self.pause = (self.pause * 2).min(MAX_PAUSE);
-        self.next = now + self.pause;
         let percent = u128::from(done) * 100 / u128::from(self.total);
         Some(format!("{} of {} sent ({percent} %)", size(done), size(self.total)))
     }

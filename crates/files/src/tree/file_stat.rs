@@ -100,6 +100,13 @@ impl FileStat {
         (self.dev, self.ino) == (other.dev, other.ino)
     }
 
+    /// Returns the mode without the rights of the group, which the first start of a release gives to the app's own
+    /// group.
+    #[must_use]
+    pub fn mode_without_group(&self) -> u32 {
+        self.mode & !0o070
+    }
+
     /// Reads the metadata of an open descriptor.
     pub(crate) fn read(fd: impl AsFd) -> rustix::io::Result<Self> {
         Ok(statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?.into())

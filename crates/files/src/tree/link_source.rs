@@ -3,9 +3,9 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::parallel::work_on_all;
 use crate::source_index::{IndexContent, IndexEntry, IndexFolder};
 use crate::tree::directory;
 use crate::tree::error::TreeError;
@@ -29,28 +29,16 @@ impl TreeHandle {
     pub fn link_source(&self, index: &IndexFolder, to: &Self) -> Result<bool, TreeError> {
         let mut folders = Vec::new();
         create_folders(index, to, &mut PathBuf::new(), &mut folders)?;
-        if folders.len() < MANY {
-            return folders
-                .iter()
-                .try_fold(true, |all, (path, folder)| Ok(self.link_entries(folder, to, path)? && all));
-        }
-        let folders = Mutex::new(folders);
-        let next = || folders.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
-        let link_all = || {
-            let mut all = true;
-            while let Some((path, folder)) = next() {
-                all &= self.link_entries(folder, to, &path)?;
+        let threads = if folders.len() < MANY { 1 } else { THREADS };
+        let has_copies = AtomicBool::new(false);
+        let link = |(path, folder): (PathBuf, &IndexFolder)| {
+            if !self.link_entries(folder, to, &path)? {
+                has_copies.store(true, Ordering::Relaxed);
             }
-            Ok(all)
+            Ok(())
         };
-        thread::scope(|scope| {
-            let others: Vec<_> = (1..THREADS).map(|_| scope.spawn(link_all)).collect();
-            let panicked = || Err(self.error("link", "".as_ref(), io::Error::other("it panicked")));
-            others.into_iter().fold(link_all(), |done, other| {
-                let other = other.join().unwrap_or_else(|_| panicked());
-                Ok(done? & other?)
-            })
-        })
+        work_on_all(folders, threads, link, |err| self.error("link", "".as_ref(), err))?;
+        Ok(!has_copies.into_inner())
     }
 
     /// Replaces each file that has several hard links by a copy of its own, with the same mode and time, so
@@ -104,20 +92,22 @@ fn link_entry(from: &TreeHandle, entry: &IndexEntry, to: &TreeHandle) -> Result<
     let linked = directory::check_name(name)
         .and_then(|()| directory::link_entry(from.as_fd(), name, to.as_fd(), name));
     match linked {
-        // The number of links to a file is limited, and not all file systems have links.
-        Err(err)
-            if matches!(
-                err.kind(),
-                io::ErrorKind::TooManyLinks
-                    | io::ErrorKind::CrossesDevices
-                    | io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::Unsupported
-            ) =>
-        {
-            copy_entry(from, name, to).map(|()| false)
-        }
+        Err(err) if is_link_refused(err.kind()) => copy_entry(from, name, to).map(|()| false),
         done => done.map(|()| true).map_err(|err| to.error("link", name.as_ref(), err)),
     }
+}
+
+/// Returns true if the kernel makes no link to a file: the number of links to it is limited, and not all file systems
+/// have links, or between their directories.
+#[must_use]
+pub fn is_link_refused(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::TooManyLinks
+            | io::ErrorKind::CrossesDevices
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::Unsupported
+    )
 }
 
 fn copy_entry(from: &TreeHandle, name: &std::ffi::OsStr, to: &TreeHandle) -> Result<(), TreeError> {
@@ -179,5 +169,25 @@ mod tests {
         );
         assert_ne!(inode("source/folder-3/x"), inode("made/folder-3/x"));
         assert_eq!(fs::read_link(at("made/out")).unwrap(), Path::new("../secret"));
+    }
+
+    #[test]
+    fn files_are_copied_where_no_link_can_be_made() {
+        let (dir, Ok(memory)) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm")) else {
+            return;
+        };
+        fs::write(dir.path().join("run"), "run").unwrap();
+        fs::set_permissions(dir.path().join("run"), fs::Permissions::from_mode(0o755)).unwrap();
+        symlink("nowhere", dir.path().join("out")).unwrap();
+        let entries = vec![file("run", SourceKind::Program), file("out", SourceKind::Link)];
+        let source = TreeHandle::open(dir.path()).unwrap();
+        let made = TreeHandle::open(memory.path()).unwrap();
+        let is_linked = source.link_source(&IndexFolder { object: [0; 20], entries }, &made).unwrap();
+        let about = |dir: &tempfile::TempDir| fs::metadata(dir.path().join("run")).unwrap();
+        let (before, after) = (about(&dir), about(&memory));
+        assert_eq!(is_linked, before.dev() == after.dev(), "a link leads to no other file system");
+        assert_eq!((before.mode(), before.modified().unwrap()), (after.mode(), after.modified().unwrap()));
+        assert_eq!(fs::read_to_string(memory.path().join("run")).unwrap(), "run");
+        assert_eq!(fs::read_link(memory.path().join("out")).unwrap(), Path::new("nowhere"));
     }
 }

@@ -18,6 +18,7 @@ pub use cursor::FolderCursor;
 pub use error::TreeError;
 pub use file_stat::{FileKind, FileStat};
 pub use handle::TreeHandle;
+pub use link_source::is_link_refused;
 pub use read::{FolderEntry, TreeFile};
 pub use remove::remove_all;
 pub use walk::{TreeEntry, WalkStep};

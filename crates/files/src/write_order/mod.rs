@@ -15,11 +15,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::thread;
 
 use rustix::fs::{FsWord, fstatfs};
 
+use crate::parallel::work_on_all;
 use crate::tree::{FolderCursor, TreeEntry, TreeError, TreeHandle, WalkStep};
 
 /// File systems that keep the order of changes.
@@ -28,7 +27,7 @@ const EXT4: FsWord = 0xef53;
 const XFS: FsWord = 0x5846_5342;
 /// Number of files that are open and written at the same time.
 const MAX_OPEN: usize = 128;
-/// Number of concurrent syncs.
+/// Number of concurrent syncs, which share commits of the journal.
 const THREADS: usize = 16;
 
 /// Returns true if the file system of `fd` never writes a change to the disk before earlier ones.
@@ -80,31 +79,9 @@ impl NewFiles {
         match files.first() {
             None => Ok(()),
             Some(file) if keeps_order(file) => files.iter().try_for_each(wait_until_written),
-            Some(_) => sync_together(files, |file: File| file.sync_all(), |err| err),
+            Some(_) => work_on_all(files, THREADS, |file| file.sync_all(), |err| err),
         }
     }
-}
-
-/// Calls `sync` for each item in several threads, so that the syncs share commits of the journal.
-fn sync_together<T: Send, E: Send>(
-    items: Vec<T>,
-    sync: impl Fn(T) -> Result<(), E> + Sync,
-    panicked: impl Fn(io::Error) -> E,
-) -> Result<(), E> {
-    let items = Mutex::new(items);
-    let next = || items.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
-    let sync_all = || {
-        while let Some(item) = next() {
-            sync(item)?;
-        }
-        Ok(())
-    };
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(sync_all)).collect();
-        threads
-            .into_iter()
-            .try_for_each(|one| one.join().unwrap_or_else(|_| Err(panicked(io::Error::other("it panicked")))))
-    })
 }
 
 fn wait_until_written(file: &File) -> io::Result<()> {
@@ -129,31 +106,25 @@ impl TreeHandle {
 
     /// Writes the content of the new files, many at a time.
     fn write_new(&self, old: Option<&Self>) -> Result<(), TreeError> {
-        let mut begun = Vec::new();
+        let mut files = NewFiles::default();
         let cannot = |err| self.error("write out", "".as_ref(), err);
         let mut old = old.map(FolderCursor::new);
         self.walk(|entry| {
             if entry.stat().is_file() && entry.stat().len > 0 && !is_shared(&mut old, entry) {
-                let file = match entry.open_file() {
-                    Err(err) if err.is_missing() => return Ok(WalkStep::Into),
-                    opened => opened?.file,
-                };
-                // Only starts the write: errors are reported when it ends.
-                let _ = sys::begin_write(&file);
-                begun.push(file);
-            }
-            if begun.len() >= MAX_OPEN {
-                begun.drain(..).try_for_each(|file| wait_until_written(&file)).map_err(cannot)?;
+                match entry.open_file() {
+                    Err(err) if err.is_missing() => {}
+                    opened => files.add(opened?.file).map_err(cannot)?,
+                }
             }
             Ok::<_, TreeError>(WalkStep::Into)
         })?;
-        begun.iter().try_for_each(wait_until_written).map_err(cannot)
+        files.finish().map_err(cannot)
     }
 
     /// Syncs the new files and all directories, many at a time, so that they share commits of the journal.
     fn sync_new(&self, old: Option<&Self>) -> Result<(), TreeError> {
         let panicked = |err| self.error("sync", "".as_ref(), err);
-        sync_together(self.new_entries(old)?, |path| self.sync(path), panicked)
+        work_on_all(self.new_entries(old)?, THREADS, |path| self.sync(path), panicked)
     }
 
     /// Returns the paths of new files and of all directories.
