@@ -92,6 +92,19 @@ fn the_laptop_dies_and_a_deploy_that_then_fails_is_tried_again() {
     assert!(laptop.push().succeeds().contains("fake deploy 2"));
 }
 
+/// Holds that a push says that it waits for another.
+#[track_caller]
+fn expect_waiting(push: &mut Running) {
+    assert_redacted(
+        &first_line(push),
+        &[],
+        str![[r#"
+-----> Waiting for alice, who has been changing blog since [TIME] (process [PID])
+
+"#]],
+    );
+}
+
 #[test]
 fn second_push_waits_and_names_the_first() {
     let server = Server::new();
@@ -107,15 +120,7 @@ fn second_push_waits_and_names_the_first() {
     let first = push_in_background(&alice);
     server.hook_waits();
     let mut second = push_in_background(&bob);
-    let line = first_line(&mut second);
-    assert_redacted(
-        &line,
-        &[],
-        str![[r#"
------> Waiting for alice, who has been changing blog since [TIME] (process [PID])
-
-"#]],
-    );
+    expect_waiting(&mut second);
 
     // Who only reads waits for nobody.
     alice.git(&["ls-remote", "piku"]);
@@ -145,15 +150,7 @@ fn a_killed_session_leaves_the_lock_to_its_hook() {
     }
     // git and the hook work on without it, so the next push has to wait for them.
     let mut next = push_in_background(&laptop);
-    let line = first_line(&mut next);
-    assert_redacted(
-        &line,
-        &[],
-        str![[r#"
------> Waiting for alice, who has been changing blog since [TIME] (process [PID])
-
-"#]],
-    );
+    expect_waiting(&mut next);
     assert_eq!(server.deploys().len(), 1);
     server.no_longer("wait");
     let (ok, text) = said(push);

@@ -1,13 +1,12 @@
 //! The entries of a tree beside those that an earlier export has written in their places.
 
 use std::ffi::OsStr;
-use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Context;
 use git2::{Oid, Tree, TreeEntry};
 use piku_files::source_index::{IndexContent, IndexFile, IndexFolder, ObjectName, SourceKind};
-use piku_files::{FileKind, FolderEntry, TreeError, TreeHandle};
+use piku_files::{FileKind, FolderEntry, TreeHandle};
 
 use crate::client::quoted;
 
@@ -72,7 +71,7 @@ impl NewEntry<'_> {
             if self.present.is_some() {
                 dir.remove_all(self.name)?;
             }
-            dir.create_dir(self.name).map_err(duplicate_name_error)?;
+            dir.create_dir(self.name)?;
             Ok(dir.subtree(self.name)?)
         };
         open().with_context(|| format!("cannot write {}", quoted(self.path)))
@@ -109,16 +108,4 @@ pub(super) fn object_name(id: Oid) -> ObjectName {
     let mut name = ObjectName::default();
     name.copy_from_slice(id.as_bytes());
     name
-}
-
-/// Returns the error for an entry that exists: since the directory was empty, it comes from the same tree.
-pub(super) fn duplicate_name_error(err: TreeError) -> anyhow::Error {
-    match err.kind() {
-        ErrorKind::AlreadyExists => duplicate_error(),
-        _ => err.into(),
-    }
-}
-
-pub(super) fn duplicate_error() -> anyhow::Error {
-    anyhow::anyhow!("the commit contains two files of this name")
 }

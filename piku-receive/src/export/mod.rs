@@ -101,18 +101,23 @@ fn update(
     walk: impl FnOnce(TreeHandle) -> ExportWalk,
 ) -> anyhow::Result<()> {
     let cannot = || format!("cannot prepare '{}'", dir.display());
-    let old = IndexFolder::read(dir).filter(|_| TreeHandle::open(dir).is_ok());
-    if old.is_none() {
+    if TreeHandle::open(dir).is_err() {
         remove_all(dir).with_context(cannot)?;
         fs::create_dir_all(dir).with_context(cannot)?;
     }
-    // Builds of other users read it.
     let top = TreeHandle::open(dir)?;
-    top.set_mode("", 0o755)?;
     let lock = FileLock::try_exclusive(top.clone()).with_context(cannot)?;
     let _lock = lock.ok_or_else(|| {
         UserError::new(format!("'{}' is being written just now", dir.display())).hint("try again").code(BUSY)
     })?;
+    // Builds of other users read it.
+    top.set_mode("", 0o755)?;
+    let old = IndexFolder::read(dir);
+    if old.is_none() {
+        for there in top.read_dir("")? {
+            top.remove_all(&there.name)?;
+        }
+    }
     let mut walk = walk(top);
     let index = walk.write_root(repo, tree, old.as_ref())?;
     walk.write_out()?;

@@ -7,12 +7,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::Context;
-use git2::{Oid, Repository, Tree};
+use git2::{Blob, Oid, Repository, Tree};
 use piku_files::free_space::{self, SpaceNeeded};
 use piku_files::source_index::{FileMark, IndexContent, IndexEntry, IndexFile, IndexFolder, SourceKind};
 use piku_files::{NewFiles, TreeHandle};
@@ -21,9 +22,7 @@ use piku_report::user_error::UserError;
 
 use super::blobs::BlobReader;
 use super::count::{TreeCount, too_deep};
-use super::entry::{
-    ExportFolder, NewEntry, duplicate_error, duplicate_name_error, object_name, remove_others,
-};
+use super::entry::{ExportFolder, NewEntry, object_name, remove_others};
 use super::link::{self, LinkRefusal};
 use super::submodules::SubmoduleRepos;
 use crate::client::quoted;
@@ -174,7 +173,9 @@ impl ExportWalk {
                     .map(|found| present[found].kind),
             };
             if !seen.insert(name.to_vec()) {
-                return Err(duplicate_error()).with_context(|| format!("cannot write {}", quoted(&path)));
+                let what =
+                    format!("cannot write {}: the commit contains two files of this name", quoted(&path));
+                return Err(anyhow::Error::msg(what));
             }
             let content = self.write_entry(at, folder, &new)?;
             index.entries.push(IndexEntry { name: name.to_vec(), content });
@@ -188,17 +189,17 @@ impl ExportWalk {
         folder: &ExportFolder<'_>,
         new: &NewEntry<'_>,
     ) -> anyhow::Result<IndexContent> {
-        let kind = match new.entry.filemode_raw() {
-            mode if mode & 0o170_000 == 0o040_000 => return self.write_tree(at, folder, new),
-            mode if mode & 0o170_000 == 0o160_000 => return self.write_submodule(at, folder, new),
-            mode if mode & 0o170_000 == 0o120_000 => SourceKind::Link,
-            mode if mode & 0o170_000 != 0o100_000 => {
-                let kind = mode & 0o170_000;
+        let mode = new.entry.filemode_raw();
+        let kind = match mode & 0o170_000 {
+            0o040_000 => return self.write_tree(at, folder, new),
+            0o160_000 => return self.write_submodule(at, folder, new),
+            0o120_000 => SourceKind::Link,
+            0o100_000 if mode & 0o100 == 0 => SourceKind::File,
+            0o100_000 => SourceKind::Program,
+            kind => {
                 let what = format!("{} is of the unknown kind {kind:o}", quoted(new.path));
                 return Err(UserError::new(what).into());
             }
-            mode if mode & 0o100 == 0 => SourceKind::File,
-            _ => SourceKind::Program,
         };
         let file = match new.unchanged(folder.dir, kind) {
             Some(old) => old.clone(),
@@ -242,8 +243,7 @@ impl ExportWalk {
         if new.present.is_some() {
             dir.remove_all(name).with_context(unwritten)?;
         }
-        let large = at.large.get(&id).copied();
-        let blob = match large {
+        let blob = match at.large.get(&id) {
             Some(_) => None,
             None => Some(
                 at.repo
@@ -252,40 +252,35 @@ impl ExportWalk {
                     .with_context(|| unreadable_message(new.path))?,
             ),
         };
-        let mut start = [0; NATIVE.len()];
-        let mut is_pointer = false;
-        if kind == SourceKind::Link {
-            let refuse = |target: &[u8], refusal| link_error(new.path, target, refusal);
-            let Some(blob) = &blob else {
-                return Err(refuse(b"a target of megabytes", LinkRefusal::NoPath).into());
-            };
-            let target = blob.content();
-            link::check_link(target, folder.depth).map_err(|refusal| refuse(target, refusal))?;
-            dir.symlink(OsStr::from_bytes(target), name)
-                .map_err(duplicate_name_error)
-                .with_context(unwritten)?;
-        } else {
-            let mode = if kind == SourceKind::Program { 0o755 } else { 0o644 };
-            let mut file =
-                dir.create_file(name, mode).map_err(duplicate_name_error).with_context(unwritten)?;
-            if let Some(blob) = &blob {
-                let content = blob.content();
-                is_pointer = content.len() <= LONGEST_POINTER && content.starts_with(POINTER);
-                let length = content.len().min(start.len());
-                start[..length].copy_from_slice(&content[..length]);
-                file.write_all(content).with_context(unwritten)?;
-            } else {
-                let bytes = large.unwrap_or_default();
+        let begin = match &blob {
+            _ if kind == SourceKind::Link => {
+                write_link(folder, new, blob.as_ref())?;
+                FileBegin::default()
+            }
+            Some(blob) => {
+                let mut file = create_file(folder, new, kind)?;
+                file.write_all(blob.content()).with_context(unwritten)?;
+                self.add_written(file).with_context(unwritten)?;
+                FileBegin::of_content(blob.content())
+            }
+            None => {
+                let bytes = at.large.get(&id).copied().unwrap_or_default();
+                let mut file = create_file(folder, new, kind)?;
                 at.blobs.copy_blob(id, bytes, &mut file).with_context(unwritten)?;
+                let mut start = [0; NATIVE.len()];
                 let written = dir.open_file_nofollow(name)?.file;
                 (&written).take(start.len() as u64).read_exact(&mut start).with_context(unwritten)?;
+                self.add_written(file).with_context(unwritten)?;
+                FileBegin { is_native: start == *NATIVE, is_pointer: false }
             }
-            if let Some(written) = &mut self.written {
-                written.add(file).with_context(unwritten)?;
-            }
-        }
+        };
+        let FileBegin { is_native, is_pointer } = begin;
         let mark = FileMark::of(&dir.symlink_metadata(name)?);
-        Ok(IndexFile { object: object_name(id), kind, is_native: start == *NATIVE, is_pointer, mark })
+        Ok(IndexFile { object: object_name(id), kind, is_native, is_pointer, mark })
+    }
+
+    fn add_written(&mut self, file: File) -> io::Result<()> {
+        self.written.as_mut().map_or(Ok(()), |written| written.add(file))
     }
 
     fn write_submodule(
@@ -310,6 +305,42 @@ impl ExportWalk {
         let inner = new.inner_folder(&below, &prefix, folder.depth);
         self.write_folder(&mut at, &tree, &inner).map(IndexContent::Folder)
     }
+}
+
+/// Facts that the first bytes of a file tell.
+#[derive(Debug, Clone, Copy, Default)]
+struct FileBegin {
+    is_native: bool,
+    /// True for a Git LFS pointer.
+    is_pointer: bool,
+}
+
+impl FileBegin {
+    fn of_content(content: &[u8]) -> Self {
+        Self {
+            is_native: content.starts_with(NATIVE),
+            is_pointer: content.len() <= LONGEST_POINTER && content.starts_with(POINTER),
+        }
+    }
+}
+
+fn create_file(folder: &ExportFolder<'_>, new: &NewEntry<'_>, kind: SourceKind) -> anyhow::Result<File> {
+    let mode = if kind == SourceKind::Program { 0o755 } else { 0o644 };
+    folder.dir.create_file(new.name, mode).with_context(|| format!("cannot write {}", quoted(new.path)))
+}
+
+/// Writes a symlink, whose target is not among the large files.
+fn write_link(folder: &ExportFolder<'_>, new: &NewEntry<'_>, blob: Option<&Blob<'_>>) -> anyhow::Result<()> {
+    let refuse = |target: &[u8], refusal| link_error(new.path, target, refusal);
+    let Some(blob) = blob else {
+        return Err(refuse(b"a target of megabytes", LinkRefusal::NoPath).into());
+    };
+    let target = blob.content();
+    link::check_link(target, folder.depth).map_err(|refusal| refuse(target, refusal))?;
+    folder
+        .dir
+        .symlink(OsStr::from_bytes(target), new.name)
+        .with_context(|| format!("cannot write {}", quoted(new.path)))
 }
 
 /// Refuses names that git does not create, but a hand-written tree can contain.
