@@ -8,8 +8,11 @@ use piku_layout::name::ProcessName;
 use piku_procfile::env;
 use piku_procfile::schedule::split_schedule;
 use piku_release::manifest::DEPLOY_KEY;
+use piku_report::diagnostic::shorten_text;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use crate::errors::join_names;
 
 /// File name at the top of an app.
 pub(crate) const FILE: &str = "app.json";
@@ -22,8 +25,6 @@ const MAX_NAME: usize = 255;
 const MAX_VALUE: usize = 100_000;
 /// Longest part of a text of the file that a note repeats, in characters.
 const MAX_SHOWN: usize = 40;
-/// Largest number of parts of the file that a note or a line of a push names.
-const MAX_NAMED: usize = 20;
 
 /// Keys that only describe the app, or concern other places than a server.
 const SILENT: [&str; 11] = [
@@ -235,12 +236,11 @@ impl AppJson {
     pub(crate) fn notes(&self, is_set: impl Fn(&str) -> bool) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.unused.is_empty() {
-            notes.push(format!("{FILE}: not used here: {}", list_names(&self.unused)));
+            notes.push(format!("{FILE}: not used here: {}", join_names(&self.unused)));
         }
-        let missing: Vec<&str> =
-            self.required.iter().map(String::as_str).filter(|name| !is_set(name)).collect();
+        let missing: Vec<String> = self.required.iter().filter(|name| !is_set(name)).cloned().collect();
         if !missing.is_empty() {
-            notes.push(format!("{FILE} requires {}, which config:set has not set", list_names(&missing)));
+            notes.push(format!("{FILE} requires {}, which config:set has not set", join_names(&missing)));
         }
         notes
     }
@@ -248,29 +248,35 @@ impl AppJson {
     /// Adds the cron types, and the command before each release, which precedes that of the Procfile.
     pub(crate) fn add_processes(&self, processes: &mut IndexMap<ProcessName, String>) {
         for (name, line) in &self.crons {
-            if processes.get(name).is_some_and(|other| other != line) {
-                continue;
-            }
-            processes.insert(name.clone(), line.clone());
+            processes.entry(name.clone()).or_insert_with(|| line.clone());
         }
         let Some(first) = &self.predeploy else { return };
         let Ok(name) = RELEASE.parse::<ProcessName>() else { return };
         let command = match processes.get(&name) {
             // A comment would end only with the line.
-            Some(own) if first.contains('#') => format!("(eval '{}') && {own}", first.replace('\'', r"'\''")),
+            Some(own) if first.contains('#') => format!("(eval {}) && {own}", shell_words::quote(first)),
             Some(own) => format!("({first}) && {own}"),
             None => first.clone(),
         };
         processes.insert(name, command);
     }
 
-    /// Describes what is used, for one line of a push; `None` if nothing is.
-    pub(crate) fn describe(&self) -> Option<String> {
-        let mut used: Vec<String> = self.crons.iter().map(|(name, _)| name.to_string()).collect();
-        used.extend(self.formation.iter().map(|(name, count)| format!("{name}={count}")));
-        used.extend(self.env.keys().chain(&self.secrets).cloned());
+    /// Describes what is used, for one line of a push; `None` if nothing is. `processes` are those of the release, and
+    /// `find_variable` returns the value that ENV or the config sets.
+    pub(crate) fn describe<'a>(
+        &self,
+        processes: &IndexMap<ProcessName, String>,
+        find_variable: impl Fn(&str) -> Option<&'a str>,
+    ) -> Option<String> {
+        let crons = self.crons.iter().filter(|(name, line)| processes.get(name) == Some(line));
+        let mut used: Vec<String> = crons.map(|(name, _)| name.to_string()).collect();
+        let formation = self.formation.iter().filter(|(name, _)| processes.contains_key(*name));
+        used.extend(formation.map(|(name, count)| format!("{name}={count}")));
+        let env = self.env.iter().filter(|(name, value)| find_variable(name).is_none_or(|own| own == *value));
+        used.extend(env.map(|(name, _)| name.clone()));
+        used.extend(self.secrets.iter().filter(|name| find_variable(name).is_none()).cloned());
         used.extend(self.predeploy.as_ref().map(|_| format!("{RELEASE} (scripts.dokku.predeploy)")));
-        (!used.is_empty()).then(|| format!("{FILE} sets {}", list_names(&used)))
+        (!used.is_empty()).then(|| format!("{FILE} sets {}", join_names(&used)))
     }
 }
 
@@ -279,16 +285,8 @@ fn is_command(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
 
-/// Joins the first names, and counts the others.
-fn list_names<T: AsRef<str>>(names: &[T]) -> String {
-    let mut listed: Vec<&str> = names.iter().take(MAX_NAMED).map(AsRef::as_ref).collect();
-    let more = format!("{} more", names.len().saturating_sub(MAX_NAMED));
-    listed.extend((names.len() > MAX_NAMED).then_some(&*more));
-    listed.join(", ")
-}
-
 fn shorten(text: &str) -> String {
-    text.chars().take(MAX_SHOWN).collect()
+    shorten_text(text, MAX_SHOWN).into_owned()
 }
 
 #[cfg(test)]

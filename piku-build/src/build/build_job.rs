@@ -256,17 +256,19 @@ impl BuildJob {
             format!(" (by default, from {})", whole.processes_from)
         };
         progress::step(&format!("Process types: {}{from}", types.join(", ")));
-        if let Some(used) = source.app_json.describe() {
+        if let Some(used) = source.app_json.describe(&whole.processes, |name| Some(source.variable(name)?.0))
+        {
             progress::detail(&used);
         }
-        if let Some(old) = bench.before.as_ref().filter(|_| !making.is_plain_source(&whole)) {
+        let is_plain = making.is_plain_source(&whole);
+        if let Some(old) = bench.before.as_ref().filter(|_| !is_plain) {
             hard_link::share_files(old, tree)?;
         }
         let natives = making.find_native_files(&whole)?;
         if let Some(file) = natives.binding_file() {
             progress::detail(&format!("Needs {} for '{}'", file.architecture, file.path.display()));
         }
-        if let Some(linked) = linked.as_ref().filter(|_| !making.is_plain_source(&whole)) {
+        if let Some(linked) = linked.as_ref().filter(|_| !is_plain) {
             linked.add_others();
         }
         Ok(self.facts(bench, whole, app, &natives, cross, tree))

@@ -17,13 +17,13 @@ use crate::tree::linked_source::LinkedSource;
 /// The tree of a new release, before its steps.
 pub(super) struct PlacedTree {
     pub(super) tree: TreeHandle,
-    /// Where it came from, if its files are links.
+    /// Its source, if its files are links.
     pub(super) linked: Option<LinkedSource>,
 }
 
 impl BuildJob {
-    /// Puts the files of the app's folder where they become the release's. With `writes`, its steps will
-    /// probably write to them.
+    /// Places the files of the app's folder in the tree of the release. With `writes`, its steps will probably write to
+    /// them.
     pub(super) fn place_tree(
         &self,
         bench: &BuildContext<'_>,

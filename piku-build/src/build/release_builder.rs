@@ -48,7 +48,7 @@ pub(crate) struct ReleaseBuilder<'a> {
     pub(crate) source: &'a AppSource,
     /// Tree of the new release.
     pub(crate) tree: &'a TreeHandle,
-    /// Where the tree came from, if its files are links to those of the app's source.
+    /// Source of the tree, if its files are links to those of the app's source.
     pub(crate) linked: Option<&'a LinkedSource>,
     /// Architecture of the release if it is not that of this machine.
     pub(crate) cross: Option<&'static TargetArchitecture>,

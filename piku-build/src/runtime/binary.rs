@@ -30,7 +30,7 @@ const NOT_BUILT: [(&str, &str); 12] = [
 
 pub(crate) const NAME: &str = "binary";
 /// The script that starts an app without a Procfile.
-const SCRIPT: &str = "start.sh";
+pub(super) const SCRIPT: &str = "start.sh";
 
 pub(super) struct BinaryRuntime;
 

@@ -72,6 +72,29 @@ fn what_has_a_meaning_here_is_read() {
     );
 }
 
+/// Describes the file of an app whose ENV sets these variables.
+fn describe(parsed: &AppJson, env: &[(&str, &'static str)]) -> Option<String> {
+    let mut processes = IndexMap::from([
+        ("web".parse().unwrap(), "serve".to_owned()),
+        ("cron-2".parse().unwrap(), "@daily own".to_owned()),
+    ]);
+    parsed.add_processes(&mut processes);
+    parsed.describe(&processes, |name| env.iter().find(|(own, _)| *own == name).map(|(_, value)| *value))
+}
+
+#[test]
+fn what_the_app_sets_itself_is_not_listed() {
+    let parsed = parse(
+        r#"{
+        "cron": [{"command": "a", "schedule": "@daily"}, {"command": "b", "schedule": "@daily"}],
+        "formation": {"web": 2, "worker": 1}, "env": {"A": "1", "B": "2", "KEY": {"generator": "secret"}}
+    }"#,
+    );
+    assert_eq!(describe(&parsed, &[]).as_deref(), Some("app.json sets cron-1, web=2, A, B, KEY"));
+    let own = describe(&parsed, &[("A", "1"), ("B", "own"), ("KEY", "own")]);
+    assert_eq!(own.as_deref(), Some("app.json sets cron-1, web=2, A"));
+}
+
 #[test]
 fn other_contents_are_said_and_harm_nothing() {
     for (text, note) in [
@@ -83,19 +106,19 @@ fn other_contents_are_said_and_harm_nothing() {
     ] {
         let parsed = parse(text);
         assert_eq!(parsed.notes(|_| false).concat(), note, "{text}");
-        assert_eq!(parsed.describe(), None, "{text}");
+        assert_eq!(parsed.describe(&IndexMap::new(), |_| None), None, "{text}");
     }
     let deep = "[".repeat(100_000);
     assert!(parse(&deep).notes(|_| false).concat().contains("not valid JSON"));
     let web = r#"{"healthchecks": {"web": [{"type": "liveness", "path": "/l"}, {"listening": true}]}}"#;
-    assert_eq!(parse(web).describe().as_deref(), Some("app.json sets HEALTHCHECK"));
+    assert_eq!(describe(&parse(web), &[]).as_deref(), Some("app.json sets HEALTHCHECK"));
     for path in ["/a\\nb", "/a\\u0000"] {
         let web = format!(r#"{{"healthchecks": {{"web": [{{"path": "{path}"}}]}}}}"#);
         assert_eq!(parse(&web).notes(|_| false).concat(), "app.json: not used here: healthchecks.web");
     }
     let many: Vec<String> = (0..30_000).map(|number| format!("\"k{number}\": 1")).collect();
     let note = parse(&format!("{{{}}}", many.join(","))).notes(|_| false).concat();
-    assert!(note.len() < 300 && note.ends_with(", 29980 more"), "{note}");
+    assert!(note.len() < 300 && note.ends_with(" and 29988 more"), "{note}");
 }
 
 #[test]

@@ -12,7 +12,8 @@ use super::program::JavaProgram;
 use super::run_goal::{self, GoalMeaning, RunGoal};
 use super::tool::{JavaTool, POM};
 use crate::app::app_file;
-use crate::app::app_source::decode;
+use crate::app::app_source::{AppSource, decode};
+use crate::app::read_budget::ReadBudget;
 use crate::app::started_programs::{StartedProgram, find_started};
 use crate::errors;
 use crate::plan::build_plan::BuildPlan;
@@ -43,7 +44,7 @@ impl ToolGoals {
     pub(super) fn read(
         processes: &IndexMap<ProcessName, String>,
         tool: JavaTool,
-        tree: &TreeHandle,
+        source: &AppSource,
     ) -> anyhow::Result<Self> {
         let mut found = Self::default();
         for entry in running_entries(processes) {
@@ -52,8 +53,8 @@ impl ToolGoals {
                 match run_goal::interpret(&started, tool) {
                     None => {}
                     Some(GoalMeaning::Starts(goal)) if !started.spans.is_empty() => {
-                        let poms = ModulePoms::read(tree, &goal.module)?;
-                        if poms.start_classes(&goal) {
+                        let poms = ModulePoms::read_for(&goal, |path| source.read_bytes(path))?;
+                        if let Some(poms) = poms {
                             poms.find_class(&goal, &entry, &started)?;
                             found.starts_classes = true;
                         }
@@ -77,25 +78,31 @@ struct ModulePoms {
 }
 
 impl ModulePoms {
-    /// Reads them. A module that is named by its artifact, not by its folder, has only the app's.
-    fn read(tree: &TreeHandle, module: &Path) -> anyhow::Result<Self> {
-        let text = |path: &Path| -> anyhow::Result<Option<String>> {
-            Ok(app_file::read_bytes(tree, path)?.map(|text| without_management(&decode(&text))))
+    /// Reads them with `read` for a goal that starts classes; `None` if a jar contains these together with their
+    /// dependencies, or if the goal starts something else. A module that is named by its artifact, not by its
+    /// folder, has only the app's.
+    fn read_for(
+        goal: &RunGoal,
+        read: impl Fn(&Path) -> anyhow::Result<Option<Vec<u8>>>,
+    ) -> anyhow::Result<Option<Self>> {
+        if !goal.is_of_classes {
+            return Ok(None);
+        }
+        let text = |path: &Path| -> anyhow::Result<String> {
+            Ok(read(path)?.map(|text| without_management(&decode(&text))).unwrap_or_default())
         };
-        let top = text(Path::new(POM))?.unwrap_or_default();
-        let own = if module.as_os_str().is_empty() { None } else { text(&module.join(POM))? };
-        Ok(Self { own: own.unwrap_or_default(), top })
+        let top = text(Path::new(POM))?;
+        let own =
+            if goal.module.as_os_str().is_empty() { String::new() } else { text(&goal.module.join(POM))? };
+        let poms = Self { own, top };
+        let is_whole = |pom: &str| WHOLE_JARS.iter().any(|plugin| pom.contains(plugin));
+        let has_jar = poms.texts().any(is_whole);
+        Ok((!has_jar).then_some(poms))
     }
 
     /// Returns the texts, the nearest first.
     fn texts(&self) -> impl Iterator<Item = &str> {
         [self.own.as_str(), &self.top].into_iter()
-    }
-
-    /// Returns whether a goal starts classes that no jar contains together with their dependencies.
-    fn start_classes(&self, goal: &RunGoal) -> bool {
-        let is_whole = |pom: &str| WHOLE_JARS.iter().any(|plugin| pom.contains(plugin));
-        goal.is_of_classes && !self.texts().any(is_whole)
     }
 
     /// Finds the class that `exec:java` starts.
@@ -124,6 +131,12 @@ fn without_management(pom: &str) -> String {
     parts.filter_map(|part| part.split_once(end)).fold(first, |text, (_, rest)| text + rest)
 }
 
+fn read_within(budget: &ReadBudget, tree: &TreeHandle, path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    let text = app_file::read_bytes(tree, path)?;
+    budget.spend(path, text.as_ref().map_or(0, Vec::len))?;
+    Ok(text)
+}
+
 /// Replaces the commands that compile the app and start it by those of the program that was built in
 /// `folders`.
 pub(super) fn replace_goals(
@@ -133,6 +146,7 @@ pub(super) fn replace_goals(
     tree: &TreeHandle,
     folders: &[PathBuf],
 ) -> anyhow::Result<()> {
+    let budget = ReadBudget::default();
     for entry in running_entries(&plan.processes) {
         let command = rewrite_command(&entry, |started| {
             let meaning = run_goal::interpret(started, tool).filter(|_| !started.spans.is_empty());
@@ -140,8 +154,8 @@ pub(super) fn replace_goals(
             if is_play {
                 goal.name_port();
             }
-            let poms = ModulePoms::read(tree, &goal.module)?;
-            let program = if poms.start_classes(&goal) {
+            let poms = ModulePoms::read_for(&goal, |path| read_within(&budget, tree, path))?;
+            let program = if let Some(poms) = poms {
                 let main = poms.find_class(&goal, &entry, started)?;
                 JavaProgram::Classes { folder: goal.module.join("target"), main }
             } else {
@@ -173,26 +187,29 @@ mod tests {
         tree.create_dir("web").unwrap();
         let shade = "<artifactId>maven-shade-plugin</artifactId>";
         let managed = format!("<pluginManagement>{shade}</pluginManagement><mainClass>shop.Top</mainClass>");
-        let goal = RunGoal { is_of_classes: true, ..RunGoal::default() };
+        let goal =
+            |module: &str| RunGoal { is_of_classes: true, module: module.into(), ..RunGoal::default() };
+        let read = |path: &Path| app_file::read_bytes(&tree, path);
         let processes = IndexMap::from([("web".parse().unwrap(), "mvn exec:java".to_owned())]);
         let entry = running_entries(&processes).remove(0);
         let started = find_started("mvn exec:java").pop().unwrap();
-        for (top, own, classes, main) in [
-            (managed.as_str(), "<project/>", true, "shop.Top"),
-            (&managed, "<mainClass>shop.Web</mainClass>", true, "shop.Web"),
-            (&managed, shade, false, "shop.Top"),
-            (shade, "<mainClass>shop.Web</mainClass>", false, "shop.Web"),
-            ("<project/>", shade, false, ""),
+        for (top, own, main) in [
+            (managed.as_str(), "<project/>", Some("shop.Top")),
+            (&managed, "<mainClass>shop.Web</mainClass>", Some("shop.Web")),
+            (&managed, shade, None),
+            (shade, "<mainClass>shop.Web</mainClass>", None),
+            ("<project/>", shade, None),
         ] {
             tree.write(POM, top, 0o644).unwrap();
             tree.write("web/pom.xml", own, 0o644).unwrap();
-            let poms = ModulePoms::read(&tree, Path::new("web")).unwrap();
-            assert_eq!(poms.start_classes(&goal), classes, "{top} {own}");
-            let found = poms.find_class(&goal, &entry, &started).unwrap_or_default();
-            assert_eq!(found, main, "{top} {own}");
+            let poms = ModulePoms::read_for(&goal("web"), read).unwrap();
+            let found = poms.map(|poms| poms.find_class(&goal("web"), &entry, &started).unwrap());
+            assert_eq!(found.as_deref(), main, "{top} {own}");
         }
         tree.write(POM, &managed, 0o644).unwrap();
-        let by_artifact = ModulePoms::read(&tree, Path::new("shop-web")).unwrap();
-        assert!(by_artifact.start_classes(&goal));
+        assert!(ModulePoms::read_for(&goal("shop-web"), read).unwrap().is_some(), "named by its artifact");
+        let other = RunGoal { is_of_classes: false, ..goal("web") };
+        let unread = |_: &Path| -> anyhow::Result<Option<Vec<u8>>> { panic!("it is not needed") };
+        assert!(ModulePoms::read_for(&other, unread).unwrap().is_none());
     }
 }

@@ -81,7 +81,7 @@ impl Runtime for JavaRuntime {
         let tool = JavaTool::detect(source)?.unwrap_or(JavaTool::Maven);
         let JdkChoice { installed, from, mut warnings } = jdk::choose(source, tool.is_built())?;
         let (processes, processes_from) = processes(source, tool)?;
-        let goals = ToolGoals::read(&processes, tool, &source.tree)?;
+        let goals = ToolGoals::read(&processes, tool, source)?;
         warnings.extend(goals.warnings);
         let steps = match tool {
             JavaTool::Maven => vec![steps::maven_step(source, target, goals.starts_classes)?],

@@ -97,6 +97,8 @@ impl JavaProgram {
 fn for_xargs(options: &[String]) -> String {
     let quoted = options.iter().map(|word| match word {
         word if is_plain(word) => word.clone(),
+        // A backslash quotes the next character.
+        word if word.contains('"') && word.contains('\'') => word.chars().flat_map(|c| ['\\', c]).collect(),
         word if word.contains('"') => format!("'{word}'"),
         word => format!("\"{word}\""),
     });
@@ -115,6 +117,9 @@ pub(super) fn java_command(kind: JarKind) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -137,6 +142,20 @@ mod tests {
         );
         let classes = JavaProgram::Classes { folder: "target".into(), main: "shop.Main; id".to_owned() };
         assert!(classes.command(Some(Path::new("")), &goal).contains(r#" "shop.Main; id" "#));
+    }
+
+    #[test]
+    fn xargs_reads_the_options_as_they_are() {
+        let options = ["-Xmx64m", "-Da=b c", r#"-Db="x""#, "-Dc=it's", r#"-Dd=it's "both""#, r"-De=\'"];
+        let options = options.map(str::to_owned);
+        let mut xargs = Command::new("xargs");
+        xargs.args(["-n1", "printf", "%s\\n"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut xargs = xargs.spawn().unwrap();
+        xargs.stdin.take().unwrap().write_all(for_xargs(&options).as_bytes()).unwrap();
+        let out = xargs.wait_with_output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+        let read = String::from_utf8(out.stdout).unwrap();
+        assert_eq!(read.lines().collect::<Vec<_>>(), options);
     }
 
     #[test]

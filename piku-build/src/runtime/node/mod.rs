@@ -37,7 +37,7 @@ use piku_layout::jail::PATH;
 use version::ChosenNode;
 
 /// Programs that start an app without a start script.
-const SERVERS: [&str; 4] = ["server.js", "index.js", "app.js", "main.js"];
+pub(super) const SERVERS: [&str; 4] = ["server.js", "index.js", "app.js", "main.js"];
 /// Further ones of apps without a package.json.
 const MODULES_ALONE: [&str; 6] = ["server.mjs", "index.mjs", "app.mjs", "server.cjs", "index.cjs", "app.cjs"];
 /// Files of apps for Deno.
@@ -54,7 +54,7 @@ impl Runtime for NodeRuntime {
         "node"
     }
 
-    /// Most apps have no step but the installation of their packages.
+    /// Returns false: most apps have no step but the installation of their packages.
     fn writes_tree(&self) -> bool {
         false
     }

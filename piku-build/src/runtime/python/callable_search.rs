@@ -126,24 +126,24 @@ fn search_files(
     let mut factories = Vec::new();
     for file in files {
         let Some(text) = read(source, &file)? else { continue };
-        match find_constructed(&file, &text) {
-            Some(one) => found.push(one),
-            None => factories.extend(find_factory(&file, &text)),
-        }
-    }
-    let mut all = if found.is_empty() { factories } else { found };
-    for one in &mut all {
+        let (mut one, all) = match find_constructed(&file, &text) {
+            Some(one) => (one, &mut found),
+            None => match find_factory(&file, &text) {
+                Some(one) => (one, &mut factories),
+                None => continue,
+            },
+        };
         let is_script = one.server == STREAMLIT;
         let rest = one.callable.strip_prefix("src.").filter(|_| !is_script);
-        if let Some(rest) = rest.filter(|_| one.file.starts_with(SRC)).map(str::to_owned) {
-            let text = read(source, &one.file)?.unwrap_or_default();
+        if let Some(rest) = rest.filter(|_| file.starts_with(SRC)).map(str::to_owned) {
             one.is_below_src = !source.has_path(format!("{SRC}{PACKAGE}"))? && !imports(&text, "src");
             if one.is_below_src {
                 one.callable = rest;
             }
         }
+        all.push(one);
     }
-    Ok(all)
+    Ok(if found.is_empty() { factories } else { found })
 }
 
 fn read(source: &AppSource, file: &str) -> anyhow::Result<Option<String>> {

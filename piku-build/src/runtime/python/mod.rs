@@ -24,7 +24,7 @@ use piku_layout::name::ProcessName;
 use piku_procfile::procfile::ProcessKind;
 use piku_report::progress;
 
-use super::{BuildTarget, DetectResult, Runtime};
+use super::{BuildTarget, DetectResult, Runtime, binary, node};
 use crate::app::app_source::AppSource;
 use crate::errors;
 use crate::plan::build_plan::BuildPlan;
@@ -203,14 +203,15 @@ fn has_wsgi(source: &AppSource) -> bool {
     source.procfile.iter().flat_map(|procfile| &procfile.entries).any(|entry| entry.kind == ProcessKind::Wsgi)
 }
 
-/// Files that start an app of another kind by themselves, beside which Python's scripts are but tools.
-const OTHER_STARTS: [&str; 5] = ["start.sh", "server.js", "index.js", "app.js", "main.js"];
+/// Endings of programs of other languages, beside which Python's scripts are but tools.
 const OTHER_PROGRAMS: [&str; 4] = ["go", "java", "jar", "war"];
 
 /// Returns the script that an app is if it has no dependencies and is nothing else. A callable needs at least
 /// its framework.
 fn find_lone_script(source: &AppSource) -> anyhow::Result<Option<String>> {
-    let is_other = OTHER_STARTS.iter().any(|name| source.has_entry(name))
+    // Files that start an app of another kind by themselves.
+    let mut other_starts = node::SERVERS.into_iter().chain([binary::SCRIPT]);
+    let is_other = other_starts.any(|name| source.has_entry(name))
         || source.names_ending(&OTHER_PROGRAMS).next().is_some();
     if is_other || !callable_search::find(source)?.is_empty() {
         return Ok(None);
