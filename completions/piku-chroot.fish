@@ -17,6 +17,7 @@ own\t'A network of the jail\'s own: pasta(1) connects it to everything but the h
 loopback\t'A loopback device alone'
 none\t'No device'"
 complete -c piku-chroot -l listen -d 'Let COMMAND bind TCP sockets only to PORT and to ports that the kernel picks; may be given several times' -r
+complete -c piku-chroot -l connect -d 'With --net own: lead connections of COMMAND to 127.0.0.1:PORT to the same address of the host; may be given several times' -r
 complete -c piku-chroot -l env -d 'Set a variable for COMMAND' -r
 complete -c piku-chroot -l keep-env -d 'Pass on a variable of the caller if it is set' -r
 complete -c piku-chroot -l env-prefix -d 'Pass on all variables of the caller that begin with PREFIX, without the prefix' -r

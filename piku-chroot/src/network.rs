@@ -2,7 +2,7 @@
 //! beside the monitor, ends with it, and has no more rights on the host than the caller.
 //!
 //! The command reaches everything but the host's loopback, of which it reaches only the name server; see
-//! [`RESOLVER`]. Connections to the ports of `--listen` at 127.0.0.1 on the host arrive in the jail.
+//! [`RESOLVER`], and the ports of `--connect`. Connections to the ports of `--listen` at 127.0.0.1 on the host arrive in the jail.
 
 use std::ffi::{CString, OsString};
 use std::fs::File;
@@ -127,7 +127,9 @@ fn pasta_options(plan: &JailPlan, has_loopback_option: bool) -> Vec<OsString> {
     args.push("--no-map-gw".to_owned());
     args.extend(has_loopback_option.then(|| TO_LOOPBACK.to_owned()));
     args.extend(["--dns-forward".to_owned(), RESOLVER.to_owned()]);
-    for (option, value) in [("--udp-ports", "none"), ("--tcp-ns", "none"), ("--udp-ns", "none")] {
+    let connect: Vec<String> = plan.connect.iter().map(ToString::to_string).collect();
+    let connect = if connect.is_empty() { "none".to_owned() } else { connect.join(",") };
+    for (option, value) in [("--udp-ports", "none"), ("--tcp-ns", &connect), ("--udp-ns", "none")] {
         args.extend([option.to_owned(), value.to_owned()]);
     }
     let ports: Vec<u16> = plan.listen.iter().copied().filter(|port| *port != 0).collect();

@@ -1,5 +1,6 @@
 //! `LISTEN_PORTS`: the TCP ports that an app listens on besides `PORT`.
 
+use piku_layout::paths::SERVICE_PORTS;
 use piku_layout::settings::PortRange;
 use piku_report::user_error::UserError;
 
@@ -25,11 +26,13 @@ pub fn parse_listen_ports(value: Option<&str>, range: PortRange) -> anyhow::Resu
         let Ok(port @ 1..) = word.parse::<u16>() else {
             return Err(UserError::new(format!("{VARIABLE}: '{shown}' is not a port")).hint(hint).into());
         };
-        if (range.first..=range.last).contains(&port) {
-            let what = format!("{VARIABLE}: {port} is one of the ports that piku gives to instances");
-            return Err(UserError::new(what)
-                .hint(format!("choose one outside of {} to {}", range.first, range.last))
-                .into());
+        for (range, whose) in [(range, "instances"), (SERVICE_PORTS, "services")] {
+            if range.contains(port) {
+                let what = format!("{VARIABLE}: {port} is one of the ports that piku gives to {whose}");
+                return Err(UserError::new(what)
+                    .hint(format!("choose one outside of {} to {}", range.first, range.last))
+                    .into());
+            }
         }
         ports.push(port);
     }
@@ -58,6 +61,7 @@ mod tests {
             ("8000-9000", "is not a port"),
             ("9100,20000", "20000 is one of the ports that piku gives"),
             ("29999", "is one of the ports"),
+            ("15432", "15432 is one of the ports that piku gives to services"),
             (&"1 ".repeat(17), "more than 16"),
         ] {
             let message = ports(bad).unwrap_err().to_string();

@@ -145,7 +145,7 @@ impl DaemonLoop {
     /// Starts the supervisors of all apps that have a release and were not stopped. An app that fails to
     /// start does not delay the others.
     fn boot(&mut self) -> anyhow::Result<()> {
-        for app in self.root.apps().context("cannot list the apps")? {
+        for app in self.root.supervised().context("cannot list the apps")? {
             let dir = self.root.app(&app);
             if let Err(err) = current::remove_dir(&dir.paused()) {
                 log_error(&format!("{app}: {err:#}"));

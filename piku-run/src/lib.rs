@@ -24,6 +24,7 @@ mod process;
 mod protections;
 mod python_home;
 mod releases;
+mod services;
 mod start;
 mod status;
 mod supervisor;

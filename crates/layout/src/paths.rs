@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use crate::name::AppName;
 
 mod app_markers;
+mod service_dirs;
+
+pub use service_dirs::SERVICE_PORTS;
 
 pub use app_markers::USAGE_HISTORY;
 
@@ -42,9 +45,12 @@ impl PikuRoot {
         &self.0
     }
 
-    /// Returns the directory of an app, which need not exist.
+    /// Returns the directory of an app, which need not exist, or of the service that has the name.
     #[must_use]
     pub fn app(&self, name: &AppName) -> AppDir {
+        if self.is_service(name) {
+            return self.service(name);
+        }
         AppDir { dir: self.0.join("apps").join(name.as_str()), run: self.0.join("run").join(name.as_str()) }
     }
 
@@ -53,19 +59,7 @@ impl PikuRoot {
     /// # Errors
     /// Fails if the folder is there and cannot be read.
     pub fn apps(&self) -> io::Result<Vec<AppName>> {
-        let entries = match fs::read_dir(self.0.join("apps")) {
-            Ok(entries) => entries,
-            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(err) => return Err(err),
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            if let Some(name) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
-                names.push(name);
-            }
-        }
-        names.sort();
-        Ok(names)
+        names_in(&self.0.join("apps"))
     }
 
     /// Sockets, fifos and pids: what is worthless after a boot.
@@ -320,6 +314,23 @@ impl AppDir {
     pub fn socket(&self) -> PathBuf {
         self.run.join("supervisor.sock")
     }
+}
+
+/// Returns the entries of a folder that can be names of apps, sorted.
+fn names_in(dir: &Path) -> io::Result<Vec<AppName>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(err) => return Err(err),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        if let Some(name) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Returns the numbers N of the entries named `PREFIX N SUFFIX`, ascending.

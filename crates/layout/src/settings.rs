@@ -75,6 +75,14 @@ pub struct PortRange {
     pub last: u16,
 }
 
+impl PortRange {
+    /// Returns true if the port is in the range.
+    #[must_use]
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
 impl Default for PortRange {
     fn default() -> Self {
         Self { first: 20000, last: 29999 }

@@ -114,6 +114,10 @@ pub(crate) struct ChrootCli {
     /// --report name the missing layer, and --strict refuses to start.
     #[arg(long, value_name = "PORT", value_parser = parse_port)]
     pub(crate) listen: Vec<u16>,
+    /// With --net own: lead connections of COMMAND to 127.0.0.1:PORT to the same address of the host; may be given
+    /// several times
+    #[arg(long, value_name = "PORT", value_parser = parse_port)]
+    pub(crate) connect: Vec<u16>,
     /// Set a variable for COMMAND
     #[arg(long, value_name = "NAME=VALUE", value_parser = os_value(parse_variable))]
     pub(crate) env: Vec<(OsString, OsString)>,

@@ -70,6 +70,7 @@ fn take_value(cli: &mut ChrootCli, name: &[u8], value: &OsStr) -> Option<()> {
         b"--keep" => add(&mut cli.keep, parse_kept_path(value).ok()),
         b"--limit" => add(&mut cli.limit, parse_text(value)),
         b"--listen" => add(&mut cli.listen, parse_port(value.to_str()?).ok()),
+        b"--connect" => add(&mut cli.connect, parse_port(value.to_str()?).ok()),
         b"--require" => add(&mut cli.require, parse_text(value)),
         _ => None,
     }
@@ -134,7 +135,7 @@ mod tests {
             r"--profile=build --ro=/a\:b:/c --ro=/d:/e --bind=/f:/g --chdir=/app --env-prefix=P_ --die-with=7 --tty -- x",
             "--root-from-host --uid-range=a --uid-registry=/r --group=5 --group=6 --grant=/a:/a --grant-ro=/b:/b -- x",
             "--uid-range=a --give-back --data=/d --",
-            "--limit=memory=512m,pids=5 --limit=cpu=0.5 --tmp-size=5% --net=own --listen=0 --listen=5000 -- x",
+            "--limit=memory=512m,pids=5 --limit=cpu=0.5 --tmp-size=5% --net=own --listen=0 --listen=5000 --connect=15400 -- x",
             "--require=seccomp --require=landlock --report=/r --hostname=h --oom-score-adj=5 --grant-device=/dev/x:/dev/x -- x",
         ] {
             let parsed = parse(&words(line));

@@ -183,6 +183,12 @@ impl JailSpec {
         self.option("--listen", port.to_string())
     }
 
+    /// Lets the command reach `port` at 127.0.0.1 of the host; with [`Self::own_network`], which reaches no other.
+    #[must_use]
+    pub fn connect(self, port: u16) -> Self {
+        self.option("--connect", port.to_string())
+    }
+
     /// Refuses to start if one of these protections is missing.
     #[must_use]
     pub fn require(self, protections: &[Protection]) -> Self {

@@ -43,6 +43,8 @@ pub(crate) struct JailPlan {
     pub(crate) net: NetworkOption,
     /// TCP ports that the command may bind; empty for all.
     pub(crate) listen: Vec<u16>,
+    /// TCP ports of the host's loopback that a command with its own network reaches.
+    pub(crate) connect: Vec<u16>,
     pub(crate) hostname: OsString,
     /// Working directory in the jail.
     pub(crate) chdir: PathBuf,
@@ -130,6 +132,7 @@ impl JailPlan {
             remove_in_background: options.remove_in_background,
             net: options.net.unwrap_or(NetworkOption::Shared),
             listen: options.listen.clone(),
+            connect: options.connect.iter().copied().filter(|port| *port != 0).collect(),
             hostname,
             chdir,
             home,

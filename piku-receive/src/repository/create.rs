@@ -5,6 +5,8 @@
     reason = "checks that the repository exists, which only git and piku write"
 )]
 
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
 use piku_layout::{destroyed_app, former_names};
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
@@ -19,6 +21,7 @@ use crate::{child_env, client};
 pub(crate) fn create_app(context: &AppContext<'_>, if_missing: bool) -> anyhow::Result<()> {
     child_env::refuse_root(context.root)?;
     child_env::set_umask();
+    check_not_service(context.root, context.app)?;
     let (app, dir) = (context.app, context.dir());
     setup::check_hooks(context.scripts)?;
     // Before the lock, which makes the directory.
@@ -52,6 +55,15 @@ pub(crate) fn create_app(context: &AppContext<'_>, if_missing: bool) -> anyhow::
     setup::ensure_repository(&dir, context.scripts)?;
     progress::step(&format!("Created {app}; push to it with: git push {} main", client::push_address(app)));
     Ok(())
+}
+
+/// Checks that no service has the name: apps and services share their names.
+pub(crate) fn check_not_service(root: &PikuRoot, name: &AppName) -> anyhow::Result<()> {
+    if !root.is_service(name) {
+        return Ok(());
+    }
+    let what = format!("{name} is a service, not an app");
+    Err(UserError::new(what).hint("choose another name for the app").into())
 }
 
 /// Checks that the app is not one that was renamed, which would be created again, empty, or destroyed, whose data a

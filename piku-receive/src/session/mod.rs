@@ -25,6 +25,7 @@ use crate::child_env;
 use crate::deploy::deploy_event;
 use crate::push;
 use crate::release::{self, ReleaseStep};
+use crate::repository::create;
 use crate::repository::setup;
 use request::{GitService, KeyRequest};
 
@@ -93,7 +94,7 @@ impl KeySession {
             KeyRequest::Verb {
                 verb:
                     "apps" | "apps:list" | "audit" | "list" | "help" | "status" | "metrics" | "logs" | "logs:tail"
-                    | "backup:verify",
+                    | "backup:verify" | "service:list",
                 app: None,
                 ..
             } => return None,
@@ -112,6 +113,9 @@ impl KeySession {
     }
 
     fn execute(&self, request: &KeyRequest) -> anyhow::Result<SessionEnd> {
+        if let KeyRequest::Git { app, .. } | KeyRequest::Release { app, .. } = request {
+            create::check_not_service(&self.root, app)?;
+        }
         match request {
             KeyRequest::Git { service: GitService::ReceivePack, app } => {
                 let context = AppContext { root: &self.root, scripts: &self.scripts, app, key: &self.key };

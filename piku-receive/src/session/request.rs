@@ -98,6 +98,10 @@ enum VerbArguments {
     /// An app, or none for all apps.
     OptionalApp,
     App,
+    /// A service and an app.
+    ServiceAndApp,
+    /// A service, for keys of all apps.
+    Service,
 }
 
 /// Verbs of `scripts/piku` that ssh clients can run, and other spellings of them that the script knows. Keys
@@ -128,6 +132,16 @@ const VERBS: &[(&str, VerbArguments)] = &[
     ("certs:report", VerbArguments::OptionalApp),
     ("certs:list", VerbArguments::OptionalApp),
     ("create", VerbArguments::App),
+    ("service:list", VerbArguments::NoApp),
+    ("service:create", VerbArguments::Service),
+    ("service:info", VerbArguments::Service),
+    ("service:destroy", VerbArguments::Service),
+    ("service:bind", VerbArguments::ServiceAndApp),
+    ("service:unbind", VerbArguments::ServiceAndApp),
+    ("service:drop", VerbArguments::ServiceAndApp),
+    ("service:console", VerbArguments::App),
+    ("service:dump", VerbArguments::App),
+    ("service:restore", VerbArguments::App),
     ("ps:scale", VerbArguments::App),
     ("open", VerbArguments::App),
     ("start", VerbArguments::App),
@@ -304,8 +318,13 @@ fn parse_verb(word: &str, args: Vec<String>) -> Result<KeyRequest, RequestRefusa
     if matches!(args.first().map(String::as_str), Some("--help" | "-h")) {
         return Ok(KeyRequest::Verb { verb: "help", app: None, args: vec![(*verb).to_owned()] });
     }
-    let app = match (takes, args.first()) {
-        (VerbArguments::NoApp, _) | (VerbArguments::OptionalApp, None) => None,
+    let named = if *takes == VerbArguments::ServiceAndApp { args.get(1) } else { args.first() };
+    let app = match (takes, named) {
+        (VerbArguments::ServiceAndApp, None) => {
+            return refuse(format!("{verb} needs a service's and an app's name"));
+        }
+        (VerbArguments::Service, None) => return refuse(format!("{verb} needs a service's name")),
+        (VerbArguments::NoApp | VerbArguments::Service, _) | (VerbArguments::OptionalApp, None) => None,
         (VerbArguments::App, None) => return refuse(format!("{verb} needs an app's name")),
         (VerbArguments::OptionalApp, Some(option)) if option.starts_with('-') => None,
         (_, Some(name)) => match parse_app_name(name) {

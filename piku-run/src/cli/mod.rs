@@ -2,6 +2,7 @@
 
 mod exit_status;
 mod long_arguments;
+pub(crate) mod service_action;
 mod subcommands;
 #[cfg(test)]
 mod tests;
@@ -361,6 +362,9 @@ pub(crate) enum RunCommand {
     /// The new app starts at the live commit. Host names, pinned ports, certificates, grants, logs and keys are not copied.
     #[command(after_long_help = exit_status::CHANGE)]
     Clone(CloneArgs),
+    /// Manage services: databases and other servers that apps are bound to
+    #[command(subcommand)]
+    Service(service_action::ServiceAction),
     /// Tell the operator of new problems, in the ways that `notify` of host.yaml names
     ///
     /// The daemon runs it every minute. Problems are failed deploys, crash loops, failed cron jobs, certificates

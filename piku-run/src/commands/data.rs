@@ -97,7 +97,7 @@ pub(super) fn remove_kept(
 }
 
 /// Removes all files of a data folder, as their owner.
-pub(super) fn empty(root: &PikuRoot, app: &AppName, data: &Path) -> anyhow::Result<()> {
+pub(crate) fn empty(root: &PikuRoot, app: &AppName, data: &Path) -> anyhow::Result<()> {
     let argv = ["find", DATA, "-xdev", "-mindepth", "1", "-delete"];
     let status =
         jail_command(root, app, data, &argv)?.stdin(Stdio::null()).status().context("cannot run 'find'")?;

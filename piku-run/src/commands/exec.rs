@@ -35,7 +35,7 @@ const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
 /// Returns the users of the app: those of its running processes, if any, so that the data keeps its owner.
-pub(super) fn app_users(root: &PikuRoot, app: &AppName, settings: &HostSettings) -> anyhow::Result<AppUsers> {
+pub(crate) fn app_users(root: &PikuRoot, app: &AppName, settings: &HostSettings) -> anyhow::Result<AppUsers> {
     let records = RecordFolder::open(&root.app(app))
         .and_then(|records| records.read_all())
         .context("cannot read the records")?;

@@ -11,6 +11,7 @@ mod logs;
 mod one_off;
 mod ps;
 mod recorded;
+mod service;
 mod settings;
 
 use std::ffi::OsString;
@@ -27,10 +28,15 @@ use piku_report::{caller, output};
 
 pub(crate) use apps::{AppRow, AppState, describe_app};
 pub(crate) use backup::{BackupScope, write_backup};
-pub(crate) use data::{import_command, pipe_archive};
+pub(crate) use data::{empty as empty_data, import_command, pipe_archive};
+pub(crate) use exec::app_users;
+pub(crate) use lifecycle::app_lock::{keep_out_supervisor, wait_for_app};
 pub(crate) use lifecycle::deploy_tip;
+pub(crate) use lifecycle::free_name::{check_free, move_app_dir};
 use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scale, stop};
+pub(crate) use one_off::OneOffReport;
 pub(crate) use ps::{format_duration, format_local_time, samples_of};
+pub(crate) use settings::config::change_config;
 use settings::{certs, check, config, deploy_lock, domains, grant, maintenance};
 
 use crate::cli::{RunCli, RunCommand};
@@ -63,6 +69,9 @@ fn parse_words(words: &[OsString]) -> anyhow::Result<RunCli> {
 
 /// Runs the subcommand and records it, if it changes something.
 fn run_recorded(cli: RunCli) -> anyhow::Result<ExitCode> {
+    if let Some(name) = cli.command.app_only() {
+        service::refuse_service(&find_root(cli.root.as_ref())?, name)?;
+    }
     let Some(record) = recorded::recorded_verb(&cli.command) else { return run(cli) };
     let root = find_root(cli.root.as_ref());
     let end = run(cli);
@@ -172,6 +181,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         }
         RunCommand::Status(typed) => status::run(&root()?, &typed)?,
         RunCommand::Metrics(typed) => status::print_metrics(&root()?, &typed)?,
+        RunCommand::Service(action) => service::run(&root()?, action)?,
         RunCommand::Start(typed) => return start::run(typed),
         RunCommand::Ps { app, watch: true, terminal, .. } => ps::watch(&root()?, app.as_ref(), terminal)?,
         RunCommand::Ps { app, format, .. } => ps::run(&root()?, app.as_ref(), format)?,
@@ -215,7 +225,7 @@ fn release_numbers(dir: &AppDir) -> anyhow::Result<Vec<u64>> {
 /// Fails unless the app exists, or something of it may still run although its directory was removed by
 /// hand.
 #[expect(clippy::disallowed_methods, reason = "looks for the app's own folders")]
-fn must_be_there(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+pub(crate) fn must_be_there(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
     if dir.destroyed().is_dir() && !dir.is_there() && !dir.destroying().exists() {
         let what = format!("{app} was destroyed");

@@ -32,16 +32,16 @@ pub(super) struct OneOffEnd {
 }
 
 /// File to which the jail of a one-off process reports; removed when this value is dropped.
-pub(super) struct OneOffReport(PathBuf);
+pub(crate) struct OneOffReport(PathBuf);
 
 impl OneOffReport {
     /// Names a file in the directory of an app's running processes.
-    pub(super) fn new(run: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn new(run: &Path) -> anyhow::Result<Self> {
         current::create_dir(run)?;
         Ok(Self(run.join(format!("exec.{}", std::process::id()))))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }

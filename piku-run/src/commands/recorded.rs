@@ -4,6 +4,7 @@ use piku_events::actor;
 use piku_events::verb_record::RecordedVerb;
 use piku_layout::name::AppName;
 
+use crate::cli::service_action::ServiceAction;
 use crate::cli::{BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff, RunCommand};
 
 /// Returns the record of a subcommand; `None` for one that only reads, or is a part of another.
@@ -79,6 +80,17 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         RunCommand::Rename { app, .. } => of("rename", app),
         RunCommand::Clone(typed) => of("clone", &typed.app),
         RunCommand::Destroy(typed) => of("destroy", &typed.app),
+        RunCommand::Service(action) => match action {
+            ServiceAction::List { .. } | ServiceAction::Info { .. } => None,
+            ServiceAction::Create { .. } => Some(RecordedVerb::new("service:create", None)),
+            ServiceAction::Destroy { .. } => Some(RecordedVerb::new("service:destroy", None)),
+            ServiceAction::Bind { app, .. } => of("service:bind", app),
+            ServiceAction::Unbind { app, .. } => of("service:unbind", app),
+            ServiceAction::Drop { app, .. } => of("service:drop", app),
+            ServiceAction::Console { app, .. } => of("service:console", app),
+            ServiceAction::Dump { app, .. } => of("service:dump", app),
+            ServiceAction::Restore { app, .. } => of("service:restore", app),
+        },
         RunCommand::Backup(typed) => match typed.action {
             Some(BackupAction::Verify { .. } | BackupAction::List { .. }) => None,
             Some(BackupAction::Run { due: true, .. }) => {

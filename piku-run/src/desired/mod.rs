@@ -153,6 +153,7 @@ fn list_types(world: &ReleaseContext, formation: &Formation, vars: &Vars) -> Vec
         if !kind.is_long_running() {
             continue;
         }
+        let listens = kind.has_port() || world.service_port().is_some();
         let asked = preset.get(name).map(|count| (*count).min(left));
         let count = match (formation.get(name), asked) {
             (Some(count), _) => (*count).min(ProcessName::MAX_INSTANCES),
@@ -165,8 +166,8 @@ fn list_types(world: &ReleaseContext, formation: &Formation, vars: &Vars) -> Vec
         types.push(ProcessType {
             name: name.clone(),
             count,
-            must_listen: kind.has_port(),
-            pinned: pinned.filter(|_| kind.has_port()),
+            must_listen: listens,
+            pinned: pinned.filter(|_| listens),
             overlap: overlap.contains(&name.as_str()),
             notifies: notify.contains(&name.as_str()),
             trial: TrialRule::default(),
@@ -271,7 +272,7 @@ pub(crate) fn check_network(
     pinned_port::check(world, plan, settings)?;
     let protocol = health::protocol_of(&vars)?;
     health::host_of(&vars)?;
-    match network::of(&vars, settings.network.of(&world.app))? {
+    match world.network_mode(&vars, settings.network.of(&world.app))? {
         NetworkMode::Shared => Ok(()),
         NetworkMode::Own => network::check(world.is_jailed(), protocol == health::HealthProtocol::Http),
     }

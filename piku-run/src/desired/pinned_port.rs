@@ -1,6 +1,6 @@
 //! `PORT` in `ENV` or the config: the port that the only web instance of an app always gets.
 
-use piku_layout::paths::PikuRoot;
+use piku_layout::paths::{PikuRoot, SERVICE_PORTS};
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 
@@ -17,6 +17,9 @@ const FIRST: u16 = 1024;
 /// # Errors
 /// Fails if the value is not a port that an app can have, or if its settings cannot be read.
 pub(crate) fn of(world: &ReleaseContext) -> anyhow::Result<Option<u16>> {
+    if let Some(port) = world.service_port() {
+        return Ok(Some(port));
+    }
     match world.port_setting()? {
         Some(value) => Ok(Some(parse_port(&value)?)),
         None => Ok(None),
@@ -29,7 +32,9 @@ pub(crate) fn of(world: &ReleaseContext) -> anyhow::Result<Option<u16>> {
 /// Fails if it is not such a port, or if several instances would get it.
 pub(crate) fn check(world: &ReleaseContext, plan: &RunPlan, settings: &HostSettings) -> anyhow::Result<()> {
     let Some(port) = of(world)? else { return Ok(()) };
-    check_range(port, settings)?;
+    if world.service_port().is_none() {
+        check_range(port, settings)?;
+    }
     let listening: Vec<&_> = plan.types.iter().filter(|kind| kind.must_listen && kind.count > 0).collect();
     if listening.iter().map(|kind| kind.count).sum::<u32>() > 1 {
         let counts: Vec<String> =
@@ -78,8 +83,16 @@ pub(crate) fn check_free(root: &PikuRoot, world: &ReleaseContext, plan: &RunPlan
 
 fn check_range(port: u16, settings: &HostSettings) -> anyhow::Result<()> {
     super::check_not_of_nginx("PORT", port, settings)?;
+    if SERVICE_PORTS.contains(port) {
+        let what = format!("PORT={port} is one of the ports that piku gives to services");
+        let hint = format!(
+            "leave PORT out, or choose one outside of {} to {}",
+            SERVICE_PORTS.first, SERVICE_PORTS.last
+        );
+        return Err(UserError::new(what).hint(hint).into());
+    }
     let range = settings.ports;
-    if !(range.first..=range.last).contains(&port) {
+    if !range.contains(port) {
         return Ok(());
     }
     let what = format!("PORT={port} is one of the ports that piku gives to instances");

@@ -24,7 +24,7 @@ use piku_files::TreeHandle;
 use piku_layout::jail::{DATA, HOME, HOME_IN_DATA};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
-use piku_layout::settings::{AppNetworks, AppUsers, HostSettings, NetworkMode, Protection, SandboxMode};
+use piku_layout::settings::{AppUsers, NetworkMode, SandboxMode};
 use piku_nss::UserAccount;
 use piku_procfile::command::argv_with_profile;
 use piku_procfile::env::{self, EnvFile};
@@ -37,7 +37,9 @@ use piku_report::user_error::UserError;
 use crate::config::{ConfigValues, store};
 use crate::desired::{TreeAccess, network};
 use crate::grants::ResolvedGrant;
+pub(crate) use crate::instance::app_isolation::AppIsolation;
 use crate::instance::{interpreter_home, opt_outs, ready_socket};
+use crate::services::{self, ServiceProcess};
 
 /// Environment variables in order.
 pub(crate) type Vars = IndexMap<String, String>;
@@ -59,6 +61,7 @@ pub(crate) struct ReleaseContext {
     uids: PathBuf,
     /// Directory of the app, if it is not built yet.
     source: Option<PathBuf>,
+    pub(crate) service: Option<ServiceProcess>,
 }
 
 /// Identifies a process of the app.
@@ -94,32 +97,15 @@ pub(crate) struct CommandOptions<'a> {
     pub(crate) gated: bool,
 }
 
-/// Host settings that isolate apps.
-#[derive(Debug, Clone)]
-pub(crate) struct AppIsolation {
-    /// Users of the app: the shared one, or a range of its own.
-    pub(crate) users: AppUsers,
-    sandbox: SandboxMode,
-    network: AppNetworks,
-    /// Protections recorded for this machine, which a jail must have.
-    protections: Vec<Protection>,
-}
-
-impl AppIsolation {
-    /// Combines the app's users with the host settings.
-    pub(crate) fn new(users: AppUsers, settings: HostSettings) -> Self {
-        let protections = settings.protections.unwrap_or_default();
-        Self { users, sandbox: settings.sandbox, network: settings.network, protections }
-    }
-}
-
 impl ReleaseContext {
     /// Reads release `number` of an app.
     pub(crate) fn read(root: &PikuRoot, app: &AppName, number: u64) -> anyhow::Result<Self> {
         let dir = root.app(app);
         let release = BuiltRelease::read(&dir.release(number))?;
+        let service = ServiceProcess::find(root, &dir)?;
+        let source = service.as_ref().map(|service| service.folder.clone());
         let (uids, root) = (root.uid_ranges(), root.path().to_owned());
-        Ok(Self { app: app.clone(), dir, release, root, uids, source: None })
+        Ok(Self { app: app.clone(), dir, release, root, uids, source, service })
     }
 
     /// Returns the settings of an app that is not built yet, with the config that its next release will have.
@@ -155,7 +141,7 @@ impl ReleaseContext {
             jailed: true,
         };
         let (uids, dir, root) = (root.uid_ranges(), root.app(app), root.path().to_owned());
-        Ok(Self { app: app.clone(), dir, release, root, uids, source: Some(source) })
+        Ok(Self { app: app.clone(), dir, release, root, uids, source: Some(source), service: None })
     }
 
     /// Returns whether its processes run in a jail.
@@ -177,6 +163,8 @@ impl ReleaseContext {
         let set =
             shipped.vars.iter().chain(&config.0).filter(|(name, _)| *name != PORT && *name != DEPLOY_KEY);
         vars.extend(set.map(|(name, value)| (name.clone(), value.clone())));
+        let of_service = self.service.iter().flat_map(|service| &service.vars);
+        vars.extend(of_service.map(|(name, value)| ((*name).to_owned(), value.clone())));
         opt_outs::remove_overridden(&mut vars);
         Ok(vars)
     }
@@ -291,7 +279,7 @@ impl ReleaseContext {
         around: CommandOptions<'_>,
     ) -> anyhow::Result<Command> {
         self.check_sandbox(isolation.sandbox)?;
-        let own_network = network::of(vars, isolation.network.of(&self.app))?;
+        let own_network = self.network_mode(vars, isolation.network.of(&self.app))?;
         if own_network == NetworkMode::Own {
             network::check(self.release.jailed, true)?;
         }
@@ -344,7 +332,7 @@ impl ReleaseContext {
                 jail = jail.tmp_size(size);
             }
             jail = match own_network {
-                NetworkMode::Own => jail.own_network(),
+                NetworkMode::Own => services::connect_jail(jail.own_network(), &self.root, &self.app)?,
                 NetworkMode::Shared => {
                     around.listen.iter().fold(jail.listen(0), |jail, port| jail.listen(*port))
                 }

@@ -1,6 +1,7 @@
 //! The process of an instance: its environment and command, its record, the gate before its start, its
 //! health check.
 
+mod app_isolation;
 pub(crate) mod environment;
 pub(crate) mod health_probe;
 mod interpreter_home;

@@ -46,7 +46,7 @@ pub(crate) fn describe_listener(root: &PikuRoot, stranger: StrangeListener) -> S
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     let comm: String = comm.trim_end().chars().filter(|c| !c.is_control()).collect();
     let process = format!("pid {pid}, {comm}");
-    for app in root.apps().unwrap_or_default() {
+    for app in root.supervised().unwrap_or_default() {
         let records = RecordFolder::for_app(&root.app(&app)).read_all().unwrap_or_default();
         let its = |pid_of: i32| piku_procfs::process_tree(pid_of).contains(&pid);
         if let Some(record) = records.iter().find(|record| record.is_alive() && its(record.pid)) {
@@ -58,7 +58,7 @@ pub(crate) fn describe_listener(root: &PikuRoot, stranger: StrangeListener) -> S
 
 /// Returns the instance, of any app, that has claimed a port on which it does not listen.
 fn describe_claimer(root: &PikuRoot, port: u16) -> Option<String> {
-    root.apps().ok()?.into_iter().find_map(|app| {
+    root.supervised().ok()?.into_iter().find_map(|app| {
         let records = RecordFolder::for_app(&root.app(&app)).read_all().ok()?;
         let record = records.into_iter().find(|record| record.port == Some(port) && record.is_alive())?;
         Some(format!("{} of {app}", record.ps))

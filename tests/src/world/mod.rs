@@ -73,6 +73,9 @@ impl World {
                 fs::copy(&from, world.path("lib").join(script)).expect(script);
             }
         }
+        let kinds = tools::repository().join("scripts/services");
+        let copied = Command::new("cp").arg("-r").arg(kinds).arg(world.path("lib")).status();
+        assert!(copied.expect("cp").success(), "the kinds of services");
         let settings = format!("{settings}\nports: {{first: {ports}, last: {}}}\n", ports + 98);
         fs::write(world.root().join("host.yaml"), settings).expect("host.yaml");
         world.account.take_ownership(&world.root().join("host.yaml"));

@@ -6,7 +6,14 @@ use piku_tests::tools::repository;
 
 #[test]
 fn scripts_are_posix_and_stop_on_errors() {
-    const FOLDERS: [&str; 4] = ["scripts", "scripts/benches", "scripts/benches/lib", "packaging"];
+    const FOLDERS: [&str; 6] = [
+        "scripts",
+        "scripts/benches",
+        "scripts/benches/lib",
+        "scripts/services/postgres",
+        "scripts/services/redis",
+        "packaging",
+    ];
     let (mut seen, mut seen_python) = (0, 0);
     let folders = FOLDERS.map(|folder| std::fs::read_dir(repository().join(folder)));
     for entry in folders.into_iter().flat_map(|entries| entries.expect("scripts").flatten()) {

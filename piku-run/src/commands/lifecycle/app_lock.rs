@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Fails as busy if it is not free in time, and if the app was removed or renamed meanwhile.
-pub(super) fn wait_for_app(root: &PikuRoot, app: &AppName) -> anyhow::Result<FileLock> {
+pub(crate) fn wait_for_app(root: &PikuRoot, app: &AppName) -> anyhow::Result<FileLock> {
     let dir = root.app(app);
     while dir.path().is_dir() {
         if let Some(lock) = app_lock::wait_for(&dir, &who(), None)? {
@@ -54,7 +54,7 @@ pub(in crate::commands) fn lock_idle_app(dir: &AppDir, app: &AppName) -> anyhow:
 }
 
 /// Waits until the supervisor has ended, and prevents the next one from starting.
-pub(super) fn keep_out_supervisor(root: &PikuRoot, app: &AppName) -> anyhow::Result<FileLock> {
+pub(crate) fn keep_out_supervisor(root: &PikuRoot, app: &AppName) -> anyhow::Result<FileLock> {
     let path = current::supervisor_lock(&root.app(app));
     let since = Instant::now();
     loop {

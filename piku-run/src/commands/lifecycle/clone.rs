@@ -25,6 +25,7 @@ use crate::commands::data;
 use crate::config::store;
 use crate::process::git_command::git_command;
 use crate::releases::current;
+use crate::services;
 
 pub(in crate::commands) fn run(root: &PikuRoot, typed: &CloneArgs) -> anyhow::Result<ExitCode> {
     let CloneArgs { app, new, data, skip_deploy } = typed;
@@ -65,6 +66,9 @@ fn copy_app(
     let dir = root.app(app);
     copy_repository(&dir, &aside.join("repo.git"))?;
     let mut config = store::read(&dir)?;
+    for name in services::bindings(root, app)?.into_iter().flat_map(|one| one.binding.variables) {
+        config.unset(&name);
+    }
     let own = remove_own_settings(&mut config);
     if !own.is_empty() {
         progress::detail(&format!("without {}, which only one app can have", own.join(" and ")));

@@ -20,7 +20,7 @@ use super::app_lock;
 ///
 /// # Errors
 /// Fails with who has it, as busy if it is being made.
-pub(in crate::commands) fn check_free(root: &PikuRoot, name: &AppName) -> anyhow::Result<()> {
+pub(crate) fn check_free(root: &PikuRoot, name: &AppName) -> anyhow::Result<()> {
     let dir = root.app(name);
     if dir.is_there() {
         return Err(UserError::new(format!("{name} exists already")).hint("choose another name").into());
@@ -43,7 +43,7 @@ pub(in crate::commands) fn check_free(root: &PikuRoot, name: &AppName) -> anyhow
 }
 
 /// Renames a folder to that of an app, which must not exist, and syncs it.
-pub(super) fn move_app_dir(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn move_app_dir(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // A file system that lacks the flag. A folder with content is not replaced by a rename.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => fs::rename(from, to)?,

@@ -7,7 +7,7 @@ pub(super) mod deploy;
 mod deploy_tip;
 pub(super) mod destroy;
 pub(super) mod destroyed_app;
-pub(super) mod free_name;
+pub(in crate::commands) mod free_name;
 pub(super) mod rename;
 pub(super) mod restart;
 pub(super) mod restore;

@@ -22,6 +22,7 @@ use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::WebServer;
 use crate::releases::current;
 use crate::releases::rename_record::RenameRecord;
+use crate::services;
 
 pub(in crate::commands) fn run(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<()> {
     if from == to {
@@ -120,6 +121,7 @@ fn finish(root: &PikuRoot, record: &RenameRecord) -> anyhow::Result<()> {
 /// Writes the new name wherever the old one is. Each step can be repeated.
 fn move_names(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyhow::Result<()> {
     let dir = root.app(to);
+    services::rename_app(root, from, to).context("cannot rename the app in the services it is bound to")?;
     for number in dir.release_numbers().context("cannot list the releases")? {
         // A broken release stays what it is.
         let Ok(mut release) = BuiltRelease::read(&dir.release(number)) else { continue };

@@ -16,7 +16,7 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: Option<&AppName>) -> anyhow
         return Ok(());
     }
     // An app that is slow to stop, or fails to, does not delay the others.
-    let apps = root.apps().context("cannot list the apps")?;
+    let apps = root.supervised().context("cannot list the apps")?;
     let stop = |app: &AppName| {
         let err = client::ask(root, app, &SupervisorRequest::Stop { stay: false }).err()?;
         Some(format!("{app}: {err:#}"))

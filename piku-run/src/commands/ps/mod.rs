@@ -80,7 +80,7 @@ impl FoundInstances {
     fn find(root: &PikuRoot, app: Option<&AppName>) -> anyhow::Result<Self> {
         let apps = match app {
             Some(app) => vec![app.clone()],
-            None => root.apps().context("cannot list the apps")?,
+            None => root.supervised().context("cannot list the apps")?,
         };
         let mut rows = Vec::new();
         let mut failures: Vec<(AppName, anyhow::Error)> = Vec::new();

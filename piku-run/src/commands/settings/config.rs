@@ -86,7 +86,7 @@ fn print_value(config: &ConfigValues, name: &str, format: OutputFormat) -> anyho
 
 /// Edits the config, and makes it live with a release of its own, or stores it for the next one. Each change that
 /// another session makes meanwhile counts too: `edit` is then asked again, with the config as it is after it.
-pub(in crate::commands) fn change_config(
+pub(crate) fn change_config(
     root: &PikuRoot,
     app: &AppName,
     no_restart: bool,

@@ -2,7 +2,7 @@
 
 pub(super) mod certs;
 pub(super) mod check;
-pub(super) mod config;
+pub(in crate::commands) mod config;
 pub(super) mod deploy_lock;
 pub(super) mod domains;
 pub(super) mod grant;

@@ -1,0 +1,74 @@
+//! Directories of services. A service has the same files as an app, below `services/` instead of `apps/`, and
+//! shares the name space of the apps.
+
+#![expect(clippy::disallowed_methods, reason = "piku's own folders")]
+
+use std::io;
+use std::path::PathBuf;
+
+use super::{AppDir, PikuRoot, names_in};
+use crate::name::AppName;
+use crate::settings::PortRange;
+
+/// Ports of services. No app can bind them, not even with `LISTEN_PORTS` or `PORT`.
+pub const SERVICE_PORTS: PortRange = PortRange { first: 15400, last: 15499 };
+
+impl PikuRoot {
+    /// Returns the directory with a directory per service.
+    #[must_use]
+    pub fn services_dir(&self) -> PathBuf {
+        self.path().join("services")
+    }
+
+    /// Returns the directory of a service, which need not exist.
+    #[must_use]
+    pub fn service(&self, name: &AppName) -> AppDir {
+        AppDir { dir: self.services_dir().join(name.as_str()), run: self.run().join(name.as_str()) }
+    }
+
+    /// Returns true if the name is that of a service.
+    #[must_use]
+    pub fn is_service(&self, name: &AppName) -> bool {
+        self.service(name).path().is_dir()
+    }
+
+    /// Lists the services, sorted.
+    ///
+    /// # Errors
+    /// Fails if the folder is there and cannot be read.
+    pub fn services(&self) -> io::Result<Vec<AppName>> {
+        names_in(&self.services_dir())
+    }
+
+    /// Lists everything that has a supervisor: apps and services, sorted.
+    ///
+    /// # Errors
+    /// Fails if one of the folders is there and cannot be read.
+    pub fn supervised(&self) -> io::Result<Vec<AppName>> {
+        let mut names = self.apps()?;
+        names.extend(self.services()?);
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Returns the directory of the operator's own kinds of services.
+    #[must_use]
+    pub fn service_kinds(&self) -> PathBuf {
+        self.path().join("services.d")
+    }
+}
+
+impl AppDir {
+    /// Returns the file with the kind of the service and the operator's settings for it.
+    #[must_use]
+    pub fn service_settings(&self) -> PathBuf {
+        self.dir.join("service.yaml")
+    }
+
+    /// Returns the file with the version, the port and the bindings of the service.
+    #[must_use]
+    pub fn service_state(&self) -> PathBuf {
+        self.dir.join("state.json")
+    }
+}

@@ -1,0 +1,168 @@
+//! `service create KIND`: makes a service and starts it.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the directory of a service that is being made, which only piku writes"
+)]
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use anyhow::Context;
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use piku_files::{TreeHandle, atomic_file};
+use piku_layout::name::AppName;
+use piku_layout::paths::{PikuRoot, SERVICE_PORTS};
+use piku_layout::settings::HostSettings;
+use piku_release::manifest::{BuiltRelease, ReleaseOrigin, TREE};
+use piku_report::progress;
+use piku_report::user_error::UserError;
+
+use super::action::{ASIDE, lock_services, wait_until_ready};
+use super::destroy::remove_service;
+use super::kind::ServiceKind;
+use super::process_settings::PROCESS_TYPE;
+use super::state::ServiceState;
+use crate::commands::{check_free, move_app_dir};
+use crate::config::{ConfigChange, ConfigValues, store};
+use crate::ipc::client;
+use crate::ipc::protocol::SupervisorRequest;
+use crate::releases::{current, who};
+
+/// A service to make.
+#[derive(Debug)]
+pub(crate) struct NewService {
+    pub(crate) kind: AppName,
+    /// Its name, that of the kind by default.
+    pub(crate) name: Option<AppName>,
+    /// Version of the server, the newest one by default.
+    pub(crate) version: Option<String>,
+    /// Port of the server; piku chooses one by default.
+    pub(crate) port: Option<u16>,
+}
+
+/// Makes a service, starts it and waits until it answers.
+///
+/// # Errors
+/// Fails if the name is taken, the server is not installed or does not start; nothing of the service remains.
+pub(crate) fn create_service(root: &PikuRoot, new: &NewService) -> anyhow::Result<()> {
+    let name = new.name.as_ref().unwrap_or(&new.kind);
+    let kind = ServiceKind::find(root, &new.kind)?;
+    let versions = kind.versions()?;
+    let version = match &new.version {
+        None => versions[0].clone(),
+        Some(version) if versions.contains(version) => version.clone(),
+        Some(version) => {
+            let what = format!("{} {version} is not installed", kind.about.description);
+            return Err(UserError::new(what).hint(format!("installed: {}", versions.join(", "))).into());
+        }
+    };
+    let port = {
+        let _lock = lock_services(root)?;
+        if root.is_service(name) {
+            return Err(UserError::new(format!("the service {name} exists already"))
+                .hint("to make another one of its kind: --name NAME")
+                .into());
+        }
+        check_free(root, name)?;
+        let port = choose_port(root, new.port)?;
+        let state = ServiceState { version: version.clone(), port, bindings: Vec::new() };
+        let aside = root.services_dir().join(format!("{ASIDE}{name}"));
+        current::create_dir(&aside)?;
+        write_service(&aside, name, &kind, &state)?;
+        let to = root.service(name);
+        move_app_dir(&aside, to.path()).with_context(|| format!("cannot make '{}'", to.path().display()))?;
+        port
+    };
+    progress::step(&format!("Starting {name}, {} {version}", kind.about.description));
+    let started = client::ask(root, name, &SupervisorRequest::Restart { only: None, index: None })
+        .and_then(|_| wait_until_ready(root, name, &kind));
+    if let Err(err) = started {
+        if let Err(left) = remove_service(root, name) {
+            progress::error(&format!("{left:#}"));
+        }
+        return Err(err.context(format!("{name} does not start; nothing of it was kept")));
+    }
+    progress::step(&format!("{name} runs, at 127.0.0.1:{port}"));
+    progress::detail(&format!("to bind an app to it: piku service:bind {name} APP"));
+    Ok(())
+}
+
+/// Writes the files of a service into its new directory, and syncs them.
+fn write_service(dir: &Path, name: &AppName, kind: &ServiceKind, state: &ServiceState) -> anyhow::Result<()> {
+    let text = format!(
+        "# The kind of this service, and settings of its server over those that piku chooses for the machine.\n\
+         # They hold from the next restart on: piku restart {name}\nkind: {}\nsettings: {{}}\n",
+        kind.name
+    );
+    atomic_file::write(&dir.join("service.yaml"), text.as_bytes(), 0o600)
+        .context("cannot write 'service.yaml'")?;
+    let mut json = serde_json::to_vec_pretty(state).context("cannot make JSON of it")?;
+    json.push(b'\n');
+    atomic_file::write(&dir.join("state.json"), &json, 0o600).context("cannot write 'state.json'")?;
+    let release = dir.join("releases/1");
+    current::create_dir(&release.join(TREE))?;
+    BuiltRelease {
+        app: name.clone(),
+        number: 1,
+        commit: String::new(),
+        subject: format!("service of the kind {}", kind.name),
+        by: who(),
+        origin: ReleaseOrigin::Config,
+        tree_of: None,
+        at: Timestamp::now(),
+        architecture: "any".to_owned(),
+        native: None,
+        runtime: "service".to_owned(),
+        version: None,
+        version_from: None,
+        layers: Vec::new(),
+        host: Vec::new(),
+        profile: false,
+        kept: Vec::new(),
+        processes: IndexMap::from([(PROCESS_TYPE.parse()?, "/app/start".to_owned())]),
+        formation: std::collections::BTreeMap::new(),
+        env: std::collections::BTreeMap::new(),
+        jailed: true,
+    }
+    .write(&release)?;
+    store::write_beside(&release, &ConfigValues::default(), &ConfigChange::default())?;
+    // Until it is started: a supervisor would start it on its own, and once more when it is told to.
+    atomic_file::write(&dir.join("stopped"), b"", 0o600).context("cannot write 'stopped'")?;
+    std::os::unix::fs::symlink("releases/1", dir.join("current")).context("cannot write 'current'")?;
+    TreeHandle::open(dir)?.write_out(None)?;
+    Ok(())
+}
+
+/// Chooses a port that no other service has and on which nothing listens.
+fn choose_port(root: &PikuRoot, given: Option<u16>) -> anyhow::Result<u16> {
+    let mut taken = Vec::new();
+    for service in root.services().context("cannot list the services")? {
+        taken.push(ServiceState::read(&root.service(&service))?.port);
+    }
+    let of_instances = HostSettings::read(&root.settings())?.ports;
+    let is_usable = |port: u16| {
+        !taken.contains(&port)
+            && !of_instances.contains(port)
+            && TcpListener::bind(("127.0.0.1", port)).is_ok()
+    };
+    if let Some(port) = given {
+        if SERVICE_PORTS.contains(port) && is_usable(port) {
+            return Ok(port);
+        }
+        let what = format!("--port {port} is taken, or not one of the ports of services");
+        return Err(UserError::new(what)
+            .hint(format!("choose one of {} to {}", SERVICE_PORTS.first, SERVICE_PORTS.last))
+            .into());
+    }
+    // Not always from the first one on: two hosts on one machine would race for it.
+    let count = SERVICE_PORTS.last - SERVICE_PORTS.first + 1;
+    let start = u16::try_from(std::process::id() % u32::from(count)).unwrap_or(0);
+    let mut ports = (0..count).map(|at| SERVICE_PORTS.first + (start + at) % count);
+    ports.find(|port| is_usable(*port)).ok_or_else(|| {
+        let what =
+            format!("all ports of services are taken: {} to {}", SERVICE_PORTS.first, SERVICE_PORTS.last);
+        UserError::new(what).hint("see: piku service:list").into()
+    })
+}

@@ -1,0 +1,74 @@
+//! `service destroy NAME --confirm NAME`: stops a service and removes it with its data.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the directory of a service, which only piku writes; its data is removed in a jail"
+)]
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use piku_files::atomic_file;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::progress;
+use piku_report::user_error::{USAGE, UserError};
+
+use super::action::{ASIDE, lock_service, lock_services};
+use super::state::{BindingState, ServiceState};
+use crate::commands::{empty_data, keep_out_supervisor};
+use crate::ipc::client;
+use crate::ipc::protocol::SupervisorRequest;
+use crate::nginx::WebServer;
+use crate::releases::current;
+
+/// Removes a service to which no app is bound.
+///
+/// # Errors
+/// Fails if an app is bound to it.
+pub(crate) fn destroy_service(root: &PikuRoot, name: &AppName, confirm: &AppName) -> anyhow::Result<()> {
+    if name != confirm {
+        let what = format!("'{confirm}' is not the name of the service to destroy, '{name}'");
+        return Err(UserError::new(what).code(USAGE).into());
+    }
+    {
+        let _lock = lock_service(root, name)?;
+        let state = ServiceState::read(&root.service(name))?;
+        let bound = state.bindings.iter().filter(|one| one.state != BindingState::Kept);
+        let bound: Vec<String> = bound.map(|one| one.app.to_string()).collect();
+        if let Some(app) = bound.first() {
+            let what = format!("{} bound to {name}", bound.join(" and "));
+            return Err(UserError::new(what).hint(format!("first: piku service:unbind {name} {app}")).into());
+        }
+    }
+    remove_service(root, name)?;
+    progress::step(&format!("{name} is destroyed, with its data"));
+    Ok(())
+}
+
+/// Stops a service and removes it with its data.
+pub(super) fn remove_service(root: &PikuRoot, name: &AppName) -> anyhow::Result<()> {
+    let dir = root.service(name);
+    client::ask(root, name, &SupervisorRequest::Stop { stay: true })?;
+    client::ask(root, name, &SupervisorRequest::Leave)?;
+    let _alone = keep_out_supervisor(root, name)?;
+    WebServer::load(root)?.purge_app(name)?;
+    let _lock = lock_services(root)?;
+    let aside = root.services_dir().join(format!("{ASIDE}{name}"));
+    fs::rename(dir.path(), &aside)
+        .and_then(|()| atomic_file::sync_parent(&aside))
+        .with_context(|| format!("cannot move '{}' away", dir.path().display()))?;
+    remove_aside(root, &aside)?;
+    current::remove_dir(dir.run())
+}
+
+/// Removes the directory of a service that has been moved aside.
+pub(super) fn remove_aside(root: &PikuRoot, aside: &Path) -> anyhow::Result<()> {
+    let data = aside.join("data");
+    let name = aside.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(ASIDE));
+    if let Some(name) = name.and_then(|name| name.parse().ok()).filter(|_| data.is_dir()) {
+        empty_data(root, &name, &data)?;
+    }
+    current::remove_dir(aside)
+}

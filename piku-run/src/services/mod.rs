@@ -1,0 +1,20 @@
+//! Services: servers such as databases that run beside the apps, under the same supervisor and in the same jail, and
+//! that apps are bound to. docs/services.md describes the contract with a kind's programs.
+
+mod action;
+mod binding;
+mod create;
+mod destroy;
+mod kind;
+mod list;
+mod process_settings;
+mod state;
+mod transfer;
+
+pub(crate) use binding::{bind_app, drop_binding, unbind_app};
+pub(crate) use create::{NewService, create_service};
+pub(crate) use destroy::destroy_service;
+pub(crate) use list::{print_service, print_services};
+pub(crate) use process_settings::{ServiceProcess, connect_jail};
+pub(crate) use state::{bindings, rename_app};
+pub(crate) use transfer::{open_console, print_dump, read_restore};

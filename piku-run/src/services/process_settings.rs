@@ -1,0 +1,83 @@
+//! Settings and variables that the processes of a service get, beside those of each process.
+
+use std::path::{Path, PathBuf};
+
+use piku_chroot::jail::JailSpec;
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::NetworkMode;
+
+use super::kind::ServiceKind;
+use super::state::{ServiceSettings, ServiceState, connected_ports};
+use crate::desired::network;
+use crate::instance::environment::{ReleaseContext, Vars};
+
+/// Type of a service's process.
+pub(crate) const PROCESS_TYPE: &str = "server";
+
+/// Settings of the processes of a service.
+#[derive(Debug, Clone)]
+pub(crate) struct ServiceProcess {
+    /// Directory of the kind's programs, `/app` in the jail.
+    pub(crate) folder: PathBuf,
+    /// Port that the server always gets.
+    pub(crate) port: u16,
+    /// Variables of the contract with the kind's programs.
+    pub(crate) vars: Vec<(&'static str, String)>,
+}
+
+impl ServiceProcess {
+    /// Reads the settings of a service; `None` for an app.
+    ///
+    /// # Errors
+    /// Fails if a file of the service is bad, or its kind is not installed any more.
+    pub(crate) fn find(root: &PikuRoot, dir: &AppDir) -> anyhow::Result<Option<Self>> {
+        let Some(settings) = ServiceSettings::find(dir)? else { return Ok(None) };
+        let state = ServiceState::read(dir)?;
+        let kind = ServiceKind::find(root, &settings.kind)?;
+        let vars = variables(&settings.kind, &state.version, state.port);
+        let vars = vars.into_iter().chain([
+            ("SERVICE_SETTINGS", settings.to_lines()?),
+            ("SERVICE_MEMORY", memory_megabytes().to_string()),
+            ("APP_READONLY", "yes".to_owned()),
+            ("HEALTHCHECK", "tcp".to_owned()),
+            // After a power cut, a server reads its log before it answers.
+            ("HEALTHCHECK_START_PERIOD", "3600".to_owned()),
+            ("STOP_TIMEOUT", "60".to_owned()),
+        ]);
+        Ok(Some(Self { folder: kind.folder, port: state.port, vars: vars.collect() }))
+    }
+}
+
+impl ReleaseContext {
+    /// Returns the network of the processes if the host settings say `set`. Services are reached over loopback.
+    pub(crate) fn network_mode(&self, vars: &Vars, set: NetworkMode) -> anyhow::Result<NetworkMode> {
+        if self.service.is_some() { Ok(NetworkMode::Shared) } else { network::of(vars, set) }
+    }
+
+    /// Returns the port of a service; `None` for an app.
+    pub(crate) fn service_port(&self) -> Option<u16> {
+        self.service.as_ref().map(|service| service.port)
+    }
+}
+
+/// Lets a jail with its own network reach the services that the app is bound to.
+pub(crate) fn connect_jail(jail: JailSpec, root: &Path, app: &AppName) -> anyhow::Result<JailSpec> {
+    let ports = connected_ports(&PikuRoot::new(Some(root.to_owned()))?, app)?;
+    Ok(ports.into_iter().fold(jail, JailSpec::connect))
+}
+
+/// Returns the variables that all programs of a kind get.
+pub(super) fn variables(kind: &AppName, version: &str, port: u16) -> [(&'static str, String); 3] {
+    [
+        ("SERVICE_KIND", kind.to_string()),
+        ("SERVICE_VERSION", version.to_owned()),
+        ("SERVICE_PORT", port.to_string()),
+    ]
+}
+
+/// Returns the memory of the machine in mebibytes; 256 if it is unknown.
+fn memory_megabytes() -> u64 {
+    const UNKNOWN: u64 = 256;
+    piku_procfs::meminfo().and_then(|fields| fields.bytes("MemTotal")).map_or(UNKNOWN, |bytes| bytes >> 20)
+}

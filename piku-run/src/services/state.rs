@@ -1,0 +1,218 @@
+//! Files of a service: `service.yaml`, which the operator may edit, and `state.json`, which only piku writes.
+
+#![expect(clippy::disallowed_methods, reason = "files of a service, which only piku and the operator write")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::io::ErrorKind;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use piku_files::atomic_file;
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_report::user_error::UserError;
+use serde::{Deserialize, Serialize};
+
+/// Content of `service.yaml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServiceSettings {
+    pub(crate) kind: AppName,
+    /// Settings of the server itself, over those that its kind chooses.
+    #[serde(default)]
+    pub(crate) settings: BTreeMap<String, SettingValue>,
+}
+
+/// A setting as the operator wrote it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum SettingValue {
+    Flag(bool),
+    Number(serde_yaml::Number),
+    Text(String),
+}
+
+impl SettingValue {
+    fn to_text(&self) -> String {
+        match self {
+            Self::Flag(flag) => flag.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+}
+
+impl ServiceSettings {
+    /// Reads the file of a service; `None` for an app.
+    pub(crate) fn find(dir: &AppDir) -> anyhow::Result<Option<Self>> {
+        let path = dir.service_settings();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(err) if err.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", path.display())),
+        };
+        let settings =
+            serde_yaml::from_str(&text).with_context(|| format!("bad settings in '{}'", path.display()))?;
+        Ok(Some(settings))
+    }
+
+    /// Returns the server's settings as lines `name=value`.
+    ///
+    /// # Errors
+    /// Fails if one of them does not fit on a line.
+    pub(crate) fn to_lines(&self) -> anyhow::Result<String> {
+        let mut lines = String::new();
+        for (name, value) in &self.settings {
+            let value = value.to_text();
+            let is_name = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+            if name.is_empty() || !name.chars().all(is_name) || value.chars().any(char::is_control) {
+                return Err(UserError::new(format!("service.yaml: bad setting {name:?}"))
+                    .hint("a setting is a name of A-Z, a-z, 0-9, '_', '.' and '-', and one line of text")
+                    .into());
+            }
+            let _ = writeln!(lines, "{name}={value}");
+        }
+        Ok(lines)
+    }
+}
+
+/// State of a binding. All but [`BindingState::Bound`] and [`BindingState::Kept`] are steps, which the next command
+/// finishes or undoes if they were interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum BindingState {
+    /// Its first role and database are being made.
+    Making,
+    /// It was kept, and is being bound again.
+    Renewing,
+    Bound,
+    Unbinding,
+    /// The app cannot connect; the data is kept.
+    Kept,
+    Dropping,
+}
+
+impl BindingState {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Bound => "bound",
+            Self::Kept => "unbound, data kept",
+            Self::Making | Self::Renewing => "being bound",
+            Self::Unbinding => "being unbound",
+            Self::Dropping => "being dropped",
+        }
+    }
+}
+
+/// Binding of an app to a service.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceBinding {
+    pub(crate) app: AppName,
+    /// Prefix of its variables: `DATABASE`.
+    pub(crate) variable: String,
+    /// Name of its role and its database in the server.
+    pub(crate) name: String,
+    pub(crate) password: String,
+    /// Names of its variables in the app's config.
+    pub(crate) variables: Vec<String>,
+    pub(crate) state: BindingState,
+    pub(crate) since: Timestamp,
+}
+
+impl std::fmt::Debug for ServiceBinding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ServiceBinding({} as {}, {:?})", self.app, self.variable, self.state)
+    }
+}
+
+/// Content of `state.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceState {
+    /// Version of the server that wrote the data.
+    pub(crate) version: String,
+    pub(crate) port: u16,
+    #[serde(default)]
+    pub(crate) bindings: Vec<ServiceBinding>,
+}
+
+impl ServiceState {
+    /// Reads the file of a service.
+    pub(crate) fn read(dir: &AppDir) -> anyhow::Result<Self> {
+        let path = dir.service_state();
+        let text = fs::read(&path).with_context(|| format!("cannot read '{}'", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("bad state in '{}'", path.display()))
+    }
+
+    /// Replaces the file, mode 0600, and syncs it.
+    pub(crate) fn write(&self, dir: &AppDir) -> anyhow::Result<()> {
+        let path = dir.service_state();
+        let mut text = serde_json::to_vec_pretty(self).context("cannot make JSON of it")?;
+        text.push(b'\n');
+        atomic_file::write(&path, &text, 0o600).with_context(|| format!("cannot write '{}'", path.display()))
+    }
+
+    /// Returns the place of a binding.
+    pub(crate) fn position(&self, app: &AppName, variable: &str) -> Option<usize> {
+        self.bindings.iter().position(|one| one.app == *app && one.variable == variable)
+    }
+}
+
+/// A binding and its service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BoundService {
+    pub(crate) service: AppName,
+    pub(crate) kind: AppName,
+    /// Version of the server.
+    pub(crate) version: String,
+    pub(crate) port: u16,
+    pub(crate) binding: ServiceBinding,
+}
+
+/// Returns the bindings of an app, of all services, including those that are unbound and have kept their data.
+pub(crate) fn bindings(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<BoundService>> {
+    let mut found = Vec::new();
+    for service in root.services().context("cannot list the services")? {
+        let dir = root.service(&service);
+        let Some(settings) = ServiceSettings::find(&dir)? else { continue };
+        let state = ServiceState::read(&dir)?;
+        for binding in state.bindings.into_iter().filter(|one| one.app == *app) {
+            found.push(BoundService {
+                service: service.clone(),
+                kind: settings.kind.clone(),
+                version: state.version.clone(),
+                port: state.port,
+                binding,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the ports of the services that an app is bound to, or is just being bound to.
+pub(super) fn connected_ports(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<u16>> {
+    let bound = bindings(root, app)?.into_iter().filter(|one| one.binding.state != BindingState::Kept);
+    let mut ports: Vec<u16> = bound.map(|one| one.port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    Ok(ports)
+}
+
+/// Has the bindings of a renamed app follow its name.
+pub(crate) fn rename_app(root: &PikuRoot, old: &AppName, new: &AppName) -> anyhow::Result<()> {
+    for service in root.services().context("cannot list the services")? {
+        let dir = root.service(&service);
+        let _lock = super::action::lock_service(root, &service)?;
+        let mut state = ServiceState::read(&dir)?;
+        let mut is_changed = false;
+        for binding in state.bindings.iter_mut().filter(|one| one.app == *old) {
+            binding.app = new.clone();
+            is_changed = true;
+        }
+        if is_changed {
+            state.write(&dir)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Clients of a binding: its console, a dump of its data and the way back.
+
+use std::io::{self, IsTerminal, Read, Write, stdin, stdout};
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+
+use anyhow::Context;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::progress;
+use piku_report::user_error::{USAGE, UserError};
+
+use super::action::{ClientConnection, client_command, wait_for_client};
+use super::binding::name_one;
+use super::state::{BindingState, BoundService, bindings};
+
+/// Finds the only binding of an app, or that with this prefix of its variables.
+fn find_bound(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow::Result<BoundService> {
+    let mut found = bindings(root, app)?;
+    found.retain(|one| {
+        one.binding.state == BindingState::Bound
+            && variable
+                .is_none_or(|name| one.binding.variable.eq_ignore_ascii_case(name.trim_end_matches("_URL")))
+    });
+    if found.len() > 1 {
+        return Err(name_one(app, found.iter().map(|one| one.binding.variable.as_str())).into());
+    }
+    found.pop().ok_or_else(|| {
+        let what = format!(
+            "{app} is bound to no service{}",
+            variable.map_or(String::new(), |name| format!(" as {name}"))
+        );
+        UserError::new(what).hint(format!("to bind it: piku service:bind SERVICE {app}")).into()
+    })
+}
+
+/// Becomes the client of the server for people, such as psql.
+pub(crate) fn open_console(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow::Result<()> {
+    let bound = find_bound(root, app, variable)?;
+    let is_terminal = stdin().is_terminal() && stdout().is_terminal();
+    let connection = if is_terminal { ClientConnection::Terminal } else { ClientConnection::Inherited };
+    let err = client_command(root, &bound, "console", connection)?.exec();
+    Err(err).context("cannot run the console")
+}
+
+/// Writes a dump of the binding's data to stdout.
+pub(crate) fn print_dump(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow::Result<()> {
+    if stdout().is_terminal() {
+        return Err(UserError::new("the dump does not go to a terminal")
+            .hint(format!("piku service:dump {app} >{app}.dump"))
+            .code(USAGE)
+            .into());
+    }
+    let bound = find_bound(root, app, variable)?;
+    dump(root, &bound, &mut stdout()).map(drop)
+}
+
+/// Replaces the binding's data by a dump on stdin.
+pub(crate) fn read_restore(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow::Result<()> {
+    if stdin().is_terminal() {
+        return Err(UserError::new("expected a dump on stdin")
+            .hint(format!("piku service:restore {app} <{app}.dump"))
+            .code(USAGE)
+            .into());
+    }
+    let bound = find_bound(root, app, variable)?;
+    restore(root, &bound, &mut stdin())?;
+    progress::step(&format!("the data of {app} in {} is that of the dump", bound.service));
+    Ok(())
+}
+
+/// Writes a consistent dump of the binding's data. Returns its length in bytes.
+///
+/// # Errors
+/// Fails if the server or the writer does; what was written is then no dump.
+pub(crate) fn dump(root: &PikuRoot, bound: &BoundService, to: &mut dyn Write) -> anyhow::Result<u64> {
+    let command = client_command(root, bound, "dump", ClientConnection::Piped)?
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut child = command.context("cannot run 'dump'")?;
+    let mut from = child.stdout.take().context("'dump' has no output")?;
+    let copied = io::copy(&mut from, to);
+    drop(from);
+    let ended = wait_for_client(child, "dump", bound);
+    let length = copied.context("cannot write the dump")?;
+    ended.map(|()| length)
+}
+
+/// Replaces the binding's data by a dump, as a whole or not at all.
+///
+/// # Errors
+/// Fails if the dump is damaged; the data is then as it was.
+pub(crate) fn restore(root: &PikuRoot, bound: &BoundService, from: &mut dyn Read) -> anyhow::Result<()> {
+    let command = client_command(root, bound, "restore", ClientConnection::Piped)?
+        .stdin(Stdio::piped())
+        .stdout(io::stderr())
+        .spawn();
+    let mut child = command.context("cannot run 'restore'")?;
+    let mut to = child.stdin.take().context("'restore' has no input")?;
+    let copied = io::copy(from, &mut to);
+    drop(to);
+    let ended = wait_for_client(child, "restore", bound);
+    match copied {
+        // It has ended, and said why.
+        Err(err) if err.kind() == io::ErrorKind::BrokenPipe => ended,
+        copied => {
+            copied.context("cannot read the dump")?;
+            ended
+        }
+    }
+}

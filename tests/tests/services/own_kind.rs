@@ -1,0 +1,49 @@
+//! The kind of docs/services.md, as it is written there.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+
+use piku_tests::tools::repository;
+use piku_tests::world::World;
+
+use crate::says;
+
+#[test]
+fn documented_kind_works() {
+    let world = World::new();
+    let folder = world.root().join("services.d/memcached");
+    fs::create_dir_all(&folder).expect("the kind");
+    let page = fs::read_to_string(repository().join("docs/services.md")).expect("the page");
+    let mut names = Vec::new();
+    for block in page.split("```").skip(1).step_by(2) {
+        let body = block.split_once('\n').expect("a block").1;
+        let title = body.lines().find_map(|line| line.strip_prefix("# ")).unwrap_or_default();
+        let title = title.split(':').next().unwrap_or_default();
+        for name in title
+            .split(" and ")
+            .filter(|name| ["kind.yaml", "versions", "start", "bind", "unbind", "drop"].contains(name))
+        {
+            let file = folder.join(name);
+            fs::write(&file, body).expect(name);
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect(name);
+            names.push(name.to_owned());
+        }
+    }
+    assert_eq!(names, ["kind.yaml", "versions", "start", "bind", "unbind", "drop"]);
+
+    says(&world, "laptop", "service:create memcached", 0);
+    world.repo("blog").serves("x\n").commit("One").push().succeeds();
+    says(&world, "laptop", "service:bind memcached blog", 0);
+    let url = says(&world, "laptop", "config:get blog MEMCACHED_URL", 0);
+    let mut server = TcpStream::connect(url.trim().trim_start_matches("memcached://")).expect("a server");
+    server.write_all(b"version\r\n").expect("a question");
+    let mut answer = [0; 8];
+    server.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"VERSION ");
+    let refused = says(&world, "laptop", "service:dump blog", 1);
+    assert!(refused.contains("has no 'dump'"), "{refused}");
+    says(&world, "laptop", "service:unbind memcached blog", 0);
+    says(&world, "laptop", "service:destroy memcached --confirm memcached", 0);
+}

@@ -1,0 +1,54 @@
+//! Debian's Redis, in the jail.
+
+use std::process::Command;
+
+use piku_tests::snapshot::text;
+use piku_tests::world::{World, wait_for};
+
+use crate::{says, says_with};
+
+/// Runs commands with the rights of an app.
+fn redis(world: &World, app: &str, commands: &str) -> String {
+    text(&says_with(world, &format!("service:console {app}"), commands.as_bytes()))
+}
+
+#[test]
+fn server_belongs_to_one_app_and_keeps_its_data() {
+    let world = World::new();
+    says(&world, "laptop", "service:create redis", 0);
+    let repo = world.repo("blog");
+    repo.serves("x\n").commit("One").push().succeeds();
+    says(&world, "laptop", "service:bind redis blog", 0);
+    let url = says(&world, "laptop", "config:get blog REDIS_URL", 0);
+    assert!(url.starts_with("redis://app_blog:"), "{url}");
+    assert_eq!(
+        redis(&world, "blog", "SET a 1\nINCR a\nCONFIG GET dir\nACL LIST\n").matches("NOPERM").count(),
+        2
+    );
+
+    // Another app is told to have a server of its own.
+    let said = says(&world, "laptop", "service:bind redis shop", 1);
+    assert!(said.contains("piku service:create redis --name redis-shop"), "{said}");
+    // Nobody gets in without the password.
+    let port = world.port("redis").to_string();
+    for words in
+        [&["GET", "a"][..], &["--user", "app_blog", "--pass", "wrong", "--no-auth-warning", "GET", "a"]]
+    {
+        let out = Command::new("redis-cli").args(["-p", &port]).args(words).output().expect("redis-cli");
+        assert!(text(&out).contains("NOAUTH"), "{}", text(&out));
+    }
+
+    let dump = says_with(&world, "service:dump blog", b"");
+    assert!(dump.status.success() && dump.stdout.starts_with(b"REDIS"), "{}", text(&dump));
+    let pid = world.ps("redis")[0]["pid"].as_i64().expect("a pid");
+    let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    assert!(killed.expect("kill").success());
+    wait_for("the server", || redis(&world, "blog", "GET a\n") == "2\n");
+
+    says(&world, "laptop", "service:unbind redis blog", 0);
+    says(&world, "laptop", "service:bind redis blog", 0);
+    assert_eq!(redis(&world, "blog", "GET a\n"), "2\n");
+    says(&world, "laptop", "service:unbind redis blog", 0);
+    says(&world, "laptop", "service:drop redis blog --confirm blog", 0);
+    says(&world, "laptop", "service:destroy redis --confirm redis", 0);
+}
