@@ -127,7 +127,7 @@ pub(super) fn wait_until_ready(root: &PikuRoot, service: &AppName, kind: &Servic
 
 /// Relation of a client to the process that starts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ClientConnection {
+pub(super) enum ClientStreams {
     /// It replaces this process, and gets a terminal of its own.
     Terminal,
     /// It replaces this process.
@@ -141,7 +141,7 @@ pub(super) fn client_command(
     root: &PikuRoot,
     bound: &BoundService,
     program: &str,
-    connection: ClientConnection,
+    connection: ClientStreams,
 ) -> anyhow::Result<Command> {
     let kind = ServiceKind::find(root, &bound.kind)?;
     kind.must_have(program)?;
@@ -168,9 +168,9 @@ pub(super) fn client_command(
         jail = jail.own_user(bound.binding.app.as_str(), &root.uid_ranges());
     }
     match connection {
-        ClientConnection::Terminal => jail = jail.tty(),
-        ClientConnection::Inherited => {}
-        ClientConnection::Piped => jail = jail.die_with_caller(),
+        ClientStreams::Terminal => jail = jail.tty(),
+        ClientStreams::Inherited => {}
+        ClientStreams::Piped => jail = jail.die_with_caller(),
     }
     Ok(jail.command(vars, &[format!("/app/{program}")]))
 }

@@ -77,7 +77,7 @@ pub(crate) fn create_service(root: &PikuRoot, new: &NewService) -> anyhow::Resul
     };
     progress::step(&format!("Starting {name}, {} {version}", kind.about.description));
     let started = client::ask(root, name, &SupervisorRequest::Restart { only: None, index: None })
-        .and_then(|_| wait_until_ready(root, name, &kind));
+        .and_then(|()| wait_until_ready(root, name, &kind));
     if let Err(err) = started {
         if let Err(left) = remove_service(root, name) {
             progress::error(&format!("{left:#}"));

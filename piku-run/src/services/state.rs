@@ -22,19 +22,19 @@ pub(crate) struct ServiceSettings {
     pub(crate) kind: AppName,
     /// Settings of the server itself, over those that its kind chooses.
     #[serde(default)]
-    pub(crate) settings: BTreeMap<String, SettingValue>,
+    pub(crate) settings: BTreeMap<String, ServiceSetting>,
 }
 
 /// A setting as the operator wrote it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum SettingValue {
+pub(crate) enum ServiceSetting {
     Flag(bool),
     Number(serde_yaml::Number),
     Text(String),
 }
 
-impl SettingValue {
+impl ServiceSetting {
     fn to_text(&self) -> String {
         match self {
             Self::Flag(flag) => flag.to_string(),

@@ -10,7 +10,7 @@ use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
-use super::action::{ClientConnection, client_command, wait_for_client};
+use super::action::{ClientStreams, client_command, wait_for_client};
 use super::binding::name_one;
 use super::state::{BindingState, BoundService, bindings};
 
@@ -38,7 +38,7 @@ fn find_bound(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow:
 pub(crate) fn open_console(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow::Result<()> {
     let bound = find_bound(root, app, variable)?;
     let is_terminal = stdin().is_terminal() && stdout().is_terminal();
-    let connection = if is_terminal { ClientConnection::Terminal } else { ClientConnection::Inherited };
+    let connection = if is_terminal { ClientStreams::Terminal } else { ClientStreams::Inherited };
     let err = client_command(root, &bound, "console", connection)?.exec();
     Err(err).context("cannot run the console")
 }
@@ -74,7 +74,7 @@ pub(crate) fn read_restore(root: &PikuRoot, app: &AppName, variable: Option<&str
 /// # Errors
 /// Fails if the server or the writer does; what was written is then no dump.
 pub(crate) fn dump(root: &PikuRoot, bound: &BoundService, to: &mut dyn Write) -> anyhow::Result<u64> {
-    let command = client_command(root, bound, "dump", ClientConnection::Piped)?
+    let command = client_command(root, bound, "dump", ClientStreams::Piped)?
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn();
@@ -92,7 +92,7 @@ pub(crate) fn dump(root: &PikuRoot, bound: &BoundService, to: &mut dyn Write) ->
 /// # Errors
 /// Fails if the dump is damaged; the data is then as it was.
 pub(crate) fn restore(root: &PikuRoot, bound: &BoundService, from: &mut dyn Read) -> anyhow::Result<()> {
-    let command = client_command(root, bound, "restore", ClientConnection::Piped)?
+    let command = client_command(root, bound, "restore", ClientStreams::Piped)?
         .stdin(Stdio::piped())
         .stdout(io::stderr())
         .spawn();
