@@ -91,7 +91,7 @@ fn granted_socket_and_device_work() {
     // Never by the app itself, nor by a key.
     repo.file("ENV", format!("GRANTS={socket}\ngrants={socket}\n")).file("Procfile", "web: ./serve\n");
     repo.commit("Two").push().fails_with(&["FileNotFoundError", &hint]);
-    let said = says(&world, &format!("grant blog {socket}"), 1);
+    let said = says(&world, &format!("grant blog {socket}"), 2);
     assert!(said.contains("grant does not work over ssh; on the server: sudo piku grant"), "{said}");
     let before = settings(&world);
     let key = world
