@@ -68,9 +68,15 @@ fn only_app_answers_at_address_of_push() {
     let said = site.push().succeeds();
     assert_eq!(urls(&said), [format!("http://127.0.0.1:{}", ports.http)], "{said}");
     assert_eq!(ports.get("my-server", "/").body, "<p>home\n");
-    assert!(world.ssh("laptop", "stop site").status.success());
+    run_verb(&world, "stop site");
+    run_verb(&world, "maintenance:on site");
     assert_eq!(ports.get("my-server", "/").status, 503);
-    assert!(world.ssh("laptop", "restart site").status.success());
+    // No instance has a row that could say so.
+    let ps = text(&world.ssh("laptop", "ps site"));
+    assert!(ps.contains("its site: stopped, maintenance\n"), "{ps}");
+    run_verb(&world, "maintenance:off site");
+    run_verb(&world, "restart site");
+    assert!(!text(&world.ssh("laptop", "ps site")).contains("its site"));
     assert_eq!(ports.get("my-server", "/").body, "<p>home\n");
 
     // The comment of a setting that piku writes names a verb that there is.
@@ -229,7 +235,8 @@ fn names_and_certificates_are_listed_and_checked() {
     assert_eq!((&certificate["app"], &certificate["issuer"]), (&"blog".into(), &"self-signed".into()));
     assert!(certificate["not_after"].is_string() && certificate["failures"] == 0, "{certificate}");
     assert_eq!(json("apps --format json")[0]["urls"], serde_json::json!([url]));
-    assert!(text(&world.ssh("laptop", "certs blog")).contains("browsers warn"));
+    let certs = text(&world.ssh("laptop", "certs blog"));
+    assert!(certs.contains("browsers warn of a self-signed certificate"), "{certs}");
 
     let check = || world.ssh("laptop", "domains:check blog");
     assert!(
@@ -242,4 +249,23 @@ fn names_and_certificates_are_listed_and_checked() {
     assert_eq!(check().status.code(), Some(1));
     assert!(text(&check()).contains("nobody.invalid: "), "{}", text(&check()));
     assert_eq!(ports.get("nobody.invalid", "/").body, "blog\n");
+
+    // Doctor proposes what gets certificates, if nothing that does is installed.
+    let doctor = || {
+        let mut doctor = world.command(world.path("lib/doctor"));
+        let out = doctor.env("PIKU_ROOT", world.root()).output().expect("doctor runs");
+        String::from_utf8(out.stdout).expect("text")
+    };
+    let find = "command -v certbot || command -v acme.sh";
+    if world.command("sh").args(["-c", find]).output().expect("sh runs").status.success() {
+        assert!(doctor().contains("ok    certificates: requested by certbot or acme.sh\n"), "{}", doctor());
+        return;
+    }
+    assert!(doctor().contains("ok    certificates: off in host.yaml\n"), "{}", doctor());
+    world.set_settings(&ports.settings(""));
+    assert!(doctor().contains("ok    certificates: self-signed; "), "{}", doctor());
+    run_verb(&world, "domains:add blog blog.example.org");
+    let warns =
+        "warn  certificates: self-signed, so browsers warn\n      fix: sudo apt-get install certbot; ";
+    assert!(doctor().contains(warns), "{}", doctor());
 }

@@ -116,6 +116,11 @@ impl FoundInstances {
                 }
                 None => format!("{app} has no live release: a push deploys one"),
             });
+            let stopped = root.app(app).is_stopped().then(|| "stopped".to_owned());
+            let states: Vec<String> = stopped.into_iter().chain(site_state(root, app)).collect();
+            if !states.is_empty() {
+                progress::detail(&format!("its site: {}", states.join(", ")));
+            }
         }
         let explain =
             |(app, err): (AppName, anyhow::Error)| err.context(format!("cannot tell what runs of {app}"));
@@ -130,11 +135,16 @@ impl FoundInstances {
 /// Adds what is unusual about the site of each app.
 fn add_site_states(root: &PikuRoot, rows: &mut [InstanceSample]) {
     for row in rows {
-        let maintenance = root.app(&row.app).is_in_maintenance().then_some("maintenance");
-        let certificate = has_failed_request(root, &row.app).then_some("certificate failed");
-        let states: Vec<&str> = maintenance.into_iter().chain(certificate).collect();
-        row.site = (!states.is_empty()).then(|| states.join(", "));
+        row.site = site_state(root, &row.app);
     }
+}
+
+/// Returns what is unusual about the site of an app, apart from being stopped.
+fn site_state(root: &PikuRoot, app: &AppName) -> Option<String> {
+    let maintenance = root.app(app).is_in_maintenance().then_some("maintenance");
+    let certificate = has_failed_request(root, app).then_some("certificate failed");
+    let states: Vec<&str> = maintenance.into_iter().chain(certificate).collect();
+    (!states.is_empty()).then(|| states.join(", "))
 }
 
 /// Adds what each app may use of the machine.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
+use piku_layout::settings::CertificateClient;
 use piku_procfile::render::nginx::DEFAULT_NAME;
 use serde::Serialize;
 
@@ -158,6 +159,9 @@ impl WebServer {
         }
         match AcmeClient::find(self) {
             Ok(Some(client)) => format!("piku certs:renew APP requests one by {} now", client.name()),
+            Ok(None) if self.settings.acme == CertificateClient::Off => {
+                "host.yaml says 'acme: off', so piku requests none".to_owned()
+            }
             Ok(None) => {
                 "install certbot or acme.sh, and piku requests one: sudo apt-get install certbot".to_owned()
             }
