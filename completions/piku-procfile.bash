@@ -763,7 +763,7 @@ _piku__procfile() {
             return 0
             ;;
         piku__subcmd__procfile__subcmd__render__subcmd__quadlet)
-            opts="-m -h --app --procfile --env --image --release --config --formation --uid --writable-root --port --output --help"
+            opts="-m -h --app --procfile --env --image --release --config --formation --uid --writable-root --port --output --timers --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -810,6 +810,10 @@ _piku__procfile() {
                     return 0
                     ;;
                 --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timers)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

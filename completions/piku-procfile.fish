@@ -143,7 +143,8 @@ complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and 
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -s m -l formation -d 'Number of instances of each type; default 1' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l uid -d 'User id of all processes' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l port -d 'Port on loopback of the first instance that gets requests; further ones follow' -r
-complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l output -d 'Write the units to this directory instead of printing them' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l output -d 'Write the units to this directory instead of printing them: ~/.config/containers/systemd or /etc/containers/systemd' -r -F
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l timers -d 'Write the timers of cron jobs to this directory: ~/.config/systemd/user or /etc/systemd/system' -r -F
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -l writable-root -d 'Let the app write anywhere in its container, not only in /data and /tmp'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from quadlet" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from help" -f -a "nginx" -d 'Print the nginx server block of an app, or the nginx.conf of an instance that runs without root'

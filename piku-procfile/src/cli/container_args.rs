@@ -20,8 +20,17 @@ const UID: u32 = 1000;
 pub(crate) enum ContainerEngine {
     Kubernetes(Box<ClusterSettings>),
     Compose(ComposeSettings),
-    /// With the directory to which the units are written.
-    Quadlet(QuadletSettings, Option<PathBuf>),
+    /// With the directories to which the units and the timers are written.
+    Quadlet(QuadletSettings, Option<UnitDirs>),
+}
+
+/// Directories of the rendered units.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UnitDirs {
+    /// Read by Quadlet.
+    pub(crate) containers: PathBuf,
+    /// Read by systemd itself; needed by cron jobs only.
+    pub(crate) timers: Option<PathBuf>,
 }
 
 /// App and settings of containers.
@@ -108,9 +117,13 @@ pub(crate) struct ComposeArgs {
 pub(crate) struct QuadletArgs {
     #[command(flatten)]
     compose: ComposeArgs,
-    /// Write the units to this directory instead of printing them
+    /// Write the units to this directory instead of printing them: ~/.config/containers/systemd or
+    /// /etc/containers/systemd
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Write the timers of cron jobs to this directory: ~/.config/systemd/user or /etc/systemd/system
+    #[arg(long, value_name = "DIR", requires = "output")]
+    timers: Option<PathBuf>,
 }
 
 /// Parses the reference of an image: letters, digits and the marks between a host, a path, a tag and a digest.
@@ -198,12 +211,13 @@ impl From<ComposeArgs> for ContainerArgs {
 
 impl From<QuadletArgs> for ContainerArgs {
     fn from(args: QuadletArgs) -> Self {
-        let (output, args) = (args.output, args.compose);
+        let dirs = args.output.map(|containers| UnitDirs { containers, timers: args.timers });
+        let args = args.compose;
         let settings = QuadletSettings {
             port: args.port,
             uid: args.image.uid,
             has_writable_root: args.image.writable_root,
         };
-        args.image.into_container(Vec::new(), ContainerEngine::Quadlet(settings, output))
+        args.image.into_container(Vec::new(), ContainerEngine::Quadlet(settings, dirs))
     }
 }

@@ -13,7 +13,7 @@ use piku_report::diagnostic::quote_word;
 use piku_report::output;
 use piku_report::user_error::UserError;
 
-use super::container_args::{ContainerArgs, ContainerEngine};
+use super::container_args::{ContainerArgs, ContainerEngine, UnitDirs};
 use super::input::{platform_variables, print_warnings, read_environment, read_procfile};
 use super::render_args::{AppFileArgs, PrintedFile, RenderTarget};
 use super::{FileOrStdin, ProcfileAction};
@@ -116,10 +116,28 @@ fn render_container(args: &ContainerArgs) -> anyhow::Result<()> {
     match &args.engine {
         ContainerEngine::Kubernetes(cluster) => output::write(kubernetes::render(&app, cluster).as_bytes()),
         ContainerEngine::Compose(settings) => output::write(compose::render(&app, settings)?.as_bytes()),
-        ContainerEngine::Quadlet(settings, output) => {
-            write_units(&quadlet::render(&app, settings)?, output.as_deref())
+        ContainerEngine::Quadlet(settings, dirs) => {
+            write_quadlet(&quadlet::render(&app, settings)?, dirs.as_ref())
         }
     }
+}
+
+/// Writes timers to the directory that systemd reads, and the other files to that of Quadlet.
+fn write_quadlet(units: &[SystemdUnit], dirs: Option<&UnitDirs>) -> anyhow::Result<()> {
+    let Some(dirs) = dirs else { return write_units(units, None) };
+    let (timers, others): (Vec<_>, Vec<_>) = units
+        .iter()
+        .cloned()
+        .partition(|unit| Path::new(&unit.name).extension().is_some_and(|end| end == "timer"));
+    if !timers.is_empty() {
+        let no_dir = || {
+            UserError::new("the app has cron jobs, and systemd reads no timers in the directory of Quadlet")
+        };
+        let dir =
+            dirs.timers.as_deref().ok_or_else(|| no_dir().hint("add --timers ~/.config/systemd/user"))?;
+        write_units(&timers, Some(dir))?;
+    }
+    write_units(&others, Some(&dirs.containers))
 }
 
 /// Reads a stored config.

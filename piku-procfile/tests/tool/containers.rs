@@ -1,6 +1,7 @@
 //! `render` for engines that run images: whole outputs, and what the API of Kubernetes and YAML 1.1 say to them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -87,6 +88,59 @@ fn compose_file_whole() {
 fn quadlet_units_whole() {
     let args = ["--config", "config.json", "-m", "web=2,My_mail=0", "--port", "9000"];
     assert_snapshot(&render("quadlet", &args).transcript(), file!["quadlet.txt"]);
+}
+
+#[test]
+fn quadlet_files_lie_where_their_readers_look() {
+    let dirs = tempfile::tempdir().expect("a folder");
+    let (units, timers) = (dirs.path().join("units"), dirs.path().join("timers"));
+    let output = ["--output", units.to_str().expect("text")];
+    let both = [&output[..], &["--timers", timers.to_str().expect("text")]].concat();
+    for dir in [&units, &timers] {
+        fs::create_dir(dir).expect("a folder");
+    }
+    let (_, err, code) = render("quadlet", &output).run();
+    assert_eq!(
+        (err.as_str(), code),
+        (
+            "piku-procfile: the app has cron jobs, and systemd reads no timers in the directory of Quadlet\n\
+             hint: add --timers ~/.config/systemd/user\n",
+            1
+        )
+    );
+    assert_eq!(names_in(&units), [""; 0]);
+    let (_, err, code) = render("quadlet", &[&both[..], &["--config", "config.json"]].concat()).run();
+    assert_eq!((err.as_str(), code), ("", 0));
+    assert_eq!(names_in(&timers), ["blog-cron-nightly.timer"]);
+    assert_eq!(
+        names_in(&units),
+        [
+            "blog-cron-nightly.container",
+            "blog-data.volume",
+            "blog-my-mail-1.container",
+            "blog-release.container",
+            "blog-secrets.sh",
+            "blog-web-1.container",
+            "blog-worker-1.container",
+        ]
+    );
+    // The script hands each value on as it is: a podman that prints.
+    let podman = "#!/bin/sh\nprintf '[%s] ' \"$4\"\ncat\n";
+    fs::write(dirs.path().join("podman"), podman).expect("a program");
+    fs::set_permissions(dirs.path().join("podman"), fs::Permissions::from_mode(0o755)).expect("its mode");
+    let path = format!("{}:/usr/bin:/bin", dirs.path().display());
+    let out = Command::new("sh").arg(units.join("blog-secrets.sh")).env("PATH", path).output().expect("sh");
+    let made = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(made, "[blog-SECRET_KEY] a: b # c\n\"$x\"\n[blog-NO] on");
+}
+
+/// Returns the names of a folder's files, sorted.
+fn names_in(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).expect("a folder");
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text")).collect();
+    names.sort();
+    names
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::anyhow;
 use indexmap::IndexMap;
 use piku_layout::jail::{APP, DATA, HOME};
 use piku_layout::name::{AppName, ProcessName};
@@ -99,6 +100,15 @@ impl ContainerProcess {
         };
         let [_, flag, text] = command::argv(&command);
         ["/bin/sh".to_owned(), flag, text]
+    }
+
+    /// Returns the port of the host for the instance of this number, from 1; `first` is that of the first one.
+    ///
+    /// # Errors
+    /// Fails if no port is left.
+    pub(crate) fn port_from(&self, first: u16, number: u16) -> anyhow::Result<u16> {
+        let port = first.checked_add(number.saturating_sub(1));
+        port.ok_or_else(|| anyhow!("--port: no ports are left for '{}'", self.entry.name))
     }
 
     /// Returns the variables of the platform that differ between types.

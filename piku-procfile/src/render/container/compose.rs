@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use piku_layout::jail::{APP, DATA};
+use piku_layout::jail::{APP, DATA, HOME};
 use serde_json::{Value, json};
 
 use super::ContainerApp;
@@ -30,9 +30,13 @@ pub(crate) struct ComposeSettings {
 /// # Errors
 /// Fails if there are not enough ports.
 pub(crate) fn render(app: &ContainerApp, settings: &ComposeSettings) -> anyhow::Result<String> {
+    let owner = owner_name(app);
     let mut services = json!({});
+    services[&owner] = volume_owner(app, settings);
     for process in &app.processes {
-        services[&process.label] = service(app, process, settings)?;
+        let mut service = service(app, process, settings)?;
+        service["depends_on"][&owner] = json!({ "condition": "service_completed_successfully" });
+        services[&process.label] = service;
     }
     let file = json!({ "name": app.name.as_str(), "services": services, "volumes": { "data": {} } });
     let mut text = format!("# {} for Docker Compose, by piku-procfile render compose\n", app.name);
@@ -44,6 +48,34 @@ pub(crate) fn render(app: &ContainerApp, settings: &ComposeSettings) -> anyhow::
     }
     text.push_str(&to_yaml(&file));
     Ok(text)
+}
+
+/// Returns the name of the service that gives the volume to the app's user; no process type has it.
+fn owner_name(app: &ContainerApp) -> String {
+    let mut name = "data-owner".to_owned();
+    while app.processes.iter().any(|process| process.label == name) {
+        name.push('-');
+        name.push('0');
+    }
+    name
+}
+
+/// Returns a service that runs once before the others: a new volume belongs to root.
+fn volume_owner(app: &ContainerApp, settings: &ComposeSettings) -> Value {
+    let script = format!("mkdir -p {HOME} && chown {0}:{0} {DATA} {HOME}", settings.uid);
+    json!({
+        "image": escape(&app.image),
+        "entrypoint": ["/bin/sh", "-c"],
+        "command": [script],
+        "user": "0:0",
+        "read_only": true,
+        "network_mode": "none",
+        "cap_drop": ["ALL"],
+        "cap_add": ["CHOWN", "DAC_OVERRIDE"],
+        "security_opt": ["no-new-privileges:true"],
+        "volumes": [format!("data:{DATA}")],
+        "restart": "no",
+    })
 }
 
 fn service(
@@ -110,9 +142,7 @@ fn published_ports(
     settings: &ComposeSettings,
 ) -> anyhow::Result<String> {
     let first = settings.port;
-    let last = first.checked_add(process.count - 1);
-    let last =
-        last.ok_or_else(|| anyhow::anyhow!("--port: no ports are left for '{}'", process.entry.name))?;
+    let last = process.port_from(first, process.count)?;
     let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
     Ok(format!("127.0.0.1:{range}:{}", app.port))
 }

@@ -7,7 +7,7 @@ use piku_layout::jail::{APP, DATA};
 use super::ContainerApp;
 use super::app::ContainerProcess;
 use crate::procfile::ProcessKind;
-use crate::quoting::quote_systemd;
+use crate::quoting::{quote_shell, quote_systemd};
 use crate::render::systemd::{SystemdUnit, calendar_events, render_timer};
 
 /// Settings of the caller that only Quadlet has.
@@ -21,7 +21,8 @@ pub(crate) struct QuadletSettings {
     pub(crate) has_writable_root: bool,
 }
 
-/// Renders the units: a volume, a container for each instance, and a timer for each cron job.
+/// Renders the files: a volume, a script that makes the secrets, a container for each instance, and a timer for
+/// each cron job, which systemd does not find beside the others.
 ///
 /// # Errors
 /// Fails if there are not enough ports.
@@ -30,6 +31,9 @@ pub(crate) fn render(app: &ContainerApp, settings: &QuadletSettings) -> anyhow::
         name: format!("{}-data.volume", app.name),
         text: format!("[Unit]\nDescription={} data\n\n[Volume]\nVolumeName={}-data\n", app.name, app.name),
     }];
+    if !app.secrets.is_empty() {
+        units.push(SystemdUnit { name: format!("{}-secrets.sh", app.name), text: render_secrets(app) });
+    }
     for process in &app.processes {
         let name = format!("{}-{}", app.name, process.label);
         if !process.entry.kind.is_long_running() {
@@ -43,17 +47,31 @@ pub(crate) fn render(app: &ContainerApp, settings: &QuadletSettings) -> anyhow::
             continue;
         }
         for number in 1..=process.count {
-            let port = settings.port.checked_add(number - 1);
-            let port = port.filter(|_| process.entry.kind.has_port() || port.is_some());
-            let port = port
-                .ok_or_else(|| anyhow::anyhow!("--port: no ports are left for '{}'", process.entry.name))?;
-            let port = process.entry.kind.has_port().then_some(port);
+            let has_port = process.entry.kind.has_port();
+            let port = has_port.then(|| process.port_from(settings.port, number)).transpose()?;
             let instance = format!("{}-{number}", process.label);
             let text = render_container(app, process, &instance, port, settings);
             units.push(SystemdUnit { name: format!("{}-{instance}.container", app.name), text });
         }
     }
     Ok(units)
+}
+
+/// Returns the name of the secret of podman that has a value of the stored config.
+fn secret_name(app: &ContainerApp, variable: &str) -> String {
+    format!("{}-{variable}", app.name)
+}
+
+/// Returns a script that hands the stored config to podman, each value as a secret. No command line has one.
+fn render_secrets(app: &ContainerApp) -> String {
+    let mut text = String::from("#!/bin/sh\nset -eu\n");
+    for (name, value) in &app.secrets {
+        let secret = secret_name(app, name);
+        // Writing to a string cannot fail.
+        let _ =
+            writeln!(text, "printf %s {} | podman secret create --replace {secret} -", quote_shell(value));
+    }
+    text
 }
 
 fn render_container(
@@ -85,10 +103,13 @@ fn render_container(
     line("ContainerName", &format!("{}-{instance}", app.name));
     line("Exec", &process.argv().map(|word| quote_command_word(&word)).join(" "));
     line("WorkingDir", APP);
-    let shared =
-        app.variables.iter().chain(&app.secrets).map(|(name, value)| (name.as_str(), value.as_str()));
+    let shared = app.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in shared.chain(process.variables()).chain([("PS", instance)]) {
         line("Environment", &quote_command_word(&format!("{name}={value}")));
+    }
+    // Quadlet writes variables on the command line of podman, which every user can read.
+    for name in app.secrets.keys() {
+        line("Secret", &format!("{},type=env,target={name}", secret_name(app, name)));
     }
     line("User", &settings.uid.to_string());
     line("Group", &settings.uid.to_string());
@@ -119,7 +140,7 @@ fn render_container(
     text.push_str("\n[Service]\n");
     if kind.is_long_running() {
         text.push_str("Restart=always\nRestartSec=1\n");
-        // One second more than podman waits.
+        // A few seconds more than podman waits.
         let _ = writeln!(text, "TimeoutStopSec={}", u64::from(app.stop_timeout) + 5);
         text.push_str("\n[Install]\nWantedBy=default.target\n");
     } else {

@@ -14,6 +14,9 @@ pub(super) const PORT_NAME: &str = "http";
 /// Seconds for which a pod that ends still serves: until then, nodes may send requests to it.
 const DRAIN: u32 = 5;
 
+/// Seconds between two checks of an instance that starts.
+const STARTUP_PAUSE: u32 = 5;
+
 /// Returns the template of a type's pods: metadata and specification.
 pub(super) fn template(
     cluster: &ClusterApp,
@@ -69,7 +72,7 @@ fn container(cluster: &ClusterApp, process: &ContainerProcess) -> Value {
         "name": process.label,
         "image": cluster.app.image,
         // Arguments of the image's entry point, which runs them.
-        "args": process.argv(),
+        "args": process.argv().map(|word| escape(&word)),
         "workingDir": APP,
         "env": variables(process),
         "envFrom": variable_sources(cluster),
@@ -130,11 +133,45 @@ fn add_probes(cluster: &ClusterApp, container: &mut Value) {
     if let (Some(_), Some(host)) = (&check.path, &check.host) {
         probe["httpGet"]["httpHeaders"] = json!([{ "name": "Host", "value": host }]);
     }
-    probe["timeoutSeconds"] = json!(check.timeout);
     let mut startup = probe.clone();
-    startup["periodSeconds"] = json!(1);
-    startup["failureThreshold"] = json!(check.start_period);
+    // A check that is not answered takes no longer than the pause between two: the failures add up to the start
+    // period.
+    let pause = STARTUP_PAUSE.min(check.start_period).min(check.timeout);
+    startup["timeoutSeconds"] = json!(pause);
+    startup["periodSeconds"] = json!(pause);
+    startup["failureThreshold"] = json!(check.start_period.div_ceil(pause));
+    probe["timeoutSeconds"] = json!(check.timeout);
     probe["periodSeconds"] = json!(10);
     container["startupProbe"] = startup;
     container["readinessProbe"] = probe;
+}
+
+/// Returns the text so that Kubernetes passes it on as it is: `$$` is a dollar sign to it, `$(NAME)` a variable.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        escaped.push(c);
+        if c == '$' && matches!(chars.peek(), Some('$' | '(')) {
+            escaped.push('$');
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dollar_signs_reach_the_shell() {
+        for (text, escaped) in [
+            ("exec serve $PORT ${A}", "exec serve $PORT ${A}"),
+            ("echo $$ >x.pid", "echo $$$ >x.pid"),
+            ("echo $(date) $((1 + 1))", "echo $$(date) $$((1 + 1))"),
+            ("$$(x) $", "$$$$(x) $"),
+        ] {
+            assert_eq!(escape(text), escaped);
+        }
+    }
 }
