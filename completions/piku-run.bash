@@ -70,6 +70,9 @@ _piku__run() {
             piku__run,host-domain)
                 cmd="piku__run__subcmd__host__subcmd__domain"
                 ;;
+            piku__run,import-app)
+                cmd="piku__run__subcmd__import__subcmd__app"
+                ;;
             piku__run,import-piku)
                 cmd="piku__run__subcmd__import__subcmd__piku"
                 ;;
@@ -313,6 +316,9 @@ _piku__run() {
             piku__run__subcmd__help,host-domain)
                 cmd="piku__run__subcmd__help__subcmd__host__subcmd__domain"
                 ;;
+            piku__run__subcmd__help,import-app)
+                cmd="piku__run__subcmd__help__subcmd__import__subcmd__app"
+                ;;
             piku__run__subcmd__help,import-piku)
                 cmd="piku__run__subcmd__help__subcmd__import__subcmd__piku"
                 ;;
@@ -530,7 +536,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone service notify status metrics destroy backup restore help"
+            opts="-h -V --root --help --version daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku import-app rename clone service notify status metrics destroy backup restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1532,7 +1538,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku rename clone service notify status metrics destroy backup restore help"
+            opts="daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku import-app rename clone service notify status metrics destroy backup restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1994,6 +2000,20 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help__subcmd__host__subcmd__domain)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__import__subcmd__app)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2478,6 +2498,28 @@ _piku__run() {
             case "${prev}" in
                 --format)
                     COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__import__subcmd__app)
+            opts="-h --from --dry-run --no-restart --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -W "heroku dokku" -- "${cur}"))
                     return 0
                     ;;
                 --root)

@@ -171,6 +171,8 @@ const VERBS: &[(&str, VerbArguments)] = &[
     ("config:unset", VerbArguments::App),
     ("config:import", VerbArguments::App),
     ("config:edit", VerbArguments::App),
+    ("import-heroku", VerbArguments::App),
+    ("import-dokku", VerbArguments::App),
     ("domains:add", VerbArguments::App),
     ("domains:remove", VerbArguments::App),
     ("certs:renew", VerbArguments::App),

@@ -9,6 +9,8 @@ use piku_report::number_arg::number_arg;
 use piku_report::output::OutputFormat;
 
 use super::subcommands::BackupAction;
+use crate::commands::ForeignPlatform;
+
 use super::values::{parse_count, parse_deploy, parse_listed_release, parse_since};
 
 /// Arguments of `start`.
@@ -213,6 +215,22 @@ pub(crate) struct RestoreArgs {
     /// Bring back the destroyed app, whatever stdin is
     #[arg(long, requires = "app", conflicts_with_all = ["archive", "new", "dry_run", "skip_deploy"])]
     pub(crate) kept: bool,
+}
+
+/// Arguments of `import-app`.
+#[derive(Debug, Args)]
+pub(crate) struct ForeignAppArgs {
+    /// Name of the app
+    pub(crate) app: AppName,
+    /// Platform whose exports are on stdin
+    #[arg(long, value_enum, value_name = "PLATFORM")]
+    pub(crate) from: ForeignPlatform,
+    /// Only print what would be taken over
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Only store the settings, for the next release or restart
+    #[arg(long)]
+    pub(crate) no_restart: bool,
 }
 
 /// Arguments of `import-piku`.

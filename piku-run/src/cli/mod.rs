@@ -17,8 +17,8 @@ use piku_layout::settings::{GrantedPath, HostDomain};
 use piku_report::output::OutputFormat;
 
 pub(crate) use long_arguments::{
-    AuditArgs, BackupArgs, CloneArgs, DestroyArgs, ImportArgs, LogsArgs, MetricsArgs, ReleaseInfoArgs,
-    RestoreArgs, StartArgs, StatusArgs,
+    AuditArgs, BackupArgs, CloneArgs, DestroyArgs, ForeignAppArgs, ImportArgs, LogsArgs, MetricsArgs,
+    ReleaseInfoArgs, RestoreArgs, StartArgs, StatusArgs,
 };
 pub(crate) use subcommands::{BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff};
 pub(crate) use values::RestartTarget;
@@ -343,6 +343,11 @@ pub(crate) enum RunCommand {
     /// branch here already is not changed, so the command can be repeated.
     #[command(after_long_help = exit_status::CHANGE)]
     ImportPiku(ImportArgs),
+    /// Take over the settings and the scale of an app of Heroku or dokku, from what their commands print, on stdin
+    ///
+    /// Prints what is taken over and what differs, without values. The app is created if there is none.
+    #[command(after_long_help = exit_status::CHANGE)]
+    ImportApp(ForeignAppArgs),
     /// Give an app another name, with its releases, config, data, certificates, grants, logs and keys
     ///
     /// The app is down for the time of a restart. Its host names stay; the one that the host assigns follows the name.

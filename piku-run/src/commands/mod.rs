@@ -37,12 +37,11 @@ use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scal
 pub(crate) use one_off::OneOffReport;
 pub(crate) use ps::{format_duration, format_local_time, samples_of};
 pub(crate) use settings::config::change_config;
-use settings::{certs, check, config, deploy_lock, domains, grant, maintenance};
+pub(crate) use settings::foreign_app::ForeignPlatform;
+use settings::{certs, check, config, deploy_lock, domains, foreign_app, grant, maintenance};
 
 use crate::cli::{RunCli, RunCommand};
 use crate::instance::launch;
-use crate::ipc::client;
-use crate::ipc::protocol::SupervisorRequest;
 use crate::python_home::ImportOptions;
 use crate::{
     cli, daemon, log_forwarding, nginx, notify, protections, python_home, releases, start, status, supervisor,
@@ -145,14 +144,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Drain { app } => log_forwarding::run(&root()?, &app)?,
         RunCommand::Check { app, folder } => check::run(&root()?, &app, &folder)?,
         RunCommand::Deploy { app, release, written } => deploy::run(&root()?, &app, &release, written)?,
-        RunCommand::Scale { app, counts, format } if counts.is_empty() => {
-            scale::print_formation(&root()?, &app, format)?;
-        }
-        RunCommand::Scale { app, counts, .. } => {
-            let root = root()?;
-            create_if_missing(&root, &app)?;
-            client::ask(&root, &app, &SupervisorRequest::Scale { counts: counts.into_iter().collect() })?;
-        }
+        RunCommand::Scale { app, counts, format } => scale::run(&root()?, &app, counts, format)?,
         RunCommand::Restart { app, target, if_stopped } => {
             restart::run(&root()?, &app, target.unwrap_or_default(), if_stopped)?;
         }
@@ -165,6 +157,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Revoke { app, paths, no_restart } => {
             grant::revoke_paths(&root()?, &app, &paths, no_restart)?;
         }
+        RunCommand::ImportApp(typed) => foreign_app::run(&root()?, &typed)?,
         RunCommand::ImportPiku(typed) => {
             let options = ImportOptions { dry_run: typed.dry_run, no_deploy: typed.no_deploy };
             return Ok(exit_code(python_home::import_home(&root()?, &typed.dir, &typed.apps, options)?));

@@ -76,6 +76,8 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         RunCommand::Grant { app, .. } => Some(RecordedVerb::new("grant", app.clone())),
         RunCommand::Revoke { app, .. } => of("revoke", app),
         RunCommand::Exec { app, .. } => of("run", app),
+        RunCommand::ImportApp(typed) if typed.dry_run => None,
+        RunCommand::ImportApp(typed) => of(typed.from.verb(), &typed.app),
         RunCommand::ImportPiku(typed) => (!typed.dry_run).then(|| RecordedVerb::new("import-piku", None)),
         RunCommand::Rename { app, .. } => of("rename", app),
         RunCommand::Clone(typed) => of("clone", &typed.app),

@@ -51,7 +51,7 @@ impl ConfigEdit {
 
 /// Parses a JSON object of strings, such as Heroku and dokku export, or else the format of `ENV`, into values
 /// and warnings.
-fn parse_values(text: &[u8]) -> anyhow::Result<(IndexMap<String, String>, Vec<String>)> {
+pub(crate) fn parse_values(text: &[u8]) -> anyhow::Result<(IndexMap<String, String>, Vec<String>)> {
     if text.trim_ascii_start().starts_with(b"{") {
         // The cause would repeat a part of the text, which holds secrets.
         let values = serde_json::from_slice(text).map_err(|err| {

@@ -21,7 +21,7 @@ use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use change::ConfigChange;
-pub(crate) use edit::{ConfigEdit, parse_assignment};
+pub(crate) use edit::{ConfigEdit, parse_assignment, parse_values};
 
 /// Longest `NAME=value` that Linux accepts in an environment, with its NUL (`MAX_ARG_STRLEN` with 4 KiB
 /// pages).

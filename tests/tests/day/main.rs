@@ -51,6 +51,14 @@ fn first_push(scene: &Scene) {
     scene.mistake("config:set shop GREETING", 1, "expected NAME=value");
     scene.mistake("config:set shop 9A=x", 1, "bad name \"9A\"");
     scene.does("config:set shop 'GREETING=good morning' SECRET=s3cret");
+    // From the platform on which it was before.
+    let export = "{\"FROM_HEROKU\": \"a b\", \"HEROKU_SLUG\": \"x\"}\nweb=1:Basic\n";
+    let told = "shop: settings: FROM_HEROKU\nshop: scale: web=1\nshop: left out, set by the platform itself: HEROKU_SLUG\n";
+    assert_eq!(scene.does_with(export, "import-heroku shop --dry-run"), told);
+    scene.mistake("config:get shop FROM_HEROKU", 1, "FROM_HEROKU is not set");
+    assert_eq!(scene.does_with(export, "import-heroku shop"), told);
+    assert_eq!(scene.does("config:get shop FROM_HEROKU"), "a b\n");
+    scene.mistake("import-dokku shop", 1, "stdin has neither settings nor a scale of dokku");
     scene.mistake("config:get shop NOTHING", 1, "NOTHING is not set");
     scene.mistake("rollback shop", 1, "shop has no release yet");
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::io::Write;
 use std::process::Stdio;
 
 use piku_tests::nginx::{self, Ports};
@@ -39,6 +40,16 @@ impl Scene {
     #[track_caller]
     pub(crate) fn does(&self, words: &str) -> String {
         let out = self.world.ssh("laptop", words);
+        assert!(out.status.success(), "{words}: {}", text(&out));
+        String::from_utf8(out.stdout).expect("text")
+    }
+
+    /// Runs a verb with this input, which must succeed; returns its data.
+    #[track_caller]
+    pub(crate) fn does_with(&self, input: &str, words: &str) -> String {
+        let mut child = self.world.start_ssh("laptop", words);
+        child.stdin.take().expect("its stdin").write_all(input.as_bytes()).expect("ssh reads");
+        let out = child.wait_with_output().expect("ssh ends");
         assert!(out.status.success(), "{words}: {}", text(&out));
         String::from_utf8(out.stdout).expect("text")
     }

@@ -5,5 +5,6 @@ pub(super) mod check;
 pub(in crate::commands) mod config;
 pub(super) mod deploy_lock;
 pub(super) mod domains;
+pub(super) mod foreign_app;
 pub(super) mod grant;
 pub(super) mod maintenance;

@@ -1,0 +1,63 @@
+//! `import-app APP --from PLATFORM`: takes over the settings and the scale of an app of Heroku or dokku, from what
+//! their commands print.
+
+mod export;
+
+use std::io::Read;
+
+use anyhow::Context;
+use piku_layout::paths::PikuRoot;
+use piku_report::output;
+use piku_report::user_error::UserError;
+
+pub(crate) use export::ForeignPlatform;
+use export::PlatformExport;
+
+use crate::cli::ForeignAppArgs;
+use crate::commands::config;
+use crate::config::ConfigValues;
+use crate::ipc::client;
+use crate::ipc::protocol::SupervisorRequest;
+
+/// Largest export, in bytes.
+const LARGEST: u64 = 4 << 20;
+
+/// Largest number of instances of a process type, as `scale` accepts it.
+const MOST_INSTANCES: u32 = 1000;
+
+/// Reads the export from stdin, prints what is taken over and what differs, and stores it.
+pub(in crate::commands) fn run(root: &PikuRoot, typed: &ForeignAppArgs) -> anyhow::Result<()> {
+    let ForeignAppArgs { app, from, dry_run, no_restart } = typed;
+    let mut text = Vec::new();
+    std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut text).context("cannot read stdin")?;
+    if text.len() as u64 > LARGEST {
+        return Err(UserError::new("stdin has more than 4 MiB, more than any export").into());
+    }
+    let export = PlatformExport::parse(*from, &text)?;
+    if export.config.is_empty() && export.formation.is_empty() {
+        let what = format!("stdin has neither settings nor a scale of {}", from.name());
+        return Err(UserError::new(what).hint(from.how_to_export(app)).into());
+    }
+    let edit = |stored: &ConfigValues| {
+        let mut edited = stored.clone();
+        for (name, value) in &export.config {
+            edited.set(name, value)?;
+        }
+        Ok((edited, Vec::new()))
+    };
+    if let Some((kind, count)) = export.formation.iter().find(|(_, count)| **count > MOST_INSTANCES) {
+        return Err(UserError::new(format!("bad number of '{kind}', {count}: expected 0 to 1000")).into());
+    }
+    // A bad value changes nothing.
+    edit(&ConfigValues::default())?;
+    output::write(export.describe(app).as_bytes())?;
+    if *dry_run {
+        return Ok(());
+    }
+    crate::commands::create_if_missing(root, app)?;
+    if !export.formation.is_empty() {
+        let counts = export.formation.clone();
+        client::ask(root, app, &SupervisorRequest::Scale { counts }).context("nothing was taken over")?;
+    }
+    if export.config.is_empty() { Ok(()) } else { config::change_config(root, app, *no_restart, &edit) }
+}
