@@ -614,7 +614,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__backup)
-            opts="-h --all --host --root --help list run verify help"
+            opts="-h --all --host --without-services --root --help list run verify help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2812,7 +2812,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__restore)
-            opts="-h --as --dry-run --skip-deploy --host --archive --kept --root --help"
+            opts="-h --as --dry-run --skip-deploy --without-services --host --archive --kept --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -379,6 +379,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -s h -l help 
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -l all -d 'Write all apps'
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -l host -d 'Write all apps, and the settings, keys and certificates of the machine'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -l without-services -d 'Leave out the data that the apps have in services'
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -a "list" -d 'List the scheduled backups of host.yaml with their last results'
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -a "run" -d 'Take the backups that host.yaml schedules, now'
@@ -406,6 +407,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l as -d 'Giv
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l dry-run -d 'Read the whole backup, print what would be restored, and change nothing'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l skip-deploy -d 'Do not deploy what is restored from a backup'
+complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l without-services -d 'Bind the apps to no service, and leave out the data that they had there'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l host -d 'Restore the settings, keys and certificates of the machine, and no app'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l archive -d 'Restore from a backup on stdin, however long it takes to begin'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l kept -d 'Bring back the destroyed app, whatever stdin is'

@@ -164,7 +164,7 @@ fn run_one(root: &PikuRoot, name: &AppName, plan: &BackupPlan) -> anyhow::Result
 fn save(root: &PikuRoot, plan: &BackupPlan, app: &AppName, file: &str) -> anyhow::Result<u64> {
     let (delivery, output) = BackupDelivery::open(plan, app, file)?;
     let mut output = BufWriter::with_capacity(1 << 16, output);
-    let bytes = match write_backup(root, &BackupScope::App(app.clone()), &mut output) {
+    let bytes = match write_backup(root, &BackupScope::App(app.clone()), true, &mut output) {
         Ok(bytes) => bytes,
         Err(err) => {
             // Before its end, which a program would take for that of the backup.

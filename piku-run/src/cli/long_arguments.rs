@@ -186,6 +186,9 @@ pub(crate) struct BackupArgs {
     /// Write all apps, and the settings, keys and certificates of the machine
     #[arg(long, conflicts_with_all = ["app", "all"])]
     pub(crate) host: bool,
+    /// Leave out the data that the apps have in services
+    #[arg(long)]
+    pub(crate) without_services: bool,
     /// Action to perform [default: write a backup]
     #[command(subcommand)]
     pub(crate) action: Option<BackupAction>,
@@ -206,14 +209,17 @@ pub(crate) struct RestoreArgs {
     /// Do not deploy what is restored from a backup
     #[arg(long)]
     pub(crate) skip_deploy: bool,
+    /// Bind the apps to no service, and leave out the data that they had there
+    #[arg(long)]
+    pub(crate) without_services: bool,
     /// Restore the settings, keys and certificates of the machine, and no app
-    #[arg(long, conflicts_with_all = ["app", "new", "skip_deploy", "kept"])]
+    #[arg(long, conflicts_with_all = ["app", "new", "skip_deploy", "without_services", "kept"])]
     pub(crate) host: bool,
     /// Restore from a backup on stdin, however long it takes to begin
     #[arg(long)]
     pub(crate) archive: bool,
     /// Bring back the destroyed app, whatever stdin is
-    #[arg(long, requires = "app", conflicts_with_all = ["archive", "new", "dry_run", "skip_deploy"])]
+    #[arg(long, requires = "app", conflicts_with_all = ["archive", "new", "dry_run", "skip_deploy", "without_services"])]
     pub(crate) kept: bool,
 }
 

@@ -32,6 +32,9 @@ pub(crate) struct KindDescription {
     /// A server belongs to one binding only.
     #[serde(default)]
     pub(crate) exclusive: bool,
+    /// Its data may be lost at any time, and a backup has none of it.
+    #[serde(default)]
+    pub(crate) cache: bool,
     /// Kind whose programs it uses, beside its own directory.
     #[serde(default)]
     pub(crate) programs: Option<AppName>,

@@ -15,6 +15,8 @@ use piku_layout::paths::{AppDir, PikuRoot};
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
+use super::kind::ServiceKind;
+
 /// Content of `service.yaml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -188,6 +190,21 @@ pub(crate) fn bindings(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Bou
         }
     }
     Ok(found)
+}
+
+/// Returns true if a service is of the kind and can have this binding: that of a kind for one binding has no other one.
+pub(crate) fn can_have(
+    root: &PikuRoot,
+    service: &AppName,
+    kind: &ServiceKind,
+    (app, variable): (&AppName, &str),
+) -> anyhow::Result<bool> {
+    let dir = root.service(service);
+    if ServiceSettings::find(&dir)?.is_none_or(|settings| settings.kind != kind.name) {
+        return Ok(false);
+    }
+    let is_other = |one: &ServiceBinding| one.app != *app || one.variable != variable;
+    Ok(!kind.about.exclusive || !ServiceState::read(&dir)?.bindings.iter().any(is_other))
 }
 
 /// Returns the ports of the services that an app is bound to, or is just being bound to.

@@ -1,5 +1,6 @@
 //! Services beside apps: real servers, bound to apps that are pushed.
 
+mod backup;
 mod own_kind;
 mod postgres;
 mod redis;
@@ -20,7 +21,12 @@ pub(crate) fn says(world: &World, key: &str, words: &str, code: i32) -> String {
 
 /// Says `words` over ssh with an input.
 pub(crate) fn says_with(world: &World, words: &str, input: &[u8]) -> Output {
-    let mut child = world.start_ssh("laptop", words);
+    key_says_with(world, "laptop", words, input)
+}
+
+/// Says `words` over ssh as `key` with an input.
+pub(crate) fn key_says_with(world: &World, key: &str, words: &str, input: &[u8]) -> Output {
+    let mut child = world.start_ssh(key, words);
     let mut stdin = child.stdin.take().expect("stdin");
     // A verb that refuses the input does not read it.
     let _ = stdin.write_all(input);

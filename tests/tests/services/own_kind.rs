@@ -5,10 +5,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 
+use piku_tests::snapshot::text;
 use piku_tests::tools::repository;
 use piku_tests::world::World;
 
-use crate::says;
+use crate::{says, says_with};
 
 #[test]
 fn documented_kind_works() {
@@ -44,6 +45,23 @@ fn documented_kind_works() {
     assert_eq!(&answer, b"VERSION ");
     let refused = says(&world, "laptop", "service:dump blog", 1);
     assert!(refused.contains("has no 'dump'"), "{refused}");
+    // It is a cache: a backup has the binding alone.
+    let whole = says_with(&world, "backup blog", b"");
+    assert!(whole.status.success(), "{}", text(&whole));
+    let told = says_with(&world, "restore blog --as shop", &whole.stdout);
+    assert!(told.status.success() && text(&told).contains("is a cache, and begins empty"), "{}", text(&told));
+    assert!(says(&world, "laptop", "config:get shop MEMCACHED_URL", 0).starts_with("memcached://"));
+    // One whose data may not be lost, and cannot be saved.
+    let about = fs::read_to_string(folder.join("kind.yaml")).expect("the kind");
+    fs::write(folder.join("kind.yaml"), about.replace("cache: true\n", "")).expect("the kind");
+    let refused = says(&world, "laptop", "backup blog", 1);
+    assert!(
+        refused.contains("memcached has no 'dump'") && refused.contains("--without-services"),
+        "{refused}"
+    );
+    let without = says_with(&world, "backup blog --without-services", b"");
+    assert!(without.status.success(), "{}", text(&without));
+
     says(&world, "laptop", "service:unbind memcached blog", 0);
     says(&world, "laptop", "service:destroy memcached --confirm memcached", 0);
 }

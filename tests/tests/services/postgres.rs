@@ -22,7 +22,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).se
 const MIGRATES: &str = "web: ./serve\nrelease: [ -z \"$DATABASE_URL\" ] || psql -Xq \"$DATABASE_URL\" -c 'CREATE TABLE IF NOT EXISTS visits (id serial)'\n";
 
 /// A world with the service `postgres` and the app `blog`, which is not bound to it.
-fn with_postgres(settings: &str) -> World {
+pub(crate) fn with_postgres(settings: &str) -> World {
     let world = World::with_settings(settings);
     let made = says(&world, "laptop", "service:create postgres", 0);
     assert!(made.contains("postgres runs, at 127.0.0.1:154"), "{made}");
@@ -32,7 +32,7 @@ fn with_postgres(settings: &str) -> World {
 }
 
 /// Runs SQL with the rights of an app.
-fn sql(world: &World, app: &str, text: &str) -> String {
+pub(crate) fn sql(world: &World, app: &str, text: &str) -> String {
     let out = says_with(world, &format!("service:console {app}"), text.as_bytes());
     assert!(out.status.success(), "{text}: {}", piku_tests::snapshot::text(&out));
     String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)

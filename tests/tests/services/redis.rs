@@ -40,6 +40,32 @@ fn server_belongs_to_one_app_and_keeps_its_data() {
 
     let dump = says_with(&world, "service:dump blog", b"");
     assert!(dump.status.success() && dump.stdout.starts_with(b"REDIS"), "{}", text(&dump));
+    // And back, as a whole or not at all: also what is binary, expires, or is in another of its databases.
+    redis(&world, "blog", "SET a 5\nSET later 1\nSELECT 3\nSET b \"x\\ny\\x00\" EX 1000\nRPUSH list 1 2\n");
+    let full = says_with(&world, "service:dump blog", b"").stdout;
+    let half = says_with(&world, "service:restore blog", &full[..full.len() - 60]);
+    assert!(!half.status.success() && text(&half).contains("is damaged"), "{}", text(&half));
+    assert_eq!(redis(&world, "blog", "GET a\n"), "5\n");
+    let back = says_with(&world, "service:restore blog", &dump.stdout);
+    assert!(back.status.success(), "{}", text(&back));
+    assert_eq!(redis(&world, "blog", "GET a\nDBSIZE\nSELECT 3\nDBSIZE\n"), "2\n1\nOK\n0\n");
+    let back = says_with(&world, "service:restore blog", &full);
+    assert!(back.status.success(), "{}", text(&back));
+    assert_eq!(
+        redis(&world, "blog", "GET a\nSELECT 3\nSTRLEN b\nLRANGE list 0 -1\nPERSIST b\n"),
+        "5\nOK\n4\n1\n2\n1\n"
+    );
+    redis(&world, "blog", "SET a 2\n");
+
+    // A server for one app is not given to another one: the app of the backup gets its own.
+    let whole = says_with(&world, "backup blog", b"");
+    assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
+    let told = says_with(&world, "restore blog --as copy", &whole.stdout);
+    assert!(told.status.success() && text(&told).contains("a new service redis-copy"), "{}", text(&told));
+    redis(&world, "blog", "SET a 3\n");
+    assert_eq!(redis(&world, "copy", "GET a\n"), "2\n");
+    redis(&world, "blog", "SET a 2\n");
+
     let pid = world.ps("redis")[0]["pid"].as_i64().expect("a pid");
     let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
     assert!(killed.expect("kill").success());

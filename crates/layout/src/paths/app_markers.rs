@@ -7,6 +7,9 @@ use super::AppDir;
 /// Name of the file with the memory and processor usage of an app.
 pub const USAGE_HISTORY: &str = "history.json";
 
+/// Name of the folder with dumps for the services of a restored app.
+pub const RESTORING: &str = "restoring";
+
 impl AppDir {
     /// Returns the marker that exists from the first step of the app's removal to its last.
     #[must_use]
@@ -36,6 +39,18 @@ impl AppDir {
     #[must_use]
     pub fn former_names(&self) -> PathBuf {
         self.dir.join("former-names")
+    }
+
+    /// Returns the folder with the dumps of a restored app that its services do not have yet.
+    #[must_use]
+    pub fn restoring(&self) -> PathBuf {
+        self.dir.join(RESTORING)
+    }
+
+    /// Returns true if the services of a restored app do not have its data yet.
+    #[must_use]
+    pub fn is_restoring(&self) -> bool {
+        self.restoring().exists()
     }
 
     /// Returns the record that exists from the first step of a renaming to its last.

@@ -21,8 +21,8 @@ use piku_report::user_error::UserError;
 use crate::releases::current;
 
 const SETTINGS: &str = "host.yaml";
-/// Folders below the root: certificates with the state of their client, and pages of the operator's.
-const FOLDERS: [&str; 2] = ["acme", "pages"];
+/// Folders below the root: certificates with the state of their client; pages and kinds of services of the operator's.
+const FOLDERS: [&str; 3] = ["acme", "pages", "services.d"];
 const KEYS: &str = "authorized_keys";
 /// Folder for what is unpacked and not verified yet.
 const ASIDE: &str = ".restore-host";

@@ -10,9 +10,10 @@ use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 use piku_report::progress;
-use piku_report::user_error::{USAGE, UserError};
+use piku_report::user_error::{self, USAGE, UserError};
 
 use super::restored_app::RestoredApp;
+use super::services;
 use crate::commands::lifecycle::deploy_or_explain;
 use crate::commands::lifecycle::free_name;
 
@@ -25,6 +26,8 @@ pub(in crate::commands) struct ArchiveRequest {
     pub(in crate::commands) new: Option<AppName>,
     pub(in crate::commands) dry_run: bool,
     pub(in crate::commands) skip_deploy: bool,
+    /// Leaves out the data of services.
+    pub(in crate::commands) without_services: bool,
 }
 
 /// Restores apps from an archive and deploys them.
@@ -51,7 +54,13 @@ pub(in crate::commands) fn restore_archive(
         let (name, lock) = (app.name.clone(), app.take_lock());
         let is_deployable = app.publish()?;
         progress::step(&format!("{name} is back as it was at {:.0} on {}", head.at, head.host));
-        if request.skip_deploy || !is_deployable {
+        let restored = services::restore_services(root, &name);
+        if let Err(err) = restored {
+            // The other apps do not wait for it.
+            let failed = err.context(format!("{name} lacks its data, and is not deployed"));
+            let _ = user_error::report("piku-run", &failed);
+            code = ExitCode::FAILURE;
+        } else if request.skip_deploy || !is_deployable {
             progress::detail(&format!("to deploy {name}: piku deploy {name}"));
         } else {
             let deployed = deploy_or_explain(root, &name)?;
@@ -95,11 +104,25 @@ impl PartSink for RestoreIntake<'_> {
                 progress::warning(&format!("{name} is left alone: {err:#}"));
                 continue;
             }
+            let services = saved.services.iter().filter(|_| !self.request.without_services);
+            for one in services {
+                let (service, is_there) = services::choose_service(self.root, name, one)
+                    .with_context(|| format!("cannot restore {}_URL of {name}", one.variable))?;
+                if !is_there {
+                    progress::detail(&format!("with a new service {service}, of the kind {}", one.kind));
+                }
+            }
             if self.request.dry_run {
                 progress::step(&format!("would restore {name}: {}", describe(saved, head)));
             } else {
                 progress::step(&format!("Restoring {name}: {}", describe(saved, head)));
-                self.apps.push(RestoredApp::create(self.root, name, saved, self.reserve)?);
+                self.apps.push(RestoredApp::create(
+                    self.root,
+                    name,
+                    saved,
+                    self.reserve,
+                    self.request.without_services,
+                )?);
             }
         }
         Ok(())

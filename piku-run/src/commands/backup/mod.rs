@@ -5,6 +5,7 @@ mod intake;
 mod repository;
 mod restored_app;
 mod saved_parts;
+mod services;
 mod verify;
 mod write;
 
@@ -18,6 +19,7 @@ use piku_report::user_error::{USAGE, UserError};
 
 pub(super) use host::restore_host;
 pub(super) use intake::{ArchiveRequest, restore_archive};
+pub(super) use services::restore_services;
 pub(crate) use write::{BackupScope, write_backup};
 
 use crate::backup_plans;
@@ -44,10 +46,10 @@ pub(super) fn run(root: &PikuRoot, typed: BackupArgs) -> anyhow::Result<ExitCode
                 return Ok(ExitCode::FAILURE);
             }
         }
-        None if typed.all => print_backup(root, &BackupScope::All)?,
-        None if typed.host => print_backup(root, &BackupScope::Host)?,
+        None if typed.all => print_backup(root, &BackupScope::All, !typed.without_services)?,
+        None if typed.host => print_backup(root, &BackupScope::Host, !typed.without_services)?,
         None => match typed.app {
-            Some(app) => print_backup(root, &BackupScope::App(app))?,
+            Some(app) => print_backup(root, &BackupScope::App(app), !typed.without_services)?,
             None => return Err(UserError::new("name an app, or --all, or --host").code(USAGE).into()),
         },
     }
@@ -55,7 +57,7 @@ pub(super) fn run(root: &PikuRoot, typed: BackupArgs) -> anyhow::Result<ExitCode
 }
 
 /// Writes a backup to stdout.
-fn print_backup(root: &PikuRoot, scope: &BackupScope) -> anyhow::Result<()> {
+fn print_backup(root: &PikuRoot, scope: &BackupScope, with_services: bool) -> anyhow::Result<()> {
     if stdout().is_terminal() {
         let (words, name) = match scope {
             BackupScope::App(app) => (app.as_str(), app.as_str()),
@@ -67,7 +69,7 @@ fn print_backup(root: &PikuRoot, scope: &BackupScope) -> anyhow::Result<()> {
             .code(USAGE)
             .into());
     }
-    write_backup(root, scope, BufWriter::with_capacity(1 << 16, stdout().lock()))?;
+    write_backup(root, scope, with_services, BufWriter::with_capacity(1 << 16, stdout().lock()))?;
     Ok(())
 }
 

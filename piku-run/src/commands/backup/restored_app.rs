@@ -16,12 +16,12 @@ use piku_files::TreeHandle;
 use piku_files::free_space::{self, SpaceNeeded};
 use piku_layout::deploy_lock::DeployLock;
 use piku_layout::name::{AppName, ProcessName};
-use piku_layout::paths::PikuRoot;
+use piku_layout::paths::{PikuRoot, RESTORING};
 use piku_report::diagnostic::{readable, shorten_text};
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
-use super::repository;
+use super::{repository, services};
 use crate::commands::data;
 use crate::commands::lifecycle::aside_app::{AsideApp, remove_own_settings};
 use crate::config::ConfigValues;
@@ -44,6 +44,7 @@ pub(super) struct RestoredApp {
     pub(super) saved: SavedApp,
     aside: AsideApp,
     reserve: u64,
+    without_services: bool,
     shallow: Option<Vec<u8>>,
     has_bundle: bool,
     /// Locks the app when it is deployed.
@@ -56,6 +57,7 @@ impl RestoredApp {
         name: &AppName,
         saved: &SavedApp,
         reserve: u64,
+        without_services: bool,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             root: root.clone(),
@@ -63,6 +65,7 @@ impl RestoredApp {
             saved: saved.clone(),
             aside: AsideApp::create(root, name)?,
             reserve,
+            without_services,
             shallow: None,
             has_bundle: false,
             lock: None,
@@ -74,10 +77,7 @@ impl RestoredApp {
         match part {
             BackupPart::Repository(_) => {
                 self.has_bundle = true;
-                let path = self.aside.join(BUNDLE);
-                let mut file =
-                    File::create(&path).with_context(|| format!("cannot write '{}'", path.display()))?;
-                self.copy(content, &mut file).with_context(|| format!("cannot write '{}'", path.display()))
+                self.write_file(&self.aside.join(BUNDLE), content)
             }
             BackupPart::Data(_) => self.take_data(content),
             BackupPart::Shallow(_) => {
@@ -103,7 +103,13 @@ impl RestoredApp {
             }
             // The release is built again.
             BackupPart::Release(_) => Ok(()),
-            BackupPart::Service(..) | BackupPart::Host => {
+            BackupPart::Service(..) if self.without_services => Ok(()),
+            BackupPart::Service(_, variable) => {
+                let folder = self.aside.join(RESTORING);
+                current::create_dir(&folder)?;
+                self.write_file(&services::dump_path(&folder, variable), content)
+            }
+            BackupPart::Host => {
                 ensure!(false, "this piku cannot restore '{part}'");
                 Ok(())
             }
@@ -149,6 +155,12 @@ impl RestoredApp {
         Ok(())
     }
 
+    fn write_file(&self, path: &Path, content: &mut dyn Read) -> anyhow::Result<()> {
+        let cannot = || format!("cannot write '{}'", path.display());
+        let mut file = File::create(path).with_context(cannot)?;
+        self.copy(content, &mut file).with_context(cannot)
+    }
+
     /// Copies a stream as long as the disk has space.
     fn copy(&self, content: &mut dyn Read, output: &mut dyn Write) -> anyhow::Result<()> {
         loop {
@@ -177,6 +189,15 @@ impl RestoredApp {
             }
         } else {
             repository::create_empty(&repo, &self.saved)?;
+        }
+        if !self.saved.services.is_empty() {
+            let path = self.aside.join("config.json");
+            let mut config = ConfigValues::read(&path)?;
+            services::remove_addresses(&self.saved.services, &mut config);
+            config.write(&path)?;
+            if !self.without_services {
+                services::write_list(&self.aside.join(RESTORING), &self.saved.services)?;
+            }
         }
         for (is_set, mark) in [(self.saved.maintenance, "maintenance"), (self.saved.stopped, "stopped")] {
             if is_set {

@@ -13,7 +13,7 @@ use piku_layout::paths::PikuRoot;
 use piku_layout::unknown_app::unknown_app;
 use piku_release::manifest::{self, BuiltRelease};
 
-use super::repository;
+use super::{repository, services};
 use crate::config::store;
 use crate::process::git_command::has_refs;
 use crate::releases::current;
@@ -30,8 +30,8 @@ impl SavedParts {
     /// Reads an app.
     ///
     /// # Errors
-    /// Fails if there is no such app.
-    pub(super) fn read(root: &PikuRoot, app: &AppName) -> anyhow::Result<Self> {
+    /// Fails if there is no such app, or if its data in a service cannot be saved.
+    pub(super) fn read(root: &PikuRoot, app: &AppName, with_services: bool) -> anyhow::Result<Self> {
         let dir = root.app(app);
         current::check_not_destroyed(&dir)?;
         if !dir.is_there() {
@@ -45,7 +45,7 @@ impl SavedParts {
             commit: commit.map(|live| live.commit).filter(|commit| commit.len() == 40),
             stopped: dir.stopped().exists(),
             maintenance: dir.is_in_maintenance(),
-            services: Vec::new(),
+            services: if with_services { services::describe_services(root, app)? } else { Vec::new() },
         };
         // Brings it up to date.
         store::read(&dir)?;
@@ -69,6 +69,8 @@ impl SavedParts {
         if current::has_dir(dir.path(), "data") {
             parts.push((BackupPart::Data(app.clone()), None));
         }
+        let dumps = saved.services.iter().map(|one| BackupPart::Service(app.clone(), one.variable.clone()));
+        parts.extend(dumps.map(|part| (part, None)));
         Ok(Self { saved, parts })
     }
 }

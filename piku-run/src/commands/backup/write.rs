@@ -11,7 +11,7 @@ use piku_layout::paths::PikuRoot;
 use piku_report::user_error::UserError;
 
 use super::saved_parts::SavedParts;
-use super::{host, repository, tell_changed};
+use super::{host, repository, services, tell_changed};
 use crate::commands::{data, list_apps};
 use crate::notify::host_name;
 
@@ -27,11 +27,16 @@ pub(crate) enum BackupScope {
     Host,
 }
 
-/// Writes a backup; returns its size in bytes.
+/// Writes a backup, with the data of the apps in services or without; returns its size in bytes.
 ///
 /// # Errors
 /// Fails if a part cannot be read whole. What was written is then refused by all readers.
-pub(crate) fn write_backup(root: &PikuRoot, scope: &BackupScope, output: impl Write) -> anyhow::Result<u64> {
+pub(crate) fn write_backup(
+    root: &PikuRoot,
+    scope: &BackupScope,
+    with_services: bool,
+    output: impl Write,
+) -> anyhow::Result<u64> {
     let apps = match scope {
         BackupScope::App(app) => vec![app.clone()],
         BackupScope::All => list_apps(root, &[])?,
@@ -45,7 +50,7 @@ pub(crate) fn write_backup(root: &PikuRoot, scope: &BackupScope, output: impl Wr
         return Err(UserError::new("there is no app").into());
     }
     let apps: Vec<SavedParts> =
-        apps.iter().map(|app| SavedParts::read(root, app)).collect::<anyhow::Result<_>>()?;
+        apps.iter().map(|app| SavedParts::read(root, app, with_services)).collect::<anyhow::Result<_>>()?;
     let head = BackupHead {
         format: FORMAT,
         kind: if is_host { BackupKind::Host } else { BackupKind::Apps },
@@ -96,6 +101,7 @@ fn write_stream<W: Write>(
             Some(1) => tell_changed(app),
             _ => return Err(UserError::new(format!("cannot read all data of {app}")).into()),
         },
+        BackupPart::Service(..) => services::write_dump(root, part, archive)?,
         _ => ensure!(false, "'{part}' cannot be read"),
     }
     Ok(())

@@ -29,6 +29,10 @@ pub(in crate::commands) fn run(
     let dir = std::path::absolute(dir).with_context(|| format!("cannot find '{}'", dir.display()))?;
     let release = BuiltRelease::read(&dir)?;
     check_release(&release, app, &HostSettings::read(&root.settings())?)?;
+    if root.app(app).is_restoring() {
+        let what = format!("{app} was restored from a backup, and its services do not have its data yet");
+        return Err(UserError::new(what).hint(format!("to continue: piku restore {app} --kept")).into());
+    }
     destroyed_app::check_nothing_kept(app, &root.app(app))?;
     current::create_dir(root.app(app).path())?;
     if !written {

@@ -16,7 +16,7 @@ use piku_report::user_error::{USAGE, UserError};
 use super::destroyed_app::DestroyedApp;
 use super::{app_lock, deploy_tip};
 use crate::cli::RestoreArgs;
-use crate::commands::backup::{ArchiveRequest, restore_archive, restore_host};
+use crate::commands::backup::{ArchiveRequest, restore_archive, restore_host, restore_services};
 use crate::process::git_command::has_refs;
 use crate::process::wait::{READ, wait};
 use crate::releases::current;
@@ -26,7 +26,7 @@ const EXPECTED: Duration = Duration::from_secs(120);
 const UNCERTAIN: Duration = Duration::from_secs(3);
 
 pub(in crate::commands) fn run(root: &PikuRoot, typed: &RestoreArgs) -> anyhow::Result<ExitCode> {
-    let RestoreArgs { app, new, dry_run, skip_deploy, .. } = typed;
+    let RestoreArgs { app, new, dry_run, skip_deploy, without_services, .. } = typed;
     let begin = match (find_archive(typed)?, app) {
         (Some(begin), _) if typed.host => {
             return restore_host(root, *dry_run, begin.as_slice().chain(stdin().lock()));
@@ -35,8 +35,13 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &RestoreArgs) -> anyhow::
         (None, Some(app)) => return restore_destroyed(root, app),
         (None, None) => return Err(no_archive()),
     };
-    let request =
-        ArchiveRequest { app: app.clone(), new: new.clone(), dry_run: *dry_run, skip_deploy: *skip_deploy };
+    let request = ArchiveRequest {
+        app: app.clone(),
+        new: new.clone(),
+        dry_run: *dry_run,
+        skip_deploy: *skip_deploy,
+        without_services: *without_services,
+    };
     restore_archive(root, &request, begin.as_slice().chain(stdin().lock()))
 }
 
@@ -80,6 +85,11 @@ fn no_archive() -> anyhow::Error {
 /// Brings back what `destroy` has kept.
 fn restore_destroyed(root: &PikuRoot, app: &AppName) -> anyhow::Result<ExitCode> {
     let dir = root.app(app);
+    // What an interrupted restore from a backup has left to do.
+    if dir.is_there() && restore_services(root, app)? {
+        progress::step(&format!("{app} has its data"));
+        return deploy_tip::deploy_or_explain(root, app);
+    }
     let check = || -> anyhow::Result<()> {
         if dir.is_there() {
             current::check_not_destroyed(&dir)?;
