@@ -133,6 +133,9 @@ _piku__run() {
             piku__run,status)
                 cmd="piku__run__subcmd__status"
                 ;;
+            piku__run,status-password)
+                cmd="piku__run__subcmd__status__subcmd__password"
+                ;;
             piku__run,stop)
                 cmd="piku__run__subcmd__stop"
                 ;;
@@ -379,6 +382,9 @@ _piku__run() {
             piku__run__subcmd__help,status)
                 cmd="piku__run__subcmd__help__subcmd__status"
                 ;;
+            piku__run__subcmd__help,status-password)
+                cmd="piku__run__subcmd__help__subcmd__status__subcmd__password"
+                ;;
             piku__run__subcmd__help,stop)
                 cmd="piku__run__subcmd__help__subcmd__stop"
                 ;;
@@ -536,7 +542,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku import-app rename clone service notify status metrics destroy backup restore help"
+            opts="-h -V --root --help --version daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku import-app rename clone service notify status status-password metrics destroy backup restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1538,7 +1544,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku import-app rename clone service notify status metrics destroy backup restore help"
+            opts="daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku import-app rename clone service notify status status-password metrics destroy backup restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2434,6 +2440,20 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__status__subcmd__password)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -3378,6 +3398,24 @@ _piku__run() {
                     COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
                     return 0
                     ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__status__subcmd__password)
+            opts="-h --stdin --remove --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

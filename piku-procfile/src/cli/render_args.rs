@@ -336,6 +336,7 @@ impl From<NginxArgs> for RenderTarget {
                 connections: args.worker_connections,
                 unknown_host_page: None,
                 shutdown_timeout: args.shutdown_timeout,
+                status: None,
             });
         }
         let path = |path: Option<PathBuf>| path.map(|path| make_absolute(&path));

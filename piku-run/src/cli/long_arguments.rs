@@ -51,9 +51,35 @@ pub(crate) struct StatusArgs {
     /// Print one self-contained page, with charts of a day and the ends of the logs of deploys
     #[arg(long, conflicts_with = "format")]
     pub(crate) html: bool,
-    /// Record the usage of all apps and write the page and its metrics, if `status` of host.yaml is on
+    /// Record the usage of all apps and write the page that nginx serves, if `status` of host.yaml is on
     #[arg(long, hide = true, conflicts_with_all = ["format", "html", "apps", "none"])]
     pub(crate) update: bool,
+}
+
+/// Arguments of `rename`.
+#[derive(Debug, Args)]
+pub(crate) struct RenameArgs {
+    /// Name of the app
+    pub(crate) app: AppName,
+    /// New name
+    pub(crate) new: AppName,
+    /// Start the app under its old name, if an interrupted renaming has not moved it yet
+    #[arg(long, hide = true)]
+    pub(crate) undo: bool,
+}
+
+/// Arguments of `status-password`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusPasswordArgs {
+    /// Name of the reader
+    #[arg(default_value = "admin")]
+    pub(crate) user: String,
+    /// Read the password from stdin [default: make one and print it]
+    #[arg(long)]
+    pub(crate) stdin: bool,
+    /// Remove the reader
+    #[arg(long, conflicts_with = "stdin")]
+    pub(crate) remove: bool,
 }
 
 /// Arguments of `metrics`.

@@ -18,7 +18,7 @@ use piku_report::output::OutputFormat;
 
 pub(crate) use long_arguments::{
     AuditArgs, BackupArgs, CloneArgs, DestroyArgs, ForeignAppArgs, ImportArgs, LogsArgs, MetricsArgs,
-    ReleaseInfoArgs, RestoreArgs, StartArgs, StatusArgs,
+    ReleaseInfoArgs, RenameArgs, RestoreArgs, StartArgs, StatusArgs, StatusPasswordArgs,
 };
 pub(crate) use subcommands::{BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff};
 pub(crate) use values::RestartTarget;
@@ -353,15 +353,7 @@ pub(crate) enum RunCommand {
     /// The app is down for the time of a restart. Its host names stay; the one that the host assigns follows the name.
     /// An interrupted renaming is completed by the same command. The daemon, when it starts, completes it too, or undoes one that has not moved the app yet.
     #[command(after_long_help = exit_status::CHANGE)]
-    Rename {
-        /// Name of the app
-        app: AppName,
-        /// New name
-        new: AppName,
-        /// Start the app under its old name, if an interrupted renaming has not moved it yet
-        #[arg(long, hide = true)]
-        undo: bool,
-    },
+    Rename(RenameArgs),
     /// Make another app with the code, config and formation of one
     ///
     /// The new app starts at the live commit. Host names, pinned ports, certificates, grants, logs and keys are not copied.
@@ -384,6 +376,9 @@ pub(crate) enum RunCommand {
     /// Show the machine and its apps: instances, usage, crons, certificates and the last deploys
     #[command(after_long_help = exit_status::READ)]
     Status(StatusArgs),
+    /// Set the password of a reader of the status page, which nginx serves to readers only
+    #[command(after_long_help = exit_status::CHANGE)]
+    StatusPassword(StatusPasswordArgs),
     /// Print the state of the machine and its apps as metrics for Prometheus
     ///
     /// The text is for a scrape, or for the textfile collector of its node exporter.

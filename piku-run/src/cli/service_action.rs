@@ -127,9 +127,9 @@ impl RunCommand {
             | Self::Unlock { app }
             | Self::Deploy { app, .. }
             | Self::Scale { app, .. }
-            | Self::Rename { app, .. }
             | Self::Rollback { app, .. }
             | Self::Revoke { app, .. } => Some(app),
+            Self::Rename(typed) => Some(&typed.app),
             Self::Clone(typed) => Some(&typed.app),
             Self::Destroy(typed) => Some(&typed.app),
             Self::Restore(typed) => typed.app.as_ref(),

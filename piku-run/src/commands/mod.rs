@@ -162,8 +162,8 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
             let options = ImportOptions { dry_run: typed.dry_run, no_deploy: typed.no_deploy };
             return Ok(exit_code(python_home::import_home(&root()?, &typed.dir, &typed.apps, options)?));
         }
-        RunCommand::Rename { app, new, undo: false } => rename::run(&root()?, &app, &new)?,
-        RunCommand::Rename { app, undo: true, .. } => rename::undo(&root()?, &app)?,
+        RunCommand::Rename(typed) if typed.undo => rename::undo(&root()?, &typed.app)?,
+        RunCommand::Rename(typed) => rename::run(&root()?, &typed.app, &typed.new)?,
         RunCommand::Clone(typed) => return clone::run(&root()?, &typed),
         RunCommand::Destroy(typed) => destroy::run(&root()?, &typed)?,
         RunCommand::Backup(typed) => return backup::run(&root()?, typed),
@@ -173,6 +173,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
             return Ok(exit_code(notify::notify_test(&root()?)?));
         }
         RunCommand::Status(typed) => status::run(&root()?, &typed)?,
+        RunCommand::StatusPassword(typed) => status::set_password(&root()?, &typed)?,
         RunCommand::Metrics(typed) => status::print_metrics(&root()?, &typed)?,
         RunCommand::Service(action) => service::run(&root()?, action)?,
         RunCommand::Start(typed) => return start::run(typed),

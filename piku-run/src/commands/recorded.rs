@@ -75,11 +75,12 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         RunCommand::Grant { paths, .. } if paths.is_empty() => None,
         RunCommand::Grant { app, .. } => Some(RecordedVerb::new("grant", app.clone())),
         RunCommand::Revoke { app, .. } => of("revoke", app),
+        RunCommand::StatusPassword(_) => Some(RecordedVerb::new("status:password", None)),
         RunCommand::Exec { app, .. } => of("run", app),
         RunCommand::ImportApp(typed) if typed.dry_run => None,
         RunCommand::ImportApp(typed) => of(typed.from.verb(), &typed.app),
         RunCommand::ImportPiku(typed) => (!typed.dry_run).then(|| RecordedVerb::new("import-piku", None)),
-        RunCommand::Rename { app, .. } => of("rename", app),
+        RunCommand::Rename(typed) => of("rename", &typed.app),
         RunCommand::Clone(typed) => of("clone", &typed.app),
         RunCommand::Destroy(typed) => of("destroy", &typed.app),
         RunCommand::Service(action) => match action {
@@ -149,5 +150,6 @@ mod tests {
         }
         assert_eq!(verb("stop --all"), Some(("stop", None)));
         assert_eq!(verb("host-domain"), None);
+        assert_eq!(verb("status-password ops"), Some(("status:password", None)));
     }
 }

@@ -106,7 +106,7 @@ pub(crate) fn is_announcer_installed() -> bool {
     find_program(PUBLISHER).is_some()
 }
 
-/// Returns the names that nginx serves and the host has assigned. An app cannot have another name announced, such as
+/// Returns the names that nginx serves and the host has assigned, to apps and to the status page. An app cannot have another name announced, such as
 /// that of the router.
 fn wanted_names(web: &WebServer) -> BTreeSet<String> {
     let apps = web.dir.list_apps().unwrap_or_default().into_iter();
@@ -114,7 +114,8 @@ fn wanted_names(web: &WebServer) -> BTreeSet<String> {
         let name = web.domain_name(&app)?;
         web.dir.read_metadata(&app)?.names.contains(&name).then_some(name)
     });
-    names.collect()
+    let pages = web.page_names().into_iter().filter(|name| name.rsplit('.').next() == Some("local"));
+    names.chain(pages).collect()
 }
 
 /// Starts a process that announces the name until it ends.

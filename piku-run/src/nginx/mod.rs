@@ -24,11 +24,12 @@ use std::path::PathBuf;
 use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
-use piku_layout::settings::{HostDomain, HostSettings, NginxSettings};
+use piku_layout::settings::{HostDomain, HostSettings, NginxSettings, StatusSettings};
 use piku_procfile::render::nginx::VirtualHost;
 use piku_report::user_error::UserError;
 
 pub(crate) use certificates::acme::renew_certificates;
+pub(crate) use certificates::app_certificates::openssl_command;
 pub(crate) use certificates::imported_certificate::import_certificate;
 pub(crate) use config_test::check_config;
 pub(crate) use local_names::is_announcer_installed;
@@ -56,6 +57,7 @@ pub(crate) struct WebServer {
     dir: NginxDir,
     settings: NginxSettings,
     domain: HostDomain,
+    status: StatusSettings,
     log_limits: RotationLimits,
 }
 
@@ -112,8 +114,8 @@ impl WebServer {
     pub(crate) fn load(root: &PikuRoot) -> anyhow::Result<Self> {
         let settings = HostSettings::read(&root.settings())?;
         let dir = NginxDir::new(root);
-        let (domain, log_limits) = (settings.domain, settings.logs.into());
-        Ok(Self { root: root.clone(), dir, settings: settings.nginx, domain, log_limits })
+        let (domain, status, log_limits) = (settings.domain, settings.status, settings.logs.into());
+        Ok(Self { root: root.clone(), dir, settings: settings.nginx, domain, status, log_limits })
     }
 
     /// Returns the seconds that requests under way get to finish.

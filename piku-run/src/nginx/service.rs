@@ -110,6 +110,7 @@ fn start_or_adopt(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyho
     let reloads = web.dir.lock_reload()?;
     let files = web.dir.lock()?;
     web.dir.write_shared_maps()?;
+    web.ensure_status_certificate();
     web.remove_bad_sites(nginx)?;
     web.write_main_conf(nginx)?;
     let (master, child) = if let Some(master) = NginxMaster::find(&web.dir) {
@@ -304,6 +305,7 @@ impl NginxService {
         let nginx = NginxProgram::require(&self.web.dir)?;
         let reloads = self.web.dir.lock_reload()?;
         let files = self.web.dir.lock()?;
+        self.web.ensure_status_certificate();
         self.web.write_main_conf(&nginx)?;
         self.web.reload_nginx(self.master, Some(&files))?;
         self.web.dir.finish_all_reloads()?;

@@ -4,6 +4,7 @@ mod deploys;
 mod history;
 mod html;
 mod open_metrics;
+mod password;
 mod report;
 mod secret_filter;
 mod status_timer;
@@ -22,6 +23,8 @@ use crate::commands::list_apps;
 use crate::lock;
 use crate::releases::current;
 use history::UsageHistory;
+use html::PageUse;
+pub(crate) use password::set_password;
 use report::{HostReport, ReportDetail};
 pub(crate) use status_timer::StatusTimer;
 
@@ -38,7 +41,7 @@ pub(crate) fn run(root: &PikuRoot, typed: &StatusArgs) -> anyhow::Result<()> {
     let apps = select_apps(root, &typed.apps, typed.none)?;
     let report = HostReport::collect(root, &apps, detail, Timestamp::now())?;
     if typed.html {
-        return output::write(html::render(&report).as_bytes());
+        return output::write(html::render(&report, PageUse::File).as_bytes());
     }
     output::print(typed.format, &report, || text::render(&report))
 }
@@ -65,7 +68,9 @@ fn update(root: &PikuRoot, now: Timestamp) -> anyhow::Result<()> {
         }
     }
     // After a power cut they are written again.
-    for (name, text) in [(PAGE, html::render(&report)), (METRICS, open_metrics::render(&report))] {
+    for (name, text) in
+        [(PAGE, html::render(&report, PageUse::Served)), (METRICS, open_metrics::render(&report))]
+    {
         let path = root.status().join(name);
         atomic_file::write_passing(&path, text.as_bytes(), 0o600)
             .with_context(|| format!("cannot write '{}'", path.display()))?;
@@ -76,6 +81,8 @@ fn update(root: &PikuRoot, now: Timestamp) -> anyhow::Result<()> {
 /// Names of the files in the directory of the status page.
 const PAGE: &str = "index.html";
 const METRICS: &str = "metrics";
+/// Name of the file with the names and hashed passwords of the readers.
+pub(crate) const PASSWORDS: &str = "passwd";
 
 /// Prints the state of the apps that were named, or of all, as metrics.
 pub(crate) fn print_metrics(root: &PikuRoot, typed: &MetricsArgs) -> anyhow::Result<()> {

@@ -169,6 +169,7 @@ fn the_daemon_keeps_the_page_and_the_history() {
 
     let printed = server.good(&["status", "--html"]).0;
     read_page(&printed);
+    assert!(!printed.contains("href=\"live") && kept.contains("href=\"live"));
     read_page(&server.good(&["status", "--html", "--none"]).0);
     let said = server.bad(2, &["status", "--html", "--format", "json"]);
     assert!(said.contains("cannot be used with"), "{said}");

@@ -9,6 +9,7 @@ mod logs;
 mod neighbours;
 mod settings;
 mod sites;
+mod status_page;
 mod upgrade;
 
 use piku_tests::snapshot::text;

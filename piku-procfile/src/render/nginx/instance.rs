@@ -1,5 +1,7 @@
 //! Renders the `nginx.conf` of an instance that runs without root and uses one directory only. It includes
-//! the files of the apps and responds to requests for unknown hosts.
+//! the files of the apps and responds to requests for unknown hosts and for the status page.
+
+mod status_site;
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +16,7 @@ use super::host_name::DEFAULT_PATTERN;
 use super::paths::to_nginx_path;
 use super::server::TLS_VERSIONS;
 use super::settings::unique_sockets;
+pub use status_site::{StatusSite, TUNNEL_NAME};
 
 /// Settings of the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub struct NginxInstance {
     pub unknown_host_page: Option<PathBuf>,
     /// Seconds for which old worker processes may finish their requests after a reload.
     pub shutdown_timeout: u32,
+    /// Page with the state of the machine; `None` if it is not served.
+    pub status: Option<StatusSite>,
 }
 
 /// Content types by file extension. The path of nginx's own list depends on its package.
@@ -115,6 +120,7 @@ impl NginxInstance {
         // A request may also have a file open.
         to.add(&["worker_rlimit_nofile", &self.connections.saturating_mul(2).to_string()]);
         to.add_block(&["events"], |to| to.add(&["worker_connections", &self.connections.to_string()]));
+        let mut status = Ok(());
         to.add_block(&["http"], |to| {
             to.add(&["access_log", &at("access.log"), "combined", "buffer=16k", "flush=1s"]);
             for (directive, name) in [
@@ -159,8 +165,15 @@ impl NginxInstance {
                 }
             });
             self.add_default_servers(certificate.as_ref(), links.as_ref(), page.as_deref(), to);
+            if let Some(site) = &self.status {
+                let [plain, tls] =
+                    [&self.listen, &self.listen_tls].map(|listens| unique_sockets(listens, self.ipv6));
+                let port = self.listen_tls.first().map(|listen| listen.port);
+                status = site.add_servers(&plain, &tls, port, links.as_ref(), to);
+            }
             to.add(&["include", &at("apps/*.conf")]);
         });
+        status?;
         Ok(to.finish())
     }
 

@@ -30,7 +30,7 @@ pub use config_writer::source_of_line;
 pub use error_pages::{OperatorPages, SiteClosure};
 pub use host_name::{HostName, UpstreamAddress};
 pub(crate) use include::allowed_directives;
-pub use instance::{NginxInstance, certificate_link};
+pub use instance::{NginxInstance, StatusSite, TUNNEL_NAME, certificate_link};
 pub(crate) use settings::known::VARIABLES_HELP;
 pub use settings::trusted_proxies::check_trusted_proxy;
 pub use shared_maps::render_shared_maps;

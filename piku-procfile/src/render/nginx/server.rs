@@ -267,7 +267,7 @@ fn add_redirect_server(site: &VirtualHost, redirect: &HostRedirect, to: &mut Ngi
 }
 
 /// Serves the files of an ACME client to any client, before redirects.
-fn add_acme_challenges(root: &str, to: &mut NginxConfigFile<'_>) {
+pub(super) fn add_acme_challenges(root: &str, to: &mut NginxConfigFile<'_>) {
     to.add_block(&["location", "^~", "/.well-known/acme-challenge/"], |to| {
         // Only characters of a token (RFC 8555, 8.3).
         to.add_block(&["location", "~", "^/\\.well-known/acme-challenge/[A-Za-z0-9_-]+$"], |to| {

@@ -1,16 +1,11 @@
 //! `certs renew`: gets certificates from an ACME authority through acme.sh or certbot. A timer or an operator
 //! runs it, never a deploy. Failures back off, because the authority limits them.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "certificates and records that acme.sh, certbot and piku write"
-)]
+#![expect(clippy::disallowed_methods, reason = "records of attempts, which only piku writes")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
@@ -18,18 +13,15 @@ use piku_events::journal::{EventResult, JournalEvent};
 use piku_layout::clock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
-use piku_layout::settings::CertificateClient;
-use piku_procfile::render::nginx::DEFAULT_NAME;
 use piku_report::progress;
 use piku_report::user_error::{self, UserError};
 use serde::{Deserialize, Serialize};
 
-use crate::ipc::client;
-use crate::ipc::protocol::SupervisorRequest;
-use crate::nginx::certificates::app_certificates::{AppCertificates, CertificateMetadata, CertificatePair};
+use crate::nginx::certificates::acme_client::AcmeClient;
+use crate::nginx::certificates::app_certificates::{AppCertificates, CertificateMetadata};
+use crate::nginx::certificates::certificate_owner::CertificateOwner;
 use crate::nginx::certificates::operator_certificate::{OperatorCertificate, is_key_of};
 use crate::nginx::master::NginxMaster;
-use crate::nginx::program::find_program;
 use crate::nginx::{WebServer, nginx_dir};
 use crate::releases::current;
 
@@ -101,17 +93,19 @@ pub(crate) fn renew_certificates(root: &PikuRoot, only: Option<&AppName>, force:
         ));
         return Ok(());
     }
-    let apps = match only {
-        Some(app) => vec![app.clone()],
-        None => web.dir.list_apps()?,
-    };
+    let apps = if only.is_some() { Vec::new() } else { web.dir.list_apps()? };
+    let mut owners: Vec<CertificateOwner<'_>> =
+        only.into_iter().chain(&apps).map(CertificateOwner::App).collect();
+    if only.is_none() && !web.page_names().is_empty() {
+        owners.push(CertificateOwner::StatusPage);
+    }
     let mut failed = Vec::new();
     let mut hints: Vec<String> = Vec::new();
-    for app in apps {
+    for owner in owners {
         // One failure does not stop the others.
-        if let Err(err) = web.renew_app(client.as_ref(), &app, force) {
-            send_certificate_event(&app, EventResult::Failed, &format!("{app}: no certificate: {err:#}"));
-            failed.push(format!("{app}: {err:#}"));
+        if let Err(err) = web.renew_for(client.as_ref(), owner, force) {
+            send_certificate_event(owner, EventResult::Failed, &format!("{owner}: no certificate: {err:#}"));
+            failed.push(format!("{owner}: {err:#}"));
             hints.extend(user_error::advice(&err).0);
         }
     }
@@ -125,38 +119,38 @@ pub(crate) fn renew_certificates(root: &PikuRoot, only: Option<&AppName>, force:
 }
 
 /// Sends the event of a certificate, for journald.
-fn send_certificate_event(app: &AppName, result: EventResult, message: &str) {
-    let (event, app) = ("certificate", Some(app));
+fn send_certificate_event(owner: CertificateOwner<'_>, result: EventResult, message: &str) {
+    let (event, app) = ("certificate", owner.app());
     JournalEvent { event, result, app, release: None, key: None, message }.send();
 }
 
 impl WebServer {
-    fn renew_app(&self, client: Option<&AcmeClient>, app: &AppName, force: bool) -> anyhow::Result<()> {
-        let Some(site) = self.dir.read_metadata(app).filter(|_| self.dir.has_app_conf(app)) else {
-            return Err(UserError::new("nginx does not serve the app")
-                .hint("set NGINX_SERVER_NAME and push it")
-                .into());
-        };
-        let pairs = AppCertificates::for_app(&self.root, app);
+    fn renew_for(
+        &self,
+        client: Option<&AcmeClient>,
+        owner: CertificateOwner<'_>,
+        force: bool,
+    ) -> anyhow::Result<()> {
+        let all = owner.names(self)?;
+        let pairs = owner.pairs(&self.root);
         let current = pairs.read_current();
         if self.settings.https.is_empty() {
             return Ok(());
         }
-        let all: BTreeSet<String> = site.names.iter().filter(|name| *name != DEFAULT_NAME).cloned().collect();
-        let names = public_names(&site.names);
+        let names = public_names(&all);
         let client = client.filter(|_| !names.is_empty());
         match self.copy_operator_certificate(&pairs, &all) {
             Ok(OperatorCertificate::New(pair)) => {
-                self.use_certificate(&pairs, &pair, current, app)?;
-                let message = format!("{app}: the operator's new certificate is in use");
-                send_certificate_event(app, EventResult::Done, &message);
+                owner.use_certificate(self, &pair, current)?;
+                let message = format!("{owner}: the operator's new certificate is in use");
+                send_certificate_event(owner, EventResult::Done, &message);
                 return FailedAttempt::remove(&pairs);
             }
             Ok(OperatorCertificate::InUse) => return FailedAttempt::remove(&pairs),
             Ok(OperatorCertificate::Missing) => {}
             Err(err) if client.is_none() => return Err(err),
             // An authority's certificate does not depend on it.
-            Err(err) => progress::detail(&format!("{app}: {err:#}")),
+            Err(err) => progress::detail(&format!("{owner}: {err:#}")),
         }
         let Some(client) = client else { return Ok(()) };
         let is_current = current.as_ref().is_some_and(|pair| {
@@ -171,7 +165,7 @@ impl WebServer {
         if let Some(last) = last.as_ref().filter(|last| !force && last.is_recent(Timestamp::now())) {
             let (at, next) = (last.at, last.next_attempt());
             progress::detail(&format!(
-                "{app}: the attempt at {at:.0} failed; the next one is after {next:.0}"
+                "{owner}: the attempt at {at:.0} failed; the next one is after {next:.0}"
             ));
             return Ok(());
         }
@@ -184,9 +178,9 @@ impl WebServer {
         let mut attempt = FailedAttempt { names: names.clone(), at: Timestamp::now(), failures, error: None };
         attempt.write(&pairs)?;
         let joined = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        progress::step(&format!("Requesting a certificate for {app}: {joined}"));
+        progress::step(&format!("Requesting a certificate for {owner}: {joined}"));
         let metadata = CertificateMetadata { names, self_signed: false, at: Timestamp::now() };
-        let pair = pairs.create_pair(&metadata, |pair| client.fetch_certificate(self, app, pair));
+        let pair = pairs.create_pair(&metadata, |pair| client.fetch_certificate(self, owner, pair));
         let pair = match pair {
             Ok(pair) => pair,
             Err(err) => {
@@ -207,147 +201,19 @@ impl WebServer {
         // The client has its own rule for when to renew, and may have returned the old certificate.
         if current.as_ref().is_some_and(|current| current.has_same_content(&pair)) {
             current::remove_dir(&pair.dir)?;
-            progress::detail(&format!("{app}: {} keeps the current certificate", client.name()));
+            progress::detail(&format!("{owner}: {} keeps the current certificate", client.name()));
             return FailedAttempt::remove(&pairs);
         }
-        self.use_certificate(&pairs, &pair, current, app)?;
-        let message = format!("{app}: a new certificate for {joined} is in use");
-        send_certificate_event(app, EventResult::Done, &message);
+        owner.use_certificate(self, &pair, current)?;
+        let message = format!("{owner}: a new certificate for {joined} is in use");
+        send_certificate_event(owner, EventResult::Done, &message);
         FailedAttempt::remove(&pairs)
-    }
-
-    /// Puts a new certificate into use. If nginx does not accept it, the one before stays.
-    fn use_certificate(
-        &self,
-        pairs: &AppCertificates,
-        pair: &CertificatePair,
-        before: Option<CertificatePair>,
-        app: &AppName,
-    ) -> anyhow::Result<()> {
-        pairs.set_current(pair)?;
-        if let Err(err) = client::ask(&self.root, app, &SupervisorRequest::Route) {
-            if let Some(before) = before {
-                pairs.set_current(&before)?;
-            }
-            return Err(err).context("the new certificate is not in use");
-        }
-        Ok(())
-    }
-}
-
-/// The installed program that speaks ACME, with its path.
-pub(in crate::nginx) enum AcmeClient {
-    AcmeSh(PathBuf),
-    Certbot(PathBuf),
-}
-
-impl AcmeClient {
-    /// Finds the client that the settings name, or else any installed one.
-    pub(in crate::nginx) fn find(web: &WebServer) -> anyhow::Result<Option<Self>> {
-        let acme_sh = || {
-            let own = std::env::var_os("HOME").map(|home| Path::new(&home).join(".acme.sh/acme.sh"));
-            find_program("acme.sh").or_else(|| own.filter(|path| path.is_file())).map(Self::AcmeSh)
-        };
-        let certbot = || find_program("certbot").map(Self::Certbot);
-        let missing =
-            |name| UserError::new(format!("host.yaml says 'acme: {name}', but it is not installed"));
-        Ok(match web.settings.acme {
-            CertificateClient::Off => None,
-            CertificateClient::Auto => acme_sh().or_else(certbot),
-            CertificateClient::AcmeSh => Some(acme_sh().ok_or_else(|| missing("acme.sh"))?),
-            CertificateClient::Certbot => Some(certbot().ok_or_else(|| missing("certbot"))?),
-        })
-    }
-
-    pub(in crate::nginx) fn name(&self) -> &'static str {
-        match self {
-            Self::AcmeSh(_) => "acme.sh",
-            Self::Certbot(_) => "certbot",
-        }
-    }
-
-    /// Requests a certificate, and copies it and its key into the pair's directory.
-    fn fetch_certificate(
-        &self,
-        web: &WebServer,
-        app: &AppName,
-        pair: &CertificatePair,
-    ) -> anyhow::Result<()> {
-        let webroot = web.root.acme().join("webroot");
-        current::create_dir(&webroot.join(".well-known/acme-challenge"))?;
-        let settings = &web.settings;
-        let names = || pair.metadata.names.iter().flat_map(|name| ["-d", name]);
-        match self {
-            Self::AcmeSh(program) => {
-                let main = pair.metadata.names.first().context("no name")?;
-                let mut issue = Command::new(program);
-                issue.args(["--issue", "--keylength", "ec-256"]).args(names()).arg("--webroot").arg(&webroot);
-                issue.args(["--server", settings.acme_server.as_deref().unwrap_or("letsencrypt")]);
-                if let Some(email) = &settings.acme_email {
-                    issue.args(["--accountemail", email]);
-                }
-                // 2: its certificate is not due for renewal.
-                self.run_command(&mut issue, &[0, 2])?;
-                let mut install = Command::new(program);
-                install
-                    .args(["--install-cert", "--ecc", "-d", main, "--fullchain-file"])
-                    .arg(pair.certificate());
-                self.run_command(install.arg("--key-file").arg(pair.key()), &[0])
-            }
-            Self::Certbot(program) => {
-                let own = web.root.acme().join("certbot");
-                let mut certbot = Command::new(program);
-                certbot.args([
-                    "certonly",
-                    "--non-interactive",
-                    "--agree-tos",
-                    "--keep-until-expiring",
-                    "--renew-with-new-domains",
-                ]);
-                certbot
-                    .args(["--cert-name", app.as_str(), "--webroot", "--webroot-path"])
-                    .arg(&webroot)
-                    .args(names());
-                for (option, folder) in
-                    [("--config-dir", "config"), ("--work-dir", "work"), ("--logs-dir", "log")]
-                {
-                    certbot.arg(option).arg(own.join(folder));
-                }
-                match &settings.acme_email {
-                    Some(email) => certbot.args(["--email", email]),
-                    None => certbot.arg("--register-unsafely-without-email"),
-                };
-                if let Some(server) = &settings.acme_server {
-                    certbot.args(["--server", server]);
-                }
-                self.run_command(&mut certbot, &[0])?;
-                let live = own.join("config/live").join(app.as_str());
-                for (from, to) in [("fullchain.pem", pair.certificate()), ("privkey.pem", pair.key())] {
-                    let from = live.join(from);
-                    fs::copy(&from, &to).with_context(|| format!("cannot copy '{}'", from.display()))?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Runs the client with its output on stderr. Fails unless its exit code is one of `good`.
-    fn run_command(&self, command: &mut Command, good: &[i32]) -> anyhow::Result<()> {
-        let status = command.stdin(Stdio::null()).stdout(std::io::stderr()).status();
-        let status = status.with_context(|| format!("cannot run {}", self.name()))?;
-        if status.code().is_some_and(|code| good.contains(&code)) {
-            return Ok(());
-        }
-        let what = format!("{} got no certificate: {status}", self.name());
-        Err(UserError::new(what)
-            .hint("its reason stands above; try again in an hour, or with --force")
-            .into())
     }
 }
 
 /// Returns those of the host names for which an authority issues certificates.
-pub(in crate::nginx) fn public_names(names: &[String]) -> BTreeSet<String> {
-    names.iter().filter(|name| is_public(name)).cloned().collect()
+pub(in crate::nginx) fn public_names<'a>(names: impl IntoIterator<Item = &'a String>) -> BTreeSet<String> {
+    names.into_iter().filter(|name| is_public(name)).cloned().collect()
 }
 
 /// Returns true if an authority could validate the name over HTTP.

@@ -143,10 +143,14 @@ impl AppCertificates {
         Self(root.acme().join("certificates").join(app.as_str()))
     }
 
-    /// Returns the pairs for host names that no app has. Only an nginx that cannot reject handshakes needs
-    /// them.
+    /// Returns the pairs for host names that no app has, for an nginx that cannot reject handshakes.
     pub(in crate::nginx) fn for_unknown_hosts(root: &PikuRoot) -> Self {
         Self(root.acme().join("unknown-host"))
+    }
+
+    /// Returns the pairs of the status page.
+    pub(in crate::nginx) fn for_status_page(root: &PikuRoot) -> Self {
+        Self(root.acme().join("status-page"))
     }
 
     /// Moves all pairs to the directory of another name, in which an earlier app may have left some.
@@ -273,7 +277,7 @@ impl AppCertificates {
     }
 }
 
-pub(in crate::nginx) fn openssl_command() -> anyhow::Result<Command> {
+pub(crate) fn openssl_command() -> anyhow::Result<Command> {
     let program = find_program("openssl").ok_or_else(|| {
         UserError::new("openssl is not installed; piku creates certificates with it")
             .hint("sudo apt-get install openssl")

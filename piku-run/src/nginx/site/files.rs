@@ -62,11 +62,17 @@ impl WebServer {
             certificate.as_ref().map(|pair| self.certificate_source(nginx, pair, &names)).transpose()?;
         let site = self.build_site(nginx, world, values, ports, source)?;
         self.check_names_free(&world.app, &names)?;
+        // An app that had a name of the status page before the page did.
+        let lost = self.names_of_page(&names);
         if certificate.is_some() {
             let pairs = AppCertificates::for_app(&self.root, &world.app);
-            CertificateLinks::new(&self.root).add(&names, &pairs)?;
+            let served: Vec<String> = names.iter().filter(|name| !lost.contains(name)).cloned().collect();
+            CertificateLinks::new(&self.root).add(&served, &pairs)?;
         }
         prepared.warnings = site.warnings.iter().map(ToString::to_string).collect();
+        prepared.warnings.extend(lost.iter().map(|name| {
+            format!("NGINX_SERVER_NAME: '{name}' leads to the status page of this host and not to the app")
+        }));
         prepared.warnings.extend(certificate_error);
         if let Some(pair) = certificate.as_ref().filter(|pair| !pair.metadata.self_signed) {
             let missing = certified.iter().filter(|name| !pair.metadata.names.contains(*name));

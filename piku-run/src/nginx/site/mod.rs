@@ -11,6 +11,7 @@ mod name_claims;
 pub(super) mod names;
 pub(super) mod refresh;
 pub(super) mod status;
+mod status_page;
 pub(super) mod urls;
 mod values_check;
 
@@ -54,6 +55,7 @@ impl WebServer {
             // Not the drain time: a reload for one app must not end the websockets of the others. The
             // connections of the app itself end with its old instances.
             shutdown_timeout: self.settings.worker_shutdown_timeout.max(self.settings.drain).max(1),
+            status: self.status_site(),
         })
     }
 

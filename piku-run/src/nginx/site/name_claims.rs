@@ -39,6 +39,10 @@ impl WebServer {
                 return Err(UserError::new(what).hint("choose another name").into());
             }
         }
+        if let Some(name) = self.names_of_page(names).iter().find(|name| !own.contains(name)) {
+            let what = format!("NGINX_SERVER_NAME: '{name}' is the name of the status page of this host");
+            return Err(UserError::new(what).hint("choose another name").into());
+        }
         self.check_not_names_of_machine(app, names, &own, domain.as_deref())
     }
 

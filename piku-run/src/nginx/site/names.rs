@@ -29,6 +29,7 @@ impl WebServer {
         if self.is_default_app(app, &taken) {
             names.push(DEFAULT_NAME.to_owned());
         }
+        taken.extend(self.status_names());
         names.retain(|name| !taken.contains(name));
         Ok(names)
     }

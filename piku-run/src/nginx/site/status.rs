@@ -13,7 +13,8 @@ use piku_layout::settings::CertificateClient;
 use piku_procfile::render::nginx::DEFAULT_NAME;
 use serde::Serialize;
 
-use crate::nginx::certificates::acme::{self, AcmeClient, FailedAttempt};
+use crate::nginx::certificates::acme::{self, FailedAttempt};
+use crate::nginx::certificates::acme_client::AcmeClient;
 use crate::nginx::certificates::app_certificates::{AppCertificates, CertificatePair};
 use crate::nginx::master::NginxMaster;
 use crate::nginx::nginx_dir::NginxDir;

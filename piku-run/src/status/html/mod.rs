@@ -17,6 +17,15 @@ use html_writer::HtmlWriter;
 
 const STYLE: &str = include_str!("style.css");
 
+/// Use of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PageUse {
+    /// A file of its own.
+    File,
+    /// Served by nginx: it can be reloaded.
+    Served,
+}
+
 /// Meaning of a state, which decides its colour and its sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StateTone {
@@ -56,7 +65,7 @@ pub(super) fn content_policy() -> String {
 }
 
 /// Renders the page.
-pub(super) fn render(report: &HostReport) -> String {
+pub(super) fn render(report: &HostReport, page_use: PageUse) -> String {
     let mut to = HtmlWriter::default();
     to.markup("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     to.open("meta", &[("http-equiv", "Content-Security-Policy"), ("content", &content_policy())]);
@@ -74,7 +83,7 @@ pub(super) fn render(report: &HostReport) -> String {
     to.markup("<style>");
     to.markup(STYLE);
     to.markup("</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#apps\">Skip to the apps</a>\n");
-    add_header(&mut to, report);
+    add_header(&mut to, report, page_use);
     to.element("main", &[], |to| {
         add_tiles(to, report);
         add_problems(to, report);
@@ -101,13 +110,18 @@ pub(super) fn render(report: &HostReport) -> String {
     to.finish()
 }
 
-fn add_header(to: &mut HtmlWriter, report: &HostReport) {
+fn add_header(to: &mut HtmlWriter, report: &HostReport, page_use: PageUse) {
     to.element("header", &[], |to| {
         to.text_element("h1", &[], &report.host);
         to.element("p", &[], |to| {
             to.text(&format!("piku {}, as of ", report.version));
             add_time(to, report.at);
         });
+        if page_use == PageUse::Served {
+            to.markup(
+                "<nav aria-label=\"Reloading\"><a href=\"live\">Reload every minute</a> · <a href=\"./\">Reload once</a></nav>\n",
+            );
+        }
     });
 }
 

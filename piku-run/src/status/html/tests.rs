@@ -16,19 +16,20 @@ fn report(host: &str) -> HostReport {
 
 #[test]
 fn the_page_needs_nothing_but_itself() {
-    let page = render(&report("pi"));
+    let page = render(&report("pi"), PageUse::File);
     assert!(
         page.contains("<title>pi: no problems</title>") && page.contains("75 % of 4.0 GiB in use"),
         "{page}"
     );
-    for outside in ["<script", "src=", "url(", "@import", "http://", "style=\""] {
+    for outside in ["<script", "src=", "url(", "@import", "http://", "style=\"", "href=\"live"] {
         assert!(!page.contains(outside), "{outside}");
     }
+    assert!(render(&report("pi"), PageUse::Served).contains("href=\"live\""));
     assert!(content_policy().contains("style-src 'sha256-") && !content_policy().contains("unsafe"));
 }
 
 #[test]
 fn names_are_escaped() {
-    let page = render(&report("<b>&\""));
+    let page = render(&report("<b>&\""), PageUse::File);
     assert!(page.contains("<h1>&lt;b&gt;&amp;&quot;</h1>") && !page.contains("<b>"), "{page}");
 }
