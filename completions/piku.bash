@@ -11,8 +11,11 @@ _piku() {
             unset "words[${#words[@]} - 1]"
             ;;
     esac
-    found=$(piku complete -- "${words[@]:1}" 2>/dev/null)
-    mapfile -t COMPREPLY < <(compgen -W "$found" -- "$current")
+    # without compgen -W, which would expand the words: they are a server's
+    COMPREPLY=()
+    while IFS= read -r found; do
+        [[ $found != "$current"* ]] || COMPREPLY+=("$found")
+    done < <(piku complete -- "${words[@]:1}" 2>/dev/null)
     # readline takes the part behind the last colon or equals sign for the word
     case $current in
         *[:=]*) COMPREPLY=("${COMPREPLY[@]#"${current%"${current##*[:=]}"}"}") ;;

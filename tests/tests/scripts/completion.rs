@@ -1,7 +1,7 @@
 //! The completions of bash, zsh and fish for `piku`, in a work tree and on the server.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -120,6 +120,43 @@ fn shells_complete_verbs_apps_types_instances_and_releases() {
     fs::remove_dir_all(&cache).expect("the cache");
     let found = offers("bash", "piku restart sh", laptop("bash", away)).expect("bash");
     assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn what_a_server_sends_is_neither_run_nor_printed_by_a_completion() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    let (bin, ran) = (world.path("laptop/bin"), world.path("laptop/ran"));
+    fs::create_dir(&bin).expect("bin");
+    symlink(repository().join("scripts/piku"), bin.join("piku")).expect("piku");
+    let server = bin.join("server");
+    let run = format!("touch {}", ran.display());
+    let names = [&format!("web$({run}).1"), "web`id`.1", "web\u{1b}[2J", "web;id", "web.1", "*.example"];
+    let text: String = names
+        .iter()
+        .map(|name| format!("    \"instance\": \"{name}\",\n    \"name\": \"{name}\",\n"))
+        .collect();
+    fs::write(world.path("laptop/names"), text).expect("names");
+    fs::write(&server, format!("#!/bin/sh\nexec cat '{}'\n", world.path("laptop/names").display()))
+        .expect("ssh");
+    fs::set_permissions(&server, fs::Permissions::from_mode(0o755)).expect("a mode");
+    for shell in ["bash", "zsh", "fish"] {
+        for (line, expected) in [
+            ("piku logs blog --ps w", &["web.1"][..]),
+            ("piku domains:remove blog ", &["*.example", "web.1"]),
+        ] {
+            let mut command = Command::new(shell);
+            command
+                .current_dir(repo.path())
+                .env_clear()
+                .env("HOME", world.path("laptop"))
+                .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+                .env("GIT_SSH_COMMAND", &server);
+            let Some(found) = offers(shell, line, command) else { break };
+            assert_eq!(found, expected, "{shell}: {line}");
+            assert!(!ran.exists(), "{shell}: {line}");
+        }
+    }
 }
 
 fn contains(folder: &Path, word: &str) -> bool {
