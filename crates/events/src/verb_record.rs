@@ -16,6 +16,19 @@ use crate::actor;
 use crate::audit::{self, AuditedAction};
 use crate::journal::{EventResult, JournalEvent};
 
+/// Verbs whose beginning is recorded.
+const BEGUN_VERBS: [&str; 9] = [
+    "data:import",
+    "data:remove",
+    "destroy",
+    "import-piku",
+    "rename",
+    "restore",
+    "service:destroy",
+    "service:drop",
+    "service:restore",
+];
+
 /// A verb that changes something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedVerb {
@@ -36,9 +49,18 @@ impl RecordedVerb {
         Self { verb, app, by: None, is_event: true }
     }
 
-    /// Records that the verb begins, for one whose end cannot be recorded.
+    /// Returns whether the verb changes so much that its beginning is recorded too: a power cut or a kill could leave
+    /// a part of the change, and no line of its end.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        BEGUN_VERBS.contains(&self.verb)
+    }
+
+    /// Records that the verb begins, in the session of a key too: a kill may end the session with it.
     pub fn begin(&self, root: &PikuRoot) {
-        self.append_line(root, &self.actor(), "started");
+        if is_own(root) {
+            self.append_to_log(root, &self.actor(), "started");
+        }
     }
 
     /// Records how the verb has ended.
@@ -61,9 +83,13 @@ impl RecordedVerb {
     /// Appends a line to the audit log, unless the session of a key does.
     fn append_line(&self, root: &PikuRoot, by: &str, outcome: &str) {
         if actor::calling_key().is_none() && is_own(root) {
-            let app = self.app.as_ref().map(AppName::as_str);
-            audit::append_action(root, &AuditedAction { key: by, verb: self.verb, app, outcome });
+            self.append_to_log(root, by, outcome);
         }
+    }
+
+    fn append_to_log(&self, root: &PikuRoot, by: &str, outcome: &str) {
+        let app = self.app.as_ref().map(AppName::as_str);
+        audit::append_action(root, &AuditedAction { key: by, verb: self.verb, app, outcome });
     }
 
     fn send_event(&self, root: &PikuRoot, by: &str, code: u8) {

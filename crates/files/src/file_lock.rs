@@ -41,6 +41,15 @@ impl<F: AsFd> FileLock<F> {
         Ok(Self(file))
     }
 
+    /// Waits until no other process holds the lock exclusively, and takes it together with other shared holders.
+    ///
+    /// # Errors
+    /// As [`Self::try_exclusive`].
+    pub fn shared(file: F) -> io::Result<Self> {
+        retry_on_intr(|| flock(&file, FlockOperation::LockShared))?;
+        Ok(Self(file))
+    }
+
     /// Unlocks, also for programs that have inherited the descriptor.
     ///
     /// # Errors

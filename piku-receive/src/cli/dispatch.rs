@@ -141,7 +141,7 @@ impl KeyAction {
             Self::RenameApp { from, to, file, root } => {
                 key::rename_app(&file.path()?, &absolute_root(root)?, &from, &to)
             }
-            Self::Remove { name, file } => key::remove_key(&file.path()?, &name),
+            Self::Remove { name, file, root: _ } => key::remove_key(&file.path()?, &name),
         }
     }
 }

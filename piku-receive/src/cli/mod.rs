@@ -261,6 +261,9 @@ enum KeyAction {
         name: KeyName,
         #[command(flatten)]
         file: KeyFileArgs,
+        /// Directory of all data of piku, with the audit log [default: ~/.piku].
+        #[arg(long, env = "PIKU_ROOT", value_name = "DIR")]
+        root: Option<PathBuf>,
     },
 }
 

@@ -41,7 +41,24 @@ pub(super) fn recorded_action(action: &ReceiveAction) -> Option<(RecordedVerb, O
 fn record_key_action(action: &KeyAction) -> Option<(RecordedVerb, Option<PathBuf>)> {
     match action {
         KeyAction::Add { paths, .. } => Some((RecordedVerb::new("keys:add", None), paths.root.clone())),
-        KeyAction::Remove { .. } => Some((RecordedVerb::new("keys:remove", None), None)),
+        KeyAction::Remove { root, .. } => Some((RecordedVerb::new("keys:remove", None), root.clone())),
         KeyAction::List { .. } | KeyAction::RenameApp { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::ReceiveCli;
+    use clap::Parser;
+
+    #[test]
+    fn changes_of_keys_are_logged_in_the_root_that_was_named() {
+        for (line, verb) in [("key add a", "keys:add"), ("key remove a", "keys:remove")] {
+            let words = ["piku-receive"].into_iter().chain(line.split(' ')).chain(["--root", "/r"]);
+            let action = ReceiveCli::try_parse_from(words).unwrap().action.unwrap();
+            let (record, root) = recorded_action(&action).unwrap();
+            assert_eq!((record.verb, root), (verb, Some("/r".into())));
+        }
     }
 }

@@ -9,9 +9,8 @@
 
 use std::fs;
 use std::io::{IsTerminal, Write, stdin, stdout};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, anyhow, ensure};
 use piku_chroot::jail::{self, JailSpec};
@@ -25,11 +24,12 @@ use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
 use super::lifecycle::app_lock;
+use super::one_off;
 use crate::cli::DataAction;
 use crate::instance::environment;
 use crate::releases::current;
 
-pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow::Result<()> {
+pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow::Result<ExitCode> {
     let dir = root.app(app);
     let data = dir.data();
     match action {
@@ -42,7 +42,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     .code(USAGE)
                     .into());
             }
-            become_command(export_command(root, app)?)
+            run_tar(export_command(root, app)?)
         }
         DataAction::Import => {
             super::must_be_there(root, app)?;
@@ -54,9 +54,12 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     .into());
             }
             current::create_data_dir(&dir)?;
-            become_command(import_command(root, app, &data)?)
+            run_tar(import_command(root, app, &data)?)
         }
-        DataAction::Remove { confirm } => remove_data(root, app, &confirm, &dir),
+        DataAction::Remove { confirm } => {
+            remove_data(root, app, &confirm, &dir)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -124,14 +127,16 @@ pub(crate) fn pipe_archive(
 ) -> anyhow::Result<bool> {
     let stdin = if names.is_some() { Stdio::piped() } else { Stdio::null() };
     let mut reader = reader.stdin(stdin).stdout(Stdio::piped()).spawn().context("cannot run 'tar'")?;
+    let archive = reader.stdout.take().context("tar has no output")?;
+    // Before the names: a reader that fills the pipe reads no more of them.
+    let started = writer.stdin(archive).spawn();
+    // With the archive: a reader whose writer has failed would wait for ever.
+    drop(writer);
     if let (Some(names), Some(mut stdin)) = (names, reader.stdin.take()) {
         // A tar that has ended is reported by its exit status.
         let _ = stdin.write_all(names.as_bytes());
     }
-    let archive = reader.stdout.take().context("tar has no output")?;
-    let written = writer.stdin(archive).status();
-    // With the archive: a reader whose writer has failed would wait for ever.
-    drop(writer);
+    let written = started.and_then(|mut writer| writer.wait());
     let read = reader.wait().context("cannot wait for 'tar'")?;
     ensure!(written.context("cannot run 'tar'")?.success(), "cannot unpack it");
     match read.code() {
@@ -141,8 +146,10 @@ pub(crate) fn pipe_archive(
     }
 }
 
-fn become_command(mut command: Command) -> anyhow::Result<()> {
-    Err(command.exec()).context("cannot run 'tar'")
+/// Runs a tar with stdin and stdout of this process, and returns its exit code.
+fn run_tar(mut command: Command) -> anyhow::Result<ExitCode> {
+    let status = command.status().context("cannot run 'tar'")?;
+    Ok(ExitCode::from(one_off::exit_code(status)))
 }
 
 /// Returns the command that runs `argv` on the data as its owner.
@@ -190,6 +197,8 @@ mod tests {
         };
         assert_eq!(pipe("cat", Some("one"), "test \"$(cat)\" = one"), Ok(true));
         assert_eq!(pipe("exit 1", None, "cat"), Ok(false), "a file has changed");
+        let many = "a name\n".repeat(100_000);
+        assert_eq!(pipe("cat", Some(&many), "test $(wc -c) = 700000"), Ok(true), "more than the pipes hold");
         assert_eq!(pipe("exit 2", Some("one"), "cat"), Err("cannot read it".to_owned()));
         assert_eq!(pipe("yes", None, "exit 1"), Err("cannot unpack it".to_owned()));
     }

@@ -73,6 +73,9 @@ fn run_recorded(cli: RunCli) -> anyhow::Result<ExitCode> {
     }
     let Some(record) = recorded::recorded_verb(&cli.command) else { return run(cli) };
     let root = find_root(cli.root.as_ref());
+    if let (Ok(root), true) = (&root, record.is_begun()) {
+        record.begin(root);
+    }
     let end = run(cli);
     if let Ok(root) = root {
         record.finish(&root, &end);
@@ -133,7 +136,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Audit(typed) => audit::run(&root()?, typed)?,
         RunCommand::HostDomain { domain: None, format } => domains::print_host_domain(&root()?, format)?,
         RunCommand::HostDomain { domain: Some(domain), .. } => domains::host_domain(&root()?, &domain)?,
-        RunCommand::Data { app, action } => data::run(&root()?, &app, action)?,
+        RunCommand::Data { app, action } => return data::run(&root()?, &app, action),
         RunCommand::Protections { record, format } => {
             return Ok(exit_code(protections::run(&root()?, record, format)?));
         }

@@ -9,7 +9,7 @@ mod query;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::{Timestamp, Unit};
@@ -57,22 +57,58 @@ fn append_line(path: &Path, line: &[u8], most: u64) -> io::Result<()> {
         rotate_logs(path)?;
         log = lock_log(path)?;
     }
+    let length = log.metadata()?.len();
+    // A power cut may have left a line without its end.
+    let mut last = [b'\n'];
+    if length > 0 {
+        log.read_exact_at(&mut last, length - 1)?;
+    }
+    let end: &[u8] = if last == [b'\n'] { b"" } else { b"\n" };
     // The sync keeps the line after a power cut.
-    log.write_all(line)?;
-    log.sync_data()
+    let written = log.write_all(&[end, line].concat()).and_then(|()| log.sync_data());
+    if written.is_err() {
+        // The part that fitted on a full disk would become the beginning of the next line.
+        let _ = log.set_len(length);
+    }
+    written
 }
 
 /// Opens the log that has this name, and locks it against others that rotate it.
 fn lock_log(path: &Path) -> io::Result<FileLock<File>> {
     loop {
-        let log = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        let log = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
         let log = FileLock::exclusive(log)?;
         // It may have been renamed before it was locked.
-        let (own, named) = (log.metadata()?, fs::metadata(path));
-        if named.is_ok_and(|named| (named.dev(), named.ino()) == (own.dev(), own.ino())) {
+        if is_at(&log, path)? {
             return Ok(log);
         }
     }
+}
+
+/// Opens the log and the old ones, newest first, so that a rotation moves none of them to another place in the list.
+/// The first is locked against writers, if it is there.
+fn open_logs(path: &Path) -> io::Result<(Option<FileLock<File>>, Vec<File>)> {
+    let log = loop {
+        let Some(log) = open_if_there(path)? else { break None };
+        let log = FileLock::shared(log)?;
+        if is_at(&log, path)? {
+            break Some(log);
+        }
+    };
+    let old = (1..=OLD_LOGS).filter_map(|number| open_if_there(&old_log(path, number)).transpose());
+    Ok((log, old.collect::<io::Result<_>>()?))
+}
+
+fn open_if_there(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let (own, named) = (file.metadata()?, fs::metadata(path));
+    Ok(named.is_ok_and(|named| (named.dev(), named.ino()) == (own.dev(), own.ino())))
 }
 
 fn rotate_logs(path: &Path) -> io::Result<()> {
@@ -139,6 +175,58 @@ mod tests {
             format_line(at, &action),
             "2026-01-02T03:04:05Z alice sh\\n2026_root_push\\u{2028}\\u{1b}[2J - refused: a\\r\\nb\n"
         );
+    }
+
+    #[test]
+    fn a_line_that_does_not_fit_leaves_no_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("audit.log");
+        // The part of a line that a power cut has left gets its end.
+        fs::write(&log, "one\ntw").unwrap();
+        append_line(&log, b"three\n", 500).unwrap();
+        assert_eq!(fs::read_to_string(&log).unwrap(), "one\ntw\nthree\n");
+        // A process whose files may have 20 bytes gets a part of its line written, as on a full disk.
+        let script = "trap '' XFSZ; exec prlimit --fsize=20 \"$@\"";
+        let status = std::process::Command::new("sh")
+            .args(["-c", script, "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "audit::tests::a_full_disk"])
+            .env("PIKU_TEST_LOG", &log)
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        assert_eq!(fs::read_to_string(&log).unwrap(), "one\ntw\nthree\n");
+    }
+
+    /// Runs in a process of the test above.
+    #[test]
+    fn a_full_disk() {
+        let Some(log) = std::env::var_os("PIKU_TEST_LOG") else { return };
+        let err = append_line(Path::new(&log), b"a line of more than seven bytes\n", 500).unwrap_err();
+        assert_eq!(err.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn a_rotation_between_two_logs_repeats_no_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("audit.log");
+        for line in ["old\n", "new\n"] {
+            append_line(&log, line.as_bytes(), 1).unwrap();
+        }
+        let (first, old) = open_logs(&log).unwrap();
+        // A writer waits for the reader of the first log.
+        let writer = std::thread::spawn({
+            let log = log.clone();
+            move || append_line(&log, b"newest\n", 1).unwrap()
+        });
+        let mut first = first.unwrap();
+        assert_eq!(io::read_to_string(&mut *first).unwrap(), "new\n");
+        drop(first);
+        writer.join().unwrap();
+        let old: Vec<String> = old.into_iter().map(|old| io::read_to_string(old).unwrap()).collect();
+        assert_eq!(old, ["old\n"]);
+        assert!(open_logs(&dir.path().join("none")).unwrap().0.is_none());
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! Reader of the audit log and its old ones.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
+use std::io::Read;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -11,7 +10,7 @@ use piku_layout::paths::PikuRoot;
 use piku_report::diagnostic::readable;
 use serde::Serialize;
 
-use super::{OLD_LOGS, old_log};
+use super::open_logs;
 use crate::actor::OPERATOR;
 
 /// A line of the audit log, without control characters.
@@ -75,14 +74,20 @@ impl AuditQuery {
     pub fn read(&self, root: &PikuRoot) -> anyhow::Result<Vec<AuditRecord>> {
         let path = root.audit_log();
         let most = self.last.unwrap_or(usize::MAX);
+        let cannot = || format!("cannot read '{}'", path.display());
+        let (first, old) = open_logs(&path).with_context(cannot)?;
+        let (mut first, mut old) = (first, old.into_iter());
         let mut found = Vec::new();
-        for number in 0..=OLD_LOGS {
-            let log = old_log(&path, number);
-            let text = match fs::read(&log) {
-                Ok(text) => text,
-                Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
-                Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", log.display())),
+        loop {
+            let mut text = Vec::new();
+            let read = if let Some(mut log) = first.take() {
+                log.read_to_end(&mut text)
+            } else if let Some(mut log) = old.next() {
+                log.read_to_end(&mut text)
+            } else {
+                break;
             };
+            read.with_context(cannot)?;
             let text = String::from_utf8_lossy(&text);
             let records = text.lines().rev().filter_map(AuditRecord::parse);
             found.extend(records.filter(|record| self.matches(record)).take(most - found.len()));
@@ -98,6 +103,7 @@ impl AuditQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn root_with(logs: &[(&str, &str)]) -> (tempfile::TempDir, PikuRoot) {
         let dir = tempfile::tempdir().unwrap();

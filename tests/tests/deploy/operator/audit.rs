@@ -83,14 +83,15 @@ fn each_change_is_a_line_of_the_audit_log_and_an_event() {
         "laptop stop blog exit 0",
         "operator:rui start blog exit 0",
         "operator:rui deploy blog exit 0",
+        "operator:rui rename blog started",
         "operator:rui rename blog exit 0",
         "guest stop blog refused: key 'guest' may not use 'blog', only shop",
         "laptop clone blog exit 0, as second",
     ];
     assert!(blog[0].starts_with("laptop push blog deployed "), "{blog:#?}");
     assert_eq!(blog[1..], expected, "{log}");
-    assert_eq!(lines(&world, "laptop", "audit blog --key operator -n 2"), [expected[4], expected[5]]);
-    assert_eq!(lines(&world, "laptop", "audit blog --key guest --since 1h"), [expected[6]]);
+    assert_eq!(lines(&world, "laptop", "audit blog --key operator -n 2"), [expected[5], expected[6]]);
+    assert_eq!(lines(&world, "laptop", "audit blog --key guest --since 1h"), [expected[7]]);
     assert!(lines(&world, "laptop", "audit").contains(&"operator:rui stop nope exit 1".to_owned()));
     assert_eq!(lines(&world, "guest", "audit"), ["laptop create shop exit 0"]);
     assert!(!world.ssh("guest", "audit blog").status.success());
@@ -119,6 +120,36 @@ fn each_change_is_a_line_of_the_audit_log_and_an_event() {
     assert!(fields.contains(&"PIKU_RELEASE=4".to_owned()), "{fields:#?}");
     let fields = next_event("stop");
     assert!(fields.contains(&"PIKU_RESULT=failed".to_owned()) && fields.contains(&"PRIORITY=4".to_owned()));
+}
+
+#[test]
+fn data_that_is_moved_and_the_beginning_of_great_changes_are_in_the_audit_log() {
+    let world = World::new();
+    says(&world, "create blog", 0);
+    let script = |line: &str, code| {
+        let mut command = world.command("sh");
+        command.args(["-c", line, "sh"]).arg(world.path("lib/piku")).env("SUDO_USER", "rui");
+        let out = command.output().expect("sh runs");
+        assert_eq!(out.status.code(), Some(code), "{line}: {out:?}");
+    };
+    script("tar -c -T /dev/null | \"$1\" data:import blog", 0);
+    script("echo no archive | \"$1\" data:import blog 2>/dev/null", 2);
+    script("\"$1\" data:export blog | tar -t >/dev/null", 0);
+    // A verb through ssh has begun, too, before its session can tell how it has ended.
+    says(&world, "destroy blog --confirm blog", 0);
+    assert_eq!(
+        lines(&world, "laptop", "audit blog"),
+        [
+            "laptop create blog exit 0",
+            "operator:rui data:import blog started",
+            "operator:rui data:import blog exit 0",
+            "operator:rui data:import blog started",
+            "operator:rui data:import blog exit 2",
+            "operator:rui data:export blog exit 0",
+            "laptop destroy blog started",
+            "laptop destroy blog exit 0",
+        ]
+    );
 }
 
 #[test]
