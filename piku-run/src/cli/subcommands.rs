@@ -96,6 +96,9 @@ pub(crate) enum ConfigCommand {
         /// Remove the values that the file does not have
         #[arg(long)]
         replace: bool,
+        /// Refuse if the config is not the first BYTES of stdin, as `config` prints it; the file follows
+        #[arg(long, value_name = "BYTES", requires = "replace")]
+        before: Option<usize>,
         /// Only store the change, for the next release or restart of the whole app
         #[arg(long)]
         no_restart: bool,

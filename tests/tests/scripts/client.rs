@@ -1,7 +1,7 @@
 //! `scripts/piku` on a laptop: one file, copied by itself, with git, ssh and what POSIX has, in each shell that is here.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -161,6 +161,65 @@ fn client_works_in_each_shell() {
         );
         assert_eq!(says(piku(&["--version"]), 0), format!("piku {version}\n"), "no server is asked");
     }
+}
+
+#[test]
+fn config_edit_removes_nothing_that_is_set_meanwhile() {
+    let world = World::new();
+    let repo = world.repo("blog");
+    for line in ["create blog", "config:set blog --no-restart NAME='zwei ü'"] {
+        assert!(world.ssh("laptop", line).status.success(), "{line}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = |name: &str, script: String| {
+        let path = folder.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+        path
+    };
+    let ssh = world.git_ssh("laptop");
+    // Another session comes first, when nothing but the server can tell any more.
+    let set = "'config:set blog --no-restart LATER=1' </dev/null >&2";
+    let late = program(
+        "late",
+        format!(
+            "case \"$*\" in *config:import*) \
+             if [ \"$1\" = -p ]; then {ssh} -p \"$2\" -T \"$4\" {set}; else {ssh} -T \"$2\" {set}; fi ;; esac\n\
+             exec {ssh} \"$@\""
+        ),
+    );
+    let editor = program("editor", "echo ADDED=1 >>\"$1\"".to_owned());
+    let edit = |ssh: &str| {
+        let mut command = Command::new("sh");
+        command.arg(repository().join("scripts/piku")).args(["config:edit", "--no-restart"]);
+        command.current_dir(repo.path()).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", folder.path());
+        command.env("TMPDIR", folder.path()).env("EDITOR", &editor).env("GIT_SSH_COMMAND", ssh);
+        command.output().expect("sh")
+    };
+    let config = || text(&world.ssh("laptop", "config blog"));
+    let is_kept = || {
+        let mut names =
+            fs::read_dir(folder.path()).expect("the folder").map(|entry| entry.expect("one").file_name());
+        names.any(|name| name.to_string_lossy().starts_with("piku-config."))
+    };
+    let out = edit(late.to_str().expect("UTF-8"));
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert!(
+        text(&out).contains("the settings of blog were changed meanwhile; nothing was stored"),
+        "{out:?}"
+    );
+    assert!(config().contains("LATER=1") && !config().contains("ADDED"), "{}", config());
+    assert!(is_kept(), "{out:?}");
+    for entry in fs::read_dir(folder.path()).expect("the folder").map(|entry| entry.expect("one")) {
+        if entry.file_name().to_string_lossy().starts_with("piku-config.") {
+            fs::remove_file(entry.path()).expect("the text");
+        }
+    }
+
+    let out = edit(&ssh);
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    assert!(config().contains("LATER=1") && config().contains("ADDED=1"), "{}", config());
+    assert!(!is_kept());
 }
 
 #[test]

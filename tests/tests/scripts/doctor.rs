@@ -78,6 +78,51 @@ fn doctor_reports_lost_protections() {
     assert_eq!(recorded(&world), before);
 }
 
+/// Makes the account of the world that of the installation, for its scripts.
+fn install_for(world: &World) {
+    let path = world.path("lib/installation");
+    let text = fs::read_to_string(&path).expect("a script");
+    fs::write(&path, format!("{text}\naccount() {{ echo {}; }}\n", world.user())).expect("a script");
+}
+
+#[test]
+fn doctor_changes_no_owner_through_a_link() {
+    let world = World::new();
+    if fs::metadata("/proc/self").expect("a process").uid() != 0 {
+        piku_tests::skip("only root changes owners");
+        return;
+    }
+    let kept = world.path("kept");
+    fs::create_dir(&kept).expect("a folder");
+    fs::write(kept.join("authorized_keys"), "").expect("a file");
+    install_for(&world);
+    let script = fs::read_to_string(world.path("lib/doctor")).expect("doctor");
+    let part = |from: &str, to: &str| {
+        let begin = script.find(from).expect(from);
+        let end = begin + script[begin..].find(to).expect(to);
+        script[begin..end].to_owned()
+    };
+    let own = part("own_files() {", "# close_path");
+    let home = world.path("owned");
+    fs::create_dir(&home).expect("a folder");
+    std::os::unix::fs::symlink(&kept, home.join(".ssh")).expect("a link");
+    fs::write(home.join("plain"), "").expect("a file");
+    let run = |path: &Path| {
+        let line = format!("repair() {{ \"$@\"; }}; user=$1 home=$2\n{own}\nown_path \"$3\"");
+        let status =
+            Command::new("sh").args(["-euc", &line, "sh", world.user()]).arg(&home).arg(path).status();
+        assert!(status.expect("sh").success());
+    };
+    run(&home.join(".ssh/authorized_keys"));
+    run(&home.join(".ssh"));
+    assert_eq!(access(&kept.join("authorized_keys")).1, 0);
+    assert_eq!(access(&kept).1, 0);
+    if fs::read_to_string("/proc/sys/fs/protected_hardlinks").is_ok_and(|on| on.trim() == "1") {
+        run(&home.join("plain"));
+        assert_eq!(access(&home.join("plain")).1, access(&world.root()).1);
+    }
+}
+
 /// Returns the mode and the owner of a path.
 fn access(path: &Path) -> (u32, u32) {
     let meta = fs::metadata(path).expect("a path");
@@ -96,7 +141,17 @@ fn doctor_repairs_what_is_piku_s() {
         assert!(out.stderr.is_empty(), "{out:?}");
         String::from_utf8(out.stdout).expect("text")
     };
+    // Its user is not that of an installation.
     fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).expect("a mode");
+    for words in [&["--fix"][..], &["--fix", "--dry-run"]] {
+        let mut other = Command::new(world.path("lib/doctor"));
+        let out = other.args(words).env("PIKU_ROOT", &root).output().expect("doctor runs");
+        assert_eq!(out.status.code(), Some(1), "{out:?}");
+        assert!(out.stdout.is_empty(), "{out:?}");
+        assert!(String::from_utf8_lossy(&out.stderr).starts_with("doctor: --fix repairs only "), "{out:?}");
+    }
+    assert_eq!(access(&root), (0o755, owner), "another account's directory is left alone");
+    install_for(&world);
     let app = root.join("apps/blog");
     assert!(world.command("mkdir").arg("-p").arg(&app).status().expect("mkdir").success());
     // As commands of root leave them, if these tests run as root.
@@ -120,6 +175,23 @@ fn doctor_repairs_what_is_piku_s() {
         fs::read_to_string("/proc/sys/fs/protected_hardlinks").is_ok_and(|on| on.trim() == "1");
     assert_eq!(access(&left).1, if is_protected { owner } else { own }, "{said}");
     assert_eq!(access(&other).1, own, "a file with another name is left alone");
+
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).expect("a mode");
+    let mut piku = Command::new(world.path("lib/piku"));
+    piku.args(["doctor", "--fix", "--format", "json"]).env_clear().env("PIKU_ROOT", &root);
+    let out = piku.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").output().expect("doctor runs");
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&out.stdout).expect("JSON");
+    let states = |check: &str| -> Vec<&str> {
+        let is = |row: &&serde_json::Value| row["check"].as_str().is_some_and(|text| text.ends_with(check));
+        rows.iter().filter(is).filter_map(|row| row["state"].as_str()).collect()
+    };
+    let place = format!("root: {}", root.display());
+    assert_eq!(
+        (states(&place), states("/pre-receive")),
+        (vec!["ok"], vec!["ok"]),
+        "after the repairs: {rows:#?}"
+    );
+    assert!(states("mode 755").is_empty(), "{rows:#?}");
 
     let mut alone = Command::new(world.path("lib/doctor"));
     let out = alone.arg("--dry-run").output().expect("doctor runs");

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use piku_layout::app_lock;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
@@ -32,6 +32,7 @@ pub(in crate::commands) fn run(
     if !matches!(action, Some(cli::ConfigCommand::Set { .. } | cli::ConfigCommand::Import { .. })) {
         crate::commands::must_be_there(root, app)?;
     }
+    let mut expected = None;
     let (edit, no_restart) = match action {
         None => return print_values(&store::read(&dir)?, format),
         Some(cli::ConfigCommand::Get { name, format }) => {
@@ -45,16 +46,28 @@ pub(in crate::commands) fn run(
             (ConfigEdit::Set(pairs), no_restart)
         }
         Some(cli::ConfigCommand::Unset { names, no_restart }) => (ConfigEdit::Unset(names), no_restart),
-        Some(cli::ConfigCommand::Import { replace, no_restart }) => {
+        Some(cli::ConfigCommand::Import { replace, before, no_restart }) => {
             let mut text = Vec::new();
             std::io::stdin().lock().read_to_end(&mut text).context("cannot read stdin")?;
+            if let Some(length) = before {
+                ensure!(length <= text.len(), "stdin ends before the config that --before announces");
+                let edited = text.split_off(length);
+                expected = Some(std::mem::replace(&mut text, edited));
+            }
             (if replace { ConfigEdit::Replace(text) } else { ConfigEdit::Import(text) }, no_restart)
         }
     };
     // A bad value creates nothing.
     edit.apply(&ConfigValues::default())?;
     crate::commands::create_if_missing(root, app)?;
-    change_config(root, app, no_restart, &|stored| edit.apply(stored))
+    change_config(root, app, no_restart, &|stored| {
+        // Under the lock of the store, or for a change that is a difference from `stored`.
+        if expected.as_ref().is_some_and(|expected| *expected != to_text(stored).as_bytes()) {
+            let what = format!("the settings of {app} were changed meanwhile; nothing was stored");
+            return Err(UserError::new(what).into());
+        }
+        edit.apply(stored)
+    })
 }
 
 /// Returns the name whose value is read from stdin.
@@ -76,7 +89,11 @@ fn read_value() -> anyhow::Result<String> {
 }
 
 fn print_values(config: &ConfigValues, format: OutputFormat) -> anyhow::Result<()> {
-    output::print(format, config, || EnvFile { vars: config.0.clone(), ..EnvFile::default() }.to_text())
+    output::print(format, config, || to_text(config))
+}
+
+fn to_text(config: &ConfigValues) -> String {
+    EnvFile { vars: config.0.clone(), ..EnvFile::default() }.to_text()
 }
 
 fn print_value(config: &ConfigValues, name: &str, format: OutputFormat) -> anyhow::Result<()> {
