@@ -729,13 +729,17 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__key__subcmd__remove)
-            opts="-h --authorized-keys --help"
+            opts="-h --authorized-keys --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --authorized-keys)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

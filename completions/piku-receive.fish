@@ -62,6 +62,7 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fis
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from rename-app" -l root -d 'Directory of the app; keys for another one are left alone' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from rename-app" -s h -l help -d 'Print help'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from remove" -l authorized-keys -d 'File that sshd reads [default: `~/.ssh/authorized_keys`]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from remove" -l root -d 'Directory of all data of piku, with the audit log [default: ~/.piku]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "add" -d 'Add a key; the public key is read from stdin'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the keys of piku'

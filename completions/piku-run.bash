@@ -1048,12 +1048,16 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__config__subcmd__import)
-            opts="-h --replace --no-restart --root --help"
+            opts="-h --replace --before --no-restart --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --before)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

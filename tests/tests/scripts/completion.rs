@@ -132,10 +132,8 @@ fn what_a_server_sends_is_neither_run_nor_printed_by_a_completion() {
     let server = bin.join("server");
     let run = format!("touch {}", ran.display());
     let names = [&format!("web$({run}).1"), "web`id`.1", "web\u{1b}[2J", "web;id", "web.1", "*.example"];
-    let text: String = names
-        .iter()
-        .map(|name| format!("    \"instance\": \"{name}\",\n    \"name\": \"{name}\",\n"))
-        .collect();
+    let lines = names.map(|name| format!("    \"instance\": \"{name}\",\n    \"name\": \"{name}\","));
+    let text = lines.join("\n") + "\n";
     fs::write(world.path("laptop/names"), text).expect("names");
     fs::write(&server, format!("#!/bin/sh\nexec cat '{}'\n", world.path("laptop/names").display()))
         .expect("ssh");
