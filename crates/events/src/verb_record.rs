@@ -16,14 +16,15 @@ use crate::actor;
 use crate::audit::{self, AuditedAction};
 use crate::journal::{EventResult, JournalEvent};
 
-/// Verbs whose beginning is recorded.
-const BEGUN_VERBS: [&str; 9] = [
+/// Verbs whose beginning is recorded. This process becomes the program of `service:console`, so that its end is not.
+const BEGUN_VERBS: [&str; 10] = [
     "data:import",
     "data:remove",
     "destroy",
     "import-piku",
     "rename",
     "restore",
+    "service:console",
     "service:destroy",
     "service:drop",
     "service:restore",
@@ -125,6 +126,13 @@ fn exit_number(code: ExitCode) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_verb_without_a_recorded_end_has_a_beginning() {
+        for (verb, is_begun) in [("service:console", true), ("destroy", true), ("stop", false)] {
+            assert_eq!(RecordedVerb::new(verb, None).is_begun(), is_begun, "{verb}");
+        }
+    }
 
     #[test]
     fn exit_codes_have_numbers() {
