@@ -14,21 +14,23 @@ use anyhow::{Context, ensure};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use piku_files::atomic_file;
-use piku_layout::name::AppName;
 use piku_layout::settings::{BackupPlace, BackupPlan};
 use piku_report::user_error::UserError;
 
-use super::file_name::{find_old, part_name};
+use super::file_name::{BackupSeries, part_name};
+use super::stream_guard::StreamGuard;
 use crate::nginx::find_program;
 
 /// A backup on its way. What is not finished is ended, and no reader takes it for whole.
 #[derive(Debug)]
 pub(super) struct BackupDelivery<'a> {
     plan: &'a BackupPlan,
-    app: &'a AppName,
+    series: BackupSeries<'a>,
     name: &'a str,
     /// Programs that the stream passes, the first one first.
     programs: Vec<(&'static str, Child)>,
+    /// Keeps the input of the plan's command open until all programs before it have succeeded.
+    guard: Option<StreamGuard>,
     /// File that is being written.
     file: Option<(PathBuf, File)>,
 }
@@ -40,10 +42,10 @@ impl<'a> BackupDelivery<'a> {
     /// Fails if a folder or a program is missing.
     pub(super) fn open(
         plan: &'a BackupPlan,
-        app: &'a AppName,
+        series: BackupSeries<'a>,
         name: &'a str,
     ) -> anyhow::Result<(Self, Box<dyn Write>)> {
-        let mut delivery = Self { plan, app, name, programs: Vec::new(), file: None };
+        let mut delivery = Self { plan, series, name, programs: Vec::new(), guard: None, file: None };
         let end = delivery.open_end()?;
         let Some(recipient) = &plan.age else {
             return Ok((delivery, end.into_writer()));
@@ -86,12 +88,13 @@ impl<'a> BackupDelivery<'a> {
                 self.start("ssh", &mut ssh)
             }
             (None, Some(command)) => {
-                let mut shell = Command::new("sh");
-                shell
-                    .args(["-c", command])
-                    .env("BACKUP_APP", self.app.as_str())
-                    .env("BACKUP_FILE", self.name);
-                self.start("the command", shell.stdout(Stdio::null()))
+                let mut shell = StreamGuard::command(command);
+                shell.env("BACKUP_APP", self.series.app.as_str()).env("BACKUP_FILE", self.name);
+                let mut end = self.start("the command", shell.stdout(Stdio::null()))?;
+                if let (StreamEnd::Program(input), Some((_, child))) = (&mut end, self.programs.last()) {
+                    self.guard = Some(StreamGuard::start(child, input)?);
+                }
+                Ok(end)
             }
             (None, None) => anyhow::bail!("it has no place"),
         }
@@ -132,7 +135,11 @@ impl<'a> BackupDelivery<'a> {
     /// # Errors
     /// Fails if a program has failed; the backup then has no name.
     pub(super) fn finish(mut self) -> anyhow::Result<()> {
-        for (name, mut child) in std::mem::take(&mut self.programs) {
+        while !self.programs.is_empty() {
+            if self.programs.len() == 1 {
+                self.guard.take().map_or(Ok(()), StreamGuard::release)?;
+            }
+            let (name, mut child) = self.programs.remove(0);
             let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
             ensure!(status.success(), "{name} failed ({status})");
         }
@@ -156,7 +163,7 @@ impl<'a> BackupDelivery<'a> {
         for entry in fs::read_dir(folder).with_context(list)? {
             names.extend(entry.with_context(list)?.file_name().into_string());
         }
-        for old in find_old(names.iter().map(String::as_str), self.app, self.plan.keep) {
+        for old in self.series.find_old(names.iter().map(String::as_str), self.plan.keep) {
             let old = folder.join(old);
             fs::remove_file(&old).with_context(|| format!("cannot remove '{}'", old.display()))?;
         }
@@ -168,7 +175,7 @@ impl<'a> BackupDelivery<'a> {
         let listed = self.run_ssh(&format!(
             "cd '{path}' && {{ sync '{part}' 2>/dev/null || sync; }} && mv '{part}' '{name}' && ls -A"
         ))?;
-        let old = find_old(listed.lines(), self.app, self.plan.keep);
+        let old = self.series.find_old(listed.lines(), self.plan.keep);
         if !old.is_empty() {
             // The names have no characters that a shell reads.
             self.run_ssh(&format!("cd '{path}' && rm -f -- {}", old.join(" ")))?;
@@ -186,11 +193,14 @@ impl<'a> BackupDelivery<'a> {
 
 impl Drop for BackupDelivery<'_> {
     fn drop(&mut self) {
-        // A program that gets the end of its input would take the backup for whole.
-        for (_, child) in &mut self.programs {
+        // A program that gets the end of its input would take the backup for whole: the guard ends after it.
+        for (_, child) in &self.programs {
             if let Ok(pid) = i32::try_from(child.id()) {
                 let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
             }
+        }
+        self.guard = None;
+        for (_, child) in &mut self.programs {
             let _ = child.wait();
         }
         if let Some((folder, _)) = &self.file {

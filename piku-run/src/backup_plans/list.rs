@@ -88,7 +88,7 @@ fn list_backups(root: &PikuRoot, now: Timestamp) -> anyhow::Result<Vec<ListedBac
             at: None,
             bytes: None,
             file: None,
-            error: one.error.clone(),
+            error: None,
             is_overdue,
             next,
         };

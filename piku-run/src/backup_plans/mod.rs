@@ -6,6 +6,7 @@ mod file_name;
 mod list;
 mod record;
 mod run;
+mod stream_guard;
 mod timer;
 
 use std::collections::BTreeMap;

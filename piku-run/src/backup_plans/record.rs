@@ -23,9 +23,6 @@ pub(crate) struct PlanRecord {
     pub(crate) begun: Timestamp,
     /// Time at which all of its apps were saved last; at first the time at which piku saw the plan.
     pub(crate) complete: Timestamp,
-    /// Error of the last run that concerns no single app.
-    #[serde(default)]
-    pub(crate) error: Option<String>,
     /// Results by app.
     #[serde(default)]
     pub(crate) apps: BTreeMap<AppName, AppResult>,
@@ -52,7 +49,7 @@ pub(crate) struct BackupRecord(pub(crate) BTreeMap<AppName, PlanRecord>);
 impl PlanRecord {
     /// Returns the record of a plan that has not run.
     pub(crate) fn new(now: Timestamp) -> Self {
-        Self { begun: now, complete: now, error: None, apps: BTreeMap::new() }
+        Self { begun: now, complete: now, apps: BTreeMap::new() }
     }
 
     /// Returns the time of the next run.

@@ -15,7 +15,7 @@ use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
 use super::destination::BackupDelivery;
-use super::file_name::file_name;
+use super::file_name::BackupSeries;
 use super::read_plans;
 use super::record::{AppResult, BackupRecord, PlanRecord};
 use super::timer;
@@ -127,9 +127,10 @@ fn run_one(root: &PikuRoot, name: &AppName, plan: &BackupPlan) -> anyhow::Result
     let mut all_well = true;
     for app in &apps {
         let at = Timestamp::now();
-        let file = file_name(app, at, plan.age.is_some());
+        let series = BackupSeries { plan: name, app };
+        let file = series.file_name(at, plan.age.is_some());
         progress::step(&format!("{name}: saving {app} as {file}"));
-        let saved = save(root, plan, app, &file);
+        let saved = save(root, plan, series, &file);
         let mut record = BackupRecord::read(root)?;
         let one = record.0.entry(name.clone()).or_insert_with(|| PlanRecord::new(begun));
         let result = one.apps.entry(app.clone()).or_default();
@@ -161,17 +162,10 @@ fn run_one(root: &PikuRoot, name: &AppName, plan: &BackupPlan) -> anyhow::Result
 }
 
 /// Saves an app; returns the size in bytes.
-fn save(root: &PikuRoot, plan: &BackupPlan, app: &AppName, file: &str) -> anyhow::Result<u64> {
-    let (delivery, output) = BackupDelivery::open(plan, app, file)?;
+fn save(root: &PikuRoot, plan: &BackupPlan, series: BackupSeries<'_>, file: &str) -> anyhow::Result<u64> {
+    let (delivery, output) = BackupDelivery::open(plan, series, file)?;
     let mut output = BufWriter::with_capacity(1 << 16, output);
-    let bytes = match write_backup(root, &BackupScope::App(app.clone()), true, &mut output) {
-        Ok(bytes) => bytes,
-        Err(err) => {
-            // Before its end, which a program would take for that of the backup.
-            drop(delivery);
-            return Err(err);
-        }
-    };
+    let bytes = write_backup(root, &BackupScope::App(series.app.clone()), true, &mut output)?;
     output.flush().context("cannot write the backup")?;
     drop(output);
     delivery.finish()?;

@@ -46,20 +46,21 @@ fn planned_backups_go_where_they_should() {
         "notify: {{command: \"cat >>'{told}'\"}}\n\
          backups:\n  files: {{schedule: '@monthly', to: '{store}', keep: 2}}\n  \
          pipe: {{schedule: '@monthly', apps: [blog], command: \"cat >'{store}/'$BACKUP_APP.piped\"}}\n  \
+         cut: {{schedule: '@monthly', age: age1xyz, command: \"cat >/dev/null; touch '{store}/cut'\"}}\n  \
          deaf: {{schedule: '@monthly', command: 'cat >/dev/null; exit 3'}}\n  \
          away: {{schedule: '@monthly', to: '{store}/missing'}}\n  \
-         secret: {{schedule: '@monthly', to: '{store}', keep: 9, {recipient}}}\n",
+         secret: {{schedule: '@monthly', to: '{store}', keep: 1, {recipient}}}\n",
         told = told.display(),
         store = store.display(),
     ));
     // Two are kept, and no file of the operator's is touched.
     fs::write(store.join("blog.tar.zst"), "mine").expect("file");
-    fs::write(store.join("blog-20200101T000000Z.tar.zst"), "old").expect("file");
-    fs::write(store.join(".blog-20200102T000000Z.tar.zst.part"), "half").expect("file");
+    fs::write(store.join("blog-20200101T000000Z-files.tar.zst"), "old").expect("file");
+    fs::write(store.join(".blog-20200102T000000Z-files.tar.zst.part"), "half").expect("file");
     run(&world, "files", true);
     let first = names(&store);
     assert_eq!(first.len(), 3, "{first:?}");
-    assert!(first[0] == "blog-20200101T000000Z.tar.zst" && first[2] == "blog.tar.zst", "{first:?}");
+    assert!(first[0] == "blog-20200101T000000Z-files.tar.zst" && first[2] == "blog.tar.zst", "{first:?}");
     let whole = fs::read(store.join(&first[1])).expect("backup");
     assert_eq!(fs::metadata(store.join(&first[1])).expect("file").permissions().mode() & 0o777, 0o600);
     let verify = |file: &Path| {
@@ -88,7 +89,12 @@ fn planned_backups_go_where_they_should() {
         assert!(run(&world, "secret", false).contains("apt-get install age"));
     }
 
-    // What fails leaves nothing, and is told.
+    // Another plan has its own files in the same directory.
+    assert_eq!(names(&store).iter().filter(|name| name.contains("-files.")).count(), 2);
+
+    // What fails leaves nothing, and is told. The command has not seen the end of what age could not encrypt.
+    assert!(run(&world, "cut", false).contains("age"));
+    assert!(!store.join("cut").exists());
     assert!(run(&world, "deaf", false).contains("the command failed"));
     assert!(run(&world, "away", false).contains("is not a directory"));
     assert!(!store.join("missing").exists());
