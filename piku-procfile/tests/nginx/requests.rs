@@ -68,6 +68,19 @@ fn a_websocket_is_passed_through() {
 }
 
 #[test]
+fn a_websocket_to_an_app_that_does_not_answer_gets_the_page_of_the_site() {
+    let Some(world) = World::new() else { return };
+    let world = world.file("app/ENV", "NGINX_SERVER_NAME=blog.test");
+    let world = world.site(&["--upstream", &format!("127.0.0.1:{}", free_port())]).start();
+    for upgrade in ["", "Upgrade: websocket\r\n"] {
+        let head = format!("GET /chat HTTP/1.1\r\nHost: blog.test\r\n{upgrade}Connection: close\r\n\r\n");
+        let answer = world.send(&head);
+        assert_eq!(answer.status, 502);
+        assert!(answer.body.contains("<h1>This site does not answer</h1>"), "{upgrade}{}", answer.body);
+    }
+}
+
+#[test]
 fn what_may_not_be_sent_twice_is_not_and_a_dead_instance_is_passed_over() {
     let Some(world) = World::new() else { return };
     let apps = [ServedApp::start(), ServedApp::start()];

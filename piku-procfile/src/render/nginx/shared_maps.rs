@@ -7,6 +7,10 @@ use super::config_writer::NginxConfigFile;
 /// twice, otherwise empty.
 pub(super) const ONCE: &str = "once";
 
+/// Methods whose requests nginx may repeat, and which get a kept connection for this reason.
+pub(super) const REPEATABLE_METHODS: [&str; 10] =
+    ["GET", "PUT", "DELETE", "OPTIONS", "MKCOL", "COPY", "MOVE", "PROPFIND", "PROPPATCH", "UNLOCK"];
+
 /// Returns the name of a shared variable. No variable of an app has this name: theirs contain the app's.
 pub(super) fn variable(role: &str) -> String {
     format!("$piku_{role}")
@@ -26,9 +30,10 @@ pub fn render_shared_maps() -> String {
 /// Adds the map that chooses between an upstream with kept connections and one without.
 pub(super) fn add_method_map(to: &mut NginxConfigFile<'_>, name: &str, kept: &str, once: &str) {
     to.add_block(&["map", "$request_method", name], |to| {
-        to.add(&["default", kept]);
-        for method in ["POST", "PATCH", "LOCK"] {
-            to.add(&[method, once]);
+        to.add(&["default", once]);
+        // Unlike in `limit_except`, GET does not include HEAD.
+        for method in REPEATABLE_METHODS.into_iter().chain(["HEAD"]) {
+            to.add(&[method, kept]);
         }
     });
 }

@@ -3,6 +3,7 @@
 
 use super::config_writer::NginxConfigFile;
 use super::paths::{MAX_PREFIXES, PathPrefix};
+use super::shared_maps::REPEATABLE_METHODS;
 use super::{CacheSettings, StaticDir, VirtualHost};
 use crate::render::app_values::ValuesReader;
 use piku_report::diagnostic::quote_word;
@@ -18,10 +19,6 @@ const WEBSOCKET_LOCATION: &str = "@piku-websocket";
 
 /// Status by which nginx hands a websocket to its location; no client sees it.
 const WEBSOCKET_STATUS: &str = "590";
-
-/// Methods whose requests nginx may repeat, and which get a kept connection for this reason. GET includes HEAD.
-const REPEATABLE_METHODS: [&str; 10] =
-    ["GET", "PUT", "DELETE", "OPTIONS", "MKCOL", "COPY", "MOVE", "PROPFIND", "PROPPATCH", "UNLOCK"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StreamSettings {
@@ -74,6 +71,10 @@ impl VirtualHost {
             to.add(&["error_page", WEBSOCKET_STATUS, "=", WEBSOCKET_LOCATION]);
             to.add(&["return", WEBSOCKET_STATUS]);
         });
+        // The location of websockets has error pages, too. The app's own may lead to the app, endlessly.
+        if self.include.top_level("error_page").next().is_none() {
+            to.add(&["recursive_error_pages", "on"]);
+        }
         // With a variable, nginx would search all upstreams at each request, and nginx 1.22 make a TLS context
         // for each location.
         to.add(&["proxy_pass", &format!("http://{}", self.zone(""))]);
