@@ -61,7 +61,10 @@ impl LocalNames {
         };
         self.published.retain(|name, one| {
             let stays = is_current(name, one);
-            if !stays {
+            if stays {
+                // The next failure is told again.
+                self.failed.remove(name);
+            } else {
                 withdraw(one);
                 // Without a running avahi-daemon, its program ends at once.
                 if wanted.contains(name) && Some(one.address) == address && self.failed.insert(name.clone()) {
