@@ -98,44 +98,125 @@ fn is_secret(name: &str, value: &str) -> bool {
 
 fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_uppercase().replace('-', "_");
+    // Not `Author:` of a commit.
+    let name = name.replace("AUTHORI", "AUTH-I").replace("AUTHOR", "");
     name == "KEY" || SECRET_NAMES.iter().any(|part| name.contains(part))
 }
 
-/// Removes the passwords of URLs, and what is assigned to a name that says it is secret.
+/// Part of the next words that is a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SecretWords {
+    None,
+    /// The next word, with those up to its closing quote.
+    Next,
+    /// All up to this quote.
+    UpTo(char),
+}
+
+/// Removes the credentials of URLs and headers, and what is assigned to a name that says it is secret.
 fn remove_from_line(line: &str) -> String {
     let mut words: Vec<String> = Vec::new();
-    let mut is_next_secret = false;
+    let mut secret = SecretWords::None;
     for word in line.split(' ') {
-        if is_next_secret && !word.is_empty() {
-            words.push(REMOVED.to_owned());
-            is_next_secret = false;
-            continue;
-        }
-        is_next_secret |= word.eq_ignore_ascii_case("bearer") || is_option_of_secret(word);
-        words.push(remove_from_word(word));
+        let is_separator = matches!(word, "=" | ":" | "=>" | ":=");
+        let is_value = !word.is_empty() && !is_separator && !is_scheme(word);
+        let follows_name = || words.last().is_some_and(|name| is_secret_name(last_name(name)));
+        let (clean, next) = match secret {
+            SecretWords::UpTo(quote) if word.contains(quote) => (remove_value(word), SecretWords::None),
+            SecretWords::UpTo(_) => (remove_value(word), secret),
+            SecretWords::Next if is_value => (remove_value(word), words_after(word)),
+            SecretWords::Next => (word.to_owned(), secret),
+            SecretWords::None if is_separator && follows_name() => (word.to_owned(), SecretWords::Next),
+            SecretWords::None if word.eq_ignore_ascii_case("bearer") || is_name_of_secret(word) => {
+                (word.to_owned(), SecretWords::Next)
+            }
+            SecretWords::None => match value_of_secret(word) {
+                Some(value) if is_scheme(value) => (word.to_owned(), SecretWords::Next),
+                Some(value) => {
+                    let name = &word[..word.len() - value.len()];
+                    (format!("{name}{}", remove_value(value)), words_after(value))
+                }
+                None => (remove_from_urls(word), secret),
+            },
+        };
+        words.push(clean);
+        secret = next;
     }
     words.join(" ")
 }
 
-/// Returns true for an option such as `--password`, whose value is the next word.
-fn is_option_of_secret(word: &str) -> bool {
-    word.strip_prefix("--").is_some_and(|name| !name.contains('=') && is_secret_name(name))
+/// Returns true for the name of a way to authenticate, after which the credentials follow.
+fn is_scheme(word: &str) -> bool {
+    let word = word.trim_start_matches(QUOTES);
+    ["bearer", "basic", "token"].iter().any(|scheme| word.eq_ignore_ascii_case(scheme))
 }
 
-fn remove_from_word(word: &str) -> String {
-    if let Some((scheme, rest)) = word.split_once("://") {
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        if let Some((user, host)) = authority.rsplit_once('@').filter(|(user, _)| user.contains(':')) {
-            let name = user.split(':').next().unwrap_or_default();
-            return format!("{scheme}://{name}:{REMOVED}@{host}{}", &rest[authority.len()..]);
+/// Returns true for a name whose value is the next word: `--password`, `"password":`.
+fn is_name_of_secret(word: &str) -> bool {
+    let option = word.strip_prefix("--").filter(|name| !name.contains('='));
+    let field = word.strip_suffix(':').map(last_name);
+    option.or(field).is_some_and(is_secret_name)
+}
+
+/// Returns what the word assigns to a name that says it is secret, unless that is in a URL or a path.
+fn value_of_secret(word: &str) -> Option<&str> {
+    let end = word.find(['/', '?']).unwrap_or(word.len());
+    let separators = word[..end].match_indices(['=', ':']).map(|(at, _)| at);
+    let at = separators.into_iter().find(|at| is_secret_name(last_name(&word[..*at])))?;
+    Some(&word[at + 1..]).filter(|value| !value.is_empty() && !value.starts_with("//"))
+}
+
+/// Returns which words after this value belong to it.
+fn words_after(value: &str) -> SecretWords {
+    let quote = value.chars().next().filter(|first| QUOTES.contains(first));
+    quote.filter(|quote| !value[1..].contains(*quote)).map_or(SecretWords::None, SecretWords::UpTo)
+}
+
+/// Replaces a value; quotes, and what ends a list or an object, stay.
+fn remove_value(word: &str) -> String {
+    let start = word.len() - word.trim_start_matches(QUOTES).len();
+    let end = start + word[start..].trim_end_matches(is_end).len();
+    let removed = if start == end { "" } else { REMOVED };
+    format!("{}{removed}{}", &word[..start], &word[end..])
+}
+
+const QUOTES: [char; 2] = ['"', '\''];
+
+fn is_end(one: char) -> bool {
+    QUOTES.contains(&one) || ",;)]}".contains(one)
+}
+
+/// Returns the name at the end of a text such as `{"password"`.
+fn last_name(text: &str) -> &str {
+    let text = text.trim_end_matches(QUOTES);
+    text.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').next().unwrap_or_default()
+}
+
+/// Removes of each URL in a word the user, which may be a token, the password, and parameters with secret names.
+fn remove_from_urls(word: &str) -> String {
+    let mut parts = word.split("://");
+    let first = remove_parameters(parts.next().unwrap_or_default());
+    let others = parts.map(|part| {
+        let authority = part.split(['/', '?', '#']).next().unwrap_or_default();
+        let path = remove_parameters(&part[authority.len()..]);
+        match authority.rsplit_once('@') {
+            Some((_, host)) => format!("{REMOVED}@{host}{path}"),
+            None => format!("{authority}{path}"),
         }
-        return word.to_owned();
-    }
-    let Some((left, value)) = word.split_once('=') else { return word.to_owned() };
-    let name =
-        left.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').next().unwrap_or_default();
-    let is_removed = !value.is_empty() && is_secret_name(name);
-    if is_removed { format!("{left}={REMOVED}") } else { word.to_owned() }
+    });
+    std::iter::once(first).chain(others).collect::<Vec<_>>().join("://")
+}
+
+/// Removes the values of the parameters `name=value` with secret names.
+fn remove_parameters(text: &str) -> String {
+    let is_bound = |one: char| "/?#&;".contains(one);
+    let remove = |part: &str| {
+        let Some((name, value)) = part.split_once('=') else { return part.to_owned() };
+        let end = value.trim_end_matches(|one| is_bound(one) || is_end(one)).len();
+        let is_removed = end > 0 && is_secret_name(last_name(name));
+        if is_removed { format!("{name}={REMOVED}{}", &value[end..]) } else { part.to_owned() }
+    };
+    text.split_inclusive(is_bound).map(remove).collect()
 }
 
 /// Reads the assignments of the `ENV` file of a tree, as far as they have one line. A bad file has none.
@@ -185,9 +266,33 @@ mod tests {
     fn what_looks_like_a_password_is_removed() {
         let filter = SecretFilter::default();
         for (text, expected) in [
-            ("clone https://me:pa:ss@example.org/a?b#c ok", "clone https://me:[secret]@example.org/a?b#c ok"),
+            ("clone https://me:pa:ss@example.org/a?b#c ok", "clone https://[secret]@example.org/a?b#c ok"),
+            ("https://ghp_TOKEN@github.com/me/app.git", "https://[secret]@github.com/me/app.git"),
+            ("get https://a.test/p?x=1&token=abc&y=2#z", "get https://a.test/p?x=1&token=[secret]&y=2#z"),
+            ("(https://a.test/?api_key=abc)", "(https://a.test/?api_key=[secret])"),
+            ("POST /in?access_token=abc&y=2", "POST /in?access_token=[secret]&y=2"),
+            ("WEBHOOK_SECRET=https://hooks.test/T/B/x", "WEBHOOK_SECRET=[secret]"),
+            ("HOOK=https://hooks.test/T/B/x", "HOOK=https://hooks.test/T/B/x"),
+            ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic [secret]"),
+            ("curl -H 'Authorization: Bearer abc' x", "curl -H 'Authorization: Bearer [secret]' x"),
+            (
+                r#"{"user": "x", "password": "abc", "n": 1}"#,
+                r#"{"user": "x", "password": "[secret]", "n": 1}"#,
+            ),
+            (r#"{"n":1,"password":"abc","m":1}"#, r#"{"n":1,"password":"[secret]}"#),
+            (r#"{"Authorization": "Basic abc", "n": 1}"#, r#"{"Authorization": "Basic [secret]", "n": 1}"#),
+            ("authorization:Token abc x", "authorization:Token [secret] x"),
+            ("A_TOKEN='a b c' d", "A_TOKEN='[secret] [secret] [secret]' d"),
+            ("token: 'a b' c", "token: '[secret] [secret]' c"),
+            ("https://a.test,https://me:abc@b.test", "https://a.test,https://[secret]@b.test"),
+            ("PASSWORD=ab/c&d", "PASSWORD=[secret]"),
+            ("Author: Alice <a@b.test>", "Author: Alice <a@b.test>"),
+            ("using basic checks of https://a.test", "using basic checks of https://a.test"),
+            ("PASSWORD: abc", "PASSWORD: [secret]"),
+            ("DB_PASSWORD = abc", "DB_PASSWORD = [secret]"),
+            ("12:30:01 module::load: done", "12:30:01 module::load: done"),
             ("at https://example.org:8080/x@y", "at https://example.org:8080/x@y"),
-            ("export API_TOKEN=abc DB_PASSWORD='x'", "export API_TOKEN=[secret] DB_PASSWORD=[secret]"),
+            ("export API_TOKEN=abc DB_PASSWORD='x'", "export API_TOKEN=[secret] DB_PASSWORD='[secret]'"),
             ("Authorization: Bearer abc.def x", "Authorization: Bearer [secret] x"),
             ("run --password hunter2 --verbose", "run --password [secret] --verbose"),
             ("CACHE_KEY= and a=b", "CACHE_KEY= and a=b"),
