@@ -8,8 +8,8 @@
 )]
 
 use std::fs;
-use std::io::{IsTerminal, Write, stdin, stdout};
-use std::path::Path;
+use std::io::{ErrorKind, IsTerminal, Write, stdin, stdout};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, anyhow, ensure};
@@ -69,16 +69,30 @@ fn remove_data(root: &PikuRoot, app: &AppName, confirm: &AppName, dir: &AppDir) 
         let what = format!("'{confirm}' is not the name of the app whose data is to go, '{app}'");
         return Err(UserError::new(what).code(USAGE).into());
     }
-    ensure!(dir.data().is_dir() || dir.destroyed().is_dir(), "{app} has no data");
+    ensure!(!remains(dir)?.is_empty(), "{app} has no data");
     // Another process may be restoring it, or creating another app of that name.
     let lock = app_lock::lock_idle_app(dir, app)?;
     if dir.is_there() {
         let what = format!("{app} is there, and uses its data");
         return Err(UserError::new(what).hint(format!("first: piku destroy {app} --confirm {app}")).into());
     }
+    current::check_not_destroyed(dir)?;
     remove_kept(root, app, dir, lock)?;
     progress::step(&format!("the data of {app} is removed"));
     Ok(())
+}
+
+/// Returns what is in the directory of an app, except its lock.
+fn remains(dir: &AppDir) -> anyhow::Result<Vec<PathBuf>> {
+    let context = || format!("cannot list '{}'", dir.path().display());
+    let entries = match fs::read_dir(dir.path()) {
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(context)?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths: Vec<PathBuf> = paths.collect::<Result<_, _>>().with_context(context)?;
+    paths.retain(|path| *path != dir.lock());
+    Ok(paths)
 }
 
 /// Removes the data and everything else that a destroyed app has left, its lock last.
@@ -93,6 +107,12 @@ pub(super) fn remove_kept(
         fs::remove_dir(dir.data()).with_context(|| format!("cannot remove '{}'", dir.data().display()))?;
     }
     current::remove_dir(&dir.destroyed())?;
+    // One that had a first release only, which has failed, was not destroyed.
+    if !dir.releases().is_dir() && !dir.log().is_dir() {
+        for path in remains(dir)? {
+            current::remove_dir(&path)?;
+        }
+    }
     if let Some(lock) = lock {
         remove_empty_dir(dir, lock);
     }
@@ -184,6 +204,31 @@ fn had_jails(root: &PikuRoot) -> anyhow::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_but_a_failed_first_release_outlives_the_removal_of_data() {
+        let place = tempfile::tempdir().unwrap();
+        let root = PikuRoot::new(Some(place.path().to_owned())).unwrap();
+        let app: AppName = "blog".parse().unwrap();
+        let dir = root.app(&app);
+        let remove = || remove_data(&root, &app, &app, &dir);
+        fs::create_dir_all(dir.destroyed()).unwrap();
+        fs::write(dir.usage_history(), "{}").unwrap();
+        fs::write(dir.destroying(), "").unwrap();
+        assert!(remove().unwrap_err().to_string().contains("has not come to its end"));
+        fs::remove_file(dir.destroying()).unwrap();
+        remove().unwrap();
+        assert!(!dir.path().exists());
+        assert_eq!(remove().unwrap_err().to_string(), "blog has no data");
+        fs::create_dir_all(dir.path()).unwrap();
+        fs::write(dir.usage_history(), "{}").unwrap();
+        remove().unwrap();
+        assert!(!dir.path().exists());
+        fs::create_dir_all(dir.releases()).unwrap();
+        fs::write(dir.config(), "{}").unwrap();
+        remove().unwrap();
+        assert!(dir.config().exists());
+    }
 
     #[test]
     fn either_end_of_a_pipe_can_fail() {

@@ -14,13 +14,15 @@ use anyhow::Context;
 use jiff::Timestamp;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
-use piku_layout::paths::PikuRoot;
+use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
 use piku_report::output::{self, OutputFormat};
+use piku_report::progress;
 
 use crate::cli::{MetricsArgs, StatusArgs};
 use crate::commands::list_apps;
 use crate::lock;
+use crate::process::usage::InstanceSample;
 use crate::releases::current;
 use history::UsageHistory;
 use html::PageUse;
@@ -59,12 +61,13 @@ fn update(root: &PikuRoot, now: Timestamp) -> anyhow::Result<()> {
     let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
     let Some(_lock) = lock else { return Ok(()) };
     let mut report = HostReport::collect(root, &list_apps(root, &[])?, ReportDetail::Logs, now)?;
+    // To collect takes seconds.
+    report.apps.retain(|app| is_live(&root.app(&app.summary.app)));
     for app in &mut report.apps {
-        let path = root.app(&app.summary.app).usage_history();
-        let mut history = UsageHistory::read(&path);
-        if history.record(&app.processes, now) {
-            history.write(&path)?;
-            app.history = history.day_until(now);
+        match record_usage(&root.app(&app.summary.app), &app.processes, now) {
+            Ok(Some(history)) => app.history = history.day_until(now),
+            Ok(None) => {}
+            Err(err) => progress::error(&format!("cannot record the usage of {}: {err:#}", app.name())),
         }
     }
     // After a power cut they are written again.
@@ -76,6 +79,27 @@ fn update(root: &PikuRoot, now: Timestamp) -> anyhow::Result<()> {
             .with_context(|| format!("cannot write '{}'", path.display()))?;
     }
     Ok(())
+}
+
+fn is_live(dir: &AppDir) -> bool {
+    dir.is_there() && current::check_not_destroyed(dir).is_ok()
+}
+
+/// Records the usage of an app, without its lock, which a push may hold for minutes. `None` if it is recorded already,
+/// or the app is being destroyed.
+fn record_usage(
+    dir: &AppDir,
+    processes: &[InstanceSample],
+    now: Timestamp,
+) -> anyhow::Result<Option<UsageHistory>> {
+    let path = dir.usage_history();
+    let mut history = UsageHistory::read(&path);
+    if !history.record(processes, now) {
+        return Ok(None);
+    }
+    history.write(&path)?;
+    // A destroy that begins after this finds the file and removes it.
+    if is_live(dir) { Ok(Some(history)) } else { current::remove_dir(&path).map(|()| None) }
 }
 
 /// Names of the files in the directory of the status page.
@@ -94,4 +118,29 @@ pub(crate) fn print_metrics(root: &PikuRoot, typed: &MetricsArgs) -> anyhow::Res
 /// Returns the apps that were named, or all; with `is_none`, for a key without an app, no app.
 fn select_apps(root: &PikuRoot, named: &[AppName], is_none: bool) -> anyhow::Result<Vec<AppName>> {
     if is_none { Ok(Vec::new()) } else { list_apps(root, named) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
+    fn an_app_that_was_destroyed_meanwhile_gets_no_history() {
+        let place = tempfile::tempdir().unwrap();
+        let root = PikuRoot::new(Some(place.path().to_owned())).unwrap();
+        let dir = root.app(&"blog".parse().unwrap());
+        let record = |minutes: i64| {
+            record_usage(&dir, &[], Timestamp::from_second(1_800_000_000 + minutes * 60).unwrap())
+        };
+        record(0).unwrap_err();
+        std::fs::create_dir_all(dir.repo()).unwrap();
+        assert!(record(0).unwrap().is_some() && dir.usage_history().exists());
+        assert!(record(0).unwrap().is_none() && dir.usage_history().exists());
+        std::fs::write(dir.destroying(), "").unwrap();
+        assert!(record(5).unwrap().is_none() && !dir.usage_history().exists());
+        std::fs::remove_dir(dir.repo()).unwrap();
+        std::fs::remove_file(dir.destroying()).unwrap();
+        assert!(record(10).unwrap().is_none() && !dir.usage_history().exists());
+    }
 }

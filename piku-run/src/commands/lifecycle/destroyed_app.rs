@@ -118,7 +118,7 @@ fn remove_if_expired(root: &PikuRoot, app: &AppName, settings: &HostSettings) ->
     }
     // A restore or a push has it.
     let Some(lock) = app_lock::try_acquire(&dir, &who())? else { return Ok(false) };
-    if !is_expired() {
+    if !is_expired() || current::check_not_destroyed(&dir).is_err() {
         return Ok(false);
     }
     if dir.is_there() {
