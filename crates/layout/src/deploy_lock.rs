@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::name::AppName;
 use crate::paths::AppDir;
 
+/// Environment variable of the deploy that belongs to a restore: the lock that came with the app does not stop it. No
+/// key can set it.
+pub const RESTORED: &str = "PIKU_RESTORED";
 /// Longest reason, in bytes.
 const LONGEST: usize = 500;
 

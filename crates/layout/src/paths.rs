@@ -13,7 +13,7 @@ mod service_dirs;
 
 pub use service_dirs::SERVICE_PORTS;
 
-pub use app_markers::{RESTORING, USAGE_HISTORY};
+pub use app_markers::{DEPLOY_LOCK, RESTORING, USAGE_HISTORY};
 
 /// The name of the environment variable with the root's path; without it the root is `~/.piku`.
 pub const ROOT_VARIABLE: &str = "PIKU_ROOT";

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use git2::Oid;
+use piku_layout::deploy_lock;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
@@ -67,6 +68,7 @@ impl ReceiveCli {
                     Some(commit) => DeploySubject::Rebuild(
                         Oid::from_str(&commit).ok().with_context(|| format!("bad commit '{commit}'"))?,
                     ),
+                    None if std::env::var_os(deploy_lock::RESTORED).is_some() => DeploySubject::Restored,
                     None => DeploySubject::Tip(branch),
                 };
                 let outcome =

@@ -42,6 +42,8 @@ const MOST_NAMES: usize = 20;
 pub(crate) enum DeploySubject {
     /// Tip of this branch, by default of the deploy branch.
     Tip(Option<String>),
+    /// Tip of the deploy branch of an app that was restored with its deploy lock.
+    Restored,
     /// This commit, rebuilt.
     Rebuild(Oid),
 }
@@ -65,7 +67,7 @@ pub(crate) fn deploy_without_push(
     let lock = AppLock::acquire_within(&app, context.key, patience)?;
     // It may have been renamed or destroyed meanwhile.
     check()?;
-    if !options.dry_run {
+    if !options.dry_run && !matches!(what, DeploySubject::Restored) {
         deploy_lock::check_unlocked(context.app, &app)?;
     }
     setup::ensure_repository(&app, context.scripts)?;
@@ -74,6 +76,7 @@ pub(crate) fn deploy_without_push(
     let repo = repository::open(&app.repo())?;
     let branch = match what {
         DeploySubject::Tip(branch) => branch.as_deref(),
+        DeploySubject::Restored => None,
         DeploySubject::Rebuild(commit) => {
             let tip = BranchTip { reference: "HEAD".to_owned(), commit: *commit };
             if repo.find_commit(*commit).is_err() {

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use super::AppDir;
 
+/// Name of the file that exists while deploys are refused.
+pub const DEPLOY_LOCK: &str = "locked.json";
+
 /// Name of the file with the memory and processor usage of an app.
 pub const USAGE_HISTORY: &str = "history.json";
 
@@ -32,7 +35,7 @@ impl AppDir {
     /// Returns the file that exists while deploys are refused, with who has locked the app and why.
     #[must_use]
     pub fn deploy_lock(&self) -> PathBuf {
-        self.dir.join("locked.json")
+        self.dir.join(DEPLOY_LOCK)
     }
 
     /// Returns the file with the names that the app had before it was renamed.

@@ -14,7 +14,7 @@ use piku_report::user_error::{self, USAGE, UserError};
 
 use super::restored_app::RestoredApp;
 use super::services;
-use crate::commands::lifecycle::deploy_or_explain;
+use crate::commands::lifecycle::deploy_restored;
 use crate::commands::lifecycle::free_name;
 
 /// Apps of an archive that are asked for, and their name.
@@ -50,26 +50,37 @@ pub(in crate::commands) fn restore_archive(
     for app in &mut intake.apps {
         app.complete().with_context(|| format!("cannot restore {}", app.name))?;
     }
+    if let Some(app) = intake.apps.first() {
+        app.sync_all()?;
+    }
+    // All are there before the first deploy, which may take long or fail.
+    let mut published = Vec::new();
     for mut app in intake.apps {
         let (name, lock) = (app.name.clone(), app.take_lock());
-        let is_deployable = app.publish()?;
-        progress::step(&format!("{name} is back as it was at {:.0} on {}", head.at, head.host));
-        let restored = services::restore_services(root, &name);
-        if let Err(err) = restored {
+        match app.publish() {
+            Ok(is_deployable) => {
+                progress::step(&format!("{name} is back as it was at {:.0} on {}", head.at, head.host));
+                published.push((name, lock, is_deployable));
+            }
+            Err(err) => {
+                code = user_error::report(crate::TOOL, &err.context(format!("cannot restore {name}")));
+            }
+        }
+    }
+    for (name, lock, is_deployable) in published {
+        if let Err(err) = services::restore_services(root, &name) {
             // The other apps do not wait for it.
             let failed = err.context(format!("{name} lacks its data, and is not deployed"));
-            let _ = user_error::report("piku-run", &failed);
-            code = ExitCode::FAILURE;
+            code = user_error::report(crate::TOOL, &failed);
         } else if request.skip_deploy || !is_deployable {
             progress::detail(&format!("to deploy {name}: piku deploy {name}"));
         } else {
-            let deployed = deploy_or_explain(root, &name)?;
+            let deployed = deploy_restored(root, &name)?;
             if deployed != ExitCode::SUCCESS {
                 code = deployed;
             }
         }
         if let Some(lock) = lock {
-            lock.create(&root.app(&name))?;
             progress::detail(&lock.describe(&name));
         }
     }

@@ -18,6 +18,17 @@ use crate::commands::lifecycle::clone::set_branch;
 use crate::process::git_command::git_command;
 
 const HEADS: &str = "refs/heads/";
+/// The deploy branch of a restored repository, beside the commit that was live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RestoredBranch {
+    /// It is at this commit.
+    AtLive,
+    /// It was set back to this commit; its tip got a tag.
+    SetBack,
+    /// The backup has no such commit, and the branch stays as it is.
+    LacksLive,
+}
+
 /// Place of the branch's tip, if a commit before it was live.
 const TIP: &str = "refs/tags/before-restore";
 
@@ -78,23 +89,24 @@ pub(super) fn create_empty(repo: &Path, saved: &SavedApp) -> anyhow::Result<()> 
     run(&mut head)
 }
 
-/// Sets the deploy branch to the commit that was live, so that a deploy makes it live again. Returns false if the
-/// branch has gone on since; its tip then gets a tag.
-pub(super) fn return_to_commit(repo: &Path, commit: &str) -> anyhow::Result<bool> {
+/// Sets the deploy branch to the commit that was live, so that a deploy makes it live again.
+pub(super) fn return_to_commit(repo: &Path, commit: &str) -> anyhow::Result<RestoredBranch> {
     let mut git = git_command();
     git.arg("--git-dir").arg(repo).args(["rev-parse", "--verify", "--quiet", "HEAD"]);
     let out = git.stderr(Stdio::null()).output().context("cannot run 'git rev-parse'")?;
     let tip = String::from_utf8_lossy(&out.stdout).trim_end().to_owned();
     if tip == commit {
-        return Ok(true);
+        return Ok(RestoredBranch::AtLive);
+    }
+    if !set_branch(repo, commit)? {
+        return Ok(RestoredBranch::LacksLive);
     }
     if !tip.is_empty() {
         let mut tag = git_command();
         tag.arg("--git-dir").arg(repo).args(["update-ref", TIP, &tip]);
         run(&mut tag)?;
     }
-    set_branch(repo, commit)?;
-    Ok(false)
+    Ok(RestoredBranch::SetBack)
 }
 
 fn run(git: &mut Command) -> anyhow::Result<()> {

@@ -12,18 +12,20 @@ use std::process::Stdio;
 
 use anyhow::{Context, ensure};
 use piku_backup::{BackupPart, SavedApp};
-use piku_files::TreeHandle;
 use piku_files::free_space::{self, SpaceNeeded};
+use piku_files::{TreeHandle, atomic_file};
 use piku_layout::deploy_lock::DeployLock;
+use piku_layout::git_history::short_commit;
 use piku_layout::name::{AppName, ProcessName};
-use piku_layout::paths::{PikuRoot, RESTORING};
+use piku_layout::paths::{DEPLOY_LOCK, PikuRoot, RESTORING};
 use piku_report::diagnostic::{readable, shorten_text};
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
-use super::{repository, services};
+use super::repository::{self, RestoredBranch};
+use super::services;
 use crate::commands::data;
-use crate::commands::lifecycle::aside_app::{AsideApp, remove_own_settings};
+use crate::commands::lifecycle::aside_app::{AsideApp, remove_bindings_of_others, remove_own_settings};
 use crate::config::ConfigValues;
 use crate::desired::{self, Formation};
 use crate::releases::current;
@@ -47,7 +49,8 @@ pub(super) struct RestoredApp {
     without_services: bool,
     shallow: Option<Vec<u8>>,
     has_bundle: bool,
-    /// Locks the app when it is deployed.
+    lacks_live: bool,
+    /// The lock that it has again.
     lock: Option<DeployLock>,
 }
 
@@ -68,6 +71,7 @@ impl RestoredApp {
             without_services,
             shallow: None,
             has_bundle: false,
+            lacks_live: false,
             lock: None,
         })
     }
@@ -98,8 +102,12 @@ impl RestoredApp {
                 let DeployLock { by, at, reason } = parse(part, &read_small(content)?)?;
                 // A push prints them.
                 let plain = |text: &str| readable(&shorten_text(text, LONGEST_REASON));
-                self.lock = Some(DeployLock { by: plain(&by), at, reason: plain(&reason) });
-                Ok(())
+                let lock = DeployLock { by: plain(&by), at, reason: plain(&reason) };
+                let path = self.aside.join(DEPLOY_LOCK);
+                let text = serde_json::to_vec(&lock).context("cannot make JSON of it")?;
+                self.lock = Some(lock);
+                atomic_file::write(&path, &text, 0o600)
+                    .with_context(|| format!("cannot write '{}'", path.display()))
             }
             // The release is built again.
             BackupPart::Release(_) => Ok(()),
@@ -123,6 +131,7 @@ impl RestoredApp {
             checked.set(name, value)?;
         }
         *config = checked;
+        remove_bindings_of_others(&self.root, &self.name, &self.saved.app, config)?;
         if self.name != self.saved.app && self.root.app(&self.saved.app).is_there() {
             let own = remove_own_settings(config);
             if !own.is_empty() {
@@ -180,11 +189,13 @@ impl RestoredApp {
             repository::create_from_bundle(&repo, &bundle, self.shallow.as_deref(), &self.saved)?;
             current::remove_dir(&bundle)?;
             if let Some(commit) = &self.saved.commit {
-                if !repository::return_to_commit(&repo, commit)? {
-                    progress::detail(&format!(
+                match repository::return_to_commit(&repo, commit)? {
+                    RestoredBranch::AtLive => {}
+                    RestoredBranch::SetBack => progress::detail(&format!(
                         "{} was live, and the branch had gone on: its tip has the tag before-restore",
                         &commit[..7]
-                    ));
+                    )),
+                    RestoredBranch::LacksLive => self.lacks_live = true,
                 }
             }
         } else {
@@ -204,13 +215,17 @@ impl RestoredApp {
                 write_mark(&self.aside.join(mark))?;
             }
         }
-        // After a power cut the app is there as a whole or not at all.
+        Ok(())
+    }
+
+    /// Syncs the disk with all restored apps: after a power cut each is there as a whole or not at all.
+    pub(super) fn sync_all(&self) -> anyhow::Result<()> {
         Ok(TreeHandle::open(self.aside.path())?.sync_file_system()?)
     }
 
     /// Gives the app its name. Returns whether it should be deployed.
     pub(super) fn publish(self) -> anyhow::Result<bool> {
-        let Self { name, saved, aside, has_bundle, .. } = self;
+        let Self { name, saved, aside, has_bundle, lacks_live, .. } = self;
         drop(aside.publish()?);
         if saved.stopped {
             progress::detail(&format!("{name} was stopped; a deploy starts it"));
@@ -218,11 +233,17 @@ impl RestoredApp {
             progress::detail(&format!("{name} had no release"));
         } else if !has_bundle {
             progress::detail("its releases came from another machine: deploy it there");
+        } else if lacks_live {
+            let commit = saved.commit.as_deref().unwrap_or_default();
+            progress::warning(&format!(
+                "commit {} of {name} was live, and its repository no longer had it: a deploy makes another one live",
+                short_commit(commit)
+            ));
         }
-        Ok(has_bundle && saved.commit.is_some() && !saved.stopped)
+        Ok(has_bundle && !lacks_live && saved.commit.is_some() && !saved.stopped)
     }
 
-    /// Takes the lock that the app had, for after its deploy.
+    /// Takes the lock that the app has again.
     pub(super) fn take_lock(&mut self) -> Option<DeployLock> {
         self.lock.take()
     }

@@ -14,6 +14,7 @@ use piku_layout::unknown_app::unknown_app;
 use piku_release::manifest::{self, BuiltRelease};
 
 use super::{repository, services};
+use crate::commands::service::refuse_service;
 use crate::config::store;
 use crate::process::git_command::has_refs;
 use crate::releases::current;
@@ -30,8 +31,9 @@ impl SavedParts {
     /// Reads an app.
     ///
     /// # Errors
-    /// Fails if there is no such app, or if its data in a service cannot be saved.
+    /// Fails if there is no such app, if it is a service, or if its data in one cannot be saved.
     pub(super) fn read(root: &PikuRoot, app: &AppName, with_services: bool) -> anyhow::Result<Self> {
+        refuse_service(root, app)?;
         let dir = root.app(app);
         current::check_not_destroyed(&dir)?;
         if !dir.is_there() {

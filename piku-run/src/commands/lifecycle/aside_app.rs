@@ -14,6 +14,7 @@ use piku_files::FileLock;
 use piku_layout::app_lock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
+use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
 use super::free_name;
@@ -21,6 +22,7 @@ use crate::commands::data;
 use crate::config::ConfigValues;
 use crate::lock;
 use crate::releases::current;
+use crate::services;
 
 /// Settings that belong to one app alone: its host names, and its port.
 const OWN: [&str; 2] = ["NGINX_SERVER_NAME", "PORT"];
@@ -150,4 +152,78 @@ pub(in crate::commands) fn remove_own_settings(config: &mut ConfigValues) -> Vec
         config.unset(name);
     }
     own
+}
+
+/// Removes the addresses of services that other apps have from the config of a new app, which was that of `source`: it
+/// would change their data. Those of `source` have its names; those of an app that was renamed, or has been copied
+/// before, have a password of its binding.
+pub(in crate::commands) fn remove_bindings_of_others(
+    root: &PikuRoot,
+    new: &AppName,
+    source: &AppName,
+    config: &mut ConfigValues,
+) -> anyhow::Result<()> {
+    let mut removed = Vec::new();
+    for app in root.apps().context("cannot list the apps")?.iter().filter(|app| *app != new) {
+        for binding in services::bindings(root, app)?.into_iter().map(|one| one.binding) {
+            let (names, password) = (&binding.variables, binding.password.as_str());
+            let has_password = |name: &String| {
+                !password.is_empty() && config.get(name).is_some_and(|value| value.contains(password))
+            };
+            if app == source || names.iter().any(has_password) {
+                let there = names.iter().filter(|name| config.get(name).is_some()).cloned();
+                removed.extend(there.collect::<Vec<_>>());
+                for name in names {
+                    config.unset(name);
+                }
+            }
+        }
+    }
+    if !removed.is_empty() {
+        progress::detail(&format!("without {}, for a service of another app", removed.join(" and ")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes an app with a binding.
+    fn bind(root: &PikuRoot, app: &str, password: &str) {
+        let dir = root.service(&format!("db-{app}").parse().unwrap());
+        fs::create_dir_all(dir.path()).unwrap();
+        fs::create_dir_all(root.app(&app.parse().unwrap()).path()).unwrap();
+        fs::write(dir.service_settings(), "kind: postgres\n").unwrap();
+        let binding = format!(
+            r#"{{"app": "{app}", "variable": "DATABASE", "name": "app", "password": "{password}",
+                 "variables": ["DATABASE_URL", "PGHOST"], "state": "bound", "since": "2026-11-29T03:00:00Z"}}"#
+        );
+        let state = format!(r#"{{"version": "17", "port": 15400, "bindings": [{binding}]}}"#);
+        fs::write(dir.service_state(), state).unwrap();
+    }
+
+    #[test]
+    fn copy_has_no_address_of_another_app_in_a_service() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
+        fs::create_dir(dir.path().join("apps")).unwrap();
+        let names_after = |new: &str, source: &str| {
+            let mut config = ConfigValues::default();
+            config.set("DATABASE_URL", "postgres://app:hush@127.0.0.1/app").unwrap();
+            config.set("PGHOST", "127.0.0.1").unwrap();
+            config.set("KEPT", "1").unwrap();
+            remove_bindings_of_others(&root, &new.parse().unwrap(), &source.parse().unwrap(), &mut config)
+                .unwrap();
+            config.0.keys().cloned().collect::<Vec<_>>()
+        };
+        let all = ["DATABASE_URL", "PGHOST", "KEPT"];
+        assert_eq!(names_after("copy", "blog"), all, "no service has an app");
+        bind(&root, "blog", "other");
+        assert_eq!(names_after("copy", "blog"), ["KEPT"], "the names are those of its binding");
+        assert_eq!(names_after("blog", "blog"), all, "it is the app itself");
+        assert_eq!(names_after("copy", "shop"), all, "blog has a database of its own");
+        bind(&root, "news", "hush");
+        assert_eq!(names_after("blog", "blog"), ["KEPT"], "blog was renamed to news");
+    }
 }

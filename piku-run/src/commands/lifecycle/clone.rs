@@ -18,14 +18,13 @@ use piku_release::manifest::BuiltRelease;
 use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
-use super::aside_app::{AsideApp, remove_own_settings};
+use super::aside_app::{AsideApp, remove_bindings_of_others, remove_own_settings};
 use super::{app_lock, deploy_tip, free_name};
 use crate::cli::CloneArgs;
 use crate::commands::data;
 use crate::config::store;
 use crate::process::git_command::git_command;
 use crate::releases::current;
-use crate::services;
 
 pub(in crate::commands) fn run(root: &PikuRoot, typed: &CloneArgs) -> anyhow::Result<ExitCode> {
     let CloneArgs { app, new, data, skip_deploy } = typed;
@@ -66,9 +65,7 @@ fn copy_app(
     let dir = root.app(app);
     copy_repository(&dir, &aside.join("repo.git"))?;
     let mut config = store::read(&dir)?;
-    for name in services::bindings(root, app)?.into_iter().flat_map(|one| one.binding.variables) {
-        config.unset(&name);
-    }
+    remove_bindings_of_others(root, new, app, &mut config)?;
     let own = remove_own_settings(&mut config);
     if !own.is_empty() {
         progress::detail(&format!("without {}, which only one app can have", own.join(" and ")));

@@ -15,5 +15,5 @@ pub(super) mod rollback;
 pub(super) mod scale;
 pub(super) mod stop;
 
-pub(super) use deploy_tip::deploy_or_explain;
+pub(super) use deploy_tip::deploy_restored;
 pub(crate) use deploy_tip::deploy_tip;

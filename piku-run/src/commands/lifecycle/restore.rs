@@ -88,7 +88,7 @@ fn restore_destroyed(root: &PikuRoot, app: &AppName) -> anyhow::Result<ExitCode>
     // What an interrupted restore from a backup has left to do.
     if dir.is_there() && restore_services(root, app)? {
         progress::step(&format!("{app} has its data"));
-        return deploy_tip::deploy_or_explain(root, app);
+        return deploy_tip::deploy_restored(root, app);
     }
     let check = || -> anyhow::Result<()> {
         if dir.is_there() {

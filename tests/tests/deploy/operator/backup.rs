@@ -131,6 +131,38 @@ fn app_comes_back_on_another_machine() {
     let told = feeds(&new, "restore", &both, 0);
     assert!(told.contains("blog is left alone: blog exists already"), "{told}");
     assert_eq!(new.page("shop"), "one\n");
+    for app in ["blog", "shop"] {
+        says(&new, &format!("destroy {app} --confirm {app} --now"), 0);
+    }
+    let told = feeds(&new, "restore", &both, 0);
+    let place = |said: &str| told.find(said).unwrap_or_else(|| panic!("no '{said}' in {told}"));
+    assert!(
+        place("shop is back as") < place("Deploying "),
+        "not all are there before the first deploy: {told}"
+    );
+
+    // The live commit is gone from the repository: no other becomes live by itself.
+    let shop = new.app("shop").join("repo.git");
+    let git = |words: &[&str]| {
+        let named = ["-c", "user.name=a", "-c", "user.email=a@b"];
+        let out =
+            new.command("git").args(named).arg("--git-dir").arg(&shop).args(words).output().expect("git");
+        assert!(out.status.success(), "{}", text(&out));
+        String::from_utf8_lossy(&out.stdout).trim().to_owned()
+    };
+    let other = git(&["commit-tree", "-m", "Other", "HEAD^{tree}"]);
+    git(&["update-ref", "refs/heads/main", &other]);
+    let without = backup(&new, "backup shop");
+    let told = feeds(&new, "restore shop --as lost", &without, 0);
+    assert!(told.contains("no longer had it") && told.contains("piku deploy lost"), "{told}");
+    assert!(!new.app("lost").join("current").exists());
+
+    // A service is no app, whoever saves it.
+    let service = new.root().join("services/db");
+    assert!(new.command("mkdir").arg("-p").arg(&service).status().expect("mkdir").success());
+    let out = new.ssh("laptop", "backup db");
+    assert!(text(&out).contains("db is a service, not an app") && !out.status.success(), "{}", text(&out));
+    fs::remove_dir_all(service).expect("service");
 }
 
 #[test]
