@@ -28,6 +28,7 @@ use super::one_off;
 use crate::cli::DataAction;
 use crate::instance::environment;
 use crate::releases::current;
+use crate::services;
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow::Result<ExitCode> {
     let dir = root.app(app);
@@ -102,6 +103,7 @@ pub(super) fn remove_kept(
     dir: &AppDir,
     lock: Option<FileLock>,
 ) -> anyhow::Result<()> {
+    services::remove_data_of(root, app).context("cannot remove its data in the services it was bound to")?;
     if dir.data().is_dir() {
         empty(root, app, &dir.data())?;
         fs::remove_dir(dir.data()).with_context(|| format!("cannot remove '{}'", dir.data().display()))?;

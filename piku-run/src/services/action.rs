@@ -4,9 +4,10 @@
 //! The input and output of a client may be an attacker's. It never sees the service's data, in which the password of
 //! the server's administrator is.
 
-use std::fs::{self};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
+use std::fs;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -15,19 +16,23 @@ use piku_chroot::profile::BuiltinProfile;
 use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
-use piku_layout::settings::{AppUsers, HostSettings};
+use piku_layout::settings::{AppUsers, HostSettings, NetworkMode};
 use piku_report::user_error::UserError;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::kind::ServiceKind;
 use super::process_settings::variables;
 use super::state::{BoundService, ServiceBinding};
 use crate::commands::{OneOffReport, app_users, wait_for_app};
-use crate::desired::limits;
+use crate::config::store;
+use crate::desired::{limits, network};
 use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext, Vars};
 use crate::releases::current;
 
 /// Time for a running server to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Time for a program beside the server, which runs under the lock of the service.
+const LONGEST_RUN: Duration = Duration::from_secs(180);
 
 /// Waits for the lock of a service, under which its state is read and written.
 ///
@@ -86,12 +91,15 @@ pub(super) fn run_beside_server(
     let argv = [format!("/app/{program}")];
     let mut command =
         world.command(&AppIsolation::new(users, settings), &all, &argv, report.path(), around)?;
-    let out = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .output()
+    command.stdin(Stdio::null());
+    let out = output_in_time(command, LONGEST_RUN)
         .with_context(|| format!("cannot run '{program}' of {service}"))?;
+    let Some(out) = out else {
+        let what = format!("'{program}' of {service} did not end within {} seconds", LONGEST_RUN.as_secs());
+        return Err(UserError::new(what)
+            .hint(format!("see what the server says: piku logs {service}"))
+            .into());
+    };
     if out.status.success() {
         return String::from_utf8(out.stdout)
             .with_context(|| format!("'{program}' of {service} prints no text"));
@@ -101,6 +109,21 @@ pub(super) fn run_beside_server(
     Err(UserError::new(format!("'{program}' of {service} failed: {}", last.trim()))
         .hint(format!("see what the server says: piku logs {service}"))
         .into())
+}
+
+/// Runs a command and returns its output; kills it and returns `None` if it does not end in time.
+fn output_in_time(mut command: Command, time: Duration) -> anyhow::Result<Option<Output>> {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default()).context("no pid")?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch it")?;
+    let (ended, end) = mpsc::channel();
+    let reader = thread::spawn(move || ended.send(child.wait_with_output()));
+    let in_time = end.recv_timeout(time);
+    if in_time.is_err() {
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+    }
+    let _ = reader.join();
+    Ok(in_time.ok().transpose()?)
 }
 
 /// Waits until the server answers.
@@ -158,12 +181,20 @@ pub(super) fn client_command(
     if let Some(term) = std::env::var_os("TERM").and_then(|term| term.into_string().ok()) {
         vars.insert("TERM".to_owned(), term);
     }
+    // Its author is at this client: it has the network and the limits of the app.
+    let app = &bound.binding.app;
+    let of_app = app_vars(root, app)?;
+    let limits = limits::of("run", &of_app)?;
+    let own_network = network::of(&of_app, settings.network.of(app))? == NetworkMode::Own;
     let protections = settings.protections.unwrap_or_default();
     let mut jail = JailSpec::profile(BuiltinProfile::Run)
         .app(&kind.folder)
         .hostname(bound.service.as_str())
-        .require(&protections)
-        .listen(0);
+        .require(&protections);
+    jail = if own_network { jail.own_network().connect(bound.port) } else { jail.listen(0) };
+    if !limits.is_empty() {
+        jail = jail.limit(&limits);
+    }
     if settings.app_users == AppUsers::Own {
         jail = jail.own_user(bound.binding.app.as_str(), &root.uid_ranges());
     }
@@ -173,6 +204,16 @@ pub(super) fn client_command(
         ClientStreams::Piped => jail = jail.die_with_caller(),
     }
     Ok(jail.command(vars, &[format!("/app/{program}")]))
+}
+
+/// Returns the variables of an app, those of its config alone if its release cannot be read.
+fn app_vars(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vars> {
+    let dir = root.app(app);
+    let live = dir.current_number().and_then(|live| ReleaseContext::read(root, app, live).ok());
+    match live {
+        Some(world) => world.vars(ProcessRole { ps: "run.1", kind: "run", port: None }),
+        None => Ok(store::read(&dir)?.0.into_iter().collect()),
+    }
 }
 
 /// Waits for a client, and fails unless it succeeds.

@@ -1,20 +1,20 @@
 //! Bindings of apps to services. Each change is written down before its first step, so that the next command finishes
 //! or undoes an interrupted one.
 
-use std::fs::File;
-use std::io::Read;
+use std::collections::BTreeMap;
 
 use anyhow::Context;
-use indexmap::IndexMap;
 use jiff::Timestamp;
-use piku_files::sha256;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
-use piku_procfile::env;
+use piku_layout::unknown_app::is_reached;
 use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
 use super::action::{binding_variables, lock_service, run_beside_server, wait_until_ready};
+use super::binding_values::{
+    choose_name, config_variables, hash_values, is_in_config, parse_prefix, parse_variables, random_password,
+};
 use super::kind::ServiceKind;
 use super::state::{BindingState, ServiceBinding, ServiceSettings, ServiceState};
 use crate::commands::{change_config, create_if_missing, must_be_there};
@@ -32,7 +32,10 @@ struct OpenService<'a> {
 
 impl<'a> OpenService<'a> {
     /// Locks a service whose server answers, after finishing or undoing what was interrupted.
-    fn open(root: &'a PikuRoot, name: &'a AppName) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// Fails if an interrupted change of this app cannot be finished. Those of other apps wait for the next command.
+    fn open(root: &'a PikuRoot, name: &'a AppName, app: &AppName) -> anyhow::Result<Self> {
         let lock = lock_service(root, name)?;
         let dir = root.service(name);
         let settings = ServiceSettings::find(&dir)?.context("the service has no 'service.yaml'")?;
@@ -40,7 +43,7 @@ impl<'a> OpenService<'a> {
         let state = ServiceState::read(&dir)?;
         let mut opened = Self { root, name, dir, kind, state, _lock: lock };
         wait_until_ready(root, name, &opened.kind)?;
-        opened.finish_interrupted()?;
+        opened.finish_interrupted(app)?;
         Ok(opened)
     }
 
@@ -55,31 +58,46 @@ impl<'a> OpenService<'a> {
         self.state.write(&self.dir)
     }
 
-    fn finish_interrupted(&mut self) -> anyhow::Result<()> {
+    fn finish_interrupted(&mut self, app: &AppName) -> anyhow::Result<()> {
         // From the last one on, because dropped ones are removed.
         for at in (0..self.state.bindings.len()).rev() {
-            let binding = self.state.bindings[at].clone();
-            let (app, service) = (&binding.app, self.name);
-            match binding.state {
-                BindingState::Bound | BindingState::Kept => {}
-                BindingState::Making | BindingState::Renewing if is_in_config(self.root, &binding)? => {
-                    self.put(at, BindingState::Bound)?;
-                    progress::detail(&format!("finished the interrupted binding of {app} to {service}"));
+            let of = self.state.bindings[at].app.clone();
+            // A limited key neither changes nor learns of other apps.
+            if !is_reached(&of) {
+                continue;
+            }
+            match self.finish_one(at) {
+                Err(err) if of != *app => {
+                    let what = format!("an interrupted change of {of} in {} is not finished", self.name);
+                    progress::warning(&format!("{what}: {err:#}"));
                 }
-                BindingState::Making | BindingState::Renewing => {
-                    self.undo(at)?;
-                    progress::detail(&format!("undid the interrupted binding of {app} to {service}"));
-                }
-                BindingState::Unbinding => {
-                    self.finish_unbinding(at)?;
-                    progress::detail(&format!("finished the interrupted unbinding of {app} from {service}"));
-                }
-                BindingState::Dropping => {
-                    self.finish_dropping(at)?;
-                    progress::detail(&format!(
-                        "finished the interrupted removal of {app}'s data in {service}"
-                    ));
-                }
+                finished => finished?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Finishes or undoes the interrupted change of a binding.
+    fn finish_one(&mut self, at: usize) -> anyhow::Result<()> {
+        let binding = self.state.bindings[at].clone();
+        let (app, service) = (&binding.app, self.name);
+        match binding.state {
+            BindingState::Bound | BindingState::Unbound => {}
+            BindingState::Creating | BindingState::Renewing if is_in_config(self.root, &binding)? => {
+                self.put(at, BindingState::Bound)?;
+                progress::detail(&format!("finished the interrupted binding of {app} to {service}"));
+            }
+            BindingState::Creating | BindingState::Renewing => {
+                self.undo(at)?;
+                progress::detail(&format!("undid the interrupted binding of {app} to {service}"));
+            }
+            BindingState::Unbinding => {
+                self.finish_unbinding(at)?;
+                progress::detail(&format!("finished the interrupted unbinding of {app} from {service}"));
+            }
+            BindingState::Dropping => {
+                self.finish_dropping(at)?;
+                progress::detail(&format!("finished the interrupted removal of {app}'s data in {service}"));
             }
         }
         Ok(())
@@ -90,15 +108,16 @@ impl<'a> OpenService<'a> {
         let binding = self.state.bindings[at].clone();
         if binding.state == BindingState::Renewing {
             self.run("unbind", &binding)?;
-            return self.put(at, BindingState::Kept);
+            return self.put(at, BindingState::Unbound);
         }
         self.finish_dropping(at)
     }
 
     fn finish_unbinding(&mut self, at: usize) -> anyhow::Result<()> {
         let binding = self.state.bindings[at].clone();
-        if is_in_config(self.root, &binding)? {
-            let edit = ConfigEdit::Unset(binding.variables.clone());
+        let names = config_variables(self.root, &binding)?;
+        if !names.is_empty() {
+            let edit = ConfigEdit::Unset(names);
             // An app that does not come up without its database has lost it all the same.
             if let Err(err) = change_config(self.root, &binding.app, false, &|config| edit.apply(config)) {
                 progress::warning(&format!("{err:#}"));
@@ -106,7 +125,7 @@ impl<'a> OpenService<'a> {
             }
         }
         self.run("unbind", &binding)?;
-        self.put(at, BindingState::Kept)
+        self.put(at, BindingState::Unbound)
     }
 
     fn finish_dropping(&mut self, at: usize) -> anyhow::Result<()> {
@@ -118,6 +137,8 @@ impl<'a> OpenService<'a> {
 
     /// Finds the only binding of an app, or that with this prefix of its variables.
     fn find(&self, app: &AppName, variable: Option<&str>) -> anyhow::Result<usize> {
+        let variable = variable.map(parse_prefix).transpose()?;
+        let variable = variable.as_deref();
         let its = |one: &&ServiceBinding| one.app == *app && variable.is_none_or(|name| one.variable == name);
         let found: Vec<&ServiceBinding> = self.state.bindings.iter().filter(its).collect();
         match found.as_slice() {
@@ -136,16 +157,6 @@ pub(super) fn name_one<'a>(app: &AppName, variables: impl Iterator<Item = &'a st
     UserError::new(format!("{app} has several bindings")).hint(format!("name one: {}", options.join(" or ")))
 }
 
-/// Returns true if the variables of a binding are in the app's config, with its password.
-fn is_in_config(root: &PikuRoot, binding: &ServiceBinding) -> anyhow::Result<bool> {
-    if root.is_service(&binding.app) {
-        return Ok(false);
-    }
-    let config = store::read(&root.app(&binding.app))?;
-    let is_its = |name: &String| config.get(name).is_some_and(|value| value.contains(&binding.password));
-    Ok(!binding.variables.is_empty() && binding.variables.iter().any(is_its))
-}
-
 /// Binds an app to a service: a role and a database of its own, and their address in the app's config as one release.
 ///
 /// # Errors
@@ -160,10 +171,9 @@ pub(crate) fn bind_app(
         let what = format!("{app} is a service; an app is bound to a service");
         return Err(UserError::new(what).hint("piku service:bind SERVICE APP").code(USAGE).into());
     }
-    super::action::must_be_service(root, service)?;
-    create_if_missing(root, app)?;
-    let mut opened = OpenService::open(root, service)?;
-    let variable = prefix_of(&opened.kind, variable)?;
+    let variable = variable.map(parse_prefix).transpose()?;
+    let mut opened = OpenService::open(root, service, app)?;
+    let variable = variable.unwrap_or_else(|| opened.kind.about.variable.clone());
     let at = opened.state.position(app, &variable);
     let old = at.map(|at| opened.state.bindings[at].clone());
     if let Some(old) = old.as_ref().filter(|old| old.state == BindingState::Bound) {
@@ -173,14 +183,20 @@ pub(crate) fn bind_app(
         }
     }
     check_exclusive(&opened, app, &variable)?;
+    create_if_missing(root, app)?;
     check_variable(root, app, &variable)?;
     let binding = ServiceBinding {
         app: app.clone(),
         variable: variable.clone(),
-        name: name_in_server(app, &variable, &opened.kind),
+        // Of a binding that was renewed, the data has the name under which it was made.
+        name: match &old {
+            Some(old) => old.name.clone(),
+            None => choose_name(app, &variable, &opened.kind, &opened.state.bindings),
+        },
         password: random_password()?,
         variables: vec![format!("{variable}_URL")],
-        state: if old.is_some() { BindingState::Renewing } else { BindingState::Making },
+        value_hashes: BTreeMap::new(),
+        state: if old.is_some() { BindingState::Renewing } else { BindingState::Creating },
         since: Timestamp::now(),
     };
     let at = at.unwrap_or(opened.state.bindings.len());
@@ -192,13 +208,19 @@ pub(crate) fn bind_app(
     opened.state.write(&opened.dir)?;
     let bound = opened.run("bind", &binding).and_then(|printed| parse_variables(&printed)).and_then(|vars| {
         opened.state.bindings[at].variables = vars.keys().cloned().collect();
+        opened.state.bindings[at].value_hashes = hash_values(&vars);
         opened.state.write(&opened.dir)?;
-        {
-            let edit = ConfigEdit::Set(vars.into_iter().collect());
-            change_config(root, app, false, &|config| edit.apply(config))
-        }
+        let edit = ConfigEdit::Set(vars.into_iter().collect());
+        change_config(root, app, false, &|config| edit.apply(config))
     });
     if let Err(err) = bound {
+        // After the switch to the release that has it, the app uses its data.
+        if is_in_config(root, &opened.state.bindings[at])? {
+            opened.put(at, BindingState::Bound)?;
+            return Err(
+                err.context(format!("{app} is bound to {service}, but what follows the binding failed"))
+            );
+        }
         opened.undo(at).context("cannot undo the binding; the next command on the service does")?;
         return Err(err.context(format!("{app} is not bound to {service}")));
     }
@@ -215,9 +237,9 @@ pub(crate) fn unbind_app(
     app: &AppName,
     variable: Option<&str>,
 ) -> anyhow::Result<()> {
-    let mut opened = OpenService::open(root, service)?;
+    let mut opened = OpenService::open(root, service, app)?;
     let at = opened.find(app, variable)?;
-    if opened.state.bindings[at].state == BindingState::Kept {
+    if opened.state.bindings[at].state == BindingState::Unbound {
         progress::step(&format!("{app} is not bound to {service}; its data is kept"));
         return Ok(());
     }
@@ -243,7 +265,7 @@ pub(crate) fn drop_binding(
         let what = format!("'{confirm}' is not the name of the app whose data is to go, '{app}'");
         return Err(UserError::new(what).code(USAGE).into());
     }
-    let mut opened = OpenService::open(root, service)?;
+    let mut opened = OpenService::open(root, service, app)?;
     let at = opened.find(app, variable)?;
     let binding = &opened.state.bindings[at];
     if binding.state == BindingState::Bound
@@ -260,17 +282,39 @@ pub(crate) fn drop_binding(
     Ok(())
 }
 
-/// Returns the prefix of the variables: that of the kind, or the one that was given.
-fn prefix_of(kind: &ServiceKind, given: Option<&str>) -> anyhow::Result<String> {
-    let Some(given) = given else { return Ok(kind.about.variable.clone()) };
-    let prefix = given.trim_end_matches("_URL").to_ascii_uppercase();
-    if env::is_name(&prefix) && prefix.len() <= 40 {
-        return Ok(prefix);
+/// Takes the data of an app that is removed for good out of reach of a later app of its name, and removes it in all
+/// services. What is left to do in a server that does not answer, the next command on the service does.
+///
+/// # Errors
+/// Fails if the state of a service cannot be written.
+pub(crate) fn remove_data_of(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    let has_bindings = |state: &ServiceState| state.bindings.iter().any(|one| one.app == *app);
+    for service in root.services().context("cannot list the services")? {
+        let dir = root.service(&service);
+        if !has_bindings(&ServiceState::read(&dir)?) {
+            continue;
+        }
+        let lock = lock_service(root, &service)?;
+        let mut state = ServiceState::read(&dir)?;
+        for binding in state.bindings.iter_mut().filter(|one| one.app == *app) {
+            binding.state = BindingState::Dropping;
+            binding.since = Timestamp::now();
+        }
+        state.write(&dir)?;
+        drop(lock);
+        let finished = if root.service(&service).is_stopped() {
+            Ok(())
+        } else {
+            OpenService::open(root, &service, app).map(drop)
+        };
+        if let Err(err) = finished {
+            progress::warning(&format!("{err:#}"));
+        }
+        if has_bindings(&ServiceState::read(&dir)?) {
+            progress::detail(&format!("the next command on {service} removes the data of {app} there"));
+        }
     }
-    Err(UserError::new("--as: expected the beginning of a variable's name")
-        .hint("such as --as REPORTS for REPORTS_URL")
-        .code(USAGE)
-        .into())
+    Ok(())
 }
 
 /// Fails if a server for one binding has another one.
@@ -297,48 +341,4 @@ fn check_variable(root: &PikuRoot, app: &AppName, variable: &str) -> anyhow::Res
     Err(UserError::new(format!("{app} has {name} already"))
         .hint(format!("remove it: piku config:unset {app} {name}; or choose another name: --as NAME"))
         .into())
-}
-
-/// Returns the name of a binding's role and database. It begins with `app_`: no server has such a name of its own.
-fn name_in_server(app: &AppName, variable: &str, kind: &ServiceKind) -> String {
-    /// Bytes; servers take 63 and more.
-    const LONGEST: usize = 60;
-    let mut name = format!("app_{}", app.as_str().replace('-', "_"));
-    if variable != kind.about.variable {
-        name.push_str("__");
-        name.push_str(&variable.to_ascii_lowercase());
-    }
-    if name.len() > LONGEST {
-        let hash = sha256::to_hex(&sha256::hash_reader(&mut name.as_bytes()).unwrap_or_default());
-        name.truncate(LONGEST - 13);
-        name.push('_');
-        name.push_str(&hash[..12]);
-    }
-    name
-}
-
-/// Returns 48 random hexadecimal digits, which need no quotes in a URL or in SQL.
-#[expect(clippy::disallowed_methods, reason = "the kernel's random numbers")]
-fn random_password() -> anyhow::Result<String> {
-    let mut bytes = [0_u8; 24];
-    File::open("/dev/urandom")
-        .and_then(|mut random| random.read_exact(&mut bytes))
-        .context("cannot read '/dev/urandom'")?;
-    Ok(sha256::to_hex(&bytes))
-}
-
-/// Parses the lines `NAME=VALUE` that `bind` prints.
-fn parse_variables(printed: &str) -> anyhow::Result<IndexMap<String, String>> {
-    let mut vars = IndexMap::new();
-    for line in printed.lines().filter(|line| !line.is_empty()) {
-        // The line may hold a password, and is not repeated.
-        let Some((name, value)) = line.split_once('=').filter(|(name, _)| env::is_name(name)) else {
-            return Err(UserError::new("'bind' printed a line that is not NAME=VALUE").into());
-        };
-        vars.insert(name.to_owned(), value.to_owned());
-    }
-    if vars.is_empty() {
-        return Err(UserError::new("'bind' printed no NAME=VALUE").into());
-    }
-    Ok(vars)
 }

@@ -79,10 +79,14 @@ pub(crate) fn create_service(root: &PikuRoot, new: &NewService) -> anyhow::Resul
     let started = client::ask(root, name, &SupervisorRequest::Restart { only: None, index: None })
         .and_then(|()| wait_until_ready(root, name, &kind));
     if let Err(err) = started {
-        if let Err(left) = remove_service(root, name) {
-            progress::error(&format!("{left:#}"));
-        }
-        return Err(err.context(format!("{name} does not start; nothing of it was kept")));
+        let removed = match remove_service(root, name) {
+            Ok(()) => "nothing of it was kept".to_owned(),
+            Err(left) => {
+                progress::error(&format!("{left:#}"));
+                format!("to remove what is left: piku service:destroy {name} --confirm {name}")
+            }
+        };
+        return Err(err.context(format!("{name} does not start; {removed}")));
     }
     progress::step(&format!("{name} runs, at 127.0.0.1:{port}"));
     progress::detail(&format!("to bind an app to it: piku service:bind {name} APP"));

@@ -16,8 +16,9 @@ use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
 use super::action::{ASIDE, lock_service, lock_services};
-use super::state::{BindingState, ServiceState};
-use crate::commands::{empty_data, keep_out_supervisor};
+use super::binding_values::is_in_config;
+use super::state::ServiceState;
+use crate::commands::{empty_data, keep_out_supervisor, must_be_there};
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::WebServer;
@@ -32,15 +33,18 @@ pub(crate) fn destroy_service(root: &PikuRoot, name: &AppName, confirm: &AppName
         let what = format!("'{confirm}' is not the name of the service to destroy, '{name}'");
         return Err(UserError::new(what).code(USAGE).into());
     }
-    {
-        let _lock = lock_service(root, name)?;
-        let state = ServiceState::read(&root.service(name))?;
-        let bound = state.bindings.iter().filter(|one| one.state != BindingState::Kept);
-        let bound: Vec<String> = bound.map(|one| one.app.to_string()).collect();
-        if let Some(app) = bound.first() {
-            let what = format!("{} bound to {name}", bound.join(" and "));
-            return Err(UserError::new(what).hint(format!("first: piku service:unbind {name} {app}")).into());
+    let _lock = lock_service(root, name)?;
+    let state = ServiceState::read(&root.service(name))?;
+    let mut bound = Vec::new();
+    for binding in &state.bindings {
+        // What an app does not use does not keep a service: its server may never start again.
+        if must_be_there(root, &binding.app).is_ok() && is_in_config(root, binding)? {
+            bound.push(binding.app.to_string());
         }
+    }
+    if let Some(app) = bound.first() {
+        let what = format!("{} bound to {name}", bound.join(" and "));
+        return Err(UserError::new(what).hint(format!("first: piku service:unbind {name} {app}")).into());
     }
     remove_service(root, name)?;
     progress::step(&format!("{name} is destroyed, with its data"));

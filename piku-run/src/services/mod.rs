@@ -3,6 +3,7 @@
 
 mod action;
 mod binding;
+mod binding_values;
 mod create;
 mod destroy;
 mod kind;
@@ -11,7 +12,7 @@ mod process_settings;
 mod state;
 mod transfer;
 
-pub(crate) use binding::{bind_app, drop_binding, unbind_app};
+pub(crate) use binding::{bind_app, drop_binding, remove_data_of, unbind_app};
 pub(crate) use create::{NewService, create_service};
 pub(crate) use destroy::destroy_service;
 pub(crate) use kind::ServiceKind;

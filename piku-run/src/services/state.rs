@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
+use piku_report::progress;
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
@@ -80,19 +81,19 @@ impl ServiceSettings {
     }
 }
 
-/// State of a binding. All but [`BindingState::Bound`] and [`BindingState::Kept`] are steps, which the next command
+/// State of a binding. All but [`BindingState::Bound`] and [`BindingState::Unbound`] are steps, which the next command
 /// finishes or undoes if they were interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum BindingState {
     /// Its first role and database are being made.
-    Making,
+    Creating,
     /// It was kept, and is being bound again.
     Renewing,
     Bound,
     Unbinding,
     /// The app cannot connect; the data is kept.
-    Kept,
+    Unbound,
     Dropping,
 }
 
@@ -100,8 +101,8 @@ impl BindingState {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Bound => "bound",
-            Self::Kept => "unbound, data kept",
-            Self::Making | Self::Renewing => "being bound",
+            Self::Unbound => "unbound, data kept",
+            Self::Creating | Self::Renewing => "being bound",
             Self::Unbinding => "being unbound",
             Self::Dropping => "being dropped",
         }
@@ -119,6 +120,9 @@ pub(crate) struct ServiceBinding {
     pub(crate) password: String,
     /// Names of its variables in the app's config.
     pub(crate) variables: Vec<String>,
+    /// SHA-256 of their values, by which they are recognised.
+    #[serde(default)]
+    pub(crate) value_hashes: BTreeMap<String, String>,
     pub(crate) state: BindingState,
     pub(crate) since: Timestamp,
 }
@@ -207,29 +211,45 @@ pub(crate) fn can_have(
     Ok(!kind.about.exclusive || !ServiceState::read(&dir)?.bindings.iter().any(is_other))
 }
 
-/// Returns the ports of the services that an app is bound to, or is just being bound to.
+/// Returns the ports of the services that an app is bound to, or is just being bound to. A service whose state cannot
+/// be read is left out with a warning: its other apps run on.
 pub(super) fn connected_ports(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<u16>> {
-    let bound = bindings(root, app)?.into_iter().filter(|one| one.binding.state != BindingState::Kept);
-    let mut ports: Vec<u16> = bound.map(|one| one.port).collect();
+    let is_connected = |one: &ServiceBinding| {
+        one.app == *app && !matches!(one.state, BindingState::Unbound | BindingState::Dropping)
+    };
+    let mut ports = Vec::new();
+    for service in root.services().context("cannot list the services")? {
+        let dir = root.service(&service);
+        match ServiceState::read(&dir) {
+            Ok(state) => {
+                if state.bindings.iter().any(is_connected) {
+                    ports.push(state.port);
+                }
+            }
+            // It was destroyed meanwhile.
+            Err(_) if !dir.service_state().exists() => {}
+            Err(err) => progress::warning(&format!("{app} cannot reach {service}: {err:#}")),
+        }
+    }
     ports.sort_unstable();
     ports.dedup();
     Ok(ports)
 }
 
-/// Has the bindings of a renamed app follow its name.
+/// Has the bindings of a renamed app follow its name. Their data keeps its own.
 pub(crate) fn rename_app(root: &PikuRoot, old: &AppName, new: &AppName) -> anyhow::Result<()> {
     for service in root.services().context("cannot list the services")? {
         let dir = root.service(&service);
+        let is_bound = |state: &ServiceState| state.bindings.iter().any(|one| one.app == *old);
+        if !is_bound(&ServiceState::read(&dir)?) {
+            continue;
+        }
         let _lock = super::action::lock_service(root, &service)?;
         let mut state = ServiceState::read(&dir)?;
-        let mut is_changed = false;
         for binding in state.bindings.iter_mut().filter(|one| one.app == *old) {
             binding.app = new.clone();
-            is_changed = true;
         }
-        if is_changed {
-            state.write(&dir)?;
-        }
+        state.write(&dir)?;
     }
     Ok(())
 }

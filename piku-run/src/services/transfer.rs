@@ -12,15 +12,18 @@ use piku_report::user_error::{USAGE, UserError};
 
 use super::action::{ClientStreams, client_command, wait_for_client};
 use super::binding::name_one;
+use super::binding_values::parse_prefix;
 use super::state::{BindingState, BoundService, bindings};
+use crate::commands::must_be_there;
 
 /// Finds the only binding of an app, or that with this prefix of its variables.
 fn find_bound(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow::Result<BoundService> {
+    must_be_there(root, app)?;
+    let variable = variable.map(parse_prefix).transpose()?;
     let mut found = bindings(root, app)?;
     found.retain(|one| {
         one.binding.state == BindingState::Bound
-            && variable
-                .is_none_or(|name| one.binding.variable.eq_ignore_ascii_case(name.trim_end_matches("_URL")))
+            && variable.as_ref().is_none_or(|name| one.binding.variable == *name)
     });
     if found.len() > 1 {
         return Err(name_one(app, found.iter().map(|one| one.binding.variable.as_str())).into());

@@ -63,5 +63,6 @@ fn documented_kind_works() {
     assert!(without.status.success(), "{}", text(&without));
 
     says(&world, "laptop", "service:unbind memcached blog", 0);
+    says(&world, "laptop", "config:get blog MEMCACHED_URL", 1);
     says(&world, "laptop", "service:destroy memcached --confirm memcached", 0);
 }

@@ -42,7 +42,7 @@ pub(crate) fn sql(world: &World, app: &str, text: &str) -> String {
 fn database_follows_its_app_through_its_life() {
     let world = with_postgres("");
     let bound = says(&world, "laptop", "service:bind postgres blog", 0);
-    assert!(bound.contains("Running the release task") || bound.contains("set DATABASE_URL"), "{bound}");
+    assert!(bound.contains("blog is bound to postgres: DATABASE_URL"), "{bound}");
     says(&world, "laptop", "deploy blog", 0);
     assert_eq!(world.page("blog"), "0\n");
     assert!(says(&world, "laptop", "service:bind postgres blog", 0).contains("bound to postgres already"));
@@ -188,13 +188,13 @@ fn interrupted_binding_is_undone_by_the_next_command() {
     let read = || std::fs::read_to_string(&state).expect("the state");
     says(&world, "laptop", "service:bind postgres blog", 0);
     // As if it had been killed after the release, before it wrote that it was done.
-    write(&read().replace("\"bound\"", "\"making\""));
+    write(&read().replace("\"bound\"", "\"creating\""));
     let said = says(&world, "laptop", "service:bind postgres blog", 0);
     assert!(said.contains("finished the interrupted binding"), "{said}");
     assert!(read().contains("\"bound\""), "{}", read());
     // And before the release.
     says(&world, "laptop", "config:unset blog DATABASE_URL", 0);
-    write(&read().replace("\"bound\"", "\"making\""));
+    write(&read().replace("\"bound\"", "\"creating\""));
     let said = says(&world, "laptop", "service:bind postgres blog --as REPORTS", 0);
     assert!(said.contains("undid the interrupted binding"), "{said}");
     assert!(says(&world, "laptop", "config:get blog REPORTS_URL", 0).contains("/app_blog__reports"));

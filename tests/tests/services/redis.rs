@@ -71,7 +71,24 @@ fn server_belongs_to_one_app_and_keeps_its_data() {
     assert!(killed.expect("kill").success());
     wait_for("the server", || redis(&world, "blog", "GET a\n") == "2\n");
 
+    // A server that does not answer has done nothing.
+    let state =
+        || std::fs::read_to_string(world.root().join("services/redis/state.json")).expect("the state");
     says(&world, "laptop", "service:unbind redis blog", 0);
+    says(&world, "laptop", "stop redis", 0);
+    for words in ["service:bind redis blog", "service:drop redis blog --confirm blog"] {
+        assert!(says(&world, "laptop", words, 1).contains("redis is stopped"), "{words}");
+    }
+    assert!(state().contains("\"unbound\""), "{}", state());
+    let down = Command::new("sh")
+        .args(["-euc", ". \"$KIND/lib.sh\"; as_admin 'ACL SAVE'"])
+        .env("KIND", piku_tests::tools::repository().join("scripts/services/redis"))
+        .env("DATA_DIR", world.root().join("services/redis/data"))
+        .envs([("SERVICE_KIND", "redis"), ("SERVICE_PORT", &port)])
+        .output()
+        .expect("sh");
+    assert!(!down.status.success() && text(&down).contains("gave 0 answers to 1"), "{}", text(&down));
+    says(&world, "laptop", "start redis", 0);
     says(&world, "laptop", "service:bind redis blog", 0);
     assert_eq!(redis(&world, "blog", "GET a\n"), "2\n");
     says(&world, "laptop", "service:unbind redis blog", 0);

@@ -25,6 +25,7 @@ use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::WebServer;
 use crate::releases::current;
+use crate::services;
 
 pub(in crate::commands) fn run(root: &PikuRoot, typed: &DestroyArgs) -> anyhow::Result<()> {
     let DestroyArgs { app, confirm, now } = typed;
@@ -76,6 +77,11 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &DestroyArgs) -> anyhow::
     current::remove_dir(dir.run())?;
     current::remove_dir(&dir.stopped())?;
     current::remove_dir(&dir.destroying())?;
+    // A later app of this name gets nothing of what this one had.
+    let has_left = dir.destroyed().is_dir() || dir.data().is_dir();
+    if !now && !has_left {
+        services::remove_data_of(root, app)?;
+    }
     if now {
         data::remove_kept(root, app, &dir, push)?;
     } else {
@@ -88,6 +94,9 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &DestroyArgs) -> anyhow::
         Some(kept) => {
             let end = kept.end(&settings);
             progress::step(&format!("{app} is destroyed; what it had is kept until {}", end.strftime("%F")));
+            for bound in services::bindings(root, app)? {
+                progress::detail(&format!("and until then its data in {}", bound.service));
+            }
             progress::detail(&format!("to bring it back: piku restore {app}"));
         }
         None if !dir.data().exists() => progress::step(&format!("{app} is destroyed")),
