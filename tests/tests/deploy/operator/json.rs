@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use piku_tests::snapshot::text;
@@ -54,6 +55,24 @@ fn verbs_with_format(world: &World) -> BTreeSet<String> {
         .collect()
 }
 
+/// Adds a kind of service: a server of HTTP without data.
+fn add_kind(world: &World, name: &str) {
+    let folder = world.root().join("services.d").join(name);
+    fs::create_dir_all(&folder).expect("the kind");
+    for (file, text) in [
+        ("kind.yaml", "description: Echo\npackage: python3\nvariable: ECHO\ncache: true\n"),
+        ("versions", "#!/bin/sh\necho 1\n"),
+        ("start", "#!/bin/sh\nexec python3 -m http.server --bind 127.0.0.1 --directory /data \"$PORT\"\n"),
+        ("bind", "#!/bin/sh\necho \"${BINDING_VARIABLE}_URL=http://127.0.0.1:$SERVICE_PORT/\"\n"),
+        ("unbind", "#!/bin/sh\n"),
+        ("drop", "#!/bin/sh\n"),
+    ] {
+        let file = folder.join(file);
+        fs::write(&file, text).expect("a file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("its mode");
+    }
+}
+
 #[test]
 fn output_of_each_verb_is_as_its_schema_says() {
     let world = World::new();
@@ -66,6 +85,9 @@ fn output_of_each_verb_is_as_its_schema_says() {
     says(&world, "create shop", 0);
     says(&world, "lock shop --reason soon", 0);
     repo.file("Procfile", "web: exit 3\n").commit("Two").push().fails_with(&[]);
+    add_kind(&world, "echo");
+    says(&world, "service:create echo", 0);
+    says(&world, "service:bind echo blog", 0);
     world.set_settings("grants: {blog: [\"/srv:ro\", /nonexistent]}\nbackups: {nightly: {schedule: \"0 3 * * *\", to: /nonexistent}}");
 
     let mut asked: Vec<(&str, &str)> = vec![
@@ -85,6 +107,8 @@ fn output_of_each_verb_is_as_its_schema_says() {
         ("audit", "audit"),
         ("backup:list", "backup:list"),
         ("backup:verify", "backup:verify"),
+        ("service:list", "service:list"),
+        ("service:info", "service:info echo"),
         ("keys", "keys"),
         ("grant", "grant"),
         ("version", "version"),
