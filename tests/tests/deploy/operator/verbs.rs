@@ -77,7 +77,7 @@ fn other_spellings_do_what_they_say() {
     assert_eq!(says(&world, "open blog", 0), format!("http://127.0.0.1:{}\n", world.port("blog")));
     assert_eq!(says(&world, "apps", 0), "blog\n");
 
-    assert!(says(&world, "restrat blog", 1).contains("did you mean 'restart'?"));
+    assert!(says(&world, "restrat blog", 2).contains("did you mean 'restart'?"));
     assert!(says(&world, "config:set --help", 0).starts_with("usage: piku config:set APP "));
     assert!(says(&world, "ps blog --help", 0).starts_with("usage: piku ps "));
 }
