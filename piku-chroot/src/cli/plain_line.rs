@@ -176,6 +176,7 @@ mod tests {
             .report(path)
             .listen(0)
             .listen(5000)
+            .connect(15400)
             .require(&[Protection::Namespaces, Protection::Seccomp])
             .own_network()
             .die_with_caller();
