@@ -60,7 +60,7 @@ enum ChangePhase {
 
 impl SupervisorCore {
     pub(super) fn begin_change(&mut self, job: JobId, plan: RunPlan, replace: ReplaceScope, task: bool) {
-        if self.change.is_some() || !self.stops.is_empty() {
+        if self.refuses_changes() {
             let reason = "another change of this app is under way".to_owned();
             self.out.push(CoreAction::FinishJob {
                 job,

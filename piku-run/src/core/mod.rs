@@ -155,6 +155,12 @@ impl SupervisorCore {
         self.change.is_some()
     }
 
+    /// Returns true if a change cannot begin: another one is in progress, or the app is being stopped.
+    #[must_use]
+    pub(crate) fn refuses_changes(&self) -> bool {
+        self.change.is_some() || !self.stops.is_empty()
+    }
+
     /// Returns whether nothing runs and no request is pending.
     #[must_use]
     pub(crate) fn is_idle(&self) -> bool {

@@ -75,8 +75,9 @@ impl AppSupervisor {
 
     /// Returns whether a change is in progress, or is the next that the core gets.
     fn is_changing(&self) -> bool {
-        let is_change = |event: &CoreEvent| matches!(event, CoreEvent::Change { .. });
-        self.core.is_changing() || self.events.iter().any(is_change)
+        let is_change =
+            |event: &CoreEvent| matches!(event, CoreEvent::Change { .. } | CoreEvent::Stop { .. });
+        self.core.refuses_changes() || self.events.iter().any(is_change)
     }
 
     pub(super) fn send_reply(&mut self, client: u64, reply: &SupervisorReply) {
