@@ -188,7 +188,7 @@ error: remote unpack failed: unpack-objects abnormal exit
 "#]]);
     settings("disk_reserve: 1000000000\n");
     laptop.push().fails_as(str![[r#"
-piku: not enough space on the disk of '/tmp/piku receive mhYTi1/root/apps/blog': the data has 0 KiB, 53.3 GiB are free, and 976562.5 GiB must stay free
+piku: not enough space on the disk of '[..]/root/apps/blog': the data has 0 KiB, [..] are free, and 976562.5 GiB must stay free
 hint: 'piku gc' removes what nothing needs; disk_reserve in host.yaml sets how much stays free
 fatal: Could not read from remote repository.
 
@@ -206,7 +206,7 @@ and the repository exists.
         &take(5),
         &[],
         str![[r#"
-piku: not enough space on the disk of '/tmp/piku receive mhYTi1/root/apps/blog/incoming': the data has 1 KiB, 53.3 GiB are free, and 976562.5 GiB must stay free
+piku: not enough space on the disk of '[..]/root/apps/blog/incoming': the data has 1 KiB, [..] are free, and 976562.5 GiB must stay free
 hint: 'piku gc' removes what nothing needs; disk_reserve in host.yaml sets how much stays free
 
 "#]],

@@ -131,7 +131,10 @@ fn an_app_that_was_destroyed_begins_anew() {
     for gone in ["current", "verdict.json", "lock"] {
         fs::remove_file(server.app("blog").join(gone)).unwrap();
     }
+    // Nobody gets under its name what it has left.
     fs::create_dir(server.app("blog").join("data")).unwrap();
+    laptop.push().fails_with(&["blog was destroyed, and what it had is kept"]);
+    fs::remove_dir(server.app("blog").join("data")).unwrap();
     let said = laptop.push().succeeds();
     assert!(said.contains("-----> fake deploy 1 of blog"), "{said}");
 }
