@@ -140,10 +140,10 @@ mod tests {
 
     #[test]
     fn a_wrong_command_line_names_the_verb_alone() {
-        assert_eq!(
-            told(&["a", "--no-restrat"]),
-            "unexpected argument '--no-restrat' found; did you mean '--no-restart'?; piku help ps:scale"
-        );
+        // clap adds a suggestion if its crate is built with them.
+        let unknown = told(&["a", "--no-restrat"]);
+        assert!(unknown.starts_with("unexpected argument '--no-restrat' found; "), "{unknown}");
+        assert!(unknown.ends_with("; piku help ps:scale"), "{unknown}");
         assert_eq!(
             told(&[]),
             "the following required arguments were not provided: <APP>; piku help ps:scale"
