@@ -9,7 +9,7 @@ use piku_tests::snapshot::text;
 use piku_tests::tools::repository;
 use piku_tests::world::World;
 
-/// What `shell` offers for a line, sorted; `None`, said aloud, if the shell is not installed.
+/// Returns the sorted completions of `shell` for a line; `None`, with a message, if it is not installed.
 fn offers(shell: &str, line: &str, mut command: Command) -> Option<Vec<String>> {
     let completions = repository().join("completions");
     let script = match shell {

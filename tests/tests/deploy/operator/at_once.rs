@@ -67,6 +67,7 @@ fn settings_changed_during_a_push_count_and_do_not_fail_it() {
         });
         found
     };
+    // The step goes on when the test kills its command: the build ends well.
     repo.file("Procfile", format!("preflight: {sleeper} || true\n{GATED}")).file("page", "two\n");
     let push = repo.commit("Two").start_push();
     wait_for("the build", || !building().is_empty());
