@@ -58,7 +58,10 @@ fn database_follows_its_app_through_its_life() {
     // A dump and the way back.
     // Large objects are in no table.
     let add_object = |text: &str| sql(&world, "blog", &format!("SELECT lo_from_bytea(0, '{text}')"));
-    let objects = || sql(&world, "blog", "SELECT count(*) FROM pg_largeobject_metadata");
+    let has_objects = |count: u8| {
+        let told = sql(&world, "blog", "SELECT count(*) || ' objects' FROM pg_largeobject_metadata");
+        told.contains(&format!(" {count} objects"))
+    };
     sql(&world, "blog", "INSERT INTO visits DEFAULT VALUES");
     add_object("kept");
     assert_eq!(world.page("blog"), "1\n");
@@ -70,11 +73,11 @@ fn database_follows_its_app_through_its_life() {
     for end in [size / 2, size - 300, size - 40] {
         let half = says_with(&world, "service:restore blog", &dump.stdout[..end]);
         assert!(!half.status.success(), "a damaged dump: {}", text(&half));
-        assert_eq!((world.page("blog").as_str(), objects().trim()), ("2\n", "2"), "{end} of {size} bytes");
+        assert_eq!((world.page("blog").as_str(), has_objects(2)), ("2\n", true), "{end} of {size} bytes");
     }
     let back = says_with(&world, "service:restore blog", &dump.stdout);
     assert!(back.status.success(), "{}", text(&back));
-    assert_eq!((world.page("blog").as_str(), objects().trim()), ("1\n", "1"));
+    assert_eq!((world.page("blog").as_str(), has_objects(1)), ("1\n", true));
     assert!(sql(&world, "blog", "SELECT * FROM later").contains("does not exist"));
 
     // Unbound, the data is kept; bound again, it is there.
