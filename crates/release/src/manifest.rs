@@ -112,6 +112,35 @@ pub struct ReleaseLayer {
 }
 
 impl BuiltRelease {
+    /// Returns a release that no build has made: that of a service, or of an app before its first build. It has the number
+    /// 0, no commit, layers or variables, and runs in the jail.
+    #[must_use]
+    pub fn without_build(app: AppName, processes: IndexMap<ProcessName, String>) -> Self {
+        Self {
+            app,
+            number: 0,
+            commit: String::new(),
+            subject: String::new(),
+            by: String::new(),
+            origin: ReleaseOrigin::default(),
+            tree_of: None,
+            at: jiff::Timestamp::now(),
+            architecture: String::new(),
+            native: None,
+            runtime: String::new(),
+            version: None,
+            version_from: None,
+            layers: Vec::new(),
+            host: Vec::new(),
+            profile: false,
+            kept: Vec::new(),
+            processes,
+            formation: BTreeMap::new(),
+            env: BTreeMap::new(),
+            jailed: true,
+        }
+    }
+
     /// Reads `DIR/release.yaml`.
     ///
     /// # Errors

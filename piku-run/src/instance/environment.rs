@@ -8,7 +8,6 @@
     reason = "asks whom the data folder itself belongs to; nothing in it is opened"
 )]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +15,6 @@ use std::process::Command;
 
 use anyhow::Context;
 use indexmap::IndexMap;
-use jiff::Timestamp;
 use nix::unistd::{getegid, geteuid};
 use piku_chroot::jail::JailSpec;
 use piku_chroot::profile::BuiltinProfile;
@@ -31,7 +29,7 @@ use piku_procfile::env::{self, EnvFile};
 use piku_procfile::procfile::{ParseOptions, Procfile};
 use piku_procfile::render::app_values::AppValues;
 use piku_procfile::writable_paths;
-use piku_release::manifest::{BuiltRelease, DEPLOY_KEY, ReleaseOrigin, TREE};
+use piku_release::manifest::{BuiltRelease, DEPLOY_KEY, TREE};
 use piku_report::user_error::UserError;
 
 use crate::config::{ConfigValues, store};
@@ -117,29 +115,7 @@ impl ReleaseContext {
         } else {
             IndexMap::new()
         };
-        let release = BuiltRelease {
-            app: app.clone(),
-            number: 0,
-            commit: String::new(),
-            subject: String::new(),
-            by: String::new(),
-            origin: ReleaseOrigin::default(),
-            tree_of: None,
-            at: Timestamp::now(),
-            architecture: String::new(),
-            native: None,
-            runtime: String::new(),
-            version: None,
-            version_from: None,
-            layers: Vec::new(),
-            host: Vec::new(),
-            profile: false,
-            kept: Vec::new(),
-            processes,
-            formation: BTreeMap::new(),
-            env: BTreeMap::new(),
-            jailed: true,
-        };
+        let release = BuiltRelease::without_build(app.clone(), processes);
         let (uids, dir, root) = (root.uid_ranges(), root.app(app), root.path().to_owned());
         Ok(Self { app: app.clone(), dir, release, root, uids, source: Some(source), service: None })
     }

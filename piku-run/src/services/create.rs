@@ -10,7 +10,6 @@ use std::path::Path;
 
 use anyhow::Context;
 use indexmap::IndexMap;
-use jiff::Timestamp;
 use piku_files::{TreeHandle, atomic_file};
 use piku_layout::name::AppName;
 use piku_layout::paths::{PikuRoot, SERVICE_PORTS};
@@ -107,28 +106,15 @@ fn write_service(dir: &Path, name: &AppName, kind: &ServiceKind, state: &Service
     atomic_file::write(&dir.join("state.json"), &json, 0o600).context("cannot write 'state.json'")?;
     let release = dir.join("releases/1");
     current::create_dir(&release.join(TREE))?;
+    let processes = IndexMap::from([(PROCESS_TYPE.parse()?, "/app/start".to_owned())]);
     BuiltRelease {
-        app: name.clone(),
         number: 1,
-        commit: String::new(),
         subject: format!("service of the kind {}", kind.name),
         by: who(),
         origin: ReleaseOrigin::Config,
-        tree_of: None,
-        at: Timestamp::now(),
         architecture: "any".to_owned(),
-        native: None,
         runtime: "service".to_owned(),
-        version: None,
-        version_from: None,
-        layers: Vec::new(),
-        host: Vec::new(),
-        profile: false,
-        kept: Vec::new(),
-        processes: IndexMap::from([(PROCESS_TYPE.parse()?, "/app/start".to_owned())]),
-        formation: std::collections::BTreeMap::new(),
-        env: std::collections::BTreeMap::new(),
-        jailed: true,
+        ..BuiltRelease::without_build(name.clone(), processes)
     }
     .write(&release)?;
     store::write_beside(&release, &ConfigValues::default(), &ConfigChange::default())?;
