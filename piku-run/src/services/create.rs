@@ -5,7 +5,7 @@
     reason = "the directory of a service that is being made, which only piku writes"
 )]
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 use anyhow::Context;
@@ -135,7 +135,7 @@ fn choose_port(root: &PikuRoot, given: Option<u16>) -> anyhow::Result<u16> {
     let is_usable = |port: u16| {
         !taken.contains(&port)
             && !of_instances.contains(port)
-            && TcpListener::bind(("127.0.0.1", port)).is_ok()
+            && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
     };
     if let Some(port) = given {
         if SERVICE_PORTS.contains(port) && is_usable(port) {

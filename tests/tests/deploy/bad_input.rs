@@ -237,7 +237,7 @@ fn app_listens_on_other_port() {
     let (world, repo) = live();
     let port = free_port();
     let elsewhere = SERVE.replace("int(os.environ[\"PORT\"])", &port.to_string());
-    repo.file("ENV", "HEALTHCHECK_START_PERIOD=5\n").program("serve", elsewhere).commit("Bad");
+    repo.file("ENV", "HEALTHCHECK_START_PERIOD=15\n").program("serve", elsewhere).commit("Bad");
     if piku_chroot::can_restrict_ports() {
         // It may not: that port may be another app's.
         repo.push().fails_as(str![[r#"
@@ -253,7 +253,7 @@ fn app_listens_on_other_port() {
  !     deploy 2 of blog failed at: start (exit 1); nothing was changed
    [COMMITS]  main -> main
 "#]]);
-        repo.file("ENV", format!("HEALTHCHECK_START_PERIOD=5\nLISTEN_PORTS={port}\n")).commit("Named");
+        repo.file("ENV", format!("HEALTHCHECK_START_PERIOD=15\nLISTEN_PORTS={port}\n")).commit("Named");
     }
     repo.push().fails_as(str![[r#"
 -----> Binary app detected: there is a Procfile

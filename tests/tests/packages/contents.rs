@@ -13,9 +13,19 @@ use tempfile::TempDir;
 
 const TOOLS: [&str; 5] = ["piku-build", "piku-chroot", "piku-procfile", "piku-receive", "piku-run"];
 
-/// Functions that ask the C library for an account or an address, which loads modules named by nsswitch.conf.
-const NAME_SERVICE: [&str; 5] =
-    ["to_socket_addrs", "User::from_uid", "User::from_name", "Group::from_gid", "Group::from_name"];
+/// Calls that ask the C library for an account or an address, which loads modules named by nsswitch.conf. A socket's
+/// address as text asks it too, even if it is a number.
+const NAME_SERVICE: [&str; 9] = [
+    "to_socket_addrs",
+    "User::from_uid",
+    "User::from_name",
+    "Group::from_gid",
+    "Group::from_name",
+    "::bind(\"",
+    "::bind((\"",
+    "::connect(\"",
+    "::connect((\"",
+];
 
 fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
@@ -86,13 +96,19 @@ fn tools_do_not_use_libc_name_lookup() {
     for tool in TOOLS {
         sources(&repository().join(tool).join("src"), &mut files);
     }
-    sources(&repository().join("crates/files/src"), &mut files);
-    sources(&repository().join("crates/nss/src"), &mut files);
+    for entry in fs::read_dir(repository().join("crates")).expect("the crates") {
+        sources(&entry.expect("a crate").path().join("src"), &mut files);
+    }
     assert!(files.len() > 200, "only {} files", files.len());
     for file in files {
+        // Unit tests are in a file of their own, or at the end of one.
+        if file.ends_with("tests.rs") {
+            continue;
+        }
         let text = fs::read_to_string(&file).expect("a source");
+        let shipped = text.split("#[cfg(test)]\nmod tests {").next().expect("the first part");
         for call in NAME_SERVICE {
-            assert!(!text.contains(call), "{} calls {call}; piku_nss asks getent", file.display());
+            assert!(!shipped.contains(call), "{} calls {call}; piku_nss asks getent", file.display());
         }
     }
 }

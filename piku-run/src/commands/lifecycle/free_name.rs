@@ -71,7 +71,8 @@ mod tests {
         let err = check_free(&root, &name).unwrap_err();
         assert_eq!(err.to_string(), "an app named blog is being created or restored");
         assert!(advice(&err).1 == BUSY && dir.lock().exists());
-        drop(held);
+        // Other tests start programs, which inherit the descriptor until they are executed.
+        held.unlock().unwrap();
         check_free(&root, &name).unwrap();
         assert!(!dir.path().exists());
         fs::create_dir_all(dir.data()).unwrap();
