@@ -6,10 +6,11 @@ use piku_tests::tools::repository;
 
 #[test]
 fn scripts_are_posix_and_stop_on_errors() {
-    const FOLDERS: [&str; 6] = [
+    const FOLDERS: [&str; 7] = [
         "scripts",
         "scripts/benches",
         "scripts/benches/lib",
+        "scripts/services/mariadb",
         "scripts/services/postgres",
         "scripts/services/redis",
         "packaging",

@@ -1,6 +1,7 @@
 //! Services beside apps: real servers, bound to apps that are pushed.
 
 mod backup;
+mod mariadb;
 mod names;
 mod own_kind;
 mod postgres;
