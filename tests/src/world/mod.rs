@@ -67,7 +67,9 @@ impl World {
         fs::set_permissions(world.root(), fs::Permissions::from_mode(0o700)).expect("mode of the root");
         fs::create_dir(world.path("laptop")).expect("laptop");
         fs::create_dir_all(world.path("lib")).expect("lib");
-        for script in ["pre-receive", "post-receive", "receive-release", "piku", "doctor", "installation"] {
+        for script in
+            ["pre-receive", "post-receive", "receive-release", "piku", "complete", "doctor", "installation"]
+        {
             let from = tools::repository().join("scripts").join(script);
             if from.exists() {
                 fs::copy(&from, world.path("lib").join(script)).expect(script);

@@ -108,6 +108,32 @@ fn client_prints_version_and_help_offline() {
 }
 
 #[test]
+fn client_shows_the_page_that_the_server_has() {
+    let laptop = Laptop::new();
+    let folder = laptop.dir.path();
+    let git = |words: &[&str]| {
+        assert!(Command::new("git").args(words).current_dir(folder).status().expect("git").success());
+    };
+    git(&["init", "-q"]);
+    git(&["remote", "add", "staging", "piku@other:blog"]);
+    for shell in shells() {
+        for (words, answer, expected) in [
+            ("--remote staging help ps:restart", "echo the whole page; :", "the whole page\n"),
+            ("--remote staging help rollback", "exit 255; :", "usage: piku rollback APP [N] "),
+            ("help rollback", "echo the whole page; :", "usage: piku rollback APP [N] "),
+        ] {
+            let mut asked = laptop.piku(shell, folder, &words.split(' ').collect::<Vec<_>>());
+            asked.env("GIT_SSH_COMMAND", answer);
+            assert!(says(asked, 0).starts_with(expected), "{shell:?}: {words}");
+        }
+    }
+    let mut asked = laptop.piku(SHELLS[0], folder, &["restart", "--help", "--remote", "staging"]);
+    asked.env("GIT_SSH_COMMAND", "printf '<%s>'");
+    let line = "<-o><BatchMode=yes><-o><ConnectTimeout=3><-T><piku@other><'help' 'restart' >\n";
+    assert_eq!(says(asked, 0), line);
+}
+
+#[test]
 fn every_verb_has_help() {
     let laptop = Laptop::new();
     let help = says(laptop.piku(SHELLS[0], laptop.dir.path(), &["help"]), 0);

@@ -80,6 +80,10 @@ fn other_spellings_do_what_they_say() {
     assert!(says(&world, "restrat blog", 2).contains("did you mean 'restart'?"));
     assert!(says(&world, "config:set --help", 0).starts_with("usage: piku config:set APP "));
     assert!(says(&world, "ps blog --help", 0).starts_with("usage: piku ps "));
+    // Options of the tools that the verbs do not have.
+    for line in ["ps blog --root /", "deploy blog --written", "logs blog --root=/ -f", "apps --urls"] {
+        assert!(says(&world, line, 2).contains(": unknown option '--"), "{line}");
+    }
 }
 
 #[test]
