@@ -94,18 +94,26 @@ fn add_setting_directives(site: &VirtualHost, scope: DirectiveScope, to: &mut Ng
 }
 
 impl VirtualHost {
-    /// Returns the headers that every request to the app gets.
+    /// Returns the headers of requests to the app in locations that get websockets and other requests.
     fn proxy_headers(&self) -> Vec<[String; 2]> {
+        if self.separates_websockets() {
+            return self.headers_with_upgrade("", "");
+        }
+        self.headers_with_upgrade(&self.common_variable("upgrade"), &self.common_variable("connection"))
+    }
+
+    /// Returns the headers that every request to the app gets. nginx omits those without a value.
+    pub(super) fn headers_with_upgrade(&self, upgrade: &str, connection: &str) -> Vec<[String; 2]> {
         let host = self.host();
         let own = |text: &str| text.to_owned();
         [
             ["Host", &host],
-            ["Upgrade", &self.common_variable("upgrade")],
-            ["Connection", &self.common_variable("connection")],
+            ["Upgrade", upgrade],
+            ["Connection", connection],
             ["X-Forwarded-For", &self.forwarded("forwarded_for", "$proxy_add_x_forwarded_for")],
             ["X-Forwarded-Host", &self.forwarded("forwarded_host", &host)],
-            ["X-Forwarded-Port", &self.forwarded("forwarded_port", "$server_port")],
-            ["X-Forwarded-Proto", &self.scheme()],
+            ["X-Forwarded-Port", &self.forwarded("forwarded_port", self.own_port())],
+            ["X-Forwarded-Proto", &self.forwarded("scheme", self.own_scheme())],
             ["X-Real-IP", "$remote_addr"],
             ["X-Request-Start", "t=$msec"],
             // Some programs read it as HTTP_PROXY (CVE-2016-5385).

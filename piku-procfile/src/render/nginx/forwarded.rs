@@ -10,10 +10,49 @@ impl VirtualHost {
         if self.trusted.is_some() { self.variable(role) } else { own.to_owned() }
     }
 
+    /// Returns the scheme of requests for the app's content: text if all have the same, which nginx need not evaluate.
+    pub(super) fn own_scheme(&self) -> &str {
+        match self.content_sockets() {
+            (_, []) => "http",
+            ([], _) => "https",
+            _ => "$scheme",
+        }
+    }
+
+    /// Returns the port on which such a request has arrived, likewise.
+    pub(super) fn own_port(&self) -> &str {
+        let (plain, tls) = self.content_sockets();
+        let mut ports = plain.iter().chain(tls).map(|socket| socket_port(socket));
+        let first = ports.next().unwrap_or_default();
+        if first.is_empty() || ports.any(|port| port != first) { "$server_port" } else { first }
+    }
+
+    /// Returns the sockets for HTTP and for HTTPS of the server that does not redirect.
+    fn content_sockets(&self) -> (&[String], &[String]) {
+        match &self.tls {
+            None => (&self.sockets, &[]),
+            Some(_) if self.redirects_plain_server() => (&[], &self.sockets_tls),
+            Some(_) => (&self.sockets, &self.sockets_tls),
+        }
+    }
+
+    /// Returns true if a server of its own redirects HTTP to HTTPS.
+    pub(super) fn redirects_plain_server(&self) -> bool {
+        // A proxy in front may have received the request by HTTPS.
+        let is_required = self.tls.as_ref().is_some_and(|tls| tls.is_required);
+        is_required && !self.sockets.is_empty() && self.trusted.is_none()
+    }
+
     /// Returns the scheme of the client's request.
     pub(super) fn scheme(&self) -> String {
         self.forwarded("scheme", "$scheme")
     }
+}
+
+/// Returns the port of an argument of `listen`, or nothing if it has none.
+fn socket_port(socket: &str) -> &str {
+    let port = socket.rsplit_once(':').map_or(socket, |(_, port)| port);
+    if port.bytes().all(|byte| byte.is_ascii_digit()) { port } else { "" }
 }
 
 /// Adds the variables that [`VirtualHost::forwarded`] names, for the `http` block.

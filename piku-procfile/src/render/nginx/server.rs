@@ -92,14 +92,12 @@ pub(super) fn render_server(site: &VirtualHost) -> String {
     for redirect in &site.redirects {
         add_redirect_server(site, redirect, &mut to);
     }
-    match &site.tls {
-        // A proxy in front may have received the request by HTTPS.
-        Some(tls) if tls.is_required && !site.sockets.is_empty() && site.trusted.is_none() => {
-            add_server(site, false, true, &mut to);
-            add_server(site, true, false, &mut to);
-        }
+    if site.redirects_plain_server() {
+        add_server(site, false, true, &mut to);
+        add_server(site, true, false, &mut to);
+    } else {
         // One server block for HTTP and HTTPS.
-        _ => add_server(site, site.tls.is_some(), true, &mut to),
+        add_server(site, site.tls.is_some(), true, &mut to);
     }
     to.finish()
 }

@@ -82,9 +82,20 @@ impl VirtualHost {
         to.add_block(&words, |to| to.add(&["proxy_pass", &format!("http://{}", self.zone(".once"))]));
     }
 
+    /// Returns true if no location but that of websockets passes one to the app. nginx evaluates the variables of the
+    /// other requests' headers at each of them.
+    pub(super) fn separates_websockets(&self) -> bool {
+        self.include.directives().is_empty() && self.caching.is_none()
+    }
+
     pub(super) fn add_websocket_location(&self, to: &mut NginxConfigFile<'_>) {
         let timeout = format!("{}s", self.streams.timeout);
         to.add_block(&["location", WEBSOCKET_LOCATION], |to| {
+            if self.separates_websockets() {
+                for [name, value] in &self.headers_with_upgrade("websocket", "upgrade") {
+                    to.add(&["proxy_set_header", name, value]);
+                }
+            }
             to.add(&["proxy_read_timeout", &timeout]);
             to.add(&["proxy_send_timeout", &timeout]);
             to.add(&["proxy_pass", &format!("http://{}", self.zone(""))]);
