@@ -62,6 +62,14 @@ fn cron_jobs_run_and_a_missed_run_is_made_up_for() {
     assert_eq!(server.states(), ["worker.1 stopped", "cron.1 stopped", "cron-nightly.1 stopped"]);
     server.good(&["restart", "blog"]);
     assert_eq!(server.row("cron-nightly.1")["last_exit"], "exit 3");
+    let said = server.good(&["cron-run", "blog", "cron-nightly"]).1;
+    assert!(said.contains("cron-nightly runs now; its output: piku logs blog cron-nightly"), "{said}");
+    until("the job runs again", || server.log("cron-nightly.1").matches("nightly in 2").count() == 1);
+    let said = server.bad(1, &["cron-run", "blog", "worker"]);
+    assert!(
+        said.contains("blog has no cron job 'worker'") && said.contains("it has: cron, cron-nightly"),
+        "{said}"
+    );
     server.good(&["scale", "blog", "cron=0"]);
     assert_eq!(server.states(), ["worker.1 running", "cron-nightly.1 waiting"]);
 }

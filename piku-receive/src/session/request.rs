@@ -147,6 +147,7 @@ const VERBS: &[(&str, VerbArguments)] = &[
     ("start", VerbArguments::App),
     ("stop", VerbArguments::App),
     ("restart", VerbArguments::App),
+    ("cron:run", VerbArguments::App),
     ("run", VerbArguments::App),
     ("logs", VerbArguments::OptionalApp),
     ("releases", VerbArguments::App),

@@ -233,6 +233,14 @@ pub(crate) enum RunCommand {
         #[arg(long)]
         if_stopped: bool,
     },
+    /// Run a cron job once, now
+    #[command(after_long_help = exit_status::CHANGE)]
+    CronRun {
+        /// Name of the app
+        app: AppName,
+        /// Cron job, such as cron-nightly
+        job: ProcessName,
+    },
     /// Stop all instances of an app until `restart` or a push
     #[command(after_long_help = exit_status::CHANGE)]
     Stop {

@@ -151,6 +151,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Restart { app, target, if_stopped } => {
             restart::run(&root()?, &app, target.unwrap_or_default(), if_stopped)?;
         }
+        RunCommand::CronRun { app, job } => restart::run_cron(&root()?, &app, job)?,
         RunCommand::Stop { app, all: _ } => stop::run(&root()?, app.as_ref())?,
         RunCommand::Exec { app, command } => return exec::run(&root()?, &app, &command),
         RunCommand::Grant { app: Some(app), paths, no_restart, .. } if !paths.is_empty() => {

@@ -63,6 +63,7 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         RunCommand::Scale { app, .. } => of("ps:scale", app),
         RunCommand::Restart { app, if_stopped: true, .. } => of("start", app),
         RunCommand::Restart { app, .. } => of("restart", app),
+        RunCommand::CronRun { app, .. } => of("cron:run", app),
         RunCommand::Stop { app, .. } => Some(RecordedVerb::new("stop", app.clone())),
         RunCommand::Gc { app, .. } => Some(RecordedVerb::new("gc", app.clone())),
         RunCommand::Rollback { app, .. } => of("rollback", app),

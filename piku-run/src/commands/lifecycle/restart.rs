@@ -1,14 +1,18 @@
 //! `restart APP [TYPE|INSTANCE]`: replaces the instances of the live release. Changes stored with `--no-restart`
-//! take effect as a new release.
+//! take effect as a new release. `cron-run APP JOB` runs a job of it.
 
-use piku_layout::name::AppName;
+use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::PikuRoot;
+use piku_procfile::procfile::ProcessKind;
 use piku_report::progress;
+use piku_report::user_error::UserError;
 
 use crate::cli;
 use crate::commands::config;
+use crate::instance::environment::ReleaseContext;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::releases::current;
 
 pub(in crate::commands) fn run(
     root: &PikuRoot,
@@ -34,4 +38,29 @@ pub(in crate::commands) fn run(
     }
     client::ask(root, app, &SupervisorRequest::Restart { only, index })?;
     Ok(())
+}
+
+/// Runs a cron job outside of its schedule.
+///
+/// # Errors
+/// Fails if the live release has no such job, or is running it.
+pub(in crate::commands) fn run_cron(root: &PikuRoot, app: &AppName, job: ProcessName) -> anyhow::Result<()> {
+    crate::commands::must_be_there(root, app)?;
+    let Some(number) = current::live_release(&root.app(app))? else {
+        let what = format!("{app} has no release");
+        return Err(UserError::new(what).hint("push the app first").into());
+    };
+    let release = ReleaseContext::read(root, app, number)?.release;
+    let crons = release.processes.iter();
+    let crons = crons.filter(|(name, command)| ProcessKind::classify(name, command) == ProcessKind::Cron);
+    let names: Vec<&str> = crons.map(|(name, _)| name.as_str()).collect();
+    if !names.contains(&job.as_str()) {
+        let what = format!("{app} has no cron job '{job}'");
+        let hint = match names.as_slice() {
+            [] => "a line such as 'cron-nightly: 0 3 * * * COMMAND' in the Procfile makes one".to_owned(),
+            names => format!("it has: {}", names.join(", ")),
+        };
+        return Err(UserError::new(what).hint(hint).into());
+    }
+    client::ask(root, app, &SupervisorRequest::Restart { only: Some(job), index: None })
 }

@@ -146,7 +146,11 @@ fn check(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Res
             progress::detail(&format!("{app}: nginx does not serve it, or does not run"));
             continue;
         };
-        for name in site.names.iter().filter(|name| *name != DEFAULT_NAME && !name.starts_with('*')) {
+        let is_checked = |name: &&String| *name != DEFAULT_NAME && !name.starts_with('*');
+        if !site.names.iter().any(|name| is_checked(&name)) {
+            progress::detail(&format!("{app} has no name to check: piku domains:add {app} NAME"));
+        }
+        for name in site.names.iter().filter(is_checked) {
             let (addresses, error) = match web.check_name(name) {
                 Ok(addresses) => (addresses, None),
                 Err(error) => (Vec::new(), Some(error)),
