@@ -37,6 +37,9 @@ _piku__run() {
             piku__run,config)
                 cmd="piku__run__subcmd__config"
                 ;;
+            piku__run,cron-run)
+                cmd="piku__run__subcmd__cron__subcmd__run"
+                ;;
             piku__run,daemon)
                 cmd="piku__run__subcmd__daemon"
                 ;;
@@ -285,6 +288,9 @@ _piku__run() {
                 ;;
             piku__run__subcmd__help,config)
                 cmd="piku__run__subcmd__help__subcmd__config"
+                ;;
+            piku__run__subcmd__help,cron-run)
+                cmd="piku__run__subcmd__help__subcmd__cron__subcmd__run"
                 ;;
             piku__run__subcmd__help,daemon)
                 cmd="piku__run__subcmd__help__subcmd__daemon"
@@ -542,7 +548,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku import-app rename clone service notify status status-password metrics destroy backup restore help"
+            opts="-h -V --root --help --version daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart cron-run stop logs releases release-info rollback gc config grant revoke exec import-piku import-app rename clone service notify status status-password metrics destroy backup restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1105,6 +1111,24 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__cron__subcmd__run)
+            opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__daemon)
             opts="-h --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1548,7 +1572,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart stop logs releases release-info rollback gc config grant revoke exec import-piku import-app rename clone service notify status status-password metrics destroy backup restore help"
+            opts="daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart cron-run stop logs releases release-info rollback gc config grant revoke exec import-piku import-app rename clone service notify status status-password metrics destroy backup restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1774,6 +1798,20 @@ _piku__run() {
         piku__subcmd__run__subcmd__help__subcmd__config__subcmd__unset)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__cron__subcmd__run)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
