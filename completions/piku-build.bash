@@ -391,17 +391,41 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__pack)
-            opts="-h --layers --part --help"
+            opts="-h --format --layers --part --tag --base --bases --package --new-base --architecture --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "piku oci" -- "${cur}"))
+                    return 0
+                    ;;
                 --layers)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --part)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tag)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --base)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bases)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --package)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --architecture)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

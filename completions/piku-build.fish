@@ -30,7 +30,7 @@ complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "detect" -d 'S
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "build" -d 'Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "rebuild" -d 'Build what apps have deployed again, and deploy it where something outside it has changed'
-complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "pack" -d 'Write a release with its layers to stdout as one stream, for another machine'
+complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "pack" -d 'Write a release with its layers to stdout as one stream, for another machine; or as a container image'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "unpack" -d 'Read a packed release from stdin: its layers into LAYERS, the release to OUTPUT, whole, or not at all'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "machine" -d 'Print what this machine is, for those who build for it: architecture, C library, Pythons'
 complete -c piku-build -n "__fish_piku_build_needs_command" -f -a "fits" -d 'Say whether a release would run here, its head on stdin (\'pack --part head\'), and print the layers that are not here'
@@ -84,8 +84,16 @@ yaml\t'YAML'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l all -d 'All apps that run'
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -l verify -d 'Build each of them twice from nothing and compare what comes of it; deploy nothing'
 complete -c piku-build -n "__fish_piku_build_using_subcommand rebuild" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l format -d 'Form of the output' -r -f -a "piku\t'A stream for \'piku-build unpack\''
+oci\t'A container image'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l layers -d 'Where its layers are kept' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l part -d 'Part to pack: \'whole\'; \'head\', its kind and requirements as JSON; \'release\', without its layers; or the key of a layer' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l tag -d 'Name of the image, such as registry.example.org/blog:12 [default: APP:NUMBER]' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l base -d 'Base of the image: a directory with a system, a tar archive of one, or an image of \'skopeo copy\' or \'docker save\' [default: Debian\'s packages that the release needs, by mmdebstrap]' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l bases -d 'Where bases of Debian are kept [default: ~/.piku/bases]' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l package -d 'Package of Debian that the base has as well' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l architecture -d 'The architecture of the machine that will run it, by uname\'s or Debian\'s name: amd64, arm64, armhf, armv6l [default: this machine\'s]' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l new-base -d 'Make the base anew, with the updates since it was made'
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l output -d 'The release\'s folder, which must not be there yet' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
@@ -123,7 +131,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fi
 complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "plan" -d 'Say what a build would do: versions, layers, steps, process types; run nothing'
 complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "build" -d 'Build a release: OUTPUT/release.yaml and the tree in OUTPUT/app'
 complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "rebuild" -d 'Build what apps have deployed again, and deploy it where something outside it has changed'
-complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "pack" -d 'Write a release with its layers to stdout as one stream, for another machine'
+complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "pack" -d 'Write a release with its layers to stdout as one stream, for another machine; or as a container image'
 complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "unpack" -d 'Read a packed release from stdin: its layers into LAYERS, the release to OUTPUT, whole, or not at all'
 complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "machine" -d 'Print what this machine is, for those who build for it: architecture, C library, Pythons'
 complete -c piku-build -n "__fish_piku_build_using_subcommand help; and not __fish_seen_subcommand_from detect plan build rebuild pack unpack machine fits help" -f -a "fits" -d 'Say whether a release would run here, its head on stdin (\'pack --part head\'), and print the layers that are not here'

@@ -13,7 +13,8 @@ use piku_report::output::OutputFormat;
 
 use crate::build::build_job::{self, BuildJob, ReleaseFacts, ReusePolicy, SourceUse};
 use crate::build::host_paths::HostPaths;
-use crate::pack::{self, FitQuestion, PackScope, PackSource, UnpackRequest};
+use crate::pack::cli::PackArgs;
+use crate::pack::{self, FitQuestion, UnpackRequest};
 use crate::plan::print_plan;
 use crate::rebuild::cli::{self as rebuild, RebuildArgs};
 use piku_release::layers::TOOLS;
@@ -72,10 +73,12 @@ enum BuildVerb {
     /// Build what apps have deployed again, and deploy it where something outside it has changed
     #[command(after_long_help = rebuild::EXIT_STATUS)]
     Rebuild(RebuildArgs),
-    /// Write a release with its layers to stdout as one stream, for another machine
+    /// Write a release with its layers to stdout as one stream, for another machine; or as a container image
     ///
-    /// The stream is a tar archive compressed by zstd, with the hash of its content at its end. The same
-    /// release gives the same bytes.
+    /// The stream is a tar archive compressed by zstd, with the hash of its content at its end. With
+    /// '--format oci' it is an image instead: an OCI layout and an archive of 'docker save' in one tar
+    /// archive, with layers for the base, for each dependency layer and for the app. The same release gives
+    /// the same bytes.
     Pack(PackArgs),
     /// Read a packed release from stdin: its layers into LAYERS, the release to OUTPUT, whole, or not at all
     ///
@@ -107,19 +110,6 @@ enum BuildVerb {
 }
 
 #[derive(Args)]
-struct PackArgs {
-    /// The release's folder
-    release: PathBuf,
-    /// Where its layers are kept
-    #[arg(long, value_name = "DIR")]
-    layers: Option<PathBuf>,
-    /// Part to pack: 'whole'; 'head', its kind and requirements as JSON; 'release', without its layers; or
-    /// the key of a layer
-    #[arg(long, value_name = "PART", default_value = "whole", value_parser = part)]
-    part: PackScope,
-}
-
-#[derive(Args)]
 struct UnpackArgs {
     /// The release's folder, which must not be there yet
     #[arg(long, value_name = "DIR")]
@@ -138,16 +128,6 @@ struct UnpackArgs {
     /// The release before it, whose files it shares where they are the same
     #[arg(long, value_name = "DIR")]
     before: Option<PathBuf>,
-}
-
-fn part(text: &str) -> Result<PackScope, String> {
-    match text {
-        "whole" => Ok(PackScope::Whole),
-        "head" => Ok(PackScope::Head),
-        "release" => Ok(PackScope::Release),
-        key if key.len() == 64 => Ok(PackScope::Layer(key.to_owned())),
-        _ => Err("expected 'whole', 'head', 'release' or a layer's key of 64 digits".to_owned()),
-    }
 }
 
 #[derive(Args)]
@@ -174,11 +154,11 @@ struct HostArgs {
 }
 
 #[derive(Args)]
-struct TargetArgs {
+pub(crate) struct TargetArgs {
     /// The architecture of the machine that will run it, by uname's or Debian's name: amd64, arm64, armhf,
     /// armv6l [default: this machine's]
     #[arg(long, value_name = "NAME", value_parser = AskedArchitecture::parse)]
-    architecture: Option<AskedArchitecture>,
+    pub(crate) architecture: Option<AskedArchitecture>,
 }
 
 /// When the jail is used.
@@ -314,9 +294,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
                 by: typed.by,
             },
         }),
-        BuildVerb::Pack(PackArgs { release, layers, part }) => {
-            pack::pack(&PackSource { release, layers, part })
-        }
+        BuildVerb::Pack(typed) => typed.run(),
         BuildVerb::Unpack(typed) => {
             let place = typed.host.place(None);
             let machine = target::this_machine(&place.read_settings()?)?;

@@ -129,6 +129,12 @@ impl PikuRoot {
         self.0.join("tools")
     }
 
+    /// Returns the directory with the bases of container images.
+    #[must_use]
+    pub fn image_bases(&self) -> PathBuf {
+        self.0.join("bases")
+    }
+
     /// Certificates and the state of the ACME client.
     #[must_use]
     pub fn acme(&self) -> PathBuf {

@@ -6,6 +6,7 @@ pub(crate) mod detection;
 pub(crate) mod failure_rule;
 pub(crate) mod files;
 pub(crate) mod go;
+pub(crate) mod image;
 pub(crate) mod java;
 pub(crate) mod layers;
 pub(crate) mod node;

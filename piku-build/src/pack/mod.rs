@@ -11,10 +11,12 @@
 //!
 //! Entries are sorted by name and have no owners, so the same release gives the same bytes.
 
+pub(crate) mod cli;
 mod clib;
 mod content_hash;
 mod fits;
 mod head;
+mod image;
 mod interpreter;
 mod jvm;
 mod links;
@@ -28,7 +30,6 @@ mod write;
 pub(crate) use fits::{FitQuestion, check_head, run as fits};
 pub(crate) use machine::run as machine;
 pub(crate) use unpack::{UnpackRequest, run as unpack};
-pub(crate) use write::{PackScope, PackSource, run as pack};
 
 /// Name of the first entry.
 const HEAD: &str = "head.json";

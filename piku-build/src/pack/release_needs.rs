@@ -40,6 +40,18 @@ pub(crate) struct ReleaseNeeds {
     pub(super) commands: BTreeSet<String>,
 }
 
+impl ReleaseNeeds {
+    /// Returns the programs of the machine to which links lead, with the files to which they resolved.
+    pub(super) fn programs(&self) -> impl Iterator<Item = (&PathBuf, &PathBuf)> {
+        self.programs.iter()
+    }
+
+    /// Returns the interpreters that start a process.
+    pub(super) fn commands(&self) -> impl Iterator<Item = &String> {
+        self.commands.iter()
+    }
+}
+
 /// Runtimes whose releases are run by an interpreter of the same name.
 const RUNTIMES: [&str; 3] = ["node", "ruby", "java"];
 /// Commands of every shell, which are not required.

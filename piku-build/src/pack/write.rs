@@ -51,9 +51,9 @@ pub(crate) enum PackScope {
 }
 
 /// A tree to be packed, and below which name.
-struct PackTree {
-    handle: TreeHandle,
-    name: PathBuf,
+pub(super) struct PackTree {
+    pub(super) handle: TreeHandle,
+    pub(super) name: PathBuf,
     /// True for a layer, whose links count as requirements.
     layer: bool,
 }
@@ -73,8 +73,11 @@ pub(crate) fn run(pack: &PackSource) -> anyhow::Result<()> {
         let failure = UserError::new("a packed release is nothing for a terminal");
         return Err(failure.hint("piku-build pack RELEASE > FILE").into());
     }
-    let written = write(pack, &head, &trees, BufWriter::with_capacity(1 << 16, stdout));
-    // It is fine if the reader closes the pipe early.
+    forgive_closed(write(pack, &head, &trees, BufWriter::with_capacity(1 << 16, stdout)))
+}
+
+/// Returns success for a reader that has closed the pipe early.
+pub(super) fn forgive_closed(written: anyhow::Result<()>) -> anyhow::Result<()> {
     match written {
         Err(err) if is_closed(&err) => Ok(()),
         other => other,
@@ -88,7 +91,10 @@ fn is_closed(err: &anyhow::Error) -> bool {
 }
 
 /// Returns the layers that the head names and the trees that are packed.
-fn choose(pack: &PackSource, release: &BuiltRelease) -> anyhow::Result<(Vec<PackedLayer>, Vec<PackTree>)> {
+pub(super) fn choose(
+    pack: &PackSource,
+    release: &BuiltRelease,
+) -> anyhow::Result<(Vec<PackedLayer>, Vec<PackTree>)> {
     let mut layers: Vec<PackedLayer> = release
         .layers
         .iter()
@@ -131,7 +137,7 @@ fn choose(pack: &PackSource, release: &BuiltRelease) -> anyhow::Result<(Vec<Pack
 }
 
 /// Returns whether a release has the file that a process finds at this path.
-fn brings(release: &BuiltRelease, trees: &[PackTree], path: &Path) -> bool {
+pub(super) fn brings(release: &BuiltRelease, trees: &[PackTree], path: &Path) -> bool {
     let layer = release
         .layers
         .iter()
@@ -142,7 +148,7 @@ fn brings(release: &BuiltRelease, trees: &[PackTree], path: &Path) -> bool {
 }
 
 /// Examines all files once: their requirements and their total size.
-fn head(
+pub(super) fn head(
     release: &BuiltRelease,
     with_release: bool,
     layers: Vec<PackedLayer>,
@@ -285,7 +291,7 @@ fn portable_mode(stat: &FileStat) -> u32 {
     stat.mode & 0o707 | (stat.mode & 0o007) << 3
 }
 
-fn append<W: Write>(
+pub(super) fn append<W: Write>(
     tar: &mut Builder<W>,
     header: &mut Header,
     name: &Path,
@@ -294,7 +300,7 @@ fn append<W: Write>(
     tar.append_data(header, name, content).context("cannot write the stream")
 }
 
-fn header(kind: EntryType, mode: u32, time: u64, size: u64) -> Header {
+pub(super) fn header(kind: EntryType, mode: u32, time: u64, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);
@@ -306,7 +312,7 @@ fn header(kind: EntryType, mode: u32, time: u64, size: u64) -> Header {
 }
 
 /// Returns the modification time in seconds since 1970.
-fn seconds(stat: &FileStat) -> u64 {
+pub(super) fn seconds(stat: &FileStat) -> u64 {
     stat.modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

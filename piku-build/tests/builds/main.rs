@@ -4,6 +4,7 @@ mod again;
 mod choice;
 mod cross;
 mod hostile_streams;
+mod image;
 mod interrupted;
 mod linked;
 mod pack;

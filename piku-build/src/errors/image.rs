@@ -1,0 +1,100 @@
+//! Errors about images of releases.
+
+use std::path::Path;
+
+use piku_layout::name::AppName;
+use piku_report::user_error::UserError;
+
+use piku_release::architecture::ProgramArchitecture;
+
+/// The way out for a release that Debian's packages do not serve.
+const OWN_BASE: &str = "give a base that has it: --base DIR, or --base TAR";
+
+pub(crate) fn whiteout(path: &Path) -> UserError {
+    UserError::new(format!("'{}' cannot be in an image: such a name removes a file there", path.display()))
+        .hint("give the file another name")
+}
+
+pub(crate) fn built_without_jail(number: u64) -> UserError {
+    UserError::new(format!(
+        "release {number} was built without the jail: its files refer to their place here"
+    ))
+    .hint("piku doctor says what the jail needs; then push again")
+}
+
+pub(crate) fn needs_folder(folder: &Path) -> UserError {
+    UserError::new(format!("the release needs '{}' of this machine, which no package has", folder.display()))
+        .hint("build it with an interpreter of Debian's, or of piku's own: see docs/runtimes.md")
+}
+
+pub(crate) fn other_architecture(needed: &ProgramArchitecture, asked: &str) -> UserError {
+    UserError::new(format!("the release is for {needed}, not for {asked}"))
+        .hint(format!("build it for that one: piku-build build --architecture {asked}"))
+}
+
+pub(crate) fn other_app(its: &AppName, first: &AppName) -> UserError {
+    UserError::new(format!("one image cannot be of {first} and {its}"))
+}
+
+pub(crate) fn same_platform(platform: &str) -> UserError {
+    UserError::new(format!("two of the releases are for {platform}"))
+        .hint("an image has one release for each architecture: build the others with --architecture")
+}
+
+pub(crate) fn program_of_no_package(program: &Path) -> UserError {
+    UserError::new(format!(
+        "the release needs '{}', which belongs to no package of this machine",
+        program.display()
+    ))
+    .hint(OWN_BASE)
+}
+
+pub(crate) fn no_debian(program: &str) -> UserError {
+    UserError::new(format!("a base is made of Debian's packages, and this machine has no '{program}'"))
+        .hint("give one: --base DIR, or --base TAR")
+}
+
+pub(crate) fn no_sources() -> UserError {
+    UserError::new("apt has no sources of Debian, of which a base could be made")
+        .hint("apt update, or give a base: --base DIR, or --base TAR")
+}
+
+pub(crate) fn no_mmdebstrap() -> UserError {
+    UserError::new("mmdebstrap makes the base of an image, and is not installed")
+        .hint("sudo apt install mmdebstrap, or give a base: --base DIR, or --base TAR")
+}
+
+pub(crate) fn mmdebstrap_failed(messages: &str, architecture: &str) -> UserError {
+    UserError::new(format!("mmdebstrap has made no base:\n{messages}")).hint(format!(
+        "a base for another architecture needs its programs to run here: sudo apt install qemu-user-static; \
+         or make it on a machine that is {architecture}, and give it with --base"
+    ))
+}
+
+pub(crate) fn no_base(path: &Path, why: &str) -> UserError {
+    UserError::new(format!("'{}' is no base for an image: {why}", path.display()))
+        .hint("a base is a directory with a system, a tar archive of one, or an image of 'docker save' or 'skopeo copy'")
+}
+
+pub(crate) fn compressed(by: &str, program: &str) -> UserError {
+    UserError::new(format!("it is compressed by {by}"))
+        .hint(format!("{program} FILE, or zstd, which piku reads"))
+}
+
+pub(crate) fn other_base(path: &Path, found: &str, wanted: &str) -> UserError {
+    UserError::new(format!("'{}' is for {found}, and the release for {wanted}", path.display()))
+        .hint("skopeo copy --override-arch ARCHITECTURE fetches that of another one")
+}
+
+pub(crate) fn zstd_layer(path: &Path) -> UserError {
+    UserError::new(format!(
+        "'{}' has layers compressed by zstd, which archives of Docker's form cannot have",
+        path.display()
+    ))
+    .hint("skopeo copy --dest-decompress writes them without")
+}
+
+pub(crate) fn packages_of_own_base(base: &Path) -> UserError {
+    UserError::new(format!("--package is for bases that are made here, and '{}' is given", base.display()))
+        .hint("install the package in the base")
+}

@@ -1,0 +1,252 @@
+//! Archives of the files of a base, rewritten: as root's, without devices, set-uid bits, extended attributes and
+//! what belongs to one machine.
+
+#![expect(clippy::disallowed_methods, reason = "an archive of the operator")]
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::Context;
+use tar::{Archive, Builder, Entry, EntryType};
+
+use super::super::super::write::append;
+use super::super::layer_content::owned;
+use super::BasePackage;
+use crate::errors::image as errors;
+use crate::step::interrupt;
+
+/// Debian's list of installed packages.
+pub(super) const STATUS: &str = "var/lib/dpkg/status";
+/// No list of packages is longer, in bytes.
+pub(super) const LONGEST_STATUS: u64 = 32 << 20;
+/// Directories whose content comes from the machine that runs the image.
+const RUNTIME: [&str; 4] = ["dev", "proc", "sys", "run"];
+/// Files about the machine that made the archive, or about when.
+const OF_MACHINE: [&str; 12] = [
+    "etc/hostname",
+    "etc/hosts",
+    "etc/machine-id",
+    "etc/resolv.conf",
+    "etc/apt/sources.list",
+    "etc/apt/sources.list.d",
+    "etc/apt/apt.conf.d/99mmdebstrap",
+    "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+    "var/cache/apt",
+    "var/cache/ldconfig",
+    "var/lib/apt",
+    "var/log",
+];
+
+/// Facts about the files of a base.
+#[derive(Default)]
+pub(in super::super) struct RootFacts {
+    pub(super) has_shell: bool,
+    status: Vec<u8>,
+}
+
+impl RootFacts {
+    /// Returns the packages of the system.
+    pub(super) fn packages(&self) -> Vec<BasePackage> {
+        parse_status(&self.status)
+    }
+}
+
+/// Rewrites an archive of the operator.
+pub(in super::super) fn rewrite_file(path: &Path, out: &mut impl Write) -> anyhow::Result<RootFacts> {
+    let file = File::open(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+    let input = decompress(file).with_context(|| format!("cannot read '{}'", path.display()))?;
+    rewrite(input, out, |_| true).map_err(|err| {
+        if is_unreadable(&err) { errors::no_base(path, "it is no complete tar archive").into() } else { err }
+    })
+}
+
+/// Error of what is no tar archive, or not all of one.
+#[derive(Debug)]
+struct UnreadableArchive;
+
+impl fmt::Display for UnreadableArchive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it is no complete tar archive")
+    }
+}
+
+impl std::error::Error for UnreadableArchive {}
+
+/// Returns whether an archive could not be read, and not what is made of it written.
+pub(super) fn is_unreadable(err: &anyhow::Error) -> bool {
+    err.downcast_ref::<UnreadableArchive>().is_some()
+}
+
+/// Opens an archive that is plain or compressed by zstd.
+fn decompress(file: File) -> anyhow::Result<Box<dyn Read>> {
+    const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+    let mut head = [0; 4];
+    let mut file = BufReader::with_capacity(1 << 16, file);
+    let read = (&mut file).take(4).read(&mut head)?;
+    match head {
+        ZSTD => Ok(Box::new(zstd::Decoder::new(io::Cursor::new(ZSTD).chain(file))?)),
+        [0x1f, 0x8b, ..] => Err(errors::compressed("gzip", "gunzip").into()),
+        [0xfd, b'7', b'z', b'X'] => Err(errors::compressed("xz", "unxz").into()),
+        _ => Ok(Box::new(io::Cursor::new(head[..read].to_vec()).chain(file))),
+    }
+}
+
+/// Rewrites the entries that are `wanted`.
+pub(super) fn rewrite(
+    input: impl Read,
+    out: &mut impl Write,
+    wanted: impl Fn(&Path) -> bool,
+) -> anyhow::Result<RootFacts> {
+    let mut facts = RootFacts::default();
+    let mut tar = Builder::new(out);
+    for entry in Archive::new(input).entries().map_err(|_| UnreadableArchive)? {
+        interrupt::check()?;
+        let entry = entry.map_err(|_| UnreadableArchive)?;
+        let Some(path) = plain_path(&entry.path()?) else { continue };
+        if is_of_machine(&path) || !wanted(&path) {
+            continue;
+        }
+        facts.has_shell |= ["bin/sh", "usr/bin/sh"].iter().any(|shell| path == Path::new(shell));
+        rewrite_entry(entry, &path, &mut tar, &mut facts)
+            .with_context(|| format!("cannot pack '{}' of the base", path.display()))?;
+    }
+    tar.into_inner().and_then(Write::flush).context("cannot write the image")?;
+    Ok(facts)
+}
+
+fn rewrite_entry<R: Read, W: Write>(
+    mut entry: Entry<'_, R>,
+    path: &Path,
+    tar: &mut Builder<W>,
+    facts: &mut RootFacts,
+) -> anyhow::Result<()> {
+    let kind = entry.header().entry_type();
+    let (mode, time) = (entry.header().mode()? & 0o1777, entry.header().mtime()?);
+    match kind {
+        EntryType::Directory => append(tar, &mut owned(kind, mode, 0, 0, 0), path, io::empty()),
+        EntryType::Regular | EntryType::Continuous => {
+            let size = entry.size();
+            if path == Path::new(STATUS) && size <= LONGEST_STATUS {
+                entry.read_to_end(&mut facts.status)?;
+                let mut header = owned(EntryType::Regular, mode, time, size, 0);
+                return append(tar, &mut header, path, facts.status.as_slice());
+            }
+            append(tar, &mut owned(EntryType::Regular, mode, time, size, 0), path, entry)
+        }
+        EntryType::Symlink => {
+            let target = entry.link_name()?.context("a link without a target")?.into_owned();
+            let mut header = owned(kind, 0o777, 0, 0, 0);
+            tar.append_link(&mut header, path, target).context("cannot write the image")
+        }
+        EntryType::Link => {
+            let target = entry.link_name()?.context("a link without a target")?.into_owned();
+            let target = plain_path(&target).context("a hard link out of the archive")?;
+            let mut header = owned(kind, mode, time, 0, 0);
+            tar.append_link(&mut header, path, target).context("cannot write the image")
+        }
+        // Devices, pipes, and headers of no file.
+        _ => Ok(()),
+    }
+}
+
+/// Returns the path without the dot in front; `None` of the top itself, and of a path that leads out.
+fn plain_path(path: &Path) -> Option<PathBuf> {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => plain.push(name),
+            Component::CurDir | Component::RootDir => {}
+            Component::ParentDir | Component::Prefix(_) => return None,
+        }
+    }
+    (plain.components().count() > 0).then_some(plain)
+}
+
+/// Returns whether the file says something of the machine that made the archive, or comes from the one that runs
+/// the image.
+pub(in super::super) fn is_of_machine(path: &Path) -> bool {
+    OF_MACHINE.iter().any(|name| path.starts_with(name))
+        || RUNTIME.iter().any(|top| path.starts_with(top) && path != Path::new(top))
+}
+
+/// Reads the installed packages from Debian's list.
+pub(super) fn parse_status(text: &[u8]) -> Vec<BasePackage> {
+    let text = String::from_utf8_lossy(text);
+    let mut packages: Vec<BasePackage> = text.split("\n\n").filter_map(parse_package).collect();
+    packages.sort_by(|one, other| (&one.name, &one.architecture).cmp(&(&other.name, &other.architecture)));
+    packages
+}
+
+fn parse_package(paragraph: &str) -> Option<BasePackage> {
+    let field = |name: &str| {
+        let mut lines = paragraph.lines();
+        lines
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+            .map(|value| value.trim().to_owned())
+    };
+    let is_installed = field("Status")?.ends_with(" installed");
+    let package = BasePackage {
+        name: field("Package")?,
+        version: field("Version")?,
+        architecture: field("Architecture")?,
+    };
+    is_installed.then_some(package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_those_of_no_machine() {
+        let mut tar = Builder::new(Vec::new());
+        let mut add = |name: &str, kind: EntryType, mode: u32, text: &str| {
+            let mut header = owned(kind, mode, 5, text.len() as u64, 42);
+            append(&mut tar, &mut header, Path::new(name), text.as_bytes()).unwrap();
+        };
+        let status = "Package: dash\nStatus: install ok installed\nVersion: 0.5\nArchitecture: amd64\n\n\
+                      Package: gone\nStatus: deinstall ok config-files\nVersion: 1\nArchitecture: all\n";
+        add("./bin", EntryType::Directory, 0o755, "");
+        add("./bin/sh", EntryType::Regular, 0o6755, "sh");
+        add("./dev", EntryType::Directory, 0o755, "");
+        add("./dev/null", EntryType::Char, 0o666, "");
+        add("./etc/hostname", EntryType::Regular, 0o644, "secret");
+        add("./tmp", EntryType::Directory, 0o1777, "");
+        add("./var/lib/dpkg/status", EntryType::Regular, 0o644, status);
+        let bytes = tar.into_inner().unwrap();
+        let mut out = Vec::new();
+        let facts = rewrite(bytes.as_slice(), &mut out, |_| true).unwrap();
+        let names: Vec<String> = Archive::new(out.as_slice())
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let header = entry.header();
+                format!(
+                    "{} {:o} {}",
+                    entry.path().unwrap().display(),
+                    header.mode().unwrap(),
+                    header.uid().unwrap()
+                )
+            })
+            .collect();
+        assert_eq!(
+            names,
+            ["bin 755 0", "bin/sh 755 0", "dev 755 0", "tmp 1777 0", "var/lib/dpkg/status 644 0"]
+        );
+        assert!(facts.has_shell);
+        let package =
+            BasePackage { name: "dash".into(), version: "0.5".into(), architecture: "amd64".into() };
+        assert_eq!(facts.packages(), [package]);
+    }
+
+    #[test]
+    fn paths_stay_in_the_archive() {
+        assert_eq!(plain_path(Path::new("./usr/bin")), Some("usr/bin".into()));
+        assert_eq!(plain_path(Path::new("/usr")), Some("usr".into()));
+        assert_eq!(plain_path(Path::new("../etc")), None);
+        assert_eq!(plain_path(Path::new("./")), None);
+    }
+}

@@ -1,0 +1,113 @@
+//! Platforms of images, by the names of Go.
+
+use std::fmt;
+
+use piku_release::architecture::{ARM, ProgramArchitecture, ReleaseArchitecture};
+use piku_release::machine;
+use piku_release::target::TargetArchitecture;
+use serde_json::{Value, json};
+
+use crate::errors::image as errors;
+
+/// Platform that an image runs on.
+pub(super) struct ImagePlatform {
+    /// `GOARCH`: `amd64`, `arm`.
+    pub(super) architecture: String,
+    /// Version of 32-bit ARM: `v7`.
+    pub(super) variant: Option<String>,
+    /// Debian's name of the architecture: `armhf`.
+    pub(super) debian: String,
+}
+
+impl ImagePlatform {
+    /// Returns the platform for a release of this architecture. `asked` decides for one that runs on any.
+    ///
+    /// # Errors
+    /// Fails if the release needs another architecture than `asked`.
+    pub(super) fn of_release(
+        architecture: &str,
+        asked: Option<&'static TargetArchitecture>,
+    ) -> anyhow::Result<Self> {
+        let program = match (ReleaseArchitecture::parse(architecture), asked) {
+            (ReleaseArchitecture::Native(program), Some(asked))
+                if !ProgramArchitecture::parse(asked.name).runs(&program) =>
+            {
+                return Err(errors::other_architecture(&program, asked.name).into());
+            }
+            (_, Some(asked)) => ProgramArchitecture::parse(asked.name),
+            (ReleaseArchitecture::Native(program), None) => program,
+            (ReleaseArchitecture::Any, None) => ProgramArchitecture::parse(&machine::architecture()?),
+        };
+        Ok(Self::of_program(&program))
+    }
+
+    fn of_program(program: &ProgramArchitecture) -> Self {
+        let (architecture, debian) = match (program.family(), program.level()) {
+            ("x86_64", _) => ("amd64", "amd64"),
+            ("aarch64", _) => ("arm64", "arm64"),
+            (ARM, ..=6) => ("arm", "armel"),
+            (ARM, _) => ("arm", "armhf"),
+            ("i386", _) => ("386", "i386"),
+            ("ppc64le", _) => ("ppc64le", "ppc64el"),
+            ("loongarch64", _) => ("loong64", "loong64"),
+            (other, _) => (other, other),
+        };
+        let is_arm = program.family() == ARM;
+        Self {
+            architecture: architecture.to_owned(),
+            // 32-bit programs on a processor of 64 bits are images for version 7.
+            variant: is_arm.then(|| format!("v{}", program.level().min(7))),
+            debian: debian.to_owned(),
+        }
+    }
+
+    /// Returns its fields in a descriptor and in a config.
+    pub(super) fn to_json(&self) -> Value {
+        let mut value = json!({ "architecture": self.architecture, "os": "linux" });
+        if let Some(variant) = &self.variant {
+            value["variant"] = json!(variant);
+        }
+        value
+    }
+
+    /// Returns whether a descriptor's `platform` or a config is for this one.
+    pub(super) fn is_of(&self, value: &Value) -> bool {
+        value["architecture"] == self.architecture.as_str()
+            && value["os"].as_str().is_none_or(|os| os == "linux")
+            && (self.variant.is_none()
+                || value["variant"].is_null()
+                || value["variant"].as_str() == self.variant.as_deref())
+    }
+}
+
+impl fmt::Display for ImagePlatform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "linux/{}", self.architecture)?;
+        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_have_the_names_of_go_and_debian() {
+        for (architecture, platform, debian) in [
+            ("x86_64-v3", "linux/amd64", "amd64"),
+            ("aarch64", "linux/arm64", "arm64"),
+            ("armv8l", "linux/arm/v7", "armhf"),
+            ("armv7l", "linux/arm/v7", "armhf"),
+            ("armv6l", "linux/arm/v6", "armel"),
+            ("armv5tel", "linux/arm/v5", "armel"),
+            ("riscv64", "linux/riscv64", "riscv64"),
+        ] {
+            let found = ImagePlatform::of_release(architecture, None).unwrap();
+            assert_eq!((found.to_string().as_str(), found.debian.as_str()), (platform, debian));
+            assert!(found.is_of(&found.to_json()));
+        }
+        let arm64 = TargetArchitecture::parse("arm64").ok();
+        assert_eq!(ImagePlatform::of_release("any", arm64).unwrap().to_string(), "linux/arm64");
+        assert!(ImagePlatform::of_release("x86_64", arm64).is_err());
+    }
+}

@@ -1,0 +1,58 @@
+#!/bin/sh
+# containers.sh DIR PIKU-PROCFILE: DIR/image.tar of the app in DIR/app is read by skopeo and run by podman.
+# The caller has given this shell network, mounts and processes of its own.
+set -eu
+dir=$1 render=$2
+work=$dir/podman
+mkdir -p -- "$work/cni"
+ip link set lo up
+cat >"$work/containers.conf" <<CONF
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+[network]
+network_config_dir = "$work/cni"
+CONF
+export CONTAINERS_CONF="$work/containers.conf"
+engine() {
+    podman --root "$work/root" --runroot "$work/run" --tmpdir "$work/tmp" "$@"
+}
+end() {
+    status=$?
+    trap - EXIT
+    engine pod rm --force --all >&2 || :
+    engine rm --force --all --time 1 >&2 || :
+    umount "$work/root/overlay" 2>/dev/null || :
+    rm -rf -- "$work"
+    exit "$status"
+}
+trap end EXIT
+
+# answer NAME: what the app says, once it does
+answer() {
+    tries=0
+    until text=$(curl --silent --fail --max-time 5 http://127.0.0.1:8080/); do
+        tries=$((tries + 1))
+        [ "$tries" -lt 200 ] || { echo "$1: no answer" >&2; engine ps --all >&2; engine logs --latest >&2; exit 1; }
+        sleep 0.1
+    done
+    echo "$1: $text"
+}
+
+for form in oci-archive docker-archive; do
+    skopeo inspect "$form:$dir/image.tar" >/dev/null
+    skopeo copy --quiet "$form:$dir/image.tar" "dir:$work/$form"
+    rm -rf -- "${work:?}/$form"
+done
+engine load --quiet --input "$dir/image.tar" >&2
+engine run --detach --network host --name app localhost/app:1 >&2
+answer container
+engine rm --force --time 5 app >&2
+
+cd -- "$dir/app"
+"$render" render kubernetes --app app --image localhost/app:1 --release 1 >"$work/app.yaml"
+engine kube play "$work/app.yaml" >&2
+answer pod

@@ -1,0 +1,112 @@
+//! The archive of an image, and its bases.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+
+use super::{Image, pack, site};
+
+#[test]
+fn a_redeploy_changes_one_layer() {
+    let world = site();
+    world.build("1").good(&[]);
+    fs::write(world.path("out/1/config.json"), "{\"SECRET\": \"not for an image\"}").expect("a file");
+    let bytes = pack(&world, "1", &["--base", "base"]);
+    assert!(!bytes.windows(16).any(|part| part == b"not for an image"));
+    // The umask of a build and who made it do not count.
+    let run = world.path("out/1/app/run.sh");
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o600)).expect("a mode");
+    assert!(bytes == pack(&world, "1", &["--base", "base"]), "the same release gives other bytes");
+
+    let image = Image::read(&bytes);
+    let (config, layers) = image.parts();
+    assert_eq!(config["rootfs"]["diff_ids"], json!(layers));
+    assert_eq!((layers.len(), &config["os"]), (2, &json!("linux")));
+    let run = &config["config"];
+    assert_eq!(run["Entrypoint"], json!(["/usr/lib/piku/start"]));
+    assert_eq!((&run["Cmd"], &run["User"]), (&json!(["worker"]), &json!("1000:1000")));
+    assert_eq!(run["Labels"]["org.opencontainers.image.title"], "app");
+    let env = run["Env"].as_array().expect("variables");
+    for line in ["COLOUR=blue", "PORT=8080", "HOME=/data/home", "PIKU_RELEASE=1"] {
+        assert!(env.contains(&json!(line)), "{line} in {env:?}");
+    }
+    assert_eq!(image.json("manifest.json")[0]["RepoTags"], json!(["app:1"]));
+    let names = &image.json("index.json")["manifests"][0]["annotations"];
+    assert_eq!(names["io.containerd.image.name"], "localhost/app:1");
+    assert_eq!(image.list(&layers[0]), ["bin 755 0", "bin/sh 755 0", "dev 755 0", "etc 755 0", "tmp 1777 0"]);
+    let app = image.list(&layers[1]);
+    for line in [
+        "data/home 755 1000",
+        "usr/lib/piku/start 755 0",
+        "usr/lib/piku/sbom.cdx.json 644 0",
+        "usr/lib/piku/processes/worker 644 0",
+        "usr/lib/piku/processes/cron-tick 644 0",
+        "app/run.sh 644 1000",
+    ] {
+        assert!(app.iter().any(|found| found == line), "{line} in {app:?}");
+    }
+
+    world.write("run.sh", "echo changed\n");
+    world.build_with("2", &["--number", "2"]).good(&[]);
+    let (_, later) = Image::read(&pack(&world, "2", &["--base", "base"])).parts();
+    assert_eq!((later.len(), &later[0]), (2, &layers[0]));
+    assert_ne!(later[1], layers[1]);
+}
+
+#[test]
+fn bases_are_directories_archives_and_images() {
+    let world = site();
+    world.build("1").good(&[]);
+    let first = pack(&world, "1", &["--base", "base", "--tag", "r.example.org:5000/team/app:v1"]);
+    let (_, layers) = Image::read(&first).parts();
+    let tar = |args: &[&str]| {
+        let status = std::process::Command::new("tar").args(args).current_dir(world.path(".")).status();
+        assert!(status.expect("tar runs").success());
+    };
+    // The files of a base: dates are those of the files, so the digest is that of the directory.
+    tar(&["-C", "base", "--sort=name", "-cf", "base.tar", "."]);
+    let (_, from_archive) = Image::read(&pack(&world, "1", &["--base", "base.tar"])).parts();
+    assert_eq!(from_archive[0], layers[0]);
+
+    // An image: its layers are used as they are, and its variables where the app has none.
+    fs::write(world.path("image.tar"), &first).expect("a file");
+    let image = Image::read(&pack(&world, "1", &["--base", "image.tar"]));
+    let (config, on_image) = image.parts();
+    assert_eq!((on_image.len(), &on_image[..2]), (3, layers.as_slice()));
+    assert_eq!(config["rootfs"]["diff_ids"], json!(on_image));
+
+    // The same in Docker's form alone, with compressed layers.
+    let docker = world.path("docker");
+    fs::create_dir(&docker).expect("a folder");
+    tar(&["-C", "docker", "-xf", "image.tar"]);
+    fs::remove_file(docker.join("index.json")).expect("a layout");
+    tar(&["-C", "docker", "-cf", "docker.tar", "."]);
+    let (_, on_docker) = Image::read(&pack(&world, "1", &["--base", "docker.tar"])).parts();
+    assert_eq!(on_docker, on_image);
+}
+
+#[test]
+fn one_image_has_releases_for_several_architectures() {
+    let world = site();
+    world.build("1").good(&[]);
+    world.build("2").good(&[]);
+    let manifest = world.path("out/2/release.yaml");
+    let text = fs::read_to_string(&manifest).expect("a release");
+    assert!(text.contains("architecture: any\n"));
+    fs::write(&manifest, text.replace("architecture: any\n", "architecture: armv7l\n")).expect("a file");
+    let bytes = pack(&world, "1", &["out/2", "--base", "base"]);
+    let image = Image::read(&bytes);
+    let list = image.follow(&image.json("index.json")["manifests"][0]);
+    let platforms: Vec<_> =
+        list["manifests"].as_array().expect("manifests").iter().map(|one| one["platform"].clone()).collect();
+    assert_eq!(platforms[1], json!({ "architecture": "arm", "os": "linux", "variant": "v7" }));
+    assert_eq!(platforms.len(), 2);
+    for reference in list["manifests"].as_array().expect("manifests") {
+        image.follow(&image.follow(reference)["config"]);
+    }
+    assert!(!image.0.contains_key("manifest.json"), "Docker's form has no platforms");
+    // The same platform twice is no image.
+    let args = ["pack", "--format", "oci", "out/1", "out/1", "--layers", "cache/layers", "--base", "base"];
+    world.run(&args).said(&["two of the releases are for linux/"]);
+}
