@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Sourced by the programs of this kind.
 PATH=/usr/lib/postgresql/$SERVICE_VERSION/bin:$PATH
-export PGHOST=127.0.0.1 PGPORT="$SERVICE_PORT" PGCONNECT_TIMEOUT=10
+export PGHOST=127.0.0.1 PGPORT="$SERVICE_PORT" PGCONNECT_TIMEOUT=10 PGSSLMODE=disable
 
 # as_admin DATABASE: runs the SQL of stdin as the server's administrator, and prints the rows. The options go before what the
 # owner of a database may have set for it.
