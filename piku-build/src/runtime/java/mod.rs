@@ -103,7 +103,7 @@ impl Runtime for JavaRuntime {
             processes_from: processes_from.map(str::to_owned),
             env: env(&installed),
             build_env: build_env(tool, &installed),
-            profile: Some(("java-memory.sh", MEMORY)),
+            profile: Some(("java.sh", PROFILE)),
             warnings,
             ..BuildPlan::default()
         })
@@ -169,9 +169,9 @@ const PLAY: &str = " -Dhttp.port=$PORT";
 /// Sources of process types: known only after the build, or known before.
 const BY_BUILD: &str = "the jar that is built";
 const JAR: &str = "the jar";
-/// Sizes the heap by the memory limit of the process type. The JVM does not see the jail's limit and would
-/// use the whole machine's memory.
-const MEMORY: &str = include_str!("memory.sh");
+/// Sizes the heap by the memory limit of the process type: the JVM does not see the jail's limit and would use the whole
+/// machine's memory. Gives JDBC and Spring the URLs of services in their own form, as Heroku does.
+const PROFILE: &str = concat!(include_str!("memory.sh"), include_str!("database.sh"));
 
 /// Returns the process types, and their source if that is not the Procfile.
 fn processes(
@@ -247,16 +247,19 @@ fn env(jdk: &InstalledJdk) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
 
+    /// Returns the output of a command after the profile.
+    fn after_profile(command: &str, env: &[(&str, &str)]) -> String {
+        let text = format!("set -eu\n{PROFILE}\n{command}");
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.args(["-c", &text]).env_clear().env("PATH", PATH).envs(env.iter().copied());
+        let out = shell.output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    }
+
     #[test]
     fn the_heap_follows_the_limit_of_the_type() {
-        let options = |env: &[(&str, &str)]| {
-            let text = format!("set -eu\n{MEMORY}\nprintf %s \"${{JAVA_TOOL_OPTIONS-}}\"");
-            let mut shell = std::process::Command::new("/bin/sh");
-            shell.args(["-c", &text]).env_clear().env("PATH", PATH).envs(env.iter().copied());
-            let out = shell.output().unwrap();
-            assert!(out.status.success(), "{out:?}");
-            String::from_utf8(out.stdout).unwrap()
-        };
+        let options = |env: &[(&str, &str)]| after_profile("printf %s \"${JAVA_TOOL_OPTIONS-}\"", env);
         let (all, own) = (("MEMORY_LIMIT", "1g"), ("MY_WORKER_MEMORY_LIMIT", "50%"));
         assert_eq!(options(&[("PROC_TYPE", "web")]), "");
         assert_eq!(options(&[("PROC_TYPE", "web"), all, own]), "-XX:MaxRAM=1g -XX:MaxRAMPercentage=60");
@@ -265,5 +268,41 @@ mod tests {
             options(&[("PROC_TYPE", "1st"), all, ("JAVA_TOOL_OPTIONS", "-Da=b")]),
             "-XX:MaxRAM=1g -XX:MaxRAMPercentage=60 -Da=b"
         );
+    }
+    #[test]
+    fn jdbc_and_spring_get_the_urls_of_services() {
+        let variables = |env: &[(&str, &str)]| after_profile("env | grep -E '^(JDBC|SPRING|piku)' || :", env);
+        let sorted = |text: &str| {
+            let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        let database = ("DATABASE_URL", "postgresql://me:a%40b%25c@127.0.0.1:15432/shop");
+        let url = "jdbc:postgresql://127.0.0.1:15432/shop?user=me&password=a%40b%25c";
+        let jdbc = format!(
+            "JDBC_DATABASE_PASSWORD=a@b%c\nJDBC_DATABASE_URL={url}\nJDBC_DATABASE_USERNAME=me\n"
+        );
+        let spring = format!(
+            "SPRING_DATASOURCE_PASSWORD=a@b%c\nSPRING_DATASOURCE_URL={url}\nSPRING_DATASOURCE_USERNAME=me\n"
+        );
+        assert_eq!(sorted(&variables(&[database])), sorted(&(jdbc.clone() + &spring)));
+        assert_eq!(sorted(&variables(&[database, ("DISABLE_SPRING_DATASOURCE_URL", "true")])), sorted(&jdbc));
+        let own = ("SPRING_DATASOURCE_URL", "jdbc:h2:mem:");
+        assert_eq!(
+            sorted(&variables(&[database, own])),
+            sorted(&(jdbc + "SPRING_DATASOURCE_URL=jdbc:h2:mem:\n"))
+        );
+        let mysql = variables(&[("DATABASE_URL", "mysql://me:secret@db/shop?useSSL=false")]);
+        assert!(
+            mysql.contains("JDBC_DATABASE_URL=jdbc:mysql://db/shop?useSSL=false&user=me&password=secret\n"),
+            "{mysql}"
+        );
+        for odd in ["sqlite:///data/x", "postgres://db/shop", "postgres://me@db/shop", "nonsense", ""] {
+            assert_eq!(variables(&[("DATABASE_URL", odd)]), "", "{odd}");
+        }
+        let redis = ("REDIS_URL", "redis://me:secret@127.0.0.1:15433/0");
+        let both = format!("SPRING_DATA_REDIS_URL={0}\nSPRING_REDIS_URL={0}\n", redis.1);
+        assert_eq!(sorted(&variables(&[redis])), sorted(&both));
+        assert_eq!(variables(&[redis, ("DISABLE_SPRING_REDIS_URL", "true")]), "");
     }
 }
