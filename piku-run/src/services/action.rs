@@ -17,12 +17,13 @@ use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{AppUsers, HostSettings, NetworkMode};
+use piku_report::progress;
 use piku_report::user_error::UserError;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::kind::ServiceKind;
 use super::process_settings::variables;
-use super::state::{BoundService, ServiceBinding};
+use super::state::{BindingState, BoundService, ServiceBinding, bindings};
 use crate::commands::{OneOffReport, app_users, wait_for_app};
 use crate::config::store;
 use crate::desired::{limits, network};
@@ -146,6 +147,24 @@ pub(super) fn wait_until_ready(root: &PikuRoot, service: &AppName, kind: &Servic
             Err(_) => sleep(Duration::from_millis(300)),
         }
     }
+}
+
+/// Waits until the services of an app answer: neither its release task nor its new instances shall meet a server that is
+/// starting. Warns of those that do not answer, because the app may do without them.
+pub(crate) fn wait_for_bound_services(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    let mut waited: Option<AppName> = None;
+    for bound in bindings(root, app)? {
+        if bound.binding.state != BindingState::Bound || waited.as_ref() == Some(&bound.service) {
+            continue;
+        }
+        let ready = ServiceKind::find(root, &bound.kind)
+            .and_then(|kind| wait_until_ready(root, &bound.service, &kind));
+        if let Err(err) = ready {
+            progress::warning(&format!("a service of {app} cannot be used: {err:#}"));
+        }
+        waited = Some(bound.service);
+    }
+    Ok(())
 }
 
 /// Relation of a client to the process that starts it.

@@ -12,6 +12,7 @@ mod process_settings;
 mod state;
 mod transfer;
 
+pub(crate) use action::wait_for_bound_services;
 pub(crate) use binding::{bind_app, drop_binding, remove_data_of, unbind_app};
 pub(crate) use create::{NewService, create_service};
 pub(crate) use destroy::destroy_service;

@@ -18,6 +18,7 @@ use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::session_address;
 use crate::releases::current;
+use crate::services;
 
 /// Deploys the release in `dir`. If it is `written`, its files are on the disk already.
 pub(in crate::commands) fn run(
@@ -38,6 +39,7 @@ pub(in crate::commands) fn run(
     if !written {
         sync_moved_release(&dir, &root.app(app))?;
     }
+    services::wait_for_bound_services(root, app)?;
     client::ask(
         root,
         app,
