@@ -1,4 +1,4 @@
-//! A minimal HTTP client: one GET, the whole response.
+//! A minimal HTTP client: one request, the whole response.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,9 +9,25 @@ use std::time::Duration;
 /// # Errors
 /// Fails if nothing listens there, or the response is not HTTP.
 pub fn get(port: u16, path: &str) -> std::io::Result<(u16, String)> {
+    request(port, &format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
+}
+
+/// Returns status and body of the response to a text that is posted to `http://127.0.0.1:PORT/PATH`.
+///
+/// # Errors
+/// As [`get`].
+pub fn post(port: u16, path: &str, text: &str) -> std::io::Result<(u16, String)> {
+    let head = format!(
+        "POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
+        text.len()
+    );
+    request(port, &(head + text))
+}
+
+fn request(port: u16, text: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    stream.write_all(text.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer).into_owned();

@@ -5,18 +5,51 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Packs an installed gem.
-const PACK: &str = r#"
+/// Packs installed gems. What Debian has compiled becomes a gem of this platform, with nothing left to compile; a gem without
+/// a directory of its own lies in Ruby's.
+const PACK: &str = r##"
 require "rubygems/package"
+require "fileutils"
+require "tmpdir"
 folder, *names = ARGV
+folder = File.expand_path(folder)
 names.each do |name|
   spec = Gem::Specification.find_by_name(name).dup
-  target = File.join(folder, spec.file_name)
-  Dir.chdir(spec.full_gem_path) do
-    spec.files = Dir["**/*"].select { |path| File.file?(path) }
-    Gem::Package.build(spec, true, false, target)
+  Dir.mktmpdir do |dir|
+    own, lib = spec.full_gem_path, File.join(dir, "lib")
+    FileUtils.cp_r("#{own}/.", dir) if File.directory?(own)
+    FileUtils.mkdir_p(lib)
+    unless File.directory?(own)
+      package = IO.popen(["dpkg", "-S", spec.loaded_from], &:read)[/^[^:,]+/]
+      IO.popen(["dpkg", "-L", package], &:readlines).map(&:chomp).each do |path|
+        below = path[%r{/vendor_ruby/(?:\d[^/]*/)?(.+)}, 1]
+        next unless below && File.file?(path)
+        FileUtils.mkdir_p(File.join(lib, File.dirname(below)))
+        FileUtils.cp(path, File.join(lib, below))
+      end
+    end
+    if spec.extensions.any?
+      FileUtils.cp_r("#{spec.extension_dir}/.", lib)
+      spec.extensions, spec.require_paths = [], ["lib"]
+    end
+    Dir.chdir(dir) do
+      spec.executables = spec.executables.select { |program| File.file?(File.join(spec.bindir, program)) }
+      spec.test_files, spec.extra_rdoc_files = [], []
+      spec.files = Dir["**/*"].select { |path| File.file?(path) }
+      spec.platform = Gem::Platform.local if spec.files.any? { |path| path.end_with?(".so") }
+      Gem::Package.build(spec, true, false, File.join(folder, spec.file_name))
+    end
   end
 end
+"##;
+
+/// Prints the names of installed gems with those of all that they need.
+const CLOSURE: &str = r#"
+_, *names = ARGV
+names.each do |name|
+  names.concat(Gem::Specification.find_by_name(name).runtime_dependencies.map(&:name) - names)
+end
+puts names.uniq
 "#;
 
 /// Builds a gem whose module has a `version` function in C.
@@ -80,6 +113,24 @@ pub fn pack_gems(folder: &Path, names: &[&str]) {
     ruby(PACK, folder, names);
 }
 
+/// Packs installed gems and all that they need into a directory.
+pub fn pack_gems_with_needs(folder: &Path, names: &[&str]) {
+    let all = ruby(CLOSURE, folder, names);
+    ruby(PACK, folder, &all.lines().collect::<Vec<_>>());
+}
+
+/// Locks the gems that lie in an app.
+pub fn lock(app: &Path) {
+    let home = tempfile::tempdir().expect("a folder");
+    let out = Command::new("bundle")
+        .args(["install", "--local", "--quiet"])
+        .current_dir(app)
+        .envs([("HOME", home.path()), ("BUNDLE_PATH", home.path())])
+        .output()
+        .expect("bundle runs");
+    assert!(out.status.success(), "{out:?}");
+}
+
 /// Builds a gem with native code into a directory.
 pub fn make_gem(folder: &Path, name: &str, version: &str) {
     ruby(MAKE, folder, &[name, version]);
@@ -91,8 +142,9 @@ pub(crate) fn write_index(top: &Path) {
     ruby(LIST, top, &[]);
 }
 
-fn ruby(script: &str, folder: &Path, args: &[&str]) {
+fn ruby(script: &str, folder: &Path, args: &[&str]) -> String {
     fs::create_dir_all(folder).expect("a folder");
     let out = Command::new("ruby").args(["-e", script]).arg(folder).args(args).output().expect("ruby runs");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).into_owned()
 }

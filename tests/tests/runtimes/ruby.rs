@@ -1,10 +1,7 @@
 //! Ruby apps with the real Bundler: gems that the app brings along, and gems from a server on loopback.
 
-use std::process::Command;
-
 use piku_tests::gems;
 use piku_tests::index::Index;
-use piku_tests::repo::Repo;
 use piku_tests::world::World;
 
 const PAGE: &str = "require 'words'
@@ -18,18 +15,6 @@ fn gemfile(source: &str) -> String {
     format!("source '{source}'\n{}group(:development) {{ gem 'absent' }}\n", gems.concat())
 }
 
-/// Locks the gems that lie in the app.
-fn lock(repo: &Repo) {
-    let place = tempfile::tempdir().expect("a folder");
-    let out = Command::new("bundle")
-        .args(["install", "--local", "--quiet"])
-        .current_dir(repo.path())
-        .envs([("HOME", place.path()), ("BUNDLE_PATH", place.path())])
-        .output()
-        .expect("bundle runs");
-    assert!(out.status.success(), "{out:?}");
-}
-
 #[test]
 fn rack_app_with_vendored_gems_is_served() {
     let world = World::new();
@@ -41,7 +26,7 @@ fn rack_app_with_vendored_gems_is_served() {
     }
     // Nobody listens there, and nobody is asked.
     repo.file("Gemfile", gemfile("http://127.0.0.1:1")).file("config.ru", PAGE);
-    lock(&repo);
+    gems::lock(repo.path());
     // Both are of other machines: the Bundler that has made the lock, the place of its author's gems.
     let text = std::fs::read_to_string(repo.path().join("Gemfile.lock")).expect("a lock");
     let (text, _) = text.split_once("BUNDLED WITH").expect("the lock says which Bundler has made it");

@@ -279,9 +279,8 @@ mod tests {
         };
         let database = ("DATABASE_URL", "postgresql://me:a%40b%25c@127.0.0.1:15432/shop");
         let url = "jdbc:postgresql://127.0.0.1:15432/shop?user=me&password=a%40b%25c";
-        let jdbc = format!(
-            "JDBC_DATABASE_PASSWORD=a@b%c\nJDBC_DATABASE_URL={url}\nJDBC_DATABASE_USERNAME=me\n"
-        );
+        let jdbc =
+            format!("JDBC_DATABASE_PASSWORD=a@b%c\nJDBC_DATABASE_URL={url}\nJDBC_DATABASE_USERNAME=me\n");
         let spring = format!(
             "SPRING_DATASOURCE_PASSWORD=a@b%c\nSPRING_DATASOURCE_URL={url}\nSPRING_DATASOURCE_USERNAME=me\n"
         );

@@ -1,0 +1,3 @@
+exports.up = (pgm) => {
+  pgm.createTable('notes', { id: 'id', text: { type: 'text', notNull: true } })
+}

@@ -1,0 +1,4 @@
+Rails.application.routes.draw do
+  root 'notes#index'
+  post '/', to: 'notes#create'
+end
