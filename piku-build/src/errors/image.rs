@@ -64,11 +64,16 @@ pub(crate) fn no_mmdebstrap() -> UserError {
         .hint("sudo apt install mmdebstrap, or give a base: --base DIR, or --base TAR")
 }
 
-pub(crate) fn mmdebstrap_failed(messages: &str, architecture: &str) -> UserError {
-    UserError::new(format!("mmdebstrap has made no base:\n{messages}")).hint(format!(
-        "a base for another architecture needs its programs to run here: sudo apt install qemu-user-static; \
-         or make it on a machine that is {architecture}, and give it with --base"
-    ))
+/// `foreign` is the architecture of the base, if it is not that of this machine.
+pub(crate) fn mmdebstrap_failed(messages: &str, foreign: Option<&str>) -> UserError {
+    let failure = UserError::new(format!("mmdebstrap has made no base:\n{messages}"));
+    match foreign {
+        Some(architecture) => failure.hint(format!(
+            "programs for {architecture} have to run here: sudo apt install arch-test qemu-user-static; \
+             or give a base that was made on such a machine, with --base"
+        )),
+        None => failure.hint("is the machine online, and does apt update work? or give a base with --base"),
+    }
 }
 
 pub(crate) fn no_base(path: &Path, why: &str) -> UserError {

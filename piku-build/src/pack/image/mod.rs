@@ -146,7 +146,8 @@ fn make(request: &ImageRequest, dir: &Path) -> anyhow::Result<ReleaseImage> {
         };
         layers.push(ImageLayer::measure(content, &format!("dependencies: {}", layer.name))?);
     }
-    let components = components::render(&opened.release, &opened.layer_trees()?, &base.packages)?;
+    let components =
+        components::render(&opened.release, opened.app()?, &opened.layer_trees()?, &base.packages)?;
     layers.push(ImageLayer::measure(opened.app_content(components)?, "app")?);
     let command = opened.default_type().map(str::to_owned);
     Ok(ReleaseImage { description: ImageDescription::new(opened.release, platform, env, command), layers })

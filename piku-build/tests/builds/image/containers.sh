@@ -26,6 +26,8 @@ end() {
     engine pod rm --force --all >&2 || :
     engine rm --force --all --time 1 >&2 || :
     umount "$work/root/overlay" 2>/dev/null || :
+    # Groups that podman leaves empty.
+    find /sys/fs/cgroup -depth -type d -path '*/libpod_parent*' -exec rmdir {} + 2>/dev/null || :
     rm -rf -- "$work"
     exit "$status"
 }

@@ -155,7 +155,9 @@ fn fill(
         // A full disk, of which mmdebstrap only sees a closed pipe.
         Err(err) if !root_archive::is_unreadable(&err) => return Err(err.context(cannot())),
         _ if !status.success() => {
-            return Err(errors::mmdebstrap_failed(&last_lines(messages), architecture).into());
+            let own = query(Command::new("dpkg").arg("--print-architecture")).unwrap_or_default();
+            let foreign = Some(architecture).filter(|architecture| own.trim() != *architecture);
+            return Err(errors::mmdebstrap_failed(&last_lines(messages), foreign).into());
         }
         rewritten => rewritten?,
     };

@@ -43,6 +43,7 @@ pub(super) fn find_needed(release: &OpenedRelease, more: &[String]) -> anyhow::R
         packages.extend(found.into_iter().cloned());
     }
     packages.extend(libraries.iter().filter_map(|library| owners.get(library.as_path()).cloned()));
+    remove_essential(&mut packages);
     Ok(packages)
 }
 
@@ -91,6 +92,16 @@ fn find_owners<'a>(paths: &BTreeSet<&'a Path>) -> anyhow::Result<BTreeMap<&'a Pa
     Ok(owners)
 }
 
+/// Removes packages that every system has, so that more apps need the same base.
+fn remove_essential(packages: &mut BTreeSet<String>) {
+    let mut command = Command::new("dpkg-query");
+    command.args(["--show", "--showformat=${Package} ${Essential}\\n"]).args(packages.iter());
+    let listed = query(&mut command).unwrap_or_default();
+    for name in listed.lines().filter_map(|line| line.strip_suffix(" yes")).chain(["libc6"]) {
+        packages.remove(name);
+    }
+}
+
 /// Returns the package that has all of what a minimal one begins: `python3.11` for `python3.11-minimal`.
 fn whole_package(name: &str) -> String {
     let is_installed = |name: &str| {
@@ -125,5 +136,8 @@ mod tests {
         let owners = find_owners(&paths).unwrap();
         assert_eq!(owners.get(Path::new("/usr/bin/dash")).map(String::as_str), Some("dash"));
         assert_eq!(owners.len(), 1);
+        let mut packages = BTreeSet::from(["dash", "libc6", "openssl"].map(str::to_owned));
+        remove_essential(&mut packages);
+        assert_eq!(packages.into_iter().collect::<Vec<_>>(), ["openssl"]);
     }
 }

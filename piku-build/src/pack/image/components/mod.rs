@@ -1,6 +1,9 @@
 //! Bill of materials of an image, in the JSON form of `CycloneDX`: the packages of its base and of its dependency
-//! layers, with their package URLs.
+//! layers and those that lock files name, with their package URLs.
 
+mod lock_files;
+
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use piku_files::TreeHandle;
@@ -16,6 +19,7 @@ pub(super) const PATH: &str = "/usr/lib/piku/sbom.cdx.json";
 /// Returns the document; the same for the same release and base.
 pub(super) fn render(
     release: &BuiltRelease,
+    app_tree: &TreeHandle,
     layers: &[(&str, &TreeHandle)],
     base: &[BasePackage],
 ) -> anyhow::Result<Vec<u8>> {
@@ -25,6 +29,11 @@ pub(super) fn render(
         let packages = list_packages(name, tree);
         components.extend(packages.iter().map(|(package, version)| library(kind, package, version)));
     }
+    for package in lock_files::read(app_tree) {
+        components.push(library(package.kind, &package.name, &package.version));
+    }
+    let mut known = BTreeSet::new();
+    components.retain(|component| known.insert(component["purl"].to_string()));
     let tool = json!({ "type": "application", "name": "piku", "version": env!("CARGO_PKG_VERSION") });
     let mut app = json!({ "type": "application", "bom-ref": "app", "name": release.app.as_str(), "version": release.number.to_string() });
     if !release.commit.is_empty() {
