@@ -97,9 +97,11 @@ pub(crate) fn set_live(app: &AppDir, number: u64) -> anyhow::Result<()> {
         .with_context(|| format!("cannot switch '{}' to release {number}", current.display()))
 }
 
-/// Returns whether `name` is a directory in `folder`, not a link to one.
+/// Returns whether `name` is a directory in `folder`, not a link to one. It may be one that piku cannot read, such as
+/// the data of an app with a user of its own.
 pub(crate) fn has_dir(folder: &Path, name: &str) -> bool {
-    TreeHandle::open_following(folder).is_ok_and(|folder| folder.subtree(name).is_ok())
+    let stat = TreeHandle::open_following(folder).and_then(|folder| folder.symlink_metadata(name));
+    stat.is_ok_and(|stat| stat.is_dir())
 }
 
 /// Removes a file, a link or a directory with its content, if it exists.

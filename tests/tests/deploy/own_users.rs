@@ -131,6 +131,17 @@ fn apps_run_as_own_users_and_keep_data() {
     run(&world, &["restart", "blog"]);
     assert_eq!((host_uid(&world, "blog"), data_owner(&world, "blog")), (blog, blog), "the same as before");
     assert_eq!(exec(&world, "blog", &["cat", "/data/starts"]), "xxxxx");
+
+    // A backup has what only the app can read.
+    let save = || world.tool("piku-run").args(["backup", "blog"]).output().expect("piku-run").stdout;
+    let file = world.path("home/blog.tar.zst");
+    fs::write(&file, save()).expect("a file");
+    let mut restore = world.tool("piku-run");
+    restore.args(["restore", "--as", "copy"]).stdin(fs::File::open(&file).expect("the backup"));
+    let out = restore.output().expect("piku-run");
+    assert!(out.status.success(), "{out:?}");
+    assert_eq!(exec(&world, "copy", &["cat", "/data/starts"]), "xxxxxx");
+    assert_eq!(data_owner(&world, "copy"), host_uid(&world, "copy"));
     run(&world, &["destroy", "blog", "--confirm", "blog"]);
     assert!(world.app("blog").join("data").exists() && !world.app("blog").join("releases").exists());
 }
