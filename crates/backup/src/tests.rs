@@ -1,7 +1,10 @@
+mod resealed;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::*;
 
