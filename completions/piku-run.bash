@@ -46,6 +46,9 @@ _piku__run() {
             piku__run,data)
                 cmd="piku__run__subcmd__data"
                 ;;
+            piku__run,data-usage)
+                cmd="piku__run__subcmd__data__subcmd__usage"
+                ;;
             piku__run,deploy)
                 cmd="piku__run__subcmd__deploy"
                 ;;
@@ -298,6 +301,9 @@ _piku__run() {
             piku__run__subcmd__help,data)
                 cmd="piku__run__subcmd__help__subcmd__data"
                 ;;
+            piku__run__subcmd__help,data-usage)
+                cmd="piku__run__subcmd__help__subcmd__data__subcmd__usage"
+                ;;
             piku__run__subcmd__help,deploy)
                 cmd="piku__run__subcmd__help__subcmd__deploy"
                 ;;
@@ -548,7 +554,7 @@ _piku__run() {
 
     case "${cmd}" in
         piku__run)
-            opts="-h -V --root --help --version daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart cron-run stop logs releases release-info rollback gc config grant revoke exec import-piku import-app rename clone service notify status status-password metrics destroy backup restore help"
+            opts="-h -V --root --help --version daemon nginx apps domains host-domain audit certs data protections maintenance supervise data-usage drain start check lock unlock deploy ps scale restart cron-run stop logs releases release-info rollback gc config grant revoke exec import-piku import-app rename clone service notify status status-password metrics destroy backup restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1165,6 +1171,24 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__data__subcmd__usage)
+            opts="-h --problems --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__data__subcmd__export)
             opts="-h --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1572,7 +1596,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help)
-            opts="daemon nginx apps domains host-domain audit certs data protections maintenance supervise drain start check lock unlock deploy ps scale restart cron-run stop logs releases release-info rollback gc config grant revoke exec import-piku import-app rename clone service notify status status-password metrics destroy backup restore help"
+            opts="daemon nginx apps domains host-domain audit certs data protections maintenance supervise data-usage drain start check lock unlock deploy ps scale restart cron-run stop logs releases release-info rollback gc config grant revoke exec import-piku import-app rename clone service notify status status-password metrics destroy backup restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1839,6 +1863,20 @@ _piku__run() {
             ;;
         piku__subcmd__run__subcmd__help__subcmd__data)
             opts="export import remove"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__data__subcmd__usage)
+            opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2874,7 +2912,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__restore)
-            opts="-h --as --dry-run --skip-deploy --without-services --host --archive --kept --root --help"
+            opts="-h --as --replace --dry-run --skip-deploy --without-services --host --archive --kept --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -9,6 +9,7 @@ mod config;
 mod core;
 mod cron;
 mod daemon;
+mod data_limit;
 mod desired;
 mod garbage;
 mod grants;

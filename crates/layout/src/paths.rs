@@ -93,6 +93,20 @@ impl PikuRoot {
         self.0.join("backups.json")
     }
 
+    /// Returns the directory with backups of an app's earlier states, which `restore --replace` has replaced.
+    #[must_use]
+    pub fn replaced(&self, name: &AppName) -> PathBuf {
+        self.0.join("replaced").join(name.as_str())
+    }
+
+    /// Lists the apps of which earlier states are kept.
+    ///
+    /// # Errors
+    /// Fails if the directory is there and cannot be read.
+    pub fn replaced_apps(&self) -> io::Result<Vec<AppName>> {
+        names_in(&self.0.join("replaced"))
+    }
+
     /// Returns the file with the subordinate uids of the apps, which piku-chroot writes.
     #[must_use]
     pub fn uid_ranges(&self) -> PathBuf {

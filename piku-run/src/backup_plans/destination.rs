@@ -4,19 +4,20 @@
 #![expect(clippy::disallowed_methods, reason = "the folder of backups, which the operator has named")]
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use piku_files::atomic_file;
 use piku_layout::settings::{BackupPlace, BackupPlan};
 use piku_report::user_error::UserError;
 
+use super::error_relay::ErrorRelay;
 use super::file_name::{BackupSeries, part_name};
 use super::stream_guard::StreamGuard;
 use crate::nginx::find_program;
@@ -28,7 +29,7 @@ pub(super) struct BackupDelivery<'a> {
     series: BackupSeries<'a>,
     name: &'a str,
     /// Programs that the stream passes, the first one first.
-    programs: Vec<(&'static str, Child)>,
+    programs: Vec<StreamProgram>,
     /// Keeps the input of the plan's command open until all programs before it have succeeded.
     guard: Option<StreamGuard>,
     /// File that is being written.
@@ -91,8 +92,8 @@ impl<'a> BackupDelivery<'a> {
                 let mut shell = StreamGuard::command(command);
                 shell.env("BACKUP_APP", self.series.app.as_str()).env("BACKUP_FILE", self.name);
                 let mut end = self.start("the command", shell.stdout(Stdio::null()))?;
-                if let (StreamEnd::Program(input), Some((_, child))) = (&mut end, self.programs.last()) {
-                    self.guard = Some(StreamGuard::start(child, input)?);
+                if let (StreamEnd::Program(input), Some(last)) = (&mut end, self.programs.last()) {
+                    self.guard = Some(StreamGuard::start(&last.child, input)?);
                 }
                 Ok(end)
             }
@@ -102,10 +103,11 @@ impl<'a> BackupDelivery<'a> {
 
     /// Starts a program in a process group of its own; returns its stdin.
     fn start(&mut self, name: &'static str, command: &mut Command) -> anyhow::Result<StreamEnd> {
-        let child = command.stdin(Stdio::piped()).process_group(0).spawn();
+        let child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn();
         let mut child = child.with_context(|| format!("cannot run {name}"))?;
         let input = child.stdin.take().context("no input")?;
-        self.programs.push((name, child));
+        let errors = ErrorRelay::start(child.stderr.take().context("no stderr")?);
+        self.programs.push(StreamProgram { name, child, errors });
         Ok(StreamEnd::Program(input))
     }
 
@@ -139,9 +141,9 @@ impl<'a> BackupDelivery<'a> {
             if self.programs.len() == 1 {
                 self.guard.take().map_or(Ok(()), StreamGuard::release)?;
             }
-            let (name, mut child) = self.programs.remove(0);
+            let StreamProgram { name, mut child, errors } = self.programs.remove(0);
             let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
-            ensure!(status.success(), "{name} failed ({status})");
+            ensure!(status.success(), "{name} failed ({status}){}", errors.reason());
         }
         match (&self.plan.to, self.file.take()) {
             (Some(BackupPlace::Ssh { path, .. }), _) => self.name_remote(path),
@@ -151,6 +153,23 @@ impl<'a> BackupDelivery<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns the failure of a program that has ended before it read everything, which is the cause of a failed write;
+    /// otherwise the error itself.
+    pub(super) fn explain(mut self, err: anyhow::Error) -> anyhow::Error {
+        let is_closed = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+        if !err.chain().filter_map(|cause| cause.downcast_ref()).any(is_closed) {
+            return err;
+        }
+        for StreamProgram { name, child, errors } in &mut self.programs {
+            // It ends after it has closed its input.
+            let reason = errors.reason();
+            if let Some(status) = child.try_wait().ok().flatten().filter(|status| !status.success()) {
+                return anyhow!("{name} failed ({status}){reason}");
+            }
+        }
+        err
     }
 
     fn name_local(&self, folder: &Path) -> anyhow::Result<()> {
@@ -184,9 +203,10 @@ impl<'a> BackupDelivery<'a> {
     }
 
     fn run_ssh(&self, line: &str) -> anyhow::Result<String> {
-        let out = self.ssh(line)?.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let out = self.ssh(line)?.stdin(Stdio::null()).output();
         let out = out.context("cannot run ssh")?;
-        ensure!(out.status.success(), "ssh failed ({})", out.status);
+        let errors = ErrorRelay::start(io::Cursor::new(out.stderr));
+        ensure!(out.status.success(), "ssh failed ({}){}", out.status, errors.reason());
         Ok(String::from_utf8_lossy(&out.stdout).into_owned())
     }
 }
@@ -194,19 +214,27 @@ impl<'a> BackupDelivery<'a> {
 impl Drop for BackupDelivery<'_> {
     fn drop(&mut self) {
         // A program that gets the end of its input would take the backup for whole: the guard ends after it.
-        for (_, child) in &self.programs {
-            if let Ok(pid) = i32::try_from(child.id()) {
+        for one in &self.programs {
+            if let Ok(pid) = i32::try_from(one.child.id()) {
                 let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
             }
         }
         self.guard = None;
-        for (_, child) in &mut self.programs {
-            let _ = child.wait();
+        for one in &mut self.programs {
+            let _ = one.child.wait();
         }
         if let Some((folder, _)) = &self.file {
             let _ = fs::remove_file(folder.join(part_name(self.name)));
         }
     }
+}
+
+/// A program that the stream passes.
+#[derive(Debug)]
+struct StreamProgram {
+    name: &'static str,
+    child: Child,
+    errors: ErrorRelay,
 }
 
 /// The place that a program or piku writes to.

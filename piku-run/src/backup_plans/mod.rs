@@ -1,7 +1,9 @@
 //! Backups on a schedule, as `backups` of host.yaml plans them. The daemon starts a process when one is due; apps,
 //! deploys and supervisors know nothing of it.
 
+mod app_backup;
 mod destination;
+mod error_relay;
 mod file_name;
 mod list;
 mod record;
@@ -16,6 +18,7 @@ use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{BackupPlan, HostSettings};
 use piku_report::user_error::UserError;
 
+pub(crate) use app_backup::{AppBackup, AppBackups};
 pub(crate) use list::{BackupProblem, find_backup_problems, print_backups, print_problems};
 pub(crate) use run::{run_due, run_now};
 pub(crate) use timer::BackupTimer;
@@ -24,8 +27,15 @@ use crate::cron::CronSchedule;
 
 /// Reads the plans and checks their schedules.
 fn read_plans(root: &PikuRoot) -> anyhow::Result<BTreeMap<AppName, (BackupPlan, CronSchedule)>> {
+    check_plans(HostSettings::read(&root.settings())?.backups)
+}
+
+/// Checks plans and their schedules.
+fn check_plans(
+    read: BTreeMap<AppName, BackupPlan>,
+) -> anyhow::Result<BTreeMap<AppName, (BackupPlan, CronSchedule)>> {
     let mut plans = BTreeMap::new();
-    for (name, plan) in HostSettings::read(&root.settings())?.backups {
+    for (name, plan) in read {
         let bad = |why: String| UserError::new(format!("host.yaml: backups: {name}: {why}"));
         plan.check().map_err(bad)?;
         let schedule = CronSchedule::parse(&plan.schedule).ok_or_else(|| {

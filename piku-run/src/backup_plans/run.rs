@@ -165,9 +165,11 @@ fn run_one(root: &PikuRoot, name: &AppName, plan: &BackupPlan) -> anyhow::Result
 fn save(root: &PikuRoot, plan: &BackupPlan, series: BackupSeries<'_>, file: &str) -> anyhow::Result<u64> {
     let (delivery, output) = BackupDelivery::open(plan, series, file)?;
     let mut output = BufWriter::with_capacity(1 << 16, output);
-    let bytes = write_backup(root, &BackupScope::App(series.app.clone()), true, &mut output)?;
-    output.flush().context("cannot write the backup")?;
+    let written = write_backup(root, &BackupScope::App(series.app.clone()), true, &mut output)
+        .and_then(|bytes| output.flush().context("cannot write the backup").map(|()| bytes));
     drop(output);
-    delivery.finish()?;
-    Ok(bytes)
+    match written {
+        Ok(bytes) => delivery.finish().map(|()| bytes),
+        Err(err) => Err(delivery.explain(err)),
+    }
 }

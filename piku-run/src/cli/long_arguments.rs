@@ -56,6 +56,22 @@ pub(crate) struct StatusArgs {
     pub(crate) update: bool,
 }
 
+/// Arguments of `notify`.
+#[derive(Debug, Args)]
+pub(crate) struct NotifyArgs {
+    /// Send a test notification instead
+    #[arg(long)]
+    pub(crate) test: bool,
+}
+
+/// Arguments of `data-usage`.
+#[derive(Debug, Args)]
+pub(crate) struct DataUsageArgs {
+    /// Only print the apps whose data is near its limit, a line each; exits with 1 if there are any
+    #[arg(long)]
+    pub(crate) problems: bool,
+}
+
 /// Arguments of `rename`.
 #[derive(Debug, Args)]
 pub(crate) struct RenameArgs {
@@ -229,6 +245,9 @@ pub(crate) struct RestoreArgs {
     /// Give the app of the backup another name
     #[arg(long = "as", value_name = "NEW")]
     pub(crate) new: Option<AppName>,
+    /// Replace apps that are there; each is saved first, and kept for `keep_destroyed` of host.yaml
+    #[arg(long, conflicts_with = "host")]
+    pub(crate) replace: bool,
     /// Read the whole backup, print what would be restored, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -244,7 +263,7 @@ pub(crate) struct RestoreArgs {
     /// Restore from a backup on stdin, however long it takes to begin
     #[arg(long)]
     pub(crate) archive: bool,
-    /// Bring back the destroyed app, whatever stdin is
+    /// Bring back the destroyed app, whatever stdin is; with --replace, what the app was before the last --replace
     #[arg(long, requires = "app", conflicts_with_all = ["archive", "new", "dry_run", "skip_deploy", "without_services"])]
     pub(crate) kept: bool,
 }

@@ -17,8 +17,9 @@ use piku_layout::settings::{GrantedPath, HostDomain};
 use piku_report::output::OutputFormat;
 
 pub(crate) use long_arguments::{
-    AuditArgs, BackupArgs, CloneArgs, DestroyArgs, ForeignAppArgs, ImportArgs, LogsArgs, MetricsArgs,
-    ReleaseInfoArgs, RenameArgs, RestoreArgs, StartArgs, StatusArgs, StatusPasswordArgs,
+    AuditArgs, BackupArgs, CloneArgs, DataUsageArgs, DestroyArgs, ForeignAppArgs, ImportArgs, LogsArgs,
+    MetricsArgs, NotifyArgs, ReleaseInfoArgs, RenameArgs, RestoreArgs, StartArgs, StatusArgs,
+    StatusPasswordArgs,
 };
 pub(crate) use subcommands::{BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff};
 pub(crate) use values::RestartTarget;
@@ -145,6 +146,9 @@ pub(crate) enum RunCommand {
         /// Name of the app
         app: AppName,
     },
+    /// Measure the data of the apps that have a `DATA_LIMIT`
+    #[command(hide = true)]
+    DataUsage(DataUsageArgs),
     /// Forward one app's logs to a syslog receiver
     #[command(hide = true)]
     Drain {
@@ -376,11 +380,7 @@ pub(crate) enum RunCommand {
     /// near their end, a full disk, and failed or overdue backups. Each is told once, and that it has ended;
     /// what cannot be delivered is retried for a day.
     #[command(after_long_help = exit_status::READ)]
-    Notify {
-        /// Send a test notification instead
-        #[arg(long)]
-        test: bool,
-    },
+    Notify(NotifyArgs),
     /// Show the machine and its apps: instances, usage, crons, certificates and the last deploys
     #[command(after_long_help = exit_status::READ)]
     Status(StatusArgs),

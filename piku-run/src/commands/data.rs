@@ -109,6 +109,7 @@ pub(super) fn remove_kept(
         fs::remove_dir(dir.data()).with_context(|| format!("cannot remove '{}'", dir.data().display()))?;
     }
     current::remove_dir(&dir.destroyed())?;
+    current::remove_dir(&root.replaced(app))?;
     // One that had a first release only, which has failed, was not destroyed.
     if !dir.releases().is_dir() && !dir.log().is_dir() {
         for path in remains(dir)? {
@@ -138,6 +139,13 @@ pub(super) fn export_command(root: &PikuRoot, app: &AppName) -> anyhow::Result<C
 /// Returns the command that unpacks a tar archive from stdin into a data folder.
 pub(crate) fn import_command(root: &PikuRoot, app: &AppName, data: &Path) -> anyhow::Result<Command> {
     jail_command(root, app, data, &["tar", "-x", "-C", DATA])
+}
+
+/// Returns the command that lists all of an app's data, a line for each file with its type, its blocks of 512 bytes
+/// and its links.
+pub(crate) fn list_data_command(root: &PikuRoot, app: &AppName) -> anyhow::Result<Command> {
+    let argv = ["find", DATA, "-ignore_readdir_race", "-xdev", "-printf", "%y %b %n\\n"];
+    jail_command(root, app, &root.app(app).data(), &argv)
 }
 
 /// Runs `reader`, a tar that writes an archive, into `writer`, which unpacks it. `names` goes to the reader's stdin.

@@ -28,7 +28,7 @@ use piku_report::{caller, output};
 
 pub(crate) use apps::{AppRow, AppState, describe_app};
 pub(crate) use backup::{BackupScope, write_backup};
-pub(crate) use data::{empty as empty_data, import_command, pipe_archive};
+pub(crate) use data::{empty as empty_data, import_command, list_data_command, pipe_archive};
 pub(crate) use exec::app_users;
 pub(crate) use lifecycle::app_lock::{keep_out_supervisor, wait_for_app};
 pub(crate) use lifecycle::deploy_tip;
@@ -40,11 +40,12 @@ pub(crate) use settings::config::change_config;
 pub(crate) use settings::foreign_app::ForeignPlatform;
 use settings::{certs, check, config, deploy_lock, domains, foreign_app, grant, maintenance};
 
-use crate::cli::{RunCli, RunCommand};
+use crate::cli::{DataUsageArgs, NotifyArgs, RunCli, RunCommand};
 use crate::instance::launch;
 use crate::python_home::ImportOptions;
 use crate::{
-    cli, daemon, log_forwarding, nginx, notify, protections, python_home, releases, start, status, supervisor,
+    cli, daemon, data_limit, log_forwarding, nginx, notify, protections, python_home, releases, start,
+    status, supervisor,
 };
 
 /// Runs the command line.
@@ -172,9 +173,13 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Destroy(typed) => destroy::run(&root()?, &typed)?,
         RunCommand::Backup(typed) => return backup::run(&root()?, typed),
         RunCommand::Restore(typed) => return restore::run(&root()?, &typed),
-        RunCommand::Notify { test: false } => notify::notify(&root()?)?,
-        RunCommand::Notify { test: true } => {
+        RunCommand::Notify(NotifyArgs { test: false }) => notify::notify(&root()?)?,
+        RunCommand::Notify(NotifyArgs { test: true }) => {
             return Ok(exit_code(notify::notify_test(&root()?)?));
+        }
+        RunCommand::DataUsage(DataUsageArgs { problems: false }) => data_limit::measure_due(&root()?)?,
+        RunCommand::DataUsage(DataUsageArgs { problems: true }) => {
+            return Ok(exit_code(data_limit::print_problems(&root()?)?));
         }
         RunCommand::Status(typed) => status::run(&root()?, &typed)?,
         RunCommand::StatusPassword(typed) => status::set_password(&root()?, &typed)?,

@@ -16,12 +16,13 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         | RunCommand::Certs { action: CertsCommand::List { .. } }
         | RunCommand::Check { .. }
         | RunCommand::Daemon
+        | RunCommand::DataUsage(_)
         | RunCommand::Drain { .. }
         | RunCommand::Gc { dry_run: true, .. }
         | RunCommand::Logs(_)
         | RunCommand::Metrics(_)
         | RunCommand::Nginx { .. }
-        | RunCommand::Notify { .. }
+        | RunCommand::Notify(_)
         | RunCommand::Ps { .. }
         | RunCommand::ReleaseInfo { .. }
         | RunCommand::Releases { .. }

@@ -27,6 +27,7 @@ use piku_procfile::writable_paths;
 use piku_report::user_error::UserError;
 
 use crate::core::{FoundWorker, ProbePace, ProcessType, RunPlan, TrialRule};
+use crate::data_limit;
 use crate::instance::environment::{ProcessRole, ReleaseContext, Vars};
 use crate::log_forwarding;
 
@@ -186,6 +187,7 @@ pub(crate) fn crons(world: &ReleaseContext) -> Vec<ProcessName> {
 
 /// Checks that the resource limits and the writable paths of a release are valid.
 pub(crate) fn check_limits(world: &ReleaseContext) -> anyhow::Result<()> {
+    data_limit::check_value(world)?;
     let kinds = world.release.processes.keys().map(ProcessName::as_str);
     // Without a Procfile, the processes are known only after the build.
     for kind in kinds.chain(world.release.processes.is_empty().then_some("web")) {

@@ -30,6 +30,7 @@ pub(crate) enum ProblemKind {
     Disk,
     BackupFailed,
     BackupOverdue,
+    DataLimit,
     /// Notifications beyond the limit.
     LeftOut,
     /// `notify:test`.
@@ -47,6 +48,7 @@ impl ProblemKind {
             Self::Disk => "disk",
             Self::BackupFailed => "backup-failed",
             Self::BackupOverdue => "backup-overdue",
+            Self::DataLimit => "data-limit",
             Self::LeftOut => "left-out",
             Self::Test => "test",
         }

@@ -26,8 +26,8 @@ use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use delivery::{deliver, receivers};
-pub(crate) use journal::HostProblem;
-use journal::{NotifyJournal, ProblemKind, ProblemNotification, ProblemState};
+pub(crate) use journal::{HostProblem, ProblemKind};
+use journal::{NotifyJournal, ProblemNotification, ProblemState};
 pub(crate) use notify_timer::NotifyTimer;
 use problems::find_problems;
 pub(crate) use problems::{app_problems, backup_problems, disk_problem};

@@ -13,6 +13,7 @@ use piku_layout::settings::HostSettings;
 use super::journal::{FoundProblems, HostProblem, ProblemKind};
 use crate::backup_plans::{BackupProblem, find_backup_problems};
 use crate::commands::{list_apps, samples_of};
+use crate::data_limit::DataUsageRecord;
 use crate::nginx::{CertificateState, CertificateStatus, WebServer};
 use crate::process::usage::{InstanceSample, SampledState};
 use crate::releases::{ReleaseState, list_attempts};
@@ -48,6 +49,7 @@ pub(super) fn find_problems(
     }
     problems.extend(disk_problem(FreeSpace::of(root.path())?, settings));
     problems.extend(backup_problems(root, now));
+    problems.extend(DataUsageRecord::read(root).problems());
     Ok(found)
 }
 

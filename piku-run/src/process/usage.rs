@@ -6,7 +6,9 @@ use piku_layout::name::{AppName, ProcessName};
 use piku_procfs::{ProcFields, process_tree};
 use serde::{Deserialize, Serialize};
 
+use crate::backup_plans::AppBackup;
 use crate::core::InstanceName;
+use crate::data_limit::DataUsage;
 
 /// Sandbox of an instance without a jail.
 pub(crate) const NO_SANDBOX: &str = "none";
@@ -74,6 +76,12 @@ pub(crate) struct InstanceSample {
     /// State of the app's site, if it is unusual: `maintenance`, `certificate failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) site: Option<String>,
+    /// Last backup of the app by each plan of host.yaml.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) backups: Vec<AppBackup>,
+    /// Size of the app's data, if `DATA_LIMIT` limits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<DataUsage>,
 }
 
 impl InstanceSample {
@@ -109,6 +117,8 @@ impl InstanceSample {
             note: None,
             grants: Vec::new(),
             site: None,
+            backups: Vec::new(),
+            data: None,
         }
     }
 }

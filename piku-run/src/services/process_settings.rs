@@ -8,7 +8,7 @@ use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::NetworkMode;
 
 use super::kind::ServiceKind;
-use super::state::{ServiceSettings, ServiceState, connected_ports};
+use super::state::{ServiceSetting, ServiceSettings, ServiceState, connected_ports};
 use crate::desired::network;
 use crate::instance::environment::{ReleaseContext, Vars};
 
@@ -22,6 +22,8 @@ pub(crate) struct ServiceProcess {
     pub(crate) folder: PathBuf,
     /// Port that the server always gets.
     pub(crate) port: u16,
+    /// Size that its data may have, as the operator wrote it.
+    pub(crate) data_limit: Option<String>,
     /// Variables of the contract with the kind's programs.
     pub(crate) vars: Vec<(&'static str, String)>,
 }
@@ -45,7 +47,8 @@ impl ServiceProcess {
             ("HEALTHCHECK_START_PERIOD", "3600".to_owned()),
             ("STOP_TIMEOUT", "60".to_owned()),
         ]);
-        Ok(Some(Self { folder: kind.folder, port: state.port, vars: vars.collect() }))
+        let data_limit = settings.data_limit.as_ref().map(ServiceSetting::to_text);
+        Ok(Some(Self { folder: kind.folder, port: state.port, data_limit, vars: vars.collect() }))
     }
 }
 

@@ -23,6 +23,9 @@ use super::kind::ServiceKind;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServiceSettings {
     pub(crate) kind: AppName,
+    /// Size that its data may have, such as `20g`.
+    #[serde(default)]
+    pub(crate) data_limit: Option<ServiceSetting>,
     /// Settings of the server itself, over those that its kind chooses.
     #[serde(default)]
     pub(crate) settings: BTreeMap<String, ServiceSetting>,
@@ -38,7 +41,7 @@ pub(crate) enum ServiceSetting {
 }
 
 impl ServiceSetting {
-    fn to_text(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         match self {
             Self::Flag(flag) => flag.to_string(),
             Self::Number(number) => number.to_string(),

@@ -123,7 +123,22 @@ fn app_families(report: &HostReport) -> Vec<MetricFamily> {
         "seconds",
         "End of the validity of the certificate.",
     );
+    let mut backups = MetricFamily::gauge(
+        "piku_backup_last_success_timestamp_seconds",
+        "seconds",
+        "Time of the last backup.",
+    );
+    let mut backup_failures = MetricFamily::gauge(
+        "piku_backup_failed",
+        "",
+        "1 if the last run of the backup failed, or it is overdue.",
+    );
     for app in &report.apps {
+        for one in &app.backups {
+            let labels = [("app", app.name()), ("plan", one.plan.as_str())];
+            backups.add_some(&labels, one.at.map(seconds));
+            backup_failures.add(&labels, u8::from(one.error.is_some() || one.is_overdue));
+        }
         let labels = |result| [("app", app.name()), ("result", result)];
         deploys.add(&labels("succeeded"), app.deploys_total.succeeded);
         deploys.add(&labels("failed"), app.deploys_total.failed);
@@ -147,6 +162,12 @@ fn app_families(report: &HostReport) -> Vec<MetricFamily> {
             .with_apps(report, |app| Some(u8::from(app.summary.locked.is_some()))),
         deploys,
         certificates,
+        backups,
+        backup_failures,
+        MetricFamily::gauge("piku_app_data_bytes", "bytes", "Size of the app's data, if it is limited.")
+            .with_apps(report, |app| Some(app.data.as_ref()?.bytes)),
+        MetricFamily::gauge("piku_app_data_limit_bytes", "bytes", "Limit of the app's data.")
+            .with_apps(report, |app| Some(app.data.as_ref()?.limit_bytes)),
     ]
 }
 

@@ -9,7 +9,9 @@ use piku_layout::settings::HostSettings;
 use piku_procfile::schedule;
 use serde::Serialize;
 
+use crate::backup_plans::{AppBackup, AppBackups};
 use crate::commands::{AppRow, describe_app, samples_of};
+use crate::data_limit::{DataUsage, DataUsageRecord};
 use crate::ipc::fan_out::ask_all;
 use crate::nginx::{CertificateStatus, WebServer};
 use crate::notify::{self, HostProblem};
@@ -64,6 +66,10 @@ pub(super) struct AppReport {
     pub(super) deploys_total: DeployTotals,
     /// The last deploys and other new releases, newest first.
     pub(super) deploys: Vec<DeployReport>,
+    /// Last backup by each plan of host.yaml.
+    pub(super) backups: Vec<AppBackup>,
+    /// Size of the data, if `DATA_LIMIT` limits it.
+    pub(super) data: Option<DataUsage>,
     /// Usage of a day; empty while nobody records it.
     pub(super) history: DayOfUsage,
 }
@@ -96,7 +102,11 @@ impl HostReport {
             .extend(backups.into_iter().filter(|one| one.app.as_ref().is_none_or(|app| apps.contains(app))));
         let found = ask_all(apps, |app| collect_app(root, &web, &settings, app, detail, now));
         let mut apps = Vec::new();
-        for (app, its_problems) in found {
+        let (kept, usage) = (AppBackups::read(root, &settings, now), DataUsageRecord::read(root));
+        for (mut app, its_problems) in found {
+            let name = &app.summary.app;
+            problems.extend(usage.problems_of(name).into_iter().next_back());
+            (app.backups, app.data) = (kept.of(name), usage.of(name));
             apps.push(app);
             problems.extend(its_problems);
         }
@@ -143,6 +153,8 @@ fn collect_app(
         certificates: certificate.into_iter().collect(),
         deploys_total: DeployTotals::read(&dir),
         deploys,
+        backups: Vec::new(),
+        data: None,
         history: UsageHistory::read(&dir.usage_history()).day_until(now),
     };
     (report, problems)

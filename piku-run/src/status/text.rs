@@ -25,7 +25,14 @@ pub(super) fn render(report: &HostReport) -> String {
     for problem in &report.problems {
         text.extend(["Problem: ", &readable(&problem.text), "\n"]);
     }
-    let tables = [app_table(report), cron_table(report), certificate_table(report), deploy_table(report)];
+    let tables = [
+        app_table(report),
+        cron_table(report),
+        backup_table(report),
+        data_table(report),
+        certificate_table(report),
+        deploy_table(report),
+    ];
     for table in tables.iter().filter(|table| !table.is_empty()) {
         text.extend(["\n", table]);
     }
@@ -68,6 +75,24 @@ fn cron_table(report: &HostReport) -> String {
         })
     });
     table(&["APP", "CRON", "LAST RUN", "RESULT", "NEXT RUN"], rows)
+}
+
+fn backup_table(report: &HostReport) -> String {
+    let rows = report.apps.iter().flat_map(|app| {
+        app.backups.iter().map(|one| {
+            let last = or_none(one.at.map(format_local_time));
+            vec![app.name().to_owned(), one.plan.to_string(), last, one.describe()]
+        })
+    });
+    table(&["APP", "BACKUP", "LAST", "STATE"], rows)
+}
+
+fn data_table(report: &HostReport) -> String {
+    let rows = report.apps.iter().filter_map(|app| {
+        let data = app.data.as_ref()?;
+        Some(vec![app.name().to_owned(), data.describe(), format_local_time(data.at)])
+    });
+    table(&["APP", "DATA", "MEASURED"], rows)
 }
 
 fn certificate_table(report: &HostReport) -> String {

@@ -142,6 +142,18 @@ fn apps_run_as_own_users_and_keep_data() {
     assert!(out.status.success(), "{out:?}");
     assert_eq!(exec(&world, "copy", &["cat", "/data/starts"]), "xxxxxx");
     assert_eq!(data_owner(&world, "copy"), host_uid(&world, "copy"));
+    let mut replace = world.tool("piku-run");
+    replace.args(["restore", "blog", "--replace"]).stdin(fs::File::open(&file).expect("the backup"));
+    let out = replace.output().expect("piku-run");
+    assert!(out.status.success(), "{out:?}");
+    assert_eq!(exec(&world, "blog", &["cat", "/data/starts"]), "xxxxxx");
+    let names =
+        fs::read_dir(world.root().join("apps")).expect("apps").flatten().map(|entry| entry.file_name());
+    assert_eq!(
+        names.filter(|name| name.to_string_lossy().starts_with('.')).count(),
+        0,
+        "nothing is left aside"
+    );
     run(&world, &["destroy", "blog", "--confirm", "blog"]);
     assert!(world.app("blog").join("data").exists() && !world.app("blog").join("releases").exists());
 }

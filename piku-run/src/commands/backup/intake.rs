@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use piku_backup::{BackupHead, BackupKind, BackupPart, PartSink, SavedApp, read_archive};
+use piku_layout::deploy_lock::DeployLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
@@ -13,9 +14,11 @@ use piku_report::progress;
 use piku_report::user_error::{self, USAGE, UserError};
 
 use super::restored_app::RestoredApp;
-use super::services;
+use super::{replaced_app, services};
 use crate::commands::lifecycle::deploy_restored;
 use crate::commands::lifecycle::free_name;
+use crate::commands::service::refuse_service;
+use crate::releases::current;
 
 /// Apps of an archive that are asked for, and their name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +27,20 @@ pub(in crate::commands) struct ArchiveRequest {
     pub(in crate::commands) app: Option<AppName>,
     /// The name that it gets.
     pub(in crate::commands) new: Option<AppName>,
+    pub(in crate::commands) existing: ExistingApp,
     pub(in crate::commands) dry_run: bool,
     pub(in crate::commands) skip_deploy: bool,
     /// Leaves out the data of services.
     pub(in crate::commands) without_services: bool,
+}
+
+/// Treatment of an app that has the name of a restored one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::commands) enum ExistingApp {
+    /// It stays.
+    Keep,
+    /// It is saved and replaced.
+    Replace,
 }
 
 /// Restores apps from an archive and deploys them.
@@ -52,6 +65,10 @@ pub(in crate::commands) fn restore_archive(
     }
     if let Some(app) = intake.apps.first() {
         app.sync_all()?;
+    }
+    // All are saved before the first one is replaced.
+    for app in intake.apps.iter().filter(|app| root.app(&app.name).is_there()) {
+        save_replaced(root, &app.name, !request.without_services)?;
     }
     // All are there before the first deploy, which may take long or fail.
     let mut published = Vec::new();
@@ -87,6 +104,31 @@ pub(in crate::commands) fn restore_archive(
     Ok(code)
 }
 
+/// Checks that an app may be replaced now.
+fn check_replaceable(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    let dir = root.app(app);
+    refuse_service(root, app)?;
+    current::check_not_destroyed(&dir)?;
+    match DeployLock::read(&dir).context("cannot read the lock of deploys")? {
+        Some(lock) => {
+            Err(UserError::new(lock.describe(app)).hint(format!("first: piku unlock {app}")).into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Saves an app that is replaced in the next step.
+fn save_replaced(root: &PikuRoot, app: &AppName, with_services: bool) -> anyhow::Result<()> {
+    if replaced_app::save_app(root, app, with_services)? {
+        progress::detail(&format!(
+            "{app} is kept as it was; to go back to it: piku restore {app} --replace --kept"
+        ));
+    } else {
+        progress::detail(&format!("keep_destroyed of host.yaml is 0: {app} is not kept as it was"));
+    }
+    Ok(())
+}
+
 /// Takes the parts of the wanted apps.
 struct RestoreIntake<'a> {
     root: &'a PikuRoot,
@@ -107,7 +149,19 @@ impl PartSink for RestoreIntake<'_> {
         let is_single = wanted.len() == 1;
         for saved in wanted {
             let name = self.request.new.as_ref().unwrap_or(&saved.app);
-            if let Err(err) = free_name::check_free(self.root, name) {
+            let is_replaced = self.request.existing == ExistingApp::Replace && self.root.app(name).is_there();
+            let has_name = if is_replaced {
+                check_replaceable(self.root, name)
+            } else {
+                free_name::check_free(self.root, name)
+            };
+            if let Err(err) = has_name {
+                if is_single && !is_replaced && self.root.app(name).is_there() {
+                    return Err(UserError::new(format!("{name} exists already"))
+                        .hint(format!("another name: piku restore {} --as NEW", saved.app))
+                        .hint(format!("to replace it: piku restore {} --replace", saved.app))
+                        .into());
+                }
                 if is_single {
                     return Err(err);
                 }
@@ -124,7 +178,8 @@ impl PartSink for RestoreIntake<'_> {
                 }
             }
             if self.request.dry_run {
-                progress::step(&format!("would restore {name}: {}", describe(saved, head)));
+                let how = if is_replaced { "replace" } else { "restore" };
+                progress::step(&format!("would {how} {name}: {}", describe(saved, head)));
             } else {
                 progress::step(&format!("Restoring {name}: {}", describe(saved, head)));
                 self.apps.push(RestoredApp::create(

@@ -2,6 +2,7 @@
 
 mod host;
 mod intake;
+mod replaced_app;
 mod repository;
 mod restored_app;
 mod saved_parts;
@@ -18,7 +19,8 @@ use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
 pub(super) use host::restore_host;
-pub(super) use intake::{ArchiveRequest, restore_archive};
+pub(super) use intake::{ArchiveRequest, ExistingApp, restore_archive};
+pub(super) use replaced_app::{open_last as open_last_replaced, remove_expired as remove_expired_replaced};
 pub(super) use services::restore_services;
 pub(crate) use write::{BackupScope, write_backup};
 

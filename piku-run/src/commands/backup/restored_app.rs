@@ -225,8 +225,13 @@ impl RestoredApp {
 
     /// Gives the app its name. Returns whether it should be deployed.
     pub(super) fn publish(self) -> anyhow::Result<bool> {
-        let Self { name, saved, aside, has_bundle, lacks_live, .. } = self;
-        drop(aside.publish()?);
+        let Self { root, name, saved, aside, has_bundle, lacks_live, .. } = self;
+        if root.app(&name).is_there() {
+            aside.replace_app()?;
+            services::tell_left_bindings(&root, &name, &saved.services)?;
+        } else {
+            drop(aside.publish()?);
+        }
         if saved.stopped {
             progress::detail(&format!("{name} was stopped; a deploy starts it"));
         } else if saved.commit.is_none() {

@@ -141,6 +141,24 @@ pub(super) fn choose_service(
     Err(UserError::new(what).hint(WITHOUT).into())
 }
 
+/// Tells which bindings of an app that was replaced the restored one does not have.
+pub(super) fn tell_left_bindings(
+    root: &PikuRoot,
+    app: &AppName,
+    services: &[SavedService],
+) -> anyhow::Result<()> {
+    for one in find_bound(root, app)? {
+        let variable = &one.binding.variable;
+        if !services.iter().any(|saved| saved.variable == *variable) {
+            progress::detail(&format!(
+                "{} keeps the data that {app} had as {variable}_URL; to have it again: piku service:bind {} {app} --as {variable}",
+                one.service, one.service
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Writes the list of the services whose dumps are in the folder.
 pub(super) fn write_list(folder: &Path, services: &[SavedService]) -> anyhow::Result<()> {
     let path = folder.join(LIST);

@@ -17,6 +17,7 @@ use piku_layout::settings::HostSettings;
 use piku_report::progress;
 use serde::{Deserialize, Serialize};
 
+use crate::commands::backup::remove_expired_replaced;
 use crate::commands::data;
 use crate::process::git_command::has_refs;
 use crate::releases::{current, who};
@@ -98,8 +99,11 @@ fn move_part(from: &Path, to: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Removes what destroyed apps have left, once it has been kept for long enough.
+/// Removes what destroyed and replaced apps have left, once it has been kept for long enough.
 pub(crate) fn remove_expired(root: &PikuRoot, settings: &HostSettings) {
+    if let Err(err) = remove_expired_replaced(root, settings) {
+        progress::detail(&format!("what was kept of replaced apps cannot be removed: {err:#}"));
+    }
     for app in root.apps().unwrap_or_default() {
         match remove_if_expired(root, &app, settings) {
             Ok(false) => {}

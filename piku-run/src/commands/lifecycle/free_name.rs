@@ -52,6 +52,15 @@ pub(crate) fn move_app_dir(from: &Path, to: &Path) -> io::Result<()> {
     atomic_file::sync_parent(to)
 }
 
+/// Exchanges two folders in one step, and syncs their names.
+///
+/// # Errors
+/// Fails without a change, also if the file system cannot do that.
+pub(crate) fn exchange_dirs(one: &Path, other: &Path) -> io::Result<()> {
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?;
+    atomic_file::sync_parent(other)
+}
+
 #[cfg(test)]
 mod tests {
     use piku_layout::app_lock::try_acquire;

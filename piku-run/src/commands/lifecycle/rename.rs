@@ -4,6 +4,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "records in the app's own folder, which only piku writes")]
 
+use std::fs;
+use std::io::ErrorKind;
 use std::process::Stdio;
 
 use anyhow::Context;
@@ -134,6 +136,7 @@ fn move_names(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> 
     piku_chroot::rename_own_user(&root.uid_ranges(), from.as_str(), to.as_str())?;
     WebServer::load(root)?.rename_app(from, to)?;
     rename_in_keys(root, from, to)?;
+    move_replaced(root, from, to)?;
     former_names::forget(root, to)?;
     current::remove_dir(root.app(from).run())?;
     // The record stays until the app has started.
@@ -143,7 +146,7 @@ fn move_names(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> 
 }
 
 /// Starts the app unless it is stopped or has no release.
-fn start(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+pub(super) fn start(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
     if dir.stopped().exists() || dir.current_number().is_none() {
         return Ok(());
@@ -160,6 +163,14 @@ fn move_grants(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<
     // In this order: an interruption leaves both, and the next try removes the old one.
     root.change_grants(to, |_| Ok(granted)).context("cannot move what was granted")?;
     root.change_grants(from, |_| Ok(Vec::new())).context("cannot move what was granted")
+}
+
+/// Gives the backups of earlier states to the new name.
+fn move_replaced(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<()> {
+    match fs::rename(root.replaced(from), root.replaced(to)) {
+        Err(err) if err.kind() == ErrorKind::NotFound => Ok(()),
+        moved => moved.with_context(|| format!("cannot move '{}'", root.replaced(from).display())),
+    }
 }
 
 /// Gives the keys that may use the app the new name.

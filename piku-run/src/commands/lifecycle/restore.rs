@@ -16,7 +16,9 @@ use piku_report::user_error::{USAGE, UserError};
 use super::destroyed_app::DestroyedApp;
 use super::{app_lock, deploy_tip};
 use crate::cli::RestoreArgs;
-use crate::commands::backup::{ArchiveRequest, restore_archive, restore_host, restore_services};
+use crate::commands::backup::{
+    ArchiveRequest, ExistingApp, open_last_replaced, restore_archive, restore_host, restore_services,
+};
 use crate::process::git_command::has_refs;
 use crate::process::wait::{READ, wait};
 use crate::releases::current;
@@ -26,7 +28,20 @@ const EXPECTED: Duration = Duration::from_secs(120);
 const UNCERTAIN: Duration = Duration::from_secs(3);
 
 pub(in crate::commands) fn run(root: &PikuRoot, typed: &RestoreArgs) -> anyhow::Result<ExitCode> {
-    let RestoreArgs { app, new, dry_run, skip_deploy, without_services, .. } = typed;
+    let RestoreArgs { app, new, replace, dry_run, skip_deploy, without_services, .. } = typed;
+    let request = ArchiveRequest {
+        app: app.clone(),
+        new: new.clone(),
+        existing: if *replace { ExistingApp::Replace } else { ExistingApp::Keep },
+        dry_run: *dry_run,
+        skip_deploy: *skip_deploy,
+        without_services: *without_services,
+    };
+    if let (true, true, Some(app)) = (typed.kept, replace, app) {
+        // Before a renaming, the app had another name.
+        let request = ArchiveRequest { app: None, new: Some(app.clone()), ..request };
+        return restore_archive(root, &request, open_last_replaced(root, app)?);
+    }
     let begin = match (find_archive(typed)?, app) {
         (Some(begin), _) if typed.host => {
             return restore_host(root, *dry_run, begin.as_slice().chain(stdin().lock()));
@@ -34,13 +49,6 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &RestoreArgs) -> anyhow::
         (Some(begin), _) => begin,
         (None, Some(app)) => return restore_destroyed(root, app),
         (None, None) => return Err(no_archive()),
-    };
-    let request = ArchiveRequest {
-        app: app.clone(),
-        new: new.clone(),
-        dry_run: *dry_run,
-        skip_deploy: *skip_deploy,
-        without_services: *without_services,
     };
     restore_archive(root, &request, begin.as_slice().chain(stdin().lock()))
 }
@@ -50,7 +58,8 @@ fn find_archive(typed: &RestoreArgs) -> anyhow::Result<Option<Vec<u8>>> {
     if typed.kept {
         return Ok(None);
     }
-    let is_expected = typed.archive || typed.app.is_none() || typed.new.is_some() || typed.dry_run;
+    let is_expected =
+        typed.archive || typed.app.is_none() || typed.new.is_some() || typed.dry_run || typed.replace;
     if stdin().is_terminal() {
         return if is_expected { Err(no_archive()) } else { Ok(None) };
     }

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use piku_layout::name::AppName;
@@ -13,6 +14,8 @@ use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{GrantedPath, HostSettings};
 use piku_report::{progress, user_error};
 
+use crate::backup_plans::AppBackups;
+use crate::data_limit::DataUsageRecord;
 use crate::grants::resolve_grant;
 use crate::ipc::client;
 use crate::ipc::client::{AskPatience, SilentSupervisor};
@@ -100,8 +103,11 @@ impl FoundInstances {
         }
         // One broken app does not hide the others.
         usage::add_memory(&mut rows);
-        add_grants(root, &mut rows);
+        // Unreadable settings are reported by whatever starts a process.
+        let settings = HostSettings::read(&root.settings()).unwrap_or_default();
+        add_grants(root, &settings, &mut rows);
         add_site_states(root, &mut rows);
+        add_backups(root, &settings, &mut rows);
         Ok(Self { rows, failures })
     }
 
@@ -120,6 +126,13 @@ impl FoundInstances {
             let states: Vec<String> = stopped.into_iter().chain(site_state(root, app)).collect();
             if !states.is_empty() {
                 progress::detail(&format!("its site: {}", states.join(", ")));
+            }
+            let settings = HostSettings::read(&root.settings()).unwrap_or_default();
+            for one in AppBackups::read(root, &settings, Timestamp::now()).of(app) {
+                progress::detail(&format!("backup {}: {}", one.plan, one.describe()));
+            }
+            if let Some(data) = DataUsageRecord::read(root).of(app) {
+                progress::detail(&format!("data: {}", data.describe()));
             }
         }
         let explain =
@@ -148,15 +161,25 @@ fn site_state(root: &PikuRoot, app: &AppName) -> Option<String> {
 }
 
 /// Adds what each app may use of the machine.
-fn add_grants(root: &PikuRoot, rows: &mut [InstanceSample]) {
-    // Unreadable settings are reported by whatever starts a process.
-    let settings = HostSettings::read(&root.settings()).unwrap_or_default();
+fn add_grants(root: &PikuRoot, settings: &HostSettings, rows: &mut [InstanceSample]) {
     for row in rows {
         let shown = |path: &GrantedPath| match resolve_grant(root, path) {
             Ok(_) => path.to_string(),
             Err(problem) => format!("{path} ({problem})"),
         };
         row.grants = settings.grants.of(&row.app).iter().map(shown).collect();
+    }
+}
+
+/// Adds the last backups of each app, and the size of its data if that is limited.
+fn add_backups(root: &PikuRoot, settings: &HostSettings, rows: &mut [InstanceSample]) {
+    let backups = AppBackups::read(root, settings, Timestamp::now());
+    let usage = DataUsageRecord::read(root);
+    for app in rows.chunk_by_mut(|one, next| one.app == next.app) {
+        let (its_backups, data) = (backups.of(&app[0].app), usage.of(&app[0].app));
+        for row in app {
+            (row.backups, row.data) = (its_backups.clone(), data.clone());
+        }
     }
 }
 

@@ -68,6 +68,8 @@ fn render_table(instances: &[InstanceSample]) -> String {
             + &render_limits(instances, several)
             + &render_grants(instances, several)
             + &render_site_states(instances, several)
+            + &render_backups(instances, several)
+            + &render_data(instances, several)
             + &render_notes(instances, several)
     }
 }
@@ -155,6 +157,32 @@ fn render_site_states(instances: &[InstanceSample], several: bool) -> String {
     lines
 }
 
+/// Renders the last backups, one line per app and plan.
+fn render_backups(instances: &[InstanceSample], several: bool) -> String {
+    let mut lines = String::new();
+    for app in instances.chunk_by(|one, next| one.app == next.app) {
+        for backup in &app[0].backups {
+            let title = if several { format!(" {}", app[0].app) } else { String::new() };
+            lines.extend(["Backup", &title, " ", backup.plan.as_str(), ": ", &backup.describe()]);
+            let is_well = backup.error.is_none() && !backup.is_overdue;
+            lines.push_str(if is_well { "\n" } else { "; piku backup:list shows why\n" });
+        }
+    }
+    lines
+}
+
+/// Renders the sizes of limited data, one line per app.
+fn render_data(instances: &[InstanceSample], several: bool) -> String {
+    let mut lines = String::new();
+    for app in instances.chunk_by(|one, next| one.app == next.app) {
+        if let Some(data) = &app[0].data {
+            let title = if several { format!(" {}", app[0].app) } else { String::new() };
+            lines.extend(["Data", &title, ": ", &data.describe(), "\n"]);
+        }
+    }
+    lines
+}
+
 /// Renders the notes for the operator, one per line.
 fn render_notes(instances: &[InstanceSample], several: bool) -> String {
     let mut lines = String::new();
@@ -191,7 +219,9 @@ pub(crate) fn format_duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backup_plans::AppBackup;
     use crate::core::InstanceName;
+    use crate::data_limit::DataUsage;
     use crate::process::usage::SampledState;
 
     fn instance(app: &str, name: &str) -> InstanceSample {
@@ -246,6 +276,26 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
         assert!(render_table(&[noted]).ends_with("\nNote worker.1: port 20001 was taken by pid 7\n"));
         let granted = InstanceSample { grants: vec!["/dev/a".into(), "/b:ro".into()], ..worker.clone() };
         assert!(render_table(&[granted]).ends_with("\nGrants: /dev/a, /b:ro\n"));
+        let backup = |error: Option<&str>, age_s| AppBackup {
+            plan: "nightly".parse().unwrap(),
+            at: None,
+            age_s,
+            bytes: Some(2048),
+            error: error.map(str::to_owned),
+            is_overdue: false,
+        };
+        let backups = vec![backup(None, Some(7500)), backup(Some("no disk"), Some(90_000))];
+        let data =
+            DataUsage { bytes: 3 << 20, limit_bytes: 4 << 20, is_partial: true, at: Timestamp::UNIX_EPOCH };
+        let kept = render_table(&[InstanceSample { backups, data: Some(data), ..worker.clone() }]);
+        assert!(
+            kept.ends_with(
+                "\nBackup nightly: 2h 5m ago, 2 KiB\n\
+                 Backup nightly: failed, the last one is 1d 1h old; piku backup:list shows why\n\
+                 Data: at least 3.0 MiB of 4.0 MiB, 75 %\n"
+            ),
+            "{kept}"
+        );
         let unlike = render_table(&[web.clone(), holds(worker, "none")]);
         assert!(unlike.ends_with("\nSandbox web.1: level 1\nSandbox worker.1: none (built without a jail; where there is one, build it again: piku deploy blog)\n"), "{unlike}");
         let apps = render_table(&[web, holds(instance("shop", "web.1"), "level 1")]);

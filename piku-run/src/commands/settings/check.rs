@@ -7,6 +7,7 @@ use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 
+use crate::data_limit;
 use crate::desired;
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::WebServer;
@@ -24,6 +25,7 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, folder: &Path) ->
     if settings.deploy_to.get(app).is_some_and(|to| !to.here) {
         return Ok(());
     }
+    data_limit::check_push(root, app, &world)?;
     desired::pinned_port::check_free(root, &world, &plan)?;
     WebServer::load(root)?.check_values(&world)
 }

@@ -34,6 +34,12 @@ pub(super) fn add_article(to: &mut HtmlWriter, app: &AppReport) {
         add_charts(to, app);
         add_instances(to, app);
         add_crons(to, app);
+        for backup in &app.backups {
+            to.text_element("p", &[], &format!("Backup {}: {}", backup.plan, backup.describe()));
+        }
+        if let Some(data) = &app.data {
+            to.text_element("p", &[], &format!("Data: {}", data.describe()));
+        }
         for certificate in &app.certificates {
             add_certificate(to, certificate);
         }

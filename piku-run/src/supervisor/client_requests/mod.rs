@@ -22,6 +22,7 @@ use super::AppSupervisor;
 use super::scaling::unknown_type;
 use crate::config::{ConfigChange, store};
 use crate::core::{AppRoute, CoreEvent, InstanceName, JobId, ProcessType, ReplaceScope, RunPlan};
+use crate::data_limit;
 use crate::desired::{self, Formation};
 use crate::ipc::protocol::{ChangeConflict, FailedReply, SupervisorReply, SupervisorRequest};
 use crate::releases::current;
@@ -160,6 +161,7 @@ impl AppSupervisor {
     pub(super) fn check_plan(&self, number: u64, plan: &RunPlan) -> anyhow::Result<()> {
         let world = &self.worlds[&number].0;
         desired::check_limits(world)?;
+        data_limit::announce(&self.root, world);
         desired::check_network(world, plan, &self.current_settings())?;
         self.check_pinned_port(plan)
     }

@@ -252,3 +252,56 @@ fn stdin_decides_between_a_destroyed_app_and_a_backup() {
     assert!(text(&out).contains("blog is back, with its repository"), "{}", text(&out));
     assert_eq!(world.page("blog"), "one\n");
 }
+
+#[test]
+fn app_is_replaced_as_a_whole_and_can_come_back() {
+    let (world, repo) = live();
+    says(&world, "unlock blog", 0);
+    let whole = backup(&world, "backup blog");
+    repo.file("page", "two\n").commit("Two").push().succeeds();
+    says(&world, "config:set blog SECRET=later", 0);
+    says(&world, "run blog sh -c 'echo new >/data/file'", 0);
+    let data = world.app("blog").join("data/file");
+    let state = || {
+        let config = fs::read_to_string(world.app("blog").join("config.json")).expect("config");
+        (config.contains("later"), fs::read_to_string(&data).expect("data"))
+    };
+    let (later, earlier) = ((true, "new\n".to_owned()), (false, "kept\n".to_owned()));
+
+    // What is refused changes nothing.
+    assert!(feeds(&world, "restore blog", &whole, 1).contains("to replace it: piku restore blog --replace"));
+    says(&world, "lock blog", 0);
+    assert!(feeds(&world, "restore blog --replace", &whole, 1).contains("first: piku unlock blog"));
+    says(&world, "unlock blog", 0);
+    feeds(&world, "restore blog --replace", &whole[..whole.len() - 50], 1);
+    assert!(feeds(&world, "restore --replace --dry-run", &whole, 0).contains("would replace blog"));
+    assert!(says(&world, "restore blog --replace --kept", 1).contains("no replaced blog is kept"));
+    assert_eq!((world.page("blog").as_str(), state()), ("two\n", later.clone()));
+    let kept = world.root().join("replaced/blog");
+    assert!(!kept.exists());
+
+    let told = feeds(&world, "restore blog --replace", &whole, 0);
+    assert!(told.contains("to go back to it: piku restore blog --replace --kept"), "{told}");
+    assert_eq!((world.page("blog").as_str(), state()), ("one\n", earlier.clone()));
+    assert_eq!(says(&world, "config:get blog SECRET", 0), "a b\n");
+    says(&world, "restore blog --replace --kept", 0);
+    assert_eq!((world.page("blog").as_str(), state()), ("two\n", later.clone()));
+    assert_eq!(fs::read_dir(&kept).expect("a directory").count(), 2);
+
+    // A kill leaves one or the other, and the next command is not in its way.
+    let path = world.path("laptop/blog.tar.zst");
+    fs::write(&path, &whole).expect("file");
+    for millis in [20, 150, 300, 600, 1200] {
+        let mut restore = world.tool("piku-run");
+        restore.args(["restore", "blog", "--replace", "--skip-deploy"]);
+        let mut restore = restore.stdin(fs::File::open(&path).expect("file")).spawn().expect("piku-run");
+        thread::sleep(std::time::Duration::from_millis(millis));
+        let _ = restore.kill();
+        let _ = restore.wait();
+        assert!([&later, &earlier].contains(&&state()), "after {millis} ms: {:?}", state());
+    }
+    feeds(&world, "restore blog --replace", &whole, 0);
+    assert_eq!((world.page("blog").as_str(), state()), ("one\n", earlier));
+    says(&world, "destroy blog --confirm blog --now", 0);
+    assert!(!kept.exists() && entries(&world).is_empty(), "{:?}", entries(&world));
+}

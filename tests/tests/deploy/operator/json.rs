@@ -81,14 +81,25 @@ fn output_of_each_verb_is_as_its_schema_says() {
     let procfile = fs::read_to_string(repo.path().join("Procfile")).expect("its Procfile");
     let more = "worker: exec sleep 1000\ncron-tick: 0 3 1 1 * true\n";
     repo.file("Procfile", procfile + more).commit("One").push().succeeds();
-    says(&world, "config:set blog A=secret NGINX_SERVER_NAME=blog.test", 0);
+    says(&world, "config:set blog A=secret NGINX_SERVER_NAME=blog.test DATA_LIMIT=1g", 0);
     says(&world, "create shop", 0);
     says(&world, "lock shop --reason soon", 0);
     repo.file("Procfile", "web: exit 3\n").commit("Two").push().fails_with(&[]);
     add_kind(&world, "echo");
     says(&world, "service:create echo", 0);
     says(&world, "service:bind echo blog", 0);
+    let settings = world.root().join("services/echo/service.yaml");
+    let limited = fs::read_to_string(&settings).expect("settings of the service") + "data_limit: 2g\n";
+    fs::write(&settings, limited).expect("settings of the service");
     world.set_settings("grants: {blog: [\"/srv:ro\", /nonexistent]}\nbackups: {nightly: {schedule: \"0 3 * * *\", to: /nonexistent}}");
+    let run = |words: &[&str]| world.tool("piku-run").args(words).output().expect("piku-run");
+    assert_eq!(run(&["backup", "run"]).status.code(), Some(1), "its directory is missing");
+    let measured = run(&["data-usage"]);
+    assert!(measured.status.success(), "{}", text(&measured));
+    let shown = says(&world, "ps", 0);
+    for line in ["\nData blog: ", " of 1.0 GiB, 0 %\n", "\nData echo: ", " of 2.0 GiB, 0 %\n"] {
+        assert!(shown.contains(line), "{shown}");
+    }
 
     let mut asked: Vec<(&str, &str)> = vec![
         ("apps", "apps"),

@@ -3,6 +3,7 @@
 mod at_once;
 mod audit;
 mod backup;
+mod data_limit;
 mod grants;
 mod import_piku;
 mod json;

@@ -24,6 +24,39 @@ fn run(world: &World, plan: &str, is_well: bool) -> String {
     text(&out)
 }
 
+/// Looks for problems, and checks that the operator was told of the state of the overdue backup.
+fn assert_told(world: &World, told: &Path, state: &str) {
+    let out = world.tool("piku-run").arg("notify").output().expect("piku-run");
+    assert!(out.status.success(), "{}", text(&out));
+    let told = fs::read_to_string(told).expect("JSON");
+    let is_it =
+        |line: &str| line.contains("the backup 'files' is overdue") && line.contains("\"backup-overdue\"");
+    assert!(told.lines().any(|line| is_it(line) && line.contains(state)), "{told}");
+}
+
+/// Has the daemon take a backup that is overdue; the operator is told of its begin and its end.
+fn take_overdue(world: &mut World, told: &Path) {
+    // The daemon takes what is due: here a plan that was missed for months.
+    let record = world.root().join("backups.json");
+    let recorded = fs::read_to_string(&record).expect("record");
+    let mut value: serde_json::Value = serde_json::from_str(&recorded).expect("JSON");
+    value["files"]["begun"] = "2026-01-01T00:00:00Z".into();
+    value["files"]["complete"] = "2026-01-01T00:00:00Z".into();
+    fs::write(&record, value.to_string()).expect("record");
+    let out = world.tool("piku-run").args(["backup", "list", "--problems"]).output().expect("piku-run");
+    assert!(text(&out).contains("the backup 'files' is overdue"));
+    assert_told(world, told, "\"begun\"");
+    assert!(says(world, "ps blog", 0).contains("\nBackup files: overdue, the last one is "));
+    world.end_daemon(nix::sys::signal::Signal::SIGTERM);
+    world.start_daemon();
+    wait_for("the daemon's backup", || {
+        let text = fs::read_to_string(&record).unwrap_or_default();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        value["files"]["complete"].as_str().is_some_and(|at| at > "2026-01-02")
+    });
+    assert_told(world, told, "\"ended\"");
+}
+
 #[test]
 fn planned_backups_go_where_they_should() {
     let mut world = World::new();
@@ -47,7 +80,8 @@ fn planned_backups_go_where_they_should() {
          backups:\n  files: {{schedule: '@monthly', to: '{store}', keep: 2}}\n  \
          pipe: {{schedule: '@monthly', apps: [blog], command: \"cat >'{store}/'$BACKUP_APP.piped\"}}\n  \
          cut: {{schedule: '@monthly', age: age1xyz, command: \"cat >/dev/null; touch '{store}/cut'\"}}\n  \
-         deaf: {{schedule: '@monthly', command: 'cat >/dev/null; exit 3'}}\n  \
+         deaf: {{schedule: '@monthly', command: 'cat >/dev/null; echo no disk >&2; exit 3'}}\n  \
+         gone: {{schedule: '@monthly', command: 'echo no room >&2; exit 4'}}\n  \
          away: {{schedule: '@monthly', to: '{store}/missing'}}\n  \
          secret: {{schedule: '@monthly', to: '{store}', keep: 1, {recipient}}}\n",
         told = told.display(),
@@ -95,7 +129,10 @@ fn planned_backups_go_where_they_should() {
     // What fails leaves nothing, and is told. The command has not seen the end of what age could not encrypt.
     assert!(run(&world, "cut", false).contains("age"));
     assert!(!store.join("cut").exists());
-    assert!(run(&world, "deaf", false).contains("the command failed"));
+    assert!(run(&world, "deaf", false).contains("the command failed (exit status: 3): no disk"));
+    // It reads nothing, and the data is larger than what a pipe holds.
+    says(&world, "run blog sh -c 'head -c 3000000 /dev/urandom >/data/random'", 0);
+    assert!(run(&world, "gone", false).contains("the command failed (exit status: 4): no room"));
     assert!(run(&world, "away", false).contains("is not a directory"));
     assert!(!store.join("missing").exists());
     let listed = says(&world, "backup:list", 0);
@@ -108,23 +145,11 @@ fn planned_backups_go_where_they_should() {
     assert!(notify.status.success(), "{}", text(&notify));
     assert!(fs::read_to_string(&told).expect("JSON").contains("\"backup-failed\""));
     assert!(says(&world, "status", 0).contains("the backup 'away' failed"));
+    let shown = says(&world, "ps blog", 0);
+    let failed = "\nBackup away: failed; piku backup:list shows why\n";
+    assert!(shown.contains(failed) && shown.contains("\nBackup files: "), "{shown}");
 
-    // The daemon takes what is due: here a plan that was missed for months.
-    let record = world.root().join("backups.json");
-    let text = fs::read_to_string(&record).expect("record");
-    let mut value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    value["files"]["begun"] = "2026-01-01T00:00:00Z".into();
-    value["files"]["complete"] = "2026-01-01T00:00:00Z".into();
-    fs::write(&record, value.to_string()).expect("record");
-    let out = world.tool("piku-run").args(["backup", "list", "--problems"]).output().expect("piku-run");
-    assert!(piku_tests::snapshot::text(&out).contains("the backup 'files' is overdue"));
-    world.end_daemon(nix::sys::signal::Signal::SIGTERM);
-    world.start_daemon();
-    wait_for("the daemon's backup", || {
-        let text = fs::read_to_string(&record).unwrap_or_default();
-        let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        value["files"]["complete"].as_str().is_some_and(|at| at > "2026-01-02")
-    });
+    take_overdue(&mut world, &told);
     world.set_settings("backups: {bad: {schedule: 'sometimes', to: /srv}}");
     assert!(says(&world, "backup:list", 1).contains("'sometimes' is no schedule"));
     assert!(says(&world, "status", 0).contains("'sometimes' is no schedule"));
