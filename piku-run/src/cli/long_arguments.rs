@@ -64,6 +64,19 @@ pub(crate) struct NotifyArgs {
     pub(crate) test: bool,
 }
 
+/// Arguments of `gc`.
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// Name of one app [default: all apps]
+    pub(crate) app: Option<AppName>,
+    /// Only print what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
+}
+
 /// Arguments of `data-usage`.
 #[derive(Debug, Args)]
 pub(crate) struct DataUsageArgs {

@@ -17,8 +17,8 @@ use piku_layout::settings::{GrantedPath, HostDomain};
 use piku_report::output::OutputFormat;
 
 pub(crate) use long_arguments::{
-    AuditArgs, BackupArgs, CloneArgs, DataUsageArgs, DestroyArgs, ForeignAppArgs, ImportArgs, LogsArgs,
-    MetricsArgs, NotifyArgs, ReleaseInfoArgs, RenameArgs, RestoreArgs, StartArgs, StatusArgs,
+    AuditArgs, BackupArgs, CloneArgs, DataUsageArgs, DestroyArgs, ForeignAppArgs, GcArgs, ImportArgs,
+    LogsArgs, MetricsArgs, NotifyArgs, ReleaseInfoArgs, RenameArgs, RestoreArgs, StartArgs, StatusArgs,
     StatusPasswordArgs,
 };
 pub(crate) use subcommands::{BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff};
@@ -286,16 +286,7 @@ pub(crate) enum RunCommand {
     /// Most of this happens after each deploy. Nothing in use is removed. `keep_releases` and `cache_limit`
     /// in host.yaml set the number of releases and the size of the caches to keep.
     #[command(after_long_help = exit_status::CHANGE)]
-    Gc {
-        /// Name of one app [default: all apps]
-        app: Option<AppName>,
-        /// Only print what would be removed
-        #[arg(long)]
-        dry_run: bool,
-        /// Output format
-        #[arg(long, value_enum, default_value_t)]
-        format: OutputFormat,
-    },
+    Gc(GcArgs),
     /// Print or change the config of an app, which overrides its ENV file; each change makes a new release
     #[command(after_long_help = exit_status::CHANGE)]
     Config {

@@ -5,7 +5,9 @@ use piku_events::verb_record::RecordedVerb;
 use piku_layout::name::AppName;
 
 use crate::cli::service_action::ServiceAction;
-use crate::cli::{BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff, RunCommand};
+use crate::cli::{
+    BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, GcArgs, OnOff, RunCommand,
+};
 
 /// Returns the record of a subcommand; `None` for one that only reads, or is a part of another.
 pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
@@ -18,7 +20,7 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         | RunCommand::Daemon
         | RunCommand::DataUsage(_)
         | RunCommand::Drain { .. }
-        | RunCommand::Gc { dry_run: true, .. }
+        | RunCommand::Gc(GcArgs { dry_run: true, .. })
         | RunCommand::Logs(_)
         | RunCommand::Metrics(_)
         | RunCommand::Nginx { .. }
@@ -66,7 +68,7 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         RunCommand::Restart { app, .. } => of("restart", app),
         RunCommand::CronRun { app, .. } => of("cron:run", app),
         RunCommand::Stop { app, .. } => Some(RecordedVerb::new("stop", app.clone())),
-        RunCommand::Gc { app, .. } => Some(RecordedVerb::new("gc", app.clone())),
+        RunCommand::Gc(typed) => Some(RecordedVerb::new("gc", typed.app.clone())),
         RunCommand::Rollback { app, .. } => of("rollback", app),
         RunCommand::Config { app, action, .. } => match action {
             None | Some(ConfigCommand::Get { .. }) => None,
