@@ -161,7 +161,8 @@ impl DaemonLoop {
                 continue;
             }
             // Also without a release: a supervisor killed during a first deploy may have left processes.
-            if dir.current_number().is_some() && !dir.is_stopped() || dir.run().join("workers").exists() {
+            let runs_here = !dir.is_stopped() && !dir.is_in_cluster();
+            if dir.current_number().is_some() && runs_here || dir.run().join("workers").exists() {
                 self.waiting.push_back(app);
             }
         }

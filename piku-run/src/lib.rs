@@ -15,6 +15,7 @@ mod garbage;
 mod grants;
 mod instance;
 mod ipc;
+mod kubernetes;
 mod lock;
 mod log;
 mod log_forwarding;

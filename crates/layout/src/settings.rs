@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::AppName;
 
 mod backups;
+mod cluster_target;
 mod deploy_to;
 mod editor;
 mod grants;
@@ -27,7 +28,8 @@ mod protection;
 mod status_page;
 
 pub use backups::{AgeRecipient, BackupPlace, BackupPlan, PlannedApps};
-pub use deploy_to::{DeployTo, MachineAddress};
+pub use cluster_target::ClusterTarget;
+pub use deploy_to::{DeployTo, MachineAddress, expand_home};
 pub use editor::SettingsKey;
 pub use grants::{AppGrants, GrantedPath};
 pub use host_domain::HostDomain;

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -117,33 +117,8 @@ fn run_session(
 /// Returns an ssh command that never prompts and detects a dead connection within seconds.
 fn ssh_command(machine: &settings::MachineAddress, to: &DeployTo, words: &[&str]) -> anyhow::Result<Command> {
     let mut ssh = child_env::clean_command("ssh")?;
-    ssh.arg("-T");
-    for option in ["BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3"] {
-        ssh.args(["-o", option]);
-    }
-    if let Some(identity) = &to.identity {
-        ssh.args(["-o", "IdentitiesOnly=yes", "-i"]).arg(expand_home(identity));
-    }
-    if let Some(known) = &to.known_hosts {
-        let known = expand_home(known);
-        ssh.arg("-o").arg(format!("UserKnownHostsFile=\"{}\"", known.display()));
-    }
-    if let Some(port) = machine.port {
-        ssh.args(["-p", &port.to_string()]);
-    }
-    if let Some(user) = &machine.user {
-        ssh.args(["-l", user]);
-    }
-    ssh.args(["--", &machine.host, &words.join(" ")]);
+    ssh.args(to.ssh_arguments(machine)).arg(words.join(" "));
     Ok(ssh)
-}
-
-/// Expands `~/` to `HOME`.
-fn expand_home(path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
-        (Ok(below), Some(home)) => Path::new(&home).join(below),
-        _ => path.to_owned(),
-    }
 }
 
 /// Kills the process and its descendants at the limit and returns the reason; `None` if it ends earlier.

@@ -71,6 +71,11 @@ impl TargetFacts {
 
 /// Asks all hosts and prints the list.
 pub(super) fn print_targets(context: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitCode> {
+    // A cluster is named in place of this machine, which sends the image there.
+    if let Some(named) = to.cluster()?.and_then(|cluster| cluster.architecture.as_deref()) {
+        output::write(format!("{named} must {HERE}\n").as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let own = read_own_facts(context)?;
     if to.machines.is_empty() {
         output::write(format!("{} must {HERE}\n", own.architecture).as_bytes())?;

@@ -13,7 +13,7 @@ use piku_events::verb_record::RecordedVerb;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{AppUsers, HostSettings};
-use piku_procfile::command::argv;
+use piku_procfile::command::{argv, argv_with_profile};
 use piku_procfile::procfile::ProcessKind;
 use piku_procfile::schedule::split_schedule;
 use piku_report::caller;
@@ -24,6 +24,7 @@ use crate::grants::hint::explain_missing;
 use crate::grants::resolve_grants;
 use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
 use crate::instance::record::RecordFolder;
+use crate::kubernetes;
 use crate::releases::current;
 use crate::supervisor::crash_hints::no_space::explain_no_space;
 use crate::supervisor::crash_hints::refused_writes::{AppTree, explain_refused_write};
@@ -67,6 +68,14 @@ fn command_line(world: &ReleaseContext, words: &[String]) -> Vec<String> {
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, words: &[String]) -> anyhow::Result<ExitCode> {
     super::must_be_there(root, app)?;
+    let in_cluster = kubernetes::run_one_off(root, app, |number| {
+        let world = ReleaseContext::read(root, app, number)?;
+        let argv = command_line(&world, words);
+        Ok(if world.release.profile { argv_with_profile(&argv) } else { argv })
+    })?;
+    if let Some(code) = in_cluster {
+        return Ok(code);
+    }
     let number = current::live_release(&root.app(app))?;
     let number =
         number.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;

@@ -14,6 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::cli;
 use crate::ipc::client;
 use crate::ipc::fan_out::ask_all;
+use crate::kubernetes::{PodLogQuery, print_pod_logs};
 use crate::log::{DeployLogChoice, LogQuery, LogSource, has_log_of, show_logs};
 
 pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
@@ -30,6 +31,18 @@ pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
         raw: typed.raw,
         colours: (typed.terminal || stdout.is_terminal()) && !is_colour_refused() && !typed.raw,
     };
+    if let ([app], None, None) = (apps.as_slice(), &query.deploy, &query.nginx) {
+        let in_pods = PodLogQuery {
+            follow: query.follow,
+            lines: query.lines,
+            only: query.only.clone(),
+            since: query.since,
+            raw: query.raw,
+        };
+        if print_pod_logs(root, app, &in_pods, &mut stdout.lock(), Some(stdout.as_fd()))? {
+            return Ok(());
+        }
+    }
     let sources: Vec<LogSource> =
         apps.into_iter().map(|app| LogSource { dir: root.app(&app), app }).collect();
     // Each instance of each app has an open file, and each supervisor a connection.

@@ -34,7 +34,7 @@ pub(crate) use lifecycle::app_lock::{keep_out_supervisor, wait_for_app};
 pub(crate) use lifecycle::deploy_tip;
 pub(crate) use lifecycle::free_name::{check_free, move_app_dir};
 use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scale, stop};
-pub(crate) use one_off::OneOffReport;
+pub(crate) use one_off::{OneOffReport, exit_code as exit_code_of};
 pub(crate) use ps::{format_duration, format_local_time, samples_of};
 pub(crate) use settings::config::change_config;
 pub(crate) use settings::foreign_app::ForeignPlatform;
@@ -257,7 +257,7 @@ pub(crate) fn create_if_missing(root: &PikuRoot, app: &AppName) -> anyhow::Resul
 
 /// Returns the command that runs another tool of piku, from the directory of this one.
 #[expect(clippy::disallowed_methods, reason = "looks for the tool beside this one")]
-fn sibling_tool(name: &str) -> Command {
+pub(crate) fn sibling_tool(name: &str) -> Command {
     let beside = std::env::current_exe().ok().map(|own| own.with_file_name(name));
     Command::new(beside.filter(|path| path.is_file()).unwrap_or_else(|| name.into()))
 }

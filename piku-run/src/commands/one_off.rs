@@ -129,7 +129,7 @@ fn pass_on(mut from: ChildStderr) -> JoinHandle<Vec<String>> {
 }
 
 /// Returns the exit code, as shells do for a process that a signal has ended.
-pub(super) fn exit_code(status: ExitStatus) -> u8 {
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     let by_signal = || status.signal().map_or(1, |signal| 128 + signal);
     u8::try_from(status.code().unwrap_or_else(by_signal)).unwrap_or(1)
 }

@@ -16,6 +16,7 @@ use piku_report::user_error::{BUSY, FAILED, UserError};
 
 use crate::ipc::protocol::{ChangeConflict, FailedReply, SupervisorReply, SupervisorRequest, WakeRequest};
 use crate::ipc::socket::ClientSocket;
+use crate::kubernetes;
 use crate::lock;
 use crate::releases::current;
 
@@ -83,6 +84,25 @@ pub(crate) fn ask_to_replace(
 
 /// Asks until no other change is in progress.
 fn ask_in_turn(root: &PikuRoot, app: &AppName, request: &SupervisorRequest) -> anyhow::Result<AskOutcome> {
+    if let Some(answer) = kubernetes::answer(root, app, request)? {
+        return Ok(answer);
+    }
+    let outcome = ask_supervisor_in_turn(root, app, request)?;
+    let is_started = matches!(request, SupervisorRequest::Deploy { .. } | SupervisorRequest::Restart { .. });
+    if is_started && outcome.is_ok() {
+        // It may have moved back to this machine.
+        if let Err(err) = kubernetes::leave_cluster(root, app) {
+            progress::warning(&format!("its objects in the cluster stay until the next deploy: {err:#}"));
+        }
+    }
+    Ok(outcome)
+}
+
+fn ask_supervisor_in_turn(
+    root: &PikuRoot,
+    app: &AppName,
+    request: &SupervisorRequest,
+) -> anyhow::Result<AskOutcome> {
     lock::wait_for(root, &format!("the change of {app} that is in progress"), || {
         let asked = ask_once(root, app, request, AskPatience::CHANGE)?;
         let conflict = asked.as_ref().err().and_then(|refused| refused.conflict);
@@ -101,7 +121,11 @@ pub(crate) fn ask_within(
     request: &SupervisorRequest,
     patience: AskPatience,
 ) -> anyhow::Result<Option<serde_json::Value>> {
-    Ok(ask_once(root, app, request, patience)?.map_err(to_error)?)
+    let outcome = match kubernetes::answer(root, app, request)? {
+        Some(answer) => answer,
+        None => ask_once(root, app, request, patience)?,
+    };
+    Ok(outcome.map_err(to_error)?)
 }
 
 /// The data of a response, or the supervisor's error.
@@ -181,6 +205,15 @@ fn to_error(bad: FailedReply) -> UserError {
         }
     }
     bad.hints.into_iter().fold(UserError::new(message).code(bad.code), UserError::hint)
+}
+
+/// Ends the instances and the supervisor of an app that runs elsewhere from here on.
+pub(crate) fn stop_supervisor(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    for request in [SupervisorRequest::Stop { stay: false }, SupervisorRequest::Leave] {
+        ask_supervisor_in_turn(root, app, &request)?.map_err(to_error)?;
+    }
+    // The mark is about instances on this machine.
+    current::remove_dir(&root.app(app).paused())
 }
 
 /// Returns whether a supervisor of the app runs.

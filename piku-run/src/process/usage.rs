@@ -70,6 +70,9 @@ pub(crate) struct InstanceSample {
     /// Note for the operator, such as which process has taken its port.
     #[serde(default)]
     pub(crate) note: Option<String>,
+    /// Node of the cluster on which it runs, for an app that runs in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<String>,
     /// Paths of the machine that the app may use, each with the reason if it cannot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) grants: Vec<String>,
@@ -115,6 +118,7 @@ impl InstanceSample {
             last_success: None,
             listens_on_all: false,
             note: None,
+            node: None,
             grants: Vec::new(),
             site: None,
             backups: Vec::new(),

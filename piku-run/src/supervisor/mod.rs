@@ -52,6 +52,7 @@ use crate::process::usage::SampledLimit;
 use crate::process::wait;
 use crate::releases::current;
 
+pub(crate) use scaling::unknown_type;
 pub(crate) use status::{is_resting, stopped, unknown};
 
 use boot_slot::BootTurn;
@@ -230,9 +231,10 @@ impl AppSupervisor {
         Ok(())
     }
 
-    /// Returns the plan of the live release; `None` without a release or if the app was stopped.
+    /// Returns the plan of the live release; `None` without a release, and if the app was stopped or runs in a
+    /// cluster.
     fn live_plan(&mut self) -> anyhow::Result<Option<crate::core::RunPlan>> {
-        if self.dir.is_stopped() {
+        if self.dir.is_stopped() || self.dir.is_in_cluster() {
             return Ok(None);
         }
         let Some(number) = current::live_release(&self.dir)? else { return Ok(None) };

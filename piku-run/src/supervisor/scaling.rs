@@ -47,7 +47,7 @@ impl AppSupervisor {
 }
 
 /// Returns the error about a process type that is not one of the known ones, with the one that is probably meant.
-pub(super) fn unknown_type<'a>(
+pub(crate) fn unknown_type<'a>(
     app: &AppName,
     known: impl Iterator<Item = &'a ProcessName>,
     name: &ProcessName,

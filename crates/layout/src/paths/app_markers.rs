@@ -86,6 +86,24 @@ impl AppDir {
         self.repo().is_dir() || self.current().symlink_metadata().is_ok()
     }
 
+    /// Returns the record of the cluster in which the app runs; missing for one that runs on this machine.
+    #[must_use]
+    pub fn cluster(&self) -> PathBuf {
+        self.dir.join("cluster.json")
+    }
+
+    /// Returns the record of a cluster that the app has left and that may still have objects of it.
+    #[must_use]
+    pub fn left_cluster(&self) -> PathBuf {
+        self.dir.join("left-cluster.json")
+    }
+
+    /// Returns true if the instances of the app run in a cluster, and none on this machine.
+    #[must_use]
+    pub fn is_in_cluster(&self) -> bool {
+        self.cluster().exists()
+    }
+
     /// Returns the marker that exists while all requests are answered with 503.
     #[must_use]
     pub fn maintenance(&self) -> PathBuf {

@@ -1,11 +1,15 @@
 //! `deploy_to:` of `host.yaml`: where the releases of an app run that are built on this machine. The
 //! operator's choice, since it says which key opens which machine.
 
+use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use piku_report::user_error::UserError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::ClusterTarget;
 
 /// Machines on which the releases of an app run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +27,58 @@ pub struct DeployTo {
     pub all_or_nothing: bool,
     /// For how many seconds a machine that cannot be reached, or a transfer that broke off, is tried again.
     pub patience: u64,
+    /// Cluster of Kubernetes in which they run, in place of machines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<ClusterTarget>,
+}
+
+impl DeployTo {
+    /// Returns whether instances run on this machine.
+    #[must_use]
+    pub fn runs_here(&self) -> bool {
+        self.here && self.kubernetes.is_none()
+    }
+
+    /// Returns the arguments of an ssh that never prompts and notices a dead connection within seconds, up to the
+    /// host; the command follows.
+    #[must_use]
+    pub fn ssh_arguments(&self, machine: &MachineAddress) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec!["-T".into()];
+        for option in ["BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3"]
+        {
+            args.extend(["-o".into(), option.into()]);
+        }
+        if let Some(identity) = &self.identity {
+            args.extend(["-o", "IdentitiesOnly=yes", "-i"].map(OsString::from));
+            args.push(expand_home(identity).into());
+        }
+        if let Some(known) = &self.known_hosts {
+            let known = expand_home(known);
+            args.extend(["-o".into(), format!("UserKnownHostsFile=\"{}\"", known.display()).into()]);
+        }
+        if let Some(port) = machine.port {
+            args.extend(["-p".into(), port.to_string().into()]);
+        }
+        if let Some(user) = &machine.user {
+            args.extend(["-l".into(), user.into()]);
+        }
+        args.extend(["--".into(), OsString::from(&machine.host)]);
+        args
+    }
+
+    /// Returns the cluster in which the app runs, if any.
+    ///
+    /// # Errors
+    /// Fails if its settings are bad, or if machines are named beside it.
+    pub fn cluster(&self) -> Result<Option<&ClusterTarget>, UserError> {
+        let Some(target) = &self.kubernetes else { return Ok(None) };
+        if !self.machines.is_empty() || !self.here {
+            let what = "deploy_to in host.yaml names a cluster and machines, or 'here', for the same app";
+            return Err(UserError::new(what).hint("an app runs either in a cluster or on machines"));
+        }
+        target.check()?;
+        Ok(Some(target))
+    }
 }
 
 impl Default for DeployTo {
@@ -35,7 +91,17 @@ impl Default for DeployTo {
             all_or_nothing: false,
             // A machine that is just booting is there by then.
             patience: 120,
+            kubernetes: None,
         }
+    }
+}
+
+/// Expands `~/` to `HOME`.
+#[must_use]
+pub fn expand_home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(below), Some(home)) => Path::new(&home).join(below),
+        _ => path.to_owned(),
     }
 }
 

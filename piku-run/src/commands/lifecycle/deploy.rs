@@ -8,7 +8,7 @@ use piku_layout::destroyed_app;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
-use piku_release::architecture::ReleaseArchitecture;
+use piku_release::architecture::{ProgramArchitecture, ReleaseArchitecture};
 use piku_release::manifest::{BuiltRelease, TREE};
 use piku_release::target;
 use piku_report::user_error::UserError;
@@ -55,6 +55,14 @@ pub(in crate::commands) fn run(
 fn check_release(release: &BuiltRelease, app: &AppName, settings: &HostSettings) -> anyhow::Result<()> {
     ensure!(release.app == *app, "this is a release of {}, not of {app}", release.app);
     if let ReleaseArchitecture::Native(program) = ReleaseArchitecture::parse(&release.architecture) {
+        let cluster = settings.deploy_to.get(app).and_then(|to| to.kubernetes.as_ref());
+        if let Some(nodes) = cluster.and_then(|cluster| cluster.architecture.as_deref()) {
+            if !ProgramArchitecture::parse(nodes).runs(&program) {
+                let what = format!("this release needs {program}, the nodes of the cluster are {nodes}");
+                return Err(UserError::new(what).hint(format!("build it again: piku deploy {app}")).into());
+            }
+            return Ok(());
+        }
         let machine = target::this_machine(settings)?;
         if !machine.runs(&program) {
             let here = machine.name_beside(&program);

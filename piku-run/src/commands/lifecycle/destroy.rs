@@ -23,6 +23,7 @@ use crate::commands::data;
 use crate::garbage::scratch;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::kubernetes::leave_cluster;
 use crate::nginx::WebServer;
 use crate::releases::current;
 use crate::services;
@@ -42,6 +43,7 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &DestroyArgs) -> anyhow::
     let push = app_lock::lock_idle_app(&dir, app)?;
     client::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
     client::ask(root, app, &SupervisorRequest::Leave)?;
+    leave_cluster(root, app)?;
     let _lock = app_lock::keep_out_supervisor(root, app)?;
     if dir.path().is_dir() {
         // From here on the app counts as destroyed.

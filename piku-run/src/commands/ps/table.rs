@@ -34,9 +34,16 @@ fn render_table(instances: &[InstanceSample]) -> String {
         "MEMORY",
         "LAST EXIT",
         "NEXT RUN",
+        "NODE",
     ];
-    let shown =
-        |column: usize| (column != 0 || several) && (column != 10 || exits) && (column != 11 || crons);
+    let nodes = instances.iter().any(|one| one.node.is_some());
+    let shown = |column: usize| match column {
+        0 => several,
+        10 => exits,
+        11 => crons,
+        12 => nodes,
+        _ => true,
+    };
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let rows: Vec<Vec<String>> = instances
         .iter()
@@ -54,6 +61,7 @@ fn render_table(instances: &[InstanceSample]) -> String {
                 or_none(one.memory_bytes.map(size)),
                 or_none(last_exit(one)),
                 or_none(one.next_run.map(format_local_time)),
+                or_none(one.node.clone()),
             ];
             row.into_iter().enumerate().filter(|(column, _)| shown(*column)).map(|(_, cell)| cell).collect()
         })

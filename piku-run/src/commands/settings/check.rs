@@ -22,7 +22,7 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, folder: &Path) ->
     let (plan, ..) = desired::plan(&world, &desired::read_formation(&root.app(app).formation())?);
     desired::check_network(&world, &plan, &settings)?;
     // Another machine has its own ports and names.
-    if settings.deploy_to.get(app).is_some_and(|to| !to.here) {
+    if settings.deploy_to.get(app).is_some_and(|to| !to.runs_here()) {
         return Ok(());
     }
     data_limit::check_push(root, app, &world)?;

@@ -1,0 +1,318 @@
+//! Changes of an app in a cluster: a new release, another formation, a restart, a stop, its removal.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the folder of a release is renamed to its place as a whole; its tree is looked at through a handle"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use piku_files::atomic_file;
+use piku_layout::name::ProcessName;
+use piku_layout::settings::HostSettings;
+use piku_procfile::procfile::ProcessKind;
+use piku_release::manifest::{BuiltRelease, TREE};
+use piku_report::progress;
+use piku_report::user_error::UserError;
+
+use super::objects::ClusterObjects;
+use super::record::ClusterRecord;
+use super::{ClusterAnswer, ClusterApp, remove_left_objects};
+use crate::config::{ConfigChange, store};
+use crate::desired::{self, Formation};
+use crate::instance::environment::ReleaseContext;
+use crate::ipc::client;
+use crate::ipc::protocol::{ChangeConflict, FailedReply};
+use crate::releases::current;
+use crate::services;
+use crate::supervisor::unknown_type;
+
+impl ClusterApp {
+    /// Makes a release live in the cluster. `after` is the one that it must replace, if any.
+    pub(super) fn deploy(&self, dir: &Path, task: bool, after: Option<u64>) -> anyhow::Result<ClusterAnswer> {
+        let _lock = self.lock()?;
+        if after.is_some() && after != current::live_release(&self.dir)? {
+            return Ok(Err(FailedReply::refuse(&ChangeConflict::OtherReleaseLive.into(), &self.app)));
+        }
+        self.remove_unfinished()?;
+        let number = self.take_in(dir, after)?;
+        let deployed = self.roll_out_release(number, task);
+        if deployed.is_err() {
+            current::remove_dir(&self.dir.release(number))?;
+        }
+        deployed.map(|()| Ok(None))
+    }
+
+    /// Removes releases that an interrupted deploy has left: they are newer than the live one.
+    fn remove_unfinished(&self) -> anyhow::Result<()> {
+        let live = current::live_release(&self.dir)?.unwrap_or(0);
+        for number in self.dir.release_numbers().context("cannot list the releases")? {
+            if number > live {
+                current::remove_dir(&self.dir.release(number))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves a release into the app's directory, with the config that it will run with. Returns its number.
+    fn take_in(&self, dir: &Path, after: Option<u64>) -> anyhow::Result<u64> {
+        current::check_not_destroyed(&self.dir)?;
+        let mut release = BuiltRelease::read(dir)?;
+        ensure!(release.app == self.app, "this is a release of {}, not of {}", release.app, self.app);
+        ensure!(current::has_dir(dir, TREE), "'{}' has no folder '{TREE}'", dir.display());
+        if let Some(layer) =
+            release.layers.iter().find(|layer| !current::has_dir(&self.dir.layers(), &layer.key))
+        {
+            let what = format!("the layer '{}' of this release is gone", layer.name);
+            return Err(UserError::new(what).hint("build it again: push, or piku deploy").into());
+        }
+        if !release.jailed {
+            let what = "this release was built without the sandbox, and contains paths of this machine";
+            return Err(UserError::new(what).hint("see: piku doctor").into());
+        }
+        let mut _store = None;
+        if after.is_none() {
+            let (config, lock) = store::read_locked(&self.dir)?;
+            store::write_beside(dir, &config, &ConfigChange::default())?;
+            _store = Some(lock);
+        }
+        let newest = self.dir.release_numbers().context("cannot list the releases")?.last().copied();
+        if release.number <= newest.unwrap_or(0) {
+            release.number = self.dir.next_number().context("cannot number the release")?;
+            release.write(dir)?;
+        }
+        let place = self.dir.release(release.number);
+        current::create_dir(&self.dir.releases())?;
+        fs::rename(dir, &place)
+            .and_then(|()| atomic_file::order_parent(&place))
+            .with_context(|| format!("cannot move '{}' to '{}'", dir.display(), place.display()))?;
+        Ok(release.number)
+    }
+
+    /// Sends the image of a release, runs its task, rolls it out and makes it the live one.
+    fn roll_out_release(&self, number: u64, task: bool) -> anyhow::Result<()> {
+        self.warn_of_bindings()?;
+        let image = self.provide_image(number)?;
+        let formation = desired::read_formation(&self.dir.formation())?;
+        let objects = self.render_objects(number, &image, &formation, true)?;
+        let target = &self.target;
+        progress::step(&format!("Deploying to {}, namespace {}", target.context, target.namespace));
+        self.kubectl().apply(&objects.config)?;
+        if task {
+            let limit = Duration::from_secs(HostSettings::read(&self.root.settings())?.build_timeout);
+            if let Err(err) = self.run_release_job(&objects, limit) {
+                self.clean_up();
+                return Err(err);
+            }
+        }
+        self.roll_out(number, &objects, false)?;
+        let was_here = !self.dir.is_in_cluster();
+        if Self::running(&self.root, &self.app)?.is_some_and(|before| !before.is_same_place(self)) {
+            ClusterRecord::mark_left(&self.dir.cluster(), &self.dir.left_cluster())?;
+        }
+        ClusterRecord { to: self.to.clone() }.write(&self.dir.cluster())?;
+        current::set_live(&self.dir, number)?;
+        self.leave_other_places(was_here);
+        if let Err(err) = store::follow(&self.dir) {
+            progress::warning(&format!("the configuration that is live is not stored yet: {err:#}"));
+        }
+        if let Err(err) = current::remove_dir(&self.dir.stopped()) {
+            progress::warning(&format!("it still counts as stopped: {err:#}"));
+        }
+        progress::step(&format!("Release {number} of {} is live", self.app));
+        Ok(())
+    }
+
+    /// Ends what runs of the app elsewhere. The release is live, whatever comes of that.
+    fn leave_other_places(&self, was_here: bool) {
+        if let Err(err) = remove_left_objects(&self.root, &self.app) {
+            progress::warning(&format!(
+                "its objects in the cluster before stay until the next deploy: {err:#}"
+            ));
+        }
+        if was_here && client::is_supervised(&self.root, &self.app) {
+            progress::step(&format!("Stopping {} on this machine", self.app));
+            if let Err(err) = client::stop_supervisor(&self.root, &self.app) {
+                progress::warning(&format!("it still runs on this machine: {err:#}"));
+            }
+        }
+    }
+
+    /// Applies the objects and waits until their pods are up, and removes all others of the app. If that fails, the
+    /// cluster gets what it had before.
+    fn roll_out(&self, number: u64, objects: &ClusterObjects, restart: bool) -> anyhow::Result<()> {
+        let kept = objects.kept()?;
+        let deployments = objects.deployments()?;
+        let start = self.note_start()?;
+        let applied = self.kubectl().apply(&objects.rollout).and_then(|()| {
+            if restart && !deployments.is_empty() {
+                self.restart_deployments(&deployments)?;
+            }
+            self.wait_for_rollout(number, &deployments, start)
+        });
+        if let Err(err) = applied {
+            self.clean_up();
+            return Err(err);
+        }
+        self.remove_other_objects(&kept)
+    }
+
+    /// Gives the cluster what it had before a change that has failed.
+    fn clean_up(&self) {
+        if let Err(err) = self.restore_live() {
+            progress::warning(&format!("the objects of the failed change stay in the cluster: {err:#}"));
+        }
+    }
+
+    /// Applies the objects of the live release, and removes all others. Without a live release, nothing of the app
+    /// stays.
+    fn restore_live(&self) -> anyhow::Result<()> {
+        let Some(live) = current::live_release(&self.dir)?.filter(|_| self.is_live_here()) else {
+            return self.remove_objects();
+        };
+        let formation = desired::read_formation(&self.dir.formation())?;
+        let image = self.provide_image(live)?;
+        let objects = self.render_objects(live, &image, &formation, !self.dir.is_stopped())?;
+        self.kubectl().apply(&objects.config)?;
+        self.kubectl().apply(&objects.rollout)?;
+        self.remove_other_objects(&objects.kept()?)?;
+        progress::detail(&format!("release {live} serves on"));
+        Ok(())
+    }
+
+    /// Returns whether the live release runs in this cluster.
+    fn is_live_here(&self) -> bool {
+        Self::running(&self.root, &self.app)
+            .is_ok_and(|live| live.is_some_and(|live| live.is_same_place(self)))
+    }
+
+    /// Removes all objects of the app but its volume.
+    pub(super) fn remove_objects(&self) -> anyhow::Result<()> {
+        self.remove_other_objects(&BTreeSet::new())?;
+        if self.target.data_size.is_some() {
+            let (context, namespace) = (&self.target.context, &self.target.namespace);
+            progress::detail(&format!(
+                "its volume stays; to remove it: kubectl --context={context} -n {namespace} delete pvc {}-data",
+                self.app
+            ));
+        }
+        Ok(())
+    }
+
+    /// Replaces the pods of the live release, or runs a cron type now. An app of this machine moves to the cluster.
+    pub(super) fn restart(&self, only: Option<&ProcessName>, index: Option<u32>) -> anyhow::Result<()> {
+        let _lock = self.lock()?;
+        let live = self.live_number()?;
+        if index.is_some() {
+            let what = "pods have no numbers";
+            return Err(UserError::new(what).hint("restart all of a type: piku restart APP TYPE").into());
+        }
+        let Some(only) = only else {
+            if !self.is_live_here() {
+                return self.roll_out_release(live, false);
+            }
+            let was_stopped = self.dir.is_stopped();
+            progress::step(&format!("Restarting {}", self.app));
+            self.apply_live(live, &desired::read_formation(&self.dir.formation())?, true, !was_stopped)?;
+            return current::remove_dir(&self.dir.stopped());
+        };
+        let world = ReleaseContext::read(&self.root, &self.app, live)?;
+        let Some(command) = world.release.processes.get(only) else {
+            return Err(unknown_type(&self.app, world.release.processes.keys(), only).into());
+        };
+        let name = self.workload_name(only);
+        if ProcessKind::classify(only, command) == ProcessKind::Cron {
+            let job = format!("{name}-{}", jiff::Timestamp::now().as_second());
+            self.kubectl().run(&["create", "job", &job, &format!("--from=cronjob/{name}")])?;
+            progress::step(&format!("{only} runs now; its output: piku logs {} {only}", self.app));
+            return Ok(());
+        }
+        let start = self.note_start()?;
+        let deployments = [name];
+        self.restart_deployments(&deployments)?;
+        self.wait_for_rollout(live, &deployments, start)
+    }
+
+    fn restart_deployments(&self, deployments: &[String]) -> anyhow::Result<()> {
+        let names: Vec<String> = deployments.iter().map(|name| format!("deployment/{name}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.kubectl().run(&[&["rollout", "restart"], &names[..]].concat()).map(drop)
+    }
+
+    /// Sets the number of pods of each type.
+    pub(super) fn scale(&self, counts: &Formation) -> anyhow::Result<()> {
+        let _lock = self.lock()?;
+        let mut formation = desired::read_formation(&self.dir.formation())?;
+        formation.extend(counts.clone());
+        let live = self.live_number()?;
+        let world = ReleaseContext::read(&self.root, &self.app, live)?;
+        for name in counts.keys() {
+            if !world.release.processes.contains_key(name) {
+                return Err(unknown_type(&self.app, world.release.processes.keys(), name).into());
+            }
+        }
+        if self.dir.is_stopped() {
+            desired::write_formation(&self.dir.formation(), &formation)?;
+            progress::detail(&format!("{} is stopped; this holds when it is started", self.app));
+            return Ok(());
+        }
+        progress::step(&format!("Scaling {}", self.app));
+        self.apply_live(live, &formation, true, false)?;
+        desired::write_formation(&self.dir.formation(), &formation)
+    }
+
+    /// Ends all pods. With `stay` until a restart or a deploy; otherwise the cluster goes on: its pods do not depend
+    /// on this machine.
+    pub(super) fn stop(&self, stay: bool) -> anyhow::Result<()> {
+        if !stay {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        let mark = self.dir.stopped();
+        atomic_file::write(&mark, b"", 0o600)
+            .with_context(|| format!("cannot write '{}'", mark.display()))?;
+        let Some(live) = current::live_release(&self.dir)? else { return Ok(()) };
+        self.apply_live(live, &desired::read_formation(&self.dir.formation())?, false, false)
+    }
+
+    /// Applies the live release with this formation.
+    fn apply_live(&self, live: u64, formation: &Formation, runs: bool, restart: bool) -> anyhow::Result<()> {
+        let image = self.provide_image(live)?;
+        let objects = self.render_objects(live, &image, formation, runs)?;
+        self.kubectl().apply(&objects.config)?;
+        self.roll_out(live, &objects, restart)
+    }
+
+    fn live_number(&self) -> anyhow::Result<u64> {
+        let live = current::live_release(&self.dir)?;
+        Ok(live.ok_or_else(|| {
+            UserError::new(format!("{} has no release yet", self.app)).hint("push it first")
+        })?)
+    }
+
+    /// Returns the name of the deployment or cron job of a process type.
+    pub(super) fn workload_name(&self, kind: &ProcessName) -> String {
+        format!("{}-{}", self.app, component_of(kind))
+    }
+
+    /// Warns of services of this machine: pods do not reach them.
+    fn warn_of_bindings(&self) -> anyhow::Result<()> {
+        for bound in services::bindings(&self.root, &self.app)? {
+            let service = &bound.service;
+            progress::warning(&format!(
+                "{} is bound to {service} of this machine, which pods do not reach",
+                self.app
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the label of a process type.
+pub(super) fn component_of(kind: &ProcessName) -> String {
+    kind.as_str().to_ascii_lowercase().replace('_', "-")
+}

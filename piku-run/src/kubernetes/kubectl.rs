@@ -1,0 +1,190 @@
+//! kubectl as a process, with the operator's kubeconfig. Its errors become one line.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use piku_layout::settings::{ClusterTarget, expand_home};
+use piku_report::user_error::UserError;
+use serde::de::DeserializeOwned;
+
+/// Time between two attempts to reach the cluster.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Name under which piku owns fields of objects.
+const MANAGER: &str = "piku";
+
+/// Parts of kubectl's messages that say that no server has answered.
+const UNREACHABLE: [&str; 8] = [
+    "Unable to connect to the server",
+    "connection refused",
+    "was refused",
+    "i/o timeout",
+    "TLS handshake timeout",
+    "no route to host",
+    "Client.Timeout exceeded",
+    "etcdserver: ",
+];
+
+/// A cluster as kubectl reaches it.
+#[derive(Debug, Clone)]
+pub(super) struct KubectlClient {
+    target: ClusterTarget,
+    /// Time for which a cluster that does not answer is asked again.
+    patience: Duration,
+}
+
+impl KubectlClient {
+    pub(super) fn new(target: &ClusterTarget, patience: Duration) -> Self {
+        Self { target: target.clone(), patience }
+    }
+
+    /// Returns a kubectl with these arguments, in the app's namespace.
+    pub(super) fn command(&self, args: &[&str]) -> Command {
+        let ClusterTarget { context, namespace, kubeconfig, kubectl, .. } = &self.target;
+        let mut command = match kubectl {
+            Some(path) => Command::new(expand_home(path)),
+            None => Command::new("kubectl"),
+        };
+        if let Some(path) = kubeconfig {
+            command.arg("--kubeconfig").arg(expand_home(path));
+        }
+        command.arg(format!("--context={context}")).arg(format!("--namespace={namespace}")).args(args);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs kubectl and returns its output.
+    ///
+    /// # Errors
+    /// Fails with kubectl's own reason in one line.
+    pub(super) fn run(&self, args: &[&str]) -> anyhow::Result<String> {
+        self.run_with(args, None)
+    }
+
+    /// Returns objects as kubectl prints them in JSON.
+    pub(super) fn get<T: DeserializeOwned>(&self, args: &[&str]) -> anyhow::Result<T> {
+        let limit = "--request-timeout=20s";
+        let text = self.run(&[&["get", "--output=json", limit], args].concat())?;
+        serde_json::from_str(&text).context("cannot understand kubectl's JSON")
+    }
+
+    /// Makes the objects in the cluster equal to those in the text. Fields that others own stay.
+    pub(super) fn apply(&self, yaml: &str) -> anyhow::Result<()> {
+        let owner = format!("--field-manager={MANAGER}");
+        let args = ["apply", "--server-side", "--force-conflicts", &owner, "--filename=-"];
+        self.run_with(&args, Some(yaml)).map(drop)
+    }
+
+    fn run_with(&self, args: &[&str], input: Option<&str>) -> anyhow::Result<String> {
+        let since = Instant::now();
+        loop {
+            let out = output_of(self.command(args), input)?;
+            if out.status.success() {
+                return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
+            }
+            let told = String::from_utf8_lossy(&out.stderr);
+            if !is_unreachable(&told) || since.elapsed() >= self.patience {
+                return Err(self.to_error(&told).into());
+            }
+            sleep(PAUSE);
+        }
+    }
+
+    /// Returns the error of a kubectl that has printed this.
+    pub(super) fn to_error(&self, told: &str) -> UserError {
+        let err = UserError::new(format!("kubernetes: {}", summarize(told)));
+        let context = &self.target.context;
+        if is_unreachable(told) {
+            return err.hint(format!("is the cluster up? kubectl --context={context} cluster-info"));
+        }
+        if told.contains("Forbidden") {
+            let namespace = &self.target.namespace;
+            let may = format!("kubectl --context={context} --namespace={namespace} auth can-i --list");
+            return err.hint(format!("what the user of this context may do: {may}"));
+        }
+        if told.contains("context was not found") || told.contains("does not exist") {
+            return err.hint("see kubernetes in deploy_to of host.yaml, and: kubectl config get-contexts");
+        }
+        err
+    }
+}
+
+/// Runs a command with an input, which may be larger than a pipe.
+fn output_of(mut command: Command, input: Option<&str>) -> anyhow::Result<Output> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    if input.is_some() {
+        command.stdin(Stdio::piped());
+    }
+    let mut child = command.spawn().map_err(|err| missing_program(&command, &err))?;
+    let pipe = child.stdin.take();
+    let out = std::thread::scope(|scope| {
+        if let (Some(mut pipe), Some(text)) = (pipe, input) {
+            // A kubectl that does not read all of it says why by itself.
+            scope.spawn(move || pipe.write_all(text.as_bytes()));
+        }
+        child.wait_with_output()
+    });
+    out.context("cannot wait for kubectl")
+}
+
+/// Returns the error of a program that cannot be started.
+pub(super) fn missing_program(command: &Command, err: &std::io::Error) -> UserError {
+    let name = command.get_program().to_string_lossy();
+    let package = match &*name {
+        "kubectl" => "kubernetes-client",
+        other => other,
+    };
+    UserError::new(format!("cannot run '{name}': {err}")).hint(format!("apt install {package}"))
+}
+
+fn is_unreachable(told: &str) -> bool {
+    UNREACHABLE.iter().any(|part| told.contains(part))
+}
+
+/// Returns the last line that gives a reason, without the word in front.
+pub(super) fn summarize(told: &str) -> String {
+    let is_log = |line: &str| {
+        let mut chars = line.chars();
+        matches!(chars.next(), Some('E' | 'W' | 'I')) && chars.take(4).all(|c| c.is_ascii_digit())
+    };
+    let mut reasons = told.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut plain = reasons.clone().filter(|line| !is_log(line) && !line.starts_with("Warning:"));
+    let Some(line) = plain.next_back().or(reasons.next_back()) else {
+        return "kubectl has failed".to_owned();
+    };
+    let line = line.strip_prefix("error: ").or_else(|| line.strip_prefix("Error: ")).unwrap_or(line);
+    match line.strip_prefix("Error from server ") {
+        Some(rest) => rest.split_once("): ").map_or(rest, |(_, reason)| reason).to_owned(),
+        None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_of_kubectl_in_one_line() {
+        for (told, wanted) in [
+            (
+                "E1129 12:00:00.000000    1234 memcache.go:265] couldn't get current server API group list\n\
+                 The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?\n",
+                "The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?",
+            ),
+            (
+                "Warning: would violate PodSecurity\nError from server (Forbidden): deployments.apps is forbidden\n",
+                "deployments.apps is forbidden",
+            ),
+            ("error: context \"x\" does not exist\n", "context \"x\" does not exist"),
+            ("E1129 1 x\n", "E1129 1 x"),
+            ("\n", "kubectl has failed"),
+        ] {
+            assert_eq!(summarize(told), wanted);
+        }
+        assert!(is_unreachable("The connection to the server a:1 was refused - did you"));
+        assert!(!is_unreachable("Error from server (NotFound): jobs.batch \"x\" not found"));
+    }
+}

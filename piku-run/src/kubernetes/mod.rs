@@ -1,0 +1,165 @@
+//! Apps that run in a cluster of Kubernetes: `kubernetes` in `deploy_to` of host.yaml.
+//!
+//! Releases, config and formation are those of the app's directory here, as for an app of this machine; the
+//! cluster takes the place of the supervisor and gets its requests. Everything in the cluster is made from a
+//! release: a change applies the objects of the new one, and if that fails, those of the release before it.
+
+mod change;
+mod image;
+mod kubectl;
+mod objects;
+mod one_off;
+mod pods;
+mod record;
+mod release_job;
+mod rollout;
+mod state;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use piku_files::FileLock;
+use piku_layout::name::AppName;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::{ClusterTarget, DeployTo, HostSettings};
+use piku_report::progress;
+use serde_json::Value;
+
+use crate::ipc::protocol::{FailedReply, SupervisorRequest};
+use crate::lock;
+use crate::releases::current;
+
+use kubectl::KubectlClient;
+use record::ClusterRecord;
+
+pub(crate) use one_off::run_one_off;
+pub(crate) use pods::logs::{PodLogQuery, print_pod_logs};
+
+/// Time within which a question about the pods of an app is answered.
+const LOOK: Duration = Duration::ZERO;
+
+/// An app and the cluster in which it runs.
+#[derive(Debug)]
+pub(crate) struct ClusterApp {
+    root: PikuRoot,
+    app: AppName,
+    dir: AppDir,
+    to: DeployTo,
+    target: ClusterTarget,
+}
+
+/// The data of an answer, or the reason for which a request was refused.
+type ClusterAnswer = Result<Option<Value>, FailedReply>;
+
+impl ClusterApp {
+    /// Returns the cluster in which the app runs; `None` if it runs on this machine.
+    ///
+    /// # Errors
+    /// Fails if the settings or the record cannot be read.
+    pub(crate) fn running(root: &PikuRoot, app: &AppName) -> anyhow::Result<Option<Self>> {
+        let Some(ClusterRecord { to }) = ClusterRecord::read(&root.app(app).cluster())? else {
+            return Ok(None);
+        };
+        let own = Self::new(root, app, to)?;
+        // The settings may know a newer kubeconfig of the same cluster.
+        match (own, Self::wanted(root, app)?) {
+            (Some(own), Some(wanted)) if own.is_same_place(&wanted) => Ok(Some(wanted)),
+            (own, _) => Ok(own),
+        }
+    }
+
+    /// Returns the cluster in which the next release of the app is to run.
+    ///
+    /// # Errors
+    /// Fails if the settings cannot be read or are bad.
+    fn wanted(root: &PikuRoot, app: &AppName) -> anyhow::Result<Option<Self>> {
+        let to = HostSettings::read(&root.settings())?.deploy_to.remove(app).unwrap_or_default();
+        Self::new(root, app, to)
+    }
+
+    fn new(root: &PikuRoot, app: &AppName, to: DeployTo) -> anyhow::Result<Option<Self>> {
+        let Some(target) = to.cluster()?.cloned() else { return Ok(None) };
+        Ok(Some(Self { root: root.clone(), app: app.clone(), dir: root.app(app), to, target }))
+    }
+
+    /// Returns whether the objects of both are the same ones.
+    fn is_same_place(&self, other: &Self) -> bool {
+        (&self.target.context, &self.target.namespace) == (&other.target.context, &other.target.namespace)
+    }
+
+    /// Returns kubectl for changes, which wait for a cluster that is away.
+    fn kubectl(&self) -> KubectlClient {
+        KubectlClient::new(&self.target, Duration::from_secs(self.to.patience))
+    }
+
+    /// Returns kubectl for questions.
+    fn kubectl_now(&self) -> KubectlClient {
+        KubectlClient::new(&self.target, LOOK)
+    }
+
+    /// Returns the labels of all objects of the app.
+    fn selector(&self) -> String {
+        format!("app.kubernetes.io/instance={},app.kubernetes.io/managed-by=piku", self.app)
+    }
+
+    /// Waits for the change of the app that is in progress.
+    fn lock(&self) -> anyhow::Result<FileLock> {
+        current::create_dir(self.dir.run())?;
+        let path = self.dir.run().join("cluster.lock");
+        lock::wait_for(&self.root, &format!("the change of {} that is in progress", self.app), || {
+            lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))
+        })
+    }
+}
+
+/// Answers a request if the app runs in a cluster, or moves there with it. `None` if it is a supervisor's.
+///
+/// # Errors
+/// Fails if the cluster does not do what was asked; it then runs what it ran before.
+pub(crate) fn answer(
+    root: &PikuRoot,
+    app: &AppName,
+    request: &SupervisorRequest,
+) -> anyhow::Result<Option<ClusterAnswer>> {
+    let moves =
+        matches!(request, SupervisorRequest::Deploy { .. } | SupervisorRequest::Restart { only: None, .. });
+    let cluster = if moves { ClusterApp::wanted(root, app)? } else { ClusterApp::running(root, app)? };
+    let Some(cluster) = cluster else { return Ok(None) };
+    Ok(Some(match request {
+        SupervisorRequest::Deploy { dir, task, after, .. } => cluster.deploy(dir, *task, *after)?,
+        SupervisorRequest::Restart { only, index } => {
+            cluster.restart(only.as_ref(), *index).map(|()| Ok(None))?
+        }
+        SupervisorRequest::Scale { counts } => cluster.scale(counts).map(|()| Ok(None))?,
+        SupervisorRequest::Stop { stay } => cluster.stop(*stay).map(|()| Ok(None))?,
+        SupervisorRequest::Ps => Ok(Some(cluster.instance_rows()?)),
+        SupervisorRequest::Route | SupervisorRequest::Logs { .. } | SupervisorRequest::Leave => Ok(None),
+    }))
+}
+
+/// Records that the app runs on this machine, and removes what a cluster has of it. The volume with its data stays.
+///
+/// # Errors
+/// Fails if the cluster cannot be reached; the next call tries again.
+pub(crate) fn leave_cluster(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    let dir = root.app(app);
+    if dir.is_in_cluster() {
+        ClusterRecord::mark_left(&dir.cluster(), &dir.left_cluster())?;
+    }
+    remove_left_objects(root, app)
+}
+
+/// Removes what the cluster has of the app that it has left.
+fn remove_left_objects(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    let dir = root.app(app);
+    let Some(ClusterRecord { to }) = ClusterRecord::read(&dir.left_cluster())? else { return Ok(()) };
+    if let Some(cluster) = ClusterApp::new(root, app, to)? {
+        // It may have moved back meanwhile.
+        let is_back = ClusterApp::running(root, app)?.is_some_and(|running| running.is_same_place(&cluster));
+        if !is_back {
+            progress::step(&format!("Removing {app} from {}", cluster.target.context));
+            cluster.remove_objects()?;
+        }
+    }
+    current::remove_dir(&dir.left_cluster())
+}

@@ -1,0 +1,136 @@
+//! One-off processes in a cluster: a pod of its own with the image, the variables and the volume of the live
+//! release, which is removed when the command ends.
+
+use std::io::{IsTerminal, stdin, stdout};
+use std::process::{ExitCode, Stdio};
+
+use anyhow::Context;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_report::user_error::UserError;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::ClusterApp;
+use super::kubectl::missing_program;
+use super::objects::ClusterObjects;
+use crate::desired;
+use crate::releases::current;
+
+/// Name and label of the container.
+const KIND: &str = "run";
+/// Settings of a container that gets requests.
+const OF_SERVERS: [&str; 5] = ["ports", "startupProbe", "readinessProbe", "livenessProbe", "lifecycle"];
+
+/// Runs a command in a pod, if the app runs in a cluster. Returns `None` if it runs on this machine.
+///
+/// # Errors
+/// Fails if the pod cannot be made.
+pub(crate) fn run_one_off(
+    root: &PikuRoot,
+    app: &AppName,
+    argv: impl FnOnce(u64) -> anyhow::Result<Vec<String>>,
+) -> anyhow::Result<Option<ExitCode>> {
+    let Some(cluster) = ClusterApp::running(root, app)? else { return Ok(None) };
+    let live = current::live_release(&cluster.dir)?;
+    let live =
+        live.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;
+    cluster.run_pod(live, &argv(live)?).map(Some)
+}
+
+impl ClusterApp {
+    fn run_pod(&self, live: u64, argv: &[String]) -> anyhow::Result<ExitCode> {
+        let image = self.provide_image(live)?;
+        let objects =
+            self.render_objects(live, &image, &desired::read_formation(&self.dir.formation())?, true)?;
+        let has_terminal = stdin().is_terminal() && stdout().is_terminal();
+        let spec = pod_spec(&objects, argv, has_terminal)?;
+        let name = format!("{}-{KIND}-{}", self.app, std::process::id());
+        let labels = format!(
+            "app.kubernetes.io/name={app},app.kubernetes.io/instance={app},app.kubernetes.io/component={KIND},\
+             app.kubernetes.io/managed-by=piku,app.kubernetes.io/version={live}",
+            app = self.app
+        );
+        let kubectl = self.kubectl_now();
+        let words = [
+            "run",
+            &name,
+            &format!("--image={image}"),
+            "--restart=Never",
+            "--rm",
+            "--stdin",
+            "--quiet",
+            "--pod-running-timeout=5m",
+            &format!("--labels={labels}"),
+            &format!("--overrides={}", json!({ "apiVersion": "v1", "spec": spec })),
+        ];
+        let mut command = kubectl.command(&words);
+        command.args(has_terminal.then_some("--tty")).stdin(Stdio::inherit());
+        let status = command.status().map_err(|err| missing_program(&command, &err))?;
+        // One that was ended by a signal has not removed its pod.
+        if status.code().is_none() {
+            let _ = kubectl.run(&["delete", "pod", &name, "--ignore-not-found", "--wait=false"]);
+        }
+        Ok(ExitCode::from(crate::commands::exit_code_of(status)))
+    }
+}
+
+#[derive(Deserialize)]
+struct RenderedWorkload {
+    kind: String,
+    #[serde(default)]
+    spec: Value,
+}
+
+/// Returns the specification of a pod of the first deployment that runs this command.
+fn pod_spec(objects: &ClusterObjects, argv: &[String], has_terminal: bool) -> anyhow::Result<Value> {
+    let mut found = None;
+    for document in serde_yaml::Deserializer::from_str(&objects.rollout) {
+        let workload: Option<RenderedWorkload> =
+            Deserialize::deserialize(document).context("cannot read the rendered objects")?;
+        let template = workload.and_then(|workload| match workload.kind.as_str() {
+            "Deployment" => workload.spec.pointer("/template/spec").cloned(),
+            "CronJob" => workload.spec.pointer("/jobTemplate/spec/template/spec").cloned(),
+            _ => None,
+        });
+        found = found.or(template);
+    }
+    let mut spec = found.context("the release has nothing that runs in a pod")?;
+    spec["restartPolicy"] = json!("Never");
+    let container = spec.pointer_mut("/containers/0").and_then(Value::as_object_mut);
+    let container = container.context("the pod has no container")?;
+    for name in OF_SERVERS {
+        container.remove(name);
+    }
+    // `$$` is a dollar sign to Kubernetes.
+    let words: Vec<String> = argv.iter().map(|word| word.replace('$', "$$")).collect();
+    container.insert("name".to_owned(), json!(KIND));
+    container.insert("args".to_owned(), json!(words));
+    container.insert("stdin".to_owned(), json!(true));
+    container.insert("stdinOnce".to_owned(), json!(true));
+    container.insert("tty".to_owned(), json!(has_terminal));
+    Ok(spec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_one_off_pod_is_that_of_a_process_without_what_serves() {
+        let rollout = "kind: Service\nmetadata: {name: a}\nspec: {}\n---\nkind: Deployment\nmetadata: {name: a-web}\n\
+                       spec:\n  template:\n    spec:\n      containers:\n      - {name: web, image: i, args: [x], \
+                       startupProbe: {}, ports: []}\n      volumes: []\n";
+        let objects =
+            ClusterObjects { config: String::new(), release: String::new(), rollout: rollout.to_owned() };
+        let argv = ["sh", "-c", "echo $HOME"].map(str::to_owned);
+        let spec = pod_spec(&objects, &argv, false).unwrap();
+        let container = json!({
+            "name": "run", "image": "i", "args": ["sh", "-c", "echo $$HOME"], "stdin": true, "stdinOnce": true,
+            "tty": false,
+        });
+        assert_eq!(spec, json!({ "containers": [container], "volumes": [], "restartPolicy": "Never" }));
+        let none = ClusterObjects { config: String::new(), release: String::new(), rollout: String::new() };
+        assert!(pod_spec(&none, &argv, false).is_err());
+    }
+}

@@ -1,0 +1,360 @@
+//! Objects of a cluster, as far as piku reads them, and the judgement of a rollout: a function of what kubectl
+//! reports.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+/// Labels of objects and pods.
+pub(super) const VERSION: &str = "app.kubernetes.io/version";
+pub(super) const COMPONENT: &str = "app.kubernetes.io/component";
+
+/// A list that kubectl prints.
+#[derive(Debug, Deserialize)]
+pub(super) struct ObjectList {
+    pub(super) items: Vec<ClusterItem>,
+}
+
+/// An object of a list.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "kind")]
+pub(super) enum ClusterItem {
+    Deployment(DeploymentState),
+    Pod(PodState),
+    CronJob(CronJobState),
+    Event(EventState),
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ObjectMetadata {
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) generation: u64,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) deletion_timestamp: Option<Timestamp>,
+}
+
+impl ObjectMetadata {
+    pub(super) fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct DeploymentState {
+    pub(super) metadata: ObjectMetadata,
+    spec: DeploymentSpec,
+    #[serde(default)]
+    status: DeploymentStatus,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct DeploymentSpec {
+    #[serde(default)]
+    replicas: u32,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct DeploymentStatus {
+    observed_generation: u64,
+    replicas: u32,
+    updated_replicas: u32,
+    available_replicas: u32,
+    conditions: Vec<ObjectCondition>,
+}
+
+/// A condition of a deployment, a pod or a job.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ObjectCondition {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) status: String,
+    pub(super) reason: String,
+    pub(super) message: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct PodState {
+    pub(super) metadata: ObjectMetadata,
+    #[serde(default)]
+    pub(super) spec: PodSpec,
+    #[serde(default)]
+    pub(super) status: PodStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct PodSpec {
+    pub(super) node_name: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct PodStatus {
+    pub(super) phase: String,
+    pub(super) message: String,
+    pub(super) conditions: Vec<ObjectCondition>,
+    pub(super) container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ContainerStatus {
+    pub(super) ready: bool,
+    pub(super) restart_count: u32,
+    pub(super) state: ContainerState,
+    pub(super) last_state: ContainerState,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ContainerState {
+    pub(super) waiting: Option<WaitingReason>,
+    pub(super) running: Option<RunningSince>,
+    pub(super) terminated: Option<ContainerEnd>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WaitingReason {
+    pub(super) reason: String,
+    pub(super) message: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RunningSince {
+    #[serde(default)]
+    pub(super) started_at: Option<Timestamp>,
+}
+
+/// End of a container's process.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ContainerEnd {
+    pub(super) exit_code: i32,
+    pub(super) reason: String,
+}
+
+impl ContainerEnd {
+    /// Returns the end as `ps` prints it.
+    pub(super) fn describe(&self) -> String {
+        match (self.reason.as_str(), self.exit_code) {
+            ("OOMKilled", _) => "out of memory".to_owned(),
+            (_, code @ 129..=192) => format!("signal {}", code - 128),
+            (_, code) => format!("exit {code}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct CronJobState {
+    pub(super) metadata: ObjectMetadata,
+    #[serde(default)]
+    pub(super) status: CronJobStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct CronJobStatus {
+    pub(super) last_schedule_time: Option<Timestamp>,
+    pub(super) last_successful_time: Option<Timestamp>,
+}
+
+/// An event of an object: a step of the scheduler, a node or a controller.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EventState {
+    pub(super) metadata: ObjectMetadata,
+    pub(super) involved_object: EventSubject,
+    #[serde(default)]
+    pub(super) reason: String,
+    #[serde(default)]
+    pub(super) message: String,
+    #[serde(default, rename = "type")]
+    pub(super) level: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct EventSubject {
+    pub(super) kind: String,
+    pub(super) name: String,
+}
+
+/// Progress of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RolloutProgress {
+    /// Every pod is up, and the old ones are gone or going.
+    Complete,
+    /// Remaining work, for the push.
+    Waiting(String),
+    Failed(RolloutFailure),
+}
+
+/// Reason for which a rollout cannot succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RolloutFailure {
+    pub(super) reason: String,
+    /// Pod whose log may say more, and true if its process has ended before.
+    pub(super) pod: Option<(String, bool)>,
+}
+
+impl PodState {
+    /// Returns the condition of this type.
+    fn condition(&self, kind: &str) -> Option<&ObjectCondition> {
+        self.status.conditions.iter().find(|condition| condition.kind == kind)
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.condition("Ready").is_some_and(|ready| ready.status == "True")
+    }
+
+    pub(super) fn restarts(&self) -> u32 {
+        self.status.container_statuses.iter().map(|container| container.restart_count).sum()
+    }
+
+    /// Returns the last end of its process, if it has ended.
+    pub(super) fn last_end(&self) -> Option<&ContainerEnd> {
+        let ends = self.status.container_statuses.iter().flat_map(|container| {
+            [container.state.terminated.as_ref(), container.last_state.terminated.as_ref()]
+        });
+        ends.flatten().next()
+    }
+
+    /// Returns the reason for which its container waits.
+    pub(super) fn waiting(&self) -> Option<&WaitingReason> {
+        self.status.container_statuses.iter().find_map(|container| container.state.waiting.as_ref())
+    }
+
+    /// Returns the reason for which this pod will not become ready by itself.
+    pub(super) fn failure(&self) -> Option<String> {
+        let name = &self.metadata.name;
+        if let Some(WaitingReason { reason, message }) = self.waiting() {
+            let first = message.lines().next().unwrap_or_default();
+            match reason.as_str() {
+                "CrashLoopBackOff" => {
+                    let end =
+                        self.last_end().map_or_else(|| "it has ended".to_owned(), ContainerEnd::describe);
+                    return Some(format!("{name} crashes again and again: {end}"));
+                }
+                "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" => {
+                    return Some(format!("{name}: its node cannot get the image: {first}"));
+                }
+                "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+                    return Some(format!("{name}: its node cannot make the container: {first}"));
+                }
+                _ => {}
+            }
+        }
+        if self.status.phase == "Failed" {
+            let end = self.last_end().map(ContainerEnd::describe);
+            let told = Some(self.status.message.clone()).filter(|message| !message.is_empty());
+            let why = told.or(end).unwrap_or_else(|| "its node gives no reason".to_owned());
+            return Some(format!("{name} has failed: {why}"));
+        }
+        None
+    }
+
+    /// Returns why it is not ready.
+    pub(super) fn why_not_ready(&self) -> Option<String> {
+        if self.is_ready() {
+            return None;
+        }
+        if let Some(scheduled) = self.condition("PodScheduled").filter(|it| it.status == "False") {
+            return Some(format!("no node can run it: {}", scheduled.message));
+        }
+        if let Some(waiting) = self.waiting() {
+            let first = waiting.message.lines().next().unwrap_or_default();
+            let colon = if first.is_empty() { "" } else { ": " };
+            return Some(format!("{}{colon}{first}", waiting.reason));
+        }
+        if self.status.container_statuses.iter().any(|container| !container.ready) {
+            return Some("its health check does not succeed".to_owned());
+        }
+        self.node_name().map(|node| format!("{node} does not report"))
+    }
+
+    pub(super) fn node_name(&self) -> Option<&str> {
+        self.spec.node_name.as_deref()
+    }
+}
+
+impl DeploymentState {
+    fn is_out_of_time(&self) -> bool {
+        let conditions = &self.status.conditions;
+        self.status.observed_generation >= self.metadata.generation
+            && conditions
+                .iter()
+                .any(|one| one.kind == "Progressing" && one.reason == "ProgressDeadlineExceeded")
+    }
+
+    /// Returns what is left to do; `None` if its rollout is complete.
+    fn remaining(&self) -> Option<String> {
+        let (name, wanted, status) = (&self.metadata.name, self.spec.replicas, &self.status);
+        if status.observed_generation < self.metadata.generation {
+            return Some(format!("{name}: the cluster has not seen it yet"));
+        }
+        if status.updated_replicas < wanted {
+            return Some(format!("{name}: {} of {wanted} new pods made", status.updated_replicas));
+        }
+        if status.replicas > status.updated_replicas {
+            let old = status.replicas - status.updated_replicas;
+            return Some(format!("{name}: {old} old pods end"));
+        }
+        (status.available_replicas < wanted)
+            .then(|| format!("{name}: {} of {wanted} pods ready", status.available_replicas))
+    }
+}
+
+/// Judges the rollout of deployments by their state and that of the pods that it has made.
+pub(super) fn judge_rollout(deployments: &[DeploymentState], pods: &[PodState]) -> RolloutProgress {
+    let alive = || pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let log_of = |pod: &PodState| Some((pod.metadata.name.clone(), pod.restarts() > 0));
+    if let Some((pod, reason)) = alive().find_map(|pod| Some((pod, pod.failure()?))) {
+        return RolloutProgress::Failed(RolloutFailure { reason, pod: log_of(pod) });
+    }
+    if let Some(late) = deployments.iter().find(|one| one.is_out_of_time()) {
+        let name = &late.metadata.name;
+        let of_it = |pod: &&PodState| pod.metadata.label(COMPONENT) == late.metadata.label(COMPONENT);
+        let found = alive().filter(of_it).find_map(|pod| Some((pod, pod.why_not_ready()?)));
+        let failure = match found {
+            Some((pod, why)) => RolloutFailure {
+                reason: format!("{} has not become ready in time: {why}", pod.metadata.name),
+                pod: log_of(pod),
+            },
+            None => RolloutFailure { reason: format!("{name} has not come up in time"), pod: None },
+        };
+        return RolloutProgress::Failed(failure);
+    }
+    let remaining: Vec<String> = deployments.iter().filter_map(DeploymentState::remaining).collect();
+    if remaining.is_empty() {
+        RolloutProgress::Complete
+    } else {
+        RolloutProgress::Waiting(remaining.join("; "))
+    }
+}
+
+impl ObjectList {
+    /// Returns the deployments and the pods.
+    pub(super) fn split(self) -> (Vec<DeploymentState>, Vec<PodState>) {
+        let (mut deployments, mut pods) = (Vec::new(), Vec::new());
+        for item in self.items {
+            match item {
+                ClusterItem::Deployment(deployment) => deployments.push(deployment),
+                ClusterItem::Pod(pod) => pods.push(pod),
+                _ => {}
+            }
+        }
+        (deployments, pods)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! Rollouts as kubectl reports them.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn deployment(generation: u64, wanted: u32, status: &Value) -> DeploymentState {
+    let metadata = json!({ "name": "blog-web", "generation": generation, "labels": { COMPONENT: "web" } });
+    let value = json!({ "metadata": metadata, "spec": { "replicas": wanted }, "status": status });
+    serde_json::from_value(value).expect("a deployment")
+}
+
+fn pod(status: &Value) -> PodState {
+    let metadata = json!({ "name": "blog-web-7-x", "labels": { COMPONENT: "web" } });
+    serde_json::from_value(json!({ "metadata": metadata, "spec": { "nodeName": "pi-2" }, "status": status }))
+        .expect("a pod")
+}
+
+fn judge(deployment: &DeploymentState, pods: &[PodState]) -> RolloutProgress {
+    judge_rollout(std::slice::from_ref(deployment), pods)
+}
+
+#[test]
+fn a_rollout_is_complete_when_all_pods_are_new_and_up() {
+    let waiting = |status: Value| match judge(&deployment(2, 2, &status), &[]) {
+        RolloutProgress::Waiting(what) => what,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(waiting(json!({})), "blog-web: the cluster has not seen it yet");
+    assert_eq!(
+        waiting(
+            json!({ "observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 2 })
+        ),
+        "blog-web: 1 of 2 new pods made"
+    );
+    assert_eq!(
+        waiting(
+            json!({ "observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 3 })
+        ),
+        "blog-web: 1 old pods end"
+    );
+    assert_eq!(
+        waiting(
+            json!({ "observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1 })
+        ),
+        "blog-web: 1 of 2 pods ready"
+    );
+    let done =
+        json!({ "observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2 });
+    assert_eq!(judge(&deployment(2, 2, &done), &[]), RolloutProgress::Complete);
+    assert_eq!(judge(&deployment(1, 0, &json!({ "observedGeneration": 1 })), &[]), RolloutProgress::Complete);
+    assert_eq!(judge_rollout(&[], &[]), RolloutProgress::Complete);
+}
+
+#[test]
+fn a_pod_that_will_not_come_up_fails_the_rollout() {
+    let starting = deployment(1, 1, &json!({ "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1 }));
+    let failed = |status: Value| match judge(&starting, &[pod(&status)]) {
+        RolloutProgress::Failed(RolloutFailure { reason, pod }) => (reason, pod.expect("a pod").1),
+        other => panic!("{other:?}"),
+    };
+    let waits = |reason: &str, message: &str| json!({ "waiting": { "reason": reason, "message": message } });
+    let container = |state: Value, restarts: u32| {
+        let last = json!({ "terminated": { "exitCode": 3, "reason": "Error" } });
+        json!({ "phase": "Running", "containerStatuses": [{ "restartCount": restarts, "state": state, "lastState": last }] })
+    };
+    assert_eq!(
+        failed(container(waits("CrashLoopBackOff", "back-off 10s"), 2)),
+        ("blog-web-7-x crashes again and again: exit 3".to_owned(), true)
+    );
+    assert_eq!(
+        failed(container(waits("ImagePullBackOff", "Back-off pulling image \"a\""), 0)),
+        ("blog-web-7-x: its node cannot get the image: Back-off pulling image \"a\"".to_owned(), false)
+    );
+    assert_eq!(
+        failed(container(waits("CreateContainerConfigError", "secret \"s\" not found"), 0)).0,
+        "blog-web-7-x: its node cannot make the container: secret \"s\" not found"
+    );
+    assert_eq!(
+        failed(json!({ "phase": "Failed", "message": "The node was low on memory" })).0,
+        "blog-web-7-x has failed: The node was low on memory"
+    );
+    // An image that was not there at the first try may come.
+    let trying = pod(&container(waits("ErrImagePull", "x"), 0));
+    assert!(matches!(judge(&starting, &[trying]), RolloutProgress::Waiting(_)));
+    // A pod that is being removed fails nothing.
+    let mut leaving = pod(&container(waits("CrashLoopBackOff", ""), 2));
+    leaving.metadata.deletion_timestamp = Some(jiff::Timestamp::UNIX_EPOCH);
+    assert!(matches!(judge(&starting, &[leaving]), RolloutProgress::Waiting(_)));
+}
+
+#[test]
+fn a_rollout_out_of_time_names_what_its_pod_lacks() {
+    let conditions =
+        json!([{ "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded" }]);
+    let late = deployment(
+        1,
+        1,
+        &json!({ "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "conditions": conditions }),
+    );
+    let reason = |pods: &[PodState]| match judge(&late, pods) {
+        RolloutProgress::Failed(failure) => failure.reason,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(reason(&[]), "blog-web has not come up in time");
+    let unplaced =
+        json!([{ "type": "PodScheduled", "status": "False", "message": "0/2 nodes are available" }]);
+    assert_eq!(
+        reason(&[pod(&json!({ "phase": "Pending", "conditions": unplaced }))]),
+        "blog-web-7-x has not become ready in time: no node can run it: 0/2 nodes are available"
+    );
+    let unready = json!({ "phase": "Running", "containerStatuses": [{ "ready": false }] });
+    assert_eq!(
+        reason(&[pod(&unready)]),
+        "blog-web-7-x has not become ready in time: its health check does not succeed"
+    );
+    // The verdict is about an older specification.
+    let mut unseen = late.clone();
+    unseen.metadata.generation = 2;
+    assert!(matches!(judge(&unseen, &[]), RolloutProgress::Waiting(_)));
+}
+
+#[test]
+fn lists_have_other_kinds_too() {
+    let text = r#"{"items": [{"kind": "Job", "status": 1}, {"kind": "Pod", "metadata": {"name": "a"}}]}"#;
+    let (deployments, pods) = serde_json::from_str::<ObjectList>(text).expect("a list").split();
+    assert_eq!((deployments.len(), pods.len()), (0, 1));
+    assert_eq!(pods[0].why_not_ready(), None, "it has no node");
+}
+
+#[test]
+fn ends_of_processes() {
+    let end = |exit_code: i32, reason: &str| ContainerEnd { exit_code, reason: reason.to_owned() }.describe();
+    assert_eq!(end(137, "OOMKilled"), "out of memory");
+    assert_eq!([end(143, "Error"), end(1, "Error"), end(0, "Completed")], ["signal 15", "exit 1", "exit 0"]);
+}
