@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod acme;
+pub mod cluster;
 pub mod elf;
 pub mod http;
 mod machines;

@@ -1,5 +1,7 @@
-//! Machines that differ from the build host: other architectures, older systems, releases sent over ssh.
+//! Machines that differ from the build host: other architectures, older systems, releases sent over ssh, and
+//! clusters.
 
+mod cluster;
 mod kinds;
 mod platforms;
 mod ship;

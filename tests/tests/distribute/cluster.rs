@@ -1,0 +1,208 @@
+//! An app in a cluster of Kubernetes: each verb, and what is left after a failure. kubectl is a double with a
+//! cluster of files.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Output;
+
+use piku_tests::cluster::{KubectlDouble, RegistryServer};
+use piku_tests::repo::Repo;
+use piku_tests::world::World;
+
+/// A world whose app `blog` runs in a cluster.
+struct ClusterScene {
+    world: World,
+    kubectl: KubectlDouble,
+    registry: RegistryServer,
+}
+
+impl ClusterScene {
+    fn new() -> Option<Self> {
+        let world = World::new();
+        let registry = RegistryServer::start(&world.path(""))?;
+        let kubectl = KubectlDouble::install(&world);
+        fs::create_dir_all(world.path("base/bin")).expect("a base");
+        fs::write(world.path("base/bin/sh"), "").expect("a program");
+        let scene = Self { world, kubectl, registry };
+        scene.use_cluster("patience: 0");
+        Some(scene)
+    }
+
+    /// Writes `deploy_to` with the cluster and `more` settings.
+    fn use_cluster(&self, more: &str) {
+        let text = format!(
+            "deploy_to:\n  blog:\n    kubernetes:\n      {{context: lab, namespace: default, kubectl: '{}', \
+             registry: '{}/apps', registry_tls: false, base: '{}'}}\n    {more}\n",
+            self.kubectl.program().display(),
+            self.registry.address(),
+            self.world.path("base").display()
+        );
+        self.world.set_settings(&text);
+    }
+
+    /// Runs a verb over ssh; returns what it prints on both outputs.
+    fn verb(&self, words: &str) -> (String, bool) {
+        let Output { status, stdout, stderr } = self.world.ssh("laptop", words);
+        let said = [stdout, stderr].concat();
+        (String::from_utf8_lossy(&said).into_owned(), status.success())
+    }
+
+    fn succeeds(&self, words: &str) -> String {
+        let (said, is_well) = self.verb(words);
+        assert!(is_well, "{words}: {said}");
+        said
+    }
+
+    fn fails(&self, words: &str) -> String {
+        let (said, is_well) = self.verb(words);
+        assert!(!is_well, "{words}: {said}");
+        said
+    }
+
+    /// Returns the type, the state and the release of each instance.
+    fn ps(&self) -> Vec<String> {
+        let field =
+            |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let rows = self.world.ps("blog");
+        rows.iter().map(|row| ["type", "state", "release"].map(|name| field(&row[name])).join(" ")).collect()
+    }
+
+    fn live(&self) -> PathBuf {
+        fs::read_link(self.world.app("blog").join("current")).expect("a live release")
+    }
+}
+
+fn blog(world: &World) -> Repo {
+    let repo = world.repo("blog");
+    repo.file("Procfile", "web: ./serve\nworker: ./work\nrelease: ./migrate\ncron-tick: * * * * * ./tick\n")
+        .file("ENV", "GREETING=hello\n");
+    for program in ["serve", "work", "migrate", "tick"] {
+        repo.program(program, "#!/bin/sh\nexec sleep 1000\n");
+    }
+    repo.commit("One");
+    repo
+}
+
+#[test]
+fn every_verb_works_for_an_app_in_a_cluster() {
+    let Some(scene) = ClusterScene::new() else { return };
+    let repo = blog(&scene.world);
+    let said = repo.push().succeeds();
+    for step in
+        ["-----> Packing the image", "-----> Deploying to lab, namespace default", "Running the release task"]
+    {
+        assert!(said.contains(step), "{said}");
+    }
+    assert!(said.contains("this is release of release 1"), "the log of the release task: {said}");
+    assert!(said.contains("Successfully assigned"), "the events of the pods: {said}");
+    assert_eq!(scene.ps(), ["web healthy 1", "worker running 1", "cron-tick waiting 1"]);
+    assert!(!scene.world.root().join("run/blog/supervisor.sock").exists(), "nothing runs here");
+
+    // Another config is another release with the same image.
+    let said = scene.succeeds("config:set blog GREETING=moin");
+    assert!(!said.contains("Packing the image"), "{said}");
+    assert_eq!(scene.ps(), ["web healthy 2", "worker running 2", "cron-tick waiting 2"]);
+    assert!(scene.succeeds("releases blog").contains("set GREETING"));
+
+    scene.succeeds("ps:scale blog web=3 worker=0 cron-tick=0");
+    assert_eq!(scene.ps(), ["web healthy 2"; 3]);
+    let said = scene.fails("ps:scale blog wobber=1");
+    assert!(said.contains("blog has no process type 'wobber'"), "{said}");
+    let log = scene.succeeds("logs blog web");
+    assert_eq!(log.matches(": this is web of release 2").count(), 3, "{log}");
+    let said = scene.fails("logs blog --ps mail");
+    assert!(said.contains("no pod of blog is 'mail'"), "{said}");
+    let out = scene.world.ssh("laptop", "run blog 'echo $HOME; exit 5'");
+    assert_eq!(out.status.code(), Some(5));
+    assert!(String::from_utf8_lossy(&out.stdout).contains("echo $HOME"), "{out:?}");
+
+    scene.succeeds("restart blog");
+    scene.succeeds("stop blog");
+    assert_eq!(scene.ps(), ["web stopped 2", "web stopped 2", "web stopped 2"]);
+    scene.succeeds("start blog");
+    assert_eq!(scene.ps(), ["web healthy 2"; 3]);
+    scene.succeeds("ps:scale blog web=1 cron-tick=1");
+    scene.succeeds("restart blog cron-tick");
+    scene.succeeds("rollback blog 1");
+    assert_eq!(scene.ps(), ["web healthy 3", "cron-tick waiting 3"]);
+
+    // Without the lines, the next start is here again.
+    scene.world.set_settings("");
+    scene.succeeds("ps:scale blog web=0 worker=1");
+    scene.succeeds("restart blog");
+    assert!(scene.ps().contains(&"worker running 3".to_owned()), "{:?}", scene.ps());
+    let left: Vec<String> = scene
+        .kubectl
+        .objects()
+        .into_iter()
+        .filter(|name| !name.starts_with("Job") && !name.starts_with("Pod/blog-cron"))
+        .collect();
+    assert_eq!(left, ["Pod/blog-release-1-0"], "only jobs, which remove themselves after a day");
+    // And with them, there again.
+    scene.use_cluster("patience: 0");
+    scene.succeeds("restart blog");
+    assert!(!scene.world.root().join("run/blog/supervisor.sock").exists(), "nothing runs here");
+    scene.succeeds("destroy blog --confirm blog");
+    assert!(!scene.kubectl.objects().iter().any(|name| name.starts_with("Deployment")));
+}
+
+#[test]
+fn a_failed_change_leaves_the_cluster_as_it_was() {
+    let Some(scene) = ClusterScene::new() else { return };
+    let repo = blog(&scene.world);
+    repo.push().succeeds();
+    let before = scene.kubectl.objects();
+    let is_as_before = || {
+        assert_eq!(scene.ps(), ["web healthy 1", "worker running 1", "cron-tick waiting 1"]);
+        assert_eq!(scene.live(), PathBuf::from("releases/1"));
+        let jobs = |name: &String| !name.contains("blog-release");
+        let kept = |names: Vec<String>| names.into_iter().filter(jobs).collect::<Vec<_>>();
+        assert_eq!(kept(scene.kubectl.objects()), kept(before.clone()));
+    };
+    let change = |name: &str, line: &str| {
+        let procfile = format!(
+            "web: ./serve\nworker: ./work\nrelease: ./migrate\ncron-tick: * * * * * ./tick\n{line}\n"
+        );
+        // The last line of a name holds.
+        let lines: Vec<&str> = procfile.lines().collect();
+        let of = |line: &str| line.split(':').next().unwrap_or_default().to_owned();
+        let kept = lines.iter().enumerate().filter(|(at, one)| *at == lines.len() - 1 || of(one) != of(line));
+        let lines: Vec<&str> = kept.map(|(_, one)| *one).collect();
+        repo.file("Procfile", lines.join("\n") + "\n").commit(name);
+        repo.push()
+    };
+
+    change("Two", "release: ./migrate exit 4")
+        .fails_with(&["the release task has failed: exit 4", "release 1 serves on"]);
+    is_as_before();
+    change("Three", "web: ./serve crash").fails_with(&[
+        "crashes again and again: exit 3",
+        "the last lines of its log:",
+        "this is web of release 3",
+        "release 1 serves on",
+    ]);
+    is_as_before();
+    change("Four", "web: ./serve never-ready")
+        .fails_with(&["has not become ready in time: its health check does not succeed"]);
+    is_as_before();
+
+    // A cluster that is away.
+    scene.kubectl.set_down(true);
+    let said = scene.fails("config:set blog A=1");
+    assert!(said.contains("kubernetes: The connection to the server 127.0.0.1:1 was refused"), "{said}");
+    assert!(said.contains("hint: is the cluster up?"), "{said}");
+    assert!(!said.contains("memcache.go"), "{said}");
+    assert!(scene.fails("ps blog").contains("cannot tell what runs of blog: kubernetes: "));
+    scene.kubectl.set_down(false);
+    is_as_before();
+
+    // Bad settings are refused before anything is built.
+    scene.use_cluster("machines: [piku@elsewhere]");
+    repo.file("page", "x").commit("Five");
+    let said = repo.push().fails_with(&["names a cluster and machines"]);
+    assert!(!said.contains("Packing"), "{said}");
+    scene.use_cluster("patience: 0");
+    repo.file("Procfile", "web: ./serve\n").commit("Six");
+    repo.push().succeeds();
+    assert_eq!(scene.ps().len(), 1, "types that are gone have no pods: {:?}", scene.ps());
+}
