@@ -1,5 +1,3 @@
-use std::fs;
-
 /// A file of /proc with one `Name: value` in each line, such as `status`, `meminfo` and `smaps_rollup`.
 #[derive(Debug, Clone)]
 pub struct ProcFields(String);
@@ -45,11 +43,12 @@ pub fn meminfo() -> Option<ProcFields> {
 /// memory; 0 if the kernel does not count them.
 #[must_use]
 pub fn oom_kills() -> u64 {
-    oom_kills_in(&fs::read_to_string("/proc/vmstat").unwrap_or_default())
+    oom_kills_in(&crate::read_file("/proc/vmstat").unwrap_or_default())
 }
 
-fn oom_kills_in(vmstat: &str) -> u64 {
-    let count = vmstat.lines().find_map(|line| line.strip_prefix("oom_kill "));
+fn oom_kills_in(vmstat: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(vmstat);
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
     count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
@@ -64,7 +63,7 @@ mod tests {
         assert_eq!(fields.bytes("VmRSS"), Some(512 << 10));
         assert_eq!((fields.bytes("Threads"), fields.value("Na")), (None, None));
         assert!(meminfo().unwrap().bytes("MemTotal").is_some());
-        assert_eq!(oom_kills_in("nr_free_pages 1\noom_kill 12\noom_kill_x 3\n"), 12);
-        assert_eq!(oom_kills_in(""), 0);
+        assert_eq!(oom_kills_in(b"nr_free_pages 1\noom_kill 12\noom_kill_x 3\n"), 12);
+        assert_eq!(oom_kills_in(b""), 0);
     }
 }

@@ -44,13 +44,13 @@ pub fn processes() -> impl Iterator<Item = (i32, ProcessStat)> {
 /// process has ended. The program can change it.
 #[must_use]
 pub fn command_name(pid: i32) -> String {
-    let bytes = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let bytes = read_file(&format!("/proc/{pid}/comm")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control()).collect()
 }
 
 /// Returns the command line of a process, its arguments separated by blanks; empty if the process has ended.
 #[must_use]
 pub fn command_line(pid: i32) -> String {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let bytes = read_file(&format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ").trim_end().to_owned()
 }

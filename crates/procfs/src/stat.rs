@@ -1,4 +1,4 @@
-use std::fs;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::ProcFields;
@@ -30,7 +30,7 @@ impl ProcessStat {
     #[must_use]
     pub fn read(pid: i32) -> Option<Self> {
         // A process chooses its name, which need not be UTF-8.
-        Self::parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))
+        Self::parse(&String::from_utf8_lossy(&crate::read_file(&format!("/proc/{pid}/stat")).ok()?))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -99,7 +99,9 @@ fn ticks(count: u64) -> Duration {
 /// Returns the identifier of this boot. Pids and start times of another boot mean nothing in this one.
 #[must_use]
 pub fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    let read = || crate::read_file("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    BOOT_ID.get_or_init(|| String::from_utf8_lossy(&read()).trim().to_owned()).clone()
 }
 
 #[cfg(test)]
