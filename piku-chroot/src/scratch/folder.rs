@@ -112,6 +112,8 @@ impl ScratchFolder {
         let removal = sys::spawn(sys::Namespaces::empty(), || {
             // Locks and pipes of the caller, which would take the jail for alive.
             let _ = sys::close_others(&self.lock);
+            // The successor of the command starts meanwhile.
+            let _ = rustix::process::nice(19);
             u8::from(remove_with_lock(&self.place.folder).is_err())
         });
         removal.map(drop)
