@@ -105,7 +105,9 @@ pub(crate) fn describe_app(
     let release = dir.current_number().and_then(|number| BuiltRelease::read(&dir.release(number)).ok());
     let is_known = samples.is_some();
     let samples = samples.unwrap_or_default();
-    let runs = |one: &&InstanceSample| one.pid.is_some() && one.state != SampledState::Draining;
+    let runs = |one: &&InstanceSample| {
+        (one.pid.is_some() || one.node.is_some()) && one.state != SampledState::Draining
+    };
     let crashes = |one: &InstanceSample| one.state == SampledState::CrashLooping;
     let state = match () {
         () if dir.current_number().is_none() => AppState::Created,

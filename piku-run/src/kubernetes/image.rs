@@ -52,9 +52,9 @@ impl ClusterApp {
         // A release with another config has the tree, and the image, of the one that was built.
         let tree_of = release.tree_of.unwrap_or(number);
         let records = [number, tree_of].map(|number| self.dir.release(number).join(RECORD));
-        let sent = records.iter().find_map(|path| serde_json::from_slice(&fs::read(path).ok()?).ok());
-        if let Some(sent) = sent.filter(|sent: &SentImage| sent.place == self.place() && self.is_there(sent))
-        {
+        let read = |path: &PathBuf| serde_json::from_slice(&fs::read(path).ok()?).ok();
+        let mut sent = records.iter().filter_map(read).filter(|sent: &SentImage| sent.place == self.place());
+        if let Some(sent) = sent.find(|sent| self.is_there(sent)) {
             self.write_image_record(number, &sent)?;
             return Ok(sent.image);
         }

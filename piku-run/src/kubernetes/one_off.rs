@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::ClusterApp;
 use super::kubectl::missing_program;
 use super::objects::ClusterObjects;
+use super::state::COMPONENT;
 use crate::desired;
 use crate::releases::current;
 
@@ -52,6 +53,10 @@ impl ClusterApp {
             app = self.app
         );
         let kubectl = self.kubectl_now();
+        // Pods of sessions that were cut off have ended with them, and nothing has removed them.
+        let ended = "--field-selector=status.phase!=Running,status.phase!=Pending";
+        let of_it = format!("--selector={},{COMPONENT}={KIND}", self.selector());
+        let _ = kubectl.run(&["delete", "pods", &of_it, ended, "--wait=false"]);
         let words = [
             "run",
             &name,

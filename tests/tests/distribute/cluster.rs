@@ -106,6 +106,7 @@ fn every_verb_works_for_an_app_in_a_cluster() {
 
     scene.succeeds("ps:scale blog web=3 worker=0 cron-tick=0");
     assert_eq!(scene.ps(), ["web healthy 2"; 3]);
+    assert!(scene.succeeds("apps --long").contains("blog  running  2        3"));
     let said = scene.fails("ps:scale blog wobber=1");
     assert!(said.contains("blog has no process type 'wobber'"), "{said}");
     let log = scene.succeeds("logs blog web");
