@@ -1,6 +1,7 @@
 //! Services beside apps: real servers, bound to apps that are pushed.
 
 mod backup;
+mod full_disk;
 mod mariadb;
 mod names;
 mod own_kind;
