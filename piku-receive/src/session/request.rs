@@ -135,6 +135,7 @@ const VERBS: &[(&str, VerbArguments)] = &[
     ("service:list", VerbArguments::NoApp),
     ("service:create", VerbArguments::Service),
     ("service:info", VerbArguments::Service),
+    ("service:upgrade", VerbArguments::Service),
     ("service:destroy", VerbArguments::Service),
     ("service:bind", VerbArguments::ServiceAndApp),
     ("service:unbind", VerbArguments::ServiceAndApp),
@@ -306,12 +307,38 @@ fn name_app_first(mut args: Vec<String>) -> Vec<String> {
     args
 }
 
+/// Moves the names of a service and of an app to the front, in this order, and that of `--app APP` after the service's.
+fn order_names(args: Vec<String>) -> Vec<String> {
+    let (mut names, mut options, mut app) = (Vec::new(), Vec::new(), None);
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--" => options.push(arg),
+            "--app" | "-a" if app.is_none() => app = Some(args.next().unwrap_or_default()),
+            "--as" | "--confirm" => {
+                options.push(arg);
+                options.extend(args.next());
+            }
+            option => match option.strip_prefix("--app=") {
+                Some(value) if app.is_none() => app = Some(value.to_owned()),
+                None if !option.starts_with('-') => names.push(arg),
+                _ => options.push(arg),
+            },
+        }
+    }
+    if let Some(app) = app {
+        names.insert(names.len().min(1), app);
+    }
+    names.extend(options);
+    names
+}
+
 fn parse_verb(word: &str, args: Vec<String>) -> Result<KeyRequest, RequestRefusal> {
-    let args = name_app_first(args);
     let refuse = |message: String| Err(RequestRefusal::new(word, message));
     let Some((verb, takes)) = VERBS.iter().find(|(verb, _)| *verb == word) else {
         return refuse(unknown_verb_message(word));
     };
+    let args = if *takes == VerbArguments::ServiceAndApp { order_names(args) } else { name_app_first(args) };
     // The app that is checked here must be the one that the verb uses. What follows `run` is the command's
     // own.
     let names_app = |arg: &String| arg == "--app" || arg == "-a" || arg.starts_with("--app=");

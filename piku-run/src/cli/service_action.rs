@@ -105,6 +105,27 @@ pub(crate) enum ServiceAction {
         #[arg(long = "as", value_name = "NAME")]
         prefix: Option<String>,
     },
+    /// Change to a newer version of the server, with all data; the old data is kept until it is confirmed
+    #[command(after_long_help = exit_status::CHANGE)]
+    Upgrade {
+        /// Name of the service
+        service: AppName,
+        /// Version of the server [default: the newest that is installed]
+        #[arg(long)]
+        version: Option<String>,
+        /// Make the data anew also for the version that the service has
+        #[arg(long)]
+        rebuild: bool,
+        /// Name of the service: remove the data that an upgrade has kept
+        #[arg(long, value_name = "SERVICE", conflicts_with_all = ["version", "rebuild", "undo"])]
+        confirm: Option<AppName>,
+        /// Go back to the data that an upgrade has kept; what was written since is lost
+        #[arg(long, conflicts_with_all = ["version", "rebuild"])]
+        undo: bool,
+        /// Wait for the end of stdin, then finish or undo an interrupted upgrade
+        #[arg(long, hide = true, conflicts_with_all = ["version", "rebuild", "undo", "confirm"])]
+        resume: bool,
+    },
     /// Stop a service to which no app is bound, and remove it with its data
     #[command(after_long_help = exit_status::CHANGE)]
     Destroy {

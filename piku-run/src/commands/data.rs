@@ -132,7 +132,7 @@ pub(crate) fn empty(root: &PikuRoot, app: &AppName, data: &Path) -> anyhow::Resu
 }
 
 /// Returns the command that writes an app's files to stdout as a tar archive, without the holes of sparse ones.
-pub(super) fn export_command(root: &PikuRoot, app: &AppName) -> anyhow::Result<Command> {
+pub(crate) fn export_command(root: &PikuRoot, app: &AppName) -> anyhow::Result<Command> {
     jail_command(root, app, &root.app(app).data(), &["tar", "-c", "-S", "-C", DATA, "."])
 }
 

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use anyhow::Context;
@@ -37,8 +38,10 @@ pub(crate) struct OneOffReport(PathBuf);
 impl OneOffReport {
     /// Names a file in the directory of an app's running processes.
     pub(crate) fn new(run: &Path) -> anyhow::Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         current::create_dir(run)?;
-        Ok(Self(run.join(format!("exec.{}", std::process::id()))))
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Ok(Self(run.join(format!("exec.{}.{number}", std::process::id()))))
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -88,7 +88,11 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         RunCommand::Clone(typed) => of("clone", &typed.app),
         RunCommand::Destroy(typed) => of("destroy", &typed.app),
         RunCommand::Service(action) => match action {
-            ServiceAction::List { .. } | ServiceAction::Info { .. } => None,
+            // The guard is a part of another command.
+            ServiceAction::List { .. }
+            | ServiceAction::Info { .. }
+            | ServiceAction::Upgrade { resume: true, .. } => None,
+            ServiceAction::Upgrade { .. } => Some(RecordedVerb::new("service:upgrade", None)),
             ServiceAction::Create { .. } => Some(RecordedVerb::new("service:create", None)),
             ServiceAction::Destroy { .. } => Some(RecordedVerb::new("service:destroy", None)),
             ServiceAction::Bind { app, .. } => of("service:bind", app),

@@ -5,7 +5,7 @@ use piku_layout::paths::PikuRoot;
 use piku_report::user_error::UserError;
 
 use crate::cli::service_action::ServiceAction;
-use crate::services;
+use crate::services::{self, UpgradeRequest};
 
 pub(super) fn run(root: &PikuRoot, action: ServiceAction) -> anyhow::Result<()> {
     match action {
@@ -26,6 +26,15 @@ pub(super) fn run(root: &PikuRoot, action: ServiceAction) -> anyhow::Result<()> 
         ServiceAction::Console { app, prefix } => services::open_console(root, &app, prefix.as_deref()),
         ServiceAction::Dump { app, prefix } => services::print_dump(root, &app, prefix.as_deref()),
         ServiceAction::Restore { app, prefix } => services::read_restore(root, &app, prefix.as_deref()),
+        ServiceAction::Upgrade { service, version, rebuild, confirm, undo, resume } => {
+            let request = match confirm {
+                Some(confirmed) => UpgradeRequest::Confirm(confirmed),
+                None if undo => UpgradeRequest::Undo,
+                None if resume => UpgradeRequest::Resume,
+                None => UpgradeRequest::Begin { version, rebuild },
+            };
+            services::upgrade_service(root, &service, &request)
+        }
         ServiceAction::Destroy { service, confirm } => services::destroy_service(root, &service, &confirm),
     }
 }

@@ -229,7 +229,7 @@ impl ReleaseContext {
 
     /// Returns whether the app's data belongs to its own user range, now or after a change in progress.
     fn data_is_of_an_own_user(&self) -> anyhow::Result<bool> {
-        Ok(self.uids.exists() && !is_ours(&self.dir.data())?)
+        Ok(self.uids.exists() && !is_ours(&self.data())?)
     }
 
     /// Fails if the host settings require a jail and the release was built without one.
@@ -264,7 +264,7 @@ impl ReleaseContext {
         let argv = with_profile.as_deref().unwrap_or(argv);
         if self.release.jailed {
             let mut jail =
-                JailSpec::profile(BuiltinProfile::Run).app(&tree).data(&self.dir.data()).report(report);
+                JailSpec::profile(BuiltinProfile::Run).app(&tree).data(&self.data()).report(report);
             let access = TreeAccess::of(vars)?;
             if !access.is_read_only || !access.kept.is_empty() {
                 jail = jail

@@ -15,14 +15,14 @@ use piku_chroot::jail::JailSpec;
 use piku_chroot::profile::BuiltinProfile;
 use piku_files::FileLock;
 use piku_layout::name::AppName;
-use piku_layout::paths::PikuRoot;
+use piku_layout::paths::{PikuRoot, SERVICE_ASIDE};
 use piku_layout::settings::{AppUsers, HostSettings, NetworkMode};
 use piku_report::progress;
 use piku_report::user_error::UserError;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::kind::ServiceKind;
-use super::process_settings::variables;
+use super::process_settings::{ServerPlace, variables};
 use super::state::{BindingState, BoundService, ServiceBinding, bindings};
 use crate::commands::{OneOffReport, app_users, wait_for_app};
 use crate::config::store;
@@ -78,25 +78,32 @@ pub(super) fn run_beside_server(
     program: &str,
     vars: &[(&str, String)],
 ) -> anyhow::Result<String> {
-    let dir = root.service(service);
-    let number = current::live_release(&dir)?.context("the service has no release")?;
-    let world = ReleaseContext::read(root, service, number)?;
-    let mut all = world.vars(ProcessRole { ps: "run.1", kind: "run", port: None })?;
-    all.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-    current::create_data_dir(&dir)?;
-    let settings = HostSettings::read(&root.settings())?;
-    let limits = limits::of("run", &all)?;
-    let users = app_users(root, service, &settings)?;
-    let around = CommandOptions { limits: &limits, dies_with_caller: true, ..CommandOptions::default() };
-    let report = OneOffReport::new(dir.run())?;
-    let argv = [format!("/app/{program}")];
-    let mut command =
-        world.command(&AppIsolation::new(users, settings), &all, &argv, report.path(), around)?;
+    run_in_place(root, service, program, vars, &ProgramSetting { place: None, time: LONGEST_RUN })
+}
+
+/// Circumstances of a program beside the server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ProgramSetting<'a> {
+    /// `None` for the service's own server.
+    pub(super) place: Option<&'a ServerPlace>,
+    /// After this time, it is killed.
+    pub(super) time: Duration,
+}
+
+/// Does the same as [`run_beside_server`], beside any server.
+pub(super) fn run_in_place(
+    root: &PikuRoot,
+    service: &AppName,
+    program: &str,
+    vars: &[(&str, String)],
+    setting: &ProgramSetting<'_>,
+) -> anyhow::Result<String> {
+    let (mut command, _report) = server_command(root, service, program, vars, setting.place)?;
     command.stdin(Stdio::null());
-    let out = output_in_time(command, LONGEST_RUN)
+    let out = output_in_time(command, setting.time)
         .with_context(|| format!("cannot run '{program}' of {service}"))?;
     let Some(out) = out else {
-        let what = format!("'{program}' of {service} did not end within {} seconds", LONGEST_RUN.as_secs());
+        let what = format!("'{program}' of {service} did not end within {} seconds", setting.time.as_secs());
         return Err(UserError::new(what)
             .hint(format!("see what the server says: piku logs {service}"))
             .into());
@@ -110,6 +117,36 @@ pub(super) fn run_beside_server(
     Err(UserError::new(format!("'{program}' of {service} failed: {}", last.trim()))
         .hint(format!("see what the server says: piku logs {service}"))
         .into())
+}
+
+/// Returns the command that runs a program of the kind in the service's jail, with its data. With a place, it may listen
+/// at the port of the place.
+pub(super) fn server_command(
+    root: &PikuRoot,
+    service: &AppName,
+    program: &str,
+    vars: &[(&str, String)],
+    place: Option<&ServerPlace>,
+) -> anyhow::Result<(Command, OneOffReport)> {
+    let dir = root.service(service);
+    let number = current::live_release(&dir)?.context("the service has no release")?;
+    let mut world = ReleaseContext::read(root, service, number)?;
+    if let Some(place) = place {
+        world.move_service(place);
+    }
+    let port = place.map(|place| place.port);
+    let mut all = world.vars(ProcessRole { ps: "run.1", kind: "run", port })?;
+    all.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    current::create_data_dir_at(&world.data())?;
+    let settings = HostSettings::read(&root.settings())?;
+    let limits = limits::of("run", &all)?;
+    let users = app_users(root, service, &settings)?;
+    let around =
+        CommandOptions { limits: &limits, dies_with_caller: true, port, ..CommandOptions::default() };
+    let report = OneOffReport::new(dir.run())?;
+    let argv = [format!("/app/{program}")];
+    let command = world.command(&AppIsolation::new(users, settings), &all, &argv, report.path(), around)?;
+    Ok((command, report))
 }
 
 /// Runs a command and returns its output; kills it and returns `None` if it does not end in time.
@@ -254,12 +291,9 @@ pub(super) fn lock_services(root: &PikuRoot) -> anyhow::Result<FileLock> {
     let lock = FileLock::exclusive(folder).with_context(|| format!("cannot lock '{}'", path.display()))?;
     for entry in fs::read_dir(&path).with_context(|| format!("cannot list '{}'", path.display()))? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(ASIDE) {
+        if entry.file_name().to_string_lossy().starts_with(SERVICE_ASIDE) {
             super::destroy::remove_aside(root, &entry.path())?;
         }
     }
     Ok(lock)
 }
-
-/// Prefix of a service's directory that is being made or removed.
-pub(super) const ASIDE: &str = ".aside.";

@@ -1,24 +1,18 @@
 //! `service create KIND`: makes a service and starts it.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the directory of a service that is being made, which only piku writes"
-)]
-
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
 
 use anyhow::Context;
 use indexmap::IndexMap;
 use piku_files::{TreeHandle, atomic_file};
 use piku_layout::name::AppName;
-use piku_layout::paths::{PikuRoot, SERVICE_PORTS};
+use piku_layout::paths::{AppDir, PikuRoot, SERVICE_PORTS};
 use piku_layout::settings::HostSettings;
 use piku_release::manifest::{BuiltRelease, ReleaseOrigin, TREE};
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
-use super::action::{ASIDE, lock_services, wait_until_ready};
+use super::action::{lock_services, wait_until_ready};
 use super::destroy::remove_service;
 use super::kind::ServiceKind;
 use super::process_settings::PROCESS_TYPE;
@@ -65,13 +59,14 @@ pub(crate) fn create_service(root: &PikuRoot, new: &NewService) -> anyhow::Resul
                 .into());
         }
         check_free(root, name)?;
-        let port = choose_port(root, new.port)?;
-        let state = ServiceState { version: version.clone(), port, bindings: Vec::new() };
-        let aside = root.services_dir().join(format!("{ASIDE}{name}"));
-        current::create_dir(&aside)?;
+        let port = choose_port(root, new.port, &[])?;
+        let state = ServiceState { version: version.clone(), port, bindings: Vec::new(), upgrade: None };
+        let aside = root.service_aside(name);
+        current::create_dir(aside.path())?;
         write_service(&aside, name, &kind, &state)?;
         let to = root.service(name);
-        move_app_dir(&aside, to.path()).with_context(|| format!("cannot make '{}'", to.path().display()))?;
+        move_app_dir(aside.path(), to.path())
+            .with_context(|| format!("cannot make '{}'", to.path().display()))?;
         port
     };
     progress::step(&format!("Starting {name}, {} {version}", kind.about.description));
@@ -93,18 +88,22 @@ pub(crate) fn create_service(root: &PikuRoot, new: &NewService) -> anyhow::Resul
 }
 
 /// Writes the files of a service into its new directory, and syncs them.
-fn write_service(dir: &Path, name: &AppName, kind: &ServiceKind, state: &ServiceState) -> anyhow::Result<()> {
+fn write_service(
+    dir: &AppDir,
+    name: &AppName,
+    kind: &ServiceKind,
+    state: &ServiceState,
+) -> anyhow::Result<()> {
     let text = format!(
         "# The kind of this service, and settings of its server over those that piku chooses for the machine.\n\
          # They hold from the next restart on: piku restart {name}\nkind: {}\nsettings: {{}}\n",
         kind.name
     );
-    atomic_file::write(&dir.join("service.yaml"), text.as_bytes(), 0o600)
-        .context("cannot write 'service.yaml'")?;
-    let mut json = serde_json::to_vec_pretty(state).context("cannot make JSON of it")?;
-    json.push(b'\n');
-    atomic_file::write(&dir.join("state.json"), &json, 0o600).context("cannot write 'state.json'")?;
-    let release = dir.join("releases/1");
+    let path = dir.service_settings();
+    atomic_file::write(&path, text.as_bytes(), 0o600)
+        .with_context(|| format!("cannot write '{}'", path.display()))?;
+    state.write(dir)?;
+    let release = dir.release(1);
     current::create_dir(&release.join(TREE))?;
     let processes = IndexMap::from([(PROCESS_TYPE.parse()?, "/app/start".to_owned())]);
     BuiltRelease {
@@ -119,15 +118,16 @@ fn write_service(dir: &Path, name: &AppName, kind: &ServiceKind, state: &Service
     .write(&release)?;
     store::write_beside(&release, &ConfigValues::default(), &ConfigChange::default())?;
     // Until it is started: a supervisor would start it on its own, and once more when it is told to.
-    atomic_file::write(&dir.join("stopped"), b"", 0o600).context("cannot write 'stopped'")?;
-    std::os::unix::fs::symlink("releases/1", dir.join("current")).context("cannot write 'current'")?;
-    TreeHandle::open(dir)?.write_out(None)?;
+    let path = dir.stopped();
+    atomic_file::write(&path, b"", 0o600).with_context(|| format!("cannot write '{}'", path.display()))?;
+    current::set_live(dir, 1)?;
+    TreeHandle::open(dir.path())?.write_out(None)?;
     Ok(())
 }
 
-/// Chooses a port that no other service has and on which nothing listens.
-fn choose_port(root: &PikuRoot, given: Option<u16>) -> anyhow::Result<u16> {
-    let mut taken = Vec::new();
+/// Chooses a port that is none of `others`, that no service has and on which nothing listens.
+pub(super) fn choose_port(root: &PikuRoot, given: Option<u16>, others: &[u16]) -> anyhow::Result<u16> {
+    let mut taken = others.to_vec();
     for service in root.services().context("cannot list the services")? {
         taken.push(ServiceState::read(&root.service(&service))?.port);
     }

@@ -11,12 +11,13 @@ use std::path::Path;
 use anyhow::Context;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
-use piku_layout::paths::PikuRoot;
+use piku_layout::paths::{PikuRoot, SERVICE_ASIDE};
 use piku_report::progress;
-use piku_report::user_error::{USAGE, UserError};
+use piku_report::user_error::{BUSY, USAGE, UserError};
 
-use super::action::{ASIDE, lock_service, lock_services};
+use super::action::{lock_service, lock_services};
 use super::binding_values::is_in_config;
+use super::open_service::try_claim;
 use super::state::ServiceState;
 use crate::commands::{empty_data, keep_out_supervisor, must_be_there};
 use crate::ipc::client;
@@ -37,6 +38,11 @@ pub(crate) fn destroy_service(root: &PikuRoot, name: &AppName, confirm: &AppName
     let state = ServiceState::read(&root.service(name))?;
     let mut bound = Vec::new();
     for binding in &state.bindings {
+        // It is being bound, and may be deployed with it just now.
+        let Some(_claim) = try_claim(root, name, &binding.app)? else {
+            let what = format!("{name} is being changed for {}", binding.app);
+            return Err(UserError::new(what).hint("try again when that has ended").code(BUSY).into());
+        };
         // What an app does not use does not keep a service: its server may never start again.
         if must_be_there(root, &binding.app).is_ok() && is_in_config(root, binding)? {
             bound.push(binding.app.to_string());
@@ -59,20 +65,26 @@ pub(super) fn remove_service(root: &PikuRoot, name: &AppName) -> anyhow::Result<
     let _alone = keep_out_supervisor(root, name)?;
     WebServer::load(root)?.purge_app(name)?;
     let _lock = lock_services(root)?;
-    let aside = root.services_dir().join(format!("{ASIDE}{name}"));
-    fs::rename(dir.path(), &aside)
-        .and_then(|()| atomic_file::sync_parent(&aside))
+    let aside = root.service_aside(name);
+    let aside = aside.path();
+    fs::rename(dir.path(), aside)
+        .and_then(|()| atomic_file::sync_parent(aside))
         .with_context(|| format!("cannot move '{}' away", dir.path().display()))?;
-    remove_aside(root, &aside)?;
+    remove_aside(root, aside)?;
     current::remove_dir(dir.run())
 }
 
 /// Removes the directory of a service that has been moved aside.
 pub(super) fn remove_aside(root: &PikuRoot, aside: &Path) -> anyhow::Result<()> {
-    let data = aside.join("data");
-    let name = aside.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(ASIDE));
-    if let Some(name) = name.and_then(|name| name.parse().ok()).filter(|_| data.is_dir()) {
-        empty_data(root, &name, &data)?;
+    let name =
+        aside.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(SERVICE_ASIDE));
+    if let Some(name) = name.and_then(|name| name.parse().ok()) {
+        let dir = root.service_aside(&name);
+        for data in [dir.data(), dir.new_service_data(), dir.old_service_data()] {
+            if data.is_dir() {
+                empty_data(root, &name, &data)?;
+            }
+        }
     }
     current::remove_dir(aside)
 }

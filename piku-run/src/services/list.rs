@@ -10,7 +10,7 @@ use piku_report::output::{self, OutputFormat};
 use serde::Serialize;
 
 use super::action::must_be_service;
-use super::state::{BindingState, ServiceSettings, ServiceState};
+use super::state::{BindingState, ServiceSettings, ServiceState, UpgradeStep};
 use crate::commands::samples_of;
 
 /// A service as `service list` prints it. Fields are added, never renamed.
@@ -23,6 +23,8 @@ struct ServiceRow {
     state: &'static str,
     /// Memory of its processes in bytes, if it runs.
     memory_bytes: Option<u64>,
+    /// Version whose data an upgrade has kept, if it is not confirmed.
+    kept_version: Option<String>,
     bindings: Vec<BindingRow>,
 }
 
@@ -61,6 +63,10 @@ fn describe(root: &PikuRoot, service: AppName) -> anyhow::Result<ServiceRow> {
     Ok(ServiceRow {
         kind: settings.kind,
         version: state.version,
+        kept_version: state
+            .upgrade
+            .filter(|upgrade| upgrade.step == UpgradeStep::Kept)
+            .map(|upgrade| upgrade.other_version),
         port: state.port,
         state: row_state,
         memory_bytes: (memory > 0).then_some(memory),
@@ -112,6 +118,13 @@ pub(crate) fn print_service(root: &PikuRoot, service: &AppName, format: OutputFo
         );
         if let Some(bytes) = row.memory_bytes {
             let _ = writeln!(text, "memory: {} MB", bytes >> 20);
+        }
+        if let Some(version) = &row.kept_version {
+            let name = &row.service;
+            let _ = writeln!(
+                text,
+                "the data of version {version} is kept until: piku service:upgrade {name} --confirm {name}"
+            );
         }
         for one in &row.bindings {
             let _ = writeln!(text, "{}: {}, as {}", one.app, one.state, one.variables.join(", "));

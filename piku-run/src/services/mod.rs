@@ -8,9 +8,11 @@ mod create;
 mod destroy;
 mod kind;
 mod list;
+mod open_service;
 mod process_settings;
 mod state;
 mod transfer;
+mod upgrade;
 
 pub(crate) use action::wait_for_bound_services;
 pub(crate) use binding::{bind_app, drop_binding, remove_data_of, unbind_app};
@@ -21,3 +23,4 @@ pub(crate) use list::{print_service, print_services};
 pub(crate) use process_settings::{ServiceProcess, connect_jail};
 pub(crate) use state::{BindingState, BoundService, bindings, can_have, rename_app};
 pub(crate) use transfer::{dump, open_console, print_dump, read_restore, restore};
+pub(crate) use upgrade::{UpgradeRequest, upgrade_service};

@@ -20,6 +20,8 @@ pub(crate) const PROCESS_TYPE: &str = "server";
 pub(crate) struct ServiceProcess {
     /// Directory of the kind's programs, `/app` in the jail.
     pub(crate) folder: PathBuf,
+    /// Data of the server.
+    pub(crate) data: PathBuf,
     /// Port that the server always gets.
     pub(crate) port: u16,
     /// Size that its data may have, as the operator wrote it.
@@ -36,6 +38,8 @@ impl ServiceProcess {
     pub(crate) fn find(root: &PikuRoot, dir: &AppDir) -> anyhow::Result<Option<Self>> {
         let Some(settings) = ServiceSettings::find(dir)? else { return Ok(None) };
         let state = ServiceState::read(dir)?;
+        // A server never starts with the data of another version.
+        state.finish_switch(dir)?;
         let kind = ServiceKind::find(root, &settings.kind)?;
         let vars = variables(&settings.kind, &state.version, state.port);
         let vars = vars.into_iter().chain([
@@ -48,11 +52,39 @@ impl ServiceProcess {
             ("STOP_TIMEOUT", "60".to_owned()),
         ]);
         let data_limit = settings.data_limit.as_ref().map(ServiceSetting::to_text);
-        Ok(Some(Self { folder: kind.folder, port: state.port, data_limit, vars: vars.collect() }))
+        let data = dir.data();
+        Ok(Some(Self { folder: kind.folder, data, port: state.port, data_limit, vars: vars.collect() }))
     }
 }
 
+/// Data of a server, its version and its port, other than those of the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ServerPlace {
+    pub(super) data: PathBuf,
+    pub(super) version: String,
+    pub(super) port: u16,
+}
+
 impl ReleaseContext {
+    /// Has the processes of a service use other data, with another version and another port.
+    pub(super) fn move_service(&mut self, place: &ServerPlace) {
+        let Some(service) = &mut self.service else { return };
+        service.data.clone_from(&place.data);
+        service.port = place.port;
+        for (name, value) in &mut service.vars {
+            match *name {
+                "SERVICE_VERSION" => value.clone_from(&place.version),
+                "SERVICE_PORT" => *value = place.port.to_string(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Returns the directory that the processes see as `/data`.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.service.as_ref().map_or_else(|| self.dir.data(), |service| service.data.clone())
+    }
+
     /// Returns the network of the processes if the host settings say `set`. Services are reached over loopback.
     pub(crate) fn network_mode(&self, vars: &Vars, set: NetworkMode) -> anyhow::Result<NetworkMode> {
         if self.service.is_some() { Ok(NetworkMode::Shared) } else { network::of(vars, set) }

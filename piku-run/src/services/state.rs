@@ -136,6 +136,32 @@ impl std::fmt::Debug for ServiceBinding {
     }
 }
 
+/// Step of an upgrade. All but [`UpgradeStep::Kept`] are finished or undone by the next command if they were interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum UpgradeStep {
+    /// The data of the other version is being made beside that of the service.
+    Preparing,
+    /// The new data takes the place of the old data.
+    Switching,
+    /// The old data is kept until the operator confirms the upgrade.
+    Kept,
+    /// The old data takes its place again.
+    Returning,
+    /// The old data is being removed.
+    Confirming,
+}
+
+/// A service's change to another version of its server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceUpgrade {
+    pub(crate) step: UpgradeStep,
+    /// The other version than that of the service: at first the new one, after the switch the old one.
+    pub(crate) other_version: String,
+    /// Names of the bindings whose data the old version has.
+    pub(crate) names: Vec<String>,
+}
+
 /// Content of `state.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ServiceState {
@@ -144,6 +170,8 @@ pub(crate) struct ServiceState {
     pub(crate) port: u16,
     #[serde(default)]
     pub(crate) bindings: Vec<ServiceBinding>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) upgrade: Option<ServiceUpgrade>,
 }
 
 impl ServiceState {
@@ -247,6 +275,7 @@ pub(crate) fn rename_app(root: &PikuRoot, old: &AppName, new: &AppName) -> anyho
         if !is_bound(&ServiceState::read(&dir)?) {
             continue;
         }
+        let _claim = super::open_service::claim_bindings(root, &service, old)?;
         let _lock = super::action::lock_service(root, &service)?;
         let mut state = ServiceState::read(&dir)?;
         for binding in state.bindings.iter_mut().filter(|one| one.app == *old) {

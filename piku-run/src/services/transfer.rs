@@ -11,8 +11,8 @@ use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
 use super::action::{ClientStreams, client_command, wait_for_client};
-use super::binding::name_one;
 use super::binding_values::parse_prefix;
+use super::open_service::name_one;
 use super::state::{BindingState, BoundService, bindings};
 use crate::commands::must_be_there;
 

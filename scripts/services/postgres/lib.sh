@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # Sourced by the programs of this kind.
 PATH=/usr/lib/postgresql/$SERVICE_VERSION/bin:$PATH
-export PGHOST=127.0.0.1 PGPORT="$SERVICE_PORT" PGCONNECT_TIMEOUT=10 PGSSLMODE=disable
+# From PostgreSQL 16 on, a client refuses a server that asks for the password itself.
+export PGHOST=127.0.0.1 PGPORT="$SERVICE_PORT" PGCONNECT_TIMEOUT=10 PGSSLMODE=disable PGREQUIREAUTH=scram-sha-256
 
 # as_admin DATABASE: runs the SQL of stdin as the server's administrator, and prints the rows. The options go before what the
 # owner of a database may have set for it.

@@ -1,12 +1,14 @@
 //! Services beside apps: real servers, bound to apps that are pushed.
 
 mod backup;
+mod concurrent;
 mod full_disk;
 mod mariadb;
 mod names;
 mod own_kind;
 mod postgres;
 mod redis;
+mod upgrade;
 
 use std::io::Write;
 use std::process::Output;

@@ -13,6 +13,9 @@ use crate::settings::PortRange;
 /// Ports of services. No app can bind them, not even with `LISTEN_PORTS` or `PORT`.
 pub const SERVICE_PORTS: PortRange = PortRange { first: 15400, last: 15499 };
 
+/// Prefix of the directory of a service that is being made or removed.
+pub const SERVICE_ASIDE: &str = ".aside.";
+
 impl PikuRoot {
     /// Returns the directory with a directory per service.
     #[must_use]
@@ -24,6 +27,15 @@ impl PikuRoot {
     #[must_use]
     pub fn service(&self, name: &AppName) -> AppDir {
         AppDir { dir: self.services_dir().join(name.as_str()), run: self.run().join(name.as_str()) }
+    }
+
+    /// Returns the directory of a service that is being made or removed, which is no service.
+    #[must_use]
+    pub fn service_aside(&self, name: &AppName) -> AppDir {
+        AppDir {
+            dir: self.services_dir().join(format!("{SERVICE_ASIDE}{name}")),
+            run: self.run().join(name.as_str()),
+        }
     }
 
     /// Returns true if the name is that of a service.
@@ -64,6 +76,18 @@ impl AppDir {
     #[must_use]
     pub fn service_settings(&self) -> PathBuf {
         self.dir.join("service.yaml")
+    }
+
+    /// Returns the directory with the data of a service that is being made for another version of its server.
+    #[must_use]
+    pub fn new_service_data(&self) -> PathBuf {
+        self.dir.join("data.new")
+    }
+
+    /// Returns the directory with the data of the version that an upgrade has replaced.
+    #[must_use]
+    pub fn old_service_data(&self) -> PathBuf {
+        self.dir.join("data.old")
     }
 
     /// Returns the file with the version, the port and the bindings of the service.

@@ -121,6 +121,28 @@ fn verbs_keep_their_arguments_as_they_are() {
 }
 
 #[test]
+fn names_of_a_binding_are_found_in_any_order() {
+    let app: AppName = "blog".parse().unwrap();
+    for line in [
+        "postgres blog --as x",
+        "--as x postgres blog",
+        "postgres --app blog --as x",
+        "--app blog postgres --as x",
+        "--app=blog --as x postgres",
+        "postgres --as x -a blog",
+    ] {
+        let args = ["postgres", "blog", "--as", "x"].map(str::to_owned).to_vec();
+        let asked = KeyRequest::Verb { verb: "service:bind", app: Some(app.clone()), args };
+        assert_eq!(ok(&format!("service:bind {line}")), asked, "{line}");
+    }
+    for line in
+        ["", "postgres", "--app blog", "postgres --app", "--as x postgres", "--app a --app b postgres"]
+    {
+        refused(&format!("service:bind {line}"));
+    }
+}
+
+#[test]
 fn a_refusal_is_short_and_shows_no_control_characters() {
     let message = refused(&format!("'\x1b[2J{}'", "x".repeat(10_000)));
     assert!(message.len() < 300 && !message.contains('\x1b'), "{message}");
