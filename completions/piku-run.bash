@@ -481,6 +481,9 @@ _piku__run() {
             piku__run__subcmd__help__subcmd__service,unbind)
                 cmd="piku__run__subcmd__help__subcmd__service__subcmd__unbind"
                 ;;
+            piku__run__subcmd__help__subcmd__service,upgrade)
+                cmd="piku__run__subcmd__help__subcmd__service__subcmd__upgrade"
+                ;;
             piku__run__subcmd__service,bind)
                 cmd="piku__run__subcmd__service__subcmd__bind"
                 ;;
@@ -514,6 +517,9 @@ _piku__run() {
             piku__run__subcmd__service,unbind)
                 cmd="piku__run__subcmd__service__subcmd__unbind"
                 ;;
+            piku__run__subcmd__service,upgrade)
+                cmd="piku__run__subcmd__service__subcmd__upgrade"
+                ;;
             piku__run__subcmd__service__subcmd__help,bind)
                 cmd="piku__run__subcmd__service__subcmd__help__subcmd__bind"
                 ;;
@@ -546,6 +552,9 @@ _piku__run() {
                 ;;
             piku__run__subcmd__service__subcmd__help,unbind)
                 cmd="piku__run__subcmd__service__subcmd__help__subcmd__unbind"
+                ;;
+            piku__run__subcmd__service__subcmd__help,upgrade)
+                cmd="piku__run__subcmd__service__subcmd__help__subcmd__upgrade"
                 ;;
             *)
                 ;;
@@ -2352,7 +2361,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help__subcmd__service)
-            opts="create list info bind unbind drop console dump restore destroy"
+            opts="create list info bind unbind drop console dump restore upgrade destroy"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2492,6 +2501,20 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help__subcmd__service__subcmd__unbind)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__service__subcmd__upgrade)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2992,7 +3015,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__service)
-            opts="-h --root --help create list info bind unbind drop console dump restore destroy help"
+            opts="-h --root --help create list info bind unbind drop console dump restore upgrade destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3154,7 +3177,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__service__subcmd__help)
-            opts="create list info bind unbind drop console dump restore destroy help"
+            opts="create list info bind unbind drop console dump restore upgrade destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3321,6 +3344,20 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__service__subcmd__help__subcmd__upgrade)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__service__subcmd__info)
             opts="-h --format --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -3395,6 +3432,32 @@ _piku__run() {
             fi
             case "${prev}" in
                 --as)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__service__subcmd__upgrade)
+            opts="-h --version --rebuild --confirm --undo --resume --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --version)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --confirm)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -28,9 +28,7 @@ use piku_report::{caller, output};
 
 pub(crate) use apps::{AppRow, AppState, describe_app};
 pub(crate) use backup::{BackupScope, write_backup};
-pub(crate) use data::{
-    empty as empty_data, export_command, import_command, list_data_command, pipe_archive,
-};
+pub(crate) use data::{empty as empty_data, export_command, import_command, list_data_command, pipe_archive};
 pub(crate) use exec::app_users;
 pub(crate) use lifecycle::app_lock::{keep_out_supervisor, wait_for_app};
 pub(crate) use lifecycle::deploy_tip;

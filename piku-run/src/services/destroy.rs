@@ -74,6 +74,15 @@ pub(super) fn remove_service(root: &PikuRoot, name: &AppName) -> anyhow::Result<
     current::remove_dir(dir.run())
 }
 
+/// Removes a directory with data of a service, if it exists. It may belong to the service's own user.
+pub(super) fn remove_service_data(root: &PikuRoot, name: &AppName, data: &Path) -> anyhow::Result<()> {
+    if !data.is_dir() {
+        return Ok(());
+    }
+    empty_data(root, name, data)?;
+    fs::remove_dir(data).with_context(|| format!("cannot remove '{}'", data.display()))
+}
+
 /// Removes the directory of a service that has been moved aside.
 pub(super) fn remove_aside(root: &PikuRoot, aside: &Path) -> anyhow::Result<()> {
     let name =
@@ -81,9 +90,7 @@ pub(super) fn remove_aside(root: &PikuRoot, aside: &Path) -> anyhow::Result<()> 
     if let Some(name) = name.and_then(|name| name.parse().ok()) {
         let dir = root.service_aside(&name);
         for data in [dir.data(), dir.new_service_data(), dir.old_service_data()] {
-            if data.is_dir() {
-                empty_data(root, &name, &data)?;
-            }
+            remove_service_data(root, &name, &data)?;
         }
     }
     current::remove_dir(aside)

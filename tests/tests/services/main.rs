@@ -6,6 +6,7 @@ mod full_disk;
 mod mariadb;
 mod names;
 mod own_kind;
+mod own_users;
 mod postgres;
 mod redis;
 mod upgrade;

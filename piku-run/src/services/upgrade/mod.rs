@@ -5,10 +5,7 @@
 //! The service is down meanwhile: what an app wrote would be lost. A guard, which outlives this process, has it serve again
 //! if this process is killed.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "looks for directories and markers of a service, which only piku writes"
-)]
+#![expect(clippy::disallowed_methods, reason = "looks for the marker of a stopped service")]
 
 mod guard;
 mod new_data;
@@ -27,13 +24,13 @@ use piku_report::user_error::{BUSY, USAGE, UserError};
 use self::guard::UpgradeGuard;
 use self::new_data::NewData;
 use super::action::{binding_variables, lock_service, run_beside_server, wait_until_ready};
+use super::destroy::remove_service_data;
 use super::kind::ServiceKind;
 use super::open_service::try_claim;
 use super::state::{BindingState, ServiceSettings, ServiceState, ServiceUpgrade, UpgradeStep};
-use crate::commands::{empty_data, keep_out_supervisor};
+use crate::commands::keep_out_supervisor;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
-use crate::releases::current;
 
 /// What `service upgrade` is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -353,9 +350,6 @@ impl<'a> UpgradedService<'a> {
     }
 
     fn remove_data(&self, data: &Path) -> anyhow::Result<()> {
-        if data.is_dir() {
-            empty_data(self.root, self.name, data)?;
-        }
-        current::remove_dir(data)
+        remove_service_data(self.root, self.name, data)
     }
 }
