@@ -125,7 +125,7 @@ fn write_service(
     Ok(())
 }
 
-/// Chooses a port that is none of `others`, that no service has and on which nothing listens.
+/// Chooses a port outside of `others` that no service has and on which nothing listens.
 pub(super) fn choose_port(root: &PikuRoot, given: Option<u16>, others: &[u16]) -> anyhow::Result<u16> {
     let mut taken = others.to_vec();
     for service in root.services().context("cannot list the services")? {

@@ -32,7 +32,7 @@ use crate::commands::keep_out_supervisor;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 
-/// What `service upgrade` is to do.
+/// Task of `service upgrade`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UpgradeRequest {
     /// Changes to a version, the newest one by default; to the same one only with `rebuild`.
