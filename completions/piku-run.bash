@@ -1561,7 +1561,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__gc)
-            opts="-h --dry-run --format --root --help"
+            opts="-h --dry-run --expired --format --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

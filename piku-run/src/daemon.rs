@@ -29,6 +29,7 @@ use piku_report::user_error::{self, BUSY, UserError};
 use crate::backup_plans::BackupTimer;
 use crate::core::CrashBackoff;
 use crate::data_limit::DataUsageTimer;
+use crate::garbage::ExpiryTimer;
 use crate::ipc::connections::ClientTable;
 use crate::ipc::protocol::WakeRequest;
 use crate::ipc::socket::ControlSocket;
@@ -89,6 +90,7 @@ struct DaemonLoop {
     status: StatusTimer,
     backups: BackupTimer,
     data_usage: DataUsageTimer,
+    expiry: ExpiryTimer,
     leaving: bool,
     _lock: FileLock,
 }
@@ -137,6 +139,7 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
         status: StatusTimer::read(root),
         backups: BackupTimer::read(root),
         data_usage: DataUsageTimer::new(),
+        expiry: ExpiryTimer::new(),
         leaving: false,
         _lock: lock,
     };
@@ -190,7 +193,7 @@ impl DaemonLoop {
             let now = Instant::now();
             let due = self.apps.values().filter_map(|watch| watch.again);
             let due = due.chain(self.turns_end()).chain(self.notify.at()).chain(self.status.at());
-            let due = due.chain(self.backups.at()).chain([self.data_usage.at()]).min();
+            let due = due.chain(self.backups.at()).chain([self.data_usage.at(), self.expiry.at()]).min();
             let next = due.map(|due| due.saturating_duration_since(now));
             let next = next.into_iter().chain(self.clients.time_left()).chain(self.listener.paused());
             let next = next.min();
@@ -252,6 +255,7 @@ impl DaemonLoop {
                 self.status.start_due(&self.root, &self.program),
                 self.backups.start_due(&self.root, &self.program),
                 self.data_usage.start_due(&self.root, &self.program),
+                self.expiry.start_due(&self.root, &self.program),
             ];
             for err in started.into_iter().filter_map(Result::err) {
                 log_error(&format!("{err:#}"));

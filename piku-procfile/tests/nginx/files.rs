@@ -170,5 +170,5 @@ fn a_site_has_clean_urls_and_a_page_for_what_does_not_exist() {
         world.file("app/Procfile", "static: public\n").file("app/ENV", "NGINX_SERVER_NAME=blog.test\n");
     let world = world.file("app/public/index.html", "home").site(&[]).start();
     let answer = world.get("blog.test", "/nope");
-    assert!(answer.status == 404 && answer.body.contains("404 Not Found"), "{answer:?}");
+    assert!(answer.status == 404 && answer.body.contains("<h1>Page not found</h1>"), "{answer:?}");
 }

@@ -72,6 +72,9 @@ pub(crate) struct GcArgs {
     /// Only print what would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Remove only what destroyed apps have left, after its time; the daemon asks for it
+    #[arg(long, hide = true, conflicts_with_all = ["app", "dry_run"])]
+    pub(crate) expired: bool,
     /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: OutputFormat,

@@ -25,6 +25,8 @@ pub(crate) struct AppRow {
     pub(crate) by: Option<String>,
     pub(crate) at: Option<Timestamp>,
     pub(crate) state: AppState,
+    /// It is stopped, perhaps in maintenance, too.
+    pub(crate) stopped: bool,
     /// Number of instances that run.
     pub(crate) instances: usize,
     /// Lock that refuses deploys; `None` if the app is not locked.
@@ -130,6 +132,7 @@ pub(crate) fn describe_app(
         by: release.as_ref().map(|release| release.by.clone()),
         at: release.as_ref().map(|release| release.at),
         state,
+        stopped: dir.is_stopped(),
         instances: samples.iter().filter(runs).count(),
         locked: DeployLock::read(&dir).ok().flatten(),
         certificate: site.and_then(|site| site.certificate.as_ref()).map(|certificate| certificate.state),
@@ -139,13 +142,11 @@ pub(crate) fn describe_app(
 /// Returns what is unusual about the app.
 fn unusual(row: &AppRow) -> Vec<&'static str> {
     let state = Some(row.state).filter(|state| *state != AppState::Running).map(AppState::as_str);
-    let certificate = match row.certificate {
-        Some(CertificateState::Failed) => Some("certificate failed"),
-        Some(CertificateState::Expired) => Some("certificate expired"),
-        _ => None,
-    };
+    let is_stopped_too = row.stopped && row.state == AppState::Maintenance;
+    let stopped = is_stopped_too.then_some(AppState::Stopped.as_str());
+    let certificate = row.certificate.and_then(CertificateState::problem);
     let locked = row.locked.as_ref().map(|_| "locked");
-    state.into_iter().chain(locked).chain(certificate).collect()
+    state.into_iter().chain(stopped).chain(locked).chain(certificate).collect()
 }
 
 fn render_names(rows: &[AppRow]) -> String {

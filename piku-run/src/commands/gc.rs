@@ -5,22 +5,23 @@ use piku_files::free_space::size;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
-use piku_report::output::{self, OutputFormat};
+use piku_report::output;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
 use super::lifecycle::aside_app::AsideApp;
 use super::lifecycle::{app_lock, destroyed_app};
+use crate::cli::GcArgs;
 use crate::garbage::disk_usage::FreedSpace;
 use crate::garbage::{self, AppCollector, CollectScope, GarbageItem, GarbageKind, scratch, shared_tools};
 
-pub(super) fn run(
-    root: &PikuRoot,
-    app: Option<&AppName>,
-    dry_run: bool,
-    format: OutputFormat,
-) -> anyhow::Result<()> {
+pub(super) fn run(root: &PikuRoot, typed: &GcArgs) -> anyhow::Result<()> {
     let settings = HostSettings::read(&root.settings())?;
+    let (app, dry_run, format) = (typed.app.as_ref(), typed.dry_run, typed.format);
+    if typed.expired {
+        destroyed_app::remove_expired(root, &settings);
+        return Ok(());
+    }
     let apps = match app {
         Some(app) => {
             super::must_be_there(root, app)?;

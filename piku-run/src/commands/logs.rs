@@ -44,7 +44,7 @@ pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
         }
     }
     let sources: Vec<LogSource> =
-        apps.into_iter().map(|app| LogSource { dir: root.app(&app), app }).collect();
+        apps.into_iter().map(|app| LogSource { root: root.clone(), dir: root.app(&app), app }).collect();
     // Each instance of each app has an open file, and each supervisor a connection.
     let files = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
@@ -52,7 +52,18 @@ pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
     // A supervisor that has ended or does not respond has no lines to wait for, and delays no other.
     let ask = |source: &LogSource| client::have_logs_written(root, &source.app, follow);
     let _following: Vec<_> = ask_all(&sources, ask).into_iter().flatten().collect();
-    show_logs(&sources, &query, &mut stdout.lock(), Some(stdout.as_fd()))
+    show_logs(&sources, &query, &mut stdout.lock(), Some(stdout.as_fd()))?;
+    let renamed =
+        sources.iter().filter(|_| follow).find_map(|source| Some((source, source.find_new_name()?)));
+    let Some((LogSource { app, .. }, new)) = renamed else { return Ok(()) };
+    // A key that may not use the new name does not learn it.
+    let what = if is_reached(&new) {
+        format!("{app} is called {new} now")
+    } else {
+        format!("{app} has another name now")
+    };
+    let error = UserError::new(what);
+    Err(if is_reached(&new) { error.hint(format!("piku logs {new} -f")) } else { error }.into())
 }
 
 /// Returns the apps that were named, or all that the key may use, and the process type or instance that was

@@ -200,7 +200,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
             let asked = releases::ReleaseQuery { number, since, show, format };
             releases::print_release(&root, &app, &asked)?;
         }
-        RunCommand::Gc(typed) => gc::run(&root()?, typed.app.as_ref(), typed.dry_run, typed.format)?,
+        RunCommand::Gc(typed) => gc::run(&root()?, &typed)?,
         RunCommand::Rollback { app, number } => rollback::run(&root()?, &app, number)?,
         RunCommand::Config { app, format, action } => config::run(&root()?, &app, format, action)?,
     }

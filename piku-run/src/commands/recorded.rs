@@ -5,9 +5,7 @@ use piku_events::verb_record::RecordedVerb;
 use piku_layout::name::AppName;
 
 use crate::cli::service_action::ServiceAction;
-use crate::cli::{
-    BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, GcArgs, OnOff, RunCommand,
-};
+use crate::cli::{BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff, RunCommand};
 
 /// Returns the record of a subcommand; `None` for one that only reads, or is a part of another.
 pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
@@ -20,7 +18,6 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         | RunCommand::Daemon
         | RunCommand::DataUsage(_)
         | RunCommand::Drain { .. }
-        | RunCommand::Gc(GcArgs { dry_run: true, .. })
         | RunCommand::Logs(_)
         | RunCommand::Metrics(_)
         | RunCommand::Nginx { .. }
@@ -68,6 +65,7 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         RunCommand::Restart { app, .. } => of("restart", app),
         RunCommand::CronRun { app, .. } => of("cron:run", app),
         RunCommand::Stop { app, .. } => Some(RecordedVerb::new("stop", app.clone())),
+        RunCommand::Gc(typed) if typed.dry_run || typed.expired => None,
         RunCommand::Gc(typed) => Some(RecordedVerb::new("gc", typed.app.clone())),
         RunCommand::Rollback { app, .. } => of("rollback", app),
         RunCommand::Config { app, action, .. } => match action {

@@ -8,6 +8,7 @@
 mod caches;
 mod deploy_logs;
 pub(crate) mod disk_usage;
+mod expiry_timer;
 mod leftovers;
 mod old_releases;
 pub(crate) mod scratch;
@@ -31,6 +32,8 @@ use piku_report::progress;
 use serde::Serialize;
 
 use crate::releases::current;
+
+pub(crate) use expiry_timer::ExpiryTimer;
 
 /// Tools that build layers, such as poetry, are removed when unused for this long; a later build fetches them
 /// again.

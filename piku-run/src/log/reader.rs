@@ -13,8 +13,9 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use piku_layout::former_names;
 use piku_layout::name::AppName;
-use piku_layout::paths::AppDir;
+use piku_layout::paths::{AppDir, PikuRoot};
 use piku_report::output::forgive;
 use piku_report::user_error::UserError;
 
@@ -58,8 +59,21 @@ pub(crate) struct LogQuery {
 /// An app whose logs are printed.
 #[derive(Debug, Clone)]
 pub(crate) struct LogSource {
+    pub(crate) root: PikuRoot,
     pub(crate) app: AppName,
     pub(crate) dir: AppDir,
+}
+
+impl LogSource {
+    /// Returns true if the app has another name than when following it began.
+    fn is_renamed(&self) -> bool {
+        !self.dir.path().exists() && self.find_new_name().is_some()
+    }
+
+    /// Returns the name of the app if it was renamed.
+    pub(crate) fn find_new_name(&self) -> Option<AppName> {
+        former_names::find_successor(&self.root, &self.app).filter(|_| !self.dir.is_there())
+    }
 }
 
 /// The deploy whose log is printed.
@@ -241,8 +255,8 @@ impl LogReader<'_> {
                 self.print_lines(&news.changed, &mut skip, out)?;
                 self.logs.iter_mut().for_each(|log| log.cursor.close_removed());
             }
-            if news.is_end {
-                // The apps were destroyed.
+            if news.is_end || self.sources.iter().any(LogSource::is_renamed) {
+                // The apps were destroyed, or one has another name.
                 return self.print_unfinished(out);
             }
             changed = news.changed;
@@ -314,7 +328,7 @@ fn no_requests_error(app: &AppName) -> UserError {
 }
 
 fn no_logs_error(source: &LogSource, only: Option<&str>, all: &[LogName]) -> UserError {
-    let LogSource { app, dir } = source;
+    let LogSource { app, dir, .. } = source;
     match only {
         Some(only) if !all.is_empty() => {
             let names: Vec<String> = all.iter().map(ToString::to_string).collect();
@@ -335,7 +349,7 @@ fn no_logs_error(source: &LogSource, only: Option<&str>, all: &[LogName]) -> Use
 }
 
 fn find_deploy_log(source: &LogSource, deploy: DeployLogChoice) -> anyhow::Result<PathBuf> {
-    let LogSource { app, dir } = source;
+    let LogSource { app, dir, .. } = source;
     let numbers = list_deploys(dir).with_context(|| format!("cannot read '{}'", dir.log().display()))?;
     let error = match (deploy, numbers.last()) {
         (_, None) => UserError::new(format!("'{app}' has no log of a deploy yet")),

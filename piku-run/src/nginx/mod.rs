@@ -36,7 +36,7 @@ pub(crate) use local_names::is_announcer_installed;
 pub(crate) use master::OldWorker;
 pub(crate) use program::find_program;
 pub(crate) use service::{NAME, run};
-pub(crate) use site::status::{CertificateState, CertificateStatus, SiteStatus, has_failed_request};
+pub(crate) use site::status::{CertificateState, CertificateStatus, SiteStatus, certificate_state};
 pub(crate) use site::urls::{SiteUrls, session_address};
 
 use certificates::app_certificates::AppCertificates;

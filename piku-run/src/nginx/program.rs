@@ -138,11 +138,14 @@ impl NginxProgram {
 }
 
 /// The features that an nginx was built with.
+#[expect(clippy::struct_excessive_bools, reason = "features that do not depend on one another")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NginxBuild {
     pub(super) http2: Http2Syntax,
     /// True if it has `limit_conn`, which older nginx-light packages leave out.
     pub(super) counts_connections: bool,
+    /// True if it has `limit_req`.
+    pub(super) counts_requests: bool,
     /// True if it can refuse a TLS handshake (`ssl_reject_handshake`, 1.19.4). Ubuntu 22.04 has 1.18.
     pub(super) rejects_handshakes: bool,
     /// True if `-e` sets the log used at startup (1.19.5). Older ones also try the one in /var/log and
@@ -162,6 +165,7 @@ impl NginxBuild {
         let since = |first: [u32; 3]| version.is_none_or(|version| version >= first);
         Self {
             http2,
+            counts_requests: !text.contains("--without-http_limit_req_module"),
             counts_connections: !text.contains("--without-http_limit_conn_module"),
             rejects_handshakes: since([1, 19, 4]),
             takes_error_log: since([1, 19, 5]),
@@ -190,6 +194,7 @@ mod tests {
         let old = NginxBuild {
             http2: Http2Syntax::Listen,
             counts_connections: false,
+            counts_requests: true,
             rejects_handshakes: false,
             takes_error_log: false,
         };
@@ -197,6 +202,7 @@ mod tests {
         let new = NginxBuild {
             http2: Http2Syntax::On,
             counts_connections: true,
+            counts_requests: true,
             rejects_handshakes: true,
             takes_error_log: true,
         };

@@ -99,7 +99,7 @@ fn certificate_table(report: &HostReport) -> String {
     let certificates = report.apps.iter().flat_map(|app| &app.certificates);
     let rows = certificates.map(|one| {
         let end = or_none(one.not_after.map(format_local_time));
-        vec![one.app.to_string(), one.state.as_str().to_owned(), or_none(Some(readable(&one.issuer))), end]
+        vec![one.owner().to_owned(), one.state.as_str().to_owned(), or_none(Some(readable(&one.issuer))), end]
     });
     table(&["APP", "CERTIFICATE", "ISSUER", "UNTIL"], rows)
 }

@@ -169,9 +169,21 @@ fn static_site_is_served() {
     assert!(said.contains(&format!("https://site.test:{}", ports.https)), "{said}");
     assert_eq!(ports.get("site.test", "/").body, "<p>home\n");
     assert_eq!(ports.get("site.test", "/some/page").body, "<p>home\n");
-    assert_ne!(ports.get("site.test", "/.secret").body, "no\n");
+    let hidden = ports.get("site.test", "/.secret");
+    assert!(hidden.status == 404 && hidden.body.contains("<h1>Page not found</h1>"), "{hidden:?}");
+    assert!(hidden.head.contains("X-Frame-Options: DENY"), "{hidden:?}");
     repo.file("public/index.html", "<p>new\n").commit("New").push().succeeds();
     assert_eq!(ports.get("site.test", "/").body, "<p>new\n");
+    // The operator's page for missing files, and the site's own.
+    let pages = world.root().join("pages");
+    assert!(world.command("mkdir").arg(&pages).status().expect("mkdir").success());
+    std::fs::write(pages.join("not-found.html"), "<p>nothing here\n").expect("a page");
+    repo.file("public/index.html", "<p>newer\n").commit("Newer").push().succeeds();
+    let missing = ports.get("site.test", "/.none");
+    assert_eq!((missing.status, missing.body.as_str()), (404, "<p>nothing here\n"));
+    repo.file("public/404.html", "<p>its own\n").commit("Own").push().succeeds();
+    let missing = ports.get("site.test", "/.none");
+    assert_eq!((missing.status, missing.body.as_str()), (404, "<p>its own\n"));
     assert!(world.ps("site").is_empty(), "nothing runs for it");
     for (verb, expected) in [
         ("ps site", "no process of site runs: its release has only files, or all types are scaled to 0"),

@@ -115,6 +115,14 @@ fn the_status_page_is_served_with_a_password_only() {
         let out = change_password(&world, words);
         assert!(!out.status.success() && text(&out).contains(why), "{}", text(&out));
     }
+    // Guesses are slowed down, also right ones, and requests without a password are not.
+    let guesses = (0..60).map(|_| read_as(ports, "ops:wrong", "/"));
+    let refused = guesses.filter(|answer| answer.starts_with("HTTP/1.1 429")).count();
+    assert!((1..60).contains(&refused), "{refused} of 60");
+    assert_eq!(ports.get("status.localhost", "/").status, 401);
+    let certs = world.ssh("laptop", "certs");
+    let listed = String::from_utf8_lossy(&certs.stdout).into_owned();
+    assert!(listed.contains("status page  self-signed") && listed.contains("status.apps.test"), "{listed}");
     let remote = world.ssh("laptop", "status:password");
     assert!(text(&remote).contains("status:password does not work over ssh"), "{}", text(&remote));
     assert!(change_password(&world, &["ops", "--remove"]).status.success());

@@ -34,9 +34,8 @@ pub(super) fn add_content<'a>(site: &'a VirtualHost, to: &mut NginxConfigFile<'a
             to.add(&words.iter().map(String::as_str).collect::<Vec<_>>());
         }
         let own_page = site.include.top_level("error_page").any(|words| words.contains(&"404"));
-        if site.static_root().is_some() && !site.uses_proxy() && !own_page {
-            // If the site has no such page, nginx shows its own.
-            to.add(&["error_page", "404", "/404.html"]);
+        if !site.static_dirs.is_empty() && !own_page {
+            site.pages.add_missing(site.static_root().is_some() && !site.uses_proxy(), to);
         }
         add_moved_paths(site, to);
         if site.uses_proxy() {

@@ -5,13 +5,15 @@ use std::path::{Component, Path, PathBuf};
 
 use piku_files::TreeHandle;
 
-use super::RenderSettings;
 use super::config_writer::NginxConfigFile;
 use super::paths::to_nginx_path;
+use super::{RenderSettings, StaticDir};
 use crate::render::app_values::ValuesReader;
 
 /// URL under which nginx redirects to the page internally; clients get 404 for it.
 const PAGE_URL: &str = "/.piku-page";
+/// The same for the page of a missing file.
+const MISSING_URL: &str = "/.piku-missing";
 
 /// In seconds.
 const RETRY_AFTER: &str = "120";
@@ -43,6 +45,7 @@ const MAINTENANCE: &str =
 const STOPPED: &str = page!("This site is stopped", "It was stopped on its server. Please come back later.");
 const UNAVAILABLE: &str =
     page!("This site does not answer", "Something went wrong on the server. Please try again in a moment.");
+const MISSING: &str = page!("Page not found", "This site has no page at this address.");
 const UNKNOWN_HOST: &str = page!(
     "No app has this host name.",
     "This is a server of piku. Check the spelling of the address; the names of an app are listed by \
@@ -69,6 +72,8 @@ pub struct OperatorPages {
     pub stopped: Option<PathBuf>,
     /// Shown if an app does not answer.
     pub unavailable: Option<PathBuf>,
+    /// Shown for files that a site does not have.
+    pub missing: Option<PathBuf>,
     /// Shown for host names that no app has.
     pub unknown_host: Option<PathBuf>,
 }
@@ -83,16 +88,24 @@ enum PageContent {
     },
 }
 
-/// The page of a site while it is closed, and the one for errors of the connection to the app.
+/// The page of a site while it is closed, the one for errors of the connection to the app, and the one for missing
+/// files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ErrorPages {
     closed: PageContent,
     unavailable: PageContent,
+    missing: PageContent,
+    /// The files at `/` have a `404.html`, or may have one.
+    site_has_missing: bool,
 }
 
 impl ErrorPages {
     /// Chooses the app's own page before the operator's and piku's.
-    pub(super) fn read(settings: &RenderSettings, read: &mut ValuesReader<'_>) -> anyhow::Result<Self> {
+    pub(super) fn read(
+        settings: &RenderSettings,
+        dirs: &[StaticDir],
+        read: &mut ValuesReader<'_>,
+    ) -> anyhow::Result<Self> {
         let folder = app_folder(settings, read);
         let own = |files: &[&str]| {
             let (path, top) = folder.as_ref()?;
@@ -119,20 +132,31 @@ impl ErrorPages {
                 choose(own, maintenance_url, operator.maintenance.as_ref(), MAINTENANCE)?
             }
         };
-        Ok(Self { closed, unavailable })
+        let missing = choose(own(&["404.html"]), None, operator.missing.as_ref(), MISSING)?;
+        let root = dirs.iter().find(|dir| dir.prefix.is_root());
+        Ok(Self { closed, unavailable, missing, site_has_missing: root.is_some_and(may_have_missing_page) })
     }
 
     /// Adds a server's answer of a site that is closed: 503 and the page.
     pub(super) fn add_closed(&self, to: &mut NginxConfigFile<'_>) {
         to.add(&["error_page", "503", PAGE_URL]);
         to.add_block(&["location", "/"], |to| to.add(&["return", "503"]));
-        add_page(&self.closed, "503", to);
+        add_page(PAGE_URL, &self.closed, "503", to);
     }
 
     /// Adds the page for an app that does not answer.
     pub(super) fn add_unavailable(&self, to: &mut NginxConfigFile<'_>) {
         to.add(&["error_page", "502", "503", "504", PAGE_URL]);
-        add_page(&self.unavailable, "502", to);
+        add_page(PAGE_URL, &self.unavailable, "502", to);
+    }
+
+    /// Adds the page for missing files: `404.html` of a site of files alone, or the one that stands in for it.
+    pub(super) fn add_missing(&self, is_site: bool, to: &mut NginxConfigFile<'_>) {
+        if is_site && self.site_has_missing {
+            return to.add(&["error_page", "404", "/404.html"]);
+        }
+        to.add(&["error_page", "404", MISSING_URL]);
+        add_page(MISSING_URL, &self.missing, "404", to);
     }
 }
 
@@ -144,16 +168,19 @@ pub(super) fn add_unknown_host(page: Option<&str>, to: &mut NginxConfigFile<'_>)
     };
     to.add(&["error_page", "404", PAGE_URL]);
     to.add_block(&["location", "/"], |to| to.add(&["return", "404"]));
-    add_page(&content, "404", to);
+    add_page(PAGE_URL, &content, "404", to);
 }
 
 /// Adds the location of the page. The response keeps the code of the error that led there.
-fn add_page(page: &PageContent, code: &str, to: &mut NginxConfigFile<'_>) {
-    to.add_block(&["location", "=", PAGE_URL], |to| {
+fn add_page(url: &str, page: &PageContent, code: &str, to: &mut NginxConfigFile<'_>) {
+    to.add_block(&["location", "=", url], |to| {
         to.add(&["internal"]);
         to.add(&["auth_basic", "off"]);
         to.add(&["default_type", "text/html"]);
-        to.add(&["add_header", "Cache-Control", "no-store", "always"]);
+        // With a header of its own, a location has none of the server's, such as those of a site.
+        if url != MISSING_URL {
+            to.add(&["add_header", "Cache-Control", "no-store", "always"]);
+        }
         if code == "503" {
             to.add(&["add_header", "Retry-After", RETRY_AFTER, "always"]);
         }
@@ -167,6 +194,13 @@ fn add_page(page: &PageContent, code: &str, to: &mut NginxConfigFile<'_>) {
             }
         }
     });
+}
+
+/// Returns true if the directory has a `404.html`, or an app may write one there later.
+fn may_have_missing_page(dir: &StaticDir) -> bool {
+    let Ok(below) = Path::new(&dir.path).strip_prefix(&dir.top) else { return true };
+    let Ok(tree) = TreeHandle::open_following(Path::new(&dir.top)) else { return true };
+    !dir.is_in_tree || tree.symlink_metadata(below.join("404.html")).is_ok_and(|stat| stat.is_file())
 }
 
 fn choose(

@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::process::Stdio;
 
 use anyhow::Context;
+use piku_files::free_space::{self, SpaceNeeded};
 use piku_layout::former_names;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
@@ -86,6 +87,10 @@ fn check(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyho
             .hint(format!("write the same for {to} below 'network' first"))
             .into());
     }
+    // The name stands in a file of each release, which is written after the decision.
+    let releases = dir.release_numbers().map_or(0, |numbers| numbers.len()) as u64;
+    let need = SpaceNeeded { bytes: 64 * 1024 * (releases + 1), files: releases + 20 };
+    free_space::check_keeping(root.path(), need, 0, "the new name")?;
     let live = dir.current_number().and_then(|live| BuiltRelease::read(&dir.release(live)).ok());
     if live.is_some_and(|live| !live.jailed) {
         let what = format!(

@@ -2,6 +2,7 @@
 
 mod table;
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 
@@ -21,7 +22,7 @@ use crate::ipc::client;
 use crate::ipc::client::{AskPatience, SilentSupervisor};
 use crate::ipc::fan_out::ask_all;
 use crate::ipc::protocol::SupervisorRequest;
-use crate::nginx::has_failed_request;
+use crate::nginx::{CertificateState, certificate_state};
 use crate::process::usage::{self, InstanceSample};
 use crate::supervisor;
 use piku_report::output::{self, OutputFormat};
@@ -147,15 +148,17 @@ impl FoundInstances {
 
 /// Adds what is unusual about the site of each app.
 fn add_site_states(root: &PikuRoot, rows: &mut [InstanceSample]) {
+    let mut known: BTreeMap<AppName, Option<String>> = BTreeMap::new();
     for row in rows {
-        row.site = site_state(root, &row.app);
+        let state = known.entry(row.app.clone()).or_insert_with(|| site_state(root, &row.app));
+        row.site.clone_from(state);
     }
 }
 
 /// Returns what is unusual about the site of an app, apart from being stopped.
 fn site_state(root: &PikuRoot, app: &AppName) -> Option<String> {
     let maintenance = root.app(app).is_in_maintenance().then_some("maintenance");
-    let certificate = has_failed_request(root, app).then_some("certificate failed");
+    let certificate = certificate_state(root, app).and_then(CertificateState::problem);
     let states: Vec<&str> = maintenance.into_iter().chain(certificate).collect();
     (!states.is_empty()).then(|| states.join(", "))
 }

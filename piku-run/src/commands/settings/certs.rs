@@ -1,4 +1,5 @@
-//! `certs list [APP]`: who issued the certificates, until when they are valid, and what failed last.
+//! `certs list [APP]`: who issued the certificates, until when they are valid, and what failed last. That of the
+//! status page is among those of all apps.
 
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
@@ -10,11 +11,11 @@ use crate::nginx::{CertificateState, CertificateStatus, WebServer};
 /// Prints the certificates of these apps, or of all.
 pub(in crate::commands) fn list(
     root: &PikuRoot,
-    apps: &[AppName],
+    only: &[AppName],
     format: OutputFormat,
 ) -> anyhow::Result<()> {
     let web = WebServer::load(root)?;
-    let apps = crate::commands::list_apps(root, apps)?;
+    let apps = crate::commands::list_apps(root, only)?;
     let mut rows: Vec<CertificateStatus> = Vec::new();
     let mut hints = Vec::new();
     for app in &apps {
@@ -24,6 +25,9 @@ pub(in crate::commands) fn list(
             hints.push(format!("{app}: browsers warn of a self-signed certificate; {hint}"));
         }
         rows.extend(site.certificate);
+    }
+    if only.is_empty() {
+        rows.extend(web.page_certificate_status());
     }
     output::print(format, &rows, || render_table(&rows))?;
     if format == OutputFormat::Text {
@@ -45,18 +49,19 @@ fn render_table(rows: &[CertificateStatus]) -> String {
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
+            let owner = row.owner();
             if let Some(at) = row.failed_at {
                 let error = row.error.as_deref().unwrap_or("journalctl -u piku-certs shows the reason");
                 let next =
                     row.next_attempt.map_or_else(String::new, |next| format!("; next attempt {next:.0}"));
                 let at = format!("{at:.0}");
-                notes.extend(["Failed ", row.app.as_str(), ": at ", &at, ": ", error, &next, "\n"]);
+                notes.extend(["Failed ", owner, ": at ", &at, ": ", error, &next, "\n"]);
             }
             if !row.missing.is_empty() && row.state != CertificateState::SelfSigned {
-                notes.extend(["Missing ", row.app.as_str(), ": ", &row.missing.join(" "), "\n"]);
+                notes.extend(["Missing ", owner, ": ", &row.missing.join(" "), "\n"]);
             }
             vec![
-                row.app.to_string(),
+                owner.to_owned(),
                 row.state.as_str().to_owned(),
                 row.issuer.clone(),
                 row.not_after.map_or_else(|| "-".to_owned(), |end| format!("{end:.0}")),

@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
-use piku_layout::paths::PikuRoot;
 use piku_report::user_error::advice;
 
 use super::*;
@@ -15,6 +14,7 @@ use std::fs;
 
 struct LoggedApp {
     _dir: tempfile::TempDir,
+    root: PikuRoot,
     name: AppName,
     dir: AppDir,
 }
@@ -23,13 +23,14 @@ impl LoggedApp {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let name: AppName = "blog".parse().unwrap();
-        let app = PikuRoot::new(Some(dir.path().to_owned())).unwrap().app(&name);
+        let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
+        let app = root.app(&name);
         fs::create_dir_all(app.path()).unwrap();
-        Self { _dir: dir, name, dir: app }
+        Self { _dir: dir, root, name, dir: app }
     }
 
     fn source(&self) -> LogSource {
-        LogSource { app: self.name.clone(), dir: self.dir.clone() }
+        LogSource { root: self.root.clone(), app: self.name.clone(), dir: self.dir.clone() }
     }
 
     fn writer(&self, instance: &str) -> LogWriter {
@@ -296,8 +297,8 @@ fn lines_of_several_apps_are_merged_and_named() {
     let root = tempfile::tempdir().unwrap();
     let source = |name: &str| {
         let app: AppName = name.parse().unwrap();
-        let dir = PikuRoot::new(Some(root.path().to_owned())).unwrap().app(&app);
-        LogSource { app, dir }
+        let root = PikuRoot::new(Some(root.path().to_owned())).unwrap();
+        LogSource { dir: root.app(&app), root, app }
     };
     let (shop, empty) = (source("shop"), source("empty"));
     let time = |seconds: i64| Timestamp::from_second(1_790_000_000 + seconds).unwrap();

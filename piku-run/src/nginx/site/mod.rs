@@ -22,8 +22,8 @@ use jiff::Timestamp;
 use piku_procfile::procfile::{ProcessKind, Procfile, ProcfileEntry};
 use piku_procfile::render::app_values::AppValues;
 use piku_procfile::render::nginx::{
-    NginxInstance, OperatorPages, RenderSettings, SiteCertificate, SiteClosure, UpstreamAddress, VirtualHost,
-    check_trusted_proxy,
+    NginxInstance, OperatorPages, RenderSettings, SiteCertificate, SiteClosure, StatusSite, UpstreamAddress,
+    VirtualHost, check_trusted_proxy,
 };
 use piku_release::manifest::BuiltRelease;
 use piku_report::user_error::UserError;
@@ -55,7 +55,9 @@ impl WebServer {
             // Not the drain time: a reload for one app must not end the websockets of the others. The
             // connections of the app itself end with its old instances.
             shutdown_timeout: self.settings.worker_shutdown_timeout.max(self.settings.drain).max(1),
-            status: self.status_site(),
+            status: self
+                .status_site()
+                .map(|site| StatusSite { limits_attempts: nginx.build().counts_requests, ..site }),
         })
     }
 
@@ -66,6 +68,7 @@ impl WebServer {
             maintenance: page("maintenance.html"),
             stopped: page("stopped.html"),
             unavailable: page("unavailable.html"),
+            missing: page("not-found.html"),
             unknown_host: page("unknown-host.html"),
         }
     }

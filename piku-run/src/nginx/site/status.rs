@@ -39,10 +39,11 @@ pub(crate) struct SiteStatus {
 /// The certificate of an app as `certs` prints it. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct CertificateStatus {
-    pub(crate) app: AppName,
+    /// `None` for that of the status page.
+    pub(crate) app: Option<AppName>,
     /// Host names that it covers.
     pub(crate) names: Vec<String>,
-    /// Host names of the app that it does not cover.
+    /// Host names of the app, or of the page, that it does not cover.
     pub(crate) missing: Vec<String>,
     /// Name of the authority; `self-signed` without one.
     pub(crate) issuer: String,
@@ -57,6 +58,13 @@ pub(crate) struct CertificateStatus {
     /// Reason of the last failed request.
     pub(crate) error: Option<String>,
     pub(crate) next_attempt: Option<Timestamp>,
+}
+
+impl CertificateStatus {
+    /// Returns the name of whom it belongs to, for tables.
+    pub(crate) fn owner(&self) -> &str {
+        self.app.as_ref().map_or("status page", AppName::as_str)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -82,15 +90,35 @@ impl CertificateState {
             Self::Expired => "expired",
         }
     }
+
+    /// Returns what lists of apps say of it; `None` if it is well.
+    pub(crate) fn problem(self) -> Option<&'static str> {
+        match self {
+            Self::Failed => Some("certificate failed"),
+            Self::Expired => Some("certificate expired"),
+            Self::Valid | Self::SelfSigned => None,
+        }
+    }
+
+    /// Returns the state of the pair that is in use, with these names of the owner.
+    fn of(pairs: &AppCertificates, pair: &CertificatePair, end: Option<Timestamp>, names: &[String]) -> Self {
+        match () {
+            () if end.is_some_and(|end| end < Timestamp::now()) => Self::Expired,
+            () if FailedAttempt::read(pairs, &acme::public_names(names)).is_some() => Self::Failed,
+            () if pair.metadata.self_signed => Self::SelfSigned,
+            () => Self::Valid,
+        }
+    }
 }
 
-/// Returns true if the last request for a certificate of the app with its present names has failed.
-pub(crate) fn has_failed_request(root: &PikuRoot, app: &AppName) -> bool {
-    let metadata = NginxDir::new(root).read_metadata(app);
-    metadata.is_some_and(|metadata| {
-        let names = acme::public_names(&metadata.names);
-        FailedAttempt::read(&AppCertificates::for_app(root, app), &names).is_some()
-    })
+/// Returns the state of the app's certificate; `None` if it has none.
+pub(crate) fn certificate_state(root: &PikuRoot, app: &AppName) -> Option<CertificateState> {
+    let names = NginxDir::new(root).read_metadata(app).filter(|site| site.certificate.is_some())?.names;
+    let pairs = AppCertificates::for_app(root, app);
+    let pair = pairs.read_current()?;
+    // piku renews its own.
+    let end = if pair.metadata.self_signed { None } else { pair.read_details().map(|known| known.end) };
+    Some(CertificateState::of(&pairs, &pair, end, &names))
 }
 
 impl WebServer {
@@ -109,48 +137,22 @@ impl WebServer {
             metadata.certificate.is_some(),
             is_self_signed,
         );
-        let certificate = pair.map(|pair| self.certificate_status(app, &metadata.names, &pair));
+        let certificate = pair.map(|pair| {
+            let pairs = AppCertificates::for_app(&self.root, app);
+            describe_certificate(Some(app), &pairs, &metadata.names, &pair)
+        });
         Some(SiteStatus { names: metadata.names, is_assigned: metadata.is_assigned, urls, certificate })
     }
 
-    fn certificate_status(
-        &self,
-        app: &AppName,
-        names: &[String],
-        pair: &CertificatePair,
-    ) -> CertificateStatus {
-        let details = pair.read_details();
-        let (not_before, not_after) = details.as_ref().map(|known| (known.begin, known.end)).unzip();
-        let pairs = AppCertificates::for_app(&self.root, app);
-        let attempt = FailedAttempt::read(&pairs, &acme::public_names(names));
-        let state = match () {
-            () if not_after.is_some_and(|end| end < Timestamp::now()) => CertificateState::Expired,
-            () if attempt.is_some() => CertificateState::Failed,
-            () if pair.metadata.self_signed => CertificateState::SelfSigned,
-            () => CertificateState::Valid,
-        };
-        let covers = |name: &str| {
-            let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
-            pair.metadata.names.contains(name)
-                || wildcard.is_some_and(|wildcard| pair.metadata.names.contains(&wildcard))
-        };
-        let missing = names.iter().filter(|name| *name != DEFAULT_NAME && !covers(name));
-        CertificateStatus {
-            app: app.clone(),
-            names: pair.metadata.names.iter().cloned().collect(),
-            missing: missing.cloned().collect(),
-            issuer: match details {
-                _ if pair.metadata.self_signed => "self-signed".to_owned(),
-                details => details.map(|known| known.issuer).unwrap_or_default(),
-            },
-            state,
-            not_before,
-            not_after,
-            failed_at: attempt.as_ref().map(|attempt| attempt.at),
-            failures: attempt.as_ref().map_or(0, |attempt| attempt.failures),
-            error: attempt.as_ref().and_then(|attempt| attempt.error.clone()),
-            next_attempt: attempt.as_ref().map(FailedAttempt::next_attempt),
+    /// Returns the certificate of the status page; `None` if it has no name, or none with HTTPS.
+    pub(crate) fn page_certificate_status(&self) -> Option<CertificateStatus> {
+        let names = self.page_names();
+        if self.settings.https.is_empty() || names.is_empty() {
+            return None;
         }
+        let pairs = AppCertificates::for_status_page(&self.root);
+        let pair = pairs.read_current()?;
+        Some(describe_certificate(None, &pairs, &names, &pair))
     }
 
     /// Returns what the operator can do about a certificate that browsers do not trust.
@@ -196,6 +198,39 @@ impl WebServer {
             return Err(format!("the name '{name}' has no address"));
         }
         Ok(found.iter().map(std::net::SocketAddr::ip).collect())
+    }
+}
+
+fn describe_certificate(
+    app: Option<&AppName>,
+    pairs: &AppCertificates,
+    names: &[String],
+    pair: &CertificatePair,
+) -> CertificateStatus {
+    let details = pair.read_details();
+    let (not_before, not_after) = details.as_ref().map(|known| (known.begin, known.end)).unzip();
+    let attempt = FailedAttempt::read(pairs, &acme::public_names(names));
+    let covers = |name: &str| {
+        let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
+        pair.metadata.names.contains(name)
+            || wildcard.is_some_and(|wildcard| pair.metadata.names.contains(&wildcard))
+    };
+    let missing = names.iter().filter(|name| *name != DEFAULT_NAME && !covers(name));
+    CertificateStatus {
+        app: app.cloned(),
+        names: pair.metadata.names.iter().cloned().collect(),
+        missing: missing.cloned().collect(),
+        issuer: match details {
+            _ if pair.metadata.self_signed => "self-signed".to_owned(),
+            details => details.map(|known| known.issuer).unwrap_or_default(),
+        },
+        state: CertificateState::of(pairs, pair, not_after, names),
+        not_before,
+        not_after,
+        failed_at: attempt.as_ref().map(|attempt| attempt.at),
+        failures: attempt.as_ref().map_or(0, |attempt| attempt.failures),
+        error: attempt.as_ref().and_then(|attempt| attempt.error.clone()),
+        next_attempt: attempt.as_ref().map(FailedAttempt::next_attempt),
     }
 }
 

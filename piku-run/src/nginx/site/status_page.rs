@@ -57,6 +57,7 @@ impl WebServer {
             passwords: passwords.is_file().then_some(passwords),
             has_certificate,
             acme_root: self.root.acme().join("webroot"),
+            limits_attempts: false,
         })
     }
 

@@ -1,6 +1,7 @@
 //! `rename`, `clone`, `destroy` and `restore`, over a real ssh.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 
 use nix::sys::signal::Signal;
 use piku_tests::repo::Repo;
@@ -49,8 +50,18 @@ fn renamed_app_keeps_what_it_has() {
     says(&world, "create taken", 0);
     assert!(says(&world, "rename blog taken", 1).contains("taken exists already"));
 
+    let mut follower = world.start_ssh("laptop", "logs blog -f -n 1");
+    let mut lines = BufReader::new(follower.stdout.take().expect("a pipe"));
+    assert!(lines.read_line(&mut String::new()).expect("text") > 0, "it follows");
     let renamed = says(&world, "apps:rename blog shop", 0);
     assert!(renamed.contains("blog is called shop now"), "{renamed}");
+    std::io::copy(&mut lines, &mut std::io::sink()).expect("its end");
+    let end = follower.wait_with_output().expect("its end");
+    let told = String::from_utf8_lossy(&end.stderr);
+    assert!(
+        !end.status.success() && told.contains("blog is called shop now\nhint: piku logs shop -f"),
+        "{told}"
+    );
     assert_eq!(world.page("shop"), "one\n");
     assert!(!world.app("blog").exists() && !world.root().join("run/blog").exists());
     wait_for("the end of the old processes", || {
@@ -230,7 +241,12 @@ fn destroyed_app_comes_back_until_its_time_is_over() {
     let made = world.command("mkdir").arg("-p").arg(half.join("repo.git/refs")).status();
     assert!(made.expect("mkdir runs").success());
     assert!(says(&world, "gc --dry-run", 0).contains("apps/.clone.half") && half.exists());
+    let expired =
+        || world.tool("piku-run").args(["gc", "--expired"]).status().expect("piku-run runs").success();
+    assert!(expired() && world.app("blog").exists());
     world.set_settings("keep_destroyed: 0d");
+    // As the daemon does every hour.
+    assert!(expired() && !world.app("blog").exists() && half.exists());
     says(&world, "gc", 0);
     assert!(!world.app("blog").exists() && !half.exists());
     says(&world, "restore blog", 1);

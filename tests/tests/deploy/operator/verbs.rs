@@ -68,6 +68,9 @@ fn other_spellings_do_what_they_say() {
     assert_eq!(says(&world, "run blog cron-tick", 0), "the tick has run\n");
     says(&world, "ps:stop blog", 0);
     assert_eq!(says(&world, "apps", 0), "blog  stopped\n");
+    says(&world, "maintenance:on blog", 0);
+    assert_eq!(says(&world, "apps", 0), "blog  maintenance, stopped\n");
+    says(&world, "maintenance:off blog", 0);
     says(&world, "start blog", 0);
     assert!(says(&world, "ps:start blog", 0).contains("is not stopped"));
     let apps: serde_json::Value = serde_json::from_str(&says(&world, "apps --format json", 0)).expect("JSON");

@@ -10,6 +10,10 @@ use crate::render::nginx::server::add_acme_challenges;
 /// Host name of the page for a tunnel (`ssh -L 8080:127.0.0.1:80`): browsers resolve it to their own machine.
 pub const TUNNEL_NAME: &str = "status.localhost";
 
+/// Zone of `limit_req` for requests with a password, which is checked slowly, on purpose: a reader and a scraper need a
+/// few a minute.
+const ATTEMPTS: &str = "piku_attempts";
+
 /// Answer as long as no reader has a password.
 const NO_PASSWORD: &str = "The status page has no password yet. On the server: sudo piku status:password\n";
 
@@ -26,10 +30,13 @@ pub struct StatusSite {
     pub has_certificate: bool,
     /// Directory in which an ACME client writes `.well-known/acme-challenge/TOKEN`.
     pub acme_root: PathBuf,
+    /// Limit the requests with a password from one address; nginx may lack the module.
+    pub limits_attempts: bool,
 }
 
-/// Paths as nginx reads them.
+/// Paths as nginx reads them, and what is limited.
 struct SitePaths {
+    limits_attempts: bool,
     dir: String,
     passwords: Option<String>,
 }
@@ -46,6 +53,7 @@ impl StatusSite {
         to: &mut NginxConfigFile<'_>,
     ) -> anyhow::Result<()> {
         let paths = SitePaths {
+            limits_attempts: self.limits_attempts,
             dir: to_nginx_path(Some(&self.dir), "the status page")?.unwrap_or_default(),
             passwords: to_nginx_path(self.passwords.as_deref(), "its passwords")?,
         };
@@ -53,6 +61,14 @@ impl StatusSite {
         let certificate = links.filter(|_| self.has_certificate && !tls.is_empty());
         let names: Vec<&str> =
             std::iter::once("server_name").chain(self.names.iter().map(String::as_str)).collect();
+        if self.limits_attempts {
+            let key = format!("${ATTEMPTS}");
+            to.add_block(&["map", "$http_authorization", &key], |to| {
+                to.add(&["", ""]);
+                to.add(&["default", "$binary_remote_addr"]);
+            });
+            to.add(&["limit_req_zone", &key, &format!("zone={ATTEMPTS}:1m"), "rate=30r/m"]);
+        }
         if !plain.is_empty() {
             to.add_block(&["server"], |to| {
                 add_listen(plain, &[], to);
@@ -117,6 +133,11 @@ fn add_content(paths: &SitePaths, to: &mut NginxConfigFile<'_>) {
     };
     to.add(&["root", &paths.dir]);
     to.add(&["absolute_redirect", "off"]);
+    if paths.limits_attempts {
+        to.add(&["limit_req", &format!("zone={ATTEMPTS}"), "burst=30", "nodelay"]);
+        to.add(&["limit_req_status", "429"]);
+        to.add(&["limit_req_log_level", "info"]);
+    }
     to.add(&["auth_basic", "piku status"]);
     to.add(&["auth_basic_user_file", passwords]);
     to.add_block(&["location", "/"], |to| to.add(&["return", "404"]));

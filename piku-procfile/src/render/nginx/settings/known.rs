@@ -38,8 +38,8 @@ Variables of ENV, named as the Python piku or dokku names them:
                            off: pass uploads to the app as they arrive
   NGINX_WEBSOCKET_TIMEOUT  seconds that a websocket or a gRPC stream may be idle, default 3600
   NGINX_GRPC_PREFIXES      PREFIX,…: paths, or '/', that the app serves by gRPC or HTTP/2 without TLS
-  NGINX_ERROR_PAGES        directory of the app with 502.html and 503.html, and optionally maintenance.html and
-                           stopped.html; MAINTENANCE_PAGE_URL and ERROR_PAGE_URL show pages from elsewhere
+  NGINX_ERROR_PAGES        directory of the app with 502.html and 503.html, and optionally maintenance.html,
+                           stopped.html and 404.html; MAINTENANCE_PAGE_URL and ERROR_PAGE_URL show pages from elsewhere
   NGINX_ACCESS_LOG         off: log no requests
   NGINX_PROXY_KEEPALIVE    idle connections to the app that are kept, default 16
   NGINX_UNDERSCORE_IN_HEADERS

@@ -89,7 +89,7 @@ impl VirtualHost {
         let names: Vec<HostName> = names.into_iter().collect();
         let cloudflare = cloudflare_ranges(settings, &mut read)?;
         known::warn_of_unknown_names(values, &mut read);
-        let pages = ErrorPages::read(settings, &mut read)?;
+        let pages = ErrorPages::read(settings, &dirs, &mut read)?;
         let host = Self {
             app: settings.app.clone(),
             redirects: redirects::parse_redirects(&names, &mut read),

@@ -55,9 +55,14 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &ForeignAppArgs) -> anyho
         return Ok(());
     }
     crate::commands::create_if_missing(root, app)?;
+    // The settings first: new instances need them. The same import completes one that was cut short in between.
+    if !export.config.is_empty() {
+        config::change_config(root, app, *no_restart, &edit).context("nothing was taken over")?;
+    }
     if !export.formation.is_empty() {
         let counts = export.formation.clone();
-        client::ask(root, app, &SupervisorRequest::Scale { counts }).context("nothing was taken over")?;
+        let scaled = client::ask(root, app, &SupervisorRequest::Scale { counts });
+        scaled.context("the settings are taken over, the scale is not; the same import completes it")?;
     }
-    if export.config.is_empty() { Ok(()) } else { config::change_config(root, app, *no_restart, &edit) }
+    Ok(())
 }
