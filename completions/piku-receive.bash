@@ -25,6 +25,9 @@ _piku__receive() {
             piku__receive,cancel)
                 cmd="piku__receive__subcmd__cancel"
                 ;;
+            piku__receive,catch-up)
+                cmd="piku__receive__subcmd__catch__subcmd__up"
+                ;;
             piku__receive,create)
                 cmd="piku__receive__subcmd__create"
                 ;;
@@ -60,6 +63,9 @@ _piku__receive() {
                 ;;
             piku__receive__subcmd__help,cancel)
                 cmd="piku__receive__subcmd__help__subcmd__cancel"
+                ;;
+            piku__receive__subcmd__help,catch-up)
+                cmd="piku__receive__subcmd__help__subcmd__catch__subcmd__up"
                 ;;
             piku__receive__subcmd__help,create)
                 cmd="piku__receive__subcmd__help__subcmd__create"
@@ -137,7 +143,7 @@ _piku__receive() {
 
     case "${cmd}" in
         piku__receive)
-            opts="-h -V --key --app --root --scripts --help --version key create deploy cancel targets ship export begin-deploy finish-deploy record admit help"
+            opts="-h -V --key --app --root --scripts --help --version key create deploy cancel targets ship catch-up export begin-deploy finish-deploy record admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -230,6 +236,28 @@ _piku__receive() {
                     return 0
                     ;;
                 --by)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__catch__subcmd__up)
+            opts="-h --root --scripts --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --scripts)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -341,7 +369,7 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help)
-            opts="key create deploy cancel targets ship export begin-deploy finish-deploy record admit help"
+            opts="key create deploy cancel targets ship catch-up export begin-deploy finish-deploy record admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -383,6 +411,20 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help__subcmd__cancel)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__help__subcmd__catch__subcmd__up)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

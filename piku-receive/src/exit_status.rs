@@ -28,6 +28,12 @@ Exit status:
   0  success on every machine
   1  failure on at least one machine
   2  wrong usage";
+pub(crate) const CATCH_UP: &str = "\
+Exit status:
+  0  all machines that are back have the release
+  1  it failed on at least one machine, which waits for the next release
+  2  wrong usage
+  75 the app is being changed";
 pub(crate) const TARGETS: &str = "\
 Exit status:
   0  the list is printed

@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "marks and locks of apps, which only piku writes")]
 
+mod catch_up_timer;
 mod supervisor_child;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -44,6 +45,7 @@ use crate::releases::current;
 use crate::releases::rename_record::RenameRecord;
 use crate::status::StatusTimer;
 
+use catch_up_timer::CatchUpTimer;
 use supervisor_child::SupervisorChild;
 
 pub(crate) const NAME: &str = "daemon";
@@ -91,6 +93,7 @@ struct DaemonLoop {
     backups: BackupTimer,
     data_usage: DataUsageTimer,
     expiry: ExpiryTimer,
+    catch_up: CatchUpTimer,
     leaving: bool,
     _lock: FileLock,
 }
@@ -140,6 +143,7 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
         backups: BackupTimer::read(root),
         data_usage: DataUsageTimer::new(),
         expiry: ExpiryTimer::new(),
+        catch_up: CatchUpTimer::read(root),
         leaving: false,
         _lock: lock,
     };
@@ -193,7 +197,8 @@ impl DaemonLoop {
             let now = Instant::now();
             let due = self.apps.values().filter_map(|watch| watch.again);
             let due = due.chain(self.turns_end()).chain(self.notify.at()).chain(self.status.at());
-            let due = due.chain(self.backups.at()).chain([self.data_usage.at(), self.expiry.at()]).min();
+            let due = due.chain(self.backups.at()).chain([self.data_usage.at(), self.expiry.at()]);
+            let due = due.chain(self.catch_up.at()).min();
             let next = due.map(|due| due.saturating_duration_since(now));
             let next = next.into_iter().chain(self.clients.time_left()).chain(self.listener.paused());
             let next = next.min();
@@ -256,6 +261,7 @@ impl DaemonLoop {
                 self.backups.start_due(&self.root, &self.program),
                 self.data_usage.start_due(&self.root, &self.program),
                 self.expiry.start_due(&self.root, &self.program),
+                self.catch_up.start_due(&self.root),
             ];
             for err in started.into_iter().filter_map(Result::err) {
                 log_error(&format!("{err:#}"));
@@ -278,6 +284,7 @@ impl DaemonLoop {
                     self.notify = NotifyTimer::read(&self.root);
                     self.status = StatusTimer::read(&self.root);
                     self.backups = BackupTimer::read(&self.root);
+                    self.catch_up = CatchUpTimer::read(&self.root);
                 }
                 _ => {}
             }

@@ -11,6 +11,7 @@ mod cron;
 mod daemon;
 mod data_limit;
 mod desired;
+mod front;
 mod garbage;
 mod grants;
 mod instance;

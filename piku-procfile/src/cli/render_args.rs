@@ -361,6 +361,8 @@ impl From<NginxArgs> for RenderTarget {
             pages: OperatorPages::default(),
             connections: Some(args.connections),
             trusted_proxies: args.trusted_proxies,
+            front: None,
+            machines: None,
             shares_maps: false,
         };
         Self::Nginx {

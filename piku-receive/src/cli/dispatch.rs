@@ -16,6 +16,7 @@ use super::{
 };
 use crate::app_context::{self, AppContext};
 use crate::deploy::{self, DeploySubject, deploy_event};
+use crate::distribute::catch_up;
 use crate::export::ExportMode;
 use crate::key::{self, NewKeyArgs};
 use crate::push::push_options::PushOptions;
@@ -95,6 +96,12 @@ impl ReceiveCli {
                     &absolute(&releases)?,
                     &absolute(&targets)?,
                 );
+            }
+            ReceiveAction::CatchUp { app, paths } => {
+                child_env::set_umask();
+                let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
+                let context = AppContext { root: &root, scripts: &scripts, app: &app, key: catch_up::ACTOR };
+                return Ok(ExitCode::from(catch_up::catch_up(&context)?));
             }
             ReceiveAction::Cancel { app: TheApp { app, root }, by } => {
                 deploy::cancel::cancel_build(&app, &absolute_root(root)?.app(&app), &by)?;

@@ -122,6 +122,16 @@ enum ReceiveAction {
         #[command(flatten)]
         whose: AppKeyArgs,
     },
+    /// Send the last release to machines that were down at its deploy, if they are back.
+    ///
+    /// The daemon runs this as long as there are any (`skip_down` in `deploy_to` of host.yaml).
+    #[command(after_long_help = exit_status::CATCH_UP)]
+    CatchUp {
+        /// Name of the app.
+        app: AppName,
+        #[command(flatten)]
+        paths: MachineArgs,
+    },
     /// Write the tree of a commit and its submodules to a new directory.
     #[command(after_long_help = exit_status::COMMAND)]
     Export {

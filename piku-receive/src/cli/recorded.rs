@@ -19,6 +19,8 @@ pub(super) fn recorded_action(action: &ReceiveAction) -> Option<(RecordedVerb, O
         ReceiveAction::Deploy { dry_run: true, .. }
         | ReceiveAction::Admit { .. }
         | ReceiveAction::BeginDeploy { .. }
+        // It records each machine.
+        | ReceiveAction::CatchUp { .. }
         | ReceiveAction::Export { .. }
         | ReceiveAction::FinishDeploy { .. }
         | ReceiveAction::Record { .. }

@@ -9,6 +9,9 @@
     reason = "checks that release directories exist, which the hook has named"
 )]
 
+pub(crate) mod catch_up;
+mod front;
+mod missed;
 mod old_layers;
 mod parts;
 mod ssh;
@@ -20,9 +23,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::Context;
+use piku_layout::missed_release::MissedRelease;
 use piku_layout::settings::{DeployTo, HostSettings};
 use piku_report::progress;
 use piku_report::user_error::UserError;
@@ -48,6 +53,11 @@ fn deploy_to(context: &AppContext<'_>) -> anyhow::Result<DeployTo> {
         let what = format!("deploy_to of {} in host.yaml names no machine, and 'here: false'", context.app);
         return Err(UserError::new(what).hint("name its machines: [piku@HOST, …]").into());
     }
+    if to.here && to.front.is_some() {
+        let what =
+            format!("deploy_to of {} in host.yaml has a front, and the app runs here, too", context.app);
+        return Err(UserError::new(what).hint("add 'here: false': the front only passes requests on").into());
+    }
     Ok(to)
 }
 
@@ -65,16 +75,32 @@ pub(crate) fn distribute_releases(
     let list = KindList::read(targets)?;
     let mut machines: Vec<TargetHost<'_>> =
         to.machines.iter().map(|machine| TargetHost::new(context.app, machine, &to)).collect();
-    let mut parts: BTreeMap<PathBuf, ReleaseParts<'_>> = BTreeMap::new();
     for machine in &mut machines {
+        machine.is_down = list.is_down(&machine.address.to_string());
         match choose_release(releases, &list, machine) {
-            Ok(folder) => {
-                if !parts.contains_key(&folder) {
-                    parts.insert(folder.clone(), ReleaseParts::new(context, folder.clone())?);
-                }
-                machine.folder = folder;
-            }
+            Ok(folder) => machine.folder = folder,
             Err(why) => machine.failure = Some(why.to_owned()),
+        }
+    }
+    let code = send_to_machines(context, &to, &mut machines)?;
+    // A release that was rolled back is not sent later.
+    if !(to.all_or_nothing && machines.iter().any(TargetHost::has_failed)) {
+        missed::keep_missed_release(context.root, &context.dir(), releases, &machines)?;
+        front::refresh(context, &to);
+    }
+    Ok(code)
+}
+
+/// Sends each host the release in its directory and deploys it there.
+fn send_to_machines(
+    context: &AppContext<'_>,
+    to: &DeployTo,
+    machines: &mut [TargetHost<'_>],
+) -> anyhow::Result<ExitCode> {
+    let mut parts: BTreeMap<PathBuf, ReleaseParts<'_>> = BTreeMap::new();
+    for machine in machines.iter().filter(|machine| machine.failure.is_none()) {
+        if !parts.contains_key(&machine.folder) {
+            parts.insert(machine.folder.clone(), ReleaseParts::new(context, machine.folder.clone())?);
         }
     }
     for folder in parts.keys() {
@@ -84,7 +110,7 @@ pub(crate) fn distribute_releases(
         let of = if parts.len() > 1 { format!(" for {kind}") } else { String::new() };
         progress::step(&format!("Sending the release{of} to {}", names.join(", ")));
     }
-    send_and_deploy(context, &to, &mut machines, &parts)
+    send_and_deploy(context, to, machines, &parts)
 }
 
 /// Returns the directory of the release for this host, or the reason for excluding the host.
@@ -93,11 +119,19 @@ fn choose_release(
     list: &KindList,
     machine: &TargetHost<'_>,
 ) -> Result<PathBuf, &'static str> {
+    if machine.is_down {
+        return Err("it was down before the build");
+    }
     let kinds = list.by_machine();
     let kind = kinds.get(machine.address.to_string().as_str());
     let kind = kind.ok_or("it was unreachable before the build and receives nothing")?;
-    let folders = [*kind, ANY].map(|name| releases.join(name));
-    folders.into_iter().find(|folder| folder.exists()).ok_or("its release could not be built")
+    find_release(releases, kind).ok_or("its release could not be built")
+}
+
+/// Returns the directory of the release for an architecture, or of the one for every platform.
+fn find_release(releases: &Path, architecture: &str) -> Option<PathBuf> {
+    let folders = [architecture, ANY].map(|name| releases.join(name));
+    folders.into_iter().find(|folder| folder.exists())
 }
 
 /// Offers, sends and deploys the releases; rolls back if one host fails and `all_or_nothing` is set.
@@ -110,7 +144,7 @@ fn send_and_deploy(
     // A host without a release has failed and is skipped.
     let of = |machine: &TargetHost<'_>| parts.get(&machine.folder).context("no release for it");
     for_each_healthy(machines, |machine| machine.offer_release(of(machine)?.manifest()));
-    let has_failed = |machines: &[TargetHost<'_>]| machines.iter().any(|machine| machine.failure.is_some());
+    let has_failed = |machines: &[TargetHost<'_>]| machines.iter().any(TargetHost::has_failed);
     if to.all_or_nothing && has_failed(machines) {
         return Ok(report_and_roll_back(context, to, machines, "nothing was sent"));
     }
@@ -130,17 +164,72 @@ fn send_and_deploy(
     if to.all_or_nothing && has_failed(machines) {
         return Ok(report_and_roll_back(context, to, machines, "none has deployed it"));
     }
-    for_each_healthy(machines, |machine| machine.deploy_release(of(machine)?));
+    if to.is_rolling() {
+        front::prepare(context, to, machines)?;
+        deploy_in_turn(context, to, machines, |machine| machine.deploy_release(of(machine)?));
+    } else {
+        for_each_healthy(machines, |machine| machine.deploy_release(of(machine)?));
+    }
     if to.all_or_nothing && has_failed(machines) {
         progress::step("Not all machines deployed the release: the others roll back");
-        for_each(machines, TargetHost::undo_deploy);
+        if to.is_rolling() {
+            undo_in_turn(context, to, machines);
+        } else {
+            for_each(machines, TargetHost::undo_deploy);
+        }
     }
     let app = context.dir();
-    if app.current_number().is_none() {
+    // A release that is kept for hosts that are down needs its own layers.
+    if app.current_number().is_none() && MissedRelease::of(&app).machines().is_empty() {
         let keys: Vec<_> = parts.values().map(ReleaseParts::layer_keys).collect::<anyhow::Result<_>>()?;
         old_layers::remove_old_layers(&app.layers(), &keys.concat());
     }
     Ok(report_and_roll_back(context, to, machines, ""))
+}
+
+/// Deploys on one host after the other, while the front leaves it out. If one fails and `all_or_nothing` is
+/// set, those behind it keep what they have.
+fn deploy_in_turn<'a>(
+    context: &AppContext<'_>,
+    to: &DeployTo,
+    machines: &mut [TargetHost<'a>],
+    deploy: impl Fn(&mut TargetHost<'a>) -> anyhow::Result<()>,
+) {
+    for machine in machines.iter_mut().filter(|machine| machine.failure.is_none()) {
+        if let Err(err) = in_turn(context, to, machine, &deploy) {
+            machine.fail(&err);
+        }
+        if to.all_or_nothing && machine.has_failed() {
+            return;
+        }
+    }
+}
+
+/// Rolls back one host after the other, the last one that has changed first.
+fn undo_in_turn(context: &AppContext<'_>, to: &DeployTo, machines: &mut [TargetHost<'_>]) {
+    for machine in machines.iter_mut().rev().filter(|machine| machine.may_have_changed()) {
+        let undone = in_turn(context, to, machine, |machine| {
+            machine.undo_deploy();
+            Ok(())
+        });
+        if let Err(err) = undone {
+            print_remote_line(&machine.name, &format!(" !     {err:#}"));
+            // It is rolled back even if the front cannot leave it out.
+            machine.undo_deploy();
+        }
+    }
+}
+
+/// Changes a host while the front leaves it out.
+fn in_turn<'a>(
+    context: &AppContext<'_>,
+    to: &DeployTo,
+    machine: &mut TargetHost<'a>,
+    change: impl Fn(&mut TargetHost<'a>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let drained = front::DrainedHost::begin(context, to, &machine.name)?;
+    change(machine)?;
+    drained.map_or(Ok(()), front::DrainedHost::finish)
 }
 
 /// Runs `what` on all hosts that have not failed, in parallel.
@@ -151,7 +240,7 @@ fn for_each_healthy<'a>(
     for_each(machines, |machine| {
         if machine.failure.is_none() {
             if let Err(err) = what(machine) {
-                machine.failure = Some(format!("{err:#}"));
+                machine.fail(&err);
             }
         }
     });
@@ -167,16 +256,24 @@ fn for_each<'a>(machines: &mut [TargetHost<'a>], what: impl Fn(&mut TargetHost<'
 
 /// Reports the result of each host and returns the exit code.
 fn report_results(machines: &[TargetHost<'_>], but: &str) -> ExitCode {
-    let failed = machines.iter().filter(|machine| machine.failure.is_some()).count();
+    let failed = machines.iter().filter(|machine| machine.has_failed()).count();
     for machine in machines {
         match (&machine.failure, machine.release) {
+            (Some(why), _) if machine.is_down => {
+                progress::error(&format!("{}: {why}; it gets the release when it is back", machine.name));
+            }
             (Some(why), _) => progress::error(&format!("{}: {why}", machine.name)),
             (None, Some(release)) => progress::step(&format!("{}: release {release} is live", machine.name)),
             (None, None) => progress::step(&format!("{}: unchanged", machine.name)),
         }
     }
     if failed == 0 {
-        return ExitCode::SUCCESS;
+        let is_live_nowhere = !machines.is_empty() && machines.iter().all(TargetHost::leaves_app_down);
+        if !is_live_nowhere {
+            return ExitCode::SUCCESS;
+        }
+        progress::error("all machines are down");
+        return ExitCode::FAILURE;
     }
     let but = if but.is_empty() { String::new() } else { format!("; {but}") };
     progress::error(&format!("{failed} of {} machines failed{but}", machines.len()));
@@ -191,7 +288,7 @@ fn report_and_roll_back(
     but: &str,
 ) -> ExitCode {
     let code = report_results(machines, but);
-    let has_failed = machines.iter().any(|machine| machine.failure.is_some());
+    let has_failed = machines.iter().any(TargetHost::has_failed);
     if has_failed && to.all_or_nothing && to.here {
         progress::step("This machine rolls back too");
         let live = context.dir().current_number().context("there is no live release");
@@ -202,11 +299,17 @@ fn report_and_roll_back(
     code
 }
 
+/// True while lines of hosts are not printed.
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
 /// Keeps the lines of several hosts apart.
 static SAYING: Mutex<()> = Mutex::new(());
 
 /// Prints a line of a host after its name.
 fn print_remote_line(name: &str, line: &str) {
+    if IS_QUIET.load(Ordering::Relaxed) {
+        return;
+    }
     let _one = SAYING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     progress::remote(name, line);
 }

@@ -1,10 +1,11 @@
 //! A host to which a release is sent.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use piku_layout::name::AppName;
 use piku_layout::settings::{self, DeployTo};
 use piku_report::user_error::{BUSY, UserError};
@@ -44,7 +45,21 @@ pub(super) struct TargetHost<'a> {
     /// True if the connection was lost during the deploy.
     is_outcome_unknown: bool,
     pub(super) failure: Option<String>,
+    /// True if it is down and is left out, by `skip_down`.
+    pub(super) is_down: bool,
 }
+
+/// No connection to a host, or a lost one.
+#[derive(Debug)]
+pub(super) struct LostConnection(String);
+
+impl fmt::Display for LostConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for LostConnection {}
 
 #[derive(Deserialize)]
 struct OfferAnswer {
@@ -53,7 +68,7 @@ struct OfferAnswer {
 
 impl<'a> TargetHost<'a> {
     pub(super) fn new(app: &'a AppName, address: &'a settings::MachineAddress, to: &'a DeployTo) -> Self {
-        let name = settings::MachineAddress { user: None, ..address.clone() }.to_string();
+        let name = address.name();
         let (lacks, release, unknown, failure) = (Vec::new(), None, false, None);
         let folder = PathBuf::new();
         Self {
@@ -67,13 +82,37 @@ impl<'a> TargetHost<'a> {
             release,
             is_outcome_unknown: unknown,
             failure,
+            is_down: false,
         }
+    }
+
+    /// Records that a request has failed. A host without a connection is down, if such hosts are left out.
+    pub(super) fn fail(&mut self, err: &anyhow::Error) {
+        self.is_down = self.to.skip_down && err.is::<LostConnection>();
+        self.failure = Some(format!("{err:#}"));
+    }
+
+    /// Returns true if it has failed and was not left out.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some() && !self.is_down
+    }
+
+    /// Returns true if it is down, and the app does not run on this host, either.
+    pub(super) fn leaves_app_down(&self) -> bool {
+        self.is_down && !self.to.here
+    }
+
+    /// Returns true if it has deployed the release, or may have.
+    pub(super) fn may_have_changed(&self) -> bool {
+        self.release.is_some() || self.is_outcome_unknown
     }
 
     /// Asks for its platform. An older piku that does not know the request counts as a host like this one,
     /// `own`.
     pub(super) fn ask_facts(&mut self, own: &TargetFacts) -> anyhow::Result<()> {
-        let ended = self.retry(&mut |machine| {
+        // A host that is back later gets the release then.
+        let patience = if self.to.skip_down { 0 } else { self.to.patience };
+        let ended = self.retry_for(patience, &mut |machine| {
             let ended = machine.run_session(
                 &["release:machine", machine.app.as_str()],
                 SessionInput::Nothing,
@@ -135,12 +174,20 @@ impl<'a> TargetHost<'a> {
         let ended = self.run_session(&words, SessionInput::Nothing, WORK)?;
         self.is_outcome_unknown = ended.code == NO_CONNECTION;
         if self.is_outcome_unknown {
-            bail!("the connection was lost during the deploy; see the result with: {}", self.how_to_ask());
+            let how = self.how_to_ask();
+            let what = format!("the connection was lost during the deploy; see the result with: {how}");
+            return Err(LostConnection(what).into());
         }
         let deployed: DeployedRelease =
             serde_json::from_str(&check_success(ended)?.answer).context("its response is not valid")?;
         self.release = Some(deployed.release);
         Ok(())
+    }
+
+    /// Gives it the key of the front, by which it recognizes the front's requests.
+    pub(super) fn send_front_key(&mut self, key: &[u8]) -> anyhow::Result<()> {
+        let words = ["release:front", self.app.as_str()];
+        self.retry(&mut |machine| machine.run_session(&words, SessionInput::Text(key), ANSWER)).map(drop)
     }
 
     /// Rolls back if the release is live.
@@ -181,9 +228,17 @@ impl<'a> TargetHost<'a> {
         &self,
         attempt: &mut dyn FnMut(&Self) -> anyhow::Result<EndedSession>,
     ) -> anyhow::Result<EndedSession> {
+        self.retry_for(self.to.patience, attempt)
+    }
+
+    fn retry_for(
+        &self,
+        patience: u64,
+        attempt: &mut dyn FnMut(&Self) -> anyhow::Result<EndedSession>,
+    ) -> anyhow::Result<EndedSession> {
         let begin = Instant::now();
         let mut since = begin;
-        let patience = Duration::from_secs(self.to.patience);
+        let patience = Duration::from_secs(patience);
         loop {
             let ended = attempt(self)?;
             if ended.sent > 0 {
@@ -231,8 +286,11 @@ fn check_success(ended: EndedSession) -> anyhow::Result<EndedSession> {
     match ended.code {
         0 => Ok(ended),
         NO_CONNECTION => {
-            let hint = connection_hint(&ended.last).map(|hint| format!(" ({hint})")).unwrap_or_default();
-            Err(UserError::new(why("no connection") + &hint).into())
+            let what = why("no connection");
+            Err(match connection_hint(&ended.last) {
+                Some(hint) => UserError::new(format!("{what} ({hint})")).into(),
+                None => LostConnection(what).into(),
+            })
         }
         code if code == i32::from(BUSY) => Err(UserError::new(why("busy")).code(BUSY).into()),
         _ => Err(UserError::new(why("failed")).into()),

@@ -1,7 +1,7 @@
 //! `targets`: groups the hosts of an app by platform before the build, which runs once for each.
 //!
 //! Prints a line for each platform, `ARCHITECTURE must|may HOST…`, first that of this host, named `here`.
-//! Unreachable hosts are left out.
+//! Unreachable hosts are left out, or listed as `!HOST` in the first line, if they get the release later.
 
 #![expect(
     clippy::disallowed_methods,
@@ -25,6 +25,8 @@ use crate::app_context::AppContext;
 
 /// Name of this host in the list.
 const HERE: &str = "here";
+/// Prefix of a host that is down and is left out.
+const DOWN: char = '!';
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct TargetFacts {
@@ -89,13 +91,15 @@ pub(super) fn print_targets(context: &AppContext<'_>, to: &DeployTo) -> anyhow::
             progress::step(&format!("{} is {}", machine.name, facts.describe()));
         }
     }
-    let failed = machines.iter().filter(|machine| machine.failure.is_some()).count();
-    if failed > 0 && (to.all_or_nothing || failed == machines.len() && !to.here) {
+    let is_any_left = to.here || machines.iter().any(|machine| machine.failure.is_none());
+    if to.all_or_nothing && machines.iter().any(TargetHost::has_failed) || !is_any_left {
         return Ok(report_results(&machines, "nothing was built"));
     }
     for machine in machines.iter().filter(|machine| machine.failure.is_some()) {
         let why = machine.failure.as_deref().unwrap_or_default();
-        progress::error(&format!("{}: {why}; the others continue", machine.name));
+        let then =
+            if machine.is_down { "it gets the release when it is back" } else { "the others continue" };
+        progress::error(&format!("{}: {why}; {then}", machine.name));
     }
     let list =
         KindList::group_by_kind(to.here.then_some(own.architecture.as_str()), &machines, to.all_or_nothing);
@@ -108,7 +112,7 @@ pub(super) fn print_targets(context: &AppContext<'_>, to: &DeployTo) -> anyhow::
 }
 
 /// Reads the platform of this host from `piku-build machine`.
-fn read_own_facts(context: &AppContext<'_>) -> anyhow::Result<TargetFacts> {
+pub(super) fn read_own_facts(context: &AppContext<'_>) -> anyhow::Result<TargetFacts> {
     let asked = context
         .command("piku-build")?
         .args(["machine", "--format", "json", "--settings"])
@@ -150,6 +154,11 @@ impl KindList {
                 list.kinds.push(MachineKind { architecture, must, machines: vec![name] });
             }
         }
+        // A host that is down counts as one of the first kind, but nothing is sent to it.
+        let down = machines.iter().filter(|machine| machine.is_down);
+        if let Some(first) = list.kinds.first_mut() {
+            first.machines.extend(down.map(|machine| format!("{DOWN}{}", machine.address)));
+        }
         // The only build must succeed.
         if let [only] = list.kinds.as_mut_slice() {
             only.must = true;
@@ -180,6 +189,12 @@ impl KindList {
             Ok(MachineKind { architecture, must: need == "must", machines: words.collect() })
         });
         Ok(Self { kinds: kinds.collect::<anyhow::Result<_>>()? })
+    }
+
+    /// Returns true if the host was down when it was asked.
+    pub(super) fn is_down(&self, address: &str) -> bool {
+        let mut all = self.kinds.iter().flat_map(|kind| &kind.machines);
+        all.any(|machine| machine.strip_prefix(DOWN) == Some(address))
     }
 
     /// Returns the architecture of each host, by its address.
@@ -231,6 +246,10 @@ mod tests {
         let read = KindList::parse("x86_64 must here piku@pc\narmv7l may pi\n").unwrap();
         assert_eq!(read.by_machine().get("pi"), Some(&"armv7l"));
         assert_eq!(read.by_machine().get("piku@pc"), Some(&"x86_64"));
+        let read = KindList::parse("x86_64 must here !piku@pi\n").unwrap();
+        assert!(
+            read.is_down("piku@pi") && !read.is_down("here") && !read.by_machine().contains_key("piku@pi")
+        );
         assert!(KindList::parse("x86_64 here\n").is_err() && KindList::parse("x86_64\n").is_err());
     }
 

@@ -1,4 +1,4 @@
-//! Receives releases that another host has built (see `distribute`), in five requests, so that a lost
+//! Receives releases that another host has built (see `distribute`), in six requests, so that a lost
 //! connection costs only the rest of one of them:
 //!
 //! - `release:machine APP`: prints the platform of this host as JSON, for which the sender builds.
@@ -6,11 +6,13 @@
 //!   here; otherwise prints the missing layers as JSON.
 //! - `release:take APP SHA256 BYTES`: prints how many bytes of the part are here and reads the rest from
 //!   stdin. An incomplete part is kept.
+//! - `release:front APP`: reads the key of the app's front from stdin, if the sender has one.
 //! - `release:deploy APP SHA256…`: unpacks the parts in this order and deploys the release, as a push does.
 //!   Prints the live release as JSON.
 //! - `release:undo APP NUMBER`: rolls back from this release, if it is live.
 
 mod deploy;
+mod front_key;
 mod part;
 mod undo;
 
@@ -26,6 +28,7 @@ use crate::child_env::exit_code;
 use crate::repository::create;
 
 pub(crate) use deploy::deploy_release as deploy;
+pub(crate) use front_key::store_front_key;
 pub(crate) use part::receive_part as take;
 pub(crate) use undo::{go_back, undo_release as undo};
 
@@ -36,6 +39,8 @@ pub(crate) enum ReleaseStep {
     /// Check that the release can run here and print the missing layers.
     Offer,
     Take(PartName),
+    /// Store the key of the front.
+    Front,
     /// Deploy the release in these parts.
     Deploy(Vec<Sha256Hex>),
     /// Roll back from the release with this number.
@@ -69,13 +74,14 @@ impl ReleaseStep {
                 sha256: sha256.parse()?,
                 bytes: bytes.parse().map_err(|_| "BYTES is not a number".to_owned())?,
             })),
+            ("front", []) => Ok(Self::Front),
             ("deploy", parts) if (1..=MOST_PARTS).contains(&parts.len()) => {
                 parts.iter().map(|part| part.parse()).collect::<Result<_, _>>().map(Self::Deploy)
             }
             ("undo", [number]) => {
                 number.parse().map(Self::Undo).map_err(|_| "NUMBER is not a number".to_owned())
             }
-            _ => Err("expected machine APP, offer APP, take APP SHA256 BYTES, deploy APP SHA256…, or undo APP NUMBER"
+            _ => Err("expected machine APP, offer APP, take APP SHA256 BYTES, front APP, deploy APP SHA256…, or undo APP NUMBER"
                 .to_owned()),
         }
     }
@@ -86,6 +92,7 @@ impl ReleaseStep {
             Self::Machine => "release:machine",
             Self::Offer => "release:offer",
             Self::Take(_) => "release:take",
+            Self::Front => "release:front",
             Self::Deploy(_) => "release:deploy",
             Self::Undo(_) => "release:undo",
         }
@@ -158,6 +165,7 @@ mod tests {
         let sum = "0a".repeat(32);
         assert_eq!(parse("machine"), Ok(ReleaseStep::Machine));
         assert_eq!(parse("offer"), Ok(ReleaseStep::Offer));
+        assert_eq!(parse("front"), Ok(ReleaseStep::Front));
         assert!(matches!(
             parse(&format!("take {sum} 17")),
             Ok(ReleaseStep::Take(PartName { bytes: 17, .. }))
@@ -169,6 +177,7 @@ mod tests {
         for bad in [
             "machine x",
             "offer x",
+            "front x",
             "take x 1",
             "deploy",
             "deploy ../../x",

@@ -149,6 +149,10 @@ impl KeySession {
                 release::take(&context, part)?;
                 SessionEnd { code: 0, outcome: "taken".to_owned() }
             }
+            ReleaseStep::Front => {
+                release::store_front_key(&context)?;
+                SessionEnd { code: 0, outcome: "stored the key of the front".to_owned() }
+            }
             ReleaseStep::Deploy(parts) => {
                 let deployed = release::deploy(&context, parts);
                 deploy_event::send_release_event(&context, &deployed);

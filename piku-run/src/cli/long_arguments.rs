@@ -314,3 +314,12 @@ pub(crate) struct ImportArgs {
     #[arg(long)]
     pub(crate) no_deploy: bool,
 }
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Name of the app
+    pub(crate) app: AppName,
+    /// Directory of the app, with its Procfile and ENV
+    pub(crate) folder: PathBuf,
+}

@@ -17,11 +17,13 @@ use piku_layout::settings::{GrantedPath, HostDomain};
 use piku_report::output::OutputFormat;
 
 pub(crate) use long_arguments::{
-    AuditArgs, BackupArgs, CloneArgs, DataUsageArgs, DestroyArgs, ForeignAppArgs, GcArgs, ImportArgs,
-    LogsArgs, MetricsArgs, NotifyArgs, ReleaseInfoArgs, RenameArgs, RestoreArgs, StartArgs, StatusArgs,
-    StatusPasswordArgs,
+    AuditArgs, BackupArgs, CheckArgs, CloneArgs, DataUsageArgs, DestroyArgs, ForeignAppArgs, GcArgs,
+    ImportArgs, LogsArgs, MetricsArgs, NotifyArgs, ReleaseInfoArgs, RenameArgs, RestoreArgs, StartArgs,
+    StatusArgs, StatusPasswordArgs,
 };
-pub(crate) use subcommands::{BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, OnOff};
+pub(crate) use subcommands::{
+    BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, FrontAction, FrontArgs, OnOff,
+};
 pub(crate) use values::RestartTarget;
 use values::{parse_count, parse_release, parse_target};
 
@@ -160,12 +162,10 @@ pub(crate) enum RunCommand {
     Start(StartArgs),
     /// Check the settings of an app before it is built: limits, network, nginx
     #[command(after_long_help = exit_status::READ)]
-    Check {
-        /// Name of the app
-        app: AppName,
-        /// Directory of the app, with its Procfile and ENV
-        folder: PathBuf,
-    },
+    Check(CheckArgs),
+    /// List the machines to which this machine's nginx passes the requests to an app
+    #[command(after_long_help = exit_status::READ)]
+    Front(FrontArgs),
     /// Refuse deploys of an app until it is unlocked: pushes, rebuilds, releases from other machines
     ///
     /// A deploy in progress goes on. Config changes, rollbacks and restarts stay possible: the lock freezes the code.

@@ -143,13 +143,14 @@ impl RunCommand {
         match self {
             Self::Data { app, .. }
             | Self::Maintenance { app, .. }
-            | Self::Check { app, .. }
             | Self::Lock { app, .. }
             | Self::Unlock { app }
             | Self::Deploy { app, .. }
             | Self::Scale { app, .. }
             | Self::Rollback { app, .. }
             | Self::Revoke { app, .. } => Some(app),
+            Self::Check(typed) => Some(&typed.app),
+            Self::Front(typed) => Some(&typed.app),
             Self::Rename(typed) => Some(&typed.app),
             Self::Clone(typed) => Some(&typed.app),
             Self::Destroy(typed) => Some(&typed.app),

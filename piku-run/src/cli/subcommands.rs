@@ -1,6 +1,8 @@
 //! Actions of the commands that have several.
 
-use clap::{Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
 use piku_layout::name::AppName;
 use piku_report::output::OutputFormat;
 
@@ -158,6 +160,42 @@ pub(crate) enum DomainsCommand {
     /// Check that DNS leads here and that nginx answers for each name
     #[command(after_long_help = exit_status::READ)]
     Check,
+}
+
+/// Arguments of `front`.
+#[derive(Debug, Args)]
+pub(crate) struct FrontArgs {
+    /// Name of the app
+    pub(crate) app: AppName,
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
+    /// Action to perform [default: list the machines]
+    #[command(subcommand)]
+    pub(crate) action: Option<FrontAction>,
+}
+
+/// Actions of `front`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FrontAction {
+    /// Take over the settings of a release, and print the key for the machines; part of a deploy
+    #[command(after_long_help = exit_status::CHANGE)]
+    Prepare {
+        /// Tree of the release, with its ENV
+        tree: PathBuf,
+    },
+    /// Have nginx send requests to the machines that answer and have the last release; part of a deploy
+    #[command(after_long_help = exit_status::CHANGE)]
+    Refresh,
+    /// Send no requests to a machine until stdin ends; part of a deploy
+    ///
+    /// Prints 'drained' when its requests have ended. After the line 'deployed' on stdin, it waits until the
+    /// machine answers.
+    #[command(after_long_help = exit_status::CHANGE)]
+    Drain {
+        /// Machine, as `deploy_to` in host.yaml names it, without the user
+        machine: String,
+    },
 }
 
 /// State of the maintenance mode.

@@ -9,6 +9,7 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::user_error::UserError;
 use serde::Serialize;
 
+use crate::front::{MachineRow, machine_rows};
 use crate::ipc::fan_out::ask_all;
 use crate::nginx::{CertificateState, SiteStatus, WebServer, session_address};
 use crate::process::usage::{InstanceSample, SampledState};
@@ -33,6 +34,9 @@ pub(crate) struct AppRow {
     pub(crate) locked: Option<DeployLock>,
     /// `valid`, `self-signed`, `failed` or `expired`; `None` without HTTPS.
     pub(crate) certificate: Option<CertificateState>,
+    /// Machines behind this machine's front of the app.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) machines: Vec<MachineRow>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -40,6 +44,8 @@ pub(crate) struct AppRow {
 pub(crate) enum AppState {
     /// It has no release yet.
     Created,
+    /// It runs on other machines, behind this machine's front.
+    Remote,
     Running,
     /// At least one instance crashes repeatedly.
     CrashLooping,
@@ -55,6 +61,7 @@ impl AppState {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
+            Self::Remote => "remote",
             Self::Running => "running",
             Self::CrashLooping => "crash-looping",
             Self::Maintenance => "maintenance",
@@ -111,7 +118,9 @@ pub(crate) fn describe_app(
         (one.pid.is_some() || one.node.is_some()) && one.state != SampledState::Draining
     };
     let crashes = |one: &InstanceSample| one.state == SampledState::CrashLooping;
+    let machines = machine_rows(root, &app);
     let state = match () {
+        () if !machines.is_empty() => AppState::Remote,
         () if dir.current_number().is_none() => AppState::Created,
         () if dir.is_in_maintenance() => AppState::Maintenance,
         () if dir.is_stopped() => AppState::Stopped,
@@ -136,6 +145,7 @@ pub(crate) fn describe_app(
         instances: samples.iter().filter(runs).count(),
         locked: DeployLock::read(&dir).ok().flatten(),
         certificate: site.and_then(|site| site.certificate.as_ref()).map(|certificate| certificate.state),
+        machines,
     }
 }
 
@@ -146,7 +156,8 @@ fn unusual(row: &AppRow) -> Vec<&'static str> {
     let stopped = is_stopped_too.then_some(AppState::Stopped.as_str());
     let certificate = row.certificate.and_then(CertificateState::problem);
     let locked = row.locked.as_ref().map(|_| "locked");
-    state.into_iter().chain(stopped).chain(locked).chain(certificate).collect()
+    let lacks = row.machines.iter().any(MachineRow::is_missing).then_some("a machine is down");
+    state.into_iter().chain(stopped).chain(lacks).chain(locked).chain(certificate).collect()
 }
 
 fn render_names(rows: &[AppRow]) -> String {

@@ -44,7 +44,7 @@ use crate::cli::{DataUsageArgs, NotifyArgs, RunCli, RunCommand};
 use crate::instance::launch;
 use crate::python_home::ImportOptions;
 use crate::{
-    cli, daemon, data_limit, log_forwarding, nginx, notify, protections, python_home, releases, start,
+    cli, daemon, data_limit, front, log_forwarding, nginx, notify, protections, python_home, releases, start,
     status, supervisor,
 };
 
@@ -146,7 +146,8 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Unlock { app } => deploy_lock::unlock(&root()?, &app)?,
         RunCommand::Supervise { app } => supervisor::run(&root()?, &app)?,
         RunCommand::Drain { app } => log_forwarding::run(&root()?, &app)?,
-        RunCommand::Check { app, folder } => check::run(&root()?, &app, &folder)?,
+        RunCommand::Check(typed) => check::run(&root()?, &typed.app, &typed.folder)?,
+        RunCommand::Front(typed) => front::run(&root()?, typed)?,
         RunCommand::Deploy { app, release, written } => deploy::run(&root()?, &app, &release, written)?,
         RunCommand::Scale { app, counts, format } => scale::run(&root()?, &app, counts, format)?,
         RunCommand::Restart { app, target, if_stopped } => {

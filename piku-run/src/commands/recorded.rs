@@ -14,7 +14,8 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         RunCommand::Apps { .. }
         | RunCommand::Audit(_)
         | RunCommand::Certs { action: CertsCommand::List { .. } }
-        | RunCommand::Check { .. }
+        | RunCommand::Check(_)
+        | RunCommand::Front(_)
         | RunCommand::Daemon
         | RunCommand::DataUsage(_)
         | RunCommand::Drain { .. }

@@ -20,7 +20,7 @@ use piku_chroot::jail::JailSpec;
 use piku_chroot::profile::BuiltinProfile;
 use piku_files::TreeHandle;
 use piku_layout::jail::{DATA, HOME, HOME_IN_DATA};
-use piku_layout::name::AppName;
+use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::{AppUsers, NetworkMode, SandboxMode};
 use piku_nss::UserAccount;
@@ -118,6 +118,14 @@ impl ReleaseContext {
         let release = BuiltRelease::without_build(app.clone(), processes);
         let (uids, dir, root) = (root.uid_ranges(), root.app(app), root.path().to_owned());
         Ok(Self { app: app.clone(), dir, release, root, uids, source: Some(source), service: None })
+    }
+
+    /// Returns the context of an app that runs on other machines: it has a web process, and nothing here.
+    pub(crate) fn of_front(root: &PikuRoot, app: &AppName) -> Self {
+        let web = "web".parse().map(|web: ProcessName| (web, String::new()));
+        let release = BuiltRelease::without_build(app.clone(), web.into_iter().collect());
+        let (uids, dir, root) = (root.uid_ranges(), root.app(app), root.path().to_owned());
+        Self { app: app.clone(), dir, release, root, uids, source: None, service: None }
     }
 
     /// Returns whether its processes run in a jail.

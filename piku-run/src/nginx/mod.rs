@@ -35,7 +35,7 @@ pub(crate) use config_test::check_config;
 pub(crate) use local_names::is_announcer_installed;
 pub(crate) use master::OldWorker;
 pub(crate) use program::find_program;
-pub(crate) use service::{NAME, run};
+pub(crate) use service::{NAME, log as log_service, run};
 pub(crate) use site::status::{CertificateState, CertificateStatus, SiteStatus, certificate_state};
 pub(crate) use site::urls::{SiteUrls, session_address};
 
@@ -46,6 +46,7 @@ use program::NginxProgram;
 use site::files::SiteFiles;
 use site::names::is_web_app;
 
+use crate::front::FrontSite;
 use crate::instance::environment::ReleaseContext;
 use crate::log::RotationLimits;
 use crate::releases::current;
@@ -97,6 +98,11 @@ pub(crate) struct PreparedSite<'a> {
     lock: Option<FileLock>,
 }
 
+/// Returns the pids of nginx's worker processes.
+pub(crate) fn worker_pids(root: &PikuRoot) -> Vec<i32> {
+    NginxMaster::find(&NginxDir::new(root)).map(NginxMaster::workers).unwrap_or_default()
+}
+
 /// Variable with the host names of an app.
 const SERVER_NAME: &str = "NGINX_SERVER_NAME";
 
@@ -144,7 +150,13 @@ impl WebServer {
             warnings: Vec::new(),
             lock: None,
         };
-        let mut values = world.values()?;
+        let front = FrontSite::find(&self.root, &world.app)?;
+        let (front_world, mut values) = match &front {
+            Some(front) => (Some(front.context()), front.values()?),
+            None => (None, world.values()?),
+        };
+        // Of an app with a front, no release here gets requests.
+        let (world, ports) = front_world.as_ref().map_or((world, ports), |front| (front, Some(&[][..])));
         let is_named = VirtualHost::is_configured(&values);
         if !is_named {
             // A misspelt name is why it has none.

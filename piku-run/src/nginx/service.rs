@@ -35,6 +35,7 @@ use super::old_workers::OldWorkerMonitor;
 use super::program::NginxProgram;
 use super::site::refresh::spawn_refresh;
 use crate::cron::CronTimer;
+use crate::front::monitor::FrontMonitor;
 use crate::lock;
 use crate::process::idle_memory::IdleMemory;
 use crate::process::own_program::OwnProgram;
@@ -61,6 +62,7 @@ struct NginxService {
     old_workers: OldWorkerMonitor,
     logs: LogRotation,
     local_names: LocalNames,
+    fronts: FrontMonitor,
     /// `None` if nginx was adopted from an earlier service.
     child: Option<Child>,
     lock: FileLock,
@@ -101,6 +103,7 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<ExitCode> {
     log(&format!("nginx serves, pid {}", service.master.pid));
     // The files may be from before a boot; the supervisors know the current ports.
     spawn_refresh(&service.web);
+    service.fronts.start_if_needed(root);
     service.run_loop(&signals)
 }
 
@@ -138,6 +141,7 @@ fn start_or_adopt(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyho
         old_workers: OldWorkerMonitor::default(),
         logs,
         local_names: LocalNames::default(),
+        fronts: FrontMonitor::default(),
         child,
         lock,
     })
@@ -311,6 +315,7 @@ impl NginxService {
         self.web.dir.finish_all_reloads()?;
         drop((files, reloads));
         spawn_refresh(&self.web);
+        self.fronts.start_if_needed(&self.web.root);
         Ok(())
     }
 
@@ -366,7 +371,7 @@ fn watch_reloads(web: &WebServer) -> Option<Inotify> {
     Some(watch)
 }
 
-pub(super) fn log(text: &str) {
+pub(crate) fn log(text: &str) {
     // stderr may be closed; then the line is dropped.
     let _ = writeln!(std::io::stderr().lock(), "piku-run: {text}");
 }

@@ -184,7 +184,7 @@ fn parse_socket(line: &str) -> Option<ListeningSocket> {
 }
 
 /// Parses an address. The kernel prints each four bytes as a number in native byte order.
-fn address_of(hex: &str) -> Option<IpAddr> {
+pub(super) fn address_of(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| -> Option<[u8; 4]> {
         Some(u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?.to_ne_bytes())
     };

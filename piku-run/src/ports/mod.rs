@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "locks of ports, which only piku writes")]
 
+pub(crate) mod connections;
 mod guard;
 pub(crate) mod listening;
 pub(crate) mod pinned;

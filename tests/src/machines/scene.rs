@@ -17,6 +17,9 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// Port of nginx, in each one's own network.
+    pub const HTTP_PORT: u16 = 8080;
+
     /// Starts all three; `None` if network namespaces are not permitted.
     #[must_use]
     pub fn new() -> Option<Self> {
@@ -32,6 +35,19 @@ impl Scene {
         Some(Self { builder, runners, lan })
     }
 
+    /// Starts nginx on all three, on [`Self::HTTP_PORT`] of each.
+    pub fn start_nginx(&mut self) {
+        let Self { builder, runners: [one, two], lan } = self;
+        for (at, world) in [builder, one, two].into_iter().enumerate() {
+            world.set_settings(&Self::nginx_settings());
+            lan.on(at, || world.start_nginx());
+        }
+    }
+
+    fn nginx_settings() -> String {
+        format!("nginx: {{http: '0.0.0.0:{}', https: [], ipv6: false}}", Self::HTTP_PORT)
+    }
+
     /// Writes `deploy_to` for both apps, with `more` settings for each.
     pub fn deploy_to(&self, more: &str) {
         let machines = [0, 1].map(|at| {
@@ -44,7 +60,8 @@ impl Scene {
             machines.join(", "),
             home = home.display()
         );
-        self.builder.set_settings(&format!("deploy_to:\n  blog: {of_app}\n  shop: {of_app}\n"));
+        let nginx = Self::nginx_settings();
+        self.builder.set_settings(&format!("{nginx}\ndeploy_to:\n  blog: {of_app}\n  shop: {of_app}\n"));
     }
 
     /// Pushes to the build host.

@@ -2,6 +2,7 @@
 //! clusters.
 
 mod cluster;
+mod front;
 mod kinds;
 mod platforms;
 mod ship;

@@ -74,6 +74,24 @@ impl AppDir {
         self.dir.join(USAGE_HISTORY)
     }
 
+    /// Returns the file with the key of the front that passes requests to this machine.
+    #[must_use]
+    pub fn front_key(&self) -> PathBuf {
+        self.dir.join("front-key")
+    }
+
+    /// Returns the file with what this machine's front needs of the app: its key and settings of nginx.
+    #[must_use]
+    pub fn front(&self) -> PathBuf {
+        self.dir.join("front.json")
+    }
+
+    /// Returns the folder with the state of the machines behind this machine's front.
+    #[must_use]
+    pub fn front_state(&self) -> PathBuf {
+        self.run.join("front")
+    }
+
     /// Returns the folder with what `destroy` has kept of the app, for `restore`.
     #[must_use]
     pub fn destroyed(&self) -> PathBuf {

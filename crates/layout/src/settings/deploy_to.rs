@@ -10,10 +10,12 @@ use piku_report::user_error::UserError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::ClusterTarget;
+use super::front::{FrontSettings, read_front};
 
 /// Machines on which the releases of an app run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch in host.yaml")]
 pub struct DeployTo {
     /// The machines that they are sent to.
     pub machines: Vec<MachineAddress>,
@@ -25,6 +27,13 @@ pub struct DeployTo {
     pub here: bool,
     /// If one machine fails, roll back all of them.
     pub all_or_nothing: bool,
+    /// Deploy on one machine after the other, and not on all at once. A front does that in any case.
+    pub rolling: bool,
+    /// Leave out a machine that is down, and send it the release when it is back.
+    pub skip_down: bool,
+    /// This machine's nginx passes the requests to the app on to the machines.
+    #[serde(deserialize_with = "read_front", skip_serializing_if = "Option::is_none")]
+    pub front: Option<FrontSettings>,
     /// For how many seconds a machine that cannot be reached, or a transfer that broke off, is tried again.
     pub patience: u64,
     /// Cluster of Kubernetes in which they run, in place of machines.
@@ -33,6 +42,12 @@ pub struct DeployTo {
 }
 
 impl DeployTo {
+    /// Returns true if the machines deploy one after the other.
+    #[must_use]
+    pub fn is_rolling(&self) -> bool {
+        self.rolling || self.front.is_some()
+    }
+
     /// Returns whether instances run on this machine.
     #[must_use]
     pub fn runs_here(&self) -> bool {
@@ -89,6 +104,9 @@ impl Default for DeployTo {
             known_hosts: None,
             here: true,
             all_or_nothing: false,
+            rolling: false,
+            skip_down: false,
+            front: None,
             // A machine that is just booting is there by then.
             patience: 120,
             kubernetes: None,
@@ -114,6 +132,14 @@ pub struct MachineAddress {
     pub host: String,
     /// Port of its sshd.
     pub port: Option<u16>,
+}
+
+impl MachineAddress {
+    /// Returns the address without the user: the name of the machine in messages and file names.
+    #[must_use]
+    pub fn name(&self) -> String {
+        Self { user: None, ..self.clone() }.to_string()
+    }
 }
 
 impl FromStr for MachineAddress {

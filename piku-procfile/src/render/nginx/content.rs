@@ -22,13 +22,7 @@ pub(super) fn add_content<'a>(site: &'a VirtualHost, to: &mut NginxConfigFile<'a
             to.add(&["auth_basic", site.app.as_str()]);
             to.add(&["auth_basic_user_file", &file.path]);
         }
-        if let Some(trusted) = &site.trusted {
-            for range in &trusted.ranges {
-                to.add(&["set_real_ip_from", range]);
-            }
-            to.add(&["real_ip_header", trusted.header]);
-            to.add(&["real_ip_recursive", "on"]);
-        }
+        site.add_client_address(to);
         add_setting_directives(site, DirectiveScope::Server, to);
         for words in site.piku_response_headers() {
             to.add(&words.iter().map(String::as_str).collect::<Vec<_>>());
@@ -80,7 +74,13 @@ fn add_proxy_settings(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
     add_setting_directives(site, DirectiveScope::Proxy, to);
     // nginx tries another instance only if this one did not respond at all, and never repeats POST, PATCH
     // or LOCK once the request has been sent.
-    to.add(&["proxy_next_upstream", "error"]);
+    if site.machines.is_some() {
+        // A machine that is lost refuses nothing: connections to it time out.
+        to.add(&["proxy_next_upstream", "error", "timeout"]);
+        to.add(&["proxy_next_upstream_timeout", "30s"]);
+    } else {
+        to.add(&["proxy_next_upstream", "error"]);
+    }
     // The app knows its own address by the header 'Host'.
     to.add(&["proxy_redirect", "off"]);
 }
@@ -106,7 +106,7 @@ impl VirtualHost {
         let host = self.host();
         let own = |text: &str| text.to_owned();
         [
-            ["Host", &host],
+            ["Host", &self.app_host()],
             ["Upgrade", upgrade],
             ["Connection", connection],
             ["X-Forwarded-For", &self.forwarded("forwarded_for", "$proxy_add_x_forwarded_for")],
@@ -119,7 +119,9 @@ impl VirtualHost {
             ["Proxy", ""],
         ]
         .map(|pair| pair.map(own))
-        .to_vec()
+        .into_iter()
+        .chain(self.front_headers())
+        .collect()
     }
 
     /// Returns the directory whose files are served at `/`.
@@ -357,7 +359,7 @@ fn add_cache(site: &VirtualHost, caching: &CacheSettings, to: &mut NginxConfigFi
     // nginx caches only what it buffers.
     to.add(&["proxy_buffering", "on"]);
     to.add(&["proxy_cache", &site.zone("")]);
-    to.add(&["proxy_cache_key", "$scheme$host$request_uri"]);
+    to.add(&["proxy_cache_key", &site.cache_key()]);
     to.add(&["proxy_cache_lock", "on"]);
     to.add(&["proxy_cache_use_stale", "error", "timeout", "updating"]);
     let valid = |to: &mut NginxConfigFile<'_>, codes: &[&str], time: u32| {

@@ -7,7 +7,7 @@ use super::config_writer::NginxConfigFile;
 impl VirtualHost {
     /// Returns the value of a header, from a variable of this app if a proxy in front is trusted.
     pub(super) fn forwarded(&self, role: &str, own: &str) -> String {
-        if self.trusted.is_some() { self.variable(role) } else { own.to_owned() }
+        if self.is_behind_proxy() { self.variable(role) } else { own.to_owned() }
     }
 
     /// Returns the scheme of requests for the app's content: text if all have the same, which nginx need not evaluate.
@@ -40,7 +40,7 @@ impl VirtualHost {
     pub(super) fn redirects_plain_server(&self) -> bool {
         // A proxy in front may have received the request by HTTPS.
         let is_required = self.tls.as_ref().is_some_and(|tls| tls.is_required);
-        is_required && !self.sockets.is_empty() && self.trusted.is_none()
+        is_required && !self.sockets.is_empty() && !self.is_behind_proxy()
     }
 
     /// Returns the scheme of the client's request.
@@ -57,15 +57,18 @@ fn socket_port(socket: &str) -> &str {
 
 /// Adds the variables that [`VirtualHost::forwarded`] names, for the `http` block.
 pub(super) fn add_forwarded_maps(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
-    let Some(trusted) = &site.trusted else { return };
+    if !site.is_behind_proxy() {
+        return;
+    }
     let is_trusted = site.variable("trusted");
-    // The address of the connection, not the one from the header.
-    to.add_block(&["geo", "$realip_remote_addr", &is_trusted], |to| {
+    // 1 for a trusted address, 2 for the front.
+    site.add_address_variable("trusted", "2", to, |to| {
         to.add(&["default", "0"]);
-        for range in &trusted.ranges {
+        for range in site.trusted.iter().flat_map(|trusted| &trusted.ranges) {
             to.add(&[range, "1"]);
         }
     });
+    let yes = if site.front.is_some() { "[12]" } else { "1" };
     let mut map = |from: &str, role: &str, rows: &[[&str; 2]]| {
         let from = format!("{is_trusted}:{from}");
         to.add_block(&["map", &from, &site.variable(role)], |to| rows.iter().for_each(|row| to.add(row)));
@@ -74,30 +77,42 @@ pub(super) fn add_forwarded_maps(site: &VirtualHost, to: &mut NginxConfigFile<'_
     map(
         "$http_x_forwarded_proto",
         "scheme",
-        &[["default", "$scheme"], ["~*^1:https(?:,|$)", "https"], ["~*^1:http(?:,|$)", "http"]],
+        &[
+            ["default", "$scheme"],
+            [&format!("~*^{yes}:https(?:,|$)"), "https"],
+            [&format!("~*^{yes}:http(?:,|$)"), "http"],
+        ],
     );
     let given = site.variable("given_port");
-    let pattern = format!("~^1:(?<{}>[0-9]{{1,5}}):", given.trim_start_matches('$'));
+    let pattern = format!("~^{yes}:(?<{}>[0-9]{{1,5}}):", given.trim_start_matches('$'));
     map(
         "$http_x_forwarded_port:$http_x_forwarded_proto",
         "forwarded_port",
         &[
             ["default", "$server_port"],
             [&pattern, &given],
-            ["~*^1::https(?:,|$)", "443"],
-            ["~*^1::http(?:,|$)", "80"],
+            [&format!("~*^{yes}::https(?:,|$)"), "443"],
+            [&format!("~*^{yes}::http(?:,|$)"), "80"],
         ],
     );
     let given = site.variable("given_host");
-    let pattern = format!("~^1:(?<{}>[][A-Za-z0-9._:-]{{1,255}})$", given.trim_start_matches('$'));
+    let name = given.trim_start_matches('$');
+    let pattern = format!("~^{yes}:(?<{name}>[][A-Za-z0-9._:-]{{1,255}})$");
     let host = site.host();
     map("$http_x_forwarded_host", "forwarded_host", &[["default", &host], [&pattern, &given]]);
+    if site.front.is_some() {
+        let given = site.variable("front_host");
+        let name = given.trim_start_matches('$');
+        let pattern = format!("~^2:(?<{name}>[][A-Za-z0-9._:-]{{1,255}})$");
+        map("$http_x_forwarded_host", "app_host", &[["default", &host], [&pattern, &given]]);
+    }
     map(
         "$http_x_forwarded_for",
         "forwarded_for",
-        &[["default", "$proxy_add_x_forwarded_for"], ["~^1:.", "$http_x_forwarded_for"]],
+        &[["default", "$proxy_add_x_forwarded_for"], [&format!("~^{yes}:."), "$http_x_forwarded_for"]],
     );
     if let Some(tls) = site.tls.as_ref().filter(|tls| tls.is_required) {
+        // The front redirects its own clients.
         let port = if tls.port == 443 { String::new() } else { format!(":{}", tls.port) };
         map(
             &format!("{scheme}:$uri"),

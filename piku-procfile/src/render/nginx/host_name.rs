@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use piku_layout::front_key::FRONT_DOMAIN;
 use piku_report::diagnostic::quote_word;
 
 /// Maximum length in bytes, without the dot at the end (RFC 1035, 2.3.4).
@@ -88,6 +89,9 @@ impl FromStr for HostName {
         };
         if !base.split('.').all(label) {
             return Err(format!("{shown} is not a host name"));
+        }
+        if base == FRONT_DOMAIN || base.strip_suffix(FRONT_DOMAIN).is_some_and(|rest| rest.ends_with('.')) {
+            return Err(format!("{shown} belongs to piku's fronts"));
         }
         Ok(Self(name))
     }
@@ -180,6 +184,9 @@ mod tests {
             "-a.org",
             "a-.org",
             "münchen.de",
+            "front.piku.internal",
+            "*.front.piku.internal",
+            "a.Front.piku.internal",
             &"a".repeat(64),
             &"a.".repeat(127),
         ] {

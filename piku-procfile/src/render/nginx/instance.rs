@@ -12,6 +12,7 @@ use piku_layout::settings::ListenAddress;
 use super::DEFAULT_NAME;
 use super::config_writer::NginxConfigFile;
 use super::error_pages;
+use super::front;
 use super::host_name::DEFAULT_PATTERN;
 use super::paths::to_nginx_path;
 use super::server::TLS_VERSIONS;
@@ -200,6 +201,7 @@ impl NginxInstance {
                 to.add(&["root", "/nonexistent"]);
                 error_pages::add_unknown_host(page, to);
             });
+            front::add_unknown_keys(&plain, to);
         }
         if !tls.is_empty() {
             to.add_block(&["server"], |to| {

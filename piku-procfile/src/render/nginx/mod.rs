@@ -10,6 +10,7 @@ mod config_writer;
 mod content;
 mod error_pages;
 mod forwarded;
+mod front;
 mod host_name;
 mod include;
 mod instance;
@@ -36,6 +37,7 @@ pub use settings::trusted_proxies::check_trusted_proxy;
 pub use shared_maps::render_shared_maps;
 
 use indexmap::IndexSet;
+use piku_layout::front_key::FrontKey;
 use piku_layout::name::AppName;
 use piku_layout::settings::ListenAddress;
 use piku_report::diagnostic::Diagnostic;
@@ -106,6 +108,11 @@ pub struct RenderSettings {
     /// Proxies in front of all apps whose `X-Forwarded-*` headers are believed: addresses, ranges or
     /// `private`.
     pub trusted_proxies: Vec<String>,
+    /// Key of a front on another machine, whose requests are for this app, too.
+    pub front: Option<FrontKey>,
+    /// Key by which the nginx of other machines recognizes requests of this front; the upstreams are these
+    /// machines.
+    pub machines: Option<FrontKey>,
     /// True if nginx also reads [`render_shared_maps`]. Otherwise the file contains those maps.
     pub shares_maps: bool,
 }
@@ -162,6 +169,8 @@ pub struct VirtualHost {
     is_closed: bool,
     pages: ErrorPages,
     connections: Option<u32>,
+    front: Option<FrontKey>,
+    machines: Option<FrontKey>,
     shares_maps: bool,
     /// Variables that have no effect.
     pub warnings: Vec<Diagnostic>,

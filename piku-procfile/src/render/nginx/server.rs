@@ -59,7 +59,7 @@ pub(super) fn render_server(site: &VirtualHost) -> String {
     if site.uses_proxy() {
         add_upstreams(site, &mut to);
     }
-    let needs_port = site.uses_proxy() || !site.redirects.is_empty() || site.trusted.is_some();
+    let needs_port = site.uses_proxy() || !site.redirects.is_empty() || site.is_behind_proxy();
     if needs_port && !site.shares_maps {
         add_port_map(&mut to, |role| site.variable(role));
     }
@@ -67,8 +67,7 @@ pub(super) fn render_server(site: &VirtualHost) -> String {
         add_cache_zone(site, caching, &mut to);
     }
     if let Some(ranges) = &site.cloudflare {
-        // The address of the connection, not the one from the header.
-        to.add_block(&["geo", "$realip_remote_addr", &site.variable("cloudflare")], |to| {
+        site.add_address_variable("cloudflare", "1", &mut to, |to| {
             to.add(&["default", "0"]);
             to.add(&["127.0.0.1", "1"]);
             to.add(&["::1", "1"]);
@@ -109,7 +108,11 @@ fn add_upstreams(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
     for (role, is_kept) in [("", true), (".once", false)] {
         to.add_block(&["upstream", &site.zone(role)], |to| {
             for upstream in &site.upstreams {
-                to.add(&["server", upstream.as_str(), "max_fails=0"]);
+                match &site.machines {
+                    None => to.add(&["server", upstream.as_str(), "max_fails=0"]),
+                    // piku looks for lost machines every few seconds.
+                    Some(_) => to.add(&["server", upstream.as_str(), "max_fails=1", "fail_timeout=5s"]),
+                }
             }
             if is_kept && site.keepalive > 0 {
                 to.add(&["keepalive", &site.keepalive.to_string()]);
@@ -176,6 +179,9 @@ fn add_server<'a>(site: &'a VirtualHost, secure: bool, plain: bool, to: &mut Ngi
                 to.add(&["server_name", name.as_str()]);
             }
         }
+        if let Some(key) = site.front.as_ref().filter(|_| plain) {
+            to.add(&["server_name", &key.host_name()]);
+        }
         // Not the default directory of the nginx package.
         to.add(&["root", "/nonexistent"]);
         to.add(&["absolute_redirect", "off"]);
@@ -195,7 +201,7 @@ fn add_server<'a>(site: &'a VirtualHost, secure: bool, plain: bool, to: &mut Ngi
             let condition = format!("({}", site.variable("cloudflare"));
             to.add_block(&["if", &condition, "=", "0)"], |to| to.add(&["return", "403"]));
         }
-        if secure && plain && site.tls.as_ref().is_some_and(|tls| tls.is_required) && site.trusted.is_some() {
+        if secure && plain && site.tls.as_ref().is_some_and(|tls| tls.is_required) && site.is_behind_proxy() {
             let insecure = site.variable("insecure");
             to.add_block(&["if", &format!("({insecure})")], |to| to.add(&["return", "301", &insecure]));
         }

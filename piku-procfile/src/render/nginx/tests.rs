@@ -34,6 +34,8 @@ fn settings() -> RenderSettings {
         pages: OperatorPages::default(),
         connections: Some(100),
         trusted_proxies: Vec::new(),
+        front: None,
+        machines: None,
         shares_maps: false,
     }
 }

@@ -17,6 +17,7 @@ use piku_report::{progress, user_error};
 
 use crate::backup_plans::AppBackups;
 use crate::data_limit::DataUsageRecord;
+use crate::front::{machine_rows, render_fronts};
 use crate::grants::resolve_grant;
 use crate::ipc::client;
 use crate::ipc::client::{AskPatience, SilentSupervisor};
@@ -40,7 +41,23 @@ pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) 
     }
     let found = FoundInstances::find(root, app)?;
     table::print_instances(&found.rows, format)?;
+    print_fronts(root, app, format, &found)?;
     found.report(root, app)
+}
+
+/// Prints the machines behind the fronts of these apps below their instances here.
+fn print_fronts(
+    root: &PikuRoot,
+    app: Option<&AppName>,
+    format: OutputFormat,
+    found: &FoundInstances,
+) -> anyhow::Result<()> {
+    let machines = render_fronts(root, app);
+    if machines.is_empty() || format != OutputFormat::Text {
+        return Ok(());
+    }
+    let gap = if found.rows.is_empty() { "" } else { "\n" };
+    output::write(format!("{gap}{machines}").as_bytes())
 }
 
 /// Prints the instances every two seconds until the reader closes the output. A terminal shows the last table
@@ -58,6 +75,7 @@ pub(super) fn watch(root: &PikuRoot, app: Option<&AppName>, terminal: bool) -> a
             output::write(CLEAR)?;
         }
         table::print_instances(&found.rows, OutputFormat::Text)?;
+        print_fronts(root, app, OutputFormat::Text, &found)?;
         if let Err(err) = found.report(root, app) {
             let _ = user_error::report(crate::TOOL, &err);
         }
@@ -114,7 +132,9 @@ impl FoundInstances {
 
     /// Reports why there are no rows, and the failures; returns the last one.
     fn report(mut self, root: &PikuRoot, app: Option<&AppName>) -> anyhow::Result<()> {
-        if let Some(app) = app.filter(|_| self.rows.is_empty() && self.failures.is_empty()) {
+        let runs_here_only = |app: &&AppName| machine_rows(root, app).is_empty();
+        let is_empty = self.rows.is_empty() && self.failures.is_empty();
+        if let Some(app) = app.filter(|_| is_empty).filter(runs_here_only) {
             progress::detail(&match root.app(app).current_number() {
                 Some(_) => {
                     format!(

@@ -10,6 +10,7 @@ use piku_procfile::render::nginx::DEFAULT_NAME;
 use piku_report::user_error::UserError;
 
 use super::app_certificates::{AppCertificates, CertificatePair};
+use crate::front::FrontSite;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::WebServer;
@@ -77,7 +78,11 @@ impl<'a> CertificateOwner<'a> {
             }
             return pairs.remove_unused(&pair.dir);
         };
-        if let Err(err) = client::ask(&web.root, app, &SupervisorRequest::Route) {
+        let applied = match FrontSite::find(&web.root, app)? {
+            Some(front) => front.apply(),
+            None => client::ask(&web.root, app, &SupervisorRequest::Route).map(drop),
+        };
+        if let Err(err) = applied {
             if let Some(before) = before {
                 pairs.set_current(&before)?;
             }

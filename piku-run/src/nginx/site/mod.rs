@@ -15,10 +15,11 @@ mod status_page;
 pub(super) mod urls;
 mod values_check;
 
-use std::net::{Ipv6Addr, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 
 use anyhow::Context;
 use jiff::Timestamp;
+use piku_layout::front_key::FrontKey;
 use piku_procfile::procfile::{ProcessKind, Procfile, ProcfileEntry};
 use piku_procfile::render::app_values::AppValues;
 use piku_procfile::render::nginx::{
@@ -28,6 +29,7 @@ use piku_procfile::render::nginx::{
 use piku_release::manifest::BuiltRelease;
 use piku_report::user_error::UserError;
 
+use crate::front::FrontSite;
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::WebServer;
 use crate::nginx::capacity;
@@ -115,17 +117,18 @@ impl WebServer {
         // Without a listening process, the ports are those that `check_site` made up.
         let is_stopped = ports.is_none();
         let ports = ports.filter(|_| listens).unwrap_or_default();
-        let upstreams = ports
-            .iter()
-            .map(|port| UpstreamAddress::from(std::net::SocketAddr::from(([127, 0, 0, 1], *port))))
-            .collect();
+        let front = FrontSite::find(&self.root, &world.app)?;
+        let upstreams: Vec<SocketAddr> = match &front {
+            Some(front) => front.upstreams(),
+            None => ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect(),
+        };
         let cloudflare = self.settings.cloudflare_ranges.as_ref().map(|path| {
             std::fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()))
         });
         let build = nginx.build();
         let mut settings = RenderSettings {
             app: world.app.clone(),
-            upstreams,
+            upstreams: upstreams.iter().copied().map(UpstreamAddress::from).collect(),
             root: Some(world.tree()),
             data: Some(world.dir.data()),
             listen: self.settings.http.clone(),
@@ -143,12 +146,14 @@ impl WebServer {
                 () if world.dir.maintenance().exists() => Some(SiteClosure::Maintenance),
                 () if is_stopped => Some(SiteClosure::Stopped),
                 // Nothing answers yet, or no instance is wanted.
-                () if listens && ports.is_empty() => Some(SiteClosure::Unavailable),
+                () if listens && upstreams.is_empty() => Some(SiteClosure::Unavailable),
                 () => None,
             },
             pages: self.operator_pages(),
             connections: build.counts_connections.then(|| self.app_connections()),
             trusted_proxies: self.trusted_proxies()?,
+            front: FrontKey::read(&world.dir).filter(|_| front.is_none()),
+            machines: front.as_ref().map(|front| front.key().clone()),
             shares_maps: true,
         };
         let site = VirtualHost::read(&settings, &procfile, values)?;

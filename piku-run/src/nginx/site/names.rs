@@ -7,6 +7,7 @@ use piku_layout::name::AppName;
 use piku_layout::settings::HostDomain;
 use piku_release::manifest::BuiltRelease;
 
+use crate::front::FrontSite;
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::WebServer;
 use crate::nginx::site::procfile;
@@ -60,6 +61,9 @@ impl WebServer {
 
     /// Returns true if requests can be answered by the live release of the app.
     pub(super) fn has_web_release(&self, app: &AppName) -> bool {
+        if matches!(FrontSite::find(&self.root, app), Ok(Some(_))) {
+            return true;
+        }
         let dir = self.root.app(app);
         dir.current_number().is_some_and(|number| {
             BuiltRelease::read(&dir.release(number)).is_ok_and(|release| has_web_type(&release))

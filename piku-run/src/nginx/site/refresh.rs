@@ -2,6 +2,7 @@
 
 use piku_layout::name::AppName;
 
+use crate::front::FrontSite;
 use crate::instance::environment::ReleaseContext;
 use crate::ipc::client::{self, AskPatience};
 use crate::ipc::fan_out::ask_all;
@@ -15,6 +16,9 @@ impl WebServer {
     /// Asks the app's supervisor to refresh its site; for a site of files alone, one is started. A stopped app has
     /// none, and its site is refreshed here.
     fn refresh_site(&self, app: &AppName) -> anyhow::Result<()> {
+        if let Some(front) = FrontSite::find(&self.root, app)? {
+            return front.apply();
+        }
         if client::is_supervised(&self.root, app) || supervisor::is_resting(&self.root, app) {
             client::ask_within(&self.root, app, &SupervisorRequest::Route, AskPatience::EACH)?;
             return Ok(());

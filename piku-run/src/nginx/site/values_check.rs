@@ -64,6 +64,8 @@ impl WebServer {
             pages: OperatorPages::default(),
             connections: None,
             trusted_proxies: Vec::new(),
+            front: None,
+            machines: None,
             shares_maps: true,
         };
         VirtualHost::read(&settings, &procfile(&world.release), &values)?;

@@ -50,7 +50,7 @@ pub(super) fn add_article(to: &mut HtmlWriter, app: &AppReport) {
 pub(super) fn add_app_state(to: &mut HtmlWriter, app: &AppReport) {
     let state = app.summary.state;
     let tone = match state {
-        AppState::Running => StateTone::Good,
+        AppState::Running | AppState::Remote => StateTone::Good,
         AppState::Maintenance => StateTone::Warning,
         AppState::CrashLooping | AppState::Unknown => StateTone::Bad,
         AppState::Created | AppState::Stopped => StateTone::Off,

@@ -100,7 +100,11 @@ impl VirtualHost {
                 &mut read,
             ),
             hsts: parse_hsts(&mut read),
-            keepalive: read.parse_number("NGINX_PROXY_KEEPALIVE", 16, 0..=256, "connections"),
+            keepalive: match settings.machines {
+                None => read.parse_number("NGINX_PROXY_KEEPALIVE", 16, 0..=256, "connections"),
+                // A request on a kept connection to a machine that is lost gets no answer, and no error.
+                Some(_) => 0,
+            },
             names,
             sockets,
             sockets_tls: if tls.is_some() { sockets_tls } else { Vec::new() },
@@ -123,6 +127,8 @@ impl VirtualHost {
             static_dirs: dirs,
             is_closed: settings.closure.is_some(),
             pages,
+            front: settings.front.clone(),
+            machines: settings.machines.clone(),
             shares_maps: settings.shares_maps,
             warnings: Vec::new(),
         };

@@ -1,0 +1,93 @@
+//! `catch-up`: sends the release of the last deploy to hosts that were down then and are back. The daemon runs
+//! it as long as there are any.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use piku_events::audit::{self, AuditedAction};
+use piku_layout::missed_release::MissedRelease;
+use piku_layout::settings::DeployTo;
+use piku_report::progress;
+use piku_report::user_error::{BUSY, FAILED, UserError};
+
+use super::target_host::TargetHost;
+use super::{IS_QUIET, for_each_healthy, front, missed, send_to_machines, targets};
+use crate::app_context::AppContext;
+use crate::deploy::lock::AppLock;
+
+/// Name of the actor in records.
+pub(crate) const ACTOR: &str = "catch-up";
+
+/// Sends the release to those of its hosts that are back. Returns exit code 75 if the app is being changed.
+pub(crate) fn catch_up(context: &AppContext<'_>) -> anyhow::Result<u8> {
+    let app = context.dir();
+    let missed = MissedRelease::of(&app);
+    let waiting = missed.machines();
+    if waiting.is_empty() {
+        return Ok(0);
+    }
+    // This machine and the others have deployed it, and keep it.
+    let to = DeployTo { all_or_nothing: false, ..super::deploy_to(context)? };
+    let own = targets::read_own_facts(context)?;
+    let is_waiting = |name: &String| waiting.contains(name);
+    let mut machines: Vec<TargetHost<'_>> = to
+        .machines
+        .iter()
+        .filter(|machine| is_waiting(&machine.to_string()))
+        .map(|machine| TargetHost::new(context.app, machine, &to))
+        .collect();
+    // A host that is still down is nothing to report.
+    IS_QUIET.store(true, Ordering::Relaxed);
+    for_each_healthy(&mut machines, |machine| machine.ask_facts(&own));
+    IS_QUIET.store(false, Ordering::Relaxed);
+    let left = waiting.iter().filter(|name| !to.machines.iter().any(|known| known.to_string() == **name));
+    let mut done: Vec<String> = left.cloned().collect();
+    machines.retain(|machine| !machine.is_down);
+    if machines.is_empty() && done.is_empty() {
+        return Ok(0);
+    }
+    let _lock = match AppLock::acquire_within(&app, ACTOR, Some(Duration::ZERO)) {
+        Err(err) if err.downcast_ref::<UserError>().is_some() => return Ok(BUSY),
+        lock => lock?,
+    };
+    if missed.machines() != waiting {
+        // Another deploy has replaced the release.
+        return Ok(BUSY);
+    }
+    let names: Vec<_> = machines.iter().map(|machine| machine.name.as_str()).collect();
+    progress::step(&format!("{}: catching up on {}", context.app, names.join(", ")));
+    for machine in machines.iter_mut().filter(|machine| machine.failure.is_none()) {
+        match find_release(&missed, machine) {
+            Some(folder) => machine.folder = folder,
+            None => {
+                machine.failure = Some("no release was built for its kind: push again".to_owned());
+            }
+        }
+    }
+    send_to_machines(context, &to, &mut machines)?;
+    // A host on which the release fails waits for the next one.
+    done.extend(machines.iter().filter(|machine| !machine.is_down).map(|one| one.address.to_string()));
+    missed::forget_machines(&app, &done)?;
+    front::refresh(context, &to);
+    for machine in machines.iter().filter(|machine| !machine.is_down) {
+        let outcome = match (&machine.failure, machine.release) {
+            (None, Some(release)) => format!("{}: release {release} is live", machine.name),
+            (failure, _) => {
+                format!("error: {}: {}", machine.name, failure.as_deref().unwrap_or("unchanged"))
+            }
+        };
+        let app = Some(context.app.as_str());
+        audit::append_action(
+            context.root,
+            &AuditedAction { key: ACTOR, verb: ACTOR, app, outcome: &outcome },
+        );
+    }
+    Ok(if machines.iter().any(TargetHost::has_failed) { FAILED } else { 0 })
+}
+
+/// Returns the directory of the release for the platform of a host.
+fn find_release(missed: &MissedRelease, machine: &TargetHost<'_>) -> Option<PathBuf> {
+    let architecture = &machine.facts.as_ref()?.architecture;
+    super::find_release(&missed.releases(), architecture)
+}

@@ -1,0 +1,109 @@
+//! The state of each machine behind a front, as the checks have found it. It decides which of them get requests,
+//! and outlives the process that checks.
+
+#![expect(clippy::disallowed_methods, reason = "a record that only piku writes")]
+
+use std::fs;
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use piku_files::atomic_file;
+use piku_layout::paths::AppDir;
+use serde::{Deserialize, Serialize};
+
+use super::probe::{ProbeFailure, ProbeResult};
+use crate::releases::current;
+
+/// Failed checks in a row after which a machine is down.
+const FALL: u32 = 2;
+
+const FILE: &str = "machines.json";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MachineState {
+    /// Name of the machine: its address for ssh without the user.
+    pub(super) machine: String,
+    /// Address of its nginx; `None` until its name is known.
+    pub(super) address: Option<SocketAddr>,
+    pub(super) is_up: bool,
+    pub(super) since: Timestamp,
+    /// Why it is down.
+    pub(super) reason: Option<String>,
+}
+
+/// The failures of a machine since its last answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct MachineHealth {
+    failures: u32,
+}
+
+impl MachineHealth {
+    /// Changes the state by the result of a check. Returns true if the machine is lost: it went down because it
+    /// cannot be reached.
+    pub(super) fn record(&mut self, state: &mut MachineState, result: &ProbeResult, now: Timestamp) -> bool {
+        match result {
+            Ok(()) => {
+                self.failures = 0;
+                if !state.is_up {
+                    *state = MachineState { is_up: true, since: now, reason: None, ..state.clone() };
+                }
+                false
+            }
+            Err(failure) => {
+                self.failures = self.failures.saturating_add(1);
+                if state.is_up && self.failures < FALL {
+                    return false;
+                }
+                let went_down = state.is_up;
+                if went_down {
+                    state.since = now;
+                }
+                state.is_up = false;
+                state.reason = Some(failure.to_string());
+                went_down && matches!(failure, ProbeFailure::Unreachable(_))
+            }
+        }
+    }
+}
+
+/// Reads the states; none before the first check.
+pub(super) fn read_states(app: &AppDir) -> Vec<MachineState> {
+    let read = fs::read(app.front_state().join(FILE)).ok();
+    read.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
+}
+
+pub(super) fn write_states(app: &AppDir, states: &[MachineState]) -> anyhow::Result<()> {
+    let dir = app.front_state();
+    current::create_dir(&dir)?;
+    let json = serde_json::to_vec(states).context("cannot encode the machines as JSON")?;
+    // Worthless after a power cut.
+    atomic_file::write_passing(&dir.join(FILE), &json, 0o600)
+        .with_context(|| format!("cannot write in '{}'", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_goes_down_after_two_failures_and_up_after_one_answer() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut state =
+            MachineState { machine: "pi".to_owned(), address: None, is_up: true, since: at(0), reason: None };
+        let mut health = MachineHealth::default();
+        let lost = Err(ProbeFailure::Unreachable("no route".to_owned()));
+        let bad = Err(ProbeFailure::Unhealthy("it answers 503".to_owned()));
+        assert!(!health.record(&mut state, &lost, at(1)) && state.is_up);
+        assert!(!health.record(&mut state, &Ok(()), at(2)) && state.is_up && state.since == at(0));
+        assert!(!health.record(&mut state, &lost, at(3)));
+        assert!(health.record(&mut state, &lost, at(4)), "it is lost");
+        assert_eq!((state.is_up, state.since, state.reason.as_deref()), (false, at(4), Some("no route")));
+        assert!(!health.record(&mut state, &bad, at(5)));
+        assert_eq!((state.since, state.reason.as_deref()), (at(4), Some("it answers 503")));
+        assert!(!health.record(&mut state, &Ok(()), at(6)));
+        assert_eq!((state.is_up, state.since, state.reason.as_deref()), (true, at(6), None));
+        health.record(&mut state, &bad, at(7));
+        assert!(!health.record(&mut state, &bad, at(8)) && !state.is_up, "its connections go on");
+    }
+}

@@ -1,0 +1,200 @@
+//! A thread of `piku-run nginx` that looks which machines behind the fronts answer, and has nginx send requests
+//! to those. It runs as long as host.yaml has a front.
+
+#![expect(clippy::disallowed_methods, reason = "looks at files of piku's own")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use piku_layout::name::AppName;
+use piku_layout::paths::PikuRoot;
+use piku_layout::settings::MachineAddress;
+
+use super::machine_state::{MachineHealth, MachineState, write_states};
+use super::probe::{ProbeFailure, ProbeResult, checked_path, probe_machine};
+use super::{FrontSite, lost_connections};
+use crate::lock;
+use crate::nginx::log_service;
+use crate::releases::current;
+
+/// Time between two checks.
+const EVERY: Duration = Duration::from_secs(2);
+/// Time to find the address of a host.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Failures of the machines of each app.
+#[derive(Debug, Default)]
+pub(super) struct HealthTable(BTreeMap<(AppName, String), MachineHealth>);
+
+/// The thread of the checks.
+#[derive(Debug, Default)]
+pub(crate) struct FrontMonitor(Option<JoinHandle<()>>);
+
+impl FrontMonitor {
+    /// Starts the thread if there is a front and it does not run.
+    pub(crate) fn start_if_needed(&mut self, root: &PikuRoot) {
+        let is_running = self.0.as_ref().is_some_and(|thread| !thread.is_finished());
+        if is_running || FrontSite::find_all(root).is_ok_and(|fronts| fronts.is_empty()) {
+            return;
+        }
+        let root = root.clone();
+        self.0 = Some(thread::spawn(move || {
+            if let Err(err) = watch_machines(&root) {
+                log_service(&format!("fronts: {err:#}"));
+            }
+        }));
+    }
+}
+
+/// Returns whether the thread of a service runs.
+pub(super) fn is_running(root: &PikuRoot) -> bool {
+    lock::try_lock(&lock_path(root)).is_ok_and(|lock| lock.is_none())
+}
+
+fn lock_path(root: &PikuRoot) -> std::path::PathBuf {
+    root.run().join("fronts.lock")
+}
+
+/// Inputs of the file that nginx reads for a front.
+#[derive(Debug, PartialEq, Eq)]
+struct FrontInputs {
+    upstreams: Vec<SocketAddr>,
+    modified: Vec<Option<SystemTime>>,
+    is_in_maintenance: bool,
+}
+
+impl FrontInputs {
+    fn of(site: &FrontSite) -> Self {
+        let modified = |path: &Path| fs::metadata(path).and_then(|about| about.modified()).ok();
+        let files = [site.root.settings(), site.dir.config(), site.dir.front()];
+        Self {
+            upstreams: site.upstreams(),
+            modified: files.iter().map(|path| modified(path)).collect(),
+            is_in_maintenance: site.dir.is_in_maintenance(),
+        }
+    }
+}
+
+/// Checks all machines until there is no front any more.
+fn watch_machines(root: &PikuRoot) -> anyhow::Result<()> {
+    current::create_dir(&root.run())?;
+    let path = lock_path(root);
+    let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    let Some(_lock) = lock else { return Ok(()) };
+    let mut health = HealthTable::default();
+    let mut applied: BTreeMap<AppName, FrontInputs> = BTreeMap::new();
+    loop {
+        // A file that is being edited keeps the last fronts out of the loop for one round only.
+        match FrontSite::find_all(root) {
+            Ok(fronts) if fronts.is_empty() => return Ok(()),
+            Ok(fronts) => {
+                for site in &fronts {
+                    site.check_machines(&mut health);
+                    let inputs = FrontInputs::of(site);
+                    if applied.get(&site.app) == Some(&inputs) {
+                        continue;
+                    }
+                    match site.apply() {
+                        Ok(()) => drop(applied.insert(site.app.clone(), inputs)),
+                        Err(err) => log_service(&format!("front of {}: {err:#}", site.app)),
+                    }
+                }
+            }
+            Err(err) => log_service(&format!("fronts: {err:#}")),
+        }
+        thread::sleep(EVERY);
+    }
+}
+
+impl FrontSite {
+    /// Checks all machines at the same time and stores their states.
+    pub(super) fn check_machines(&self, health: &mut HealthTable) {
+        let before = self.states();
+        let values = self.values().unwrap_or_default();
+        let path = checked_path(&values);
+        let check = |machine: &MachineAddress| {
+            let known = before.iter().find(|state| state.machine == machine.name());
+            self.check_machine(machine, known.and_then(|state| state.address), path)
+        };
+        let results: Vec<(Option<SocketAddr>, ProbeResult)> = thread::scope(|scope| {
+            let running: Vec<_> =
+                self.machines.iter().map(|machine| scope.spawn(move || check(machine))).collect();
+            let ended = running.into_iter().map(|thread| {
+                let failed = || (None, Err(ProbeFailure::Unhealthy("the check has failed".to_owned())));
+                thread.join().unwrap_or_else(|_| failed())
+            });
+            ended.collect()
+        });
+        let now = Timestamp::now();
+        let mut after = Vec::new();
+        let mut lost = Vec::new();
+        for (machine, (address, result)) in self.machines.iter().zip(results) {
+            let name = machine.name();
+            let known = before.iter().find(|state| state.machine == name);
+            // A machine that has never answered is down.
+            let unknown =
+                || MachineState { machine: name.clone(), address, is_up: false, since: now, reason: None };
+            let mut state = known.cloned().unwrap_or_else(unknown);
+            state.address = address.or(state.address);
+            let entry = health.0.entry((self.app.clone(), name.clone())).or_default();
+            if entry.record(&mut state, &result, now) {
+                lost.extend(state.address);
+            }
+            if known.is_some_and(|known| known.is_up != state.is_up) {
+                let what = match &state.reason {
+                    Some(reason) => format!("is down: {reason}"),
+                    None => "is up".to_owned(),
+                };
+                log_service(&format!("front of {}: {name} {what}", self.app));
+            }
+            after.push(state);
+        }
+        if after != before {
+            if let Err(err) = write_states(&self.dir, &after) {
+                log_service(&format!("front of {}: {err:#}", self.app));
+            }
+        }
+        for address in lost {
+            lost_connections::end_connections(&self.root, address);
+        }
+    }
+
+    /// Checks a machine at its known address, or else at those of its name. Returns the one that was used.
+    pub(super) fn check_machine(
+        &self,
+        machine: &MachineAddress,
+        known: Option<SocketAddr>,
+        path: &str,
+    ) -> (Option<SocketAddr>, ProbeResult) {
+        let (host, port) = self.settings.http_address(machine);
+        let literal = host.parse().ok().map(|ip| SocketAddr::new(ip, port));
+        let first = literal.or(known.filter(|address| address.port() == port));
+        if let Some(address) = first {
+            let result = probe_machine(address, self.key(), path);
+            if result.is_ok() || literal.is_some() {
+                return (first, result);
+            }
+        }
+        // Its name may have another address by now.
+        match piku_nss::find_addresses(&host, port, LOOKUP_TIMEOUT) {
+            Ok(found) if !found.is_empty() => {
+                let mut last = (None, Err(ProbeFailure::Unreachable("it has no address".to_owned())));
+                for address in found {
+                    last = (Some(address), probe_machine(address, self.key(), path));
+                    if last.1.is_ok() {
+                        break;
+                    }
+                }
+                last
+            }
+            Ok(_) => (first, Err(ProbeFailure::Unreachable(format!("'{host}' has no address")))),
+            Err(err) => (first, Err(ProbeFailure::Unreachable(format!("'{host}' has no address: {err}")))),
+        }
+    }
+}

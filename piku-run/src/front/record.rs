@@ -1,0 +1,122 @@
+//! `front.json` of an app: the key of its front, and the settings of nginx in the `ENV` of the last release that
+//! was sent to the machines. The rest of what the app sets applies on the machines.
+
+#![expect(clippy::disallowed_methods, reason = "a record that only piku writes")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+
+use anyhow::Context;
+use piku_files::atomic_file;
+use piku_layout::front_key::FrontKey;
+use piku_layout::paths::AppDir;
+use piku_procfile::render::app_values::AppValues;
+use serde::{Deserialize, Serialize};
+
+use crate::config::ConfigValues;
+
+/// Settings that apply at the front: names and TLS, clients and their uploads, timeouts.
+const SETTINGS: [&str; 26] = [
+    "DISABLE_IPV6",
+    "HEALTHCHECK",
+    "NGINX_ACCESS_LOG",
+    "NGINX_ALLOW_GIT_FOLDERS",
+    "NGINX_CLIENT_BODY_TIMEOUT",
+    "NGINX_CLIENT_MAX_BODY_SIZE",
+    "NGINX_CLOUDFLARE_ACL",
+    "NGINX_HTTPS_ONLY",
+    "NGINX_IPV4_ADDRESS",
+    "NGINX_IPV6_ADDRESS",
+    "NGINX_KEEPALIVE_TIMEOUT",
+    "NGINX_LINGERING_TIMEOUT",
+    "NGINX_PROXY_BUFFERING",
+    "NGINX_PROXY_BUFFERS",
+    "NGINX_PROXY_BUFFER_SIZE",
+    "NGINX_PROXY_BUSY_BUFFERS_SIZE",
+    CONNECT_TIMEOUT,
+    "NGINX_PROXY_READ_TIMEOUT",
+    "NGINX_PROXY_REQUEST_BUFFERING",
+    "NGINX_PROXY_SEND_TIMEOUT",
+    "NGINX_REDIRECTS",
+    "NGINX_SEND_TIMEOUT",
+    "NGINX_SERVER_NAME",
+    "NGINX_TRUSTED_PROXIES",
+    "NGINX_UNDERSCORE_IN_HEADERS",
+    "NGINX_WEBSOCKET_TIMEOUT",
+];
+
+const CONNECT_TIMEOUT: &str = "NGINX_PROXY_CONNECT_TIMEOUT";
+
+/// The time in which a machine on the same network accepts a connection.
+const USUAL_CONNECT_TIMEOUT: &str = "2s";
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct FrontRecord {
+    #[serde(with = "key_text")]
+    pub(super) key: FrontKey,
+    settings: BTreeMap<String, String>,
+}
+
+impl FrontRecord {
+    /// Reads the record; `None` before the first deploy with a front.
+    pub(super) fn read(app: &AppDir) -> Option<Self> {
+        serde_json::from_slice(&fs::read(app.front()).ok()?).ok()
+    }
+
+    /// Stores the settings of a release, with the key that there is, or a new one.
+    pub(super) fn store(app: &AppDir, values: &AppValues) -> anyhow::Result<Self> {
+        let known = Self::read(app);
+        let key = match &known {
+            Some(known) => known.key.clone(),
+            None => new_key()?,
+        };
+        let set = |name: &&str| Some(((*name).to_owned(), values.value(name)?.to_owned()));
+        let record = Self { key, settings: SETTINGS.iter().filter_map(set).collect() };
+        if known.is_none_or(|known| known.settings != record.settings) {
+            let json = serde_json::to_vec(&record).context("cannot encode the front as JSON")?;
+            atomic_file::write(&app.front(), &json, 0o600)
+                .with_context(|| format!("cannot write '{}'", app.front().display()))?;
+        }
+        Ok(record)
+    }
+
+    /// Returns the settings, with those that `config:set` has stored on this machine in place of the release's.
+    pub(super) fn values(&self, app: &AppDir) -> anyhow::Result<AppValues> {
+        let mut values = AppValues::default();
+        for (name, value) in &self.settings {
+            values.set(name, value, "ENV");
+        }
+        for (name, value) in ConfigValues::read(&app.config())?.0 {
+            if SETTINGS.contains(&name.as_str()) {
+                values.set(&name, &value, "configuration");
+            }
+        }
+        if !values.has(CONNECT_TIMEOUT) {
+            values.set(CONNECT_TIMEOUT, USUAL_CONNECT_TIMEOUT, "piku");
+        }
+        Ok(values)
+    }
+}
+
+fn new_key() -> anyhow::Result<FrontKey> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut bytes))
+        .context("no random bytes")?;
+    Ok(FrontKey::from_bytes(bytes))
+}
+
+/// The key as text in JSON.
+mod key_text {
+    use piku_layout::front_key::FrontKey;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(key: &FrontKey, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(key)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<FrontKey, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
