@@ -86,21 +86,7 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         RunCommand::Rename(typed) => of("rename", &typed.app),
         RunCommand::Clone(typed) => of("clone", &typed.app),
         RunCommand::Destroy(typed) => of("destroy", &typed.app),
-        RunCommand::Service(action) => match action {
-            // The guard is a part of another command.
-            ServiceAction::List { .. }
-            | ServiceAction::Info { .. }
-            | ServiceAction::Upgrade { resume: true, .. } => None,
-            ServiceAction::Upgrade { .. } => Some(RecordedVerb::new("service:upgrade", None)),
-            ServiceAction::Create { .. } => Some(RecordedVerb::new("service:create", None)),
-            ServiceAction::Destroy { .. } => Some(RecordedVerb::new("service:destroy", None)),
-            ServiceAction::Bind { app, .. } => of("service:bind", app),
-            ServiceAction::Unbind { app, .. } => of("service:unbind", app),
-            ServiceAction::Drop { app, .. } => of("service:drop", app),
-            ServiceAction::Console { app, .. } => of("service:console", app),
-            ServiceAction::Dump { app, .. } => of("service:dump", app),
-            ServiceAction::Restore { app, .. } => of("service:restore", app),
-        },
+        RunCommand::Service(action) => recorded_service(action),
         RunCommand::Backup(typed) => match typed.action {
             Some(BackupAction::Verify { .. } | BackupAction::List { .. }) => None,
             Some(BackupAction::Run { due: true, .. }) => {
@@ -114,6 +100,26 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
             (!typed.dry_run).then(|| RecordedVerb::new("restore", app.cloned()))
         }
     }
+}
+
+/// Returns the record of a verb of services.
+fn recorded_service(action: &ServiceAction) -> Option<RecordedVerb> {
+    let (verb, app) = match action {
+        // The guard is a part of another command.
+        ServiceAction::List { .. }
+        | ServiceAction::Info { .. }
+        | ServiceAction::Upgrade { resume: true, .. } => return None,
+        ServiceAction::Upgrade { .. } => ("service:upgrade", None),
+        ServiceAction::Create { .. } => ("service:create", None),
+        ServiceAction::Destroy { .. } => ("service:destroy", None),
+        ServiceAction::Bind { app, .. } => ("service:bind", Some(app)),
+        ServiceAction::Unbind { app, .. } => ("service:unbind", Some(app)),
+        ServiceAction::Drop { app, .. } => ("service:drop", Some(app)),
+        ServiceAction::Console { app, .. } => ("service:console", Some(app)),
+        ServiceAction::Dump { app, .. } => ("service:dump", Some(app)),
+        ServiceAction::Restore { app, .. } => ("service:restore", Some(app)),
+    };
+    Some(RecordedVerb::new(verb, app.cloned()))
 }
 
 #[cfg(test)]
