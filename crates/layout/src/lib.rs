@@ -5,15 +5,12 @@
 
 pub mod app_lock;
 pub mod clock;
-pub mod deploy_attempt;
-pub mod deploy_lock;
-pub mod deploy_totals;
+pub mod deploys;
 pub mod destroyed_app;
 pub mod former_names;
 pub mod front_key;
 pub mod git_history;
 pub mod jail;
-pub mod missed_release;
 pub mod name;
 pub mod paths;
 pub mod settings;

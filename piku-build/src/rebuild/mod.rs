@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use piku_layout::deploy_lock::DeployLock;
+use piku_layout::deploys::deploy_lock::DeployLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::output::{self, OutputFormat};

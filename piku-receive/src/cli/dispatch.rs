@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use git2::Oid;
-use piku_layout::deploy_lock;
+use piku_layout::deploys::deploy_lock;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;

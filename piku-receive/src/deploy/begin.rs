@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use git2::{Oid, Repository};
-use piku_layout::deploy_attempt::DeployAttempt;
+use piku_layout::deploys::deploy_attempt::DeployAttempt;
 use piku_layout::paths::AppDir;
 use piku_report::output;
 use piku_report::progress;

@@ -8,7 +8,7 @@ use std::fs;
 use anyhow::Context;
 use jiff::Timestamp;
 use piku_files::atomic_file;
-use piku_layout::deploy_totals::DeployTotals;
+use piku_layout::deploys::deploy_totals::DeployTotals;
 use piku_layout::git_history::short_commit;
 use piku_layout::paths::AppDir;
 use piku_report::user_error::UserError;

@@ -18,7 +18,7 @@ pub(crate) mod record;
 use std::time::Duration;
 
 use git2::Oid;
-use piku_layout::deploy_lock;
+use piku_layout::deploys::deploy_lock;
 use piku_layout::git_history::short_commit;
 use piku_layout::unknown_app::unknown_app;
 use piku_report::progress;

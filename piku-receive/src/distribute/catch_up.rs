@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use piku_events::audit::{self, AuditedAction};
-use piku_layout::missed_release::MissedRelease;
+use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::settings::DeployTo;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, FAILED, UserError};

@@ -14,7 +14,7 @@ use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use piku_files::{FileLock, atomic_file, remove_all};
-use piku_layout::missed_release::MissedRelease;
+use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::paths::{AppDir, PikuRoot};
 
 use super::target_host::TargetHost;

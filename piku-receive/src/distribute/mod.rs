@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::Context;
-use piku_layout::missed_release::MissedRelease;
+use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::settings::{DeployTo, HostSettings};
 use piku_report::progress;
 use piku_report::user_error::UserError;

@@ -23,7 +23,7 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::wait::wait;
-use piku_layout::deploy_lock;
+use piku_layout::deploys::deploy_lock;
 use piku_layout::git_history::short_commit;
 use piku_layout::name::AppName;
 use piku_layout::settings::HostSettings;

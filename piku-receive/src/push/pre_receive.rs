@@ -8,7 +8,7 @@ use anyhow::Context;
 use git2::{ObjectType, Oid, Reference, Repository};
 use piku_files::TreeHandle;
 use piku_files::free_space::size;
-use piku_layout::deploy_lock;
+use piku_layout::deploys::deploy_lock;
 use piku_layout::git_history::short_commit;
 use piku_layout::name::AppName;
 use piku_layout::paths::AppDir;

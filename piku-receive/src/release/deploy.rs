@@ -11,8 +11,8 @@ use std::os::fd::AsFd;
 use std::process::Stdio;
 
 use anyhow::Context;
-use piku_layout::deploy_lock;
-use piku_layout::deploy_totals::DeployTotals;
+use piku_layout::deploys::deploy_lock;
+use piku_layout::deploys::deploy_totals::DeployTotals;
 use piku_report::user_error::{BUSY, UserError};
 
 use super::{DeployedRelease, Sha256Hex, failed_command};

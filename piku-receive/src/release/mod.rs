@@ -19,7 +19,7 @@ mod undo;
 use std::fmt;
 
 use anyhow::Context;
-use piku_layout::deploy_lock;
+use piku_layout::deploys::deploy_lock;
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! `apps [APP]…`: the apps, with what serves them.
 
 use jiff::Timestamp;
-use piku_layout::deploy_lock::DeployLock;
+use piku_layout::deploys::deploy_lock::DeployLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_release::manifest::BuiltRelease;

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use piku_layout::missed_release::MissedRelease;
+use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::name::AppName;
 use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
 

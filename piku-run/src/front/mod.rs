@@ -17,8 +17,8 @@ mod table;
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::front_key::FrontKey;
-use piku_layout::missed_release::MissedRelease;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::{DeployTo, FrontSettings, HostSettings, MachineAddress};

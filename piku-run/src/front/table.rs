@@ -1,7 +1,7 @@
 //! The machines behind a front, as `front`, `ps` and `apps` show them.
 
 use jiff::Timestamp;
-use piku_layout::missed_release::MissedRelease;
+use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::output::{self, OutputFormat};

@@ -21,7 +21,7 @@ use piku_report::user_error::UserError;
 
 use super::objects::ClusterObjects;
 use super::record::ClusterRecord;
-use super::{ClusterAnswer, ClusterApp, remove_left_objects};
+use super::{ClusterAnswer, KubernetesApp, remove_left_objects};
 use crate::config::{ConfigChange, store};
 use crate::desired::{self, Formation};
 use crate::instance::environment::ReleaseContext;
@@ -31,7 +31,7 @@ use crate::releases::current;
 use crate::services;
 use crate::supervisor::unknown_type;
 
-impl ClusterApp {
+impl KubernetesApp {
     /// Makes a release live in the cluster. `after` is the one that it must replace, if any.
     pub(super) fn deploy(&self, dir: &Path, task: bool, after: Option<u64>) -> anyhow::Result<ClusterAnswer> {
         let _lock = self.lock()?;

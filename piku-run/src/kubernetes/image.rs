@@ -18,7 +18,7 @@ use piku_report::progress;
 use piku_report::user_error::{self, UserError};
 use serde::{Deserialize, Serialize};
 
-use super::ClusterApp;
+use super::KubernetesApp;
 use super::kubectl::missing_program;
 use crate::commands::sibling_tool;
 use crate::ipc::fan_out::ask_all;
@@ -45,7 +45,7 @@ struct SentImage {
     place: String,
 }
 
-impl ClusterApp {
+impl KubernetesApp {
     /// Returns the image of a release, and sends it first if it is not where the nodes get it.
     pub(super) fn provide_image(&self, number: u64) -> anyhow::Result<String> {
         let release = BuiltRelease::read(&self.dir.release(number))?;

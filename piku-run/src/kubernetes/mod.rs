@@ -40,7 +40,7 @@ const LOOK: Duration = Duration::ZERO;
 
 /// An app and the cluster in which it runs.
 #[derive(Debug)]
-pub(crate) struct ClusterApp {
+pub(crate) struct KubernetesApp {
     root: PikuRoot,
     app: AppName,
     dir: AppDir,
@@ -51,7 +51,7 @@ pub(crate) struct ClusterApp {
 /// The data of an answer, or the reason for which a request was refused.
 type ClusterAnswer = Result<Option<Value>, FailedReply>;
 
-impl ClusterApp {
+impl KubernetesApp {
     /// Returns the cluster in which the app runs; `None` if it runs on this machine.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ pub(crate) fn answer(
 ) -> anyhow::Result<Option<ClusterAnswer>> {
     let moves =
         matches!(request, SupervisorRequest::Deploy { .. } | SupervisorRequest::Restart { only: None, .. });
-    let cluster = if moves { ClusterApp::wanted(root, app)? } else { ClusterApp::running(root, app)? };
+    let cluster = if moves { KubernetesApp::wanted(root, app)? } else { KubernetesApp::running(root, app)? };
     let Some(cluster) = cluster else { return Ok(None) };
     Ok(Some(match request {
         SupervisorRequest::Deploy { dir, task, after, .. } => cluster.deploy(dir, *task, *after)?,
@@ -153,9 +153,10 @@ pub(crate) fn leave_cluster(root: &PikuRoot, app: &AppName) -> anyhow::Result<()
 fn remove_left_objects(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
     let Some(ClusterRecord { to }) = ClusterRecord::read(&dir.left_cluster())? else { return Ok(()) };
-    if let Some(cluster) = ClusterApp::new(root, app, to)? {
+    if let Some(cluster) = KubernetesApp::new(root, app, to)? {
         // It may have moved back meanwhile.
-        let is_back = ClusterApp::running(root, app)?.is_some_and(|running| running.is_same_place(&cluster));
+        let is_back =
+            KubernetesApp::running(root, app)?.is_some_and(|running| running.is_same_place(&cluster));
         if !is_back {
             progress::step(&format!("Removing {app} from {}", cluster.target.context));
             cluster.remove_objects()?;

@@ -19,7 +19,7 @@ use piku_report::progress;
 use piku_report::user_error::{self, UserError};
 use serde::Deserialize;
 
-use super::ClusterApp;
+use super::KubernetesApp;
 use crate::commands::sibling_tool;
 use crate::desired::{self, Formation};
 use crate::instance::environment::ReleaseContext;
@@ -84,7 +84,7 @@ impl ClusterObjects {
     }
 }
 
-impl ClusterApp {
+impl KubernetesApp {
     /// Renders the objects of a release with this formation. `runs` is false for a stopped app: no type has an
     /// instance then.
     pub(super) fn render_objects(

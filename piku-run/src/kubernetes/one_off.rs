@@ -11,7 +11,7 @@ use piku_report::user_error::UserError;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ClusterApp;
+use super::KubernetesApp;
 use super::kubectl::missing_program;
 use super::objects::ClusterObjects;
 use super::state::COMPONENT;
@@ -32,14 +32,14 @@ pub(crate) fn run_one_off(
     app: &AppName,
     argv: impl FnOnce(u64) -> anyhow::Result<Vec<String>>,
 ) -> anyhow::Result<Option<ExitCode>> {
-    let Some(cluster) = ClusterApp::running(root, app)? else { return Ok(None) };
+    let Some(cluster) = KubernetesApp::running(root, app)? else { return Ok(None) };
     let live = current::live_release(&cluster.dir)?;
     let live =
         live.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;
     cluster.run_pod(live, &argv(live)?).map(Some)
 }
 
-impl ClusterApp {
+impl KubernetesApp {
     fn run_pod(&self, live: u64, argv: &[String]) -> anyhow::Result<ExitCode> {
         let image = self.provide_image(live)?;
         let objects =

@@ -9,7 +9,7 @@ use piku_report::progress;
 use piku_report::user_error::UserError;
 use serde::Deserialize;
 
-use super::ClusterApp;
+use super::KubernetesApp;
 use super::kubectl::KubectlClient;
 use super::objects::ClusterObjects;
 use super::rollout::PAUSE;
@@ -71,7 +71,7 @@ impl FollowedLog {
     }
 }
 
-impl ClusterApp {
+impl KubernetesApp {
     /// Runs the job of a release to its end, if it has one.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::time::Duration;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
-use super::ClusterApp;
+use super::KubernetesApp;
 use super::kubectl::KubectlClient;
 use super::state::{
     COMPONENT, ClusterItem, DeploymentState, EventState, ObjectList, PodState, RolloutFailure,
@@ -29,7 +29,7 @@ pub(super) struct RolloutStart {
 /// Ids of events. One that repeats every few seconds keeps its id, and is printed once.
 type SeenEvents = BTreeSet<String>;
 
-impl ClusterApp {
+impl KubernetesApp {
     /// Notes what there is before a change.
     pub(super) fn note_start(&self) -> anyhow::Result<RolloutStart> {
         let (_, pods) = self.list_workloads(&self.kubectl())?;

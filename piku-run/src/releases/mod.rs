@@ -7,7 +7,7 @@ mod successor;
 
 use anyhow::Context;
 use piku_layout::app_lock;
-use piku_layout::deploy_attempt::DeployAttempt;
+use piku_layout::deploys::deploy_attempt::DeployAttempt;
 use piku_layout::git_history::short_commit;
 use piku_layout::paths::AppDir;
 use piku_release::manifest::{BuiltRelease, ReleaseOrigin};

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use piku_files::free_space::FreeSpace;
-use piku_layout::deploy_totals::DeployTotals;
+use piku_layout::deploys::deploy_totals::DeployTotals;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;

@@ -12,7 +12,7 @@ use piku_layout::settings::ListenAddress;
 use super::DEFAULT_NAME;
 use super::config_writer::NginxConfigFile;
 use super::error_pages;
-use super::front;
+use super::forwarded::front;
 use super::host_name::DEFAULT_PATTERN;
 use super::paths::to_nginx_path;
 use super::server::TLS_VERSIONS;

@@ -10,7 +10,6 @@ mod config_writer;
 mod content;
 mod error_pages;
 mod forwarded;
-mod front;
 mod host_name;
 mod include;
 mod instance;

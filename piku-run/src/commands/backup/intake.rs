@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use piku_backup::{BackupHead, BackupKind, BackupPart, PartSink, SavedApp, read_archive};
-use piku_layout::deploy_lock::DeployLock;
+use piku_layout::deploys::deploy_lock::DeployLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;

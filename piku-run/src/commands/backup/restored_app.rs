@@ -14,7 +14,7 @@ use anyhow::{Context, ensure};
 use piku_backup::{BackupPart, SavedApp};
 use piku_files::free_space::{self, SpaceNeeded};
 use piku_files::{TreeHandle, atomic_file};
-use piku_layout::deploy_lock::DeployLock;
+use piku_layout::deploys::deploy_lock::DeployLock;
 use piku_layout::git_history::short_commit;
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::{DEPLOY_LOCK, PikuRoot, RESTORING};

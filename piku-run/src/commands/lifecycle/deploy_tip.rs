@@ -3,7 +3,7 @@
 use std::process::{ExitCode, Stdio};
 
 use anyhow::Context;
-use piku_layout::deploy_lock::RESTORED;
+use piku_layout::deploys::deploy_lock::RESTORED;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::progress;

@@ -1,7 +1,7 @@
 //! `lock APP [REASON]`, `unlock APP`: refuses deploys for a while. What runs, and its settings, can still be changed.
 
 use piku_layout::app_lock;
-use piku_layout::deploy_lock::{self, DeployLock};
+use piku_layout::deploys::deploy_lock::{self, DeployLock};
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::progress;

@@ -15,7 +15,7 @@ use piku_layout::paths::PikuRoot;
 use piku_report::terminal::coloured_text;
 use piku_report::user_error::UserError;
 
-use super::super::ClusterApp;
+use super::super::KubernetesApp;
 use super::super::state::{COMPONENT, ClusterItem, ObjectList, PodState};
 
 /// Lines that are printed unless the caller wants another number.
@@ -51,7 +51,7 @@ pub(crate) fn print_pod_logs(
     out: &mut dyn Write,
     reader: Option<BorrowedFd<'_>>,
 ) -> anyhow::Result<bool> {
-    let Some(cluster) = ClusterApp::running(root, app)? else { return Ok(false) };
+    let Some(cluster) = KubernetesApp::running(root, app)? else { return Ok(false) };
     match cluster.print_logs(query, out, reader) {
         Err(err)
             if err.downcast_ref::<io::Error>().is_some_and(|err| err.kind() == io::ErrorKind::BrokenPipe) =>
@@ -62,7 +62,7 @@ pub(crate) fn print_pod_logs(
     }
 }
 
-impl ClusterApp {
+impl KubernetesApp {
     fn print_logs(
         &self,
         query: &PodLogQuery,

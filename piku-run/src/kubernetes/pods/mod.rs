@@ -9,14 +9,14 @@ use piku_procfile::procfile::ProcessKind;
 use piku_release::manifest::BuiltRelease;
 use serde_json::Value;
 
-use super::ClusterApp;
+use super::KubernetesApp;
 use super::change::component_of;
 use super::state::{COMPONENT, ClusterItem, ContainerEnd, CronJobState, ObjectList, PodState, VERSION};
 use crate::core::InstanceName;
 use crate::process::usage::{InstanceSample, SampledState};
 use crate::releases::current;
 
-impl ClusterApp {
+impl KubernetesApp {
     /// Returns the rows of `ps` as JSON: one for each pod and each cron type.
     pub(super) fn instance_rows(&self) -> anyhow::Result<Value> {
         let Some(live) = current::live_release(&self.dir)? else { return Ok(Value::Array(Vec::new())) };
@@ -34,7 +34,7 @@ impl ClusterApp {
             let of_it = |(name, _): &(&ProcessName, &String)| component_of(name) == component;
             let Some(at) = release.processes.iter().position(|entry| of_it(&entry)) else { continue };
             let Some((name, command)) = release.processes.get_index(at) else { continue };
-            let kind = ProcessType { name, kind: ProcessKind::classify(name, command) };
+            let kind = LiveType { name, kind: ProcessKind::classify(name, command) };
             rows.extend(self.row_of(item, &kind).map(|row| (at, row)));
         }
         rows.sort_by(|(at, row), (other_at, other)| (at, &row.instance).cmp(&(other_at, &other.instance)));
@@ -42,7 +42,7 @@ impl ClusterApp {
         serde_json::to_value(rows).context("cannot write the rows as JSON")
     }
 
-    fn row_of(&self, item: &ClusterItem, kind: &ProcessType<'_>) -> Option<InstanceSample> {
+    fn row_of(&self, item: &ClusterItem, kind: &LiveType<'_>) -> Option<InstanceSample> {
         match item {
             ClusterItem::Pod(pod) => self.pod_row(pod, kind, Timestamp::now()),
             ClusterItem::CronJob(job) => Some(self.cron_row(job, kind)),
@@ -51,7 +51,7 @@ impl ClusterApp {
     }
 
     /// Returns the row of a pod; `None` for one whose job has ended.
-    fn pod_row(&self, pod: &PodState, kind: &ProcessType<'_>, now: Timestamp) -> Option<InstanceSample> {
+    fn pod_row(&self, pod: &PodState, kind: &LiveType<'_>, now: Timestamp) -> Option<InstanceSample> {
         if pod.status.phase == "Succeeded" || (!kind.kind.is_long_running() && pod.status.phase == "Failed") {
             return None;
         }
@@ -73,7 +73,7 @@ impl ClusterApp {
         })
     }
 
-    fn cron_row(&self, job: &CronJobState, kind: &ProcessType<'_>) -> InstanceSample {
+    fn cron_row(&self, job: &CronJobState, kind: &LiveType<'_>) -> InstanceSample {
         InstanceSample {
             instance: component_of(kind.name),
             state: SampledState::Waiting,
@@ -84,13 +84,13 @@ impl ClusterApp {
         }
     }
 
-    fn empty_row(&self, kind: &ProcessType<'_>) -> InstanceSample {
+    fn empty_row(&self, kind: &LiveType<'_>) -> InstanceSample {
         InstanceSample::empty_slot(&self.app, &InstanceName { kind: kind.name.clone(), index: 1 })
     }
 }
 
 /// A process type of the live release.
-struct ProcessType<'a> {
+struct LiveType<'a> {
     name: &'a ProcessName,
     kind: ProcessKind,
 }

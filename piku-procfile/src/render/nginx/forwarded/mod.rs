@@ -1,6 +1,8 @@
 //! The `X-Forwarded-*` headers for the app. Those of a trusted proxy in front are passed on; a client's own
 //! are replaced.
 
+pub(super) mod front;
+
 use super::VirtualHost;
 use super::config_writer::NginxConfigFile;
 

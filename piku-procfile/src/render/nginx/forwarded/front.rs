@@ -5,17 +5,17 @@
 
 use piku_layout::front_key::{FRONT_DOMAIN, FrontKey};
 
-use super::VirtualHost;
-use super::config_writer::NginxConfigFile;
+use crate::render::nginx::VirtualHost;
+use crate::render::nginx::config_writer::NginxConfigFile;
 
 impl VirtualHost {
     /// Returns true if the `X-Forwarded-*` headers of some client are believed.
-    pub(super) fn is_behind_proxy(&self) -> bool {
+    pub(in crate::render::nginx) fn is_behind_proxy(&self) -> bool {
         self.trusted.is_some() || self.front.is_some()
     }
 
     /// Returns the value of the header `Host` for the app: the name that the client of the front has asked for.
-    pub(super) fn app_host(&self) -> String {
+    pub(in crate::render::nginx) fn app_host(&self) -> String {
         match (&self.machines, &self.front) {
             (Some(key), _) => key.host_name(),
             (None, Some(_)) => self.variable("app_host"),
@@ -24,7 +24,7 @@ impl VirtualHost {
     }
 
     /// Returns what tells the cached responses for one host name from those for another.
-    pub(super) fn cache_key(&self) -> String {
+    pub(in crate::render::nginx) fn cache_key(&self) -> String {
         match self.front {
             Some(_) => format!("{}{}$request_uri", self.scheme(), self.app_host()),
             None => "$scheme$host$request_uri".to_owned(),
@@ -33,14 +33,14 @@ impl VirtualHost {
 
     /// Returns the headers with the key: for the machines behind this front, or none for the app behind another
     /// one.
-    pub(super) fn front_headers(&self) -> impl Iterator<Item = [String; 2]> {
+    pub(in crate::render::nginx) fn front_headers(&self) -> impl Iterator<Item = [String; 2]> {
         let to_machines = self.machines.as_ref().map(|key| [header_name(key), "$remote_addr".to_owned()]);
         let to_app = self.front.as_ref().map(|key| [header_name(key), String::new()]);
         to_machines.into_iter().chain(to_app)
     }
 
     /// Adds the directives for the address of the client, which a proxy in front has sent.
-    pub(super) fn add_client_address(&self, to: &mut NginxConfigFile<'_>) {
+    pub(in crate::render::nginx) fn add_client_address(&self, to: &mut NginxConfigFile<'_>) {
         if let Some(key) = &self.front {
             for range in ["0.0.0.0/0", "::/0"] {
                 to.add(&["set_real_ip_from", range]);
@@ -57,7 +57,7 @@ impl VirtualHost {
 
     /// Adds the variable with the result of a `geo` block, which `fill` adds under the name that it is given. The
     /// front's requests have the result `front`.
-    pub(super) fn add_address_variable<'a>(
+    pub(in crate::render::nginx) fn add_address_variable<'a>(
         &self,
         role: &str,
         front: &str,
@@ -81,7 +81,7 @@ impl VirtualHost {
 
 /// Adds the server for keys that no app of this machine has. Another app does not see them: it could pretend to
 /// be the front of that app on other machines.
-pub(super) fn add_unknown_keys(sockets: &[String], to: &mut NginxConfigFile<'_>) {
+pub(in crate::render::nginx) fn add_unknown_keys(sockets: &[String], to: &mut NginxConfigFile<'_>) {
     to.add_block(&["server"], |to| {
         for socket in sockets {
             to.add(&["listen", socket]);
