@@ -1,4 +1,4 @@
-//! What is stored about deploys: the one that runs, those that were missed, whether new ones are refused, how many there were.
+//! Records of deploys: the one that runs, a missed one, their totals, and whether new ones are refused.
 
 pub mod deploy_attempt;
 pub mod deploy_lock;
