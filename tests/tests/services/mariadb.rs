@@ -65,18 +65,29 @@ fn database_follows_its_app_through_its_life() {
     assert_eq!(sql(&world, "blog", "CALL visit(); CREATE TABLE later (id int); DROP VIEW latest;"), "");
     let mut bad = dump.clone();
     bad.splice(dump.len() - 30..dump.len() - 30, *b"\nSELECT broken FROM nowhere;\n");
-    for damaged in [&dump[..dump.len() / 2], &dump[..dump.len() - 60], &bad[..], b""] {
+    // Those that name the database of the app itself, by a statement or by a command of the client.
+    let named = [&b"USE `app_blog`;\n"[..], &dump].concat();
+    let made = [&b"/*!40000 DROP DATABASE IF EXISTS `app_blog`*/;\n"[..], &dump].concat();
+    let chosen = [&b"\\u app_blog\n"[..], &dump].concat();
+    let parts = [&dump[..dump.len() / 2], &dump[..dump.len() - 60]];
+    for damaged in parts.into_iter().chain([&bad[..], &named, &made, &chosen, b""]) {
         let (is_good, said) = restore(&world, "blog", damaged);
         assert!(!is_good && said.contains("the dump is not restored"), "{said}");
         assert_eq!(world.page("blog"), "2\n");
         assert_eq!(sql(&world, "blog", "SELECT total FROM counts; SELECT * FROM later"), "total\n2\n");
     }
+    // A view whose table is gone.
+    assert_eq!(sql(&world, "blog", "CREATE VIEW invalid AS SELECT * FROM later; DROP TABLE later"), "");
+    let said = text(&says_with(&world, "service:dump blog", b""));
+    assert!(said.contains("app_blog.invalid") && said.contains("changed or dropped first"), "{said}");
     for _ in 0..2 {
         let (is_good, said) = restore(&world, "blog", &dump);
         assert!(is_good, "{said}");
         assert_eq!(world.page("blog"), "1\n");
     }
-    assert!(sql(&world, "blog", "SELECT * FROM later").contains("doesn't exist"));
+    for gone in ["later", "invalid"] {
+        assert!(sql(&world, "blog", &format!("SELECT * FROM {gone}")).contains("doesn't exist"));
+    }
     let told =
         sql(&world, "blog", "CALL visit(); SELECT total, id FROM counts, latest; SELECT note FROM visits");
     assert_eq!(told, "total\tid\n2\t2\nnote\nna\u{ef}ve \u{1F600}; \\\\ 'quoted'\ncalled\n");
