@@ -22,11 +22,18 @@ pub fn unknown_app(root: &PikuRoot, app: &AppName) -> UserError {
     unknown_app_in(root, app, is_reached)
 }
 
+/// Returns the scope of the key that runs the verb; `None` for all apps, and without a key.
+#[must_use]
+pub fn key_scope() -> Option<String> {
+    // A scope that is no text has no app.
+    let scope = env::var_os(KEY_APPS)?.into_string().unwrap_or_else(|_| " ".to_owned());
+    (!scope.is_empty()).then_some(scope)
+}
+
 /// Returns whether the key that runs the verb may use the app; true without a key.
 #[must_use]
 pub fn is_reached(app: &AppName) -> bool {
-    let scope = env::var(KEY_APPS).unwrap_or_default();
-    scope.is_empty() || scope.split(' ').any(|one| one == app.as_str())
+    key_scope().is_none_or(|scope| scope.split(' ').any(|one| one == app.as_str()))
 }
 
 /// Does the same for a key that may use the apps for which `reaches` returns true.

@@ -1,10 +1,8 @@
 //! `audit [APP]`: prints who has done what.
 
-use std::env;
-
 use piku_events::audit::{AuditQuery, AuditRecord};
 use piku_layout::paths::PikuRoot;
-use piku_layout::unknown_app::KEY_APPS;
+use piku_layout::unknown_app::key_scope;
 use piku_report::output;
 
 use crate::cli;
@@ -13,7 +11,7 @@ use crate::cli;
 const LINES: usize = 100;
 
 pub(super) fn run(root: &PikuRoot, typed: cli::AuditArgs) -> anyhow::Result<()> {
-    let scope = env::var(KEY_APPS).ok().filter(|scope| !scope.is_empty());
+    let scope = key_scope();
     let last = typed.lines.or(typed.since.is_none().then_some(LINES));
     let query = AuditQuery {
         app: typed.app,

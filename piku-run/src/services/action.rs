@@ -16,6 +16,7 @@ use piku_chroot::profile::BuiltinProfile;
 use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::{PikuRoot, SERVICE_ASIDE};
+use piku_layout::unknown_app::key_scope;
 use piku_layout::settings::{AppUsers, HostSettings, NetworkMode};
 use piku_report::progress;
 use piku_report::user_error::UserError;
@@ -23,7 +24,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::kind::ServiceKind;
 use super::process_settings::{ServerPlace, variables};
-use super::state::{BindingState, BoundService, ServiceBinding, bindings};
+use super::state::{BindingState, BoundService, ServiceBinding, list_bindings};
 use crate::commands::{OneOffReport, app_users, wait_for_app};
 use crate::config::store;
 use crate::desired::{limits, network};
@@ -187,10 +188,18 @@ pub(super) fn wait_until_ready(root: &PikuRoot, service: &AppName, kind: &Servic
 }
 
 /// Waits until the services of an app answer: neither its release task nor its new instances shall meet a server that is
-/// starting. Warns of those that do not answer, because the app may do without them.
+/// starting. Warns of those that do not answer, because the app may do without them, and of those whose files cannot be
+/// read, of which it may have none.
 pub(crate) fn wait_for_bound_services(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let mut waited: Option<AppName> = None;
-    for bound in bindings(root, app)? {
+    let (found, unreadable) = list_bindings(root, app)?;
+    for (service, err) in unreadable {
+        // A limited key learns nothing of services that may be those of others.
+        if key_scope().is_none() {
+            progress::warning(&format!("the service {service} cannot be used: {err:#}"));
+        }
+    }
+    for bound in found {
         if bound.binding.state != BindingState::Bound || waited.as_ref() == Some(&bound.service) {
             continue;
         }

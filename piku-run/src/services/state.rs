@@ -208,23 +208,44 @@ pub(crate) struct BoundService {
 }
 
 /// Returns the bindings of an app, of all services, including those that are unbound and have kept their data.
+///
+/// # Errors
+/// Fails if a file of a service cannot be read: it may have a binding of the app.
 pub(crate) fn bindings(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<BoundService>> {
-    let mut found = Vec::new();
+    let (found, unreadable) = list_bindings(root, app)?;
+    unreadable.into_iter().next().map_or(Ok(found), |(_, err)| Err(err))
+}
+
+/// Returns the bindings of an app, and the services whose files cannot be read.
+#[expect(clippy::type_complexity, reason = "two lists")]
+pub(super) fn list_bindings(
+    root: &PikuRoot,
+    app: &AppName,
+) -> anyhow::Result<(Vec<BoundService>, Vec<(AppName, anyhow::Error)>)> {
+    let (mut found, mut unreadable) = (Vec::new(), Vec::new());
     for service in root.services().context("cannot list the services")? {
         let dir = root.service(&service);
-        let Some(settings) = ServiceSettings::find(&dir)? else { continue };
-        let state = ServiceState::read(&dir)?;
-        for binding in state.bindings.into_iter().filter(|one| one.app == *app) {
-            found.push(BoundService {
-                service: service.clone(),
-                kind: settings.kind.clone(),
-                version: state.version.clone(),
-                port: state.port,
-                binding,
-            });
+        let read = ServiceSettings::find(&dir).and_then(|settings| {
+            settings.map(|settings| Ok((settings, ServiceState::read(&dir)?))).transpose()
+        });
+        match read {
+            Ok(Some((settings, state))) => {
+                let its = state.bindings.into_iter().filter(|one| one.app == *app);
+                found.extend(its.map(|binding| BoundService {
+                    service: service.clone(),
+                    kind: settings.kind.clone(),
+                    version: state.version.clone(),
+                    port: state.port,
+                    binding,
+                }));
+            }
+            Ok(None) => {}
+            // It was destroyed meanwhile.
+            Err(_) if !dir.path().exists() => {}
+            Err(err) => unreadable.push((service, err)),
         }
     }
-    Ok(found)
+    Ok((found, unreadable))
 }
 
 /// Returns true if a service is of the kind and can have this binding: that of a kind for one binding has no other one.
@@ -284,4 +305,31 @@ pub(crate) fn rename_app(root: &PikuRoot, old: &AppName, new: &AppName) -> anyho
         state.write(&dir)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_file_of_a_service_hides_no_other_one() {
+        let place = tempfile::tempdir().unwrap();
+        let root = PikuRoot::new(Some(place.path().to_owned())).unwrap();
+        let app: AppName = "blog".parse().unwrap();
+        let state = r#"{"version": "17", "port": 15400, "bindings": [{"app": "blog", "variable": "DATABASE", "name": "app",
+            "password": "", "variables": [], "state": "bound", "since": "2026-11-29T03:00:00Z"}]}"#;
+        for (name, settings, state) in
+            [("bad-state", "kind: postgres\n", "{"), ("bad-yaml", "kind: [\n", state), ("db", "kind: postgres\n", state)]
+        {
+            let dir = root.service(&name.parse().unwrap());
+            fs::create_dir_all(dir.path()).unwrap();
+            fs::write(dir.service_settings(), settings).unwrap();
+            fs::write(dir.service_state(), state).unwrap();
+        }
+        let (found, unreadable) = list_bindings(&root, &app).unwrap();
+        assert_eq!(found.iter().map(|one| one.service.as_str()).collect::<Vec<_>>(), ["db"]);
+        assert_eq!(unreadable.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["bad-state", "bad-yaml"]);
+        // What may have data of the app is not taken for nothing.
+        assert!(bindings(&root, &app).is_err());
+    }
 }

@@ -12,7 +12,7 @@ use piku_backup::{ArchiveWriter, BackupPart, SavedService};
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
-use piku_layout::unknown_app::KEY_APPS;
+use piku_layout::unknown_app::key_scope;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
@@ -118,7 +118,7 @@ pub(super) fn choose_service(
                 continue;
             }
             kind.versions()?;
-            if std::env::var_os(KEY_APPS).is_some_and(|apps| !apps.is_empty()) {
+            if key_scope().is_some() {
                 let what =
                     format!("there is no service {name}, and a key that is limited to apps makes none");
                 return Err(UserError::new(what)
