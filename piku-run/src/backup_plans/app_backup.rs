@@ -8,6 +8,7 @@ use piku_files::free_space;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{BackupPlan, HostSettings, PlannedApps};
+use piku_layout::unknown_app::key_scope;
 use serde::{Deserialize, Serialize};
 
 use super::check_plans;
@@ -25,7 +26,7 @@ pub(crate) struct AppBackup {
     pub(crate) age_s: Option<u64>,
     /// Its size in bytes, before encryption.
     pub(crate) bytes: Option<u64>,
-    /// Error of the last run; `None` if it succeeded.
+    /// Error of the last run; `None` if it succeeded. It does not say why to a limited key.
     pub(crate) error: Option<String>,
     /// The plan was not complete for two of its times.
     pub(crate) is_overdue: bool,
@@ -53,6 +54,8 @@ pub(crate) struct AppBackups {
     plans: BTreeMap<AppName, (BackupPlan, CronSchedule)>,
     record: BackupRecord,
     now: Timestamp,
+    /// The reader has a limited key.
+    is_limited: bool,
 }
 
 impl AppBackups {
@@ -62,7 +65,8 @@ impl AppBackups {
             return Self::default();
         }
         let plans = check_plans(settings.backups.clone()).unwrap_or_default();
-        Self { plans, record: BackupRecord::read(root).unwrap_or_default(), now }
+        let record = BackupRecord::read(root).unwrap_or_default();
+        Self { plans, record, now, is_limited: key_scope().is_some() }
     }
 
     /// Returns the last result of each plan that has the app.
@@ -86,7 +90,9 @@ impl AppBackups {
                     // A time ahead of the clock is of a clock that was wrong.
                     age_s: age.map(|age| u64::try_from(age).unwrap_or(0)),
                     bytes: result.filter(|_| at.is_some()).map(|result| result.bytes),
-                    error: result.and_then(|result| result.error.clone()),
+                    error: result
+                        .and_then(|result| result.shown_error(self.is_limited))
+                        .map(ToOwned::to_owned),
                     is_overdue: record.is_overdue(schedule, &zone, self.now),
                 }
             })
@@ -124,6 +130,10 @@ mod tests {
         let later = told("2026-12-02T00:00:00Z", "blog");
         assert_eq!(later[2], "nightly: overdue, the last one is 3d 0h old");
         assert_eq!(told("2026-11-29T01:05:00Z", "shop").len(), 4);
+        let mut limited = AppBackups::read(&root, &settings, Timestamp::now());
+        limited.is_limited = true;
+        let failed = &limited.of(&"blog".parse().unwrap())[0];
+        assert_eq!(failed.error.as_deref(), Some("the operator knows why"));
         let none = AppBackups::read(&root, &HostSettings::default(), Timestamp::now());
         assert!(none.of(&"blog".parse().unwrap()).is_empty());
     }

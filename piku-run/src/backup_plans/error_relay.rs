@@ -1,7 +1,8 @@
 //! Stderr of the programs that a scheduled backup passes: shown at once, and its last line is the reason if one fails.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -15,35 +16,44 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Relays the stderr of a program in a thread.
 #[derive(Debug)]
-pub(super) struct ErrorRelay(Receiver<String>);
+pub(super) struct ErrorRelay {
+    last: Arc<Mutex<String>>,
+    /// Is closed at the end of the output.
+    end: Receiver<()>,
+}
 
 impl ErrorRelay {
     /// Begins to read.
     pub(super) fn start(stderr: impl Read + Send + 'static) -> Self {
-        let (lines, read) = channel();
+        let last = Arc::new(Mutex::new(String::new()));
+        let (reads, end) = channel();
+        let kept = Arc::clone(&last);
         thread::spawn(move || {
+            let _reads = reads;
             let mut stderr = BufReader::new(stderr);
             let mut line = Vec::new();
             while stderr.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).is_ok_and(|count| count > 0)
             {
                 let _ = std::io::stderr().lock().write_all(&line);
                 let text = String::from_utf8_lossy(&line);
-                if !text.trim().is_empty() && lines.send(text.trim().to_owned()).is_err() {
-                    return;
+                if !text.trim().is_empty() {
+                    text.trim().clone_into(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
                 }
                 line.clear();
             }
         });
-        Self(read)
+        Self { last, end }
     }
 
     /// Returns `: LINE` with the last line of a program that has ended, or nothing if it has said nothing.
     pub(super) fn reason(&self) -> String {
-        let mut last = None;
-        while let Ok(line) = self.0.recv_timeout(PATIENCE) {
-            last = Some(line);
+        // Nothing is sent: this ends with the output, or in time.
+        let _: Result<(), RecvTimeoutError> = self.end.recv_timeout(PATIENCE);
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match last.as_str() {
+            "" => String::new(),
+            line => format!(": {}", readable(&shorten_text(line, LONGEST_REASON))),
         }
-        last.map_or(String::new(), |line| format!(": {}", readable(&shorten_text(&line, LONGEST_REASON))))
     }
 }
 

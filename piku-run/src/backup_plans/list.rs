@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use piku_files::free_space;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
+use piku_layout::unknown_app::key_scope;
 use piku_report::output::{self, OutputFormat};
 use serde::Serialize;
 
@@ -117,7 +118,7 @@ pub(crate) fn find_backup_problems(root: &PikuRoot, now: Timestamp) -> anyhow::R
     for (name, (_, schedule)) in read_plans(root)? {
         let Some(one) = record.0.get(&name) else { continue };
         for (app, result) in &one.apps {
-            let Some(error) = &result.error else { continue };
+            let Some(error) = result.shown_error(key_scope().is_some()) else { continue };
             problems.push(BackupProblem {
                 plan: Some(name.clone()),
                 app: Some(app.clone()),

@@ -41,6 +41,15 @@ pub(crate) struct AppResult {
     pub(crate) error: Option<String>,
 }
 
+impl AppResult {
+    /// Returns the error of the last run for its reader. With a limited key, it does not say why: the reason may name what
+    /// is the operator's.
+    pub(crate) fn shown_error(&self, is_limited: bool) -> Option<&str> {
+        let error = self.error.as_deref()?;
+        Some(if is_limited { "the operator knows why" } else { error })
+    }
+}
+
 /// The record of all plans.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -318,9 +318,11 @@ mod tests {
         let app: AppName = "blog".parse().unwrap();
         let state = r#"{"version": "17", "port": 15400, "bindings": [{"app": "blog", "variable": "DATABASE", "name": "app",
             "password": "", "variables": [], "state": "bound", "since": "2026-11-29T03:00:00Z"}]}"#;
-        for (name, settings, state) in
-            [("bad-state", "kind: postgres\n", "{"), ("bad-yaml", "kind: [\n", state), ("db", "kind: postgres\n", state)]
-        {
+        for (name, settings, state) in [
+            ("bad-state", "kind: postgres\n", "{"),
+            ("bad-yaml", "kind: [\n", state),
+            ("db", "kind: postgres\n", state),
+        ] {
             let dir = root.service(&name.parse().unwrap());
             fs::create_dir_all(dir.path()).unwrap();
             fs::write(dir.service_settings(), settings).unwrap();
@@ -328,7 +330,10 @@ mod tests {
         }
         let (found, unreadable) = list_bindings(&root, &app).unwrap();
         assert_eq!(found.iter().map(|one| one.service.as_str()).collect::<Vec<_>>(), ["db"]);
-        assert_eq!(unreadable.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["bad-state", "bad-yaml"]);
+        assert_eq!(
+            unreadable.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["bad-state", "bad-yaml"]
+        );
         // What may have data of the app is not taken for nothing.
         assert!(bindings(&root, &app).is_err());
     }
