@@ -5,7 +5,6 @@
     reason = "the folder of a release is renamed to its place as a whole; its tree is looked at through a handle"
 )]
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -99,9 +98,11 @@ impl KubernetesApp {
         let image = self.provide_image(number)?;
         let formation = desired::read_formation(&self.dir.formation())?;
         let objects = self.render_objects(number, &image, &formation, true)?;
+        // Before anything of it runs.
+        self.check_owners(&objects.rollout)?;
         let target = &self.target;
         progress::step(&format!("Deploying to {}, namespace {}", target.context, target.namespace));
-        self.kubectl().apply(&objects.config)?;
+        self.apply(&objects.config)?;
         if task {
             let limit = Duration::from_secs(HostSettings::read(&self.root.settings())?.build_timeout);
             if let Err(err) = self.run_release_job(&objects, limit) {
@@ -148,7 +149,7 @@ impl KubernetesApp {
         let kept = objects.kept()?;
         let deployments = objects.deployments()?;
         let start = self.note_start()?;
-        let applied = self.kubectl().apply(&objects.rollout).and_then(|()| {
+        let applied = self.apply(&objects.rollout).and_then(|()| {
             if restart && !deployments.is_empty() {
                 self.restart_deployments(&deployments)?;
             }
@@ -175,10 +176,10 @@ impl KubernetesApp {
             return self.remove_objects();
         };
         let formation = desired::read_formation(&self.dir.formation())?;
-        let image = self.provide_image(live)?;
+        let image = self.live_image(live)?;
         let objects = self.render_objects(live, &image, &formation, !self.dir.is_stopped())?;
-        self.kubectl().apply(&objects.config)?;
-        self.kubectl().apply(&objects.rollout)?;
+        self.apply(&objects.config)?;
+        self.apply(&objects.rollout)?;
         self.remove_other_objects(&objects.kept()?)?;
         progress::detail(&format!("release {live} serves on"));
         Ok(())
@@ -192,7 +193,7 @@ impl KubernetesApp {
 
     /// Removes all objects of the app but its volume.
     pub(super) fn remove_objects(&self) -> anyhow::Result<()> {
-        self.remove_other_objects(&BTreeSet::new())?;
+        self.remove_all_objects()?;
         if self.target.data_size.is_some() {
             let (context, namespace) = (&self.target.context, &self.target.namespace);
             progress::detail(&format!(
@@ -224,15 +225,11 @@ impl KubernetesApp {
         let Some(command) = world.release.processes.get(only) else {
             return Err(unknown_type(&self.app, world.release.processes.keys(), only).into());
         };
-        let name = self.workload_name(only);
         if ProcessKind::classify(only, command) == ProcessKind::Cron {
-            let job = format!("{name}-{}", jiff::Timestamp::now().as_second());
-            self.kubectl().run(&["create", "job", &job, &format!("--from=cronjob/{name}")])?;
-            progress::step(&format!("{only} runs now; its output: piku logs {} {only}", self.app));
-            return Ok(());
+            return self.run_cron_now(live, only);
         }
         let start = self.note_start()?;
-        let deployments = [name];
+        let deployments = [self.workload_name(only)];
         self.restart_deployments(&deployments)?;
         self.wait_for_rollout(live, &deployments, start)
     }
@@ -281,9 +278,9 @@ impl KubernetesApp {
 
     /// Applies the live release with this formation.
     fn apply_live(&self, live: u64, formation: &Formation, runs: bool, restart: bool) -> anyhow::Result<()> {
-        let image = self.provide_image(live)?;
+        let image = self.live_image(live)?;
         let objects = self.render_objects(live, &image, formation, runs)?;
-        self.kubectl().apply(&objects.config)?;
+        self.apply(&objects.config)?;
         self.roll_out(live, &objects, restart)
     }
 

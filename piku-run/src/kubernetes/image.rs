@@ -22,8 +22,7 @@ use super::KubernetesApp;
 use super::kubectl::missing_program;
 use crate::commands::sibling_tool;
 use crate::ipc::fan_out::ask_all;
-use crate::releases::ASIDE;
-use crate::releases::current;
+use crate::releases::{ASIDE, current, lock_new_release};
 
 /// Tool that makes the image.
 const PACKER: &str = "piku-build";
@@ -46,15 +45,33 @@ struct SentImage {
 }
 
 impl KubernetesApp {
+    /// Returns the image of the live release. The nodes run it already, so that the registry is not asked for it.
+    pub(super) fn live_image(&self, number: u64) -> anyhow::Result<String> {
+        let sent = self.sent_images(number)?.into_iter().next();
+        sent.map_or_else(|| self.provide_image(number), |sent| Ok(sent.image))
+    }
+
+    /// Returns the records of a release's image where the nodes get it.
+    fn sent_images(&self, number: u64) -> anyhow::Result<Vec<SentImage>> {
+        let records = self.image_records(number)?;
+        let read = |path: &PathBuf| serde_json::from_slice(&fs::read(path).ok()?).ok();
+        Ok(records.iter().filter_map(read).filter(|sent: &SentImage| sent.place == self.place()).collect())
+    }
+
+    /// Returns the paths of the records: one with another config has the tree, and the image, of the one that was
+    /// built.
+    fn image_records(&self, number: u64) -> anyhow::Result<[PathBuf; 2]> {
+        let release = BuiltRelease::read(&self.dir.release(number))?;
+        let tree_of = release.tree_of.unwrap_or(number);
+        Ok([number, tree_of].map(|number| self.dir.release(number).join(RECORD)))
+    }
+
     /// Returns the image of a release, and sends it first if it is not where the nodes get it.
     pub(super) fn provide_image(&self, number: u64) -> anyhow::Result<String> {
-        let release = BuiltRelease::read(&self.dir.release(number))?;
-        // A release with another config has the tree, and the image, of the one that was built.
-        let tree_of = release.tree_of.unwrap_or(number);
-        let records = [number, tree_of].map(|number| self.dir.release(number).join(RECORD));
-        let read = |path: &PathBuf| serde_json::from_slice(&fs::read(path).ok()?).ok();
-        let mut sent = records.iter().filter_map(read).filter(|sent: &SentImage| sent.place == self.place());
-        if let Some(sent) = sent.find(|sent| self.is_there(sent)) {
+        // Garbage collection takes a folder without it for a leftover.
+        let _packing = lock_new_release(&self.root, &self.dir)?;
+        let tree_of = BuiltRelease::read(&self.dir.release(number))?.tree_of.unwrap_or(number);
+        if let Some(sent) = self.sent_images(number)?.into_iter().find(|sent| self.is_there(sent)) {
             self.write_image_record(number, &sent)?;
             return Ok(sent.image);
         }

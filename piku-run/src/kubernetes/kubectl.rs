@@ -9,15 +9,18 @@ use anyhow::Context;
 use piku_layout::settings::{ClusterTarget, expand_home};
 use piku_report::user_error::UserError;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::state::MANAGER;
 
 /// Time between two attempts to reach the cluster.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Name under which piku owns fields of objects.
-const MANAGER: &str = "piku";
+/// Limit of one question to the server.
+const REQUEST_LIMIT: &str = "--request-timeout=20s";
 
-/// Parts of kubectl's messages that say that no server has answered.
-const UNREACHABLE: [&str; 8] = [
+/// Parts of kubectl's messages that say that no server has answered, or none that could do it at the moment.
+const UNREACHABLE: [&str; 17] = [
     "Unable to connect to the server",
     "connection refused",
     "was refused",
@@ -26,6 +29,15 @@ const UNREACHABLE: [&str; 8] = [
     "no route to host",
     "Client.Timeout exceeded",
     "etcdserver: ",
+    "no such host",
+    "connection reset by peer",
+    "client connection lost",
+    ": EOF",
+    "unexpected EOF",
+    "(ServiceUnavailable)",
+    "the server is currently unable to handle the request",
+    "(TooManyRequests)",
+    "the server has received too many requests",
 ];
 
 /// A cluster as kubectl reaches it.
@@ -66,13 +78,24 @@ impl KubectlClient {
 
     /// Returns objects as kubectl prints them in JSON.
     pub(super) fn get<T: DeserializeOwned>(&self, args: &[&str]) -> anyhow::Result<T> {
-        let limit = "--request-timeout=20s";
-        let text = self.run(&[&["get", "--output=json", limit], args].concat())?;
+        let text = self.run(&[&["get", "--output=json", REQUEST_LIMIT], args].concat())?;
         serde_json::from_str(&text).context("cannot understand kubectl's JSON")
     }
 
-    /// Makes the objects in the cluster equal to those in the text. Fields that others own stay.
-    pub(super) fn apply(&self, yaml: &str) -> anyhow::Result<()> {
+    /// Returns those objects of the text that the cluster has.
+    pub(super) fn get_existing<T: DeserializeOwned>(&self, yaml: &str) -> anyhow::Result<Vec<T>> {
+        let args = ["get", "--filename=-", "--ignore-not-found", "--output=json", REQUEST_LIMIT];
+        existing_objects(&self.run_with(&args, Some(yaml))?)
+    }
+
+    /// Makes an object that the cluster does not have yet.
+    pub(super) fn create(&self, yaml: &str) -> anyhow::Result<()> {
+        self.run_with(&["create", "--filename=-"], Some(yaml)).map(drop)
+    }
+
+    /// Makes the objects in the cluster equal to those in the text. Fields that piku does not set stay. The caller
+    /// has made sure that the objects are the app's.
+    pub(super) fn apply_owned(&self, yaml: &str) -> anyhow::Result<()> {
         let owner = format!("--field-manager={MANAGER}");
         let args = ["apply", "--server-side", "--force-conflicts", &owner, "--filename=-"];
         self.run_with(&args, Some(yaml)).map(drop)
@@ -110,6 +133,19 @@ impl KubectlClient {
         }
         err
     }
+}
+
+/// Returns the objects that `kubectl get --ignore-not-found` has printed: nothing, one, or a list.
+fn existing_objects<T: DeserializeOwned>(text: &str) -> anyhow::Result<Vec<T>> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found: Value = serde_json::from_str(text).context("cannot understand kubectl's JSON")?;
+    let objects = match found.get_mut("items") {
+        Some(items) => items.take(),
+        None => Value::Array(vec![found]),
+    };
+    serde_json::from_value(objects).context("cannot understand kubectl's objects")
 }
 
 /// Runs a command with an input, which may be larger than a pipe.
@@ -167,6 +203,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn existing_objects_are_none_one_or_a_list() {
+        let names = |text: &str| -> Vec<String> {
+            let found: Vec<Value> = existing_objects(text).unwrap();
+            found.iter().map(|one| one["kind"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names("\n"), [""; 0]);
+        assert_eq!(names(r#"{"kind": "Service", "metadata": {}}"#), ["Service"]);
+        assert_eq!(names(r#"{"kind": "List", "items": [{"kind": "A"}, {"kind": "B"}]}"#), ["A", "B"]);
+    }
+
+    #[test]
     fn reasons_of_kubectl_in_one_line() {
         for (told, wanted) in [
             (
@@ -185,6 +232,9 @@ mod tests {
             assert_eq!(summarize(told), wanted);
         }
         assert!(is_unreachable("The connection to the server a:1 was refused - did you"));
+        assert!(is_unreachable("Unable to connect to the server: dial tcp: lookup pi on 1.1.1.1:53: no such host"));
+        assert!(is_unreachable("Error from server (ServiceUnavailable): apiserver not ready"));
+        assert!(is_unreachable("error: Get \"https://pi:6443/api?timeout=20s\": EOF"));
         assert!(!is_unreachable("Error from server (NotFound): jobs.batch \"x\" not found"));
     }
 }

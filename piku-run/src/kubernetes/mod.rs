@@ -5,10 +5,12 @@
 //! release: a change applies the objects of the new one, and if that fails, those of the release before it.
 
 mod change;
+mod cron_run;
 mod image;
 mod kubectl;
 mod objects;
 mod one_off;
+mod ownership;
 mod pods;
 mod record;
 mod release_job;
@@ -31,6 +33,7 @@ use crate::releases::current;
 
 use kubectl::KubectlClient;
 use record::ClusterRecord;
+use state::{INSTANCE, MANAGED_BY, MANAGER};
 
 pub(crate) use one_off::run_one_off;
 pub(crate) use pods::logs::{PodLogQuery, print_pod_logs};
@@ -99,7 +102,7 @@ impl KubernetesApp {
 
     /// Returns the labels of all objects of the app.
     fn selector(&self) -> String {
-        format!("app.kubernetes.io/instance={},app.kubernetes.io/managed-by=piku", self.app)
+        format!("{INSTANCE}={},{MANAGED_BY}={MANAGER}", self.app)
     }
 
     /// Waits for the change of the app that is in progress.

@@ -23,13 +23,16 @@ use super::KubernetesApp;
 use crate::commands::sibling_tool;
 use crate::desired::{self, Formation};
 use crate::instance::environment::ReleaseContext;
-use crate::releases::ASIDE;
+use crate::releases::{ASIDE, lock_new_release};
 
 /// Tool that renders the objects.
 const RENDERER: &str = "piku-procfile";
 /// Kinds of objects that are removed when a release does not have them. A volume is never removed.
-pub(super) const KINDS: &str =
+const KINDS: &str =
     "deployments,cronjobs,services,ingresses.networking.k8s.io,poddisruptionbudgets,configmaps,secrets";
+/// Kinds that are removed with the app: `jobs` are those of releases and cron types, `pods` those of `run`.
+const ALL_KINDS: &str = "deployments,cronjobs,services,ingresses.networking.k8s.io,poddisruptionbudgets,configmaps,\
+                         secrets,jobs,pods";
 
 /// Objects of a release by the steps in which they are applied.
 #[derive(Debug)]
@@ -108,6 +111,8 @@ impl KubernetesApp {
                 procfile.extend([name.as_str(), ": ", command, "\n"]);
             }
         }
+        // Garbage collection takes a folder without it for a leftover.
+        let _rendering = lock_new_release(&self.root, &self.dir)?;
         let folder = tempfile::Builder::new().prefix(ASIDE).tempdir_in(self.dir.path());
         let folder =
             folder.with_context(|| format!("cannot make a folder in '{}'", self.dir.path().display()))?;
@@ -160,10 +165,19 @@ impl KubernetesApp {
         renderer
     }
 
-    /// Removes the objects of the app that are not among these.
+    /// Removes the objects of the app that are not among these. Jobs and one-off processes go on.
     pub(super) fn remove_other_objects(&self, kept: &BTreeSet<ObjectName>) -> anyhow::Result<()> {
+        self.remove_kinds(KINDS, kept)
+    }
+
+    /// Removes all objects of the app but its volume.
+    pub(super) fn remove_all_objects(&self) -> anyhow::Result<()> {
+        self.remove_kinds(ALL_KINDS, &BTreeSet::new())
+    }
+
+    fn remove_kinds(&self, kinds: &str, kept: &BTreeSet<ObjectName>) -> anyhow::Result<()> {
         let kubectl = self.kubectl();
-        let listed = kubectl.run(&["get", KINDS, "--output=name", "--selector", &self.selector()])?;
+        let listed = kubectl.run(&["get", kinds, "--output=name", "--selector", &self.selector()])?;
         // As `deployment.apps/blog-web`.
         let is_other = |line: &&str| {
             let Some((kind, name)) = line.split_once('/') else { return false };

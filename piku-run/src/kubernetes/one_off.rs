@@ -41,7 +41,7 @@ pub(crate) fn run_one_off(
 
 impl KubernetesApp {
     fn run_pod(&self, live: u64, argv: &[String]) -> anyhow::Result<ExitCode> {
-        let image = self.provide_image(live)?;
+        let image = self.live_image(live)?;
         let objects =
             self.render_objects(live, &image, &desired::read_formation(&self.dir.formation())?, true)?;
         let has_terminal = stdin().is_terminal() && stdout().is_terminal();

@@ -5,44 +5,24 @@ use std::process::{Child, Stdio};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use piku_report::progress;
 use piku_report::user_error::UserError;
-use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::KubernetesApp;
 use super::kubectl::KubectlClient;
 use super::objects::ClusterObjects;
 use super::rollout::PAUSE;
-use super::state::{ClusterItem, ContainerEnd, ObjectCondition, ObjectList, PodState};
+use super::state::{COMPONENT, ClusterItem, ContainerEnd, JobState, ObjectList, PodState};
 
 /// Time for which the last lines of a log may follow the end of their process.
 const LAST_LINES: Duration = Duration::from_secs(5);
 
-#[derive(Deserialize)]
-struct JobState {
-    #[serde(default)]
-    status: JobStatus,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct JobStatus {
-    conditions: Vec<ObjectCondition>,
-}
-
-impl JobState {
-    /// Returns whether the job has succeeded; `None` while it runs.
-    fn result(&self) -> Option<bool> {
-        let is_true =
-            |kind: &str| self.status.conditions.iter().any(|one| one.kind == kind && one.status == "True");
-        if is_true("Complete") { Some(true) } else { is_true("Failed").then_some(false) }
-    }
-}
-
-/// Output of a pod that goes to the push.
+/// Output of a pod that goes to the push. kubectl ends with it.
 struct FollowedLog {
     kubectl: Child,
-    printer: JoinHandle<()>,
+    printer: Option<JoinHandle<()>>,
 }
 
 impl FollowedLog {
@@ -56,40 +36,87 @@ impl FollowedLog {
                 progress::program_output(&String::from_utf8_lossy(&line));
             }
         });
-        Ok(Self { kubectl, printer })
+        Ok(Self { kubectl, printer: Some(printer) })
     }
 
     /// Waits for the last lines.
-    fn end(mut self) {
+    fn end(self) {
         let since = Instant::now();
-        while !self.printer.is_finished() && since.elapsed() < LAST_LINES {
+        let is_printing = || self.printer.as_ref().is_some_and(|printer| !printer.is_finished());
+        while is_printing() && since.elapsed() < LAST_LINES {
             sleep(Duration::from_millis(50));
         }
+    }
+}
+
+impl Drop for FollowedLog {
+    fn drop(&mut self) {
         let _ = self.kubectl.kill();
         let _ = self.kubectl.wait();
-        let _ = self.printer.join();
+        if let Some(printer) = self.printer.take() {
+            let _ = printer.join();
+        }
     }
 }
 
 impl KubernetesApp {
-    /// Runs the job of a release to its end, if it has one.
+    /// Runs the job of a release to its end, if it has one. A job that does not succeed is removed: it would run on,
+    /// or wait for ever.
     ///
     /// # Errors
-    /// Fails if the job fails, or takes longer than `limit`.
+    /// Fails if the job fails, takes longer than `limit`, or cannot be watched.
     pub(super) fn run_release_job(&self, objects: &ClusterObjects, limit: Duration) -> anyhow::Result<()> {
+        self.end_release_jobs()?;
         let Some(job) = ClusterObjects::names_in(&[&objects.release])?.into_iter().next() else {
             return Ok(());
         };
         progress::step("Running the release task");
+        // One of the same number is that of a deploy that has failed.
+        self.remove_job(&job.name)?;
+        let watched =
+            self.apply(&with_deadline(&objects.release, limit)?).and_then(|()| self.watch_job(&job.name, limit));
+        if watched.is_err() {
+            if let Err(err) = self.remove_job(&job.name) {
+                progress::warning(&format!("the release task may still run, until the next deploy: {err:#}"));
+            }
+        }
+        watched
+    }
+
+    /// Ends the release tasks that interrupted deploys have left, and waits until they have ended: the next one
+    /// must not run beside them.
+    fn end_release_jobs(&self) -> anyhow::Result<()> {
+        let selector = format!("{},{COMPONENT}=release", self.selector());
+        let list: ObjectList = self.kubectl().get(&["jobs", "--selector", &selector])?;
+        for item in list.items {
+            let ClusterItem::Job(job) = item else { continue };
+            if job.result().is_none() {
+                progress::detail(&format!("ending {}, which an interrupted deploy has left", job.metadata.name));
+                self.remove_job(&job.metadata.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a job of the app, and waits until its pods have ended.
+    fn remove_job(&self, name: &str) -> anyhow::Result<()> {
+        let selector = format!("{},{COMPONENT}=release", self.selector());
         let kubectl = self.kubectl();
-        // One of the same number is that of an interrupted deploy.
-        kubectl.run(&["delete", "job", &job.name, "--ignore-not-found"])?;
-        kubectl.apply(&objects.release)?;
+        let listed = kubectl.run(&["get", "jobs", "--output=name", "--selector", &selector])?;
+        // Another app may have a job of this name.
+        if listed.lines().any(|line| line.rsplit('/').next() == Some(name)) {
+            kubectl.run(&["delete", "job", name, "--ignore-not-found", "--cascade=foreground", "--timeout=90s"])?;
+        }
+        Ok(())
+    }
+
+    fn watch_job(&self, job: &str, limit: Duration) -> anyhow::Result<()> {
+        let kubectl = self.kubectl();
         let since = Instant::now();
         let mut log = None;
         let result = loop {
-            let state: JobState = kubectl.get(&["job", &job.name])?;
-            let pod = pod_of_job(&kubectl, &job.name)?;
+            let state: JobState = kubectl.get(&["job", job])?;
+            let pod = pod_of_job(&kubectl, job)?;
             if let (None, Some(pod)) = (&log, &pod) {
                 // Before, kubectl has no log to follow.
                 if pod.status.phase != "Pending" {
@@ -111,12 +138,15 @@ impl KubernetesApp {
         if let Some(log) = log {
             log.end();
         }
-        result.map_err(|why| {
-            // It would run on, or wait for ever.
-            let _ = kubectl.run(&["delete", "job", &job.name, "--ignore-not-found", "--wait=false"]);
-            UserError::new(format!("the release task has failed: {why}")).into()
-        })
+        result.map_err(|why| UserError::new(format!("the release task has failed: {why}")).into())
     }
+}
+
+/// Returns the job with a limit that holds without piku too, somewhat later than its own.
+fn with_deadline(release: &str, limit: Duration) -> anyhow::Result<String> {
+    let mut job: Value = serde_yaml::from_str(release).context("cannot read the rendered job")?;
+    job["spec"]["activeDeadlineSeconds"] = json!(limit.as_secs().saturating_add(60));
+    Ok(job.to_string())
 }
 
 fn pod_of_job(kubectl: &KubectlClient, job: &str) -> anyhow::Result<Option<PodState>> {
@@ -130,4 +160,16 @@ fn pod_of_job(kubectl: &KubectlClient, job: &str) -> anyhow::Result<Option<PodSt
 fn why_failed(pod: Option<&PodState>) -> String {
     let end = pod.and_then(PodState::last_end).map(ContainerEnd::describe);
     end.or_else(|| pod.and_then(PodState::failure)).unwrap_or_else(|| "its pod is gone".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_ends_without_piku_too() {
+        let text = "# title\n---\n# comment\napiVersion: batch/v1\nkind: Job\nspec:\n  backoffLimit: 0\n";
+        let job: Value = serde_json::from_str(&with_deadline(text, Duration::from_secs(600)).unwrap()).unwrap();
+        assert_eq!(job["spec"], json!({ "backoffLimit": 0, "activeDeadlineSeconds": 660 }));
+    }
 }

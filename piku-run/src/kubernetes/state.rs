@@ -1,14 +1,22 @@
 //! Objects of a cluster, as far as piku reads them, and the judgement of a rollout: a function of what kubectl
 //! reports.
 
+mod job;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
+pub(super) use job::JobState;
+
 /// Labels of objects and pods.
 pub(super) const VERSION: &str = "app.kubernetes.io/version";
 pub(super) const COMPONENT: &str = "app.kubernetes.io/component";
+pub(super) const INSTANCE: &str = "app.kubernetes.io/instance";
+pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY`], and the name under which piku owns fields of objects.
+pub(super) const MANAGER: &str = "piku";
 
 /// A list that kubectl prints.
 #[derive(Debug, Deserialize)]
@@ -23,6 +31,7 @@ pub(super) enum ClusterItem {
     Deployment(DeploymentState),
     Pod(PodState),
     CronJob(CronJobState),
+    Job(JobState),
     Event(EventState),
     #[serde(other)]
     Other,

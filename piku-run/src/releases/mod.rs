@@ -15,7 +15,7 @@ use piku_report::output::{self, OutputFormat};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use info::{ReleaseQuery, print_release};
-pub(crate) use successor::{ASIDE, ReleaseSuccessor, who};
+pub(crate) use successor::{ASIDE, ReleaseSuccessor, lock_new_release, who};
 
 /// A release as `releases` prints it. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -104,9 +104,10 @@ pub(crate) fn who() -> String {
     given.filter(|name| !name.is_empty()).or_else(me).unwrap_or_default()
 }
 
-/// Takes the lock for making a release from another's tree, which garbage collection takes exclusively.
+/// Takes the lock for making something of a release, such as another one or its image, which garbage collection
+/// takes exclusively.
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a folder of piku's own"))]
-fn lock_new_release(root: &PikuRoot, dir: &AppDir) -> anyhow::Result<FileLock> {
+pub(crate) fn lock_new_release(root: &PikuRoot, dir: &AppDir) -> anyhow::Result<FileLock> {
     let path = dir.releases();
     lock::wait_for(root, "the removal of old releases", || {
         let folder = File::open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;

@@ -89,6 +89,35 @@ impl KubectlDouble {
         if is_down { fs::write(mark, "") } else { fs::remove_file(mark) }.expect("the mark");
     }
 
+    /// Makes commands fail whose command line has this part; none if it is `None`.
+    pub fn set_busy(&self, part: Option<&str>) {
+        let mark = self.dir.join("cluster/busy");
+        part.map_or_else(|| fs::remove_file(&mark), |part| fs::write(&mark, part)).expect("the mark");
+    }
+
+    /// Puts an object into the cluster that the app's deploys have not made.
+    pub fn put(&self, object: &serde_json::Value) {
+        let path = self.dir.join("cluster/objects.json");
+        let text = fs::read_to_string(&path).expect("the objects");
+        let mut objects: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&text).expect("objects");
+        let word = |value: &serde_json::Value| value.as_str().expect("a word").to_owned();
+        objects.insert(
+            format!("{}/{}", word(&object["kind"]), word(&object["metadata"]["name"])),
+            object.clone(),
+        );
+        // In place: the file is the account's.
+        fs::write(&path, serde_json::Value::Object(objects).to_string()).expect("the objects");
+    }
+
+    /// Returns an object of the cluster.
+    #[must_use]
+    pub fn object(&self, name: &str) -> Option<serde_json::Value> {
+        let text = fs::read_to_string(self.dir.join("cluster/objects.json")).ok()?;
+        let objects: serde_json::Value = serde_json::from_str(&text).expect("objects");
+        objects.get(name).cloned()
+    }
+
     /// Returns the names of the objects in the cluster, `KIND/NAME`, without hashes and events.
     #[must_use]
     pub fn objects(&self) -> Vec<String> {

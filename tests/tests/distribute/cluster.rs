@@ -136,15 +136,57 @@ fn every_verb_works_for_an_app_in_a_cluster() {
         .kubectl
         .objects()
         .into_iter()
-        .filter(|name| !name.starts_with("Job") && !name.starts_with("Pod/blog-cron"))
         .collect();
-    assert_eq!(left, ["Pod/blog-release-1-0"], "only jobs, which remove themselves after a day");
+    assert_eq!(left, [""; 0], "nothing is left");
     // And with them, there again.
     scene.use_cluster("patience: 0");
     scene.succeeds("restart blog");
     assert!(!scene.world.root().join("run/blog/supervisor.sock").exists(), "nothing runs here");
     scene.succeeds("destroy blog --confirm blog");
     assert!(!scene.kubectl.objects().iter().any(|name| name.starts_with("Deployment")));
+}
+
+#[test]
+fn objects_of_others_are_not_changed() {
+    let Some(scene) = ClusterScene::new() else { return };
+    let repo = blog(&scene.world);
+    repo.push().succeeds();
+    let label = |instance: &str, manager: &str| {
+        serde_json::json!({
+            "app.kubernetes.io/instance": instance, "app.kubernetes.io/managed-by": manager,
+            "app.kubernetes.io/component": "release",
+        })
+    };
+    let foreign = |kind: &str, name: &str, labels: serde_json::Value| {
+        let object = serde_json::json!({ "kind": kind, "metadata": { "name": name, "labels": labels } });
+        scene.kubectl.put(&object);
+        object
+    };
+    let of_app = foreign("CronJob", "blog-cron-tock", label("blog-cron", "piku"));
+    let of_helm = foreign("Deployment", "blog-mail", label("blog", "Helm"));
+    let running = foreign("Job", "blog-release-0", label("blog", "piku"));
+    assert!(scene.kubectl.object("Job/blog-release-0") == Some(running), "it is there");
+    let push = |line: &str| {
+        repo.file("Procfile", format!("web: ./serve\nrelease: ./migrate\n{line}\n")).commit(line);
+        repo.push()
+    };
+    let said = push("cron-tock: * * * * * ./tick")
+        .fails_with(&["CronJob blog-cron-tock in the cluster belongs to the app blog-cron"]);
+    assert!(!said.contains("Running the release task"), "{said}");
+    push("mail: ./work").fails_with(&["Deployment blog-mail in the cluster does not belong to blog", "hint: "]);
+    assert_eq!(scene.ps(), ["web healthy 1", "worker running 1", "cron-tick waiting 1"]);
+
+    // A release task that nobody watches is ended, and the next one when it cannot be watched.
+    scene.kubectl.set_busy(Some("timeout=20s job "));
+    let said = push("# one").fails_with(&["unable to handle the request", "release 1 serves on"]);
+    assert!(said.contains("ending blog-release-0, which an interrupted deploy has left"), "{said}");
+    scene.kubectl.set_busy(None);
+    let jobs = |name: &String| name.starts_with("Job/");
+    assert_eq!(scene.kubectl.objects().into_iter().filter(jobs).collect::<Vec<_>>(), ["Job/blog-release-1"]);
+    scene.succeeds("destroy blog --confirm blog");
+    assert_eq!(scene.kubectl.objects(), ["CronJob/blog-cron-tock", "Deployment/blog-mail"]);
+    assert_eq!(scene.kubectl.object("CronJob/blog-cron-tock"), Some(of_app));
+    assert_eq!(scene.kubectl.object("Deployment/blog-mail"), Some(of_helm));
 }
 
 #[test]

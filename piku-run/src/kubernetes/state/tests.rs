@@ -122,7 +122,7 @@ fn a_rollout_out_of_time_names_what_its_pod_lacks() {
 
 #[test]
 fn lists_have_other_kinds_too() {
-    let text = r#"{"items": [{"kind": "Job", "status": 1}, {"kind": "Pod", "metadata": {"name": "a"}}]}"#;
+    let text = r#"{"items": [{"kind": "Lease", "status": 1}, {"kind": "Pod", "metadata": {"name": "a"}}]}"#;
     let (deployments, pods) = serde_json::from_str::<ObjectList>(text).expect("a list").split();
     assert_eq!((deployments.len(), pods.len()), (0, 1));
     assert_eq!(pods[0].why_not_ready(), None, "it has no node");
