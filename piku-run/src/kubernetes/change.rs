@@ -19,12 +19,10 @@ use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use super::objects::ClusterObjects;
-use super::record::ClusterRecord;
-use super::{ClusterAnswer, KubernetesApp, remove_left_objects};
+use super::{ClusterAnswer, KubernetesApp};
 use crate::config::{ConfigChange, store};
 use crate::desired::{self, Formation};
 use crate::instance::environment::ReleaseContext;
-use crate::ipc::client;
 use crate::ipc::protocol::{ChangeConflict, FailedReply};
 use crate::releases::current;
 use crate::services;
@@ -111,13 +109,9 @@ impl KubernetesApp {
             }
         }
         self.roll_out(number, &objects, false)?;
-        let was_here = !self.dir.is_in_cluster();
-        if Self::running(&self.root, &self.app)?.is_some_and(|before| !before.is_same_place(self)) {
-            ClusterRecord::mark_left(&self.dir.cluster(), &self.dir.left_cluster())?;
-        }
-        ClusterRecord { to: self.to.clone() }.write(&self.dir.cluster())?;
+        self.record_move()?;
         current::set_live(&self.dir, number)?;
-        self.leave_other_places(was_here);
+        self.leave_other_places();
         if let Err(err) = store::follow(&self.dir) {
             progress::warning(&format!("the configuration that is live is not stored yet: {err:#}"));
         }
@@ -126,21 +120,6 @@ impl KubernetesApp {
         }
         progress::step(&format!("Release {number} of {} is live", self.app));
         Ok(())
-    }
-
-    /// Ends what runs of the app elsewhere. The release is live, whatever comes of that.
-    fn leave_other_places(&self, was_here: bool) {
-        if let Err(err) = remove_left_objects(&self.root, &self.app) {
-            progress::warning(&format!(
-                "its objects in the cluster before stay until the next deploy: {err:#}"
-            ));
-        }
-        if was_here && client::is_supervised(&self.root, &self.app) {
-            progress::step(&format!("Stopping {} on this machine", self.app));
-            if let Err(err) = client::stop_supervisor(&self.root, &self.app) {
-                progress::warning(&format!("it still runs on this machine: {err:#}"));
-            }
-        }
     }
 
     /// Applies the objects and waits until their pods are up, and removes all others of the app. If that fails, the
@@ -218,7 +197,8 @@ impl KubernetesApp {
             }
             let was_stopped = self.dir.is_stopped();
             progress::step(&format!("Restarting {}", self.app));
-            self.apply_live(live, &desired::read_formation(&self.dir.formation())?, true, !was_stopped)?;
+            self.apply_live(live, &desired::read_formation(&self.dir.formation())?, !was_stopped)?;
+            self.leave_other_places();
             return current::remove_dir(&self.dir.stopped());
         };
         let world = ReleaseContext::read(&self.root, &self.app, live)?;
@@ -258,7 +238,7 @@ impl KubernetesApp {
             return Ok(());
         }
         progress::step(&format!("Scaling {}", self.app));
-        self.apply_live(live, &formation, true, false)?;
+        self.apply_live(live, &formation, false)?;
         desired::write_formation(&self.dir.formation(), &formation)
     }
 
@@ -269,17 +249,35 @@ impl KubernetesApp {
             return Ok(());
         }
         let _lock = self.lock()?;
+        self.end_pods()?;
         let mark = self.dir.stopped();
-        atomic_file::write(&mark, b"", 0o600)
-            .with_context(|| format!("cannot write '{}'", mark.display()))?;
+        atomic_file::write(&mark, b"", 0o600).with_context(|| format!("cannot write '{}'", mark.display()))
+    }
+
+    /// Scales all deployments to no pods, and removes the cron jobs: a restart applies them again.
+    fn end_pods(&self) -> anyhow::Result<()> {
         let Some(live) = current::live_release(&self.dir)? else { return Ok(()) };
-        self.apply_live(live, &desired::read_formation(&self.dir.formation())?, false, false)
+        let start = self.note_start()?;
+        let kubectl = self.kubectl();
+        let list = |kind: &str| kubectl.run(&["get", kind, "--output=name", "--selector", &self.selector()]);
+        let (crons, deployments) = (list("cronjobs")?, list("deployments")?);
+        let crons: Vec<&str> = crons.lines().collect();
+        if !crons.is_empty() {
+            kubectl.run(&[&["delete", "--ignore-not-found", "--wait=false"], &crons[..]].concat())?;
+        }
+        let deployments: Vec<&str> = deployments.lines().collect();
+        if deployments.is_empty() {
+            return Ok(());
+        }
+        kubectl.run(&[&["scale", "--replicas=0"], &deployments[..]].concat())?;
+        let names = deployments.iter().filter_map(|line| Some(line.split_once('/')?.1.to_owned()));
+        self.wait_for_rollout(live, &names.collect::<Vec<_>>(), start)
     }
 
     /// Applies the live release with this formation.
-    fn apply_live(&self, live: u64, formation: &Formation, runs: bool, restart: bool) -> anyhow::Result<()> {
+    fn apply_live(&self, live: u64, formation: &Formation, restart: bool) -> anyhow::Result<()> {
         let image = self.live_image(live)?;
-        let objects = self.render_objects(live, &image, formation, runs)?;
+        let objects = self.render_objects(live, &image, formation, true)?;
         self.apply(&objects.config)?;
         self.roll_out(live, &objects, restart)
     }

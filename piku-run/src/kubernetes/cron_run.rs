@@ -1,6 +1,6 @@
 //! A cron job that runs outside of its schedule. Its job is made from the objects of the release, not by
-//! `kubectl create job --from`: that takes a cron job by its name alone, which may be another app's, and kubectl before
-//! 1.21 cannot do it in a cluster since 1.25.
+//! `kubectl create job --from`: that takes a cron job by its name alone, which may be another app's, and kubectl 1.20
+//! cannot do it in a cluster since 1.25.
 
 use anyhow::Context;
 use piku_layout::name::ProcessName;

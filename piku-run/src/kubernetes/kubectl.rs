@@ -232,7 +232,9 @@ mod tests {
             assert_eq!(summarize(told), wanted);
         }
         assert!(is_unreachable("The connection to the server a:1 was refused - did you"));
-        assert!(is_unreachable("Unable to connect to the server: dial tcp: lookup pi on 1.1.1.1:53: no such host"));
+        assert!(is_unreachable(
+            "Unable to connect to the server: dial tcp: lookup pi on 1.1.1.1:53: no such host"
+        ));
         assert!(is_unreachable("Error from server (ServiceUnavailable): apiserver not ready"));
         assert!(is_unreachable("error: Get \"https://pi:6443/api?timeout=20s\": EOF"));
         assert!(!is_unreachable("Error from server (NotFound): jobs.batch \"x\" not found"));

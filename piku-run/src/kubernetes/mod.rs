@@ -8,6 +8,7 @@ mod change;
 mod cron_run;
 mod image;
 mod kubectl;
+mod moving;
 mod objects;
 mod one_off;
 mod ownership;
@@ -24,7 +25,7 @@ use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::{ClusterTarget, DeployTo, HostSettings};
-use piku_report::progress;
+use piku_report::user_error::UserError;
 use serde_json::Value;
 
 use crate::ipc::protocol::{FailedReply, SupervisorRequest};
@@ -35,6 +36,7 @@ use kubectl::KubectlClient;
 use record::ClusterRecord;
 use state::{INSTANCE, MANAGED_BY, MANAGER};
 
+pub(crate) use moving::{leave_cluster, remove_from_clusters};
 pub(crate) use one_off::run_one_off;
 pub(crate) use pods::logs::{PodLogQuery, print_pod_logs};
 
@@ -49,6 +51,8 @@ pub(crate) struct KubernetesApp {
     dir: AppDir,
     to: DeployTo,
     target: ClusterTarget,
+    /// Address of the API server when the app was deployed there last, if that is recorded.
+    server: Option<String>,
 }
 
 /// The data of an answer, or the reason for which a request was refused.
@@ -60,13 +64,13 @@ impl KubernetesApp {
     /// # Errors
     /// Fails if the settings or the record cannot be read.
     pub(crate) fn running(root: &PikuRoot, app: &AppName) -> anyhow::Result<Option<Self>> {
-        let Some(ClusterRecord { to }) = ClusterRecord::read(&root.app(app).cluster())? else {
-            return Ok(None);
-        };
-        let own = Self::new(root, app, to)?;
+        let Some(record) = ClusterRecord::read(&root.app(app))? else { return Ok(None) };
+        let own = Self::recorded(root, app, record)?;
         // The settings may know a newer kubeconfig of the same cluster.
         match (own, Self::wanted(root, app)?) {
-            (Some(own), Some(wanted)) if own.is_same_place(&wanted) => Ok(Some(wanted)),
+            (Some(own), Some(wanted)) if own.to != wanted.to && own.is_same_place(&wanted) => {
+                Ok(Some(Self { server: own.server, ..wanted }))
+            }
             (own, _) => Ok(own),
         }
     }
@@ -80,14 +84,39 @@ impl KubernetesApp {
         Self::new(root, app, to)
     }
 
+    /// Returns the cluster of a record.
+    fn recorded(root: &PikuRoot, app: &AppName, record: ClusterRecord) -> anyhow::Result<Option<Self>> {
+        let ClusterRecord { to, server } = record;
+        Ok(Self::new(root, app, to)?.map(|cluster| Self { server, ..cluster }))
+    }
+
     fn new(root: &PikuRoot, app: &AppName, to: DeployTo) -> anyhow::Result<Option<Self>> {
         let Some(target) = to.cluster()?.cloned() else { return Ok(None) };
-        Ok(Some(Self { root: root.clone(), app: app.clone(), dir: root.app(app), to, target }))
+        Ok(Some(Self { root: root.clone(), app: app.clone(), dir: root.app(app), to, target, server: None }))
     }
 
     /// Returns whether the objects of both are the same ones.
     fn is_same_place(&self, other: &Self) -> bool {
-        (&self.target.context, &self.target.namespace) == (&other.target.context, &other.target.namespace)
+        if (&self.target.context, &self.target.namespace) != (&other.target.context, &other.target.namespace)
+        {
+            return false;
+        }
+        let server_of = |one: &Self| one.server.clone().or_else(|| one.server_now());
+        // Without a kubeconfig that names a server, the context must do.
+        server_of(self).zip(server_of(other)).is_none_or(|(one, two)| one == two)
+    }
+
+    /// Returns the address of the API server to which the context leads; `None` if kubectl cannot tell.
+    fn server_now(&self) -> Option<String> {
+        let template = "--output=jsonpath={.clusters[0].cluster.server}";
+        let server = self.kubectl_now().run(&["config", "view", "--minify", template]).ok()?;
+        Some(server.trim().to_owned()).filter(|server| !server.is_empty())
+    }
+
+    /// Returns the error of a context that leads to another cluster than the recorded one.
+    fn other_server(&self) -> anyhow::Error {
+        let (context, before) = (&self.target.context, self.server.as_deref().unwrap_or_default());
+        UserError::new(format!("the context {context} leads to another cluster than {before}")).into()
     }
 
     /// Returns kubectl for changes, which wait for a cluster that is away.
@@ -138,32 +167,4 @@ pub(crate) fn answer(
         SupervisorRequest::Ps => Ok(Some(cluster.instance_rows()?)),
         SupervisorRequest::Route | SupervisorRequest::Logs { .. } | SupervisorRequest::Leave => Ok(None),
     }))
-}
-
-/// Records that the app runs on this machine, and removes what a cluster has of it. The volume with its data stays.
-///
-/// # Errors
-/// Fails if the cluster cannot be reached; the next call tries again.
-pub(crate) fn leave_cluster(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
-    let dir = root.app(app);
-    if dir.is_in_cluster() {
-        ClusterRecord::mark_left(&dir.cluster(), &dir.left_cluster())?;
-    }
-    remove_left_objects(root, app)
-}
-
-/// Removes what the cluster has of the app that it has left.
-fn remove_left_objects(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
-    let dir = root.app(app);
-    let Some(ClusterRecord { to }) = ClusterRecord::read(&dir.left_cluster())? else { return Ok(()) };
-    if let Some(cluster) = KubernetesApp::new(root, app, to)? {
-        // It may have moved back meanwhile.
-        let is_back =
-            KubernetesApp::running(root, app)?.is_some_and(|running| running.is_same_place(&cluster));
-        if !is_back {
-            progress::step(&format!("Removing {app} from {}", cluster.target.context));
-            cluster.remove_objects()?;
-        }
-    }
-    current::remove_dir(&dir.left_cluster())
 }

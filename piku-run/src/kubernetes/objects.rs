@@ -31,7 +31,7 @@ const RENDERER: &str = "piku-procfile";
 const KINDS: &str =
     "deployments,cronjobs,services,ingresses.networking.k8s.io,poddisruptionbudgets,configmaps,secrets";
 /// Kinds that are removed with the app: `jobs` are those of releases and cron types, `pods` those of `run`.
-const ALL_KINDS: &str = "deployments,cronjobs,services,ingresses.networking.k8s.io,poddisruptionbudgets,configmaps,\
+pub(super) const ALL_KINDS: &str = "deployments,cronjobs,services,ingresses.networking.k8s.io,poddisruptionbudgets,configmaps,\
                          secrets,jobs,pods";
 
 /// Objects of a release by the steps in which they are applied.

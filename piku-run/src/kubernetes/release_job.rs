@@ -73,8 +73,9 @@ impl KubernetesApp {
         progress::step("Running the release task");
         // One of the same number is that of a deploy that has failed.
         self.remove_job(&job.name)?;
-        let watched =
-            self.apply(&with_deadline(&objects.release, limit)?).and_then(|()| self.watch_job(&job.name, limit));
+        let watched = self
+            .apply(&with_deadline(&objects.release, limit)?)
+            .and_then(|()| self.watch_job(&job.name, limit));
         if watched.is_err() {
             if let Err(err) = self.remove_job(&job.name) {
                 progress::warning(&format!("the release task may still run, until the next deploy: {err:#}"));
@@ -91,7 +92,10 @@ impl KubernetesApp {
         for item in list.items {
             let ClusterItem::Job(job) = item else { continue };
             if job.result().is_none() {
-                progress::detail(&format!("ending {}, which an interrupted deploy has left", job.metadata.name));
+                progress::detail(&format!(
+                    "ending {}, which an interrupted deploy has left",
+                    job.metadata.name
+                ));
                 self.remove_job(&job.metadata.name)?;
             }
         }
@@ -105,7 +109,14 @@ impl KubernetesApp {
         let listed = kubectl.run(&["get", "jobs", "--output=name", "--selector", &selector])?;
         // Another app may have a job of this name.
         if listed.lines().any(|line| line.rsplit('/').next() == Some(name)) {
-            kubectl.run(&["delete", "job", name, "--ignore-not-found", "--cascade=foreground", "--timeout=90s"])?;
+            kubectl.run(&[
+                "delete",
+                "job",
+                name,
+                "--ignore-not-found",
+                "--cascade=foreground",
+                "--timeout=90s",
+            ])?;
         }
         Ok(())
     }
@@ -169,7 +180,8 @@ mod tests {
     #[test]
     fn a_job_ends_without_piku_too() {
         let text = "# title\n---\n# comment\napiVersion: batch/v1\nkind: Job\nspec:\n  backoffLimit: 0\n";
-        let job: Value = serde_json::from_str(&with_deadline(text, Duration::from_secs(600)).unwrap()).unwrap();
+        let job: Value =
+            serde_json::from_str(&with_deadline(text, Duration::from_secs(600)).unwrap()).unwrap();
         assert_eq!(job["spec"], json!({ "backoffLimit": 0, "activeDeadlineSeconds": 660 }));
     }
 }

@@ -89,6 +89,11 @@ impl KubectlDouble {
         if is_down { fs::write(mark, "") } else { fs::remove_file(mark) }.expect("the mark");
     }
 
+    /// Gives the API server another address.
+    pub fn set_server(&self, address: &str) {
+        fs::write(self.dir.join("cluster/server"), address).expect("the address");
+    }
+
     /// Makes commands fail whose command line has this part; none if it is `None`.
     pub fn set_busy(&self, part: Option<&str>) {
         let mark = self.dir.join("cluster/busy");

@@ -129,19 +129,25 @@ fn every_verb_works_for_an_app_in_a_cluster() {
 
     // Without the lines, the next start is here again.
     scene.world.set_settings("");
+    let said = scene.fails("rename blog diary");
+    assert!(said.contains("blog runs in a cluster under this name"), "{said}");
     scene.succeeds("ps:scale blog web=0 worker=1");
     scene.succeeds("restart blog");
     assert!(scene.ps().contains(&"worker running 3".to_owned()), "{:?}", scene.ps());
-    let left: Vec<String> = scene
-        .kubectl
-        .objects()
-        .into_iter()
-        .collect();
+    let left: Vec<String> = scene.kubectl.objects().into_iter().collect();
     assert_eq!(left, [""; 0], "nothing is left");
     // And with them, there again.
     scene.use_cluster("patience: 0");
     scene.succeeds("restart blog");
     assert!(!scene.world.root().join("run/blog/supervisor.sock").exists(), "nothing runs here");
+    // The same context, and another cluster: that before cannot be reached, and this one keeps what it has.
+    scene.kubectl.set_server("https://elsewhere:6443");
+    let said = scene.succeeds("restart blog");
+    assert!(said.contains("the context lab leads to another cluster than https://lab:6443"), "{said}");
+    assert!(scene.ps().contains(&"worker running 3".to_owned()), "{:?}", scene.ps());
+    let record = fs::read_to_string(scene.world.app("blog").join("cluster.json")).expect("the record");
+    assert!(record.contains("https://elsewhere:6443"), "{record}");
+    assert!(!scene.world.app("blog").join("left-cluster.json").exists(), "nothing more can be done");
     scene.succeeds("destroy blog --confirm blog");
     assert!(!scene.kubectl.objects().iter().any(|name| name.starts_with("Deployment")));
 }
@@ -173,7 +179,8 @@ fn objects_of_others_are_not_changed() {
     let said = push("cron-tock: * * * * * ./tick")
         .fails_with(&["CronJob blog-cron-tock in the cluster belongs to the app blog-cron"]);
     assert!(!said.contains("Running the release task"), "{said}");
-    push("mail: ./work").fails_with(&["Deployment blog-mail in the cluster does not belong to blog", "hint: "]);
+    push("mail: ./work")
+        .fails_with(&["Deployment blog-mail in the cluster does not belong to blog", "hint: "]);
     assert_eq!(scene.ps(), ["web healthy 1", "worker running 1", "cron-tick waiting 1"]);
 
     // A release task that nobody watches is ended, and the next one when it cannot be watched.
@@ -236,6 +243,7 @@ fn a_failed_change_leaves_the_cluster_as_it_was() {
     assert!(said.contains("hint: is the cluster up?"), "{said}");
     assert!(!said.contains("memcache.go"), "{said}");
     assert!(scene.fails("ps blog").contains("cannot tell what runs of blog: kubernetes: "));
+    scene.fails("stop blog");
     scene.kubectl.set_down(false);
     is_as_before();
 
@@ -248,4 +256,10 @@ fn a_failed_change_leaves_the_cluster_as_it_was() {
     repo.file("Procfile", "web: ./serve\n").commit("Six");
     repo.push().succeeds();
     assert_eq!(scene.ps().len(), 1, "types that are gone have no pods: {:?}", scene.ps());
+
+    // A cluster that is gone keeps no app.
+    scene.kubectl.set_down(true);
+    let said = scene.succeeds("destroy blog --confirm blog");
+    assert!(said.contains("blog may still run in lab: kubernetes: "), "{said}");
+    assert!(said.contains("to remove it: kubectl --context=lab -n default delete deployments,"), "{said}");
 }

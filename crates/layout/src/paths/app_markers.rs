@@ -110,7 +110,7 @@ impl AppDir {
         self.dir.join("cluster.json")
     }
 
-    /// Returns the record of a cluster that the app has left and that may still have objects of it.
+    /// Returns the records of clusters that the app has left and that may still have objects of it.
     #[must_use]
     pub fn left_cluster(&self) -> PathBuf {
         self.dir.join("left-cluster.json")

@@ -23,7 +23,7 @@ use crate::commands::data;
 use crate::garbage::scratch;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
-use crate::kubernetes::leave_cluster;
+use crate::kubernetes::remove_from_clusters;
 use crate::nginx::WebServer;
 use crate::releases::current;
 use crate::services;
@@ -41,9 +41,19 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &DestroyArgs) -> anyhow::
     let settings = HostSettings::read(&root.settings())?;
     let now = *now || settings.keep_destroyed.is_zero();
     let push = app_lock::lock_idle_app(&dir, app)?;
-    client::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
-    client::ask(root, app, &SupervisorRequest::Leave)?;
-    leave_cluster(root, app)?;
+    if dir.is_in_cluster() {
+        // A cluster that is gone must not keep the app.
+        let mark = dir.stopped();
+        atomic_file::write(&mark, b"", 0o600)
+            .with_context(|| format!("cannot write '{}'", mark.display()))?;
+        if client::is_supervised(root, app) {
+            client::stop_supervisor(root, app)?;
+        }
+    } else {
+        client::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
+        client::ask(root, app, &SupervisorRequest::Leave)?;
+    }
+    remove_from_clusters(root, app)?;
     let _lock = app_lock::keep_out_supervisor(root, app)?;
     if dir.path().is_dir() {
         // From here on the app counts as destroyed.

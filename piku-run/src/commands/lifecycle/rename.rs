@@ -81,6 +81,12 @@ fn check(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyho
         let what = format!("{from} is in deploy_to of host.yaml, and runs on other machines under this name");
         return Err(UserError::new(what).hint(format!("clone it: piku clone {from} {to}")).into());
     }
+    if dir.is_in_cluster() || dir.left_cluster().exists() {
+        let what = format!("{from} runs in a cluster under this name, or has left objects there");
+        return Err(UserError::new(what)
+            .hint(format!("move it to this machine first: piku restart {from}"))
+            .into());
+    }
     if settings.network.of(from) != settings.network.of(to) {
         let what = format!("host.yaml gives {from} another network than {to}");
         return Err(UserError::new(what)
