@@ -6,19 +6,17 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use piku_backup::{BackupHead, BackupKind, BackupPart, PartSink, SavedApp, read_archive};
-use piku_layout::deploys::deploy_lock::DeployLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 use piku_report::progress;
 use piku_report::user_error::{self, USAGE, UserError};
 
+use super::quiet_app::{QuietApp, check_replaceable};
 use super::restored_app::RestoredApp;
 use super::{replaced_app, services};
 use crate::commands::lifecycle::deploy_restored;
 use crate::commands::lifecycle::free_name;
-use crate::commands::service::refuse_service;
-use crate::releases::current;
 
 /// Apps of an archive that are asked for, and their name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,15 +64,21 @@ pub(in crate::commands) fn restore_archive(
     if let Some(app) = intake.apps.first() {
         app.sync_all()?;
     }
-    // All are saved before the first one is replaced.
-    for app in intake.apps.iter().filter(|app| root.app(&app.name).is_there()) {
+    // All are saved before the first one is replaced. They are stopped from here on: what they did after that would be lost.
+    let mut apps = Vec::new();
+    for app in intake.apps {
+        let is_there = root.app(&app.name).is_there();
+        let quiet = if is_there { Some(QuietApp::stop(root, &app.name)?) } else { None };
+        apps.push((app, quiet));
+    }
+    for (app, _) in apps.iter().filter(|(_, quiet)| quiet.is_some()) {
         save_replaced(root, &app.name, !request.without_services)?;
     }
     // All are there before the first deploy, which may take long or fail.
     let mut published = Vec::new();
-    for mut app in intake.apps {
+    for (mut app, quiet) in apps {
         let (name, lock) = (app.name.clone(), app.take_lock());
-        match app.publish() {
+        match app.publish(quiet) {
             Ok(is_deployable) => {
                 progress::step(&format!("{name} is back as it was at {:.0} on {}", head.at, head.host));
                 published.push((name, lock, is_deployable));
@@ -102,19 +106,6 @@ pub(in crate::commands) fn restore_archive(
         }
     }
     Ok(code)
-}
-
-/// Checks that an app may be replaced now.
-fn check_replaceable(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
-    let dir = root.app(app);
-    refuse_service(root, app)?;
-    current::check_not_destroyed(&dir)?;
-    match DeployLock::read(&dir).context("cannot read the lock of deploys")? {
-        Some(lock) => {
-            Err(UserError::new(lock.describe(app)).hint(format!("first: piku unlock {app}")).into())
-        }
-        None => Ok(()),
-    }
 }
 
 /// Saves an app that is replaced in the next step.

@@ -2,6 +2,7 @@
 
 mod host;
 mod intake;
+mod quiet_app;
 mod replaced_app;
 mod repository;
 mod restored_app;

@@ -13,13 +13,14 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use piku_files::atomic_file;
 use piku_files::free_space::{self, SpaceNeeded};
+use piku_layout::app_lock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 
 use super::{BackupScope, write_backup};
-use crate::releases::current;
+use crate::releases::{current, who};
 
 const SUFFIX: &str = ".tar.zst";
 /// Suffix of a file that is not whole.
@@ -117,8 +118,22 @@ pub(in crate::commands) fn remove_expired(root: &PikuRoot, settings: &HostSettin
                 fs::remove_file(&path).with_context(|| format!("cannot remove '{}'", path.display()))?;
             }
         }
+        remove_unfinished(root, &app, &folder.join(PART))?;
         // Succeeds if it is empty.
         let _ = fs::remove_dir(&folder);
+    }
+    Ok(())
+}
+
+/// Removes what a killed save has left. While one is in progress, the app's lock is held.
+fn remove_unfinished(root: &PikuRoot, app: &AppName, part: &Path) -> anyhow::Result<()> {
+    if !part.exists() {
+        return Ok(());
+    }
+    let dir = root.app(app);
+    let lock = if dir.path().is_dir() { app_lock::try_acquire(&dir, &who())? } else { None };
+    if lock.is_some() || !dir.path().is_dir() {
+        current::remove_dir(part)?;
     }
     Ok(())
 }
@@ -166,6 +181,7 @@ mod tests {
         fs::write(root.replaced(&app).join(PART), "half").unwrap();
         remove_expired(&root, &HostSettings::default()).unwrap();
         assert_eq!(list_files(&root.replaced(&app)).unwrap().len(), 2);
+        assert!(!root.replaced(&app).join(PART).exists());
         assert_eq!(io::read_to_string(open_last(&root, &app).unwrap()).unwrap(), "new");
     }
 }

@@ -22,6 +22,7 @@ use piku_report::diagnostic::{readable, shorten_text};
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
+use super::quiet_app::QuietApp;
 use super::repository::{self, RestoredBranch};
 use super::services;
 use crate::commands::data;
@@ -223,12 +224,17 @@ impl RestoredApp {
         Ok(TreeHandle::open(self.aside.path())?.sync_file_system()?)
     }
 
-    /// Gives the app its name. Returns whether it should be deployed.
-    pub(super) fn publish(self) -> anyhow::Result<bool> {
+    /// Gives the app its name, in place of the one that has it. Returns whether it should be deployed.
+    pub(super) fn publish(self, replaced: Option<QuietApp>) -> anyhow::Result<bool> {
         let Self { root, name, saved, aside, has_bundle, lacks_live, .. } = self;
-        if root.app(&name).is_there() {
-            aside.replace_app()?;
-            services::tell_left_bindings(&root, &name, &saved.services)?;
+        if let Some(replaced) = replaced {
+            aside.exchange()?;
+            // From here on, the app is the restored one, and what fails has to be told, but does not undo it.
+            aside.forget_replaced();
+            replaced.leave_replaced();
+            if let Err(err) = services::tell_left_bindings(&root, &name, &saved.services) {
+                progress::warning(&format!("cannot tell which services {name} had: {err:#}"));
+            }
         } else {
             drop(aside.publish()?);
         }

@@ -17,12 +17,9 @@ use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
-use super::{app_lock as idle_lock, free_name, rename};
+use super::free_name;
 use crate::commands::data;
 use crate::config::ConfigValues;
-use crate::garbage::scratch;
-use crate::ipc::client;
-use crate::ipc::protocol::SupervisorRequest;
 use crate::lock;
 use crate::nginx::WebServer;
 use crate::releases::current;
@@ -105,36 +102,23 @@ impl AsideApp {
         self.lock.take().context("no lock")
     }
 
-    /// Gives it the name of an app that is there, in one step, and removes that app. What belongs to the name stays:
-    /// certificates, grants, keys, and what services keep.
-    ///
-    /// # Errors
-    /// Before that step, the other app is as it was, and runs if it ran.
-    pub(in crate::commands) fn replace_app(self) -> anyhow::Result<()> {
+    /// Gives it the name of an app that is there, and its folder aside to that app, in one step. That app is stopped, and its
+    /// locks are held. What belongs to the name stays: certificates, grants, keys, and what services keep.
+    pub(in crate::commands) fn exchange(&self) -> anyhow::Result<()> {
         let dir = self.root.app(&self.name);
-        let lock = idle_lock::lock_idle_app(&dir, &self.name)?;
-        // Until the daemon starts again: it then starts the app, whichever it is.
-        let stopped = client::ask(&self.root, &self.name, &SupervisorRequest::Stop { stay: false })
-            .and_then(|()| client::ask(&self.root, &self.name, &SupervisorRequest::Leave))
-            .and_then(|()| idle_lock::keep_out_supervisor(&self.root, &self.name));
-        let exchanged = stopped.and_then(|alone| {
-            scratch::wait_for_removals(&dir);
-            scratch::remove_folder(&self.root, &self.name, &dir.scratch())?;
-            free_name::exchange_dirs(&self.path, dir.path())
-                .with_context(|| format!("cannot replace '{}'", dir.path().display()))?;
-            Ok(alone)
-        });
-        let _alone = match exchanged {
-            Ok(alone) => alone,
-            Err(err) => {
-                drop(lock);
-                rename::start(&self.root, &self.name).context("it does not come up again")?;
-                return Err(err);
-            }
-        };
+        free_name::exchange_dirs(&self.path, dir.path())
+            .with_context(|| format!("cannot replace '{}'", dir.path().display()))
+    }
+
+    /// Removes the app that was replaced, and what is left of its processes. What fails is told.
+    pub(in crate::commands) fn forget_replaced(self) {
         // The site may lead to the old tree; a deploy makes it again. What is left in the folder aside is removed with it.
-        WebServer::load(&self.root)?.remove_site(&self.name)?;
-        current::remove_dir(dir.run())
+        let removed = WebServer::load(&self.root)
+            .and_then(|web| web.remove_site(&self.name))
+            .and_then(|_| current::remove_dir(self.root.app(&self.name).run()));
+        if let Err(err) = removed {
+            progress::warning(&format!("something of the replaced {} is left: {err:#}", self.name));
+        }
     }
 
     /// Removes everything except for the lock.

@@ -157,7 +157,7 @@ fn move_names(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> 
 }
 
 /// Starts the app unless it is stopped or has no release.
-pub(super) fn start(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+pub(in crate::commands) fn start(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     let dir = root.app(app);
     if dir.stopped().exists() || dir.current_number().is_none() {
         return Ok(());

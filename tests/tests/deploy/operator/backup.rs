@@ -8,7 +8,7 @@ use std::thread;
 
 use piku_tests::repo::Repo;
 use piku_tests::snapshot::text;
-use piku_tests::world::World;
+use piku_tests::world::{World, wait_for};
 
 use crate::operator::operate::says;
 
@@ -279,6 +279,12 @@ fn app_is_replaced_as_a_whole_and_can_come_back() {
     assert_eq!((world.page("blog").as_str(), state()), ("two\n", later.clone()));
     let kept = world.root().join("replaced/blog");
     assert!(!kept.exists());
+    // It cannot be saved, and runs on.
+    fs::write(world.root().join("replaced"), "").expect("a file");
+    feeds(&world, "restore blog --replace", &whole, 1);
+    fs::remove_file(world.root().join("replaced")).expect("removed");
+    wait_for("the app", || world.page("blog") == "two\n");
+    assert_eq!(state(), later);
 
     let told = feeds(&world, "restore blog --replace", &whole, 0);
     assert!(told.contains("to go back to it: piku restore blog --replace --kept"), "{told}");
