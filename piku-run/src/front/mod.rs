@@ -63,13 +63,17 @@ fn prepare(root: &PikuRoot, app: &AppName, tree: &std::path::Path) -> anyhow::Re
     let values = ReleaseContext::of_source(root, app, tree.to_owned())?.values()?;
     let dir = root.app(app);
     let is_first = FrontRecord::read(&dir).is_none();
-    let record = FrontRecord::store(&dir, &values)?;
-    if let Some(site) = FrontSite::find(root, app)? {
+    let record = FrontRecord::of_release(&dir, &values)?;
+    let site = FrontSite::of_release(root, app, record.clone())?;
+    if let Some(site) = &site {
         if site.states().is_empty() {
             site.check_machines(&mut monitor::HealthTable::default());
         }
-        // Bad settings of the release fail the deploy before any machine changes.
-        WebServer::load(root)?.prepare_site(&site.context(), None).map(drop)?;
+        // Bad settings fail the deploy before any machine changes, and before they are stored.
+        WebServer::load(root)?.prepare_front(site).map(drop)?;
+    }
+    record.store(&dir)?;
+    if site.is_some() {
         if is_first || !monitor::is_running(root) {
             // The service begins to look at the machines.
             WebServer::load(root)?.ask_to_reload();
@@ -84,8 +88,29 @@ impl FrontSite {
     /// # Errors
     /// Fails if host.yaml cannot be read.
     pub(crate) fn find(root: &PikuRoot, app: &AppName) -> anyhow::Result<Option<Self>> {
+        match FrontRecord::read(&root.app(app)) {
+            Some(record) => Self::of_release(root, app, record),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the front of an app with the settings in this record, which need not be stored; `None` if the app
+    /// has no front.
+    fn of_release(root: &PikuRoot, app: &AppName, record: FrontRecord) -> anyhow::Result<Option<Self>> {
         let mut settings = HostSettings::read(&root.settings())?;
-        Ok(settings.deploy_to.remove(app).and_then(|to| Self::new(root, app, to)))
+        Ok(settings.deploy_to.remove(app).and_then(|to| Self::new(root, app, to, record)))
+    }
+
+    /// Checks the settings of a source that is not built yet. Changes nothing.
+    ///
+    /// # Errors
+    /// Fails if the front would refuse them.
+    pub(crate) fn check_source(root: &PikuRoot, world: &ReleaseContext) -> anyhow::Result<()> {
+        let record = FrontRecord::of_release(&world.dir, &world.values()?)?;
+        match Self::of_release(root, &world.app, record)? {
+            Some(site) => WebServer::load(root)?.check_values(&site.context(), site.values()?),
+            None => Ok(()),
+        }
     }
 
     /// Returns the fronts of all apps.
@@ -94,14 +119,19 @@ impl FrontSite {
     /// Fails if host.yaml cannot be read.
     pub(crate) fn find_all(root: &PikuRoot) -> anyhow::Result<Vec<Self>> {
         let all = HostSettings::read(&root.settings())?.deploy_to;
-        Ok(all.into_iter().filter_map(|(app, to)| Self::new(root, &app, to)).collect())
+        Ok(all
+            .into_iter()
+            .filter_map(|(app, to)| {
+                let record = FrontRecord::read(&root.app(&app))?;
+                Self::new(root, &app, to, record)
+            })
+            .collect())
     }
 
-    fn new(root: &PikuRoot, app: &AppName, to: DeployTo) -> Option<Self> {
+    fn new(root: &PikuRoot, app: &AppName, to: DeployTo, record: FrontRecord) -> Option<Self> {
         // An app that runs here has the site of its own release.
         let settings = to.front.filter(|_| !to.here)?;
         let dir = root.app(app);
-        let record = FrontRecord::read(&dir)?;
         Some(Self { app: app.clone(), root: root.clone(), dir, machines: to.machines, settings, record })
     }
 
@@ -146,7 +176,7 @@ impl FrontSite {
     /// Renders nginx's file of the front, and has nginx load it if it has changed.
     pub(crate) fn apply(&self) -> anyhow::Result<()> {
         let web = WebServer::load(&self.root)?;
-        web.prepare_site(&self.context(), None)?.apply().map(drop)
+        web.prepare_front(self)?.apply().map(drop)
     }
 
     /// Returns the results of the last checks.

@@ -51,7 +51,7 @@ const CONNECT_TIMEOUT: &str = "NGINX_PROXY_CONNECT_TIMEOUT";
 /// The time in which a machine on the same network accepts a connection.
 const USUAL_CONNECT_TIMEOUT: &str = "2s";
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FrontRecord {
     #[serde(with = "key_text")]
     pub(super) key: FrontKey,
@@ -64,21 +64,21 @@ impl FrontRecord {
         serde_json::from_slice(&fs::read(app.front()).ok()?).ok()
     }
 
-    /// Stores the settings of a release, with the key that there is, or a new one.
-    pub(super) fn store(app: &AppDir, values: &AppValues) -> anyhow::Result<Self> {
-        let known = Self::read(app);
-        let key = match &known {
-            Some(known) => known.key.clone(),
-            None => new_key()?,
-        };
+    /// Returns the record with the settings of a release, and the key that there is, or a new one. Stores nothing.
+    pub(super) fn of_release(app: &AppDir, values: &AppValues) -> anyhow::Result<Self> {
+        let key = Self::read(app).map_or_else(new_key, |known| Ok(known.key))?;
         let set = |name: &&str| Some(((*name).to_owned(), values.value(name)?.to_owned()));
-        let record = Self { key, settings: SETTINGS.iter().filter_map(set).collect() };
-        if known.is_none_or(|known| known.settings != record.settings) {
-            let json = serde_json::to_vec(&record).context("cannot encode the front as JSON")?;
-            atomic_file::write(&app.front(), &json, 0o600)
-                .with_context(|| format!("cannot write '{}'", app.front().display()))?;
+        Ok(Self { key, settings: SETTINGS.iter().filter_map(set).collect() })
+    }
+
+    /// Stores the record in place of the one that there is.
+    pub(super) fn store(&self, app: &AppDir) -> anyhow::Result<()> {
+        if Self::read(app).as_ref() == Some(self) {
+            return Ok(());
         }
-        Ok(record)
+        let json = serde_json::to_vec(self).context("cannot encode the front as JSON")?;
+        atomic_file::write(&app.front(), &json, 0o600)
+            .with_context(|| format!("cannot write '{}'", app.front().display()))
     }
 
     /// Returns the settings, with those that `config:set` has stored on this machine in place of the release's.

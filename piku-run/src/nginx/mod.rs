@@ -25,6 +25,7 @@ use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::{HostDomain, HostSettings, NginxSettings, StatusSettings};
+use piku_procfile::render::app_values::AppValues;
 use piku_procfile::render::nginx::VirtualHost;
 use piku_report::user_error::UserError;
 
@@ -141,6 +142,25 @@ impl WebServer {
         world: &ReleaseContext,
         ports: Option<&[u16]>,
     ) -> anyhow::Result<PreparedSite<'_>> {
+        match FrontSite::find(&self.root, &world.app)? {
+            // Of an app with a front, no release here gets requests.
+            Some(front) => self.prepare_front(&front),
+            None => self.prepare_values(world, world.values()?, ports, None),
+        }
+    }
+
+    /// Renders and tests the file of a front.
+    pub(crate) fn prepare_front(&self, front: &FrontSite) -> anyhow::Result<PreparedSite<'_>> {
+        self.prepare_values(&front.context(), front.values()?, Some(&[]), Some(front))
+    }
+
+    fn prepare_values(
+        &self,
+        world: &ReleaseContext,
+        mut values: AppValues,
+        ports: Option<&[u16]>,
+        front: Option<&FrontSite>,
+    ) -> anyhow::Result<PreparedSite<'_>> {
         let mut prepared = PreparedSite {
             web: self,
             app: world.app.clone(),
@@ -150,13 +170,6 @@ impl WebServer {
             warnings: Vec::new(),
             lock: None,
         };
-        let front = FrontSite::find(&self.root, &world.app)?;
-        let (front_world, mut values) = match &front {
-            Some(front) => (Some(front.context()), front.values()?),
-            None => (None, world.values()?),
-        };
-        // Of an app with a front, no release here gets requests.
-        let (world, ports) = front_world.as_ref().map_or((world, ports), |front| (front, Some(&[][..])));
         let is_named = VirtualHost::is_configured(&values);
         if !is_named {
             // A misspelt name is why it has none.
@@ -200,7 +213,7 @@ impl WebServer {
             values.set(SERVER_NAME, &names.join(" "), "host.yaml");
             prepared.is_assigned = true;
         }
-        let files = self.render_files(&nginx, world, &values, ports, &mut prepared)?;
+        let files = self.render_files(&nginx, world, &values, (ports, front), &mut prepared)?;
         // The installed file has been tested already.
         if self.dir.read_app_conf(&world.app).is_none_or(|text| text != files.text) {
             if let Some((path, content)) = &files.passwords {

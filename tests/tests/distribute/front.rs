@@ -1,6 +1,7 @@
 //! A front and two machines behind it: no request fails while they deploy one after the other, nor when one of
 //! them is lost. `PIKU_ROUNDS` is the number of deploys under load; 20 are what the project promises.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -126,6 +127,28 @@ fn state(scene: &Scene, at: usize) -> String {
     line.and_then(|line| line.split_whitespace().nth(1)).unwrap_or("none").to_owned()
 }
 
+/// Settings that nginx does not accept are refused, and the front keeps those that it has.
+fn refused_settings(scene: &Scene, repo: &Repo) {
+    let good = "NGINX_SERVER_NAME=blog.example.org\n";
+    let bad = format!("{good}NGINX_CLIENT_MAX_BODY_SIZE=huge\n");
+    repo.file("ENV", &bad).commit("Huge");
+    let said = scene.push(repo).fails_with(&["NGINX_CLIENT_MAX_BODY_SIZE", "nothing was changed"]);
+    assert!(said.contains("failed at: check"), "{said}");
+    let front = |words: &[&str]| {
+        let out = scene.lan.on(0, || {
+            scene.builder.tool("piku-run").args(["front", "blog"]).args(words).output().expect("piku-run")
+        });
+        (out.status.success(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let tree = scene.builder.path("refused");
+    fs::create_dir(&tree).expect("a tree");
+    fs::write(tree.join("ENV"), bad).expect("ENV");
+    let (is_stored, said) = front(&["prepare", &tree.to_string_lossy()]);
+    assert!(!is_stored && said.contains("NGINX_CLIENT_MAX_BODY_SIZE"), "{said}");
+    assert_eq!(front(&["refresh"]), (true, String::new()));
+    repo.file("ENV", good).commit("As before");
+}
+
 #[test]
 fn front_serves_machines_without_a_failed_request() {
     let Some(mut scene) = Scene::new() else { return };
@@ -178,6 +201,8 @@ fn front_serves_machines_without_a_failed_request() {
     assert!(shown.contains("blog on other machines:\nMACHINE") && shown.contains(" up "), "{shown}");
     let shown = on_builder(&scene, "apps:info blog");
     assert!(shown.contains("remote") && shown.contains("blog.example.org"), "{shown}");
+
+    refused_settings(&scene, &repo);
 
     // One is lost, under load. A deploy leaves it out and says so.
     let load = Load::start(&scene.lan);

@@ -9,6 +9,7 @@ use piku_layout::settings::HostSettings;
 
 use crate::data_limit;
 use crate::desired;
+use crate::front::FrontSite;
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::WebServer;
 
@@ -21,11 +22,11 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, folder: &Path) ->
     desired::check_kept_paths(&world)?;
     let (plan, ..) = desired::plan(&world, &desired::read_formation(&root.app(app).formation())?);
     desired::check_network(&world, &plan, &settings)?;
-    // Another machine has its own ports and names.
+    // Another machine has its own ports and names; names of a front are those of this one.
     if settings.deploy_to.get(app).is_some_and(|to| !to.runs_here()) {
-        return Ok(());
+        return FrontSite::check_source(root, &world);
     }
     data_limit::check_push(root, app, &world)?;
     desired::pinned_port::check_free(root, &world, &plan)?;
-    WebServer::load(root)?.check_values(&world)
+    WebServer::load(root)?.check_values(&world, world.values()?)
 }

@@ -7,6 +7,7 @@ use piku_layout::settings::HostDomain;
 use piku_procfile::render::app_values::AppValues;
 use piku_procfile::render::nginx::{DEFAULT_NAME, SiteCertificate, VirtualHost};
 
+use crate::front::FrontSite;
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::certificates::acme::is_public;
 use crate::nginx::certificates::app_certificates::{AppCertificates, CertificatePair};
@@ -33,7 +34,7 @@ impl WebServer {
         nginx: &NginxProgram,
         world: &ReleaseContext,
         values: &AppValues,
-        ports: Option<&[u16]>,
+        (ports, front): (Option<&[u16]>, Option<&FrontSite>),
         prepared: &mut PreparedSite<'_>,
     ) -> anyhow::Result<SiteFiles> {
         let names: Vec<String> =
@@ -60,7 +61,7 @@ impl WebServer {
         };
         let source =
             certificate.as_ref().map(|pair| self.certificate_source(nginx, pair, &names)).transpose()?;
-        let site = self.build_site(nginx, world, values, ports, source)?;
+        let site = self.build_site(nginx, world, values, (ports, front), source)?;
         self.check_names_free(&world.app, &names)?;
         // An app that had a name of the status page before the page did.
         let lost = self.names_of_page(&names);

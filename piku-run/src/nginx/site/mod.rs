@@ -97,13 +97,13 @@ impl WebServer {
         self.settings.ipv6 && !is_absent
     }
 
-    /// Builds the app's virtual host, with instances at these ports.
+    /// Builds the app's virtual host, with instances at these ports, or of a front.
     pub(in crate::nginx) fn build_site(
         &self,
         nginx: &NginxProgram,
         world: &ReleaseContext,
         values: &AppValues,
-        ports: Option<&[u16]>,
+        (ports, front): (Option<&[u16]>, Option<&FrontSite>),
         certificate: Option<SiteCertificate>,
     ) -> anyhow::Result<VirtualHost> {
         if !is_web_app(world, values) {
@@ -117,8 +117,7 @@ impl WebServer {
         // Without a listening process, the ports are those that `check_site` made up.
         let is_stopped = ports.is_none();
         let ports = ports.filter(|_| listens).unwrap_or_default();
-        let front = FrontSite::find(&self.root, &world.app)?;
-        let upstreams: Vec<SocketAddr> = match &front {
+        let upstreams: Vec<SocketAddr> = match front {
             Some(front) => front.upstreams(),
             None => ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect(),
         };
@@ -153,7 +152,7 @@ impl WebServer {
             connections: build.counts_connections.then(|| self.app_connections()),
             trusted_proxies: self.trusted_proxies()?,
             front: FrontKey::read(&world.dir).filter(|_| front.is_none()),
-            machines: front.as_ref().map(|front| front.key().clone()),
+            machines: front.map(|front| front.key().clone()),
             shares_maps: true,
         };
         let site = VirtualHost::read(&settings, &procfile, values)?;

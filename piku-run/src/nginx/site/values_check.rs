@@ -31,8 +31,7 @@ fn has_include_file(world: &ReleaseContext, values: &AppValues) -> bool {
 
 impl WebServer {
     /// Checks the values of the settings and that no other app has one of the host names. Changes nothing.
-    pub(crate) fn check_values(&self, world: &ReleaseContext) -> anyhow::Result<()> {
-        let mut values = world.values()?;
+    pub(crate) fn check_values(&self, world: &ReleaseContext, mut values: AppValues) -> anyhow::Result<()> {
         let is_served = self.settings.enabled && VirtualHost::is_configured(&values);
         let Some(nginx) = NginxProgram::find(&self.dir).filter(|_| is_served) else { return Ok(()) };
         let has_include = has_include_file(world, &values);
@@ -78,7 +77,7 @@ impl WebServer {
         }
         // Only nginx knows all values of the app's own directives.
         values.set(HTTPS_ONLY, "", "check");
-        let site = self.build_site(&nginx, world, &values, Some(&[1]), None)?;
+        let site = self.build_site(&nginx, world, &values, (Some(&[1]), None), None)?;
         self.dir.create()?;
         let _lock = self.dir.lock()?;
         self.test_app(&nginx, &world.app, TestSubject::Settings, &site.server_file())
