@@ -108,11 +108,9 @@ fn add_upstreams(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
     for (role, is_kept) in [("", true), (".once", false)] {
         to.add_block(&["upstream", &site.zone(role)], |to| {
             for upstream in &site.upstreams {
-                match &site.machines {
-                    None => to.add(&["server", upstream.as_str(), "max_fails=0"]),
-                    // piku looks for lost machines every few seconds.
-                    Some(_) => to.add(&["server", upstream.as_str(), "max_fails=1", "fail_timeout=5s"]),
-                }
+                // A slow response counts as a failure, too, and a few of them would close all upstreams to everyone.
+                // piku itself leaves out machines that are lost.
+                to.add(&["server", upstream.as_str(), "max_fails=0"]);
             }
             if is_kept && site.keepalive > 0 {
                 to.add(&["keepalive", &site.keepalive.to_string()]);

@@ -197,6 +197,24 @@ fn texts() -> impl Strategy<Value = String> {
     vec(piece, 0..5).prop_map(|pieces| pieces.concat())
 }
 
+/// A machine ends a slow request before its front does, and some slow ones close no machine to the others.
+#[test]
+fn a_front_waits_longer_than_its_machines() {
+    let key = piku_layout::front_key::FrontKey::from_bytes([7; 16]);
+    let settings = RenderSettings { machines: Some(key), ..settings() };
+    let procfile = Procfile::parse(b"web: a", ParseOptions::default()).unwrap();
+    for (timeout, at_front) in [(None, "305s"), (Some("1500ms"), "7s"), (Some("1h"), "3605s")] {
+        let mut values = AppValues::default();
+        values.set("NGINX_SERVER_NAME", "a.test", "ENV");
+        if let Some(timeout) = timeout {
+            values.set("NGINX_PROXY_READ_TIMEOUT", timeout, "ENV");
+        }
+        let text = VirtualHost::read(&settings, &procfile, &values).unwrap().server_file();
+        assert!(text.contains(&format!("proxy_read_timeout {at_front};\n")), "{text}");
+        assert!(text.contains("server 127.0.0.1:5000 max_fails=0;\n") && !text.contains("fail_timeout"), "{text}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 

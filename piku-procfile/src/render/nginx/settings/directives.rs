@@ -23,6 +23,11 @@ pub(in crate::render::nginx) enum DirectiveScope {
     Proxy,
 }
 
+const READ_TIMEOUT: &str = "proxy_read_timeout";
+
+/// Ten years, in milliseconds.
+const LONGEST: u64 = 315_360_000_000;
+
 /// Variable, directive, form of the value, and piku's own value.
 type SettingRow = (&'static str, &'static str, ValueForm, DirectiveScope, Option<&'static str>);
 
@@ -38,7 +43,7 @@ const ROWS: &[SettingRow] = {
         ("NGINX_LINGERING_TIMEOUT", "lingering_timeout", Time, Server, None),
         ("NGINX_UNDERSCORE_IN_HEADERS", "underscores_in_headers", Flag, Server, None),
         ("NGINX_PROXY_CONNECT_TIMEOUT", "proxy_connect_timeout", Time, Proxy, Some("5s")),
-        ("NGINX_PROXY_READ_TIMEOUT", "proxy_read_timeout", Time, Proxy, Some("300s")),
+        ("NGINX_PROXY_READ_TIMEOUT", READ_TIMEOUT, Time, Proxy, Some("300s")),
         ("NGINX_PROXY_SEND_TIMEOUT", "proxy_send_timeout", Time, Proxy, Some("300s")),
         // Otherwise nginx holds back an event until its buffer is full. The kernel buffers what a slow client
         // has not read yet, up to some megabytes.
@@ -50,8 +55,12 @@ const ROWS: &[SettingRow] = {
 /// The directives that these variables set, with their scope and value.
 pub(in crate::render::nginx) type SettingDirectives = Vec<(DirectiveScope, &'static str, String)>;
 
-/// Parses the variables.
-pub(super) fn parse_directives(read: &mut ValuesReader<'_>) -> SettingDirectives {
+/// Seconds that a front waits longer for a response than the nginx of the machine does.
+const FRONT_ADVANCE: u64 = 5;
+
+/// Parses the variables. A machine gives up a slow response before the `front` does: its nginx answers 504, and
+/// the request is not repeated on another machine.
+pub(super) fn parse_directives(read: &mut ValuesReader<'_>, is_front: bool) -> SettingDirectives {
     let mut directives = Vec::new();
     for (variable, directive, form, scope, usual) in ROWS {
         let given = read.text(variable);
@@ -60,6 +69,12 @@ pub(super) fn parse_directives(read: &mut ValuesReader<'_>) -> SettingDirectives
             ValueForm::Flag => Some(if read.parse_bool(variable) { "on" } else { "off" }.to_owned()),
             ValueForm::Size => parse_value(read, variable, is_size, "a size such as '200m'"),
             ValueForm::Time => parse_value(read, variable, is_time, "a time such as '60s' or '1h'"),
+        };
+        let value = match value.as_deref().and_then(parse_time) {
+            Some(time) if is_front && *directive == READ_TIMEOUT => {
+                Some(format!("{}s", time.div_ceil(1000) + FRONT_ADVANCE))
+            }
+            _ => value,
         };
         directives.extend(value.map(|value| (*scope, *directive, value)));
     }
@@ -87,18 +102,25 @@ fn is_size(text: &str) -> bool {
     parse_size(text).is_some_and(|bytes| bytes < 1 << 40)
 }
 
-/// Returns true for a time of less than ten years.
+/// Returns true for a time that can be parsed.
 fn is_time(text: &str) -> bool {
+    parse_time(text).is_some()
+}
+
+/// Parses a time of less than ten years, into milliseconds.
+fn parse_time(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let seconds = match &text[digits.len()..] {
-        "" | "s" | "ms" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86400,
-        _ => return false,
+    let unit = match &text[digits.len()..] {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
     };
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    is_number && digits.parse().is_ok_and(|number: u32| number < 315_360_000 / seconds)
+    let number: u64 = digits.parse().ok().filter(|_| is_number)?;
+    number.checked_mul(unit).filter(|time| *time < LONGEST)
 }
 
 #[cfg(test)]
@@ -113,6 +135,7 @@ mod tests {
         for bad in ["", "m", "-1", "+1", "1.5m", "200 m", "200mb", "9999g", "1m;", "$a", "1\n"] {
             assert!(!is_size(bad), "{bad}");
         }
+        assert_eq!(["60", "500ms", "1h"].map(parse_time), [Some(60_000), Some(500), Some(3_600_000)]);
         for good in ["0", "60", "60s", "500ms", "5m", "1h", "7d"] {
             assert!(is_time(good), "{good}");
         }

@@ -93,7 +93,7 @@ impl VirtualHost {
         let host = Self {
             app: settings.app.clone(),
             redirects: redirects::parse_redirects(&names, &mut read),
-            directives: directives::parse_directives(&mut read),
+            directives: directives::parse_directives(&mut read, settings.machines.is_some()),
             trusted: trusted_proxies::parse_trusted_proxies(
                 &settings.trusted_proxies,
                 cloudflare.as_deref(),
