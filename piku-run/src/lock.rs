@@ -23,6 +23,11 @@ pub(crate) fn try_lock(path: &Path) -> io::Result<Option<FileLock>> {
     )
 }
 
+/// Returns true if a process holds the lock of a file, which need not exist.
+pub(crate) fn is_held(path: &Path) -> bool {
+    File::open(path).and_then(FileLock::is_held).unwrap_or(false)
+}
+
 /// Repeats `attempt` until it returns a value, for up to `lock_timeout` of the host settings. Says once that it
 /// waits, for `what`.
 ///
@@ -90,7 +95,8 @@ mod tests {
         let path = dir.path().join("lock");
         let mut lock = try_lock(&path).unwrap().unwrap();
         write_pid(&mut lock).unwrap();
-        assert!(try_lock(&path).unwrap().is_none());
+        assert!(try_lock(&path).unwrap().is_none() && is_held(&path));
+        assert!(!is_held(&dir.path().join("missing")));
         assert_eq!(holder(&path), i32::try_from(std::process::id()).ok());
         drop(lock);
         // A process that another test is starting has the descriptor too, until it runs its program.

@@ -58,6 +58,14 @@ impl<F: AsFd> FileLock<F> {
         Ok(flock(&self.0, FlockOperation::Unlock)?)
     }
 
+    /// Returns true if a process holds the lock exclusively. Others that look at the same time are not taken for one.
+    ///
+    /// # Errors
+    /// As [`Self::try_exclusive`].
+    pub fn is_held(file: F) -> io::Result<bool> {
+        Ok(Self::try_shared(file)?.is_none())
+    }
+
     fn try_lock(file: F, operation: FlockOperation) -> io::Result<Option<Self>> {
         match flock(&file, operation) {
             Ok(()) => Ok(Some(Self(file))),
@@ -98,7 +106,7 @@ mod tests {
         let open = || File::open(dir.path()).unwrap();
         let lock = FileLock::try_exclusive(open()).unwrap().unwrap();
         assert!(FileLock::try_exclusive(open()).unwrap().is_none());
-        assert!(FileLock::try_shared(open()).unwrap().is_none());
+        assert!(FileLock::try_shared(open()).unwrap().is_none() && FileLock::is_held(open()).unwrap());
         let stdin = Stdio::from(lock.as_fd().try_clone_to_owned().unwrap());
         let mut child = Command::new("sleep").arg("60").stdin(stdin).spawn().unwrap();
         drop(lock);
@@ -115,6 +123,7 @@ mod tests {
         };
         let both = (shared().unwrap(), shared().unwrap());
         assert!(FileLock::try_exclusive(open()).unwrap().is_none());
+        assert!(!FileLock::is_held(open()).unwrap(), "they only look");
         drop(both);
     }
 }

@@ -56,8 +56,7 @@ pub fn wait_for(app: &AppDir, by: &str, patience: Option<Duration>) -> anyhow::R
 #[must_use]
 pub fn is_held(app: &AppDir) -> bool {
     // Not created: the app may have no directory.
-    let file = OpenOptions::new().read(true).write(true).open(app.lock());
-    file.is_ok_and(|file| FileLock::try_exclusive(file).is_ok_and(|lock| lock.is_none()))
+    File::open(app.lock()).and_then(FileLock::is_held).unwrap_or(false)
 }
 
 /// Removes the directory of an app that contains nothing but its lock, which the caller holds. Others that wait for

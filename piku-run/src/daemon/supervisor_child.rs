@@ -1,7 +1,5 @@
 //! Supervisors as the daemon's children, or adopted from a previous daemon.
 
-#![expect(clippy::disallowed_methods, reason = "the lock of an app, which only piku writes")]
-
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -27,13 +25,13 @@ pub(super) struct SupervisorChild {
 impl SupervisorChild {
     /// Finds a supervisor that a previous daemon has started.
     pub(super) fn find(lock: &Path) -> Option<Self> {
-        if !lock.exists() || lock::try_lock(lock).ok()?.is_some() {
+        if !lock::is_held(lock) {
             return None;
         }
         let pid = lock::holder(lock)?;
         let pidfd = pidfd_open(rustix::process::Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
         // Still locked: the pid belongs to the holder, and is not used again while the descriptor is open.
-        let still = lock::try_lock(lock).ok()?.is_none() && lock::holder(lock) == Some(pid);
+        let still = lock::is_held(lock) && lock::holder(lock) == Some(pid);
         still.then_some(Self { pid: Pid::from_raw(pid), pidfd: Some(pidfd), booting: None })
     }
 

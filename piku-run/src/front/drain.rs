@@ -2,8 +2,6 @@
 //! deploy tells the end of the deploy on stdin. The machine is out as long as the process holds a lock: if
 //! either of the two is killed, it gets requests again.
 
-#![expect(clippy::disallowed_methods, reason = "locks that only piku writes")]
-
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +14,7 @@ use piku_layout::paths::AppDir;
 use piku_report::output;
 
 use super::FrontSite;
-use super::probe::{checked_path, probe_machine};
+use super::probe::checked_path;
 use crate::lock;
 use crate::ports::connections;
 use crate::releases::current;
@@ -35,8 +33,7 @@ const DEPLOYED: &str = "deployed";
 
 /// Returns whether a deploy has taken the machine out.
 pub(super) fn is_draining(app: &AppDir, machine: &str) -> bool {
-    let path = lock_path(app, machine);
-    path.exists() && lock::try_lock(&path).is_ok_and(|lock| lock.is_none())
+    lock::is_held(&lock_path(app, machine))
 }
 
 fn lock_path(app: &AppDir, machine: &str) -> PathBuf {
@@ -81,7 +78,7 @@ fn take_lock(app: &AppDir, name: &str) -> anyhow::Result<FileLock> {
     }
 }
 
-/// Waits until this machine has no connection to the address.
+/// Waits until this machine has no connection to the address, for requests to any app there.
 fn wait_for_connections(address: SocketAddr) {
     let since = Instant::now();
     while since.elapsed() < DRAIN_TIMEOUT && !connections::connections_to(address).is_empty() {
@@ -98,11 +95,7 @@ fn wait_for_answer(
     let path = checked_path(&values);
     let since = Instant::now();
     loop {
-        let result = match known {
-            Some(address) => probe_machine(address, site.key(), path),
-            None => site.check_machine(machine, None, path).1,
-        };
-        match result {
+        match site.check_machine(machine, known, path).1 {
             Ok(()) => return Ok(()),
             Err(failure) if since.elapsed() > ANSWER_TIMEOUT => {
                 bail!("{} does not answer this machine: {failure}", machine.name());

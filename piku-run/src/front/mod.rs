@@ -73,11 +73,9 @@ fn prepare(root: &PikuRoot, app: &AppName, tree: &std::path::Path) -> anyhow::Re
         WebServer::load(root)?.prepare_front(site).map(drop)?;
     }
     record.store(&dir)?;
-    if site.is_some() {
-        if is_first || !monitor::is_running(root) {
-            // The service begins to look at the machines.
-            WebServer::load(root)?.ask_to_reload();
-        }
+    if site.is_some() && (is_first || !monitor::is_running(root)) {
+        // The service begins to look at the machines.
+        WebServer::load(root)?.ask_to_reload();
     }
     piku_report::output::write(format!("{}\n", record.key).as_bytes())
 }

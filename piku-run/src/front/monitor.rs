@@ -17,7 +17,7 @@ use piku_layout::paths::PikuRoot;
 use piku_layout::settings::MachineAddress;
 
 use super::machine_state::{MachineHealth, MachineState, write_states};
-use super::probe::{ProbeFailure, ProbeResult, checked_path, probe_machine};
+use super::probe::{ProbeFailure, ProbeResult, checked_path, choose_result, probe_machine};
 use super::{FrontSite, lost_connections};
 use crate::lock;
 use crate::nginx::log_service;
@@ -25,6 +25,9 @@ use crate::releases::current;
 
 /// Time between two checks.
 const EVERY: Duration = Duration::from_secs(2);
+/// Attempts to take the lock, and the time between them.
+const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Time to find the address of a host.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -54,7 +57,7 @@ impl FrontMonitor {
 
 /// Returns whether the thread of a service runs.
 pub(super) fn is_running(root: &PikuRoot) -> bool {
-    lock::try_lock(&lock_path(root)).is_ok_and(|lock| lock.is_none())
+    lock::is_held(&lock_path(root))
 }
 
 fn lock_path(root: &PikuRoot) -> std::path::PathBuf {
@@ -85,7 +88,15 @@ impl FrontInputs {
 fn watch_machines(root: &PikuRoot) -> anyhow::Result<()> {
     current::create_dir(&root.run())?;
     let path = lock_path(root);
-    let lock = lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?;
+    let try_lock = || lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()));
+    let mut lock = try_lock()?;
+    // Others look at it for a moment.
+    for _ in 0..LOCK_ATTEMPTS {
+        if lock.is_none() {
+            thread::sleep(LOCK_PAUSE);
+            lock = try_lock()?;
+        }
+    }
     let Some(_lock) = lock else { return Ok(()) };
     let mut health = HealthTable::default();
     let mut applied: BTreeMap<AppName, FrontInputs> = BTreeMap::new();
@@ -173,28 +184,26 @@ impl FrontSite {
         path: &str,
     ) -> (Option<SocketAddr>, ProbeResult) {
         let (host, port) = self.settings.http_address(machine);
-        let literal = host.parse().ok().map(|ip| SocketAddr::new(ip, port));
-        let first = literal.or(known.filter(|address| address.port() == port));
-        if let Some(address) = first {
-            let result = probe_machine(address, self.key(), path);
-            if result.is_ok() || literal.is_some() {
-                return (first, result);
-            }
+        let probe = |address: SocketAddr| (address, probe_machine(address, self.key(), path));
+        if let Ok(ip) = host.parse() {
+            let (address, result) = probe(SocketAddr::new(ip, port));
+            return (Some(address), result);
         }
-        // Its name may have another address by now.
-        match piku_nss::find_addresses(&host, port, LOOKUP_TIMEOUT) {
-            Ok(found) if !found.is_empty() => {
-                let mut last = (None, Err(ProbeFailure::Unreachable("it has no address".to_owned())));
-                for address in found {
-                    last = (Some(address), probe_machine(address, self.key(), path));
-                    if last.1.is_ok() {
-                        break;
-                    }
-                }
-                last
-            }
-            Ok(_) => (first, Err(ProbeFailure::Unreachable(format!("'{host}' has no address")))),
-            Err(err) => (first, Err(ProbeFailure::Unreachable(format!("'{host}' has no address: {err}")))),
+        let first = known.filter(|address| address.port() == port).map(probe);
+        if let Some((address, Ok(()))) = first {
+            return (Some(address), Ok(()));
+        }
+        // Its name may have another address by now. If it has none, the failure of the known one counts.
+        let found = piku_nss::find_addresses(&host, port, LOOKUP_TIMEOUT);
+        let why = match &found {
+            Ok(_) => format!("'{host}' has no address"),
+            Err(err) => format!("'{host}' has no address: {err}"),
+        };
+        let asked = first.as_ref().map(|(address, _)| *address);
+        let others = found.unwrap_or_default().into_iter().filter(|address| Some(*address) != asked);
+        match choose_result(first.into_iter().chain(others.map(probe))) {
+            Some((address, result)) => (Some(address), result),
+            None => (None, Err(ProbeFailure::Refused(why))),
         }
     }
 }

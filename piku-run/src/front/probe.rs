@@ -1,7 +1,7 @@
 //! The check of a machine behind a front: a request to the app, as the front sends it.
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -15,8 +15,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ProbeFailure {
-    /// There is no way to the machine.
+    /// There is no way to the machine: its connections have no other end any more.
     Unreachable(String),
+    /// The machine accepts no connection, or its name has no address.
+    Refused(String),
     /// It can be reached, and does not serve the app.
     Unhealthy(String),
 }
@@ -24,7 +26,7 @@ pub(super) enum ProbeFailure {
 impl fmt::Display for ProbeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(why) | Self::Unhealthy(why) => f.write_str(why),
+            Self::Unreachable(why) | Self::Refused(why) | Self::Unhealthy(why) => f.write_str(why),
         }
     }
 }
@@ -40,14 +42,8 @@ pub(super) fn checked_path(values: &AppValues) -> &str {
 /// Asks the app on a machine. Any status below 500 is a good answer, except the one of an nginx that does not
 /// know the key.
 pub(super) fn probe_machine(address: SocketAddr, key: &FrontKey, path: &str) -> ProbeResult {
-    let unreachable = |err: std::io::Error| ProbeFailure::Unreachable(err.to_string());
-    let unhealthy = |err: std::io::Error| ProbeFailure::Unhealthy(format!("no answer: {err}"));
-    let mut stream = match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-        Err(err) if err.kind() == std::io::ErrorKind::ConnectionRefused => {
-            return Err(ProbeFailure::Unhealthy("nginx does not run there".to_owned()));
-        }
-        stream => stream.map_err(unreachable)?,
-    };
+    let unhealthy = |err: io::Error| ProbeFailure::Unhealthy(format!("no answer: {err}"));
+    let mut stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(|err| classify_connect_error(&err))?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(unhealthy)?;
     stream.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(unhealthy)?;
     let host = key.host_name();
@@ -66,6 +62,34 @@ pub(super) fn probe_machine(address: SocketAddr, key: &FrontKey, path: &str) -> 
     }
 }
 
+fn classify_connect_error(err: &io::Error) -> ProbeFailure {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+    match err.kind() {
+        ConnectionRefused => ProbeFailure::Refused("nginx does not run there".to_owned()),
+        TimedOut | HostUnreachable | NetworkUnreachable => ProbeFailure::Unreachable(err.to_string()),
+        _ => ProbeFailure::Refused(err.to_string()),
+    }
+}
+
+/// Returns the result of the address that is the best one of a machine: one that answers well, or else one that
+/// answers at all. `None` without addresses.
+pub(super) fn choose_result(
+    results: impl Iterator<Item = (SocketAddr, ProbeResult)>,
+) -> Option<(SocketAddr, ProbeResult)> {
+    let mut best: Option<(SocketAddr, ProbeResult)> = None;
+    for (address, result) in results {
+        let is_good = result.is_ok();
+        let answers = |result: &ProbeResult| matches!(result, Err(ProbeFailure::Unhealthy(_)));
+        if is_good || best.as_ref().is_none_or(|(_, best)| !answers(best) && answers(&result)) {
+            best = Some((address, result));
+        }
+        if is_good {
+            break;
+        }
+    }
+    best
+}
+
 /// Returns the status in the first bytes of a response, `HTTP/1.1 200`.
 fn read_status(head: &[u8; 12]) -> Option<u16> {
     let text = std::str::from_utf8(head).ok()?.strip_prefix("HTTP/1.")?;
@@ -82,6 +106,37 @@ mod tests {
         assert_eq!(read_status(b"HTTP/1.0 503"), Some(503));
         assert_eq!(read_status(b"SSH-2.0-Open"), None);
         assert_eq!(read_status(b"HTTP/1.1 2x4"), None);
+    }
+
+    #[test]
+    fn an_address_that_answers_is_preferred() {
+        let bad = |text: &str| match text {
+            "refused" => Err(ProbeFailure::Refused(text.to_owned())),
+            "lost" => Err(ProbeFailure::Unreachable(text.to_owned())),
+            "503" => Err(ProbeFailure::Unhealthy(text.to_owned())),
+            _ => Ok(()),
+        };
+        let chosen = |texts: &str| {
+            let results = texts.split(' ').zip(1..).map(|(text, port)| {
+                assert_ne!(text, "unasked");
+                (SocketAddr::from(([10, 0, 0, 1], port)), bad(text))
+            });
+            choose_result(results).unwrap().0.port()
+        };
+        assert_eq!(chosen("503 refused lost"), 1);
+        assert_eq!(chosen("lost 503 503"), 2);
+        assert_eq!(chosen("lost refused"), 1);
+        assert_eq!(chosen("503 good unasked"), 2);
+        assert_eq!(choose_result(std::iter::empty()), None);
+    }
+
+    #[test]
+    fn only_a_machine_without_a_way_to_it_is_unreachable() {
+        let of = |kind: io::ErrorKind| classify_connect_error(&kind.into());
+        assert!(matches!(of(io::ErrorKind::TimedOut), ProbeFailure::Unreachable(_)));
+        assert!(matches!(of(io::ErrorKind::HostUnreachable), ProbeFailure::Unreachable(_)));
+        assert!(matches!(of(io::ErrorKind::ConnectionRefused), ProbeFailure::Refused(_)));
+        assert!(matches!(of(io::ErrorKind::PermissionDenied), ProbeFailure::Refused(_)));
     }
 
     #[test]

@@ -152,8 +152,7 @@ impl WebServer {
     pub(crate) fn ask_to_reload(&self) -> bool {
         let path = self.dir.service_lock();
         // A pid in a file that nobody locks may be that of any process by now.
-        let is_held = lock::try_lock(&path).is_ok_and(|lock| lock.is_none());
-        let pid = lock::holder(&path).filter(|_| is_held);
+        let pid = lock::holder(&path).filter(|_| lock::is_held(&path));
         pid.is_some_and(|pid| kill(Pid::from_raw(pid), Signal::SIGHUP).is_ok())
     }
 
