@@ -1,4 +1,4 @@
-//! The daemon's timer for what destroyed apps have left.
+//! The daemon's timer for what destroyed and replaced apps have left.
 
 #![expect(clippy::disallowed_methods, reason = "marks of destroyed apps, which only piku writes")]
 
@@ -42,9 +42,10 @@ impl ExpiryTimer {
     }
 }
 
-/// Returns true if anything of a destroyed app is kept.
+/// Returns true if anything of a destroyed app is kept, or a backup of a replaced one.
 fn keeps_any(root: &PikuRoot) -> bool {
     root.apps().unwrap_or_default().iter().any(|app| root.app(app).destroyed().exists())
+        || root.replaced_apps().is_ok_and(|apps| !apps.is_empty())
 }
 
 #[cfg(test)]
@@ -58,6 +59,9 @@ mod tests {
         std::fs::create_dir_all(root.app(&"blog".parse().unwrap()).path()).unwrap();
         assert!(!keeps_any(&root));
         std::fs::create_dir(root.app(&"blog".parse().unwrap()).destroyed()).unwrap();
+        assert!(keeps_any(&root));
+        std::fs::remove_dir(root.app(&"blog".parse().unwrap()).destroyed()).unwrap();
+        std::fs::create_dir_all(root.replaced(&"blog".parse().unwrap())).unwrap();
         assert!(keeps_any(&root));
         let mut timer = ExpiryTimer(Instant::now());
         let missing = dir.path().join("missing");
