@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use piku_events::audit::{self, AuditedAction};
-use piku_layout::deploys::missed_release::MissedRelease;
+use piku_layout::app_lock;
+use piku_layout::deploys::missed_release::{MissedReason, MissedRelease};
 use piku_layout::settings::DeployTo;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, FAILED, UserError};
@@ -23,12 +24,15 @@ pub(crate) const ACTOR: &str = "catch-up";
 pub(crate) fn catch_up(context: &AppContext<'_>) -> anyhow::Result<u8> {
     let app = context.dir();
     let missed = MissedRelease::of(&app);
-    let waiting = missed.machines();
+    let waiting = missed.waiting();
     if waiting.is_empty() {
         return Ok(0);
     }
+    if app_lock::is_held(&app) {
+        return Ok(BUSY);
+    }
     // This machine and the others have deployed it, and keep it.
-    let to = DeployTo { all_or_nothing: false, ..super::deploy_to(context)? };
+    let to = DeployTo { all_or_nothing: false, skip_down: true, ..super::deploy_to(context)? };
     let own = targets::read_own_facts(context)?;
     let is_waiting = |name: &String| waiting.contains(name);
     let mut machines: Vec<TargetHost<'_>> = to
@@ -42,22 +46,26 @@ pub(crate) fn catch_up(context: &AppContext<'_>) -> anyhow::Result<u8> {
     for_each_healthy(&mut machines, |machine| machine.ask_facts(&own));
     IS_QUIET.store(false, Ordering::Relaxed);
     let left = waiting.iter().filter(|name| !to.machines.iter().any(|known| known.to_string() == **name));
-    let mut done: Vec<String> = left.cloned().collect();
-    machines.retain(|machine| !machine.is_down);
-    if machines.is_empty() && done.is_empty() {
+    let left: Vec<String> = left.cloned().collect();
+    // Nor is one that does not let this machine in.
+    machines.retain(|machine| machine.failure.is_none());
+    if machines.is_empty() && left.is_empty() {
         return Ok(0);
     }
     let _lock = match AppLock::acquire_within(&app, ACTOR, Some(Duration::ZERO)) {
         Err(err) if err.downcast_ref::<UserError>().is_some() => return Ok(BUSY),
         lock => lock?,
     };
-    if missed.machines() != waiting {
+    if missed.waiting() != waiting {
         // Another deploy has replaced the release.
         return Ok(BUSY);
     }
+    let mut lack = missed.machines();
+    // Those that host.yaml does not name any more.
+    lack.retain(|one| !left.contains(&one.address));
     let names: Vec<_> = machines.iter().map(|machine| machine.name.as_str()).collect();
     progress::step(&format!("{}: catching up on {}", context.app, names.join(", ")));
-    for machine in machines.iter_mut().filter(|machine| machine.failure.is_none()) {
+    for machine in &mut machines {
         match find_release(&missed, machine) {
             Some(folder) => machine.folder = folder,
             None => {
@@ -65,12 +73,18 @@ pub(crate) fn catch_up(context: &AppContext<'_>) -> anyhow::Result<u8> {
             }
         }
     }
-    send_to_machines(context, &to, &mut machines)?;
-    // A host on which the release fails waits for the next one.
-    done.extend(machines.iter().filter(|machine| !machine.is_down).map(|one| one.address.to_string()));
-    missed::forget_machines(&app, &done)?;
+    send_to_machines(context, &to, &mut machines, None)?;
+    for machine in machines.iter().filter(|machine| !machine.may_succeed_later) {
+        let address = machine.address.to_string();
+        if machine.release.is_some() {
+            lack.retain(|one| one.address != address);
+        } else if let Some(one) = lack.iter_mut().find(|one| one.address == address) {
+            one.reason = MissedReason::Failed;
+        }
+    }
+    missed::replace_list(&missed, &lack)?;
     front::refresh(context, &to);
-    for machine in machines.iter().filter(|machine| !machine.is_down) {
+    for machine in machines.iter().filter(|machine| !machine.may_succeed_later) {
         let outcome = match (&machine.failure, machine.release) {
             (None, Some(release)) => format!("{}: release {release} is live", machine.name),
             (failure, _) => {

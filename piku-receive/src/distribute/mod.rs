@@ -27,13 +27,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::Context;
-use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::settings::{DeployTo, HostSettings};
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use crate::app_context::AppContext;
 use crate::release;
+use missed::KeptRelease;
 use parts::{PackedParts, ReleaseParts};
 use target_host::TargetHost;
 use targets::KindList;
@@ -73,6 +73,10 @@ pub(crate) fn distribute_releases(
         return Ok(ExitCode::SUCCESS);
     }
     let list = KindList::read(targets)?;
+    let kept =
+        if to.skip_down { Some(KeptRelease::stage(context.root, &context.dir(), releases)?) } else { None };
+    let staged = kept.as_ref().map(KeptRelease::staged);
+    let releases = staged.as_deref().unwrap_or(releases);
     let mut machines: Vec<TargetHost<'_>> =
         to.machines.iter().map(|machine| TargetHost::new(context.app, machine, &to)).collect();
     for machine in &mut machines {
@@ -82,13 +86,22 @@ pub(crate) fn distribute_releases(
             Err(why) => machine.failure = Some(why.to_owned()),
         }
     }
-    let code = send_to_machines(context, &to, &mut machines)?;
-    // A release that was rolled back is not sent later.
-    if !(to.all_or_nothing && machines.iter().any(TargetHost::has_failed)) {
-        missed::keep_missed_release(context.root, &context.dir(), releases, &machines)?;
-        front::refresh(context, &to);
+    let code = send_to_machines(context, &to, &mut machines, kept.as_ref())?;
+    match (kept, is_live(&to, &machines)) {
+        (Some(kept), true) => kept.keep(&machines)?,
+        (Some(kept), false) => kept.discard()?,
+        (None, true) => missed::forget(&context.dir())?,
+        (None, false) => {}
     }
+    front::refresh(context, &to);
     Ok(code)
+}
+
+/// Returns true if the release stays live somewhere. One that does not, because its deploy has failed or was
+/// rolled back, is not sent to anyone later.
+fn is_live(to: &DeployTo, machines: &[TargetHost<'_>]) -> bool {
+    let goes_back = to.all_or_nothing && machines.iter().any(TargetHost::has_failed);
+    !goes_back && (to.here || machines.iter().any(|machine| machine.release.is_some()))
 }
 
 /// Sends each host the release in its directory and deploys it there.
@@ -96,6 +109,7 @@ fn send_to_machines(
     context: &AppContext<'_>,
     to: &DeployTo,
     machines: &mut [TargetHost<'_>],
+    kept: Option<&KeptRelease<'_>>,
 ) -> anyhow::Result<ExitCode> {
     let mut parts: BTreeMap<PathBuf, ReleaseParts<'_>> = BTreeMap::new();
     for machine in machines.iter().filter(|machine| machine.failure.is_none()) {
@@ -110,7 +124,7 @@ fn send_to_machines(
         let of = if parts.len() > 1 { format!(" for {kind}") } else { String::new() };
         progress::step(&format!("Sending the release{of} to {}", names.join(", ")));
     }
-    send_and_deploy(context, to, machines, &parts)
+    send_and_deploy(context, to, machines, &parts, kept)
 }
 
 /// Returns the directory of the release for this host, or the reason for excluding the host.
@@ -140,6 +154,7 @@ fn send_and_deploy(
     to: &DeployTo,
     machines: &mut [TargetHost<'_>],
     parts: &BTreeMap<PathBuf, ReleaseParts<'_>>,
+    kept: Option<&KeptRelease<'_>>,
 ) -> anyhow::Result<ExitCode> {
     // A host without a release has failed and is skipped.
     let of = |machine: &TargetHost<'_>| parts.get(&machine.folder).context("no release for it");
@@ -164,11 +179,20 @@ fn send_and_deploy(
     if to.all_or_nothing && has_failed(machines) {
         return Ok(report_and_roll_back(context, to, machines, "none has deployed it"));
     }
+    let deploy = |machine: &mut TargetHost<'_>| {
+        machine.deploy_release(of(machine)?)?;
+        kept.map_or(Ok(()), |kept| kept.strike(machine))
+    };
     if to.is_rolling() {
         front::prepare(context, to, machines)?;
-        deploy_in_turn(context, to, machines, |machine| machine.deploy_release(of(machine)?));
+    }
+    if let Some(kept) = kept {
+        kept.begin(machines)?;
+    }
+    if to.is_rolling() {
+        deploy_in_turn(context, to, machines, deploy);
     } else {
-        for_each_healthy(machines, |machine| machine.deploy_release(of(machine)?));
+        for_each_healthy(machines, deploy);
     }
     if to.all_or_nothing && has_failed(machines) {
         progress::step("Not all machines deployed the release: the others roll back");
@@ -180,7 +204,7 @@ fn send_and_deploy(
     }
     let app = context.dir();
     // A release that is kept for hosts that are down needs its own layers.
-    if app.current_number().is_none() && MissedRelease::of(&app).machines().is_empty() {
+    if app.current_number().is_none() && missed::is_empty(&app) {
         let keys: Vec<_> = parts.values().map(ReleaseParts::layer_keys).collect::<anyhow::Result<_>>()?;
         old_layers::remove_old_layers(&app.layers(), &keys.concat());
     }
@@ -255,11 +279,12 @@ fn for_each<'a>(machines: &mut [TargetHost<'a>], what: impl Fn(&mut TargetHost<'
 }
 
 /// Reports the result of each host and returns the exit code.
-fn report_results(machines: &[TargetHost<'_>], but: &str) -> ExitCode {
+fn report_results(to: &DeployTo, machines: &[TargetHost<'_>], but: &str) -> ExitCode {
     let failed = machines.iter().filter(|machine| machine.has_failed()).count();
+    let is_live = but.is_empty() && is_live(to, machines);
     for machine in machines {
         match (&machine.failure, machine.release) {
-            (Some(why), _) if machine.is_down => {
+            (Some(why), _) if machine.is_down && is_live => {
                 progress::error(&format!("{}: {why}; it gets the release when it is back", machine.name));
             }
             (Some(why), _) => progress::error(&format!("{}: {why}", machine.name)),
@@ -268,8 +293,7 @@ fn report_results(machines: &[TargetHost<'_>], but: &str) -> ExitCode {
         }
     }
     if failed == 0 {
-        let is_live_nowhere = !machines.is_empty() && machines.iter().all(TargetHost::leaves_app_down);
-        if !is_live_nowhere {
+        if to.here || machines.iter().any(|machine| machine.failure.is_none()) {
             return ExitCode::SUCCESS;
         }
         progress::error("all machines are down");
@@ -287,7 +311,7 @@ fn report_and_roll_back(
     machines: &[TargetHost<'_>],
     but: &str,
 ) -> ExitCode {
-    let code = report_results(machines, but);
+    let code = report_results(to, machines, but);
     let has_failed = machines.iter().any(TargetHost::has_failed);
     if has_failed && to.all_or_nothing && to.here {
         progress::step("This machine rolls back too");

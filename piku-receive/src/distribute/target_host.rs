@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use piku_layout::name::AppName;
 use piku_layout::settings::{self, DeployTo};
-use piku_report::user_error::{BUSY, UserError};
+use piku_report::user_error::{BUSY, UserError, advice};
 use serde::Deserialize;
 
 use super::parts::{PackedPart, PackedParts};
@@ -19,6 +19,8 @@ use crate::release::DeployedRelease;
 
 /// Part of the error of an older piku that does not know a step.
 const UNKNOWN_STEP: &str = "expected offer APP";
+/// Part of ssh's error for a name without an address.
+const UNKNOWN_NAME: &str = "Could not resolve hostname";
 /// Limit for a request that does no work.
 const ANSWER: TimeLimit = TimeLimit::Whole(Duration::from_secs(60));
 /// Limit for a request that does work: it may wait for another push or for a silent release task.
@@ -47,6 +49,8 @@ pub(super) struct TargetHost<'a> {
     pub(super) failure: Option<String>,
     /// True if it is down and is left out, by `skip_down`.
     pub(super) is_down: bool,
+    /// True if it has failed because it could not be reached or was busy.
+    pub(super) may_succeed_later: bool,
 }
 
 /// No connection to a host, or a lost one.
@@ -83,23 +87,21 @@ impl<'a> TargetHost<'a> {
             is_outcome_unknown: unknown,
             failure,
             is_down: false,
+            may_succeed_later: false,
         }
     }
 
     /// Records that a request has failed. A host without a connection is down, if such hosts are left out.
     pub(super) fn fail(&mut self, err: &anyhow::Error) {
         self.is_down = self.to.skip_down && err.is::<LostConnection>();
+        let is_busy = advice(err).1 == BUSY;
+        self.may_succeed_later = is_busy || err.is::<LostConnection>();
         self.failure = Some(format!("{err:#}"));
     }
 
     /// Returns true if it has failed and was not left out.
     pub(super) fn has_failed(&self) -> bool {
         self.failure.is_some() && !self.is_down
-    }
-
-    /// Returns true if it is down, and the app does not run on this host, either.
-    pub(super) fn leaves_app_down(&self) -> bool {
-        self.is_down && !self.to.here
     }
 
     /// Returns true if it has deployed the release, or may have.
@@ -274,7 +276,7 @@ fn connection_hint(last: &str) -> Option<&'static str> {
             "no such identity",
             "the key of 'identity' in host.yaml is missing: ssh-keygen -t ed25519 creates one",
         ),
-        ("Could not resolve hostname", "check the spelling of its name in host.yaml"),
+        (UNKNOWN_NAME, "check the spelling of its name in host.yaml"),
     ];
     REMEDIES.iter().find(|(text, _)| last.contains(text)).map(|(_, hint)| *hint)
 }
@@ -288,6 +290,10 @@ fn check_success(ended: EndedSession) -> anyhow::Result<EndedSession> {
         NO_CONNECTION => {
             let what = why("no connection");
             Err(match connection_hint(&ended.last) {
+                // The network of a host that is down may have its name server.
+                Some(hint) if ended.last.contains(UNKNOWN_NAME) => {
+                    LostConnection(format!("{what} ({hint})")).into()
+                }
                 Some(hint) => UserError::new(format!("{what} ({hint})")).into(),
                 None => LostConnection(what).into(),
             })

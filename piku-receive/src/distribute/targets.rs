@@ -93,7 +93,7 @@ pub(super) fn print_targets(context: &AppContext<'_>, to: &DeployTo) -> anyhow::
     }
     let is_any_left = to.here || machines.iter().any(|machine| machine.failure.is_none());
     if to.all_or_nothing && machines.iter().any(TargetHost::has_failed) || !is_any_left {
-        return Ok(report_results(&machines, "nothing was built"));
+        return Ok(report_results(to, &machines, "nothing was built"));
     }
     for machine in machines.iter().filter(|machine| machine.failure.is_some()) {
         let why = machine.failure.as_deref().unwrap_or_default();

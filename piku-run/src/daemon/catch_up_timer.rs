@@ -45,7 +45,7 @@ impl CatchUpTimer {
 
 /// Returns whether a machine waits for a release of the app.
 fn is_waiting(root: &PikuRoot, app: &AppName) -> bool {
-    !MissedRelease::of(&root.app(app)).machines().is_empty()
+    !MissedRelease::of(&root.app(app)).waiting().is_empty()
 }
 
 fn start_catch_up(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {

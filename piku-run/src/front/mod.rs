@@ -153,7 +153,7 @@ impl FrontSite {
     /// not deploy. Without any, the last two conditions are dropped, and then the first: a check may err.
     pub(crate) fn upstreams(&self) -> Vec<SocketAddr> {
         let states = self.states();
-        let missed = MissedRelease::of(&self.dir).machines();
+        let missed = MissedRelease::of(&self.dir).outdated();
         let candidates: Vec<UpstreamCandidate> = self
             .machines
             .iter()

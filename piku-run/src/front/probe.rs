@@ -43,7 +43,8 @@ pub(super) fn checked_path(values: &AppValues) -> &str {
 /// know the key.
 pub(super) fn probe_machine(address: SocketAddr, key: &FrontKey, path: &str) -> ProbeResult {
     let unhealthy = |err: io::Error| ProbeFailure::Unhealthy(format!("no answer: {err}"));
-    let mut stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(|err| classify_connect_error(&err))?;
+    let mut stream =
+        TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(|err| classify_connect_error(&err))?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(unhealthy)?;
     stream.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(unhealthy)?;
     let host = key.host_name();

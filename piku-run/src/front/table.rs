@@ -64,7 +64,7 @@ pub(crate) fn machine_rows(root: &PikuRoot, app: &AppName) -> Vec<MachineRow> {
     // Unreadable settings are reported by whatever deploys.
     let Ok(Some(site)) = FrontSite::find(root, app) else { return Vec::new() };
     let states = site.states();
-    let missed = MissedRelease::of(&site.dir).machines();
+    let missed = MissedRelease::of(&site.dir).outdated();
     let row = |machine: &piku_layout::settings::MachineAddress| {
         let name = machine.name();
         let known = states.iter().find(|state| state.machine == name);

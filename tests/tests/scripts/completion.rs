@@ -123,10 +123,8 @@ fn shells_complete_verbs_apps_types_instances_and_releases() {
 
     // A server that does not answer keeps nobody waiting: ssh is ended before its time.
     let (slow, over) = (world.path("laptop/slow"), world.path("laptop/over"));
-    let script = format!(
-        "#!/bin/sh\ntrap 'kill \"$!\"; exit 1' TERM\nsleep 20 &\nwait\ntouch '{}'\n",
-        over.display()
-    );
+    let script =
+        format!("#!/bin/sh\ntrap 'kill \"$!\"; exit 1' TERM\nsleep 20 &\nwait\ntouch '{}'\n", over.display());
     fs::write(&slow, script).expect("ssh");
     fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).expect("a mode");
     let slow = slow.display().to_string();

@@ -211,7 +211,10 @@ fn a_front_waits_longer_than_its_machines() {
         }
         let text = VirtualHost::read(&settings, &procfile, &values).unwrap().server_file();
         assert!(text.contains(&format!("proxy_read_timeout {at_front};\n")), "{text}");
-        assert!(text.contains("server 127.0.0.1:5000 max_fails=0;\n") && !text.contains("fail_timeout"), "{text}");
+        assert!(
+            text.contains("server 127.0.0.1:5000 max_fails=0;\n") && !text.contains("fail_timeout"),
+            "{text}"
+        );
     }
 }
 
