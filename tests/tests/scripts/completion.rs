@@ -151,7 +151,7 @@ fn what_a_server_sends_is_neither_run_nor_printed_by_a_completion() {
     for shell in ["bash", "zsh", "fish"] {
         for (line, expected) in [
             ("piku logs blog --ps w", &["web.1"][..]),
-            ("piku domains:remove blog ", &["*.example", "web.1"]),
+            ("piku domains:remove blog ", &["*.example", "--no-restart", "web.1"]),
         ] {
             let mut command = Command::new(shell);
             command
