@@ -20,7 +20,7 @@ use super::machine_state::{MachineHealth, MachineState, write_states};
 use super::probe::{ProbeFailure, ProbeResult, checked_path, choose_result, probe_machine};
 use super::{FrontSite, lost_connections};
 use crate::lock;
-use crate::nginx::log_service;
+use crate::nginx::{installed_upstreams, log_service};
 use crate::releases::current;
 
 /// Time between two checks.
@@ -82,6 +82,13 @@ impl FrontInputs {
             is_in_maintenance: site.dir.is_in_maintenance(),
         }
     }
+
+    /// Returns false if the file that nginx reads names other machines: a deploy changes it, too, and may be
+    /// killed before it changes it back.
+    fn are_installed(&self, site: &FrontSite) -> bool {
+        let installed = installed_upstreams(&site.root, &site.app);
+        installed.is_empty() || installed == self.upstreams.iter().copied().collect()
+    }
 }
 
 /// Checks all machines until there is no front any more.
@@ -108,7 +115,7 @@ fn watch_machines(root: &PikuRoot) -> anyhow::Result<()> {
                 for site in &fronts {
                     site.check_machines(&mut health);
                     let inputs = FrontInputs::of(site);
-                    if applied.get(&site.app) == Some(&inputs) {
+                    if applied.get(&site.app) == Some(&inputs) && inputs.are_installed(site) {
                         continue;
                     }
                     match site.apply() {

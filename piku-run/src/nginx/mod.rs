@@ -19,6 +19,8 @@ mod reload;
 mod service;
 mod site;
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use piku_files::FileLock;
@@ -46,6 +48,7 @@ use nginx_dir::{NginxDir, TestSubject};
 use program::NginxProgram;
 use site::files::SiteFiles;
 use site::names::is_web_app;
+use site::upstream_addresses;
 
 use crate::front::FrontSite;
 use crate::instance::environment::ReleaseContext;
@@ -102,6 +105,13 @@ pub(crate) struct PreparedSite<'a> {
 /// Returns the pids of nginx's worker processes.
 pub(crate) fn worker_pids(root: &PikuRoot) -> Vec<i32> {
     NginxMaster::find(&NginxDir::new(root)).map(NginxMaster::workers).unwrap_or_default()
+}
+
+/// Returns the upstreams in the installed file of an app, without repetitions and in their order; none if nginx
+/// does not serve it, or its site is closed.
+pub(crate) fn installed_upstreams(root: &PikuRoot, app: &AppName) -> BTreeSet<SocketAddr> {
+    let text = NginxDir::new(root).read_app_conf(app).unwrap_or_default();
+    upstream_addresses(&text).collect()
 }
 
 /// Variable with the host names of an app.

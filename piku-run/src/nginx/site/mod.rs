@@ -15,7 +15,7 @@ mod status_page;
 pub(super) mod urls;
 mod values_check;
 
-use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -180,12 +180,18 @@ impl WebServer {
     }
 }
 
-/// Iterates over the ports of the instances in a rendered file.
-pub(in crate::nginx) fn upstream_ports(text: &str) -> impl Iterator<Item = u16> {
+/// Iterates over the addresses of the instances, or machines, in a rendered file.
+pub(in crate::nginx) fn upstream_addresses(text: &str) -> impl Iterator<Item = SocketAddr> {
     text.lines().filter_map(|line| {
-        let server = line.trim_start().strip_prefix("server 127.0.0.1:")?;
+        let server = line.trim_start().strip_prefix("server ")?;
         server.split_once(' ')?.0.parse().ok()
     })
+}
+
+/// Iterates over the ports of the instances in a rendered file.
+pub(in crate::nginx) fn upstream_ports(text: &str) -> impl Iterator<Item = u16> {
+    let local = IpAddr::from(Ipv4Addr::LOCALHOST);
+    upstream_addresses(text).filter(move |address| address.ip() == local).map(|address| address.port())
 }
 
 /// Iterates over the arguments of `listen` for the sockets with TLS in a rendered file. A line of the app's own
@@ -208,4 +214,18 @@ pub(in crate::nginx) fn procfile(release: &BuiltRelease) -> Procfile {
         line: 0,
     };
     Procfile { entries: release.processes.iter().map(entry).collect(), warnings: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_are_read_from_a_rendered_file() {
+        let text = "upstream a {\n    server 127.0.0.1:5000 max_fails=0;\n    server [fd00::1]:80 max_fails=0;\n\
+                    server {\n    server_name a.test;\n";
+        let found: Vec<String> = upstream_addresses(text).map(|address| address.to_string()).collect();
+        assert_eq!(found, ["127.0.0.1:5000", "[fd00::1]:80"]);
+        assert_eq!(upstream_ports(text).collect::<Vec<_>>(), [5000]);
+    }
 }
