@@ -13,8 +13,8 @@ use super::for_each_healthy;
 use super::target_host::TargetHost;
 use crate::app_context::AppContext;
 
-/// Has the front take over the settings of the app in this release, and gives all hosts its key. Does nothing
-/// without a front.
+/// Has the front check the settings of the app in this release, which apply once a host has deployed it, and gives
+/// all hosts its key. Does nothing without a front.
 pub(super) fn prepare(
     context: &AppContext<'_>,
     to: &DeployTo,
@@ -51,6 +51,15 @@ fn run_front(context: &AppContext<'_>, words: &[&str], tree: Option<&Path>) -> a
     Ok(out.stdout)
 }
 
+/// The change of a host while it gets no requests: it decides which settings apply at the front afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HostChange {
+    /// It has the new release.
+    Deploy,
+    /// It has the release before again.
+    Undo,
+}
+
 /// A host that gets no requests from the front. If this process ends, it gets requests again.
 pub(super) struct DrainedHost {
     child: Child,
@@ -84,9 +93,13 @@ impl DrainedHost {
     ///
     /// # Errors
     /// Fails if it does not answer in time. It gets requests as soon as it does.
-    pub(super) fn finish(mut self) -> anyhow::Result<()> {
+    pub(super) fn finish(mut self, change: HostChange) -> anyhow::Result<()> {
+        let word = match change {
+            HostChange::Deploy => "deployed\n",
+            HostChange::Undo => "undone\n",
+        };
         // A process that has ended is reported by its exit code.
-        let _ = self.stdin.write_all(b"deployed\n");
+        let _ = self.stdin.write_all(word.as_bytes());
         drop(self.stdin);
         let status = self.child.wait().context("cannot wait for 'piku-run front'")?;
         ensure!(status.success(), "it does not answer the front");

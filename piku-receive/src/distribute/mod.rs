@@ -33,6 +33,7 @@ use piku_report::user_error::UserError;
 
 use crate::app_context::AppContext;
 use crate::release;
+use front::HostChange;
 use missed::KeptRelease;
 use parts::{PackedParts, ReleaseParts};
 use target_host::TargetHost;
@@ -220,7 +221,7 @@ fn deploy_in_turn<'a>(
     deploy: impl Fn(&mut TargetHost<'a>) -> anyhow::Result<()>,
 ) {
     for machine in machines.iter_mut().filter(|machine| machine.failure.is_none()) {
-        if let Err(err) = in_turn(context, to, machine, &deploy) {
+        if let Err(err) = in_turn(context, to, machine, HostChange::Deploy, &deploy) {
             machine.fail(&err);
         }
         if to.all_or_nothing && machine.has_failed() {
@@ -232,7 +233,7 @@ fn deploy_in_turn<'a>(
 /// Rolls back one host after the other, the last one that has changed first.
 fn undo_in_turn(context: &AppContext<'_>, to: &DeployTo, machines: &mut [TargetHost<'_>]) {
     for machine in machines.iter_mut().rev().filter(|machine| machine.may_have_changed()) {
-        let undone = in_turn(context, to, machine, |machine| {
+        let undone = in_turn(context, to, machine, HostChange::Undo, |machine| {
             machine.undo_deploy();
             Ok(())
         });
@@ -249,11 +250,12 @@ fn in_turn<'a>(
     context: &AppContext<'_>,
     to: &DeployTo,
     machine: &mut TargetHost<'a>,
+    kind: HostChange,
     change: impl Fn(&mut TargetHost<'a>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let drained = front::DrainedHost::begin(context, to, &machine.name)?;
     change(machine)?;
-    drained.map_or(Ok(()), front::DrainedHost::finish)
+    drained.map_or(Ok(()), |drained| drained.finish(kind))
 }
 
 /// Runs `what` on all hosts that have not failed, in parallel.

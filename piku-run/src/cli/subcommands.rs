@@ -190,7 +190,7 @@ pub(crate) enum FrontAction {
     /// Send no requests to a machine until stdin ends; part of a deploy
     ///
     /// Prints 'drained' when its requests have ended. After the line 'deployed' on stdin, it waits until the
-    /// machine answers.
+    /// machine answers, and takes over the settings of the release; after 'undone', it returns to those before.
     #[command(after_long_help = exit_status::CHANGE)]
     Drain {
         /// Machine, as `deploy_to` in host.yaml names it, without the user

@@ -30,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Word on stdin after a deploy that has succeeded.
 const DEPLOYED: &str = "deployed";
+/// Word on stdin after the return to the release before.
+const UNDONE: &str = "undone";
 
 /// Returns whether a deploy has taken the machine out.
 pub(super) fn is_draining(app: &AppDir, machine: &str) -> bool {
@@ -56,7 +58,24 @@ pub(super) fn drain_machine(site: &FrontSite, name: &str) -> anyhow::Result<()> 
     output::write(b"drained\n")?;
     let mut word = String::new();
     io::stdin().read_line(&mut word).context("cannot read from stdin")?;
-    let answer = if word.trim() == DEPLOYED { wait_for_answer(site, machine, address) } else { Ok(()) };
+    let record = site.record.clone();
+    let record = match word.trim() {
+        DEPLOYED => record.activated(),
+        UNDONE => record.reverted(),
+        // The deploy has failed, or was killed.
+        _ => {
+            drop(lock);
+            return site.apply();
+        }
+    };
+    let after = FrontSite { record, ..site.clone() };
+    let answer = wait_for_answer(&after, machine, address);
+    // Settings of a release that does not answer here do not apply.
+    let is_taken_over = answer.is_ok() || word.trim() == UNDONE;
+    let site = if is_taken_over { &after } else { site };
+    if is_taken_over {
+        after.record.store(&after.dir)?;
+    }
     drop(lock);
     site.apply()?;
     answer

@@ -62,7 +62,8 @@ pub(crate) fn run(root: &PikuRoot, typed: FrontArgs) -> anyhow::Result<()> {
 fn prepare(root: &PikuRoot, app: &AppName, tree: &std::path::Path) -> anyhow::Result<()> {
     let values = ReleaseContext::of_source(root, app, tree.to_owned())?.values()?;
     let dir = root.app(app);
-    let is_first = FrontRecord::read(&dir).is_none();
+    let known = FrontRecord::read(&dir);
+    let is_first = known.is_none();
     let record = FrontRecord::of_release(&dir, &values)?;
     let site = FrontSite::of_release(root, app, record.clone())?;
     if let Some(site) = &site {
@@ -72,6 +73,8 @@ fn prepare(root: &PikuRoot, app: &AppName, tree: &std::path::Path) -> anyhow::Re
         // Bad settings fail the deploy before any machine changes, and before they are stored.
         WebServer::load(root)?.prepare_front(site).map(drop)?;
     }
+    // Those of a later release apply once a machine has deployed it.
+    let record = record.staged_after(known);
     record.store(&dir)?;
     if site.is_some() && (is_first || !monitor::is_running(root)) {
         // The service begins to look at the machines.

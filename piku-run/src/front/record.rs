@@ -55,7 +55,14 @@ const USUAL_CONNECT_TIMEOUT: &str = "2s";
 pub(super) struct FrontRecord {
     #[serde(with = "key_text")]
     pub(super) key: FrontKey,
+    /// Of the release that is live on a machine.
     settings: BTreeMap<String, String>,
+    /// Of a release that no machine has deployed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<BTreeMap<String, String>>,
+    /// Of the release before, until the next deploy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    former: Option<BTreeMap<String, String>>,
 }
 
 impl FrontRecord {
@@ -64,11 +71,38 @@ impl FrontRecord {
         serde_json::from_slice(&fs::read(app.front()).ok()?).ok()
     }
 
-    /// Returns the record with the settings of a release, and the key that there is, or a new one. Stores nothing.
+    /// Returns the record with the settings of a release, as of its first deploy, and the key that there is, or a
+    /// new one. Stores nothing.
     pub(super) fn of_release(app: &AppDir, values: &AppValues) -> anyhow::Result<Self> {
         let key = Self::read(app).map_or_else(new_key, |known| Ok(known.key))?;
         let set = |name: &&str| Some(((*name).to_owned(), values.value(name)?.to_owned()));
-        Ok(Self { key, settings: SETTINGS.iter().filter_map(set).collect() })
+        let settings = SETTINGS.iter().filter_map(set).collect();
+        Ok(Self { key, settings, next: None, former: None })
+    }
+
+    /// Returns the record in which these settings wait for the first machine that deploys, if others apply.
+    pub(super) fn staged_after(self, known: Option<Self>) -> Self {
+        match known {
+            Some(known) => {
+                let next = Some(self.settings).filter(|next| *next != known.settings);
+                Self { key: known.key, settings: known.settings, next, former: None }
+            }
+            None => self,
+        }
+    }
+
+    /// Returns the record in which the settings of the next release apply.
+    pub(super) fn activated(self) -> Self {
+        match self.next {
+            Some(next) => Self { settings: next, next: None, former: Some(self.settings), ..self },
+            None => self,
+        }
+    }
+
+    /// Returns the record in which the settings apply that did before the deploy.
+    pub(super) fn reverted(self) -> Self {
+        let settings = self.former.unwrap_or(self.settings);
+        Self { settings, next: None, former: None, ..self }
     }
 
     /// Stores the record in place of the one that there is.
@@ -118,5 +152,28 @@ mod key_text {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<FrontKey, D::Error> {
         String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_apply_from_the_first_deploy_on_and_go_back() {
+        let of = |name: &str| {
+            let settings = BTreeMap::from([("NGINX_SERVER_NAME".to_owned(), name.to_owned())]);
+            FrontRecord { key: FrontKey::from_bytes([7; 16]), settings, next: None, former: None }
+        };
+        let name = |record: &FrontRecord| record.settings["NGINX_SERVER_NAME"].clone();
+        assert_eq!(of("a.test").staged_after(None), of("a.test"));
+        let staged = of("b.test").staged_after(Some(of("a.test")));
+        assert_eq!(name(&staged), "a.test");
+        assert_eq!(staged.clone().reverted(), of("a.test"), "no machine has deployed it");
+        let active = staged.activated();
+        assert_eq!(name(&active), "b.test");
+        assert_eq!(active.clone().activated(), active, "the second machine");
+        assert_eq!(active.clone().reverted(), of("a.test"));
+        assert_eq!(name(&of("b.test").staged_after(Some(active))), "b.test");
     }
 }

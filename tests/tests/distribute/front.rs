@@ -235,11 +235,15 @@ fn front_serves_machines_without_a_failed_request() {
     settings(", all_or_nothing: true");
     scene.config(1, "config:set blog --no-restart FAIL=1");
     let load = Load::start(&scene.lan);
-    repo.file("page", "bad").commit("Bad");
+    repo.file("page", "bad")
+        .file("ENV", "NGINX_SERVER_NAME=blog.example.org new.example.org\n")
+        .commit("Bad");
     scene.push(&repo).fails_with(&["told to fail", "the others roll back"]);
     for _ in 0..20 {
         assert!(ask("").expect("a page").starts_with("without\n"));
     }
     load.end("a deploy that fails");
+    let with_new_name = scene.lan.on(0, || get("127.0.0.1", "new.example.org", ""));
+    assert!(with_new_name.is_err(), "the front has gone back, too: {with_new_name:?}");
     scene.end();
 }
