@@ -103,7 +103,7 @@ impl KubernetesApp {
         self.apply(&objects.config)?;
         if task {
             let limit = Duration::from_secs(HostSettings::read(&self.root.settings())?.build_timeout);
-            if let Err(err) = self.run_release_job(&objects, limit) {
+            if let Err(err) = self.run_release_job(&objects, number, limit) {
                 self.clean_up();
                 return Err(err);
             }

@@ -42,6 +42,9 @@ struct SentImage {
     image: String,
     /// Registry, or the nodes.
     place: String,
+    /// True if some of the nodes did not get it, or one of them has lost it.
+    #[serde(default)]
+    is_partial: bool,
 }
 
 impl KubernetesApp {
@@ -85,11 +88,11 @@ impl KubernetesApp {
         progress::step("Packing the image");
         self.pack_image(number, &archive, &name)?;
         progress::step(&format!("Sending the image {name} to {}", self.place()));
-        let image = match self.target.nodes.as_slice() {
-            [] => self.send_to_registry(&archive, &name)?,
-            nodes => self.send_to_nodes(&archive, &name, nodes)?,
+        let (image, is_partial) = match self.target.nodes.as_slice() {
+            [] => (self.send_to_registry(&archive, &name)?, false),
+            nodes => (name.clone(), self.send_to_nodes(&archive, nodes)?),
         };
-        let sent = SentImage { image, place: self.place() };
+        let sent = SentImage { image, place: self.place(), is_partial };
         self.write_image_record(number, &sent)?;
         Ok(sent.image)
     }
@@ -100,11 +103,28 @@ impl KubernetesApp {
         self.target.registry.clone().unwrap_or_else(|| nodes.join(", "))
     }
 
-    /// Returns whether the registry still has an image. Nodes are not asked: each may have lost it, and gets it with
-    /// the next build.
+    /// Notes that a node cannot get the image of a release: the next deploy sends it again.
+    pub(super) fn note_lost_image(&self, number: u64) {
+        let noted = self.sent_images(number).and_then(|sent| {
+            let Some(sent) = sent.into_iter().next() else { return Ok(()) };
+            let lost = SentImage { is_partial: true, ..sent };
+            let tree_of = BuiltRelease::read(&self.dir.release(number))?.tree_of.unwrap_or(number);
+            // The release of the tree may be gone.
+            let has_dir = self.dir.release(tree_of).is_dir();
+            [Some(number), has_dir.then_some(tree_of)]
+                .into_iter()
+                .flatten()
+                .try_for_each(|number| self.write_image_record(number, &lost))
+        });
+        if let Err(err) = noted {
+            progress::warning(&format!("the image will not be sent again by itself: {err:#}"));
+        }
+    }
+
+    /// Returns whether the registry still has an image. Nodes are not asked: a pod that lacks it says so.
     fn is_there(&self, sent: &SentImage) -> bool {
         if self.target.registry.is_none() {
-            return true;
+            return !sent.is_partial;
         }
         let mut skopeo = skopeo_command("inspect");
         let Ok(options) = self.registry_options("tls-verify") else { return false };
@@ -180,12 +200,21 @@ impl KubernetesApp {
         Ok(format!("{name}@{}", digest.trim()))
     }
 
-    /// Sends the image to all nodes. Returns its name.
-    fn send_to_nodes(&self, archive: &Path, name: &str, nodes: &[MachineAddress]) -> anyhow::Result<String> {
+    /// Sends the image to all nodes. Returns true if some did not get it: pods can run on the others.
+    ///
+    /// # Errors
+    /// Fails if none gets it.
+    fn send_to_nodes(&self, archive: &Path, nodes: &[MachineAddress]) -> anyhow::Result<bool> {
         let send = |node: &MachineAddress| self.send_to_node(archive, node);
         let failed: Vec<String> =
             ask_all(nodes, send).into_iter().filter_map(|sent| Some(format!("{:#}", sent.err()?))).collect();
-        if failed.is_empty() { Ok(name.to_owned()) } else { Err(UserError::new(failed.join("\n")).into()) }
+        if failed.len() == nodes.len() {
+            return Err(UserError::new(failed.join("\n")).into());
+        }
+        for why in &failed {
+            progress::warning(why);
+        }
+        Ok(!failed.is_empty())
     }
 
     fn send_to_node(&self, image: &Path, node: &MachineAddress) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! kubectl as a process, with the operator's kubeconfig. Its errors become one line.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -55,11 +56,22 @@ impl KubectlClient {
 
     /// Returns a kubectl with these arguments, in the app's namespace.
     pub(super) fn command(&self, args: &[&str]) -> Command {
-        let ClusterTarget { context, namespace, kubeconfig, kubectl, .. } = &self.target;
-        let mut command = match kubectl {
-            Some(path) => Command::new(expand_home(path)),
-            None => Command::new("kubectl"),
-        };
+        self.complete(Command::new(self.program()), args)
+    }
+
+    /// Returns a kubectl that follows something. It ends also if the calling thread is killed.
+    pub(super) fn following_command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(self.program());
+        self.complete(command, args)
+    }
+
+    fn program(&self) -> PathBuf {
+        self.target.kubectl.as_deref().map_or_else(|| PathBuf::from("kubectl"), expand_home)
+    }
+
+    fn complete(&self, mut command: Command, args: &[&str]) -> Command {
+        let ClusterTarget { context, namespace, kubeconfig, .. } = &self.target;
         if let Some(path) = kubeconfig {
             command.arg("--kubeconfig").arg(expand_home(path));
         }

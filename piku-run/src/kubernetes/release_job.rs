@@ -27,7 +27,7 @@ struct FollowedLog {
 
 impl FollowedLog {
     fn start(kubectl: &KubectlClient, pod: &str) -> anyhow::Result<Self> {
-        let mut command = kubectl.command(&["logs", "--follow", pod]);
+        let mut command = kubectl.following_command(&["logs", "--follow", pod]);
         let mut kubectl = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let output = kubectl.stdout.take();
         let printer = thread::spawn(move || {
@@ -65,7 +65,12 @@ impl KubernetesApp {
     ///
     /// # Errors
     /// Fails if the job fails, takes longer than `limit`, or cannot be watched.
-    pub(super) fn run_release_job(&self, objects: &ClusterObjects, limit: Duration) -> anyhow::Result<()> {
+    pub(super) fn run_release_job(
+        &self,
+        objects: &ClusterObjects,
+        number: u64,
+        limit: Duration,
+    ) -> anyhow::Result<()> {
         self.end_release_jobs()?;
         let Some(job) = ClusterObjects::names_in(&[&objects.release])?.into_iter().next() else {
             return Ok(());
@@ -75,7 +80,7 @@ impl KubernetesApp {
         self.remove_job(&job.name)?;
         let watched = self
             .apply(&with_deadline(&objects.release, limit)?)
-            .and_then(|()| self.watch_job(&job.name, limit));
+            .and_then(|()| self.watch_job(&job.name, number, limit));
         if watched.is_err() {
             if let Err(err) = self.remove_job(&job.name) {
                 progress::warning(&format!("the release task may still run, until the next deploy: {err:#}"));
@@ -121,7 +126,7 @@ impl KubernetesApp {
         Ok(())
     }
 
-    fn watch_job(&self, job: &str, limit: Duration) -> anyhow::Result<()> {
+    fn watch_job(&self, job: &str, number: u64, limit: Duration) -> anyhow::Result<()> {
         let kubectl = self.kubectl();
         let since = Instant::now();
         let mut log = None;
@@ -142,6 +147,9 @@ impl KubernetesApp {
             }
             // A pod that cannot start would keep its job waiting.
             if let Some(why) = pod.as_ref().and_then(PodState::failure) {
+                if pod.as_ref().is_some_and(PodState::lacks_image) {
+                    self.note_lost_image(number);
+                }
                 break Err(why);
             }
             sleep(PAUSE);

@@ -80,7 +80,12 @@ impl KubernetesApp {
             self.print_events(&pods, deployments, &mut events);
             match judge_rollout(&states, &pods) {
                 RolloutProgress::Complete => return Ok(()),
-                RolloutProgress::Failed(failure) => return Err(explain(&kubectl, &failure).into()),
+                RolloutProgress::Failed(failure) => {
+                    if pods.iter().any(PodState::lacks_image) {
+                        self.note_lost_image(number);
+                    }
+                    return Err(explain(&kubectl, &failure).into());
+                }
                 RolloutProgress::Waiting(remaining) => {
                     if remaining != told {
                         progress::detail(&remaining);

@@ -242,6 +242,12 @@ impl PodState {
         self.status.container_statuses.iter().find_map(|container| container.state.waiting.as_ref())
     }
 
+    /// Returns true if its node cannot get the image.
+    pub(super) fn lacks_image(&self) -> bool {
+        const REASONS: [&str; 3] = ["ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"];
+        self.waiting().is_some_and(|waiting| REASONS.contains(&waiting.reason.as_str()))
+    }
+
     /// Returns the reason for which this pod will not become ready by itself.
     pub(super) fn failure(&self) -> Option<String> {
         let name = &self.metadata.name;
@@ -253,7 +259,7 @@ impl PodState {
                         self.last_end().map_or_else(|| "it has ended".to_owned(), ContainerEnd::describe);
                     return Some(format!("{name} crashes again and again: {end}"));
                 }
-                "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" => {
+                _ if self.lacks_image() => {
                     return Some(format!("{name}: its node cannot get the image: {first}"));
                 }
                 "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {

@@ -115,6 +115,15 @@ impl KubectlDouble {
         fs::write(&path, serde_json::Value::Object(objects).to_string()).expect("the objects");
     }
 
+    /// Returns how many programs follow logs.
+    #[must_use]
+    pub fn followers(&self) -> usize {
+        let program = self.program().into_os_string().into_string().expect("a path");
+        let lines = fs::read_dir("/proc").expect("/proc").flatten();
+        let lines = lines.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
+        lines.filter(|line| line.contains(&program) && line.contains("--follow")).count()
+    }
+
     /// Returns an object of the cluster.
     #[must_use]
     pub fn object(&self, name: &str) -> Option<serde_json::Value> {

@@ -7,7 +7,7 @@ use std::process::Output;
 
 use piku_tests::cluster::{KubectlDouble, RegistryServer};
 use piku_tests::repo::Repo;
-use piku_tests::world::World;
+use piku_tests::world::{World, wait_for};
 
 /// A world whose app `blog` runs in a cluster.
 struct ClusterScene {
@@ -111,6 +111,11 @@ fn every_verb_works_for_an_app_in_a_cluster() {
     assert!(said.contains("blog has no process type 'wobber'"), "{said}");
     let log = scene.succeeds("logs blog web");
     assert_eq!(log.matches(": this is web of release 2").count(), 3, "{log}");
+    let mut follower = scene.world.start_ssh("laptop", "logs blog -f");
+    wait_for("a program for each pod", || scene.kubectl.followers() == 3);
+    follower.kill().expect("the session");
+    follower.wait().expect("the session");
+    wait_for("their ends", || scene.kubectl.followers() == 0);
     let said = scene.fails("logs blog --ps mail");
     assert!(said.contains("no pod of blog is 'mail'"), "{said}");
     let out = scene.world.ssh("laptop", "run blog 'echo $HOME; exit 5'");

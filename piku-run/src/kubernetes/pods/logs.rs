@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::BorrowedFd;
-use std::process::Stdio;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use piku_report::terminal::coloured_text;
 use piku_report::user_error::UserError;
 
 use super::super::KubernetesApp;
+use super::super::kubectl::KubectlClient;
 use super::super::state::{COMPONENT, ClusterItem, ObjectList, PodState};
 
 /// Lines that are printed unless the caller wants another number.
@@ -75,56 +76,61 @@ impl KubernetesApp {
             return Err(UserError::new(what).hint(format!("its pods: piku ps {}", self.app)).into());
         }
         let limit = query.lines.or_else(|| query.since.is_none().then_some(LINES));
-        let mut known = BTreeSet::new();
         let (sender, lines) = mpsc::channel();
         thread::scope(|scope| {
-            let read = |pod: &PodState, follow: bool, limit: Option<usize>, sender: Sender<PodLine>| {
-                let (name, since) = (pod.metadata.name.clone(), query.since);
-                scope.spawn(move || self.read_log(&name, follow, limit, since, &sender));
-            };
             for pod in &pods {
-                read(pod, false, limit, sender.clone());
-                known.insert(pod.metadata.name.clone());
+                let (name, sender) = (&pod.metadata.name, sender.clone());
+                scope.spawn(move || self.read_log(name, limit, query.since, &sender));
             }
-            drop(sender);
-            let mut past: Vec<PodLine> = lines.iter().collect();
-            past.sort();
-            let first = past.len() - limit.map_or(past.len(), |limit| limit.min(past.len()));
-            for line in &past[first..] {
-                print_line(line, query.raw, out)?;
+        });
+        drop(sender);
+        let mut past: Vec<PodLine> = lines.iter().collect();
+        past.sort();
+        let first = past.len() - limit.map_or(past.len(), |limit| limit.min(past.len()));
+        for line in &past[first..] {
+            print_line(line, query.raw, out)?;
+        }
+        out.flush()?;
+        if query.follow { self.follow_logs(query, &pods, out, reader) } else { Ok(()) }
+    }
+
+    /// Prints the lines of these pods, and of later ones, until nobody reads them any more.
+    fn follow_logs(
+        &self,
+        query: &PodLogQuery,
+        pods: &[PodState],
+        out: &mut dyn Write,
+        reader: Option<BorrowedFd<'_>>,
+    ) -> anyhow::Result<()> {
+        let (sender, lines) = mpsc::channel();
+        let mut followed = FollowedPods::default();
+        let mut known = BTreeSet::new();
+        for pod in pods {
+            followed.follow(self, &pod.metadata.name, Some(0), sender.clone());
+            known.insert(pod.metadata.name.clone());
+        }
+        let mut looked = Instant::now();
+        loop {
+            match lines.recv_timeout(Duration::from_millis(500)) {
+                Ok(line) => {
+                    print_line(&line, query.raw, out)?;
+                    out.flush()?;
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
-            out.flush()?;
-            if !query.follow {
+            if reader.is_some_and(is_gone) {
                 return Ok(());
             }
-            let (sender, lines) = mpsc::channel();
-            for pod in &pods {
-                read(pod, true, Some(0), sender.clone());
-            }
-            let mut looked = Instant::now();
-            loop {
-                match lines.recv_timeout(Duration::from_millis(500)) {
-                    Ok(line) => {
-                        print_line(&line, query.raw, out)?;
-                        out.flush()?;
-                    }
-                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-                }
-                if reader.is_some_and(is_gone) {
-                    // The threads' programs end with this process.
-                    std::process::exit(0);
-                }
-                if looked.elapsed() >= PAUSE {
-                    looked = Instant::now();
-                    // The cluster may be away for a while.
-                    for pod in self.find_pods(query).unwrap_or_default() {
-                        if known.insert(pod.metadata.name.clone()) {
-                            read(&pod, true, None, sender.clone());
-                        }
+            if looked.elapsed() >= PAUSE {
+                looked = Instant::now();
+                // The cluster may be away for a while.
+                for pod in self.find_pods(query).unwrap_or_default() {
+                    if known.insert(pod.metadata.name.clone()) {
+                        followed.follow(self, &pod.metadata.name, None, sender.clone());
                     }
                 }
             }
-        })
+        }
     }
 
     /// Returns the pods whose logs are asked for.
@@ -144,35 +150,78 @@ impl KubernetesApp {
         Ok(pods.filter(|pod| pod.status.phase != "Pending" && is_wanted(pod)).collect())
     }
 
-    /// Sends the lines of a pod's log. One that cannot be read is left out: its pod may just have ended.
-    fn read_log(
-        &self,
-        pod: &str,
-        follow: bool,
-        limit: Option<usize>,
-        since: Option<Timestamp>,
-        lines: &Sender<PodLine>,
-    ) {
-        let tail = format!("--tail={}", limit.map_or_else(|| "-1".to_owned(), |limit| limit.to_string()));
-        let mut args = vec!["logs", pod, "--timestamps", &tail];
-        let since = since.filter(|_| !follow).map(|since| format!("--since-time={since:.0}"));
-        args.extend(since.as_deref());
-        args.extend(follow.then_some("--follow"));
-        let mut command = self.kubectl_now().command(&args);
-        let Ok(mut kubectl) = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else { return };
+    /// Sends the lines of a pod's log so far. One that cannot be read is left out: its pod may just have ended.
+    fn read_log(&self, pod: &str, limit: Option<usize>, since: Option<Timestamp>, lines: &Sender<PodLine>) {
+        let since = since.map(|since| format!("--since-time={since:.0}"));
+        let mut command = self.log_command(pod, limit, since.as_deref(), KubectlClient::command);
+        let Ok(mut kubectl) = command.spawn() else { return };
         if let Some(output) = kubectl.stdout.take() {
-            let name = pod.strip_prefix(&format!("{}-", self.app)).unwrap_or(pod);
-            let mut output = BufReader::new(output);
-            let mut line = Vec::new();
-            while matches!((&mut output).take(LINE_BYTES).read_until(b'\n', &mut line), Ok(1..)) {
-                if lines.send(to_piku_form(&line, name)).is_err() {
-                    break;
-                }
-                line.clear();
-            }
+            send_lines(output, self.short_name(pod), lines);
         }
         let _ = kubectl.kill();
         let _ = kubectl.wait();
+    }
+
+    fn log_command(
+        &self,
+        pod: &str,
+        limit: Option<usize>,
+        option: Option<&str>,
+        make: impl Fn(&KubectlClient, &[&str]) -> Command,
+    ) -> Command {
+        let tail = format!("--tail={}", limit.map_or_else(|| "-1".to_owned(), |limit| limit.to_string()));
+        let mut command = make(&self.kubectl_now(), &["logs", pod, "--timestamps", &tail]);
+        command.args(option).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    }
+
+    fn short_name<'a>(&self, pod: &'a str) -> &'a str {
+        pod.strip_prefix(&format!("{}-", self.app)).unwrap_or(pod)
+    }
+}
+
+/// Programs that follow the logs of pods. They end with this value.
+#[derive(Default)]
+struct FollowedPods {
+    kubectls: Vec<Child>,
+}
+
+impl FollowedPods {
+    /// Sends the lines of a pod as they come.
+    fn follow(&mut self, cluster: &KubernetesApp, pod: &str, limit: Option<usize>, lines: Sender<PodLine>) {
+        // Those of pods that have ended.
+        self.kubectls.retain_mut(|kubectl| matches!(kubectl.try_wait(), Ok(None)));
+        let Ok(mut kubectl) =
+            cluster.log_command(pod, limit, Some("--follow"), KubectlClient::following_command).spawn()
+        else {
+            return;
+        };
+        if let Some(output) = kubectl.stdout.take() {
+            let name = cluster.short_name(pod).to_owned();
+            thread::spawn(move || send_lines(output, &name, &lines));
+        }
+        self.kubectls.push(kubectl);
+    }
+}
+
+impl Drop for FollowedPods {
+    fn drop(&mut self) {
+        for kubectl in &mut self.kubectls {
+            let _ = kubectl.kill();
+            let _ = kubectl.wait();
+        }
+    }
+}
+
+/// Sends the lines of kubectl until it ends, or nobody takes them.
+fn send_lines(output: ChildStdout, name: &str, lines: &Sender<PodLine>) {
+    let mut output = BufReader::new(output);
+    let mut line = Vec::new();
+    while matches!((&mut output).take(LINE_BYTES).read_until(b'\n', &mut line), Ok(1..)) {
+        if lines.send(to_piku_form(&line, name)).is_err() {
+            break;
+        }
+        line.clear();
     }
 }
 
