@@ -16,7 +16,7 @@ use piku_report::user_error::UserError;
 
 pub(crate) use timer::DataUsageTimer;
 pub(crate) use usage_record::{DataUsage, DataUsageRecord};
-pub(crate) use watch::{measure_due, print_problems};
+pub(crate) use watch::{count_data, measure_due, print_problems};
 
 use crate::instance::environment::ReleaseContext;
 use crate::releases::current;

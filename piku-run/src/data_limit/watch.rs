@@ -55,6 +55,11 @@ pub(super) fn measure_now(root: &PikuRoot, app: &AppName, limit: u64) -> anyhow:
     measure(root, app, limit, LONGEST_OF_PUSH)
 }
 
+/// Returns the size of the data of an app or a service in bytes, as far as it was counted in time.
+pub(crate) fn count_data(root: &PikuRoot, app: &AppName) -> anyhow::Result<u64> {
+    Ok(data_size::count(list_data_command(root, app)?, LONGEST)?.bytes)
+}
+
 fn measure(root: &PikuRoot, app: &AppName, limit: u64, within: Duration) -> anyhow::Result<DataUsage> {
     let begun = Instant::now();
     let counted = data_size::count(list_data_command(root, app)?, within)?;

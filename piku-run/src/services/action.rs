@@ -5,6 +5,7 @@
 //! the server's administrator is.
 
 use std::fs;
+use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread::{self, sleep};
@@ -79,7 +80,7 @@ pub(super) fn run_beside_server(
     program: &str,
     vars: &[(&str, String)],
 ) -> anyhow::Result<String> {
-    run_in_place(root, service, program, vars, &ProgramSetting { place: None, time: LONGEST_RUN })
+    run_in_place(root, service, program, vars, &ProgramSetting { place: None, time: LONGEST_RUN, log: None })
 }
 
 /// Circumstances of a program beside the server.
@@ -89,6 +90,8 @@ pub(super) struct ProgramSetting<'a> {
     pub(super) place: Option<&'a ServerPlace>,
     /// After this time, it is killed.
     pub(super) time: Duration,
+    /// Gets what it wrote to stderr.
+    pub(super) log: Option<&'a fs::File>,
 }
 
 /// Does the same as [`run_beside_server`], beside any server.
@@ -109,6 +112,9 @@ pub(super) fn run_in_place(
             .hint(format!("see what the server says: piku logs {service}"))
             .into());
     };
+    if let Some(mut log) = setting.log {
+        log.write_all(&out.stderr).context("cannot write the log")?;
+    }
     if out.status.success() {
         return String::from_utf8(out.stdout)
             .with_context(|| format!("'{program}' of {service} prints no text"));

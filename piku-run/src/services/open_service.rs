@@ -165,6 +165,16 @@ impl<'a> OpenService<'a> {
         let binding = self.binding_mut(name)?.clone();
         self.run("drop", &binding)?;
         self.state.bindings.retain(|one| one.name != name);
+        let upgrade = self.state.upgrade.as_mut().filter(|upgrade| upgrade.names.iter().any(|one| one == name));
+        if let Some(upgrade) = upgrade {
+            if !upgrade.dropped.iter().any(|one| one == name) {
+                upgrade.dropped.push(name.to_owned());
+            }
+            progress::detail(&format!(
+                "the data from before the upgrade has it until: piku service:upgrade {0} --confirm {0}",
+                self.name
+            ));
+        }
         self.state.write(&self.dir)
     }
 

@@ -160,6 +160,9 @@ pub(crate) struct ServiceUpgrade {
     pub(crate) other_version: String,
     /// Names of the bindings whose data the old version has.
     pub(crate) names: Vec<String>,
+    /// Those whose data was dropped since: a later binding of that name is another one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dropped: Vec<String>,
 }
 
 /// Content of `state.json`.

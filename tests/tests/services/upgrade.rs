@@ -95,6 +95,16 @@ fn data_follows_to_the_new_version_and_back() {
     assert!(says(&world, "laptop", "service:upgrade lines --version 2", 1).contains("older than 3"));
     assert!(says(&world, "laptop", "service:upgrade lines --version 4", 1).contains("installed: 3, 2, 1"));
 
+    // Data that was dropped since the upgrade does not come back to a later app of that name.
+    says(&world, "laptop", "service:upgrade lines --rebuild", 0);
+    says(&world, "laptop", "service:unbind lines blog", 0);
+    let said = says(&world, "laptop", "service:drop lines blog --confirm blog", 0);
+    assert!(said.contains("before the upgrade has it until: piku service:upgrade lines --confirm lines"), "{said}");
+    says(&world, "laptop", "service:bind lines blog", 0);
+    let said = says(&world, "laptop", "service:upgrade lines --undo", 1);
+    assert!(said.contains("which was removed since the upgrade"), "{said}");
+    says(&world, "laptop", "service:upgrade lines --confirm lines", 0);
+
     // Unbound data comes along, and a limited key may do none of this.
     says(&world, "laptop", "service:unbind lines blog", 0);
     says(&world, "laptop", "service:upgrade lines --rebuild", 0);

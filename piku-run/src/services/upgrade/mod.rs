@@ -16,8 +16,10 @@ use std::path::Path;
 
 use anyhow::Context;
 use piku_files::FileLock;
+use piku_files::free_space::{self, SpaceNeeded};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::HostSettings;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, USAGE, UserError};
 
@@ -29,6 +31,7 @@ use super::kind::ServiceKind;
 use super::open_service::try_claim;
 use super::state::{BindingState, ServiceSettings, ServiceState, ServiceUpgrade, UpgradeStep};
 use crate::commands::keep_out_supervisor;
+use crate::data_limit;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 
@@ -103,14 +106,14 @@ impl<'a> UpgradedService<'a> {
     }
 
     fn set(&mut self, version: &str, upgrade: Option<(UpgradeStep, &str)>) -> anyhow::Result<()> {
-        let names = match &self.state.upgrade {
-            Some(upgrade) => upgrade.names.clone(),
-            None => self.state.bindings.iter().map(|one| one.name.clone()).collect(),
+        let (names, dropped) = match &self.state.upgrade {
+            Some(upgrade) => (upgrade.names.clone(), upgrade.dropped.clone()),
+            None => (self.state.bindings.iter().map(|one| one.name.clone()).collect(), Vec::new()),
         };
         let upgrade = upgrade.map(|(step, other)| (step, other.to_owned()));
         version.clone_into(&mut self.state.version);
         self.state.upgrade =
-            upgrade.map(|(step, other_version)| ServiceUpgrade { step, other_version, names });
+            upgrade.map(|(step, other_version)| ServiceUpgrade { step, other_version, names, dropped });
         self.state.write(&self.dir)
     }
 
@@ -148,23 +151,31 @@ impl<'a> UpgradedService<'a> {
         }
         let Some(version) = self.choose_version(version, rebuild)? else { return Ok(()) };
         let _claims = self.claim_all()?;
+        self.check_space()?;
         let old = self.state.version.clone();
         self.remove_data(&self.dir.new_service_data())?;
         self.remove_data(&self.dir.old_service_data())?;
         self.set(&old, Some((UpgradeStep::Preparing, &version)))?;
         let guard = UpgradeGuard::start(self.root, self.name)?;
         progress::step(&format!("Stopping {}, {}", self.name, self.server(&old)));
-        let made = self.stop().and_then(|_alone| {
+        let made = self.stop().and_then(|alone| {
             let (root, name, dir, kind) = (self.root, self.name, &self.dir, &self.kind);
-            NewData { root, name, dir, kind, state: &self.state, version: &version }.make()
+            NewData { root, name, dir, kind, state: &self.state, version: &version }.make()?;
+            Ok(alone)
         });
-        let made = made.and_then(|()| {
+        let made = made.and_then(|alone| {
             self.set(&version, Some((UpgradeStep::Switching, &old)))?;
+            // Only now that it is written which data the server has may a supervisor start it.
+            drop(alone);
             self.finish_switch()
         });
         if let Err(err) = made {
-            self.give_up(&old)?;
-            let err = err.context(format!("{} is not upgraded, and is as it was", self.name));
+            let err = match self.give_up(&old) {
+                Ok(()) => err.context(format!("{} is not upgraded, and is as it was", self.name)),
+                Err(after) => {
+                    err.context(format!("{} is not upgraded, and does not serve again ({after:#})", self.name))
+                }
+            };
             return Err(UserError::new(format!("{err:#}"))
                 .hint(format!("what the servers said: {}", NewData::log_path(&self.dir).display()))
                 .into());
@@ -180,6 +191,14 @@ impl<'a> UpgradedService<'a> {
             progress::detail(&format!("it is stopped; to start it: piku start {}", self.name));
         }
         Ok(())
+    }
+
+    /// Checks that there is space for the data once more, while the server still runs.
+    fn check_space(&self) -> anyhow::Result<()> {
+        let bytes = data_limit::count_data(self.root, self.name)
+            .with_context(|| format!("cannot measure the data of {}", self.name))?;
+        let reserve = HostSettings::read(&self.root.settings())?.reserve_bytes();
+        free_space::check_keeping(self.dir.path(), SpaceNeeded { bytes, files: 1 }, reserve, "the upgraded data")
     }
 
     /// Returns the version to change to; `None` if the service has it.
@@ -264,8 +283,12 @@ impl<'a> UpgradedService<'a> {
 
     fn go_back(&mut self) -> anyhow::Result<()> {
         let (version, old) = self.kept()?;
-        let names = self.state.upgrade.as_ref().map_or(&[][..], |upgrade| &upgrade.names);
-        let is_gone = |name: &&String| self.state.bindings.iter().all(|one| one.name != **name);
+        let upgrade = self.state.upgrade.as_ref();
+        let names = upgrade.map_or(&[][..], |upgrade| &upgrade.names);
+        let dropped = upgrade.map_or(&[][..], |upgrade| &upgrade.dropped);
+        let is_gone = |name: &&String| {
+            dropped.contains(name) || self.state.bindings.iter().all(|one| one.name != **name)
+        };
         if let Some(gone) = names.iter().find(is_gone) {
             let what = format!("the old data has that of {gone}, which was removed since the upgrade");
             return Err(UserError::new(what)

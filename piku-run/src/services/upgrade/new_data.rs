@@ -67,7 +67,7 @@ impl NewData<'_> {
         ensure!(whole, "files of the data have changed while they were copied");
         progress::step(&format!("Converting the data to {} {}", self.kind.about.description, self.version));
         let vars = [("SERVICE_OLD_VERSION", self.state.version.clone())];
-        let setting = ProgramSetting { place: Some(&new), time: CONVERSION_TIME };
+        let setting = ProgramSetting { place: Some(&new), time: CONVERSION_TIME, log: Some(log) };
         run_in_place(self.root, self.name, "upgrade", &vars, &setting)?;
         SpareServer::start(self.root, self.name, self.kind, new, log)?.stop()
     }

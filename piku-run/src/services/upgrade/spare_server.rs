@@ -76,7 +76,7 @@ impl<'a> SpareServer<'a> {
     pub(super) fn run(&self, program: &str, binding: Option<&ServiceBinding>) -> anyhow::Result<String> {
         let vars = binding.map(binding_variables);
         let vars = vars.as_ref().map_or(&[][..], |vars| &vars[..]);
-        let setting = ProgramSetting { place: Some(&self.place), time: LONGEST_RUN };
+        let setting = ProgramSetting { place: Some(&self.place), time: LONGEST_RUN, log: None };
         run_in_place(self.root, self.service, program, vars, &setting)
     }
 
