@@ -165,7 +165,8 @@ impl<'a> OpenService<'a> {
         let binding = self.binding_mut(name)?.clone();
         self.run("drop", &binding)?;
         self.state.bindings.retain(|one| one.name != name);
-        let upgrade = self.state.upgrade.as_mut().filter(|upgrade| upgrade.names.iter().any(|one| one == name));
+        let upgrade =
+            self.state.upgrade.as_mut().filter(|upgrade| upgrade.names.iter().any(|one| one == name));
         if let Some(upgrade) = upgrade {
             if !upgrade.dropped.iter().any(|one| one == name) {
                 upgrade.dropped.push(name.to_owned());

@@ -99,7 +99,10 @@ fn data_follows_to_the_new_version_and_back() {
     says(&world, "laptop", "service:upgrade lines --rebuild", 0);
     says(&world, "laptop", "service:unbind lines blog", 0);
     let said = says(&world, "laptop", "service:drop lines blog --confirm blog", 0);
-    assert!(said.contains("before the upgrade has it until: piku service:upgrade lines --confirm lines"), "{said}");
+    assert!(
+        said.contains("before the upgrade has it until: piku service:upgrade lines --confirm lines"),
+        "{said}"
+    );
     says(&world, "laptop", "service:bind lines blog", 0);
     let said = says(&world, "laptop", "service:upgrade lines --undo", 1);
     assert!(said.contains("which was removed since the upgrade"), "{said}");

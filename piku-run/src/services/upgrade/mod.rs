@@ -172,9 +172,8 @@ impl<'a> UpgradedService<'a> {
         if let Err(err) = made {
             let err = match self.give_up(&old) {
                 Ok(()) => err.context(format!("{} is not upgraded, and is as it was", self.name)),
-                Err(after) => {
-                    err.context(format!("{} is not upgraded, and does not serve again ({after:#})", self.name))
-                }
+                Err(after) => err
+                    .context(format!("{} is not upgraded, and does not serve again ({after:#})", self.name)),
             };
             return Err(UserError::new(format!("{err:#}"))
                 .hint(format!("what the servers said: {}", NewData::log_path(&self.dir).display()))
@@ -198,7 +197,12 @@ impl<'a> UpgradedService<'a> {
         let bytes = data_limit::count_data(self.root, self.name)
             .with_context(|| format!("cannot measure the data of {}", self.name))?;
         let reserve = HostSettings::read(&self.root.settings())?.reserve_bytes();
-        free_space::check_keeping(self.dir.path(), SpaceNeeded { bytes, files: 1 }, reserve, "the upgraded data")
+        free_space::check_keeping(
+            self.dir.path(),
+            SpaceNeeded { bytes, files: 1 },
+            reserve,
+            "the upgraded data",
+        )
     }
 
     /// Returns the version to change to; `None` if the service has it.
