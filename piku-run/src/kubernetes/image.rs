@@ -121,7 +121,7 @@ impl KubernetesApp {
         }
     }
 
-    /// Returns whether the registry still has an image. Nodes are not asked: a pod that lacks it says so.
+    /// Returns whether the registry still has an image. Nodes are not asked: the event of a pod that lacks it names the image.
     fn is_there(&self, sent: &SentImage) -> bool {
         if self.target.registry.is_none() {
             return !sent.is_partial;

@@ -94,7 +94,7 @@ impl KubernetesApp {
         if query.follow { self.follow_logs(query, &pods, out, reader) } else { Ok(()) }
     }
 
-    /// Prints the lines of these pods, and of later ones, until nobody reads them any more.
+    /// Prints the lines of these pods, and of later ones, until the reader ends.
     fn follow_logs(
         &self,
         query: &PodLogQuery,
