@@ -104,6 +104,8 @@ pub(crate) struct ClientConnection {
     input: Vec<u8>,
     output: Vec<u8>,
     progress: RequestProgress,
+    /// Lines that were left out since the last one, because the client reads too slowly.
+    skipped: usize,
     /// Deadline for the client's next step.
     deadline: Option<Instant>,
 }
@@ -123,7 +125,8 @@ enum RequestProgress {
 impl ClientConnection {
     fn new(stream: UnixStream) -> Self {
         let deadline = Some(Instant::now() + REQUEST_TIME);
-        Self { stream, input: Vec::new(), output: Vec::new(), progress: RequestProgress::Asking, deadline }
+        let progress = RequestProgress::Asking;
+        Self { stream, input: Vec::new(), output: Vec::new(), progress, skipped: 0, deadline }
     }
 
     /// Returns the request once it is complete. After an error or the end of the stream the connection [is
@@ -161,6 +164,20 @@ impl ClientConnection {
         let _ = serde_json::to_writer(&mut self.output, reply);
         self.output.push(b'\n');
         self.flush();
+    }
+
+    /// Returns whether the client has read enough for one more line that may be left out; counts the line as left
+    /// out if not. A program that prints faster than the client reads must not end the connection.
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.flush();
+        let has_room = self.output.len() < MAX_UNREAD / 2;
+        self.skipped += usize::from(!has_room);
+        has_room
+    }
+
+    /// Returns how many lines were left out since the last call.
+    pub(crate) fn take_skipped(&mut self) -> usize {
+        std::mem::take(&mut self.skipped)
     }
 
     /// Queues the last line. The connection ends once the client has read it, or at its deadline.
@@ -294,6 +311,29 @@ mod tests {
         assert_eq!(asker.answer::<u8>().unwrap(), Some(2));
         assert_eq!(asker.answer::<u8>().unwrap(), None);
         drop(ControlSocket::bind(&path).unwrap());
+    }
+
+    #[test]
+    fn lines_for_a_client_that_does_not_read_are_counted_and_end_no_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let mut listener = ControlSocket::bind(&path).unwrap();
+        let mut asker = ClientSocket::connect(&path, Duration::from_secs(10)).unwrap();
+        asker.ask(&1).unwrap();
+        let mut connection = listener.accept().unwrap();
+        assert_eq!(connection.receive::<u8>(), Some(Ok(1)));
+        let line = "x".repeat(1000);
+        let mut sent = 0;
+        for _ in 0..8000 {
+            if connection.has_room() {
+                connection.send(&line);
+                sent += 1;
+            }
+        }
+        assert!(sent < 8000 && !connection.is_gone(), "{sent}");
+        assert_eq!((connection.take_skipped(), connection.take_skipped()), (8000 - sent, 0));
+        assert_eq!(asker.answer::<String>().unwrap().as_deref(), Some(line.as_str()));
+        assert!(connection.has_room() || connection.take_skipped() == 1);
     }
 
     #[test]

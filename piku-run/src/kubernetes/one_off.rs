@@ -1,4 +1,4 @@
-//! One-off processes in a cluster: a pod of its own with the image, the variables and the volume of the live
+//! Processes of `run` in a cluster: a pod of its own with the image, the variables and the volume of the live
 //! release, which is removed when the command ends.
 
 use std::io::{IsTerminal, stdin, stdout};

@@ -1,4 +1,4 @@
-//! One app of a framework and its services.
+//! App of a framework, and its services.
 
 use std::fs;
 use std::io::Write;
@@ -24,7 +24,7 @@ pub(crate) struct Framework {
     pub(crate) page: &'static str,
     /// Text that the migration prints.
     pub(crate) migrated: &'static str,
-    /// Whether a job changes each note to upper case.
+    /// True if a job changes each note to upper case.
     pub(crate) has_jobs: bool,
 }
 

@@ -21,7 +21,7 @@ class Page(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
 "#;
 
-/// What a dump has to bring back beside the rows.
+/// Parts of a database that a dump brings back beside the rows.
 const SCHEMA: &str = "CREATE TABLE visits (id int AUTO_INCREMENT PRIMARY KEY, note text);
 CREATE TABLE pages (id int PRIMARY KEY, visit int, FOREIGN KEY (visit) REFERENCES visits (id));
 CREATE TABLE counts (total int);

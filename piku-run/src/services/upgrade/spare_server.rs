@@ -68,7 +68,8 @@ impl<'a> SpareServer<'a> {
     }
 
     fn connect(&self) -> anyhow::Result<()> {
-        std::net::TcpStream::connect(("127.0.0.1", self.place.port)).context("it does not listen")?;
+        std::net::TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, self.place.port))
+            .context("it does not listen")?;
         Ok(())
     }
 

@@ -83,6 +83,14 @@ impl AppSupervisor {
 
     pub(super) fn send_reply(&mut self, client: u64, reply: &SupervisorReply) {
         let Some(connection) = self.clients.get_mut(client) else { return };
+        if matches!(reply, SupervisorReply::Detail { .. }) && !connection.has_room() {
+            return;
+        }
+        let skipped = connection.take_skipped();
+        if skipped > 0 {
+            let text = format!("({skipped} lines are left out: they came faster than they were read)");
+            connection.send(&SupervisorReply::Detail { text });
+        }
         match reply {
             SupervisorReply::Done { .. } => connection.send_last(reply),
             _ => connection.send(reply),
