@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt::PassCred};
 use rustix::cmsg_space;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SocketAddrUnix, bind, recvmsg,
+};
 
 use crate::ipc::socket::through_folder;
 use crate::process::wait::WaitPause;
@@ -61,11 +63,13 @@ impl NotifySocket {
             Err(err) if err.kind() != ErrorKind::NotFound => return Err(err),
             _ => {}
         }
-        let socket = through_folder(&path, |short| UnixDatagram::bind(short))?;
+        let socket = UnixDatagram::unbound()?;
+        // Set before anyone can send: the kernel adds no sender to earlier messages.
+        setsockopt(&socket, PassCred, &true)?;
+        through_folder(&path, |short| Ok(bind(&socket, &SocketAddrUnix::new(short)?)?))?;
         // Writable for an app with a user of its own. No other user can enter the directory.
         fs::set_permissions(&path, Permissions::from_mode(0o666))?;
         socket.set_nonblocking(true)?;
-        setsockopt(&socket, PassCred, &true)?;
         Ok(Self { socket, pause: WaitPause::default() })
     }
 
@@ -95,8 +99,8 @@ impl NotifySocket {
         self.pause.left()
     }
 
-    /// Returns the next message; `None` if all are read. A message without a sender has pid 0 and is
-    /// ignored.
+    /// Returns the next message; `None` if all are read. A message without a sender has pid 0 and
+    /// makes nothing ready.
     fn receive_one(&self) -> io::Result<Option<NotifyMessage>> {
         let mut buffer = [0; MAX_MESSAGE];
         // Space for credentials only. The kernel discards descriptors (FDSTORE=1), for which there is no
@@ -117,7 +121,7 @@ impl NotifySocket {
         }
         let is_whole = !received.flags.contains(ReturnFlags::TRUNC);
         let text = &buffer[..received.bytes.min(MAX_MESSAGE)];
-        let ready = is_whole && text.split(|byte| *byte == b'\n').any(|line| line == b"READY=1");
+        let ready = pid != 0 && is_whole && text.split(|byte| *byte == b'\n').any(|line| line == b"READY=1");
         Ok(Some(NotifyMessage { pid, ready }))
     }
 }
@@ -157,6 +161,16 @@ mod tests {
         say(b"");
         assert_eq!(again.receive(), [false; 3].map(message));
         assert_eq!(again.paused(), None);
+    }
+
+    #[test]
+    fn message_without_a_sender_makes_nothing_ready() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut notify = NotifySocket::bind(dir.path()).unwrap();
+        let sender = UnixDatagram::unbound().unwrap();
+        setsockopt(&notify.socket, PassCred, &false).unwrap();
+        sender.send_to(b"READY=1", dir.path().join(NAME)).unwrap();
+        assert_eq!(notify.receive(), [NotifyMessage { pid: 0, ready: false }]);
     }
 
     #[test]
