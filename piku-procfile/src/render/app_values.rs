@@ -3,11 +3,15 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, quote_word};
 
 use crate::env::EnvFile;
+
+/// Seconds of a day.
+const DAY: u32 = 86400;
 
 /// Variables by name.
 #[derive(Debug, Clone, Default)]
@@ -137,6 +141,18 @@ impl<'a> ValuesReader<'a> {
                 default
             }
         }
+    }
+
+    /// Parses a number of seconds up to a day. A fraction is rounded up.
+    pub(crate) fn parse_seconds(&mut self, name: &str, default: u32, least: u32) -> u32 {
+        let Some(text) = self.text(name) else { return default };
+        let time = text.parse().ok().and_then(|number| Duration::try_from_secs_f64(number).ok());
+        let seconds = time.and_then(|time| u32::try_from(time.as_millis().div_ceil(1000)).ok());
+        seconds.filter(|seconds| (least..=DAY).contains(seconds)).unwrap_or_else(|| {
+            let what = format!("{} is not a number of seconds from {least} to {DAY}", quote_word(text));
+            self.add_error(name, what, None);
+            default
+        })
     }
 
     /// Parses the items of a list. A bad item is an error.

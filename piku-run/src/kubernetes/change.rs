@@ -112,6 +112,7 @@ impl KubernetesApp {
         self.record_move()?;
         current::set_live(&self.dir, number)?;
         self.leave_other_places();
+        self.remove_left_pods();
         if let Err(err) = store::follow(&self.dir) {
             progress::warning(&format!("the configuration that is live is not stored yet: {err:#}"));
         }

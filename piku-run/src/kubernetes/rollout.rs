@@ -74,6 +74,7 @@ impl KubernetesApp {
             // Pods of jobs come and go by themselves, and those of a release that has failed before go.
             pods.retain(|pod| {
                 !before.contains(&pod.metadata.name)
+                    && !pod.is_one_off()
                     && pod.metadata.label(VERSION) == version
                     && components.contains(pod.metadata.label(COMPONENT))
             });

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 pub(super) use job::JobState;
 
@@ -17,6 +18,9 @@ pub(super) const INSTANCE: &str = "app.kubernetes.io/instance";
 pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY`], and the name under which piku owns fields of objects.
 pub(super) const MANAGER: &str = "piku";
+
+/// Value of [`COMPONENT`] for the pods of `run`. A process type may have this name too.
+pub(super) const ONE_OFF: &str = "run";
 
 /// A list that kubectl prints.
 #[derive(Debug, Deserialize)]
@@ -45,6 +49,7 @@ pub(super) struct ObjectMetadata {
     pub(super) generation: u64,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) deletion_timestamp: Option<Timestamp>,
+    owner_references: Vec<IgnoredAny>,
 }
 
 impl ObjectMetadata {
@@ -219,6 +224,11 @@ impl PodState {
     /// Returns the condition of this type.
     fn condition(&self, kind: &str) -> Option<&ObjectCondition> {
         self.status.conditions.iter().find(|condition| condition.kind == kind)
+    }
+
+    /// Returns whether it is a pod of `run`: no deployment and no job has made it.
+    pub(super) fn is_one_off(&self) -> bool {
+        self.metadata.label(COMPONENT) == ONE_OFF && self.metadata.owner_references.is_empty()
     }
 
     pub(super) fn is_ready(&self) -> bool {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Output;
 
 use piku_tests::cluster::{KubectlDouble, RegistryServer};
+use piku_tests::processes;
 use piku_tests::repo::Repo;
 use piku_tests::world::{World, wait_for};
 
@@ -155,6 +156,38 @@ fn every_verb_works_for_an_app_in_a_cluster() {
     assert!(!scene.world.app("blog").join("left-cluster.json").exists(), "nothing more can be done");
     scene.succeeds("destroy blog --confirm blog");
     assert!(!scene.kubectl.objects().iter().any(|name| name.starts_with("Deployment")));
+}
+
+#[test]
+fn a_one_off_pod_ends_with_its_client() {
+    let Some(scene) = ClusterScene::new() else { return };
+    blog(&scene.world).push().succeeds();
+    let pods =
+        || scene.kubectl.objects().into_iter().filter(|name| name.starts_with("Pod/blog-run-")).count();
+    let rows = || scene.ps().into_iter().filter(|row| row.starts_with("run ")).collect::<Vec<_>>();
+    let mut client = scene.world.start_ssh("laptop", "run blog linger");
+    wait_for("the pod", || pods() == 1);
+    assert_eq!(rows(), ["run running 1"]);
+    assert!(!scene.succeeds("logs blog").contains("this is run"), "its output is its client's");
+    scene.succeeds("run blog true");
+    assert_eq!(pods(), 1, "the other session keeps its pod");
+    client.kill().expect("the session");
+    client.wait().expect("the session");
+    wait_for("the end of the pod", || pods() == 0);
+    assert!(rows().is_empty());
+
+    // A session that is killed leaves its pod, which the next one removes.
+    let mut client = scene.world.start_ssh("laptop", "run blog linger");
+    wait_for("the pod", || pods() == 1);
+    let sessions = processes::find(&scene.world.path(""), "exec blog");
+    assert!(processes::kill_all(&sessions), "the process of the session");
+    client.wait().expect("the session");
+    assert_eq!(pods(), 1);
+    scene.succeeds("run blog true");
+    assert_eq!(pods(), 0);
+    let names = fs::read_dir(scene.world.root().join("run/blog")).expect("the folder").flatten();
+    let sessions = names.filter(|entry| entry.file_name().to_string_lossy().ends_with(".session")).count();
+    assert_eq!(sessions, 0, "no lock stays");
 }
 
 #[test]

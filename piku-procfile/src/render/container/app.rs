@@ -19,6 +19,9 @@ use crate::render::nginx::SERVER_NAME;
 const PORT: u16 = 8080;
 /// Seconds within which a new instance must become ready, as in piku.
 const START_PERIOD: u32 = 60;
+/// Seconds for which an instance that is not asked must stay up. Engines do not tell when it has nothing to do, for
+/// which piku waits.
+const UPTIME: u32 = 5;
 /// Seconds between SIGTERM and SIGKILL, as in piku.
 const STOP_TIMEOUT: u32 = 10;
 /// Longest name of a workload: Kubernetes adds eleven characters to the name of a cron job's runs, which are
@@ -88,6 +91,8 @@ pub(crate) struct ReadinessCheck {
     pub(crate) start_period: u32,
     /// Seconds one check may take.
     pub(crate) timeout: u32,
+    /// Seconds for which an instance without a check must stay up.
+    pub(crate) uptime: u32,
 }
 
 impl ContainerProcess {
@@ -145,7 +150,7 @@ impl ContainerApp {
         let hosts = if settings.hosts.is_empty() { host_names(&reader) } else { settings.hosts };
         let check = read_check(&mut reader, hosts.first());
         warn_of_ignored(&values, &mut reader);
-        let stop_timeout = reader.parse_number("STOP_TIMEOUT", STOP_TIMEOUT, 0..=86400, "seconds");
+        let stop_timeout = reader.parse_seconds("STOP_TIMEOUT", STOP_TIMEOUT, 0);
         let time_zone = reader.text("TZ").map(|zone| zone.trim_start_matches(':').to_owned());
         let warnings = reader.finish().map_err(|mut errors| {
             // A limit of the app is read for each type.
@@ -283,8 +288,9 @@ fn read_check(reader: &mut ValuesReader<'_>, host: Option<&String>) -> Readiness
         path: path.filter(|_| !is_tcp),
         host: host
             .map(|host| host.strip_prefix("*.").map_or_else(|| host.clone(), |base| format!("www.{base}"))),
-        start_period: reader.parse_number("HEALTHCHECK_START_PERIOD", START_PERIOD, 1..=86400, "seconds"),
-        timeout: reader.parse_number("HEALTHCHECK_TIMEOUT", 30, 1..=86400, "seconds"),
+        start_period: reader.parse_seconds("HEALTHCHECK_START_PERIOD", START_PERIOD, 1),
+        timeout: reader.parse_seconds("HEALTHCHECK_TIMEOUT", 30, 1),
+        uptime: reader.parse_seconds("HEALTHCHECK_UPTIME", UPTIME, 0),
     }
 }
 

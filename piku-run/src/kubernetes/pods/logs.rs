@@ -141,7 +141,8 @@ impl KubernetesApp {
             _ => None,
         });
         let is_wanted = |pod: &PodState| {
-            let Some(only) = &query.only else { return true };
+            // The output of `run` is its client's.
+            let Some(only) = &query.only else { return !pod.is_one_off() };
             let component = only.to_ascii_lowercase().replace('_', "-");
             pod.metadata.label(COMPONENT) == component
                 || pod.metadata.name == *only

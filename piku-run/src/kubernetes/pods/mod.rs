@@ -11,19 +11,31 @@ use serde_json::Value;
 
 use super::KubernetesApp;
 use super::change::component_of;
-use super::state::{COMPONENT, ClusterItem, ContainerEnd, CronJobState, ObjectList, PodState, VERSION};
+use super::state::{
+    COMPONENT, ClusterItem, ContainerEnd, CronJobState, ONE_OFF, ObjectList, PodState, VERSION,
+};
 use crate::core::InstanceName;
 use crate::process::usage::{InstanceSample, SampledState};
 use crate::releases::current;
 
 impl KubernetesApp {
-    /// Returns the rows of `ps` as JSON: one for each pod and each cron type.
+    /// Returns the rows of `ps` as JSON: one for each pod and each cron type, and
+    /// those of `run` last.
     pub(super) fn instance_rows(&self) -> anyhow::Result<Value> {
         let Some(live) = current::live_release(&self.dir)? else { return Ok(Value::Array(Vec::new())) };
         let release = BuiltRelease::read(&self.dir.release(live))?;
         let list: ObjectList = self.kubectl_now().get(&["pods,cronjobs", "--selector", &self.selector()])?;
         let mut rows: Vec<(usize, InstanceSample)> = Vec::new();
+        let one_off: ProcessName = ONE_OFF.parse().map_err(anyhow::Error::msg)?;
         for item in &list.items {
+            if let ClusterItem::Pod(pod) = item {
+                if pod.is_one_off() {
+                    // As a job, it is of interest while it runs.
+                    let kind = LiveType { name: &one_off, kind: ProcessKind::Release };
+                    rows.extend(self.row_of(item, &kind).map(|row| (usize::MAX, row)));
+                    continue;
+                }
+            }
             let labels = match item {
                 ClusterItem::Pod(pod) => &pod.metadata,
                 ClusterItem::CronJob(job) => &job.metadata,

@@ -10,6 +10,9 @@ use crate::schedule;
 /// Seconds for which a finished job of `release` stays for its logs.
 const JOB_KEPT: u32 = 86400;
 
+/// Seconds that a pod may take to get a node and the image.
+const SCHEDULING: u64 = 60;
+
 /// Returns the job that must succeed before the rollout.
 pub(super) fn release_job(cluster: &ClusterApp) -> Option<ClusterObject> {
     let process = cluster.app.of_kind(|kind| kind == ProcessKind::Release).next()?;
@@ -45,9 +48,16 @@ fn deployment(cluster: &ClusterApp, process: &ContainerProcess) -> ClusterObject
         "replicas": process.count,
         "revisionHistoryLimit": 5,
     });
-    if process.entry.kind.has_port() {
-        spec["progressDeadlineSeconds"] = json!(u64::from(cluster.app.check.start_period) + 60);
+    let check = &cluster.app.check;
+    let mut deadline = u64::from(check.start_period) + SCHEDULING;
+    if !process.entry.kind.has_port() {
+        spec["minReadySeconds"] = json!(check.uptime);
+        deadline += u64::from(check.uptime);
     }
+    if !process.overlaps {
+        deadline += u64::from(cluster.app.stop_timeout);
+    }
+    spec["progressDeadlineSeconds"] = json!(deadline);
     spec["strategy"] = strategy;
     spec["selector"] = json!({ "matchLabels": cluster.selector(Some(&process.label)) });
     spec["template"] = pods::template(cluster, process, None);

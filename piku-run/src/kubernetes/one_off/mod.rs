@@ -1,5 +1,7 @@
 //! Processes of `run` in a cluster: a pod of its own with the image, the variables and the volume of the live
-//! release, which is removed when the command ends.
+//! release, which is removed when the command ends or its client is cut off.
+
+mod session;
 
 use std::io::{IsTerminal, stdin, stdout};
 use std::process::{ExitCode, Stdio};
@@ -7,19 +9,20 @@ use std::process::{ExitCode, Stdio};
 use anyhow::Context;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
+use piku_report::progress;
 use piku_report::user_error::UserError;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::KubernetesApp;
-use super::kubectl::missing_program;
 use super::objects::ClusterObjects;
-use super::state::COMPONENT;
+use super::state::{COMPONENT, ONE_OFF, ObjectList, PodState};
 use crate::desired;
 use crate::releases::current;
+use session::{PodSession, run_attached};
 
-/// Name and label of the container.
-const KIND: &str = "run";
+/// Seconds after which a pod ends that its session has not removed.
+const LONGEST: u32 = 86400;
 /// Settings of a container that gets requests.
 const OF_SERVERS: [&str; 5] = ["ports", "startupProbe", "readinessProbe", "livenessProbe", "lifecycle"];
 
@@ -46,20 +49,16 @@ impl KubernetesApp {
             self.render_objects(live, &image, &desired::read_formation(&self.dir.formation())?, true)?;
         let has_terminal = stdin().is_terminal() && stdout().is_terminal();
         let spec = pod_spec(&objects, argv, has_terminal)?;
-        let name = format!("{}-{KIND}-{}", self.app, std::process::id());
+        self.remove_left_pods();
+        let session = PodSession::begin(self)?;
         let labels = format!(
-            "app.kubernetes.io/name={app},app.kubernetes.io/instance={app},app.kubernetes.io/component={KIND},\
+            "app.kubernetes.io/name={app},app.kubernetes.io/instance={app},app.kubernetes.io/component={ONE_OFF},\
              app.kubernetes.io/managed-by=piku,app.kubernetes.io/version={live}",
             app = self.app
         );
-        let kubectl = self.kubectl_now();
-        // Pods of sessions that were cut off have ended with them, and nothing has removed them.
-        let ended = "--field-selector=status.phase!=Running,status.phase!=Pending";
-        let of_it = format!("--selector={},{COMPONENT}={KIND}", self.selector());
-        let _ = kubectl.run(&["delete", "pods", &of_it, ended, "--wait=false"]);
         let words = [
             "run",
-            &name,
+            &session.pod,
             &format!("--image={image}"),
             "--restart=Never",
             "--rm",
@@ -69,14 +68,43 @@ impl KubernetesApp {
             &format!("--labels={labels}"),
             &format!("--overrides={}", json!({ "apiVersion": "v1", "spec": spec })),
         ];
-        let mut command = kubectl.command(&words);
+        let mut command = self.kubectl_now().following_command(&words);
         command.args(has_terminal.then_some("--tty")).stdin(Stdio::inherit());
-        let status = command.status().map_err(|err| missing_program(&command, &err))?;
-        // One that was ended by a signal has not removed its pod.
-        if status.code().is_none() {
-            let _ = kubectl.run(&["delete", "pod", &name, "--ignore-not-found", "--wait=false"]);
+        let status = run_attached(command)?;
+        // A kubectl that has failed, or was ended, may have left its pod.
+        if !status.success() {
+            self.remove_pods(&[&session.pod])
+                .with_context(|| format!("the pod {} may still run", session.pod))?;
         }
         Ok(ExitCode::from(crate::commands::exit_code_of(status)))
+    }
+
+    /// Removes the pods of sessions that a crash has ended.
+    pub(super) fn remove_left_pods(&self) {
+        let removed = self.list_one_off_pods().and_then(|pods| {
+            let left: Vec<&str> =
+                pods.iter().map(String::as_str).filter(|pod| !PodSession::is_open(self, pod)).collect();
+            self.remove_pods(&left)?;
+            left.into_iter().try_for_each(|pod| PodSession::remove_lock(self, pod))
+        });
+        if let Err(err) = removed {
+            progress::warning(&format!("pods of earlier sessions may still run: {err:#}"));
+        }
+    }
+
+    fn list_one_off_pods(&self) -> anyhow::Result<Vec<String>> {
+        let of_it = format!("{},{COMPONENT}={ONE_OFF}", self.selector());
+        let list: ObjectList = self.kubectl_now().get(&["pods", "--selector", &of_it])?;
+        let pods = list.split().1.into_iter().filter(PodState::is_one_off);
+        Ok(pods.map(|pod| pod.metadata.name).collect())
+    }
+
+    fn remove_pods(&self, names: &[&str]) -> anyhow::Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let delete = ["delete", "pod", "--ignore-not-found", "--wait=false"];
+        self.kubectl().run(&[&delete, names].concat()).map(drop)
     }
 }
 
@@ -102,6 +130,7 @@ fn pod_spec(objects: &ClusterObjects, argv: &[String], has_terminal: bool) -> an
     }
     let mut spec = found.context("the release has nothing that runs in a pod")?;
     spec["restartPolicy"] = json!("Never");
+    spec["activeDeadlineSeconds"] = json!(LONGEST);
     let container = spec.pointer_mut("/containers/0").and_then(Value::as_object_mut);
     let container = container.context("the pod has no container")?;
     for name in OF_SERVERS {
@@ -109,7 +138,7 @@ fn pod_spec(objects: &ClusterObjects, argv: &[String], has_terminal: bool) -> an
     }
     // `$$` is a dollar sign to Kubernetes.
     let words: Vec<String> = argv.iter().map(|word| word.replace('$', "$$")).collect();
-    container.insert("name".to_owned(), json!(KIND));
+    container.insert("name".to_owned(), json!(ONE_OFF));
     container.insert("args".to_owned(), json!(words));
     container.insert("stdin".to_owned(), json!(true));
     container.insert("stdinOnce".to_owned(), json!(true));
@@ -134,7 +163,10 @@ mod tests {
             "name": "run", "image": "i", "args": ["sh", "-c", "echo $$HOME"], "stdin": true, "stdinOnce": true,
             "tty": false,
         });
-        assert_eq!(spec, json!({ "containers": [container], "volumes": [], "restartPolicy": "Never" }));
+        let wanted = json!({
+            "containers": [container], "volumes": [], "restartPolicy": "Never", "activeDeadlineSeconds": 86400,
+        });
+        assert_eq!(spec, wanted);
         let none = ClusterObjects { config: String::new(), release: String::new(), rollout: String::new() };
         assert!(pod_spec(&none, &argv, false).is_err());
     }
