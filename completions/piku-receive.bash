@@ -49,6 +49,9 @@ _piku__receive() {
             piku__receive,record)
                 cmd="piku__receive__subcmd__record"
                 ;;
+            piku__receive,relay)
+                cmd="piku__receive__subcmd__relay"
+                ;;
             piku__receive,ship)
                 cmd="piku__receive__subcmd__ship"
                 ;;
@@ -87,6 +90,9 @@ _piku__receive() {
                 ;;
             piku__receive__subcmd__help,record)
                 cmd="piku__receive__subcmd__help__subcmd__record"
+                ;;
+            piku__receive__subcmd__help,relay)
+                cmd="piku__receive__subcmd__help__subcmd__relay"
                 ;;
             piku__receive__subcmd__help,ship)
                 cmd="piku__receive__subcmd__help__subcmd__ship"
@@ -143,7 +149,7 @@ _piku__receive() {
 
     case "${cmd}" in
         piku__receive)
-            opts="-h -V --key --app --root --scripts --help --version key create deploy cancel targets ship catch-up export begin-deploy finish-deploy record admit help"
+            opts="-h -V --key --app --root --scripts --help --version key create deploy cancel targets ship catch-up relay export begin-deploy finish-deploy record admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -369,7 +375,7 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help)
-            opts="key create deploy cancel targets ship catch-up export begin-deploy finish-deploy record admit help"
+            opts="key create deploy cancel targets ship catch-up relay export begin-deploy finish-deploy record admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -579,6 +585,20 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help__subcmd__record)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__help__subcmd__relay)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -822,6 +842,28 @@ _piku__receive() {
             fi
             case "${prev}" in
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__relay)
+            opts="-h --root --scripts --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --scripts)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

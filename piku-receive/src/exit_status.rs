@@ -39,3 +39,9 @@ Exit status:
   0  the list is printed
   1  no machine can be used, or one failed and 'all_or_nothing' is set
   2  wrong usage";
+pub(crate) const RELAY: &str = "\
+Exit status:
+  0  the verb has been executed everywhere
+  1  failure on at least one machine
+  2  wrong usage
+  n  of a command on one machine, or a verb on this one: its exit code";

@@ -16,6 +16,7 @@ mod export;
 mod key;
 mod limits;
 mod push;
+mod relay;
 mod release;
 mod repository;
 mod session;

@@ -21,7 +21,7 @@ use crate::export::ExportMode;
 use crate::key::{self, NewKeyArgs};
 use crate::push::push_options::PushOptions;
 use crate::session::KeySession;
-use crate::{child_env, distribute, export, push, repository};
+use crate::{child_env, distribute, export, push, relay, repository};
 
 impl ReceiveCli {
     /// Returns whether the tool is the forced command of a key.
@@ -102,6 +102,11 @@ impl ReceiveCli {
                 let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
                 let context = AppContext { root: &root, scripts: &scripts, app: &app, key: catch_up::ACTOR };
                 return Ok(ExitCode::from(catch_up::catch_up(&context)?));
+            }
+            ReceiveAction::Relay { paths, app, verb, args } => {
+                let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
+                let context = AppContext { root: &root, scripts: &scripts, app: &app, key: "" };
+                return relay::relay_verb(&context, &verb, &args);
             }
             ReceiveAction::Cancel { app: TheApp { app, root }, by } => {
                 deploy::cancel::cancel_build(&app, &absolute_root(root)?.app(&app), &by)?;

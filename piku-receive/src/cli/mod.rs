@@ -132,6 +132,22 @@ enum ReceiveAction {
         #[command(flatten)]
         paths: MachineArgs,
     },
+    /// Execute a verb about an app of machines in `deploy_to` where the app runs.
+    ///
+    /// The script of the verbs runs this for each verb about an app, if host.yaml has `deploy_to`. The verb is
+    /// executed on each machine, on one of them or on this one, or refused.
+    #[command(after_long_help = exit_status::RELAY)]
+    Relay {
+        #[command(flatten)]
+        paths: MachineArgs,
+        /// Name of the app.
+        app: AppName,
+        /// Verb of 'piku help'.
+        verb: String,
+        /// Its arguments without the app, behind '--'.
+        #[arg(last = true, value_name = "ARGUMENT")]
+        args: Vec<String>,
+    },
     /// Write the tree of a commit and its submodules to a new directory.
     #[command(after_long_help = exit_status::COMMAND)]
     Export {
@@ -299,5 +315,15 @@ mod tests {
         assert!(ReceiveCli::try_parse_from(["piku-receive", "key", "list"]).is_ok());
         assert!(ReceiveCli::try_parse_from(["piku-receive", "--key", "a b"]).is_err());
         assert!(ReceiveCli::try_parse_from(["piku-receive", "--key", "a", "--app", ".."]).is_err());
+    }
+
+    #[test]
+    fn arguments_of_a_relayed_verb_are_not_options() {
+        let line = "piku-receive relay blog run -- --root /x -- --scripts /y";
+        let cli = ReceiveCli::try_parse_from(line.split(' ')).unwrap();
+        let Some(ReceiveAction::Relay { paths, args, .. }) = cli.action else { panic!() };
+        assert_eq!(args, ["--root", "/x", "--", "--scripts", "/y"]);
+        assert!(paths.root.is_none() && paths.scripts.is_none());
+        assert!(ReceiveCli::try_parse_from("piku-receive relay blog run --follow".split(' ')).is_err());
     }
 }

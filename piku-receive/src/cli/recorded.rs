@@ -24,6 +24,8 @@ pub(super) fn recorded_action(action: &ReceiveAction) -> Option<(RecordedVerb, O
         | ReceiveAction::Export { .. }
         | ReceiveAction::FinishDeploy { .. }
         | ReceiveAction::Record { .. }
+        // The session or the tools record the verb.
+        | ReceiveAction::Relay { .. }
         | ReceiveAction::Ship { .. }
         | ReceiveAction::Targets { .. } => None,
         // The deploy itself is the event.

@@ -14,7 +14,7 @@ mod front;
 mod missed;
 mod old_layers;
 mod parts;
-mod ssh;
+pub(crate) mod ssh;
 mod target_host;
 mod targets;
 mod upload_progress;

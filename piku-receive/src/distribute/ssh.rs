@@ -23,25 +23,25 @@ use crate::child_env;
 use crate::deploy::cancel;
 
 /// Exit code of ssh for a failed or lost connection.
-pub(super) const NO_CONNECTION: i32 = 255;
+pub(crate) const NO_CONNECTION: i32 = 255;
 /// Longest line of stderr, in bytes.
 const LONGEST_LINE: u64 = 64 << 10;
 const LONGEST: u64 = 1 << 20;
 /// Time for further output after ssh has ended, from processes that it has started.
 const AFTER_END: Duration = Duration::from_secs(1);
 
-pub(super) struct EndedSession {
-    pub(super) code: i32,
-    pub(super) answer: String,
+pub(crate) struct EndedSession {
+    pub(crate) code: i32,
+    pub(crate) answer: String,
     /// Bytes of the file that were sent.
-    pub(super) sent: u64,
+    pub(crate) sent: u64,
     /// Last line of stderr, for the summary.
-    pub(super) last: String,
+    pub(crate) last: String,
 }
 
 /// Time limits of a request. The push holds the app's lock while it waits.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum TimeLimit {
+pub(crate) enum TimeLimit {
     Whole(Duration),
     /// Without a byte in either direction, and for the whole request.
     Silence {
@@ -51,14 +51,14 @@ pub(super) enum TimeLimit {
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum SessionInput<'a> {
+pub(crate) enum SessionInput<'a> {
     Nothing,
     Text(&'a [u8]),
     /// A file, from the offset in the first line of the response.
     File(&'a Path),
 }
 
-pub(super) fn run_on_host(
+pub(crate) fn run_on_host(
     name: &str,
     machine: &settings::MachineAddress,
     to: &DeployTo,
@@ -115,9 +115,25 @@ fn run_session(
 }
 
 /// Returns an ssh command that never prompts and detects a dead connection within seconds.
-fn ssh_command(machine: &settings::MachineAddress, to: &DeployTo, words: &[&str]) -> anyhow::Result<Command> {
+pub(crate) fn ssh_command(
+    machine: &settings::MachineAddress,
+    to: &DeployTo,
+    words: &[&str],
+) -> anyhow::Result<Command> {
     let mut ssh = child_env::clean_command("ssh")?;
     ssh.args(to.ssh_arguments(machine)).arg(words.join(" "));
+    Ok(ssh)
+}
+
+/// Returns the same command with the terminal of this process.
+pub(crate) fn terminal_command(
+    machine: &settings::MachineAddress,
+    to: &DeployTo,
+    words: &[&str],
+) -> anyhow::Result<Command> {
+    let mut ssh = child_env::clean_command("ssh")?;
+    let args = to.ssh_arguments(machine).into_iter().map(|arg| if arg == "-T" { "-t".into() } else { arg });
+    ssh.args(args).arg(words.join(" "));
     Ok(ssh)
 }
 

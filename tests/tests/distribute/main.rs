@@ -6,3 +6,4 @@ mod front;
 mod kinds;
 mod platforms;
 mod ship;
+mod verbs;

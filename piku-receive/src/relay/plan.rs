@@ -1,0 +1,191 @@
+//! The decision where a verb is executed: on this host, on each target host, on one of them, or nowhere.
+
+use piku_layout::name::AppName;
+use piku_layout::settings::DeployTo;
+
+/// Where a verb is executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RelayPlan {
+    /// On this host alone.
+    Here,
+    Each(FanOut),
+    /// On the first target host that answers.
+    OnOne,
+    /// The logs of all, merged.
+    Logs,
+    Refuse {
+        why: String,
+        hint: String,
+    },
+}
+
+/// Execution on each target host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FanOut {
+    /// True for turns, until one host fails; false for all hosts at the same time.
+    pub(super) is_in_turn: bool,
+    pub(super) here: OwnTurn,
+    /// The verb reads stdin, and each host gets all of it.
+    pub(super) reads_stdin: bool,
+    /// The verb changes nothing: a host that does not answer soon is left out.
+    pub(super) is_query: bool,
+}
+
+/// The turn of this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnTurn {
+    None,
+    /// Before the target hosts. If it fails, they are left as they are.
+    First,
+    /// After the target hosts, whatever has become of them.
+    Last,
+}
+
+/// Returns the plan for a verb with these arguments, the app not among them. `is_live_here` tells that this host
+/// has a live release, which it may have from before.
+pub(super) fn plan_verb(
+    app: &AppName,
+    to: &DeployTo,
+    is_live_here: bool,
+    verb: &str,
+    args: &[String],
+) -> RelayPlan {
+    if to.machines.is_empty() || to.kubernetes.is_some() {
+        return RelayPlan::Here;
+    }
+    let has = |name: &str| args.iter().any(|arg| arg == name || arg.starts_with(&format!("{name}=")));
+    let serves_here = to.here || to.front.is_some();
+    let refuse = |why: &str, hint: &str| RelayPlan::Refuse {
+        why: format!("{app} runs on other machines, {why}"),
+        hint: hint.to_owned(),
+    };
+    let here = if to.here { OwnTurn::First } else { OwnTurn::None };
+    let at_once = FanOut { is_in_turn: false, here, reads_stdin: false, is_query: false };
+    let query = FanOut { is_query: true, ..at_once };
+    let in_turn = FanOut { is_in_turn: true, ..at_once };
+    // Settings are stored here, too: builds and the front read them.
+    let settings = FanOut { here: OwnTurn::First, ..in_turn };
+    let on_one = format!("on one of them: {} {verb} {app} …", ssh_line(to));
+    match verb {
+        "ps" if to.front.is_some() => RelayPlan::Each(FanOut { here: OwnTurn::First, ..query }),
+        "ps" | "releases" | "releases:info" => RelayPlan::Each(query),
+        "stop" if is_live_here => RelayPlan::Each(FanOut { here: OwnTurn::First, ..at_once }),
+        "ps:scale" | "start" | "stop" => RelayPlan::Each(at_once),
+        "rollback" if !args.is_empty() => refuse(
+            "and each numbers its releases by itself",
+            &format!("without a number, each returns to its previous release; {on_one}"),
+        ),
+        "restart" | "rollback" => RelayPlan::Each(in_turn),
+        "config:import" if has("--before") => refuse(
+            "and config:edit does not reach them",
+            &format!("on all of them: piku config:set {app} NAME=VALUE, piku config:unset {app} NAME"),
+        ),
+        "config:set" => RelayPlan::Each(FanOut { reads_stdin: has("--stdin"), ..settings }),
+        "config:unset" => RelayPlan::Each(settings),
+        "config:import" | "import-heroku" | "import-dokku" => {
+            RelayPlan::Each(FanOut { reads_stdin: true, ..settings })
+        }
+        "domains:add" | "domains:remove" if !serves_here => RelayPlan::Each(settings),
+        "maintenance:on" | "maintenance:off" if to.front.is_none() => RelayPlan::Each(at_once),
+        "certs:renew" if !serves_here => RelayPlan::Each(at_once),
+        "run" | "cron:run" if !to.here => RelayPlan::OnOne,
+        "destroy" => RelayPlan::Each(FanOut { here: OwnTurn::Last, ..at_once }),
+        // The log of a deploy is that of the push.
+        "logs" if has("--deploy") => RelayPlan::Here,
+        "logs" if has("--nginx") || has("--access") => {
+            if serves_here {
+                RelayPlan::Here
+            } else {
+                refuse("whose nginx keeps its logs there", &on_one)
+            }
+        }
+        // More names may be those of apps.
+        "logs" => RelayPlan::Logs,
+        "data:export" | "data:import" | "data:remove" if !to.here => {
+            refuse("and each has data of its own", &on_one)
+        }
+        "service:bind" | "service:console" | "service:dump" | "service:restore" if !to.here => refuse(
+            "which reach no service of this one",
+            "set the address of a database that all of them reach by config:set, or bind a service on each machine",
+        ),
+        _ => RelayPlan::Here,
+    }
+}
+
+/// Returns the beginning of a command that leads to the first machine.
+fn ssh_line(to: &DeployTo) -> String {
+    let Some(machine) = to.machines.first() else { return "ssh".to_owned() };
+    let port = machine.port.map(|port| format!(" -p {port}")).unwrap_or_default();
+    let identity = to.identity.as_ref().map(|path| format!(" -i {}", path.display())).unwrap_or_default();
+    let user = machine.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+    format!("ssh{port}{identity} {user}{}", machine.host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use piku_layout::settings::FrontSettings;
+
+    fn to(here: bool, front: bool) -> DeployTo {
+        DeployTo {
+            machines: vec!["piku@pi-1:2222".parse().unwrap(), "piku@pi-2".parse().unwrap()],
+            here,
+            front: front.then(FrontSettings::default),
+            ..DeployTo::default()
+        }
+    }
+
+    fn plan(to: &DeployTo, line: &str) -> RelayPlan {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        plan_verb(&"blog".parse().unwrap(), to, false, &words[0], &words[1..])
+    }
+
+    #[test]
+    fn an_app_of_this_machine_alone_stays_here() {
+        for verb in ["ps", "logs", "run", "destroy", "config:set"] {
+            assert_eq!(plan(&DeployTo::default(), verb), RelayPlan::Here, "{verb}");
+        }
+    }
+
+    #[test]
+    fn verbs_reach_all_machines_or_one_or_are_refused() {
+        let each = |here: bool, front: bool, line: &str| match plan(&to(here, front), line) {
+            RelayPlan::Each(how) => (how.is_in_turn, how.here, how.reads_stdin),
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(each(false, false, "restart"), (true, OwnTurn::None, false));
+        assert_eq!(each(true, false, "restart"), (true, OwnTurn::First, false));
+        assert_eq!(each(false, true, "ps"), (false, OwnTurn::First, false));
+        assert_eq!(each(false, true, "config:set A=1"), (true, OwnTurn::First, false));
+        assert_eq!(each(false, true, "config:set A --stdin"), (true, OwnTurn::First, true));
+        assert_eq!(each(false, true, "config:import --replace"), (true, OwnTurn::First, true));
+        assert_eq!(each(false, false, "maintenance:on"), (false, OwnTurn::None, false));
+        assert_eq!(each(false, true, "destroy --confirm blog"), (false, OwnTurn::Last, false));
+        for (here, front, line) in [
+            (false, true, "maintenance:on"),
+            (false, true, "domains:add a.test"),
+            (true, false, "run id"),
+            (true, false, "data:export"),
+            (false, true, "logs --nginx"),
+            (false, false, "logs --deploy"),
+            (false, false, "config"),
+            (false, false, "deploy"),
+        ] {
+            assert_eq!(plan(&to(here, front), line), RelayPlan::Here, "{line}");
+        }
+        assert_eq!(plan(&to(false, false), "run id"), RelayPlan::OnOne);
+        assert_eq!(plan(&to(true, false), "logs -f"), RelayPlan::Logs);
+        for line in [
+            "rollback 3",
+            "data:import",
+            "service:bind pg blog",
+            "config:import --replace --before 3",
+            "logs --access",
+        ] {
+            assert!(matches!(plan(&to(false, false), line), RelayPlan::Refuse { .. }), "{line}");
+        }
+        let RelayPlan::Refuse { why, hint } = plan(&to(false, false), "data:export") else { panic!() };
+        assert_eq!(why, "blog runs on other machines, and each has data of its own");
+        assert_eq!(hint, "on one of them: ssh -p 2222 piku@pi-1 data:export blog …");
+    }
+}

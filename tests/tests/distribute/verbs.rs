@@ -1,0 +1,202 @@
+//! Verbs on the build host about an app that runs on other machines.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Output};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use piku_tests::scene::Scene;
+use piku_tests::world::{PATIENCE, wait_for};
+use piku_tests::{http, processes};
+
+/// Writes a line with each request.
+const APP: &str = r#"
+import http.server, os
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        print("asked for", self.path, "with", os.environ.get("A"), flush=True)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(open("page").read().encode())
+    def log_message(self, *words):
+        pass
+
+http.server.ThreadingHTTPServer((os.environ["BIND_ADDRESS"], int(os.environ["PORT"])), Page).serve_forever()
+"#;
+
+/// Runs a verb on the build host; returns its exit code and both outputs.
+fn verb(scene: &Scene, words: &str) -> (i32, String) {
+    let Output { status, stdout, stderr } = scene.lan.on(0, || scene.builder.ssh("laptop", words));
+    (status.code().unwrap_or(-1), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+}
+
+fn succeeds(scene: &Scene, words: &str) -> String {
+    let (code, said) = verb(scene, words);
+    assert_eq!(code, 0, "{words}: {said}");
+    said
+}
+
+fn fails(scene: &Scene, words: &str) -> String {
+    let (code, said) = verb(scene, words);
+    assert_eq!(code, 1, "{words}: {said}");
+    said
+}
+
+/// Returns `MACHINE STATE RELEASE` of each instance.
+fn instances(scene: &Scene) -> Vec<String> {
+    let out = scene.lan.on(0, || scene.builder.ssh("laptop", "ps blog --format json"));
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&out.stdout).expect("rows");
+    let field = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    rows.iter().map(|row| ["machine", "state", "release"].map(|name| field(&row[name])).join(" ")).collect()
+}
+
+/// Follows the logs; returns the session and its lines.
+fn follow(scene: &Scene) -> (Child, Receiver<String>) {
+    let mut session = scene.lan.on(0, || scene.builder.start_ssh("laptop", "logs blog -f -n 50"));
+    let stdout = session.stdout.take().expect("stdout");
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    (session, lines)
+}
+
+fn expect_line(lines: &Receiver<String>, parts: &[&str]) {
+    loop {
+        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|err| panic!("{parts:?}: {err}"));
+        if parts.iter().all(|part| line.contains(part)) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn verbs_reach_all_machines_of_an_app() {
+    let Some(scene) = Scene::new() else { return };
+    let names = [0, 1].map(|at| scene.name(at));
+    let on_both = |rest: &str| names.clone().map(|name| format!("{name} {rest}")).to_vec();
+    scene.deploy_to("here: false, patience: 1");
+    let repo = scene.builder.repo("blog");
+    repo.file("Procfile", "web: python app.py\nworker: sleep 1000\n").file("app.py", APP).file("page", "one");
+    // A secret is set before the first push.
+    succeeds(&scene, "config:set blog A=first");
+    scene.push(repo.commit("One")).succeeds();
+    assert_eq!(
+        instances(&scene),
+        names
+            .iter()
+            .flat_map(|name| ["healthy", "running"].map(|state| format!("{name} {state} 1")))
+            .collect::<Vec<_>>()
+    );
+    let shown = succeeds(&scene, "ps blog");
+    assert!(
+        shown.contains(&format!("{}:\nPS", names[0])) && shown.contains(&format!("\n{}:\nPS", names[1])),
+        "{shown}"
+    );
+    assert!(!shown.contains("no live release"), "{shown}");
+
+    // Each change is one of both.
+    succeeds(&scene, "ps:scale blog worker=0");
+    assert_eq!(instances(&scene), on_both("healthy 1"));
+    succeeds(&scene, "config:set blog A=second");
+    assert_eq!(instances(&scene), on_both("healthy 2"));
+    assert_eq!(succeeds(&scene, "config:get blog A"), "second\n");
+    let (code, said) = scene.lan.on(0, || {
+        let mut session = scene.builder.start_ssh("laptop", "config:import blog");
+        std::io::Write::write_all(&mut session.stdin.take().expect("stdin"), b"B='a b'\n")
+            .expect("the settings");
+        let out = session.wait_with_output().expect("ssh");
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    });
+    assert_eq!((code, instances(&scene)), (Some(0), on_both("healthy 3")), "{said}");
+    succeeds(&scene, "restart blog");
+    let listed = succeeds(&scene, "releases blog");
+    assert_eq!(listed.matches("set B").count(), 2, "{listed}");
+    succeeds(&scene, "rollback blog");
+    assert_eq!(instances(&scene), on_both("healthy 4"));
+    let said = fails(&scene, "rollback blog 1");
+    assert!(said.contains("each numbers its releases by itself") && said.contains("hint: "), "{said}");
+    succeeds(&scene, "maintenance:on blog");
+    assert!((0..2).all(|at| scene.runners[at].app("blog").join("maintenance").exists()));
+    succeeds(&scene, "maintenance:off blog");
+
+    // A command is run once.
+    let (code, said) = verb(&scene, "run blog -- sh -c 'echo $A; exit 5'");
+    assert!(code == 5 && said.contains("second\n") && said.contains(&format!("On {}", names[0])), "{said}");
+    assert!(fails(&scene, "data:export blog").contains("each has data of its own"));
+
+    logs(&scene, &names);
+
+    // One is away: the others go on, and it is named.
+    scene.lan.cut(1);
+    let (code, said) = verb(&scene, "restart blog");
+    assert!(
+        code == 1 && said.contains(&format!("'restart blog' has not happened on {}", names[0])),
+        "{said}"
+    );
+    let (code, said) = verb(&scene, "run blog -- echo moin");
+    assert!(code == 0 && said.contains("moin\n") && said.contains(&format!("On {}", names[1])), "{said}");
+    scene.lan.restore(1);
+    // It fails on the first one: the second one is left as it is.
+    scene.lan.on(1, || {
+        let current = scene.runners[0].app("blog").join("current/app");
+        std::fs::write(current.join("app.py"), "raise SystemExit('broken')").expect("app.py");
+    });
+    let said = fails(&scene, "config:set blog A=third");
+    assert!(said.contains(&format!("unchanged: {}", names[1])), "{said}");
+
+    succeeds(&scene, "stop blog");
+    assert!(instances(&scene).iter().all(|row| row.contains(" stopped ")), "{:?}", instances(&scene));
+    assert!(fails(&scene, "rename blog diary").contains("deploy_to of host.yaml"));
+    succeeds(&scene, "destroy blog --confirm blog");
+    assert!((0..2).all(|at| !scene.runners[at].app("blog").join("current").exists()));
+    assert!(!scene.builder.app("blog").join("repo.git").exists());
+    scene.end();
+}
+
+/// The logs of both, by time, also while one of them is away.
+fn logs(scene: &Scene, names: &[String; 2]) {
+    let ask = |at: usize, path: &str| {
+        scene.lan.on(at + 1, || http::get(scene.runners[at].port("blog"), path)).expect("a page");
+    };
+    for (at, path) in [(0, "/1"), (1, "/2"), (0, "/3")] {
+        ask(at, path);
+        wait_for("the line", || {
+            succeeds(scene, "logs blog web").contains(&format!("asked for {path} with second"))
+        });
+    }
+    let log = succeeds(scene, "logs blog web -n 3");
+    let order = [(0, "/1"), (1, "/2"), (0, "/3")];
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), 3, "{log}");
+    for ((at, path), line) in order.iter().zip(lines) {
+        assert!(line.contains(&format!("Z {} web.1: asked for {path} with second", names[*at])), "{log}");
+    }
+    let said = verb(scene, "logs blog web shop").1;
+    assert!(said.contains("are shown alone"), "{said}");
+
+    let (mut session, lines) = follow(scene);
+    expect_line(&lines, &["/3"]);
+    ask(1, "/4");
+    expect_line(&lines, &[&names[1], "/4"]);
+    scene.lan.cut(1);
+    ask(1, "/5");
+    expect_line(&lines, &[&names[1], "/5"]);
+    ask(0, "/6");
+    scene.lan.restore(1);
+    expect_line(&lines, &[&names[0], "/6"]);
+    let followers = || processes::find(&scene.builder.root(), "relay blog logs").len();
+    assert!(followers() > 0);
+    session.kill().expect("the session");
+    session.wait().expect("the session");
+    wait_for("the end of the followers", || followers() == 0);
+    scene.lan.cut(2);
+    let said = fails(scene, "logs blog");
+    assert!(
+        said.contains(&format!("{}: no connection", names[1]))
+            && said.contains(&format!("{} web.1", names[0])),
+        "{said}"
+    );
+    scene.lan.restore(2);
+}
