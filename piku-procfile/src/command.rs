@@ -116,7 +116,8 @@ fn simple_first_word(command: &str) -> Option<String> {
 }
 
 /// Returns true for `NAME=value`, `NAME+=value` and `NAME[0]=value`.
-fn is_assignment(word: &str) -> bool {
+#[must_use]
+pub fn is_assignment(word: &str) -> bool {
     let Some((name, _)) = word.split_once('=') else { return false };
     let name = name.strip_suffix('+').unwrap_or(name);
     is_name(name.split_once('[').map_or(name, |(name, _)| name))

@@ -7,9 +7,6 @@ use piku_report::user_error::UserError;
 
 use piku_release::architecture::ProgramArchitecture;
 
-/// The way out for a release that Debian's packages do not serve.
-const OWN_BASE: &str = "give a base that has it: --base DIR, or --base TAR";
-
 pub(crate) fn whiteout(path: &Path) -> UserError {
     UserError::new(format!("'{}' cannot be in an image: such a name removes a file there", path.display()))
         .hint("give the file another name")
@@ -41,12 +38,11 @@ pub(crate) fn same_platform(platform: &str) -> UserError {
         .hint("an image has one release for each architecture: build the others with --architecture")
 }
 
-pub(crate) fn program_of_no_package(program: &Path) -> UserError {
-    UserError::new(format!(
-        "the release needs '{}', which belongs to no package of this machine",
-        program.display()
-    ))
-    .hint(OWN_BASE)
+/// `files` are descriptions, such as `program '/usr/local/bin/x' of web`.
+pub(crate) fn of_no_package(files: &[&str]) -> UserError {
+    let listed = files.join(", ");
+    UserError::new(format!("the image would lack what belongs to no package of this machine: {listed}"))
+        .hint("use Debian's packages of them, or give a base that has them: --base DIR, or --base TAR")
 }
 
 pub(crate) fn no_debian(program: &str) -> UserError {

@@ -192,13 +192,6 @@ impl OpenedRelease {
         layers.map(|layer| Ok((layer.name.as_str(), self.layer(&layer.key)?))).collect()
     }
 
-    /// Returns whether the release has the program that a process finds by this name before those of the base.
-    fn brings_program(&self, name: &str) -> bool {
-        let path = self.release.env.get("PATH").map_or("", String::as_str);
-        let mut folders = path.split(':').map(Path::new).filter(|folder| folder.is_absolute());
-        folders.any(|folder| write::brings(&self.release, &self.trees, &folder.join(name)))
-    }
-
     /// Returns the process type that the image starts without arguments.
     fn default_type(&self) -> Option<&str> {
         let with_port = self.entries.iter().find(|entry| entry.kind.has_port());

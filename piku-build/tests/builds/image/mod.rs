@@ -2,6 +2,7 @@
 
 mod containers;
 mod layout;
+mod needed;
 mod refused;
 
 use std::collections::BTreeMap;

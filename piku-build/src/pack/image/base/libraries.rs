@@ -2,8 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "looks for libraries of the machine; nothing is read")]
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,22 +12,39 @@ use elf::abi::{DT_NEEDED, SHT_DYNAMIC};
 use elf::dynamic::DynamicTable;
 use piku_files::{TreeHandle, WalkStep};
 use piku_release::elf::{self as header, Stream, read_name};
+use piku_release::machine;
+use piku_report::progress;
+
+use super::programs::{NeededFile, NeededPlace};
 
 /// More libraries than a file needs.
 const MOST: usize = 256;
 /// Directories of libraries, beside those of Debian's kind (`/usr/lib/x86_64-linux-gnu`).
 const FOLDERS: [&str; 5] = ["/usr/lib", "/lib", "/usr/lib64", "/lib64", "/usr/local/lib"];
+/// Directories with those of Debian's kind.
+const ABOVE: [&str; 3] = ["/usr/lib", "/lib", "/usr/local/lib"];
 
 /// Collects the libraries that files need and those that a release brings.
-#[derive(Default)]
 pub(super) struct LibrarySearch {
-    needed: BTreeSet<String>,
+    /// `e_machine` of the release's programs.
+    machine: Option<u16>,
+    /// True if this machine runs other programs.
+    is_foreign: bool,
+    /// Libraries, each with a file that needs it.
+    needed: BTreeMap<String, PathBuf>,
     files: BTreeSet<OsString>,
 }
 
 impl LibrarySearch {
-    /// Adds the native files of a tree for this `e_machine`.
-    pub(super) fn add_tree(&mut self, tree: &TreeHandle, machine: Option<u16>) -> anyhow::Result<()> {
+    /// Begins the search for a release of this architecture.
+    pub(super) fn new(architecture: &str) -> Self {
+        let machine = header::machine_number(architecture);
+        let ours = machine::architecture().ok().and_then(|ours| header::machine_number(&ours));
+        Self { machine, is_foreign: machine != ours, needed: BTreeMap::new(), files: BTreeSet::new() }
+    }
+
+    /// Adds the native files of a tree that is at this place in the image.
+    pub(super) fn add_tree(&mut self, tree: &TreeHandle, at: &Path) -> anyhow::Result<()> {
         tree.walk(|entry| {
             if entry.stat().is_dir() {
                 return Ok(WalkStep::Into);
@@ -37,31 +54,53 @@ impl LibrarySearch {
             }
             if entry.stat().is_file() && entry.stat().len > 64 {
                 let file = entry.open_file()?;
-                self.add_file(&file.file, machine)?;
+                self.add_file(&file.file, &at.join(entry.path()))?;
             }
             Ok::<_, anyhow::Error>(WalkStep::Into)
         })
     }
 
-    fn add_file(&mut self, file: &File, machine: Option<u16>) -> io::Result<()> {
+    fn add_file(&mut self, file: &File, at: &Path) -> io::Result<()> {
         if let Some(mut stream) = header::open_stream(file)? {
-            if Some(stream.ehdr.e_machine) == machine {
-                self.needed.extend(needed(&mut stream).unwrap_or_default());
+            if Some(stream.ehdr.e_machine) == self.machine {
+                for name in needed(&mut stream).unwrap_or_default() {
+                    self.needed.entry(name).or_insert_with(|| at.to_owned());
+                }
             }
         }
         Ok(())
     }
 
-    /// Returns the files of the machine for the libraries that the release does not bring.
-    pub(super) fn of_system(&self) -> Vec<PathBuf> {
+    /// Returns the files of the machine for the libraries that the release does not bring. Those that are nowhere
+    /// are not needed: what names them does not run here either.
+    pub(super) fn of_system(&self) -> Vec<NeededFile> {
         let folders = folders();
-        let missing = self
-            .needed
-            .iter()
-            .filter(|name| !self.files.contains(name.as_str().as_ref() as &std::ffi::OsStr));
-        let find = |name: &String| folders.iter().map(|folder| folder.join(name)).find(|file| file.exists());
-        missing.filter(|name| !name.contains('/')).filter_map(find).collect()
+        let mut found = Vec::new();
+        for (name, by) in &self.needed {
+            if self.files.contains(OsStr::new(name)) || name.contains('/') {
+                continue;
+            }
+            let files = folders.iter().map(|folder| folder.join(name)).filter(|file| file.exists());
+            let places: Vec<NeededPlace> = files.map(NeededPlace::follow).collect();
+            let by = by.display();
+            match places.first() {
+                Some(first) => {
+                    let what = format!("library '{}' of '{by}'", first.named.display());
+                    found.push(NeededFile { what, places });
+                }
+                None if self.is_foreign && !is_loader(name) => progress::warning(&format!(
+                    "'{by}' needs '{name}', which this machine does not have: name its package with --package"
+                )),
+                None => {}
+            }
+        }
+        found
     }
+}
+
+/// Returns whether it is a C library or its loader, which every base has, or which a file for another one needs.
+fn is_loader(name: &str) -> bool {
+    ["ld-", "ld64", "libc.", "libm.", "libdl.", "libpthread.", "librt."].iter().any(|start| name.starts_with(start))
 }
 
 /// Returns whether the name is that of a shared library.
@@ -72,7 +111,7 @@ fn is_library(name: &std::ffi::OsStr) -> bool {
 
 /// Returns the directories of the machine's libraries.
 fn folders() -> Vec<PathBuf> {
-    let debian = ["/usr/lib", "/lib"].into_iter().flat_map(|folder| {
+    let debian = ABOVE.into_iter().flat_map(|folder| {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("-linux-gnu"))
     });
@@ -106,13 +145,12 @@ mod tests {
         let mut stream = header::open_stream(&file).unwrap().unwrap();
         let names = needed(&mut stream).unwrap();
         assert!(names.iter().any(|name| name.starts_with("libc.")), "{names:?}");
-        let mut search = LibrarySearch::default();
-        search
-            .add_file(&file, header::machine_number(&piku_release::machine::architecture().unwrap()))
-            .unwrap();
-        assert!(!search.of_system().is_empty());
+        let mut search = LibrarySearch::new(&machine::architecture().unwrap());
+        search.add_file(&file, Path::new("/app/sh")).unwrap();
+        let found = search.of_system();
+        assert!(found.iter().any(|file| file.what.ends_with("' of '/app/sh'")));
         search.files.extend(names.iter().map(OsString::from));
-        assert_eq!(search.of_system(), Vec::<PathBuf>::new());
+        assert!(search.of_system().is_empty());
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The base of an image: the programs and libraries of the system that the release needs, as its jail shows
 //! those of the machine.
 
+mod command_words;
 mod debian;
 mod image_archive;
 mod libraries;
 mod packages;
+mod programs;
 pub(super) mod root_archive;
 
 use std::path::{Path, PathBuf};

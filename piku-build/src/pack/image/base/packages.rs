@@ -1,68 +1,74 @@
 //! Debian's packages that a release needs: those of its interpreters, of the programs that its processes start,
 //! and of the shared libraries of its native files.
 
-#![expect(clippy::disallowed_methods, reason = "looks where programs of the machine lead; nothing is read")]
-
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
-use piku_procfile::procfile::ProcessKind;
-use piku_release::elf;
+use piku_layout::jail::APP;
+use piku_report::progress;
 
 use super::super::OpenedRelease;
 use super::libraries::LibrarySearch;
-use crate::app::command_check;
+use super::programs::{self, NeededFile, NeededPlace};
 use crate::errors::image as errors;
 
 /// Packages of every base: certificates for TLS, time zones.
 pub(super) const ALWAYS: [&str; 2] = ["ca-certificates", "tzdata"];
-/// Directories of the system's programs.
-const FOLDERS: [&str; 2] = ["/usr/bin", "/bin"];
+/// Directory in which packages put no files.
+const LOCAL: &str = "/usr/local";
 
 /// Returns the packages of a release's base, sorted; `more` are the caller's.
+///
+/// # Errors
+/// Fails with all programs and libraries that the release needs and no package has.
 pub(super) fn find_needed(release: &OpenedRelease, more: &[String]) -> anyhow::Result<BTreeSet<String>> {
     let mut packages: BTreeSet<String> = ALWAYS.iter().map(|name| (*name).to_owned()).collect();
     packages.extend(more.iter().cloned());
-    let programs = find_programs(release);
-    let mut libraries = LibrarySearch::default();
-    let machine = elf::machine_number(&release.release.architecture);
-    for tree in &release.trees {
-        libraries.add_tree(&tree.handle, machine)?;
-    }
-    let libraries = libraries.of_system();
-    let paths: BTreeSet<&Path> = programs.iter().flatten().chain(&libraries).map(PathBuf::as_path).collect();
+    let mut files = programs::find(release)?;
+    files.extend(find_libraries(release)?);
+    let places = files.iter().flat_map(|file| &file.places);
+    let paths: BTreeSet<&Path> =
+        places.flat_map(|place| [place.named.as_path(), place.real.as_path()]).collect();
     let owners = find_owners(&paths)?;
-    for program in &programs {
-        let found: Vec<&String> = program.iter().filter_map(|path| owners.get(path.as_path())).collect();
-        if found.is_empty() {
-            return Err(errors::program_of_no_package(&program[0]).into());
+    let mut missing = Vec::new();
+    for file in &files {
+        let owned = file.places.iter().map(|place| (place, owners_of(place, &owners)));
+        let Some((place, found)) = owned.into_iter().find(|(_, found)| !found.is_empty()) else {
+            missing.push(file.what.as_str());
+            continue;
+        };
+        if file.places.first() != Some(place) {
+            let other = place.named.display();
+            progress::warning(&format!("{} belongs to no package: the image has '{other}'", file.what));
         }
         packages.extend(found.into_iter().cloned());
     }
-    packages.extend(libraries.iter().filter_map(|library| owners.get(library.as_path()).cloned()));
+    if !missing.is_empty() {
+        return Err(errors::of_no_package(&missing).into());
+    }
     remove_essential(&mut packages);
     Ok(packages)
 }
 
-/// Returns the paths of each program of the machine that the release needs: as it is named, and where that
-/// leads.
-fn find_programs(release: &OpenedRelease) -> Vec<Vec<PathBuf>> {
-    let needs = &release.head.needs;
-    let linked = needs.programs().flat_map(|(link, real)| [vec![link.clone(), real.clone()]]);
-    let entries = release.entries.iter().filter(|entry| entry.kind != ProcessKind::Static);
-    let words = entries.filter_map(|entry| command_check::split_simple(&entry.command)?.into_iter().next());
-    let names: BTreeSet<String> = words.filter(|word| !word.contains('/')).collect();
-    let of_processes = names.iter().filter(|name| !release.brings_program(name));
-    let commands: BTreeSet<&String> = needs.commands().chain(of_processes).collect();
-    let of_path = commands.into_iter().filter_map(|name| {
-        let place = FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists())?;
-        let real = fs::canonicalize(&place).unwrap_or_else(|_| place.clone());
-        Some(vec![place, real])
-    });
-    linked.chain(of_path).collect()
+fn find_libraries(release: &OpenedRelease) -> anyhow::Result<Vec<NeededFile>> {
+    let mut libraries = LibrarySearch::new(&release.release.architecture);
+    libraries.add_tree(release.app()?, Path::new(APP))?;
+    for layer in &release.release.layers {
+        libraries.add_tree(release.layer(&layer.key)?, &layer.mount)?;
+    }
+    Ok(libraries.of_system())
+}
+
+/// Returns the packages that bring a file to its place. Links to files elsewhere, such as those of
+/// `update-alternatives`, are made by the package of the file; what is in `/usr/local` is made by none.
+fn owners_of<'a>(place: &NeededPlace, owners: &'a BTreeMap<&Path, String>) -> Vec<&'a String> {
+    let named = owners.get(place.named.as_path());
+    if named.is_none() && place.named.starts_with(LOCAL) {
+        return Vec::new();
+    }
+    named.into_iter().chain(owners.get(place.real.as_path())).collect()
 }
 
 /// Returns the package of each file that belongs to one.
@@ -139,5 +145,15 @@ mod tests {
         let mut packages = BTreeSet::from(["dash", "libc6", "openssl"].map(str::to_owned));
         remove_essential(&mut packages);
         assert_eq!(packages.into_iter().collect::<Vec<_>>(), ["openssl"]);
+    }
+
+    #[test]
+    fn local_files_are_made_by_no_package() {
+        let owners = BTreeMap::from([(Path::new("/usr/lib/jvm/x/bin/java"), "jre".to_owned())]);
+        let owners_of = |named: &str| {
+            let place = NeededPlace { named: named.into(), real: "/usr/lib/jvm/x/bin/java".into() };
+            owners_of(&place, &owners).len()
+        };
+        assert_eq!((owners_of("/usr/bin/java"), owners_of("/usr/local/bin/java")), (1, 0));
     }
 }
