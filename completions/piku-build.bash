@@ -391,7 +391,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__pack)
-            opts="-h --format --layers --part --tag --base --bases --package --new-base --architecture --help"
+            opts="-h --format --layers --part --tag --base --bases --settings --package --new-base --architecture --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -418,6 +418,10 @@ _piku__build() {
                     return 0
                     ;;
                 --bases)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --settings)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

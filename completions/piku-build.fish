@@ -91,6 +91,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l part -d '
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l tag -d 'Name of the image, such as registry.example.org/blog:12 [default: APP:NUMBER]' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l base -d 'Base of the image: a directory with a system, a tar archive of one, or an image of \'skopeo copy\' or \'docker save\' [default: Debian\'s packages that the release needs, by mmdebstrap]' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l bases -d 'Where bases of Debian are kept [default: ~/.piku/bases]' -r -F
+complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l settings -d 'This machine\'s settings, which limit the space for images [default: ~/.piku/host.yaml]' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l package -d 'Package of Debian that the base has as well' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l architecture -d 'The architecture of the machine that will run it, by uname\'s or Debian\'s name: amd64, arm64, armhf, armv6l [default: this machine\'s]' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l new-base -d 'Make the base anew, with the updates since it was made'

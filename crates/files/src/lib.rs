@@ -29,12 +29,14 @@ pub mod atomic_file;
 mod file_lock;
 pub mod free_space;
 mod parallel;
+mod reserving_writer;
 pub mod sha256;
 pub mod source_index;
 mod tree;
 mod write_order;
 
 pub use file_lock::FileLock;
+pub use reserving_writer::ReservingWriter;
 pub use tree::{
     CopyLimit, FileKind, FileStat, FolderCursor, FolderEntry, TreeEntry, TreeError, TreeFile, TreeHandle,
     WalkStep, is_link_refused, remove_all,

@@ -162,6 +162,8 @@ pub struct HostSettings {
     pub keep_destroyed: KeptDays,
     /// Size of an app's build caches in MiB beyond which some are removed.
     pub cache_limit: u64,
+    /// Size of all bases of container images in MiB beyond which those that were not used for the longest time are removed.
+    pub image_bases: u64,
     /// The memory that a build may take, as `--limit memory=` of piku-chroot has it: `512m`, `50%`; what
     /// is available when it begins, when not set.
     pub build_memory: Option<String>,
@@ -199,6 +201,7 @@ impl Default for HostSettings {
             keep_releases: 5,
             keep_destroyed: KeptDays::default(),
             cache_limit: 2048,
+            image_bases: 2048,
             build_memory: None,
             build_nice: 10,
             max_push_size: 4096,

@@ -6,6 +6,7 @@
 pub mod architecture;
 pub mod elf;
 pub mod folded;
+pub mod image_bases;
 pub mod layers;
 pub mod machine;
 pub mod manifest;

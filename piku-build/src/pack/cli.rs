@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
+use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 
 use super::image::{self, ImageRequest, parse_name};
@@ -50,6 +52,9 @@ struct ImagePackArgs {
     /// Where bases of Debian are kept [default: ~/.piku/bases]
     #[arg(long, value_name = "DIR")]
     bases: Option<PathBuf>,
+    /// This machine's settings, which limit the space for images [default: ~/.piku/host.yaml]
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
     /// Package of Debian that the base has as well
     #[arg(long = "package", value_name = "NAME", value_parser = package)]
     packages: Vec<String>,
@@ -66,10 +71,20 @@ impl ImagePackArgs {
         self.tag.is_some()
             || self.base.is_some()
             || self.bases.is_some()
+            || self.settings.is_some()
             || !self.packages.is_empty()
             || self.new_base
             || self.target.architecture.is_some()
     }
+}
+
+/// Reads the settings in a file, or those of the default root.
+fn read_settings(path: Option<PathBuf>) -> anyhow::Result<HostSettings> {
+    let of_root = || {
+        let root = std::env::var_os(ROOT_VARIABLE).map(PathBuf::from);
+        PikuRoot::new(root).ok().map(|root| root.settings())
+    };
+    path.or_else(of_root).map_or_else(|| Ok(HostSettings::default()), |path| HostSettings::read(&path))
 }
 
 /// Parses the name of a package of Debian.
@@ -101,6 +116,7 @@ impl PackArgs {
                 bases: image.bases,
                 packages: image.packages,
                 new_base: image.new_base,
+                settings: read_settings(image.settings)?,
             });
         }
         if image.is_used() {

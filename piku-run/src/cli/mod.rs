@@ -281,10 +281,10 @@ pub(crate) enum RunCommand {
         #[arg(value_parser = parse_release)]
         number: Option<u64>,
     },
-    /// Remove old releases, unused layers, caches over their limit and old deploy logs
+    /// Remove old releases, unused layers, caches and image bases over their limits, and old deploy logs
     ///
-    /// Most of this happens after each deploy. Nothing in use is removed. `keep_releases` and `cache_limit`
-    /// in host.yaml set the number of releases and the size of the caches to keep.
+    /// Most of this happens after each deploy. Nothing in use is removed. `keep_releases`, `cache_limit` and
+    /// `image_bases` in host.yaml set the number of releases and the size of the others to keep.
     #[command(after_long_help = exit_status::CHANGE)]
     Gc(GcArgs),
     /// Print or change the config of an app, which overrides its ENV file; each change makes a new release

@@ -13,7 +13,9 @@ use super::lifecycle::aside_app::AsideApp;
 use super::lifecycle::{app_lock, destroyed_app};
 use crate::cli::GcArgs;
 use crate::garbage::disk_usage::FreedSpace;
-use crate::garbage::{self, AppCollector, CollectScope, GarbageItem, GarbageKind, scratch, shared_tools};
+use crate::garbage::{
+    self, AppCollector, CollectScope, GarbageItem, GarbageKind, image_bases, scratch, shared_tools,
+};
 
 pub(super) fn run(root: &PikuRoot, typed: &GcArgs) -> anyhow::Result<()> {
     let settings = HostSettings::read(&root.settings())?;
@@ -44,6 +46,11 @@ pub(super) fn run(root: &PikuRoot, typed: &GcArgs) -> anyhow::Result<()> {
     if app.is_none() {
         all.extend(of_aside_apps(root, dry_run)?);
         all.extend(of_tools(root, dry_run)?);
+        let (bases, errors) = image_bases::remove(root, dry_run)?;
+        for error in &errors {
+            progress::detail(error);
+        }
+        all.extend(bases);
     }
     output::print(format, &all, || render_report(&all, apps.len() > 1, dry_run))
 }

@@ -9,6 +9,7 @@ mod caches;
 mod deploy_logs;
 pub(crate) mod disk_usage;
 mod expiry_timer;
+pub(crate) mod image_bases;
 mod leftovers;
 mod old_releases;
 pub(crate) mod scratch;
@@ -59,6 +60,8 @@ pub(crate) enum GarbageKind {
     Layer,
     /// A tool that builds of all apps share.
     Tool,
+    /// A base of container images.
+    ImageBase,
     /// The cache of one package manager.
     Cache,
     /// The log or the failure record of a deploy.
@@ -75,6 +78,7 @@ impl GarbageKind {
             Self::Release => "release",
             Self::Layer => "layer",
             Self::Tool => "tool",
+            Self::ImageBase => "image-base",
             Self::Cache => "cache",
             Self::Log => "log",
             Self::Leftover => "leftover",
@@ -185,7 +189,7 @@ impl AppCollector<'_> {
                 rename(&path, &gone).with_context(cannot)?;
                 gone
             }
-            GarbageKind::Log | GarbageKind::Leftover | GarbageKind::Scratch => path,
+            GarbageKind::ImageBase | GarbageKind::Log | GarbageKind::Leftover | GarbageKind::Scratch => path,
         };
         current::remove_dir(&gone).map(|()| true)
     }
@@ -202,8 +206,11 @@ fn remove_layer(path: &Path) -> anyhow::Result<bool> {
 pub(crate) fn collect_after_change(root: &PikuRoot, app: &AppName, scope: CollectScope) {
     let collected = HostSettings::read(&root.settings())
         .and_then(|settings| AppCollector { app, dir: &root.app(app), settings: &settings }.collect(scope));
-    let shared = if scope == CollectScope::Releases { Ok(Vec::new()) } else { shared_tools::collect(root) };
-    let collected = collected.and_then(|errors| Ok([errors, shared?].concat()));
+    let shared = || match scope {
+        CollectScope::Releases => anyhow::Ok(Vec::new()),
+        _ => Ok([shared_tools::collect(root)?, image_bases::remove(root, false)?.1].concat()),
+    };
+    let collected = collected.and_then(|errors| Ok([errors, shared()?].concat()));
     match collected {
         Ok(errors) => errors.iter().for_each(|error| progress::detail(error)),
         Err(err) => progress::detail(&format!("cannot collect garbage: {err:#}")),

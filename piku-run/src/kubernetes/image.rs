@@ -146,6 +146,7 @@ impl KubernetesApp {
         packer.args(["pack", "--format", "oci", "--tag", name]).arg(self.dir.release(number));
         packer.arg("--layers").arg(self.dir.layers());
         packer.arg("--bases").arg(self.root.image_bases());
+        packer.arg("--settings").arg(self.root.settings());
         let target = &self.target;
         if let Some(base) = &target.base {
             packer.arg("--base").arg(expand_home(base));

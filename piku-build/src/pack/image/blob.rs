@@ -1,8 +1,10 @@
 //! Blobs of an image, named by the SHA-256 of their content.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use piku_files::sha256::to_hex;
@@ -25,13 +27,61 @@ pub(super) enum BlobSource {
     Bytes(Vec<u8>),
     /// Part of a file that belongs to piku or to the operator.
     Part {
-        path: PathBuf,
+        file: PackedFile,
         offset: u64,
     },
     /// Trees and files of the release.
     Content(LayerContent),
     /// Archive of the operator with the files of a base.
     RootArchive(PathBuf),
+}
+
+/// An open file of which blobs are parts.
+#[derive(Clone)]
+pub(super) struct PackedFile {
+    file: Arc<File>,
+    path: PathBuf,
+}
+
+/// Reader of a part of a file. Others may read the same file at the same time.
+pub(super) struct PartReader {
+    file: Arc<File>,
+    offset: u64,
+    /// Bytes that are left.
+    left: u64,
+}
+
+impl PackedFile {
+    /// Opens a file of piku's or of the operator.
+    #[expect(clippy::disallowed_methods, reason = "a base of piku's own or of the operator")]
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        let file = File::open(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+        Ok(Self { file: Arc::new(file), path: path.to_owned() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns a reader of all of it.
+    pub(super) fn reader(&self) -> BufReader<&File> {
+        BufReader::new(&self.file)
+    }
+
+    /// Returns a reader of `size` bytes from `offset`.
+    pub(super) fn part(&self, offset: u64, size: u64) -> PartReader {
+        PartReader { file: Arc::clone(&self.file), offset, left: size }
+    }
+}
+
+impl Read for PartReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read_at(&mut buffer[..most], self.offset)?;
+        self.offset += read as u64;
+        self.left -= read as u64;
+        Ok(read)
+    }
 }
 
 /// Passes content on while it is hashed and counted.
@@ -48,7 +98,13 @@ impl<W: Write> DigestWriter<W> {
 
     /// Returns the digest in hex digits and the size of what was written.
     pub(super) fn finish(self) -> (String, u64) {
-        (to_hex(&self.hash.finalize()), self.bytes)
+        let (_, digest, size) = self.into_parts();
+        (digest, size)
+    }
+
+    /// Returns the writer, and digest and size of what was written.
+    pub(super) fn into_parts(self) -> (W, String, u64) {
+        (self.out, to_hex(&self.hash.finalize()), self.bytes)
     }
 }
 
@@ -76,8 +132,8 @@ impl ImageBlob {
     }
 
     /// Returns the blob of a file's part whose digest is known. It is checked when the blob is written.
-    pub(super) fn known(digest: String, size: u64, path: PathBuf, offset: u64) -> Self {
-        Self { digest, size, source: BlobSource::Part { path, offset } }
+    pub(super) fn known(digest: String, size: u64, file: PackedFile, offset: u64) -> Self {
+        Self { digest, size, source: BlobSource::Part { file, offset } }
     }
 
     /// Writes the content.
@@ -97,15 +153,12 @@ impl ImageBlob {
         Ok(())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a base of piku's own or of the operator")]
     fn copy(&self, out: &mut impl Write) -> anyhow::Result<()> {
         match &self.source {
             BlobSource::Bytes(bytes) => out.write_all(bytes).context("cannot write the image"),
-            BlobSource::Part { path, offset } => {
-                let cannot = || format!("cannot read '{}'", path.display());
-                let mut file = File::open(path).with_context(cannot)?;
-                file.seek(SeekFrom::Start(*offset)).with_context(cannot)?;
-                io::copy(&mut file.take(self.size), out).map(drop).context("cannot write the image")
+            BlobSource::Part { file, offset } => {
+                let mut part = file.part(*offset, self.size);
+                io::copy(&mut part, out).map(drop).context("cannot write the image")
             }
             BlobSource::Content(content) => content.write(out),
             BlobSource::RootArchive(path) => root_archive::rewrite_file(path, out).map(drop),
@@ -117,7 +170,8 @@ impl BlobSource {
     fn name(&self) -> String {
         match self {
             Self::Bytes(_) => "a description".to_owned(),
-            Self::Part { path, .. } | Self::RootArchive(path) => format!("'{}'", path.display()),
+            Self::Part { file, .. } => format!("'{}'", file.path().display()),
+            Self::RootArchive(path) => format!("'{}'", path.display()),
             Self::Content(content) => content.name(),
         }
     }

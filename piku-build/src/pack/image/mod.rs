@@ -22,18 +22,24 @@ mod start_script;
 
 pub(crate) use image_config::parse_name;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use piku_files::TreeHandle;
+use piku_files::free_space::{self, SpaceNeeded};
 use piku_layout::jail::{APP, DATA, HOME};
+use piku_layout::settings::HostSettings;
 use piku_procfile::command;
 use piku_procfile::procfile::{ProcessKind, ProcfileEntry};
 use piku_report::user_error::UserError;
+use rustix::fs::{FileType, fstat, readlink};
 
-use self::base::BaseRequest;
+use self::base::{BaseLimits, BaseRequest};
 use self::blob::{BlobSource, ImageBlob};
 use self::image_config::{ImageDescription, ImageLayer};
 use self::layer_content::{LayerContent, LayerFile, LayerTree, TreeKind};
@@ -49,6 +55,9 @@ use piku_release::target::TargetArchitecture;
 
 /// User and group of the app's processes, and owner of what they may change.
 const USER: u64 = 1000;
+
+/// The output, as a path.
+const OUTPUT: &str = "/proc/self/fd/1";
 
 /// Request for an image.
 pub(crate) struct ImageRequest {
@@ -68,6 +77,7 @@ pub(crate) struct ImageRequest {
     pub(crate) packages: Vec<String>,
     /// True to make the base anew.
     pub(crate) new_base: bool,
+    pub(crate) settings: HostSettings,
 }
 
 /// A release of which an image is made.
@@ -96,9 +106,27 @@ pub(crate) fn run(request: &ImageRequest) -> anyhow::Result<()> {
         request.releases.iter().map(|dir| make(request, dir)).collect::<anyhow::Result<_>>()?;
     check_together(&images)?;
     let name = request.tag.clone().unwrap_or_else(|| images[0].description.default_name());
+    check_space(&stdout, &images, request.settings.reserve_bytes())?;
     let writer = LayoutWriter::new(BufWriter::with_capacity(1 << 16, stdout));
     let images: Vec<_> = images.into_iter().map(|image| (image.description, image.layers)).collect();
     write::forgive_closed(image_config::write(writer, &images, &name))
+}
+
+/// Checks that the disk has space for the image, if it is written to a file.
+fn check_space(output: &impl AsFd, images: &[ReleaseImage], reserve: u64) -> anyhow::Result<()> {
+    let is_file = fstat(output).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file());
+    if !is_file {
+        return Ok(());
+    }
+    let layers = images.iter().flat_map(|image| &image.layers);
+    let sizes: BTreeMap<&str, u64> =
+        layers.map(|layer| (layer.blob.digest.as_str(), layer.blob.size)).collect();
+    let bytes = sizes.values().fold(0, |sum: u64, size| sum.saturating_add(*size));
+    let path = readlink(OUTPUT, Vec::new()).map(|path| PathBuf::from(OsString::from_vec(path.into_bytes())));
+    let folder =
+        path.ok().and_then(|path| path.parent().map(Path::to_owned)).filter(|folder| folder.is_absolute());
+    let folder = folder.unwrap_or_else(|| OUTPUT.into());
+    free_space::check_keeping(&folder, SpaceNeeded::of(bytes), reserve, "the image")
 }
 
 /// Fails unless the images can be one: of one app, for different platforms.
@@ -126,6 +154,10 @@ fn make(request: &ImageRequest, dir: &Path) -> anyhow::Result<ReleaseImage> {
             packages: &request.packages,
             renew: request.new_base,
             platform: &platform,
+            limits: BaseLimits {
+                reserve: request.settings.reserve_bytes(),
+                most: request.settings.image_bases.saturating_mul(1 << 20),
+            },
         },
         &opened,
     )?;

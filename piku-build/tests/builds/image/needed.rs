@@ -33,7 +33,8 @@ fn what_no_package_has_is_refused_by_name() {
     let manifest = world.path("out/1/release.yaml");
     let text = fs::read_to_string(&manifest).expect("a release");
     let architecture = piku_release::machine::architecture().expect("an architecture");
-    let text = text.replace("sh run.sh tick", "own-perl x").replace("sh run.sh", "cd /data && own-tool x | bin/own");
+    let text =
+        text.replace("sh run.sh tick", "own-perl x").replace("sh run.sh", "cd /data && own-tool x | bin/own");
     let text = text.replace("architecture: any\n", &format!("architecture: {architecture}\n"));
     fs::write(&manifest, text).expect("a file");
     fs::create_dir(app.join("bin")).expect("a folder");

@@ -4,15 +4,14 @@
 #![expect(clippy::disallowed_methods, reason = "files that only piku writes")]
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use piku_files::atomic_file;
-use piku_files::free_space::{self, SpaceNeeded};
+use piku_files::{ReservingWriter, atomic_file};
 use piku_layout::app_lock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
@@ -25,8 +24,6 @@ use crate::releases::{current, who};
 const SUFFIX: &str = ".tar.zst";
 /// Suffix of a file that is not whole.
 const PART: &str = ".part";
-/// Number of bytes after which the free space is checked again.
-const STEP: u64 = 8 << 20;
 
 /// Saves an app that is about to be replaced, with its data in services or without. Returns false if the host settings
 /// keep nothing of destroyed apps.
@@ -63,36 +60,10 @@ fn write_file(
     let mut options = fs::OpenOptions::new();
     let options = options.write(true).create(true).truncate(true).mode(0o600);
     let file = options.open(part).with_context(|| format!("cannot write '{}'", part.display()))?;
-    let mut output = ReservingWriter { file, reserve, left: 0, folder: root.path().to_owned() };
+    let folder = root.path().to_owned();
+    let mut output = ReservingWriter::new(file, folder, reserve, "the backup of the old app");
     write_backup(root, &BackupScope::App(app.clone()), with_services, &mut output)?;
-    output.file.sync_all().context("cannot sync it")
-}
-
-/// Writes to a file as long as the disk has space.
-struct ReservingWriter {
-    file: File,
-    reserve: u64,
-    /// Bytes until the next check.
-    left: u64,
-    folder: PathBuf,
-}
-
-impl Write for ReservingWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            let need = SpaceNeeded { bytes: STEP, files: 1 };
-            free_space::check_keeping(&self.folder, need, self.reserve, "the backup of the old app")
-                .map_err(|err| io::Error::other(format!("{err:#}")))?;
-            self.left = STEP;
-        }
-        let count = self.file.write(bytes)?;
-        self.left = self.left.saturating_sub(count as u64);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
+    output.file().sync_all().context("cannot sync it")
 }
 
 /// Opens the last backup of an app that was replaced.
@@ -162,6 +133,7 @@ fn name_of(time: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
 
     #[test]
     fn kept_for_a_time_and_the_newest_comes_back() {

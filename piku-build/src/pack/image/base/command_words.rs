@@ -63,8 +63,7 @@ fn split(text: &str) -> Vec<CommandPart> {
             if in_word {
                 let whole = std::mem::take(&mut word);
                 // In front of a redirection, a number is a descriptor.
-                let is_descriptor =
-                    matches!(c, '<' | '>') && whole.bytes().all(|byte| byte.is_ascii_digit());
+                let is_descriptor = matches!(c, '<' | '>') && whole.bytes().all(|byte| byte.is_ascii_digit());
                 if !is_descriptor {
                     parts.push(if is_known { CommandPart::Word(whole) } else { CommandPart::Unknown });
                 }

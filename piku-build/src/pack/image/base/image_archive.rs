@@ -1,11 +1,8 @@
 //! An image of the operator as a base: its layers are taken as they are, from an OCI layout or an archive of
 //! `docker save`.
 
-#![expect(clippy::disallowed_methods, reason = "an archive of the operator")]
-
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
@@ -14,7 +11,7 @@ use piku_files::sha256::{hash_reader, to_hex};
 use serde_json::Value;
 use tar::Archive;
 
-use super::super::blob::ImageBlob;
+use super::super::blob::{ImageBlob, PackedFile};
 use super::super::image_config::ImageLayer;
 use super::super::platform::ImagePlatform;
 use super::ImageBase;
@@ -26,8 +23,8 @@ const LONGEST: u64 = 4 << 20;
 const DEEPEST: usize = 4;
 
 /// An archive whose entries can be read in any order.
-struct IndexedArchive<'a> {
-    path: &'a Path,
+struct IndexedArchive {
+    file: PackedFile,
     /// Place and size of each entry.
     entries: BTreeMap<String, (u64, u64)>,
 }
@@ -43,12 +40,12 @@ pub(super) fn open(path: &Path, platform: &ImagePlatform) -> anyhow::Result<Opti
     Ok(Some(base))
 }
 
-impl<'a> IndexedArchive<'a> {
+impl IndexedArchive {
     /// Reads the names in an archive; `None` if it is no image.
-    fn read(path: &'a Path) -> anyhow::Result<Option<Self>> {
-        let file = File::open(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+    fn read(path: &Path) -> anyhow::Result<Option<Self>> {
+        let file = PackedFile::open(path)?;
         let mut entries = BTreeMap::new();
-        let mut archive = Archive::new(BufReader::new(file));
+        let mut archive = Archive::new(file.reader());
         let Ok(found) = archive.entries_with_seek() else { return Ok(None) };
         for entry in found {
             let Ok(entry) = entry else { return Ok(None) };
@@ -58,7 +55,7 @@ impl<'a> IndexedArchive<'a> {
             }
         }
         let is_image = ["index.json", "manifest.json"].iter().any(|name| entries.contains_key(*name));
-        Ok(is_image.then_some(Self { path, entries }))
+        Ok(is_image.then_some(Self { file, entries }))
     }
 
     fn base(&self, platform: &ImagePlatform) -> anyhow::Result<ImageBase> {
@@ -66,7 +63,7 @@ impl<'a> IndexedArchive<'a> {
         let (config, layers) = if is_layout { self.layout(platform)? } else { self.docker()? };
         if !platform.is_of(&config) {
             let found = config["architecture"].as_str().unwrap_or("?").to_owned();
-            return Err(errors::other_base(self.path, &found, &platform.to_string()).into());
+            return Err(errors::other_base(self.file.path(), &found, &platform.to_string()).into());
         }
         let digests = strings(&config["rootfs"]["diff_ids"]);
         ensure!(digests.len() == layers.len() && !layers.is_empty(), "its config names other layers");
@@ -88,7 +85,7 @@ impl<'a> IndexedArchive<'a> {
             let manifests = list["manifests"].as_array().context("its index lists no manifests")?;
             let fits = |one: &&Value| one["platform"].is_null() || platform.is_of(&one["platform"]);
             let Some(chosen) = manifests.iter().find(fits) else {
-                return Err(errors::other_base(self.path, "others", &platform.to_string()).into());
+                return Err(errors::other_base(self.file.path(), "others", &platform.to_string()).into());
             };
             let document = self.blob(chosen)?;
             if document["manifests"].is_array() {
@@ -117,17 +114,17 @@ impl<'a> IndexedArchive<'a> {
     fn layer(&self, name: &str, known: Option<String>, uncompressed: String) -> anyhow::Result<ImageLayer> {
         let (offset, size) = self.find(name)?;
         let mut head = [0; 4];
-        let read = self.part(offset, size)?.read(&mut head)?;
+        let read = self.file.part(offset, size).read(&mut head)?;
         let compressed = head[..read].starts_with(&[0x1f, 0x8b]);
         if head == [0x28, 0xb5, 0x2f, 0xfd] {
-            return Err(errors::zstd_layer(self.path).into());
+            return Err(errors::zstd_layer(self.file.path()).into());
         }
         let digest = match known {
             Some(digest) => digest,
-            None if compressed => to_hex(&hash_reader(&mut self.part(offset, size)?)?),
+            None if compressed => to_hex(&hash_reader(&mut self.file.part(offset, size))?),
             None => uncompressed.clone(),
         };
-        let blob = ImageBlob::known(digest, size, self.path.to_owned(), offset);
+        let blob = ImageBlob::known(digest, size, self.file.clone(), offset);
         Ok(ImageLayer { blob, uncompressed, compressed, made_by: "base".to_owned() })
     }
 
@@ -135,17 +132,11 @@ impl<'a> IndexedArchive<'a> {
         self.entries.get(name).copied().with_context(|| format!("it has no '{name}'"))
     }
 
-    fn part(&self, offset: u64, size: u64) -> anyhow::Result<impl Read + use<>> {
-        let mut file = File::open(self.path)?;
-        file.seek(SeekFrom::Start(offset))?;
-        Ok(file.take(size))
-    }
-
     fn text(&self, name: &str) -> anyhow::Result<Vec<u8>> {
         let (offset, size) = self.find(name)?;
         ensure!(size <= LONGEST, "'{name}' is longer than {LONGEST} bytes");
         let mut text = Vec::new();
-        self.part(offset, size)?.read_to_end(&mut text)?;
+        self.file.part(offset, size).read_to_end(&mut text)?;
         Ok(text)
     }
 

@@ -100,7 +100,9 @@ impl LibrarySearch {
 
 /// Returns whether it is a C library or its loader, which every base has, or which a file for another one needs.
 fn is_loader(name: &str) -> bool {
-    ["ld-", "ld64", "libc.", "libm.", "libdl.", "libpthread.", "librt."].iter().any(|start| name.starts_with(start))
+    ["ld-", "ld64", "libc.", "libm.", "libdl.", "libpthread.", "librt."]
+        .iter()
+        .any(|start| name.starts_with(start))
 }
 
 /// Returns whether the name is that of a shared library.

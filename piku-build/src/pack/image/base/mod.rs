@@ -1,6 +1,7 @@
 //! The base of an image: the programs and libraries of the system that the release needs, as its jail shows
 //! those of the machine.
 
+mod apt_sources;
 mod command_words;
 mod debian;
 mod image_archive;
@@ -36,6 +37,16 @@ pub(super) struct BaseRequest<'a> {
     /// True to make the base anew.
     pub(super) renew: bool,
     pub(super) platform: &'a ImagePlatform,
+    pub(super) limits: BaseLimits,
+}
+
+/// Limits of what is made here, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BaseLimits {
+    /// Space of the disk that stays free.
+    pub(super) reserve: u64,
+    /// Size of all bases beyond which the least recently used ones are removed.
+    pub(super) most: u64,
 }
 
 /// Layers below those of the release.

@@ -74,9 +74,9 @@ pub(super) fn find(release: &OpenedRelease) -> anyhow::Result<Vec<NeededFile>> {
 impl ProgramSearch {
     fn new(release: &OpenedRelease) -> anyhow::Result<Self> {
         let BuiltRelease { layers, env, .. } = &release.release;
-        let mounts = layers.iter().map(|layer| {
-            Ok((layer.mount.clone(), MountedFolder::Tree(release.layer(&layer.key)?.clone())))
-        });
+        let mounts = layers
+            .iter()
+            .map(|layer| Ok((layer.mount.clone(), MountedFolder::Tree(release.layer(&layer.key)?.clone()))));
         let source = AppSource::open_tree(release.app()?.clone(), None)?;
         let path = source.variable("PATH").map(|(path, _)| path);
         let path = path.or(env.get("PATH").map(String::as_str)).unwrap_or(PATH);
