@@ -343,7 +343,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand service; and not __fis
 complete -c piku-run -n "__fish_piku_run_using_subcommand service; and not __fish_seen_subcommand_from create list info bind unbind drop console dump restore upgrade destroy help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-run -n "__fish_piku_run_using_subcommand service; and __fish_seen_subcommand_from create" -l name -d 'Name of the service [default: that of the kind]' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand service; and __fish_seen_subcommand_from create" -l version -d 'Version of the server [default: the newest that is installed]' -r
-complete -c piku-run -n "__fish_piku_run_using_subcommand service; and __fish_seen_subcommand_from create" -l port -d 'Port of the server [default: a free one]' -r
+complete -c piku-run -n "__fish_piku_run_using_subcommand service; and __fish_seen_subcommand_from create" -l port -d 'Port of the server, of those that host.yaml has for services [default: a free one]' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand service; and __fish_seen_subcommand_from create" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand service; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand service; and __fish_seen_subcommand_from list" -l format -d 'Output format' -r -f -a "text\t'Plain text'

@@ -1,7 +1,6 @@
 //! `LISTEN_PORTS`: the TCP ports that an app listens on besides `PORT`.
 
-use piku_layout::paths::SERVICE_PORTS;
-use piku_layout::settings::PortRange;
+use piku_layout::settings::ReservedPorts;
 use piku_report::user_error::UserError;
 
 /// Name of the variable.
@@ -10,12 +9,11 @@ pub const VARIABLE: &str = "LISTEN_PORTS";
 /// Maximum number of ports of an app.
 const MAX_PORTS: usize = 16;
 
-/// Parses the value of `LISTEN_PORTS`, such as `4369,9100`. An unset variable has no ports. `range` has
-/// the ports that piku gives to instances.
+/// Parses the value of `LISTEN_PORTS`, such as `4369,9100`. An unset variable has no ports.
 ///
 /// # Errors
-/// Fails if an item is not a port or is in `range`.
-pub fn parse_listen_ports(value: Option<&str>, range: PortRange) -> anyhow::Result<Vec<u16>> {
+/// Fails if an item is not a port, or is reserved.
+pub fn parse_listen_ports(value: Option<&str>, reserved: ReservedPorts) -> anyhow::Result<Vec<u16>> {
     let Some(value) = value else { return Ok(Vec::new()) };
     let hint = format!(
         "write ports from 1 to 65535, such as {VARIABLE}=9100,9101; the port of an instance is in $PORT"
@@ -26,14 +24,7 @@ pub fn parse_listen_ports(value: Option<&str>, range: PortRange) -> anyhow::Resu
         let Ok(port @ 1..) = word.parse::<u16>() else {
             return Err(UserError::new(format!("{VARIABLE}: '{shown}' is not a port")).hint(hint).into());
         };
-        for (range, whose) in [(range, "instances"), (SERVICE_PORTS, "services")] {
-            if range.contains(port) {
-                let what = format!("{VARIABLE}: {port} is one of the ports that piku gives to {whose}");
-                return Err(UserError::new(what)
-                    .hint(format!("choose one outside of {} to {}", range.first, range.last))
-                    .into());
-            }
-        }
+        reserved.check(port, &format!("{VARIABLE}: {port}"))?;
         ports.push(port);
     }
     if ports.len() > MAX_PORTS {
@@ -44,13 +35,15 @@ pub fn parse_listen_ports(value: Option<&str>, range: PortRange) -> anyhow::Resu
 
 #[cfg(test)]
 mod tests {
+    use piku_layout::settings::HostSettings;
+
     use super::*;
 
     #[test]
     fn ports_must_be_valid_and_outside_of_the_instance_range() {
-        let range = PortRange { first: 20000, last: 29999 };
-        let ports = |value| parse_listen_ports(Some(value), range);
-        assert!(parse_listen_ports(None, range).unwrap().is_empty());
+        let reserved = HostSettings::default().reserved_ports();
+        let ports = |value| parse_listen_ports(Some(value), reserved);
+        assert!(parse_listen_ports(None, reserved).unwrap().is_empty());
         assert_eq!(ports("4369, 9100 19999").unwrap(), [4369, 9100, 19999]);
         assert!(ports("").unwrap().is_empty());
         for (bad, word) in [

@@ -11,7 +11,7 @@ use crate::name::AppName;
 mod app_markers;
 mod service_dirs;
 
-pub use service_dirs::{SERVICE_ASIDE, SERVICE_PORTS};
+pub use service_dirs::SERVICE_ASIDE;
 
 pub use app_markers::{DEPLOY_LOCK, RESTORING, USAGE_HISTORY};
 

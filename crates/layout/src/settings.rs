@@ -25,6 +25,7 @@ mod network;
 mod nginx;
 mod notify;
 mod pause;
+mod ports;
 mod protection;
 mod status_page;
 
@@ -41,6 +42,7 @@ pub use network::{AppNetworks, NetworkMode};
 pub use nginx::{CertificateClient, NginxSettings};
 pub use notify::{MailAddress, NotifySettings, WebhookFormat, WebhookUrl};
 pub use pause::SettingPause;
+pub use ports::{PortRange, ReservedPorts};
 pub use protection::Protection;
 pub use status_page::StatusSettings;
 
@@ -66,31 +68,6 @@ pub enum AppUsers {
     Shared,
     /// Each app is a user of its own, one of the subordinate ones of the user that runs piku.
     Own,
-}
-
-/// Range of the ports of instances. The default is below Linux's ephemeral ports (32768 to 60999). If all of
-/// them are taken, an instance gets an ephemeral port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PortRange {
-    /// The first port of the range.
-    pub first: u16,
-    /// The last port of the range, inclusive.
-    pub last: u16,
-}
-
-impl PortRange {
-    /// Returns true if the port is in the range.
-    #[must_use]
-    pub fn contains(self, port: u16) -> bool {
-        (self.first..=self.last).contains(&port)
-    }
-}
-
-impl Default for PortRange {
-    fn default() -> Self {
-        Self { first: 20000, last: 29999 }
-    }
 }
 
 /// Limits for the log files of each instance.
@@ -130,6 +107,8 @@ pub struct HostSettings {
     pub grants: AppGrants,
     /// The ports that instances get.
     pub ports: PortRange,
+    /// The ports that services get. No app can bind them, not even with `LISTEN_PORTS` or `PORT`.
+    pub service_ports: PortRange,
     /// Host names of the apps that have none of their own.
     pub domain: HostDomain,
     /// The nginx that serves the apps under their host names.
@@ -184,6 +163,7 @@ impl Default for HostSettings {
             network: AppNetworks::default(),
             grants: AppGrants::default(),
             ports: PortRange::default(),
+            service_ports: PortRange { first: 15400, last: 15499 },
             domain: HostDomain::default(),
             logs: LogSettings::default(),
             nginx: NginxSettings::default(),

@@ -68,7 +68,7 @@ impl BuildContext<'_> {
             cache: self.cache,
             home: self.work.join("home"),
             mounts,
-            ports: self.settings.ports,
+            ports: self.settings.reserved_ports(),
             memory: self.settings.build_memory.as_deref(),
             env,
         }

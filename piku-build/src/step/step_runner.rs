@@ -15,7 +15,7 @@ use piku_chroot::jail::JailSpec;
 use piku_chroot::profile::BuiltinProfile;
 use piku_chroot::report;
 use piku_layout::jail::APP;
-use piku_layout::settings::PortRange;
+use piku_layout::settings::ReservedPorts;
 use piku_procfile::listen_ports::{self, VARIABLE};
 
 use crate::errors;
@@ -79,8 +79,8 @@ pub(crate) struct StepRunner<'a> {
     pub(crate) home: PathBuf,
     /// Layers and other directories that the steps see.
     pub(crate) mounts: Vec<StepMount>,
-    /// Ports of instances, which steps must not use.
-    pub(crate) ports: PortRange,
+    /// Ports of instances and services, which steps must not use.
+    pub(crate) ports: ReservedPorts,
     /// Memory limit of a step, if the operator has set one.
     pub(crate) memory: Option<&'a str>,
     /// Environment of the steps without the variables that depend on their directories.

@@ -2,7 +2,6 @@
 
 use clap::Subcommand;
 use piku_layout::name::AppName;
-use piku_layout::paths::SERVICE_PORTS;
 use piku_report::number_arg::number_arg;
 use piku_report::output::OutputFormat;
 
@@ -22,8 +21,8 @@ pub(crate) enum ServiceAction {
         /// Version of the server [default: the newest that is installed]
         #[arg(long)]
         version: Option<String>,
-        /// Port of the server [default: a free one]
-        #[arg(long, value_parser = number_arg("a port from 15400 to 15499", SERVICE_PORTS.first..=SERVICE_PORTS.last))]
+        /// Port of the server, of those that host.yaml has for services [default: a free one]
+        #[arg(long, value_parser = number_arg("a port from 1 to 65535", 1..=65535))]
         port: Option<u16>,
     },
     /// List the services and the apps that are bound to them

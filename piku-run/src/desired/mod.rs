@@ -245,7 +245,7 @@ impl TreeAccess {
 /// Fails if a value is not a port, is in the range of ports for instances, or is nginx's.
 pub(crate) fn extra_listen_ports(vars: &Vars, settings: &HostSettings) -> anyhow::Result<Vec<u16>> {
     let value = vars.get(listen_ports::VARIABLE).map(String::as_str);
-    let ports = listen_ports::parse_listen_ports(value, settings.ports)?;
+    let ports = listen_ports::parse_listen_ports(value, settings.reserved_ports())?;
     ports.iter().try_for_each(|port| check_not_of_nginx(listen_ports::VARIABLE, *port, settings))?;
     Ok(ports)
 }

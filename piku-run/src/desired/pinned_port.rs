@@ -1,6 +1,6 @@
 //! `PORT` in `ENV` or the config: the port that the only web instance of an app always gets.
 
-use piku_layout::paths::{PikuRoot, SERVICE_PORTS};
+use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 
@@ -83,21 +83,8 @@ pub(crate) fn check_free(root: &PikuRoot, world: &ReleaseContext, plan: &RunPlan
 
 fn check_range(port: u16, settings: &HostSettings) -> anyhow::Result<()> {
     super::check_not_of_nginx("PORT", port, settings)?;
-    if SERVICE_PORTS.contains(port) {
-        let what = format!("PORT={port} is one of the ports that piku gives to services");
-        let hint = format!(
-            "leave PORT out, or choose one outside of {} to {}",
-            SERVICE_PORTS.first, SERVICE_PORTS.last
-        );
-        return Err(UserError::new(what).hint(hint).into());
-    }
-    let range = settings.ports;
-    if !range.contains(port) {
-        return Ok(());
-    }
-    let what = format!("PORT={port} is one of the ports that piku gives to instances");
-    let hint = format!("leave PORT out, or choose one outside of {} to {}", range.first, range.last);
-    Err(UserError::new(what).hint(hint).into())
+    settings.reserved_ports().check(port, &format!("PORT={port}"))?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,13 +1,10 @@
 //! `service create KIND`: makes a service and starts it.
 
-use std::net::{Ipv4Addr, TcpListener};
-
 use anyhow::Context;
 use indexmap::IndexMap;
 use piku_files::{TreeHandle, atomic_file};
 use piku_layout::name::AppName;
-use piku_layout::paths::{AppDir, PikuRoot, SERVICE_PORTS};
-use piku_layout::settings::HostSettings;
+use piku_layout::paths::{AppDir, PikuRoot};
 use piku_release::manifest::{BuiltRelease, ReleaseOrigin, TREE};
 use piku_report::progress;
 use piku_report::user_error::UserError;
@@ -16,6 +13,7 @@ use super::action::{lock_services, wait_until_ready};
 use super::destroy::remove_service;
 use super::kind::ServiceKind;
 use super::process_settings::PROCESS_TYPE;
+use super::server_port::claim_server_port;
 use super::state::ServiceState;
 use crate::commands::{check_free, move_app_dir};
 use crate::config::{ConfigChange, ConfigValues, store};
@@ -59,7 +57,7 @@ pub(crate) fn create_service(root: &PikuRoot, new: &NewService) -> anyhow::Resul
                 .into());
         }
         check_free(root, name)?;
-        let port = choose_port(root, new.port, &[])?;
+        let port = claim_server_port(root, new.port)?.port();
         let state = ServiceState { version: version.clone(), port, bindings: Vec::new(), upgrade: None };
         let aside = root.service_aside(name);
         current::create_dir(aside.path())?;
@@ -123,36 +121,4 @@ fn write_service(
     current::set_live(dir, 1)?;
     TreeHandle::open(dir.path())?.write_out(None)?;
     Ok(())
-}
-
-/// Chooses a port outside of `others` that no service has and on which nothing listens.
-pub(super) fn choose_port(root: &PikuRoot, given: Option<u16>, others: &[u16]) -> anyhow::Result<u16> {
-    let mut taken = others.to_vec();
-    for service in root.services().context("cannot list the services")? {
-        taken.push(ServiceState::read(&root.service(&service))?.port);
-    }
-    let of_instances = HostSettings::read(&root.settings())?.ports;
-    let is_usable = |port: u16| {
-        !taken.contains(&port)
-            && !of_instances.contains(port)
-            && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
-    };
-    if let Some(port) = given {
-        if SERVICE_PORTS.contains(port) && is_usable(port) {
-            return Ok(port);
-        }
-        let what = format!("--port {port} is taken, or not one of the ports of services");
-        return Err(UserError::new(what)
-            .hint(format!("choose one of {} to {}", SERVICE_PORTS.first, SERVICE_PORTS.last))
-            .into());
-    }
-    // Not always from the first one on: two hosts on one machine would race for it.
-    let count = SERVICE_PORTS.last - SERVICE_PORTS.first + 1;
-    let start = u16::try_from(std::process::id() % u32::from(count)).unwrap_or(0);
-    let mut ports = (0..count).map(|at| SERVICE_PORTS.first + (start + at) % count);
-    ports.find(|port| is_usable(*port)).ok_or_else(|| {
-        let what =
-            format!("all ports of services are taken: {} to {}", SERVICE_PORTS.first, SERVICE_PORTS.last);
-        UserError::new(what).hint("see: piku service:list").into()
-    })
 }

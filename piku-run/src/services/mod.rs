@@ -10,6 +10,7 @@ mod kind;
 mod list;
 mod open_service;
 mod process_settings;
+mod server_port;
 mod state;
 mod transfer;
 mod upgrade;

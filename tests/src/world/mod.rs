@@ -78,7 +78,13 @@ impl World {
         let kinds = tools::repository().join("scripts/services");
         let copied = Command::new("cp").arg("-r").arg(kinds).arg(world.path("lib")).status();
         assert!(copied.expect("cp").success(), "the kinds of services");
-        let settings = format!("{settings}\nports: {{first: {ports}, last: {}}}\n", ports + 98);
+        let settings = format!(
+            "{settings}\nports: {{first: {ports}, last: {}}}\n\
+             service_ports: {{first: {}, last: {}}}\n",
+            ports + 78,
+            ports + 79,
+            ports + 98
+        );
         fs::write(world.root().join("host.yaml"), settings).expect("host.yaml");
         world.account.take_ownership(&world.root().join("host.yaml"));
         world.add_key("laptop", &[]);
@@ -136,8 +142,9 @@ impl World {
     pub fn set_settings(&self, settings: &str) {
         let path = self.root().join("host.yaml");
         let old = fs::read_to_string(&path).expect("host.yaml");
-        let ports = old.lines().find(|line| line.starts_with("ports:")).expect("ports");
-        fs::write(&path, format!("{settings}\n{ports}\n")).expect("host.yaml");
+        let ports: Vec<&str> = old.lines().filter(|line| line.contains("ports: {first")).collect();
+        assert_eq!(ports.len(), 2, "{old}");
+        fs::write(&path, format!("{settings}\n{}\n", ports.join("\n"))).expect("host.yaml");
     }
 
     /// Creates a key pair in the server's home; returns the path of the private key.

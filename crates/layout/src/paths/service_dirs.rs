@@ -8,10 +8,6 @@ use std::path::PathBuf;
 
 use super::{AppDir, PikuRoot, names_in};
 use crate::name::AppName;
-use crate::settings::PortRange;
-
-/// Ports of services. No app can bind them, not even with `LISTEN_PORTS` or `PORT`.
-pub const SERVICE_PORTS: PortRange = PortRange { first: 15400, last: 15499 };
 
 /// Prefix of the directory of a service that is being made or removed.
 pub const SERVICE_ASIDE: &str = ".aside.";

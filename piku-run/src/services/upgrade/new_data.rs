@@ -19,9 +19,9 @@ use crate::commands::{export_command, import_command, pipe_archive};
 use crate::releases::current;
 use crate::services::action::{ClientStreams, ProgramSetting, client_command, run_in_place};
 use crate::services::binding_values::random_password;
-use crate::services::create::choose_port;
 use crate::services::kind::ServiceKind;
 use crate::services::process_settings::ServerPlace;
+use crate::services::server_port::claim_server_port;
 use crate::services::state::{BindingState, BoundService, ServiceBinding, ServiceState};
 
 /// Time for a server to convert its data.
@@ -51,9 +51,9 @@ impl NewData<'_> {
         let log = log.with_context(|| format!("cannot write '{}'", path.display()))?;
         let data = self.dir.new_service_data();
         current::create_data_dir_at(&data)?;
-        let port = choose_port(self.root, None, &[])?;
-        let new = ServerPlace { data, version: self.version.to_owned(), port };
-        if self.kind.has("upgrade") { self.convert(new, &log) } else { self.copy(new, port, &log) }
+        let claim = claim_server_port(self.root, None)?;
+        let new = ServerPlace { data, version: self.version.to_owned(), port: claim.port() };
+        if self.kind.has("upgrade") { self.convert(new, &log) } else { self.copy(new, &log) }
     }
 
     /// Copies the data, and has the kind bring it to the version.
@@ -73,12 +73,10 @@ impl NewData<'_> {
     }
 
     /// Copies the data of each binding from a server of the old version to one of the new version.
-    fn copy(&self, new: ServerPlace, port: u16, log: &File) -> anyhow::Result<()> {
-        let old = ServerPlace {
-            data: self.dir.data(),
-            version: self.state.version.clone(),
-            port: choose_port(self.root, None, &[port])?,
-        };
+    fn copy(&self, new: ServerPlace, log: &File) -> anyhow::Result<()> {
+        let claim = claim_server_port(self.root, None)?;
+        let old =
+            ServerPlace { data: self.dir.data(), version: self.state.version.clone(), port: claim.port() };
         let old = SpareServer::start(self.root, self.name, self.kind, old, log)?;
         let new = SpareServer::start(self.root, self.name, self.kind, new, log)?;
         for binding in &self.state.bindings {
