@@ -176,36 +176,10 @@ impl StreamPart {
         Ok(bytes)
     }
 
-    /// Returns a writer of the part.
-    pub fn writer<'a, 'w, W: Write>(
-        &'a mut self,
-        archive: &'a mut ArchiveWriter<'w, W>,
-    ) -> impl Write + use<'a, 'w, W> {
-        PartWriter { part: self, archive }
-    }
-
     fn write_piece<W: Write>(&mut self, archive: &mut ArchiveWriter<'_, W>) -> anyhow::Result<()> {
         archive.write_entry(&piece_name(&self.part.to_string(), self.pieces), &self.piece)?;
         self.pieces += 1;
         self.piece.clear();
-        Ok(())
-    }
-}
-
-/// Writes to a part.
-struct PartWriter<'a, 'w, W: Write> {
-    part: &'a mut StreamPart,
-    archive: &'a mut ArchiveWriter<'w, W>,
-}
-
-impl<W: Write> Write for PartWriter<'_, '_, W> {
-    fn write(&mut self, mut bytes: &[u8]) -> io::Result<usize> {
-        let count = bytes.len();
-        let copied = self.part.copy_from(&mut bytes, self.archive);
-        copied.map(|_| count).map_err(|err| io::Error::other(format!("{err:#}")))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -287,9 +287,8 @@ fn app_vars(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vars> {
     }
 }
 
-/// Waits for a client, and fails unless it succeeds.
-pub(super) fn wait_for_client(mut child: Child, program: &str, bound: &BoundService) -> anyhow::Result<()> {
-    let status = child.wait().with_context(|| format!("cannot wait for '{program}'"))?;
+/// Fails unless a client has succeeded.
+pub(crate) fn check_client(status: ExitStatus, program: &str, bound: &BoundService) -> anyhow::Result<()> {
     if status.success() {
         return Ok(());
     }

@@ -15,7 +15,7 @@ mod state;
 mod transfer;
 mod upgrade;
 
-pub(crate) use action::wait_for_bound_services;
+pub(crate) use action::{check_client, wait_for_bound_services};
 pub(crate) use binding::{bind_app, drop_binding, remove_data_of, unbind_app};
 pub(crate) use create::{NewService, create_service};
 pub(crate) use destroy::destroy_service;
@@ -23,5 +23,5 @@ pub(crate) use kind::ServiceKind;
 pub(crate) use list::{print_service, print_services};
 pub(crate) use process_settings::{ServiceProcess, connect_jail};
 pub(crate) use state::{BindingState, BoundService, bindings, can_have, rename_app};
-pub(crate) use transfer::{dump, open_console, print_dump, read_restore, restore};
+pub(crate) use transfer::{dump_command, open_console, print_dump, read_restore, restore};
 pub(crate) use upgrade::{UpgradeRequest, upgrade_service};

@@ -1,8 +1,8 @@
 //! Clients of a binding: its console, a dump of its data and the way back.
 
-use std::io::{self, IsTerminal, Read, Write, stdin, stdout};
+use std::io::{self, IsTerminal, stdin, stdout};
 use std::os::unix::process::CommandExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use piku_layout::name::AppName;
@@ -10,7 +10,7 @@ use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
-use super::action::{ClientStreams, client_command, wait_for_client};
+use super::action::{ClientStreams, check_client, client_command};
 use super::binding_values::parse_prefix;
 use super::open_service::name_one;
 use super::state::{BindingState, BoundService, bindings};
@@ -46,7 +46,7 @@ pub(crate) fn open_console(root: &PikuRoot, app: &AppName, variable: Option<&str
     Err(err).context("cannot run the console")
 }
 
-/// Writes a dump of the binding's data to stdout.
+/// Writes a dump of the binding's data to stdout. The client writes it there itself.
 pub(crate) fn print_dump(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow::Result<()> {
     if stdout().is_terminal() {
         return Err(UserError::new("the dump does not go to a terminal")
@@ -55,10 +55,10 @@ pub(crate) fn print_dump(root: &PikuRoot, app: &AppName, variable: Option<&str>)
             .into());
     }
     let bound = find_bound(root, app, variable)?;
-    dump(root, &bound, &mut stdout()).map(drop)
+    run_client(root, &bound, "dump", Stdio::null(), Stdio::inherit())
 }
 
-/// Replaces the binding's data by a dump on stdin.
+/// Replaces the binding's data by a dump on stdin. The client reads it there itself.
 pub(crate) fn read_restore(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow::Result<()> {
     if stdin().is_terminal() {
         return Err(UserError::new("expected a dump on stdin")
@@ -67,49 +67,33 @@ pub(crate) fn read_restore(root: &PikuRoot, app: &AppName, variable: Option<&str
             .into());
     }
     let bound = find_bound(root, app, variable)?;
-    restore(root, &bound, &mut stdin())?;
+    restore(root, &bound, Stdio::inherit())?;
     progress::step(&format!("the data of {app} in {} is that of the dump", bound.service));
     Ok(())
 }
 
-/// Writes a consistent dump of the binding's data. Returns its length in bytes.
-///
-/// # Errors
-/// Fails if the server or the writer does; what was written is then no dump.
-pub(crate) fn dump(root: &PikuRoot, bound: &BoundService, to: &mut dyn Write) -> anyhow::Result<u64> {
-    let command = client_command(root, bound, "dump", ClientStreams::Piped)?
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut child = command.context("cannot run 'dump'")?;
-    let mut from = child.stdout.take().context("'dump' has no output")?;
-    let copied = io::copy(&mut from, to);
-    drop(from);
-    let ended = wait_for_client(child, "dump", bound);
-    let length = copied.context("cannot write the dump")?;
-    ended.map(|()| length)
+/// Returns the command that writes a consistent dump of the binding's data to stdout.
+pub(crate) fn dump_command(root: &PikuRoot, bound: &BoundService) -> anyhow::Result<Command> {
+    client_command(root, bound, "dump", ClientStreams::Piped)
 }
 
 /// Replaces the binding's data by a dump, as a whole or not at all.
 ///
 /// # Errors
 /// Fails if the dump is damaged; the data is then as it was.
-pub(crate) fn restore(root: &PikuRoot, bound: &BoundService, from: &mut dyn Read) -> anyhow::Result<()> {
-    let command = client_command(root, bound, "restore", ClientStreams::Piped)?
-        .stdin(Stdio::piped())
-        .stdout(io::stderr())
-        .spawn();
-    let mut child = command.context("cannot run 'restore'")?;
-    let mut to = child.stdin.take().context("'restore' has no input")?;
-    let copied = io::copy(from, &mut to);
-    drop(to);
-    let ended = wait_for_client(child, "restore", bound);
-    match copied {
-        // It has ended, and said why.
-        Err(err) if err.kind() == io::ErrorKind::BrokenPipe => ended,
-        copied => {
-            copied.context("cannot read the dump")?;
-            ended
-        }
-    }
+pub(crate) fn restore(root: &PikuRoot, bound: &BoundService, from: Stdio) -> anyhow::Result<()> {
+    run_client(root, bound, "restore", from, Stdio::from(io::stderr()))
+}
+
+/// Runs a client of the binding to its end.
+fn run_client(
+    root: &PikuRoot,
+    bound: &BoundService,
+    program: &str,
+    input: Stdio,
+    output: Stdio,
+) -> anyhow::Result<()> {
+    let mut command = client_command(root, bound, program, ClientStreams::Piped)?;
+    let status = command.stdin(input).stdout(output).status();
+    check_client(status.with_context(|| format!("cannot run '{program}'"))?, program, bound)
 }

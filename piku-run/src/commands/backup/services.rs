@@ -16,12 +16,13 @@ use piku_layout::unknown_app::key_scope;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
+use super::write::pipe_output;
 use crate::commands::lifecycle::free_name;
 use crate::config::ConfigValues;
 use crate::releases::current;
 use crate::services::{
-    BindingState, BoundService, NewService, ServiceKind, bind_app, bindings, can_have, create_service, dump,
-    restore,
+    BindingState, BoundService, NewService, ServiceKind, bind_app, bindings, can_have, check_client,
+    create_service, dump_command, restore,
 };
 
 /// File with the services of the dumps beside it.
@@ -87,13 +88,13 @@ pub(super) fn write_dump<W: Write>(
     let BackupPart::Service(app, variable) = part else { anyhow::bail!("'{part}' is no dump") };
     let bound = find_bound(root, app)?.into_iter().find(|one| one.binding.variable == *variable);
     let bound = bound.with_context(|| format!("{app} is no longer bound as {variable}"))?;
-    let mut stream = archive.stream_part(part)?;
-    if !ServiceKind::find(root, &bound.kind)?.about.cache {
-        dump(root, &bound, &mut stream.writer(archive))
-            .with_context(|| format!("cannot save the data of {app} in {}", bound.service))?;
+    if ServiceKind::find(root, &bound.kind)?.about.cache {
+        archive.stream_part(part)?.finish(archive)?;
+        return Ok(());
     }
-    stream.finish(archive)?;
-    Ok(())
+    pipe_output(&mut dump_command(root, &bound)?, part, archive)
+        .and_then(|status| check_client(status, "dump", &bound))
+        .with_context(|| format!("cannot save the data of {app} in {}", bound.service))
 }
 
 /// Returns the service that a restored binding gets, and whether it is there already: the one of its name, or one for
@@ -240,8 +241,8 @@ fn restore_service(
         return Ok(());
     }
     let path = dump_path(folder, variable);
-    let mut file = File::open(&path).with_context(|| format!("cannot read '{}'", path.display()))?;
-    restore(root, &bound, &mut file)?;
+    let file = File::open(&path).with_context(|| format!("cannot read '{}'", path.display()))?;
+    restore(root, &bound, file.into())?;
     progress::detail(&format!("{service} has the data of {app} as {variable}_URL"));
     Ok(())
 }

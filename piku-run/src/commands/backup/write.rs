@@ -1,7 +1,7 @@
 //! Writes a backup. The apps run meanwhile, and can be pushed to.
 
 use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
@@ -66,7 +66,7 @@ pub(crate) fn write_backup(
     };
     let mut archive = ArchiveWriter::new(&head, output)?;
     if is_host {
-        let code = pipe_output(&mut host::export_command(root)?, &BackupPart::Host, &mut archive)?;
+        let code = pipe_output(&mut host::export_command(root)?, &BackupPart::Host, &mut archive)?.code();
         // 1: a file has changed while it was read.
         ensure!(matches!(code, Some(0 | 1)), "cannot read all settings of the machine");
     }
@@ -92,10 +92,10 @@ fn write_stream<W: Write>(
     match part {
         BackupPart::Repository(_) => {
             let mut git = repository::bundle_command(&root.app(app).repo());
-            let code = pipe_output(&mut git, part, archive)?;
-            ensure!(code == Some(0), "git cannot bundle the repository of {app}");
+            let status = pipe_output(&mut git, part, archive)?;
+            ensure!(status.success(), "git cannot bundle the repository of {app}");
         }
-        BackupPart::Data(_) => match pipe_output(&mut data::export_command(root, app)?, part, archive)? {
+        BackupPart::Data(_) => match pipe_output(&mut data::export_command(root, app)?, part, archive)?.code() {
             Some(0) => {}
             // A file has changed or disappeared while it was read.
             Some(1) => tell_changed(app),
@@ -107,12 +107,12 @@ fn write_stream<W: Write>(
     Ok(())
 }
 
-/// Copies the output of a command into a part; returns its exit code.
-fn pipe_output<W: Write>(
+/// Copies the output of a command into a part; returns how it ended.
+pub(super) fn pipe_output<W: Write>(
     command: &mut Command,
     part: &BackupPart,
     archive: &mut ArchiveWriter<'_, W>,
-) -> anyhow::Result<Option<i32>> {
+) -> anyhow::Result<ExitStatus> {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command
         .stdin(Stdio::null())
@@ -129,5 +129,5 @@ fn pipe_output<W: Write>(
     let status = child.wait().with_context(|| format!("cannot wait for '{program}'"))?;
     copied?;
     stream.finish(archive)?;
-    Ok(status.code())
+    Ok(status)
 }
