@@ -18,31 +18,41 @@ piku_decode() {
     piku_text=$piku_text$piku_left
 }
 
-if [ -z "${JDBC_DATABASE_URL-}" ]; then
-    piku_rest=${DATABASE_URL-}
-    case $piku_rest in
+# piku_jdbc URL NAME: exports NAME_URL, NAME_USERNAME and NAME_PASSWORD, if the URL is that of a database
+piku_jdbc() {
+    case $1 in
         postgres://*:*@* | postgresql://*:*@*) piku_kind=postgresql ;;
         mysql://*:*@*) piku_kind=mysql ;;
         mariadb://*:*@*) piku_kind=mariadb ;;
-        *) piku_kind= ;;
+        *) return 0 ;;
     esac
-    if [ -n "$piku_kind" ]; then
-        piku_rest=${piku_rest#*://}
-        piku_user=${piku_rest%%:*}
-        piku_rest=${piku_rest#*:}
-        piku_password=${piku_rest%%@*}
-        piku_rest=${piku_rest#*@}
-        case $piku_rest in
-            *\?*) piku_rest="$piku_rest&" ;;
-            *) piku_rest="$piku_rest?" ;;
-        esac
-        export JDBC_DATABASE_URL="jdbc:$piku_kind://${piku_rest}user=$piku_user&password=$piku_password"
-        piku_decode "$piku_user"
-        export JDBC_DATABASE_USERNAME="$piku_text"
-        piku_decode "$piku_password"
-        export JDBC_DATABASE_PASSWORD="$piku_text"
-    fi
-fi
+    piku_rest=${1#*://}
+    piku_user=${piku_rest%%:*}
+    piku_rest=${piku_rest#*:}
+    piku_password=${piku_rest%%@*}
+    piku_rest=${piku_rest#*@}
+    case $piku_rest in
+        *\?*) piku_rest="$piku_rest&" ;;
+        *) piku_rest="$piku_rest?" ;;
+    esac
+    export "$2_URL=jdbc:$piku_kind://${piku_rest}user=$piku_user&password=$piku_password"
+    piku_decode "$piku_user"
+    export "$2_USERNAME=$piku_text"
+    piku_decode "$piku_password"
+    export "$2_PASSWORD=$piku_text"
+}
+
+# The database of REPORTS_URL gets REPORTS_JDBC_URL, that of DATABASE_URL the name that Spring and others know.
+for piku_name in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)_URL=[a-z]*:\/\/..*/\1/p'); do
+    case $piku_name in
+        DATABASE) piku_jdbc_name=JDBC_DATABASE ;;
+        *) piku_jdbc_name=${piku_name}_JDBC ;;
+    esac
+    # The value of another variable may have lines that look like one.
+    piku_url=
+    eval "piku_url=\${${piku_name}_URL-} piku_own=\${${piku_jdbc_name}_URL-}"
+    [ -n "$piku_own" ] || piku_jdbc "$piku_url" "$piku_jdbc_name"
+done
 if [ -n "${JDBC_DATABASE_URL-}" ] && [ "${DISABLE_SPRING_DATASOURCE_URL-}" != true ] &&
     [ -z "${SPRING_DATASOURCE_URL-}${SPRING_DATASOURCE_USERNAME-}${SPRING_DATASOURCE_PASSWORD-}" ]; then
     export SPRING_DATASOURCE_URL="$JDBC_DATABASE_URL"
@@ -54,5 +64,6 @@ if [ -n "${REDIS_URL-}" ] && [ "${DISABLE_SPRING_REDIS_URL-}" != true ]; then
     export SPRING_REDIS_URL="${SPRING_REDIS_URL:-$REDIS_URL}"
     export SPRING_DATA_REDIS_URL="${SPRING_DATA_REDIS_URL:-$REDIS_URL}"
 fi
-unset -f piku_decode
+unset -f piku_decode piku_jdbc
 unset piku_text piku_left piku_head piku_tail piku_rest piku_kind piku_user piku_password
+unset piku_name piku_jdbc_name piku_url piku_own

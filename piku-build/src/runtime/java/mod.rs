@@ -271,7 +271,9 @@ mod tests {
     }
     #[test]
     fn jdbc_and_spring_get_the_urls_of_services() {
-        let variables = |env: &[(&str, &str)]| after_profile("env | grep -E '^(JDBC|SPRING|piku)' || :", env);
+        let variables = |env: &[(&str, &str)]| {
+            after_profile("env | grep -E '^(JDBC|SPRING|piku|[A-Z]*_JDBC_)' || :", env)
+        };
         let sorted = |text: &str| {
             let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
             lines.sort();
@@ -289,13 +291,23 @@ mod tests {
         let own = ("SPRING_DATASOURCE_URL", "jdbc:h2:mem:");
         assert_eq!(
             sorted(&variables(&[database, own])),
-            sorted(&(jdbc + "SPRING_DATASOURCE_URL=jdbc:h2:mem:\n"))
+            sorted(&(jdbc.clone() + "SPRING_DATASOURCE_URL=jdbc:h2:mem:\n"))
         );
         let mysql = variables(&[("DATABASE_URL", "mysql://me:secret@db/shop?useSSL=false")]);
         assert!(
             mysql.contains("JDBC_DATABASE_URL=jdbc:mysql://db/shop?useSSL=false&user=me&password=secret\n"),
             "{mysql}"
         );
+        let reports = ("REPORTS_URL", "mariadb://you:b%40c@127.0.0.1:15440/reports");
+        let reports_url = "jdbc:mariadb://127.0.0.1:15440/reports?user=you&password=b%40c";
+        let second =
+            format!("REPORTS_JDBC_PASSWORD=b@c\nREPORTS_JDBC_URL={reports_url}\nREPORTS_JDBC_USERNAME=you\n");
+        assert_eq!(sorted(&variables(&[reports])), sorted(&second));
+        assert_eq!(sorted(&variables(&[database, reports])), sorted(&(jdbc.clone() + &spring + &second)));
+        let own = ("REPORTS_JDBC_URL", "jdbc:h2:mem:");
+        assert_eq!(variables(&[reports, own]), "REPORTS_JDBC_URL=jdbc:h2:mem:\n");
+        let lines = ("NOTE", "a\nSHOP_URL=postgres://me:secret@db/shop\nB;C_URL=mysql://me:secret@db/shop");
+        assert_eq!(variables(&[lines]), "");
         for odd in ["sqlite:///data/x", "postgres://db/shop", "postgres://me@db/shop", "nonsense", ""] {
             assert_eq!(variables(&[("DATABASE_URL", odd)]), "", "{odd}");
         }

@@ -95,12 +95,14 @@ fn write_stream<W: Write>(
             let status = pipe_output(&mut git, part, archive)?;
             ensure!(status.success(), "git cannot bundle the repository of {app}");
         }
-        BackupPart::Data(_) => match pipe_output(&mut data::export_command(root, app)?, part, archive)?.code() {
-            Some(0) => {}
-            // A file has changed or disappeared while it was read.
-            Some(1) => tell_changed(app),
-            _ => return Err(UserError::new(format!("cannot read all data of {app}")).into()),
-        },
+        BackupPart::Data(_) => {
+            match pipe_output(&mut data::export_command(root, app)?, part, archive)?.code() {
+                Some(0) => {}
+                // A file has changed or disappeared while it was read.
+                Some(1) => tell_changed(app),
+                _ => return Err(UserError::new(format!("cannot read all data of {app}")).into()),
+            }
+        }
         BackupPart::Service(..) => services::write_dump(root, part, archive)?,
         _ => ensure!(false, "'{part}' cannot be read"),
     }
