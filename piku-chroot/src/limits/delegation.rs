@@ -11,7 +11,7 @@ use anyhow::{Result, anyhow};
 use nix::libc::EBUSY;
 use nix::unistd::geteuid;
 use piku_report::user_error::UserError;
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::{Access, AtFlags, CWD, accessat, statfs};
 
 use crate::limits::{CgroupController, systemd};
 
@@ -53,7 +53,11 @@ impl CgroupTree {
             });
             text.map_err(|err| MissingController { why: format!("{path}: {err}"), fix: None })
         };
-        let place = locate_cgroup(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?);
+        let cgroups = read("/proc/self/cgroup")?;
+        let place = match locate_at_usual_place(&cgroups) {
+            None => locate_cgroup(&cgroups, &read("/proc/self/mountinfo")?),
+            found => found,
+        };
         let Some((top, own)) = place else {
             return Err(MissingController::new(
                 "no cgroup v2 is mounted",
@@ -179,9 +183,39 @@ fn move_into(cgroup: &Path) -> io::Result<()> {
     fs::write(cgroup.join("cgroup.procs"), "0")
 }
 
+/// Mount points of the cgroup tree: systemd's, and those of a machine that uses version 1 beside it.
+const USUAL_PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// The first cgroup namespace, in which nothing of the tree is hidden. Its number is part of the kernel's interface.
+const FIRST_NAMESPACE: &str = "cgroup:[4026531835]";
+
+/// Returns what [`locate_cgroup`] finds in the list of mounts, which the kernel takes long to write: every start of
+/// a jail does this. `None` if the whole tree is not at a usual place, as in containers.
+fn locate_at_usual_place(cgroups: &str) -> Option<(PathBuf, PathBuf)> {
+    let own = Path::new(own_line(cgroups)?).strip_prefix("/").ok()?;
+    let namespace = fs::read_link("/proc/self/ns/cgroup").ok()?;
+    if namespace != Path::new(FIRST_NAMESPACE) {
+        return None;
+    }
+    // Every cgroup but the topmost has this file.
+    let is_topmost = |top: &Path| !top.join("cgroup.events").exists();
+    let top = USUAL_PLACES.map(Path::new).into_iter().find(|top| is_cgroup_tree(top))?;
+    is_topmost(top).then(|| (top.to_path_buf(), top.join(own)))
+}
+
+/// Returns whether a directory is in a cgroup v2 file system.
+fn is_cgroup_tree(dir: &Path) -> bool {
+    const CGROUP2: u64 = 0x6367_7270;
+    statfs(dir).is_ok_and(|about| u64::try_from(about.f_type).is_ok_and(|kind| kind == CGROUP2))
+}
+
+/// Returns the path of this process's cgroup in a `/proc/self/cgroup`.
+fn own_line(cgroups: &str) -> Option<&str> {
+    cgroups.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
 /// Returns the top of the mounted cgroup tree, and the cgroup of this process.
 fn locate_cgroup(cgroups: &str, mounts: &str) -> Option<(PathBuf, PathBuf)> {
-    let own = Path::new(cgroups.lines().find_map(|line| line.strip_prefix("0::"))?);
+    let own = Path::new(own_line(cgroups)?);
     mounts.lines().find_map(|line| {
         // 31 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw
         let (mount, kind) = line.split_once(" - ")?;
@@ -274,6 +308,19 @@ mod tests {
         let part = "31 23 0:26 /box /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n";
         assert_eq!(locate_cgroup("0::/box/a\n", part).unwrap().1, Path::new("/sys/fs/cgroup/a"));
         assert_eq!(locate_cgroup("0::/../other\n", part), None);
+    }
+
+    #[test]
+    fn a_usual_place_is_what_the_mounts_say() {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        for cgroups in ["0::/\n", "4:memory:/x\n0::/system.slice/piku.service/daemon\n"] {
+            if let Some(found) = locate_at_usual_place(cgroups) {
+                assert_eq!(Some(found), locate_cgroup(cgroups, &mounts));
+            }
+        }
+        for bad in ["", "4:memory:/x\n", "0::relative\n"] {
+            assert_eq!(locate_at_usual_place(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

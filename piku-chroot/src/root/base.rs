@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags, openat2, readlinkat};
+use rustix::fs::{FileType, Mode, OFlags, RawDir, ResolveFlags, openat2, readlinkat};
 use rustix::io::Errno;
 
 use crate::errors::quoted;
@@ -21,6 +21,20 @@ use crate::root::tree::{self, HostTree, READ_ONLY};
 const LISTED_AT_ONCE: usize = 16 * 1024;
 
 pub(crate) struct OpenedBase(OwnedFd);
+
+/// An entry of a directory of the base, not opened yet.
+pub(crate) struct BaseEntry {
+    pub(crate) name: OsString,
+    /// Set if it is known to be a directory.
+    pub(crate) is_folder: bool,
+}
+
+impl BaseEntry {
+    /// Returns an entry of which nothing is known.
+    pub(crate) fn new(name: impl Into<OsString>) -> Self {
+        Self { name: name.into(), is_folder: false }
+    }
+}
 
 impl OpenedBase {
     pub(crate) fn open(dir: &Path) -> Result<Self> {
@@ -63,20 +77,21 @@ impl OpenedBase {
         &self,
         path: &Path,
         wanted: impl Fn(&OsStr) -> bool,
-    ) -> Result<Option<(OwnedFd, Vec<OsString>)>> {
+    ) -> Result<Option<(OwnedFd, Vec<BaseEntry>)>> {
         let Some(fd) = self.open_dir(path)? else { return Ok(None) };
         let mut buffer = [MaybeUninit::uninit(); LISTED_AT_ONCE];
         let mut entries = RawDir::new(&fd, &mut buffer);
-        let mut names = Vec::new();
+        let mut found = Vec::new();
         while let Some(entry) = entries.next() {
             let entry =
                 entry.map_err(io::Error::from).with_context(|| format!("cannot list {}", quoted(path)))?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if wanted(name) {
-                names.push(name.to_owned());
+                let is_folder = entry.file_type() == FileType::Directory;
+                found.push(BaseEntry { name: name.to_owned(), is_folder });
             }
         }
-        Ok(Some((fd, names)))
+        Ok(Some((fd, found)))
     }
 
     fn open_path(&self, path: &Path, flags: OFlags) -> Result<Option<OwnedFd>> {

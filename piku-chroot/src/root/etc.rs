@@ -15,7 +15,7 @@ use crate::errors::quoted;
 use crate::hostfiles::{FileContent, leads_to_usr};
 use crate::ids::caller::CallerIdentity;
 use crate::plan::JailPlan;
-use crate::root::base::{self, OpenedBase};
+use crate::root::base::{self, BaseEntry, OpenedBase};
 use crate::root::folder::OpenedFolder;
 use crate::root::tree::{HostTree, READ_ONLY};
 
@@ -82,12 +82,12 @@ pub(crate) fn make_entries(
         let of_host = host.iter().any(|(file, _)| name == *file);
         !of_host && (FILES.iter().any(|file| name == *file) || FAMILIES.iter().any(family))
     };
-    if let Some((folder, names)) = base.list(Path::new("etc"), wanted)? {
-        show_entries(base, "etc", &folder, names.iter(), etc, plan)?;
+    if let Some((folder, entries)) = base.list(Path::new("etc"), wanted)? {
+        show_entries(base, "etc", &folder, entries, etc, plan)?;
     }
     let ssl = etc.open_or_make_dir(Path::new("ssl"))?;
     match base.open_dir(Path::new("etc/ssl"))? {
-        Some(folder) => show_entries(base, "etc/ssl", &folder, SSL.iter(), &ssl, plan),
+        Some(folder) => show_entries(base, "etc/ssl", &folder, SSL.map(BaseEntry::new), &ssl, plan),
         None => Ok(()),
     }
 }
@@ -111,18 +111,26 @@ fn format_group(identity: CallerIdentity) -> String {
 }
 
 /// Shows those entries of a directory of the base, opened as `folder`, that exist and may be read.
-fn show_entries<N: AsRef<Path>>(
+fn show_entries(
     base: &OpenedBase,
     from: &str,
     folder: &OwnedFd,
-    names: impl Iterator<Item = N>,
+    entries: impl IntoIterator<Item = BaseEntry>,
     to: &OpenedFolder,
     plan: &JailPlan,
 ) -> Result<()> {
-    for name in names {
-        let name = name.as_ref();
+    for entry in entries {
+        let name = Path::new(&entry.name);
         let path = Path::new("/").join(from).join(name);
         if plan.is_mount_point(&path) {
+            continue;
+        }
+        if entry.is_folder {
+            let show = || match HostTree::copy_existing(folder, name, true, READ_ONLY)? {
+                Some(tree) => show_folder(&tree, to, name),
+                None => Ok(()),
+            };
+            show().with_context(|| format!("cannot mount {}", quoted(&path)))?;
             continue;
         }
         let fd = match open_entry(folder, name).with_context(|| format!("cannot open {}", quoted(&path)))? {
@@ -153,12 +161,14 @@ fn show_entry(fd: OwnedFd, to: &OpenedFolder, name: &Path) -> Result<()> {
             to.make_file(name)?;
             to.mount(name, HostTree::copy(fd, false, READ_ONLY)?)
         }
-        FileType::Directory => {
-            to.make_dir(name)?;
-            to.mount(name, HostTree::copy(fd, true, READ_ONLY)?)
-        }
+        FileType::Directory => show_folder(&HostTree::copy(fd, true, READ_ONLY)?, to, name),
         _ => Ok(()),
     }
+}
+
+fn show_folder(tree: &HostTree, to: &OpenedFolder, name: &Path) -> Result<()> {
+    to.make_dir(name)?;
+    to.mount(name, tree)
 }
 
 /// Result of opening an entry.
