@@ -1,11 +1,12 @@
 //! The new namespaces of a jail, and the ids in them.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::sethostname;
+use nix::unistd::{Pid, sethostname};
 
 use crate::cli::NetworkOption;
 use crate::errors::diagnosis::{SetupStep, explain_step};
@@ -24,6 +25,12 @@ pub(crate) fn clone_flags(plan: &JailPlan) -> CloneFlags {
         flags |= CloneFlags::CLONE_NEWNET;
     }
     flags
+}
+
+/// Opens the mount namespace of a jail's `init`, which has to be done before it becomes another user. As long as
+/// it is open, the end of `init` takes down no mount: for that the kernel waits for all processors, twice.
+pub(crate) fn open_mounts(init: Pid) -> Option<OwnedFd> {
+    File::open(format!("/proc/{init}/ns/mnt")).ok().map(OwnedFd::from)
 }
 
 /// Maps the caller's uid and gid to themselves. No other id exists inside, and the groups cannot be changed:

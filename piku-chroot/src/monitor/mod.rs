@@ -76,11 +76,12 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
     let hold = limits::prepare_limits(&plan.limits, plan.strict)?;
     let mut followed = FollowedFiles::watch(HostFiles::new(&plan, ids.caller))?;
     let (tty, in_background) = (plan.tty, plan.remove_in_background);
-    let mut obstacle = None;
+    let (mut obstacle, mut mounts) = (None, None);
     let mut tail = OutputTail::default();
     let code =
         start_jail(plan, &mut followed, ids, layers, &signals, &hold, scratch.as_ref()).and_then(|jail| {
             let channel = jail.channel;
+            mounts = jail.mounts;
             let receive = |wanted: bool| match &channel {
                 Some(channel) if wanted => fd_channel::receive_fd(channel),
                 _ => Ok(None),
@@ -116,7 +117,7 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
         });
     let end = hold.finish();
     if let Some(scratch) = scratch {
-        scratch.remove(in_background);
+        scratch.remove(in_background, mounts);
     }
     let exit_code = *code.as_ref().unwrap_or(&SETUP_FAILED);
     let obstacle =
@@ -134,6 +135,8 @@ struct RunningJail {
     /// Socket on which init sends the jail's `/etc`, if it has files to be followed, and the command's
     /// terminal, if it has one.
     channel: Option<OwnedFd>,
+    /// Its mount namespace, if its mounts end in the background.
+    mounts: Option<OwnedFd>,
     /// The process that connects its network.
     link: Option<NetworkLink>,
     /// Pipe whose end tells init that the monitor is gone, even before init can ask the kernel to die with
@@ -190,6 +193,7 @@ fn start_jail(
     // The monitor waits for months, and needs only these ends.
     let (life, started, channel, connect, inside, plan) = given.context("the jail was not started")?;
     drop(inside);
+    let mounts = plan.remove_in_background.then(|| namespaces::open_mounts(pid)).flatten();
     let namespaces = JailNamespaces::open(&plan, pid)?;
     ids.map_for(pid, &plan.groups, &life)?;
     let link = namespaces.map(|jail| NetworkLink::connect(&plan, &jail)).transpose()?;
@@ -197,7 +201,7 @@ fn start_jail(
     if let Some(connect) = connect {
         rustix::io::write(&connect, b"\n").map_err(io::Error::from).context("--net own")?;
     }
-    Ok(RunningJail { pid, started, channel, link, _life: life })
+    Ok(RunningJail { pid, started, channel, mounts, link, _life: life })
 }
 
 /// Adds the signal for a changed file of the host.

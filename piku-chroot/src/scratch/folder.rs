@@ -4,6 +4,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -101,17 +102,23 @@ impl ScratchFolder {
     ///
     /// On a busy disk the kernel waits for it at each removed directory. With `in_background` a process of its own
     /// does that, which keeps the folder's lock, unless the command has changed something and has its own user.
-    pub(crate) fn remove(self, in_background: bool) {
+    /// `mounts` is the jail's mount namespace, which ends with that process, or before anything is moved.
+    pub(crate) fn remove(self, in_background: bool, mounts: Option<OwnedFd>) {
         let folder = &self.place.folder;
-        if !in_background || !self.end.is_taken(folder) || self.start_removal().is_err() {
+        let is_unchanged = in_background && is_unchanged(folder);
+        let mounts = mounts.filter(|_| is_unchanged);
+        let is_taken = is_unchanged || in_background && self.end.take_for_removal(folder);
+        if !is_taken || self.start_removal(mounts.as_ref()).is_err() {
+            drop(mounts);
             let _ = self.end.take_and_remove(folder, true);
         }
     }
 
-    fn start_removal(&self) -> io::Result<()> {
+    fn start_removal(&self, mounts: Option<&OwnedFd>) -> io::Result<()> {
         let removal = sys::spawn(sys::Namespaces::empty(), || {
             // Locks and pipes of the caller, which would take the jail for alive.
-            let _ = sys::close_others(&self.lock);
+            let kept: Vec<_> = mounts.map(AsFd::as_fd).into_iter().chain([self.lock.as_fd()]).collect();
+            let _ = sys::close_others(&kept);
             // The successor of the command starts meanwhile.
             let _ = rustix::process::nice(19);
             u8::from(remove_with_lock(&self.place.folder).is_err())
@@ -122,8 +129,8 @@ impl ScratchFolder {
 
 impl ScratchEnd {
     /// Does all but the removal and returns true, if that needs no user namespace.
-    fn is_taken(&self, folder: &Path) -> bool {
-        is_unchanged(folder) || !self.needs_namespace() && self.take(folder, true).is_ok()
+    fn take_for_removal(&self, folder: &Path) -> bool {
+        !self.needs_namespace() && self.take(folder, true).is_ok()
     }
 
     /// Only in a user namespace may the caller move and remove what the command's user has made.

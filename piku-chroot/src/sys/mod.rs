@@ -5,7 +5,7 @@
 mod memory;
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -246,16 +246,20 @@ pub(crate) fn notify_of_changes(folder: impl AsFd) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Closes every descriptor but this one.
-pub(crate) fn close_others(kept: impl AsFd) -> io::Result<()> {
-    let kept = kept.as_fd().as_raw_fd().unsigned_abs();
-    for (first, last) in [(0, kept.checked_sub(1)), (kept + 1, Some(u32::MAX))] {
-        let Some(last) = last else { continue };
-        // SAFETY: the caller uses no other descriptor again.
-        let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-        if result == -1 {
-            return Err(io::Error::last_os_error());
+/// Closes every descriptor but these.
+pub(crate) fn close_others(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
+    kept.sort_unstable();
+    let mut first = 0;
+    for last in kept.into_iter().map(|fd| fd.checked_sub(1)).chain([Some(u32::MAX)]) {
+        if let Some(last) = last.filter(|last| first <= *last) {
+            // SAFETY: the caller uses no other descriptor again.
+            let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+            if result == -1 {
+                return Err(io::Error::last_os_error());
+            }
         }
+        first = last.map_or(1, |last| last.saturating_add(2));
     }
     Ok(())
 }
