@@ -34,6 +34,15 @@ fn requests_reach_the_app_with_what_it_needs_to_know() {
     for name in ["proxy", "upgrade", "connection"] {
         assert_eq!(header(&answer.body, name), None, "{name}");
     }
+    // A client that offers another protocol is answered by HTTP/1.1, with the body of its request.
+    let answer = world.send(
+        "POST /offer HTTP/1.1\r\nHost: blog.test\r\nUpgrade: h2c\r\nConnection: Upgrade, close\r\nContent-Length: 4\r\n\r\nbody",
+    );
+    assert_eq!(answer.status, 200);
+    assert_eq!(header(&answer.body, "content-length").as_deref(), Some("4"), "{answer:?}");
+    assert_eq!(header(&answer.body, "host").as_deref(), Some("blog.test"));
+    assert_eq!([header(&answer.body, "upgrade"), header(&answer.body, "connection")], [None, None]);
+    assert_eq!(app.count(), 2);
     assert_eq!(world.get("x.blog.test", "/").status, 200);
     let stranger = world.get("other.test", "/");
     assert_eq!(stranger.status, 404);

@@ -53,7 +53,7 @@ pub(super) fn add_content<'a>(site: &'a VirtualHost, to: &mut NginxConfigFile<'a
             if site.static_root().is_some() || !site.include.directives().is_empty() {
                 site.add_app_location(&["location", "@app"], to);
             }
-            site.add_websocket_location(to);
+            site.add_websocket_locations(to);
             for prefix in &site.streams.grpc {
                 let words = ["location", &prefix.with_slash()];
                 site.add_location(&words, to, |to| site.add_grpc_pass(to));
@@ -103,7 +103,7 @@ impl VirtualHost {
 
     /// Returns the headers that every request to the app gets. nginx omits those without a value.
     pub(super) fn headers_with_upgrade(&self, upgrade: &str, connection: &str) -> Vec<[String; 2]> {
-        let host = self.host();
+        let host = self.host_variable();
         let own = |text: &str| text.to_owned();
         [
             ["Host", &self.app_host()],

@@ -43,6 +43,19 @@ impl VirtualHost {
         format!("$host{}", self.common_variable("port"))
     }
 
+    /// Returns the same as one variable, for the headers of requests to the app. Most clients ask for no port, which
+    /// nginx notices by a comparison, without the regular expression of the port.
+    pub(super) fn host_variable(&self) -> String {
+        self.variable("host")
+    }
+
+    /// Adds the directives that set [`Self::host_variable`].
+    fn add_host_variable(&self, to: &mut NginxConfigFile<'_>) {
+        let name = self.host_variable();
+        to.add(&["set", &name, "$host"]);
+        to.add_block(&["if", "($http_host", "!=", "$host)"], |to| to.add(&["set", &name, &self.host()]));
+    }
+
     pub(super) fn uses_proxy(&self) -> bool {
         !self.upstreams.is_empty() && !self.is_closed
     }
@@ -210,6 +223,9 @@ fn add_server<'a>(site: &'a VirtualHost, secure: bool, plain: bool, to: &mut Ngi
             Some(tls) => add_redirect(tls, to),
             None if site.is_closed => site.pages.add_closed(to),
             None => {
+                if site.uses_proxy() {
+                    site.add_host_variable(to);
+                }
                 add_content(site, to);
                 if site.uses_proxy() {
                     site.pages.add_unavailable(to);

@@ -19,7 +19,7 @@ impl VirtualHost {
         match (&self.machines, &self.front) {
             (Some(key), _) => key.host_name(),
             (None, Some(_)) => self.variable("app_host"),
-            (None, None) => self.host(),
+            (None, None) => self.host_variable(),
         }
     }
 
