@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::front::{MachineRow, machine_rows};
 use crate::ipc::fan_out::ask_all;
+use crate::kubernetes;
 use crate::nginx::{CertificateState, SiteStatus, WebServer, session_address};
 use crate::process::usage::{InstanceSample, SampledState};
 
@@ -85,7 +86,11 @@ pub(super) fn print_urls(root: &PikuRoot, apps: &[AppName]) -> anyhow::Result<()
     for row in rows(root, apps)? {
         let Some(url) = row.urls.first() else {
             let what = format!("{} has no URL: it is {}", row.app, row.state.as_str());
-            return Err(UserError::new(what).hint("its Procfile needs a 'web', and it must run").into());
+            let hint = match kubernetes::cluster_urls(root, &row.app)? {
+                Some(_) => "in a cluster, NGINX_SERVER_NAME in ENV gives a 'web' its name",
+                None => "its Procfile needs a 'web', and it must run",
+            };
+            return Err(UserError::new(what).hint(hint).into());
         };
         output::write(format!("{url}\n").as_bytes())?;
     }
@@ -129,7 +134,9 @@ pub(crate) fn describe_app(
         () => AppState::Running,
     };
     let mut urls = site.map(|site| site.urls.list(session_address())).unwrap_or_default();
-    if urls.is_empty() {
+    if let Ok(Some(in_cluster)) = kubernetes::cluster_urls(root, &app) {
+        urls = in_cluster;
+    } else if urls.is_empty() {
         let ports = samples.iter().filter(runs).filter_map(|one| one.port);
         urls.extend(ports.map(|port| format!("http://127.0.0.1:{port}")));
     }

@@ -27,6 +27,7 @@ use super::lifecycle::app_lock;
 use super::one_off;
 use crate::cli::DataAction;
 use crate::instance::environment;
+use crate::kubernetes;
 use crate::releases::current;
 use crate::services;
 
@@ -43,6 +44,13 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     .code(USAGE)
                     .into());
             }
+            kubernetes::warn_of_cluster_files(
+                root,
+                app,
+                &format!(
+                    "these are the files here; those there: piku run {app} 'tar -cC /data .' >{app}.tar"
+                ),
+            )?;
             run_tar(export_command(root, app)?)
         }
         DataAction::Import => {
@@ -54,6 +62,13 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     .code(USAGE)
                     .into());
             }
+            kubernetes::warn_of_cluster_files(
+                root,
+                app,
+                &format!(
+                    "the files go here, not there; to put them there: piku run {app} 'tar -xC /data' <{app}.tar"
+                ),
+            )?;
             current::create_data_dir(&dir)?;
             run_tar(import_command(root, app, &data)?)
         }

@@ -109,7 +109,8 @@ impl KubernetesApp {
             }
         }
         self.roll_out(number, &objects, false)?;
-        self.record_move()?;
+        let urls = objects.urls()?;
+        self.record_move(urls.clone())?;
         current::set_live(&self.dir, number)?;
         self.leave_other_places();
         self.remove_left_pods();
@@ -119,8 +120,25 @@ impl KubernetesApp {
         if let Err(err) = current::remove_dir(&self.dir.stopped()) {
             progress::warning(&format!("it still counts as stopped: {err:#}"));
         }
-        progress::step(&format!("Release {number} of {} is live", self.app));
+        self.tell_live(number, &urls, &objects);
         Ok(())
+    }
+
+    /// Tells where the live release is reached.
+    fn tell_live(&self, number: u64, urls: &[String], objects: &ClusterObjects) {
+        let live = format!("{} is live, release {number}", self.app);
+        let [_, ..] = urls else {
+            progress::step(&live);
+            if objects.has_service() {
+                let namespace = &self.target.namespace;
+                progress::detail(&format!(
+                    "in the cluster: http://{}.{namespace}; NGINX_SERVER_NAME in ENV gives it a name outside",
+                    self.app
+                ));
+            }
+            return;
+        };
+        progress::step(&format!("{live}: {}", urls.join(" ")));
     }
 
     /// Applies the objects and waits until their pods are up, and removes all others of the app. If that fails, the
@@ -250,7 +268,10 @@ impl KubernetesApp {
             return Ok(());
         }
         let _lock = self.lock()?;
-        self.end_pods()?;
+        if let Err(err) = self.end_pods() {
+            self.clean_up();
+            return Err(err);
+        }
         let mark = self.dir.stopped();
         atomic_file::write(&mark, b"", 0o600).with_context(|| format!("cannot write '{}'", mark.display()))
     }

@@ -25,6 +25,7 @@ use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::{ClusterTarget, DeployTo, HostSettings};
+use piku_report::progress;
 use piku_report::user_error::UserError;
 use serde_json::Value;
 
@@ -86,7 +87,7 @@ impl KubernetesApp {
 
     /// Returns the cluster of a record.
     fn recorded(root: &PikuRoot, app: &AppName, record: ClusterRecord) -> anyhow::Result<Option<Self>> {
-        let ClusterRecord { to, server } = record;
+        let ClusterRecord { to, server, .. } = record;
         Ok(Self::new(root, app, to)?.map(|cluster| Self { server, ..cluster }))
     }
 
@@ -142,6 +143,41 @@ impl KubernetesApp {
             lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))
         })
     }
+}
+
+/// Returns the URLs of an app that runs in a cluster; `None` if it runs on this machine.
+///
+/// # Errors
+/// Fails if the record cannot be read.
+pub(crate) fn cluster_urls(root: &PikuRoot, app: &AppName) -> anyhow::Result<Option<Vec<String>>> {
+    Ok(ClusterRecord::read(&root.app(app))?.map(|record| record.urls))
+}
+
+/// Checks that an app runs on this machine. `why` says what a cluster lacks for the caller.
+///
+/// # Errors
+/// Fails with both reason and `hint` if it runs in a cluster.
+pub(crate) fn check_not_in_cluster(
+    root: &PikuRoot,
+    app: &AppName,
+    why: &str,
+    hint: &str,
+) -> anyhow::Result<()> {
+    match ClusterRecord::read(&root.app(app))? {
+        Some(_) => Err(UserError::new(format!("{app} runs in a cluster: {why}")).hint(hint).into()),
+        None => Ok(()),
+    }
+}
+
+/// Warns that what follows concerns the files of an app on this machine alone, if it runs in a cluster.
+///
+/// # Errors
+/// Fails if the record cannot be read.
+pub(crate) fn warn_of_cluster_files(root: &PikuRoot, app: &AppName, what: &str) -> anyhow::Result<()> {
+    if ClusterRecord::read(&root.app(app))?.is_some() {
+        progress::warning(&format!("{app} runs in a cluster: {what}"));
+    }
+    Ok(())
 }
 
 /// Answers a request if the app runs in a cluster, or moves there with it. `None` if it is a supervisor's.

@@ -14,14 +14,14 @@ use crate::releases::current;
 impl KubernetesApp {
     /// Records that the app runs in this cluster, and no longer in the one before. The record exists at each moment
     /// of that: without it, the app would be started on this machine.
-    pub(super) fn record_move(&self) -> anyhow::Result<()> {
+    pub(super) fn record_move(&self, urls: Vec<String>) -> anyhow::Result<()> {
         if let Some(before) = ClusterRecord::read(&self.dir)? {
             let is_here = Self::running(&self.root, &self.app)?.is_some_and(|old| old.is_same_place(self));
             if !is_here {
                 before.mark_left(&self.dir)?;
             }
         }
-        ClusterRecord { to: self.to.clone(), server: self.server_now() }.write(&self.dir)
+        ClusterRecord { to: self.to.clone(), server: self.server_now(), urls }.write(&self.dir)
     }
 
     /// Ends what runs of the app elsewhere. The release is live, whatever comes of that, and the next deploy or

@@ -18,6 +18,8 @@ use piku_release::manifest::CONFIG;
 use piku_report::progress;
 use piku_report::user_error::{self, UserError};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_yaml::Value;
 
 use super::KubernetesApp;
 use crate::commands::sibling_tool;
@@ -55,6 +57,24 @@ struct RenderedObject {
     metadata: RenderedMetadata,
 }
 
+/// An ingress, as far as it says where the app is reached.
+#[derive(Deserialize)]
+struct RenderedIngress {
+    spec: IngressSpec,
+}
+
+#[derive(Deserialize)]
+struct IngressSpec {
+    tls: Option<IgnoredAny>,
+    #[serde(default)]
+    rules: Vec<IngressRule>,
+}
+
+#[derive(Deserialize)]
+struct IngressRule {
+    host: String,
+}
+
 #[derive(Deserialize)]
 struct RenderedMetadata {
     name: String,
@@ -78,6 +98,28 @@ impl ClusterObjects {
     /// Returns the names of all objects that stay after the deploy.
     pub(super) fn kept(&self) -> anyhow::Result<BTreeSet<ObjectName>> {
         Self::names_in(&[&self.config, &self.rollout])
+    }
+
+    /// Returns the URLs of the names in the ingress. A wildcard has none.
+    pub(super) fn urls(&self) -> anyhow::Result<Vec<String>> {
+        let mut urls = Vec::new();
+        for document in serde_yaml::Deserializer::from_str(&self.rollout) {
+            let object = Value::deserialize(document).context("cannot read the rendered objects")?;
+            if object["kind"] != "Ingress" {
+                continue;
+            }
+            let ingress: RenderedIngress =
+                serde_yaml::from_value(object).context("cannot read the rendered ingress")?;
+            let scheme = if ingress.spec.tls.is_some() { "https" } else { "http" };
+            let hosts = ingress.spec.rules.into_iter().map(|rule| rule.host);
+            urls.extend(hosts.filter(|host| !host.starts_with('*')).map(|host| format!("{scheme}://{host}")));
+        }
+        Ok(urls)
+    }
+
+    /// Returns whether other pods of the cluster can reach the app.
+    pub(super) fn has_service(&self) -> bool {
+        Self::names_in(&[&self.rollout]).is_ok_and(|names| names.iter().any(|one| one.kind == "service"))
     }
 
     /// Returns the names of the deployments.
@@ -213,6 +255,16 @@ fn run_renderer(renderer: &mut Command, talk: bool) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn urls_are_those_of_the_ingress() {
+        let urls = |spec: &str| {
+            let rollout = format!("# title\n---\nkind: Service\n---\nkind: Ingress\nspec: {spec}\n");
+            ClusterObjects { config: String::new(), release: String::new(), rollout }.urls().unwrap()
+        };
+        assert_eq!(urls("{rules: [{host: a.test}, {host: '*.a.test'}]}"), ["http://a.test"]);
+        assert_eq!(urls("{tls: [{hosts: [b.test]}], rules: [{host: b.test}]}"), ["https://b.test"]);
+    }
 
     #[test]
     fn names_of_rendered_objects() {

@@ -23,6 +23,9 @@ pub(super) struct ClusterRecord {
     /// Address of the API server; names of contexts say little: k3s calls each `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) server: Option<String>,
+    /// URLs under which its ingress serves the live release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) urls: Vec<String>,
 }
 
 impl ClusterRecord {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use piku_report::progress;
 use piku_report::user_error::UserError;
@@ -65,7 +65,7 @@ impl KubernetesApp {
         let version = number.to_string();
         let RolloutStart { pods: before, mut events } = start;
         let kubectl = self.kubectl();
-        let mut told = String::new();
+        let (mut told, mut changed) = (String::new(), Instant::now());
         loop {
             let (mut states, mut pods) = self.list_workloads(&kubectl)?;
             states.retain(|state| deployments.contains(&state.metadata.name));
@@ -79,7 +79,7 @@ impl KubernetesApp {
                     && components.contains(pod.metadata.label(COMPONENT))
             });
             self.print_events(&pods, deployments, &mut events);
-            match judge_rollout(&states, &pods) {
+            match judge_rollout(&states, &pods, changed.elapsed()) {
                 RolloutProgress::Complete => return Ok(()),
                 RolloutProgress::Failed(failure) => {
                     if pods.iter().any(PodState::lacks_image) {
@@ -90,7 +90,7 @@ impl KubernetesApp {
                 RolloutProgress::Waiting(remaining) => {
                     if remaining != told {
                         progress::detail(&remaining);
-                        told = remaining;
+                        (told, changed) = (remaining, Instant::now());
                     }
                 }
             }

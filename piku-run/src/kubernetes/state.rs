@@ -1,7 +1,7 @@
-//! Objects of a cluster, as far as piku reads them, and the judgement of a rollout: a function of what kubectl
-//! reports.
+//! Objects of a cluster, as far as piku reads them.
 
 mod job;
+mod progress;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 pub(super) use job::JobState;
+pub(super) use progress::{DeploymentState, RolloutFailure, RolloutProgress, judge_rollout};
 
 /// Labels of objects and pods.
 pub(super) const VERSION: &str = "app.kubernetes.io/version";
@@ -56,30 +57,6 @@ impl ObjectMetadata {
     pub(super) fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
     }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct DeploymentState {
-    pub(super) metadata: ObjectMetadata,
-    spec: DeploymentSpec,
-    #[serde(default)]
-    status: DeploymentStatus,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct DeploymentSpec {
-    #[serde(default)]
-    replicas: u32,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct DeploymentStatus {
-    observed_generation: u64,
-    replicas: u32,
-    updated_replicas: u32,
-    available_replicas: u32,
-    conditions: Vec<ObjectCondition>,
 }
 
 /// A condition of a deployment, a pod or a job.
@@ -202,24 +179,6 @@ pub(super) struct EventSubject {
     pub(super) name: String,
 }
 
-/// Progress of a rollout.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum RolloutProgress {
-    /// Every pod is up, and the old ones are gone or going.
-    Complete,
-    /// Remaining work, for the push.
-    Waiting(String),
-    Failed(RolloutFailure),
-}
-
-/// Reason for which a rollout cannot succeed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RolloutFailure {
-    pub(super) reason: String,
-    /// Pod whose log may say more, and true if its process has ended before.
-    pub(super) pod: Option<(String, bool)>,
-}
-
 impl PodState {
     /// Returns the condition of this type.
     fn condition(&self, kind: &str) -> Option<&ObjectCondition> {
@@ -308,61 +267,6 @@ impl PodState {
 
     pub(super) fn node_name(&self) -> Option<&str> {
         self.spec.node_name.as_deref()
-    }
-}
-
-impl DeploymentState {
-    fn is_out_of_time(&self) -> bool {
-        let conditions = &self.status.conditions;
-        self.status.observed_generation >= self.metadata.generation
-            && conditions
-                .iter()
-                .any(|one| one.kind == "Progressing" && one.reason == "ProgressDeadlineExceeded")
-    }
-
-    /// Returns what is left to do; `None` if its rollout is complete.
-    fn remaining(&self) -> Option<String> {
-        let (name, wanted, status) = (&self.metadata.name, self.spec.replicas, &self.status);
-        if status.observed_generation < self.metadata.generation {
-            return Some(format!("{name}: the cluster has not seen it yet"));
-        }
-        if status.updated_replicas < wanted {
-            return Some(format!("{name}: {} of {wanted} new pods made", status.updated_replicas));
-        }
-        if status.replicas > status.updated_replicas {
-            let old = status.replicas - status.updated_replicas;
-            return Some(format!("{name}: {old} old pods end"));
-        }
-        (status.available_replicas < wanted)
-            .then(|| format!("{name}: {} of {wanted} pods ready", status.available_replicas))
-    }
-}
-
-/// Judges the rollout of deployments by their state and that of the pods that it has made.
-pub(super) fn judge_rollout(deployments: &[DeploymentState], pods: &[PodState]) -> RolloutProgress {
-    let alive = || pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
-    let log_of = |pod: &PodState| Some((pod.metadata.name.clone(), pod.restarts() > 0));
-    if let Some((pod, reason)) = alive().find_map(|pod| Some((pod, pod.failure()?))) {
-        return RolloutProgress::Failed(RolloutFailure { reason, pod: log_of(pod) });
-    }
-    if let Some(late) = deployments.iter().find(|one| one.is_out_of_time()) {
-        let name = &late.metadata.name;
-        let of_it = |pod: &&PodState| pod.metadata.label(COMPONENT) == late.metadata.label(COMPONENT);
-        let found = alive().filter(of_it).find_map(|pod| Some((pod, pod.why_not_ready()?)));
-        let failure = match found {
-            Some((pod, why)) => RolloutFailure {
-                reason: format!("{} has not become ready in time: {why}", pod.metadata.name),
-                pod: log_of(pod),
-            },
-            None => RolloutFailure { reason: format!("{name} has not come up in time"), pod: None },
-        };
-        return RolloutProgress::Failed(failure);
-    }
-    let remaining: Vec<String> = deployments.iter().filter_map(DeploymentState::remaining).collect();
-    if remaining.is_empty() {
-        RolloutProgress::Complete
-    } else {
-        RolloutProgress::Waiting(remaining.join("; "))
     }
 }
 

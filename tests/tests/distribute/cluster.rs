@@ -131,6 +131,10 @@ fn every_verb_works_for_an_app_in_a_cluster() {
     scene.succeeds("ps:scale blog web=1 cron-tick=1");
     scene.succeeds("restart blog cron-tick");
     scene.succeeds("rollback blog 1");
+    let said = scene.fails("maintenance:on blog");
+    assert!(said.contains("blog runs in a cluster: its requests do not pass here"), "{said}");
+    let said = scene.fails("data:export blog");
+    assert!(said.contains("blog has no data"), "{said}");
     assert_eq!(scene.ps(), ["web healthy 3", "cron-tick waiting 3"]);
 
     // Without the lines, the next start is here again.

@@ -2,6 +2,7 @@
 //! clusters.
 
 mod cluster;
+mod control_plane;
 mod front;
 mod kinds;
 mod platforms;

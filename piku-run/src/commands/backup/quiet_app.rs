@@ -14,6 +14,7 @@ use crate::commands::service::refuse_service;
 use crate::garbage::scratch;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::kubernetes;
 use crate::releases::current;
 
 /// A stopped app with its lock and its supervisor's. Dropping it starts the app again, if it ran, unless it was replaced.
@@ -35,6 +36,7 @@ impl QuietApp {
         let dir = root.app(name);
         let lock = app_lock::lock_idle_app(&dir, name)?;
         check_replaceable(root, name)?;
+        kubernetes::warn_of_cluster_files(root, name, "files of the backup go here, not there")?;
         let mut quiet =
             Self { root: root.clone(), name: name.clone(), lock, alone: None, is_replaced: false };
         client::ask(root, name, &SupervisorRequest::Stop { stay: false })?;

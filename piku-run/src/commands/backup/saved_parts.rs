@@ -16,6 +16,7 @@ use piku_release::manifest::{self, BuiltRelease};
 use super::{repository, services};
 use crate::commands::service::refuse_service;
 use crate::config::store;
+use crate::kubernetes;
 use crate::process::git_command::has_refs;
 use crate::releases::current;
 
@@ -39,6 +40,7 @@ impl SavedParts {
         if !dir.is_there() {
             return Err(unknown_app(root, app).into());
         }
+        kubernetes::warn_of_cluster_files(root, app, "its files there are not saved, only those here")?;
         let live = dir.current_number();
         let commit = live.and_then(|live| BuiltRelease::read(&dir.release(live)).ok());
         let saved = SavedApp {

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::cli::DomainsCommand;
 use crate::config::{ConfigValues, store};
 use crate::instance::environment::ReleaseContext;
+use crate::kubernetes;
 use crate::nginx::{CertificateState, WebServer, is_announcer_installed, session_address};
 use crate::releases::current;
 
@@ -143,7 +144,11 @@ fn check(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Res
     let mut rows = Vec::new();
     for app in crate::commands::list_apps(root, apps)? {
         let Some(site) = web.site_status(&app) else {
-            progress::detail(&format!("{app}: nginx does not serve it, or does not run"));
+            let why = match kubernetes::cluster_urls(root, &app)? {
+                Some(_) => "it runs in a cluster, and its names must lead to the ingress there",
+                None => "nginx does not serve it, or does not run",
+            };
+            progress::detail(&format!("{app}: {why}"));
             continue;
         };
         let is_checked = |name: &&String| *name != DEFAULT_NAME && !name.starts_with('*');

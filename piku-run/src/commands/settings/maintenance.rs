@@ -13,6 +13,7 @@ use crate::cli::OnOff;
 use crate::instance::environment::ReleaseContext;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::kubernetes;
 use crate::releases::current;
 
 pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, state: OnOff) -> anyhow::Result<()> {
@@ -20,6 +21,12 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, state: OnOff) -> 
     let mark = root.app(app).maintenance();
     match state {
         OnOff::On => {
+            kubernetes::check_not_in_cluster(
+                root,
+                app,
+                "its requests do not pass here, where the page is",
+                &format!("to end its pods: piku stop {app}"),
+            )?;
             atomic_file::write(&mark, b"", 0o600)
                 .with_context(|| format!("cannot write '{}'", mark.display()))?;
         }

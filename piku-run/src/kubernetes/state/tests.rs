@@ -1,5 +1,7 @@
 //! Rollouts as kubectl reports them.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -17,7 +19,7 @@ fn pod(status: &Value) -> PodState {
 }
 
 fn judge(deployment: &DeploymentState, pods: &[PodState]) -> RolloutProgress {
-    judge_rollout(std::slice::from_ref(deployment), pods)
+    judge_rollout(std::slice::from_ref(deployment), pods, Duration::ZERO)
 }
 
 #[test]
@@ -49,7 +51,23 @@ fn a_rollout_is_complete_when_all_pods_are_new_and_up() {
         json!({ "observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2 });
     assert_eq!(judge(&deployment(2, 2, &done), &[]), RolloutProgress::Complete);
     assert_eq!(judge(&deployment(1, 0, &json!({ "observedGeneration": 1 })), &[]), RolloutProgress::Complete);
-    assert_eq!(judge_rollout(&[], &[]), RolloutProgress::Complete);
+    assert_eq!(judge_rollout(&[], &[], Duration::MAX), RolloutProgress::Complete);
+}
+
+#[test]
+fn a_rollout_without_progress_fails() {
+    // Its pods have been up, and the cluster does not watch it any more.
+    let seen = json!({
+        "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1,
+        "conditions": [{ "type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable" }],
+    });
+    let lost = pod(&json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "False" }] }));
+    let judge = |seconds| {
+        judge_rollout(&[deployment(1, 1, &seen)], std::slice::from_ref(&lost), Duration::from_secs(seconds))
+    };
+    assert!(matches!(judge(630), RolloutProgress::Waiting(_)));
+    let RolloutProgress::Failed(RolloutFailure { reason, .. }) = judge(631) else { panic!("it waits") };
+    assert_eq!(reason, "blog-web-7-x has not become ready in time: pi-2 does not report");
 }
 
 #[test]
