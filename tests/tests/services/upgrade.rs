@@ -74,6 +74,12 @@ fn console(world: &World, line: &str) -> String {
 #[test]
 fn data_follows_to_the_new_version_and_back() {
     let world = with_lines("3 2 1");
+    // Without space for the data once more, the server is not even stopped.
+    world.set_settings("disk_reserve: 1000000000");
+    let said = says(&world, "laptop", "service:upgrade lines --version 2", 1);
+    assert!(said.contains("the upgraded data") && !said.contains("Stopping"), "{said}");
+    assert_eq!(console(&world, "\n"), "1 one\n");
+    world.set_settings("");
     let said = says(&world, "laptop", "service:upgrade lines --version 2", 0);
     assert!(said.contains("lines is Lines 2, with its data") && said.contains("--confirm lines"), "{said}");
     assert_eq!(console(&world, "\ntwo\n"), "2 one\n2 two\n");
