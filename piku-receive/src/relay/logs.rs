@@ -24,7 +24,7 @@ use crate::distribute::ssh::{self, NO_CONNECTION};
 /// Longest line, in bytes.
 const LONGEST_LINE: u64 = 64 << 10;
 /// Largest log of one host that is sorted, in bytes. Of a larger one, the last part is printed.
-const LARGEST_LOG: usize = 32 << 20;
+const LARGEST_LOG: usize = 8 << 20;
 /// Time for logs that are not followed.
 const WHOLE: Duration = Duration::from_secs(300);
 /// Time in which all hosts send the lines that they have.
@@ -33,8 +33,10 @@ const FIRST_LINES: Duration = Duration::from_secs(3);
 const LATER_LINES: Duration = Duration::from_millis(300);
 /// Time until a host that was lost is asked again.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Lines that wait to be printed.
-const WAITING_LINES: usize = 4096;
+/// Lines between the hosts and the printer.
+const CHANNEL_LINES: usize = 64;
+/// Lines that wait for older ones of other hosts, in bytes.
+const WAITING_BYTES: usize = 4 << 20;
 
 /// A line or the end of a log.
 enum LogEvent {
@@ -50,7 +52,7 @@ pub(super) fn print_merged_logs(
     args: &[String],
 ) -> anyhow::Result<ExitCode> {
     let query = MergeQuery::parse(args)?;
-    let (sender, events) = mpsc::sync_channel(WAITING_LINES);
+    let (sender, events) = mpsc::sync_channel(CHANNEL_LINES);
     let mut hosts: Vec<LoggingHost<'_>> = Vec::new();
     if to.here {
         hosts.push(LoggingHost::new("here".to_owned(), None));
@@ -199,6 +201,7 @@ impl MergedLogs<'_> {
     /// Prints lines as they come, until the reader closes the output or no host is left.
     fn follow(mut self, events: &Receiver<LogEvent>) -> anyhow::Result<ExitCode> {
         let mut waiting: Vec<HostLine> = Vec::new();
+        let mut bytes = 0;
         let mut due = Instant::now() + FIRST_LINES;
         // Of the lines that there are, as many are printed as without `--follow`.
         let mut limit = self.query.lines;
@@ -213,12 +216,14 @@ impl MergedLogs<'_> {
                     if std::mem::take(&mut host.is_lost) {
                         progress::step(&format!("{} is back", host.name));
                     }
+                    bytes += line.size();
                     waiting.push(line);
                 }
                 Ok(LogEvent::End(at, why)) => self.report_end(at, &why),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
-            if Instant::now() >= due || waiting.len() >= WAITING_LINES {
+            if Instant::now() >= due || bytes >= WAITING_BYTES {
+                bytes = 0;
                 self.print(std::mem::take(&mut waiting), limit.take())?;
             }
             if is_reader_gone() {

@@ -1,4 +1,4 @@
-//! A build host and two target hosts on one LAN.
+//! A build host and target hosts on one LAN.
 
 use std::fs;
 
@@ -6,12 +6,12 @@ use crate::lan::Lan;
 use crate::repo::{Push, Repo};
 use crate::world::World;
 
-/// A build host with two target hosts.
+/// A build host with target hosts.
 pub struct Scene {
     /// Build host, which receives the pushes.
     pub builder: World,
     /// Target hosts, which receive releases.
-    pub runners: [World; 2],
+    pub runners: Vec<World>,
     /// Network between them.
     pub lan: Lan,
 }
@@ -20,25 +20,32 @@ impl Scene {
     /// Port of nginx, in each one's own network.
     pub const HTTP_PORT: u16 = 8080;
 
-    /// Starts all three; `None` if network namespaces are not permitted.
+    /// Starts a build host and two target hosts; `None` if network namespaces are not permitted.
     #[must_use]
     pub fn new() -> Option<Self> {
-        let lan = Lan::new(3)?;
-        let runners = [1, 2].map(|at| lan.on(at, || World::listening_on("0.0.0.0", "")));
+        Self::with_targets(2)
+    }
+
+    /// Does the same with this number of target hosts.
+    #[must_use]
+    pub fn with_targets(count: usize) -> Option<Self> {
+        let lan = Lan::new(count + 1)?;
+        let start = |at| lan.on(at, || World::listening_on("0.0.0.0", ""));
+        let runners: Vec<World> = (1..=count).map(start).collect();
         let builder = lan.on(0, World::new);
         let key = builder.create_server_key("ship");
         for world in &runners {
             world.authorize_key("builder", &key.with_extension("pub"), &["blog"]);
         }
-        let known: String = [0, 1].map(|at| known_host(at + 1, &runners[at])).concat();
+        let known: String = (0..count).map(|at| known_host(at + 1, &runners[at])).collect();
         fs::write(builder.path("home/known"), known).expect("known hosts");
         Some(Self { builder, runners, lan })
     }
 
-    /// Starts nginx on all three, on [`Self::HTTP_PORT`] of each.
+    /// Starts nginx on all, on [`Self::HTTP_PORT`] of each.
     pub fn start_nginx(&mut self) {
-        let Self { builder, runners: [one, two], lan } = self;
-        for (at, world) in [builder, one, two].into_iter().enumerate() {
+        let Self { builder, runners, lan } = self;
+        for (at, world) in [builder].into_iter().chain(runners).enumerate() {
             world.set_settings(&Self::nginx_settings());
             lan.on(at, || world.start_nginx());
         }
@@ -50,10 +57,10 @@ impl Scene {
 
     /// Writes `deploy_to` for both apps, with `more` settings for each.
     pub fn deploy_to(&self, more: &str) {
-        let machines = [0, 1].map(|at| {
-            let world = &self.runners[at];
+        let address = |(at, world): (usize, &World)| {
             format!("'{}@{}:{}'", world.user(), Lan::address(at + 1), world.ssh_port())
-        });
+        };
+        let machines: Vec<String> = self.runners.iter().enumerate().map(address).collect();
         let home = self.builder.path("home");
         let of_app = format!(
             "{{machines: [{}], identity: '{home}/ship', known_hosts: '{home}/known', {more}}}",
@@ -71,8 +78,9 @@ impl Scene {
 
     /// Returns the app's page on each target host.
     #[must_use]
-    pub fn pages(&self) -> [String; 2] {
-        [0, 1].map(|at| self.lan.on(at + 1, || self.runners[at].page("blog")))
+    pub fn pages(&self) -> Vec<String> {
+        let page = |at: usize| self.lan.on(at + 1, || self.runners[at].page("blog"));
+        (0..self.runners.len()).map(page).collect()
     }
 
     /// Runs a verb on a target host.
@@ -87,10 +95,10 @@ impl Scene {
         format!("{}:{}", Lan::address(at + 1), self.runners[at].ssh_port())
     }
 
-    /// Stops all three, each in its own network.
+    /// Stops all, each in its own network.
     pub fn end(self) {
-        let Self { builder, runners: [one, two], lan } = self;
-        for (at, world) in [builder, one, two].into_iter().enumerate() {
+        let Self { builder, runners, lan } = self;
+        for (at, world) in [builder].into_iter().chain(runners).enumerate() {
             lan.on(at, || drop(world));
         }
     }

@@ -15,7 +15,7 @@ use piku_tests::scene::Scene;
 use piku_tests::world::wait_for;
 
 /// Prints its page, where it runs, and the headers that a proxy sets.
-const APP: &str = r#"
+pub(super) const APP: &str = r#"
 import http.server, os, sys
 
 if os.environ.get("FAIL"):
@@ -38,7 +38,7 @@ http.server.ThreadingHTTPServer((os.environ["BIND_ADDRESS"], int(os.environ["POR
 "#;
 
 /// Sends one request; returns the body of a response with 200.
-fn get(address: &str, host: &str, more: &str) -> Result<String, String> {
+pub(super) fn get(address: &str, host: &str, more: &str) -> Result<String, String> {
     let mut stream =
         TcpStream::connect((address, Scene::HTTP_PORT)).map_err(|err| format!("no connection: {err}"))?;
     stream.set_read_timeout(Some(Duration::from_secs(60))).map_err(|err| err.to_string())?;
@@ -53,7 +53,7 @@ fn get(address: &str, host: &str, more: &str) -> Result<String, String> {
 }
 
 /// Clients of the front.
-struct Load {
+pub(super) struct Load {
     ends: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
     failed: Arc<Mutex<Vec<String>>>,
@@ -62,7 +62,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(lan: &Lan) -> Self {
+    pub(super) fn start(lan: &Lan) -> Self {
         let mut load = Self {
             ends: Arc::default(),
             answered: Arc::default(),
@@ -93,7 +93,7 @@ impl Load {
     }
 
     /// Ends the clients; fails if a request has.
-    fn end(self, what: &str) {
+    pub(super) fn end(self, what: &str) {
         self.ends.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.join().expect("a client");
@@ -108,7 +108,7 @@ impl Load {
     }
 }
 
-fn push(scene: &Scene, repo: &Repo, page: &str) -> String {
+pub(super) fn push(scene: &Scene, repo: &Repo, page: &str) -> String {
     scene.push(repo.file("page", page).commit(page)).succeeds()
 }
 
@@ -120,7 +120,7 @@ fn on_builder(scene: &Scene, words: &str) -> String {
 }
 
 /// Returns the state of a machine behind the front.
-fn state(scene: &Scene, at: usize) -> String {
+pub(super) fn state(scene: &Scene, at: usize) -> String {
     let out = scene.builder.tool("piku-run").args(["front", "blog"]).output().expect("piku-run");
     let table = String::from_utf8_lossy(&out.stdout).into_owned();
     let line = table.lines().find(|line| line.starts_with(&format!("{} ", scene.name(at))));

@@ -6,5 +6,6 @@ mod control_plane;
 mod front;
 mod kinds;
 mod platforms;
+mod rolling;
 mod ship;
 mod verbs;

@@ -1,0 +1,90 @@
+//! Rolling deploys on several machines behind a front, with something that breaks in the middle of one.
+//! `PIKU_MACHINES` is their number, 3 by default; with it, the times of the deploys are of interest.
+
+use std::io::Write;
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use piku_tests::processes;
+use piku_tests::repo::Push;
+use piku_tests::scene::Scene;
+use piku_tests::world::wait_for;
+
+use super::front::{APP, Load, get, push, state};
+
+fn page_of(scene: &Scene, at: usize) -> String {
+    let page = scene.pages().remove(at);
+    page.lines().next().unwrap_or_default().to_owned()
+}
+
+fn all_have(scene: &Scene, page: &str) -> bool {
+    (0..scene.runners.len()).all(|at| state(scene, at) == "up" && page_of(scene, at) == page)
+}
+
+#[test]
+fn a_loss_in_the_middle_of_a_rolling_deploy_fails_no_request() {
+    let machines = std::env::var("PIKU_MACHINES").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let Some(mut scene) = Scene::with_targets(machines) else { return };
+    scene.start_nginx();
+    let front = format!("front: {{port: {}}}", Scene::HTTP_PORT);
+    scene.deploy_to(&format!("here: false, patience: 60, skip_down: true, {front}"));
+    let repo = scene.builder.repo("blog");
+    repo.file("Procfile", "web: python app.py\n")
+        .file("ENV", "NGINX_SERVER_NAME=blog.example.org\n")
+        .file("app.py", APP);
+    push(&scene, &repo, "one");
+    wait_for("all machines", || all_have(&scene, "one"));
+    let since = Instant::now();
+    push(&scene, &repo, "two");
+    let _ =
+        writeln!(std::io::stderr(), "a push to {machines} machines took {} ms", since.elapsed().as_millis());
+    wait_for("all machines", || all_have(&scene, "two"));
+
+    if machines == 1 {
+        scene.end();
+        return;
+    }
+
+    // A machine that is lost while it deploys.
+    let lost = 1;
+    let load = Load::start(&scene.lan);
+    repo.file("page", "three").commit("Three");
+    let running = scene.lan.on(0, || repo.start_push());
+    wait_for("the deploy there", || state(&scene, lost) == "draining");
+    scene.lan.cut(lost + 1);
+    let said = Push::from(running.wait_with_output().expect("git push")).succeeds();
+    assert!(
+        said.contains(&format!("{}: ", scene.name(lost)))
+            && said.contains("it gets the release when it is back"),
+        "{said}"
+    );
+    for at in (0..machines).filter(|at| *at != lost) {
+        assert!(said.contains(&format!("{}: release 3 is live", scene.name(at))), "{said}");
+    }
+    let front = || scene.lan.on(0, || get("127.0.0.1", "blog.example.org", "")).expect("a page");
+    for _ in 0..20 {
+        assert!(front().starts_with("three\n"));
+    }
+    scene.lan.restore(lost + 1);
+    wait_for("the machine to catch up", || all_have(&scene, "three"));
+    load.end("loss of a machine that deploys");
+
+    // The push is killed while a machine deploys: the others get the release from the daemon.
+    let load = Load::start(&scene.lan);
+    repo.file("page", "four").commit("Four");
+    let running = scene.lan.on(0, || repo.start_push());
+    wait_for("the deploy there", || state(&scene, lost) == "draining");
+    let ship = processes::find(&scene.builder.root(), "piku-receive ship");
+    assert!(!ship.is_empty());
+    for pid in ship {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("a process");
+    }
+    Push::from(running.wait_with_output().expect("git push")).fails_with(&[]);
+    wait_for("the others to catch up", || all_have(&scene, "four"));
+    load.end("a push that is killed");
+    let said = push(&scene, &repo, "five");
+    assert!(said.contains(&format!("{}: release ", scene.name(machines - 1))), "{said}");
+    wait_for("all machines", || all_have(&scene, "five"));
+    scene.end();
+}
