@@ -110,7 +110,7 @@ impl OpenedBase {
     }
 }
 
-/// Reads the first `size` bytes of a file, fewer if it is shorter.
+/// Reads the target of a symlink; `None` if there is no such entry, or it is no symlink.
 pub(crate) fn read_symlink(folder: &OwnedFd, name: &Path) -> Result<Option<PathBuf>> {
     match readlinkat(folder, name, Vec::new()) {
         Ok(target) => Ok(Some(OsString::from_vec(target.into_bytes()).into())),
