@@ -1,13 +1,16 @@
-//! An image in engines: skopeo reads it, podman runs it, also from the objects for Kubernetes.
+//! An image in engines: skopeo reads it, podman runs it, also from the objects for Kubernetes, and containerd stores
+//! it.
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use piku_tests::skip;
 use piku_tests::tools::{built, repository};
 
-use super::{Image, pack};
+use super::{Image, pack, site};
 use crate::support::{World, has_jail, shared_cache};
 
 const APP: &str = r#"
@@ -92,4 +95,62 @@ fn a_python_release_answers_in_a_container() {
     let answer = "app 1000 /app hello read web /data/home";
     let lines: Vec<&str> = stdout.lines().collect();
     assert_eq!(lines, [&format!("container: {answer}"), &format!("pod: {answer}")], "{stderr}");
+}
+
+#[test]
+fn containerd_stores_the_image_under_its_name() {
+    if !has("containerd") || !has("ctr") {
+        return skip("images in containerd: it is not installed");
+    }
+    if !is_root() || !has_jail() {
+        return skip("images in containerd: it needs root and a jail");
+    }
+    let world = site();
+    world.build("1").good(&[]);
+    // As a push to nodes of k3s names it: their pods find it by this name alone.
+    let base = world.path("base");
+    let image = pack(&world, "1", &["--base", base.to_str().expect("UTF-8"), "--tag", "localhost/blog:1"]);
+    fs::write(world.path("image.tar"), image).expect("a file");
+    let dir = world.path("containerd");
+    fs::create_dir(&dir).expect("a folder");
+    let socket = dir.join("socket");
+    let config = format!(
+        "version = 2\nroot = '{dir}/root'\nstate = '{dir}/state'\n\
+         disabled_plugins = ['io.containerd.grpc.v1.cri']\n\
+         [grpc]\naddress = '{dir}/socket'\n[ttrpc]\naddress = '{dir}/ttrpc'\n\
+         [plugins.'io.containerd.internal.v1.opt']\npath = '{dir}/opt'\n",
+        dir = dir.display()
+    );
+    fs::write(dir.join("config.toml"), config).expect("a file");
+    // Its mounts and processes end with it.
+    let mut containerd = Command::new("unshare")
+        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "containerd", "--config"])
+        .arg(dir.join("config.toml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(dir.join("log")).expect("a file"))
+        .spawn()
+        .expect("unshare runs");
+    let ctr = |args: &[&str], input: Stdio| {
+        let mut command = Command::new("ctr");
+        command.arg("--address").arg(&socket).args(["--namespace", "k8s.io"]).args(args).stdin(input);
+        command.output().expect("ctr runs")
+    };
+    for _ in 0..200 {
+        if socket.exists() && ctr(&["version"], Stdio::null()).status.success() {
+            break;
+        }
+        sleep(Duration::from_millis(50));
+    }
+    let archive = fs::File::open(world.path("image.tar")).expect("the image");
+    let imported = ctr(&["images", "import", "-"], archive.into());
+    let listed = ctr(&["images", "list", "--quiet"], Stdio::null());
+    let checked = ctr(&["images", "check"], Stdio::null());
+    let _ = containerd.kill();
+    let _ = containerd.wait();
+    let log = fs::read_to_string(dir.join("log")).unwrap_or_default();
+    assert!(imported.status.success(), "{}\n{log}", String::from_utf8_lossy(&imported.stderr));
+    assert_eq!(String::from_utf8_lossy(&listed.stdout), "localhost/blog:1\n");
+    let checked = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.contains(" complete ") && checked.trim_end().ends_with("true"), "unpacked: {checked}");
 }
