@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use piku_files::free_space::size;
 use piku_layout::name::AppName;
 use piku_report::user_error::UserError;
 
@@ -87,12 +88,15 @@ pub(crate) fn other_base(path: &Path, found: &str, wanted: &str) -> UserError {
         .hint("skopeo copy --override-arch ARCHITECTURE fetches that of another one")
 }
 
-pub(crate) fn zstd_layer(path: &Path) -> UserError {
-    UserError::new(format!(
-        "'{}' has layers compressed by zstd, which archives of Docker's form cannot have",
-        path.display()
-    ))
-    .hint("skopeo copy --dest-decompress writes them without")
+/// The limits are in bytes and in files.
+pub(crate) fn large_base(bytes: u64, files: u64) -> UserError {
+    UserError::new(format!("the base has more than {} or {files} files", size(bytes)))
+        .hint("give a base with what the release needs and no more")
+}
+
+pub(crate) fn other_layer(layer: &str, digest: &str) -> UserError {
+    UserError::new(format!("its layer '{layer}' is damaged: what is in it is not sha256:{digest}"))
+        .hint("fetch the image again")
 }
 
 pub(crate) fn packages_of_own_base(base: &Path) -> UserError {

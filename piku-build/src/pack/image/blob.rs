@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
+use piku_files::free_space;
 use piku_files::sha256::to_hex;
 use sha2::{Digest, Sha256};
 
@@ -29,6 +30,13 @@ pub(super) enum BlobSource {
     Part {
         file: PackedFile,
         offset: u64,
+    },
+    /// Part of a file of the operator that is decompressed, up to `most` bytes.
+    Zstd {
+        file: PackedFile,
+        offset: u64,
+        size: u64,
+        most: u64,
     },
     /// Trees and files of the release.
     Content(LayerContent),
@@ -160,6 +168,13 @@ impl ImageBlob {
                 let mut part = file.part(*offset, self.size);
                 io::copy(&mut part, out).map(drop).context("cannot write the image")
             }
+            BlobSource::Zstd { file, offset, size, most } => {
+                let decoder =
+                    zstd::Decoder::new(file.part(*offset, *size)).context("cannot decompress it")?;
+                let written = io::copy(&mut decoder.take(most.saturating_add(1)), out)?;
+                ensure!(written <= *most, "it has more than {}", free_space::size(*most));
+                Ok(())
+            }
             BlobSource::Content(content) => content.write(out),
             BlobSource::RootArchive(path) => root_archive::rewrite_file(path, out).map(drop),
         }
@@ -170,7 +185,7 @@ impl BlobSource {
     fn name(&self) -> String {
         match self {
             Self::Bytes(_) => "a description".to_owned(),
-            Self::Part { file, .. } => format!("'{}'", file.path().display()),
+            Self::Part { file, .. } | Self::Zstd { file, .. } => format!("'{}'", file.path().display()),
             Self::RootArchive(path) => format!("'{}'", path.display()),
             Self::Content(content) => content.name(),
         }

@@ -115,7 +115,7 @@ impl<W: Write> LayerWriter<W> {
     }
 
     fn entry(&mut self, part: &LayerTree, below: &Path, name: &Path, stat: &FileStat) -> anyhow::Result<()> {
-        if name.file_name().is_some_and(|name| name.as_bytes().starts_with(WHITEOUT)) {
+        if is_whiteout(name) {
             return Err(errors::whiteout(below).into());
         }
         if stat.is_dir() {
@@ -156,6 +156,11 @@ impl<W: Write> LayerWriter<W> {
         }
         append(&mut self.tar, &mut owned(EntryType::Directory, mode, 0, 0, owner), path, io::empty())
     }
+}
+
+/// Returns whether a file of this name removes files of the layers below.
+pub(super) fn is_whiteout(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_bytes().starts_with(WHITEOUT))
 }
 
 /// Reader that counts, so that a file that becomes shorter is noticed.

@@ -36,6 +36,7 @@ use piku_layout::jail::{APP, DATA, HOME};
 use piku_layout::settings::HostSettings;
 use piku_procfile::command;
 use piku_procfile::procfile::{ProcessKind, ProcfileEntry};
+use piku_report::progress;
 use piku_report::user_error::UserError;
 use rustix::fs::{FileType, fstat, readlink};
 
@@ -182,6 +183,9 @@ fn make(request: &ImageRequest, dir: &Path) -> anyhow::Result<ReleaseImage> {
         components::render(&opened.release, opened.app()?, &opened.layer_trees()?, &base.packages)?;
     layers.push(ImageLayer::measure(opened.app_content(components)?, "app")?);
     let command = opened.default_type().map(str::to_owned);
+    if command.is_none() {
+        progress::warning("the image starts nothing by itself: the release has no web, worker or other process type that runs");
+    }
     Ok(ReleaseImage { description: ImageDescription::new(opened.release, platform, env, command), layers })
 }
 

@@ -23,7 +23,7 @@ processes={PROCESSES}
 shell=/bin/sh
 if [ -x /bin/bash ]; then shell=/bin/bash; fi
 if [ "$#" -eq 0 ]; then
-    echo "start: name a process type or a command; the types are: $(ls "$processes" | tr '\n' ' ')" >&2
+    echo "start: name a process type or a command; the types are: $(ls "$processes" 2>/dev/null | tr '\n' ' ')" >&2
     exit 2
 fi
 # A new volume for /data is empty.

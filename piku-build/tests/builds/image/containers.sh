@@ -20,14 +20,29 @@ export CONTAINERS_CONF="$work/containers.conf"
 engine() {
     podman --root "$work/root" --runroot "$work/run" --tmpdir "$work/tmp" "$@"
 }
+# The control groups of containers are below one that all podmans of the machine share.
+parents() {
+    find /sys/fs/cgroup -type d -name libpod_parent 2>/dev/null | sort
+}
+parents >"$work/parents"
+# Notes the containers and pods, whose ids are in the names of their groups.
+note() {
+    { engine ps --all --quiet --no-trunc && engine pod ps --quiet --no-trunc; } >>"$work/ids"
+}
 end() {
     status=$?
     trap - EXIT
+    note || :
     engine pod rm --force --all >&2 || :
     engine rm --force --all --time 1 >&2 || :
     umount "$work/root/overlay" 2>/dev/null || :
     # Groups that podman leaves empty.
-    find /sys/fs/cgroup -depth -type d -path '*/libpod_parent*' -exec rmdir {} + 2>/dev/null || :
+    sort -u "$work/ids" | while read -r id; do
+        find /sys/fs/cgroup -depth -type d -path "*/libpod_parent/*$id*" -exec rmdir {} + 2>/dev/null || :
+    done
+    parents | comm -23 - "$work/parents" | while read -r parent; do
+        rmdir -- "$parent" 2>/dev/null || :
+    done
     rm -rf -- "$work"
     exit "$status"
 }
@@ -51,6 +66,7 @@ for form in oci-archive docker-archive; do
 done
 engine load --quiet --input "$dir/image.tar" >&2
 engine run --detach --network host --name app localhost/app:1 >&2
+note
 answer container
 engine rm --force --time 5 app >&2
 

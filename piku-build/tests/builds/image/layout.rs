@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{Image, pack, site};
 
@@ -84,6 +85,55 @@ fn bases_are_directories_archives_and_images() {
     tar(&["-C", "docker", "-cf", "docker.tar", "."]);
     let (_, on_docker) = Image::read(&pack(&world, "1", &["--base", "docker.tar"])).parts();
     assert_eq!(on_docker, on_image);
+}
+
+/// Returns the layout of an image with layers that are compressed by zstd.
+fn compress_layers(image: &Image) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, text: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        tar.append_data(&mut header, name, text).expect("an entry");
+    };
+    let blob = |add: &mut dyn FnMut(&str, &[u8]), text: &[u8]| {
+        let digest = piku_files::sha256::to_hex(&Sha256::digest(text));
+        add(&format!("blobs/sha256/{digest}"), text);
+        json!({ "digest": format!("sha256:{digest}"), "size": text.len() })
+    };
+    let entry = |descriptor: &Value| {
+        let digest = descriptor["digest"].as_str().expect("a digest");
+        &image.0[&digest.replace("sha256:", "blobs/sha256/")]
+    };
+    let mut manifest = image.follow(&image.json("index.json")["manifests"][0]);
+    manifest["config"] = blob(&mut add, entry(&manifest["config"]));
+    for layer in manifest["layers"].as_array_mut().expect("layers") {
+        *layer = blob(&mut add, &zstd::encode_all(entry(layer).as_slice(), 1).expect("zstd"));
+    }
+    let index = json!({ "manifests": [blob(&mut add, &serde_json::to_vec(&manifest).expect("JSON"))] });
+    add("index.json", &serde_json::to_vec(&index).expect("JSON"));
+    tar.into_inner().expect("an archive")
+}
+
+#[test]
+fn layers_compressed_by_zstd_are_decompressed() {
+    let world = site();
+    world.build("1").good(&[]);
+    let first = Image::read(&pack(&world, "1", &["--base", "base"]));
+    let (_, layers) = first.parts();
+    let mut bytes = compress_layers(&first);
+    fs::write(world.path("zstd.tar"), &bytes).expect("a file");
+    let (config, on_image) = Image::read(&pack(&world, "1", &["--base", "zstd.tar"])).parts();
+    assert_eq!((on_image.len(), &on_image[..2]), (3, layers.as_slice()));
+    assert_eq!(config["rootfs"]["diff_ids"], json!(on_image));
+
+    // One with other content is refused.
+    let zstd = [0x28, 0xb5, 0x2f, 0xfd];
+    let at = bytes.windows(4).position(|part| part == zstd).expect("a layer");
+    bytes[at + 8] ^= 0xff;
+    fs::write(world.path("bad.tar"), &bytes).expect("a file");
+    let ran = world.run(&["pack", "--format", "oci", "out/1", "--base", "bad.tar"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
+    ran.said(&["cannot use the image 'bad.tar': ", "layer 'blobs/sha256/"]);
 }
 
 #[test]

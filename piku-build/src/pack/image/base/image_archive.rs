@@ -11,14 +11,17 @@ use piku_files::sha256::{hash_reader, to_hex};
 use serde_json::Value;
 use tar::Archive;
 
-use super::super::blob::{ImageBlob, PackedFile};
+use super::super::blob::{BlobSource, ImageBlob, PackedFile};
 use super::super::image_config::ImageLayer;
 use super::super::platform::ImagePlatform;
 use super::ImageBase;
+use super::root_archive::{MOST_BYTES, ZSTD};
 use crate::errors::image as errors;
 
 /// No description in an image is longer, in bytes.
 const LONGEST: u64 = 4 << 20;
+/// More files than an image has.
+const MOST_ENTRIES: usize = 100_000;
 /// Indexes that refer to one another.
 const DEEPEST: usize = 4;
 
@@ -47,8 +50,12 @@ impl IndexedArchive {
         let mut entries = BTreeMap::new();
         let mut archive = Archive::new(file.reader());
         let Ok(found) = archive.entries_with_seek() else { return Ok(None) };
-        for entry in found {
+        // Names of an image are short: descriptions of longer ones are not read.
+        for entry in found.raw(true) {
             let Ok(entry) = entry else { return Ok(None) };
+            if entries.len() >= MOST_ENTRIES {
+                break;
+            }
             if entry.header().entry_type().is_file() {
                 let name = entry.path()?.to_string_lossy().trim_start_matches("./").to_owned();
                 entries.insert(name, (entry.raw_file_position(), entry.size()));
@@ -116,8 +123,15 @@ impl IndexedArchive {
         let mut head = [0; 4];
         let read = self.file.part(offset, size).read(&mut head)?;
         let compressed = head[..read].starts_with(&[0x1f, 0x8b]);
-        if head == [0x28, 0xb5, 0x2f, 0xfd] {
-            return Err(errors::zstd_layer(self.file.path()).into());
+        if head == ZSTD {
+            // Archives of Docker's form cannot have it.
+            let (file, most) = (self.file.clone(), MOST_BYTES);
+            let blob = ImageBlob::measure(BlobSource::Zstd { file, offset, size, most })
+                .with_context(|| format!("cannot read its layer '{name}'"))?;
+            if blob.digest != uncompressed {
+                return Err(errors::other_layer(name, &uncompressed).into());
+            }
+            return Ok(ImageLayer { blob, uncompressed, compressed: false, made_by: "base".to_owned() });
         }
         let digest = match known {
             Some(digest) => digest,

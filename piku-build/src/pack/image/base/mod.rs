@@ -4,6 +4,7 @@
 mod apt_sources;
 mod command_words;
 mod debian;
+mod entry_names;
 mod image_archive;
 mod libraries;
 mod packages;

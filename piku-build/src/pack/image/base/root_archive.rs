@@ -8,12 +8,13 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tar::{Archive, Builder, Entry, EntryType};
 
 use super::super::super::write::append;
-use super::super::layer_content::owned;
+use super::super::layer_content::{self, owned};
 use super::BasePackage;
+use super::entry_names::EntryNames;
 use crate::errors::image as errors;
 use crate::step::interrupt;
 
@@ -21,6 +22,11 @@ use crate::step::interrupt;
 pub(super) const STATUS: &str = "var/lib/dpkg/status";
 /// No list of packages is longer, in bytes.
 pub(super) const LONGEST_STATUS: u64 = 32 << 20;
+/// First bytes of what zstd has compressed.
+pub(super) const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// More entries and bytes than a base has: an archive of a few bytes can become any number of them.
+const MOST_ENTRIES: u64 = 2_000_000;
+pub(super) const MOST_BYTES: u64 = 16 << 30;
 /// Directories whose content comes from the machine that runs the image.
 const RUNTIME: [&str; 4] = ["dev", "proc", "sys", "run"];
 /// Files about the machine that made the archive, or about when.
@@ -64,7 +70,7 @@ pub(in super::super) fn rewrite_file(path: &Path, out: &mut impl Write) -> anyho
 
 /// Error of what is no tar archive, or not all of one.
 #[derive(Debug)]
-struct UnreadableArchive;
+pub(super) struct UnreadableArchive;
 
 impl fmt::Display for UnreadableArchive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,7 +87,6 @@ pub(super) fn is_unreadable(err: &anyhow::Error) -> bool {
 
 /// Opens an archive that is plain or compressed by zstd.
 fn decompress(file: File) -> anyhow::Result<Box<dyn Read>> {
-    const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
     let mut head = [0; 4];
     let mut file = BufReader::with_capacity(1 << 16, file);
     let read = (&mut file).take(4).read(&mut head)?;
@@ -101,16 +106,30 @@ pub(super) fn rewrite(
 ) -> anyhow::Result<RootFacts> {
     let mut facts = RootFacts::default();
     let mut tar = Builder::new(out);
-    for entry in Archive::new(input).entries().map_err(|_| UnreadableArchive)? {
+    let mut names = EntryNames::default();
+    let (mut count, mut bytes) = (0, 0_u64);
+    for entry in Archive::new(input).entries().map_err(|_| UnreadableArchive)?.raw(true) {
         interrupt::check()?;
-        let entry = entry.map_err(|_| UnreadableArchive)?;
-        let Some(path) = plain_path(&entry.path()?) else { continue };
+        let mut entry = entry.map_err(|_| UnreadableArchive)?;
+        if names.take(&mut entry)? {
+            continue;
+        }
+        let (name, target) = names.apply(&entry)?;
+        let cannot = || format!("cannot pack '{}' of the base", name.display());
+        count += 1;
+        bytes = bytes.saturating_add(entry.size());
+        if count > MOST_ENTRIES || bytes > MOST_BYTES {
+            return Err(errors::large_base(MOST_BYTES, MOST_ENTRIES)).with_context(cannot);
+        }
+        let Some(path) = plain_path(&name).with_context(cannot)? else { continue };
         if is_of_machine(&path) || !wanted(&path) {
             continue;
         }
+        if layer_content::is_whiteout(&path) {
+            return Err(errors::whiteout(&path)).with_context(cannot);
+        }
         facts.has_shell |= ["bin/sh", "usr/bin/sh"].iter().any(|shell| path == Path::new(shell));
-        rewrite_entry(entry, &path, &mut tar, &mut facts)
-            .with_context(|| format!("cannot pack '{}' of the base", path.display()))?;
+        rewrite_entry(entry, &path, target, &mut tar, &mut facts).with_context(cannot)?;
     }
     tar.into_inner().and_then(Write::flush).context("cannot write the image")?;
     Ok(facts)
@@ -119,6 +138,7 @@ pub(super) fn rewrite(
 fn rewrite_entry<R: Read, W: Write>(
     mut entry: Entry<'_, R>,
     path: &Path,
+    target: Option<PathBuf>,
     tar: &mut Builder<W>,
     facts: &mut RootFacts,
 ) -> anyhow::Result<()> {
@@ -136,13 +156,13 @@ fn rewrite_entry<R: Read, W: Write>(
             append(tar, &mut owned(EntryType::Regular, mode, time, size, 0), path, entry)
         }
         EntryType::Symlink => {
-            let target = entry.link_name()?.context("a link without a target")?.into_owned();
+            let target = target.context("a link without a target")?;
             let mut header = owned(kind, 0o777, 0, 0, 0);
             tar.append_link(&mut header, path, target).context("cannot write the image")
         }
         EntryType::Link => {
-            let target = entry.link_name()?.context("a link without a target")?.into_owned();
-            let target = plain_path(&target).context("a hard link out of the archive")?;
+            let target = target.context("a link without a target")?;
+            let target = plain_path(&target)?.context("a hard link to the top of the archive")?;
             let mut header = owned(kind, mode, time, 0, 0);
             tar.append_link(&mut header, path, target).context("cannot write the image")
         }
@@ -151,17 +171,22 @@ fn rewrite_entry<R: Read, W: Write>(
     }
 }
 
-/// Returns the path without the dot in front; `None` of the top itself, and of a path that leads out.
-fn plain_path(path: &Path) -> Option<PathBuf> {
+/// Returns the path without the dot in front; `None` of the top itself.
+///
+/// # Errors
+/// Fails if the path leads out of the archive.
+fn plain_path(path: &Path) -> anyhow::Result<Option<PathBuf>> {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {
             Component::Normal(name) => plain.push(name),
             Component::CurDir | Component::RootDir => {}
-            Component::ParentDir | Component::Prefix(_) => return None,
+            Component::ParentDir | Component::Prefix(_) => {
+                bail!("'{}' leads out of the archive", path.display())
+            }
         }
     }
-    (plain.components().count() > 0).then_some(plain)
+    Ok((plain.components().count() > 0).then_some(plain))
 }
 
 /// Returns whether the file says something of the machine that made the archive, or comes from the one that runs
@@ -244,9 +269,65 @@ mod tests {
 
     #[test]
     fn paths_stay_in_the_archive() {
-        assert_eq!(plain_path(Path::new("./usr/bin")), Some("usr/bin".into()));
-        assert_eq!(plain_path(Path::new("/usr")), Some("usr".into()));
-        assert_eq!(plain_path(Path::new("../etc")), None);
-        assert_eq!(plain_path(Path::new("./")), None);
+        let plain_path = |path: &str| plain_path(Path::new(path)).ok();
+        assert_eq!(plain_path("./usr/bin"), Some(Some("usr/bin".into())));
+        assert_eq!(plain_path("/usr"), Some(Some("usr".into())));
+        assert_eq!(plain_path("../etc"), None);
+        assert_eq!(plain_path("./"), Some(None));
+    }
+
+    /// Rewrites an archive of one entry; `before` is in front of it.
+    fn rewritten(before: &[(EntryType, &[u8])], kind: EntryType, name: &str, size: u64) -> String {
+        let mut tar = Builder::new(Vec::new());
+        for (kind, text) in before {
+            let mut header = owned(*kind, 0o644, 0, text.len() as u64, 0);
+            header.set_cksum();
+            tar.append(&header, *text).unwrap();
+        }
+        let mut header = owned(kind, 0o644, 0, size, 0);
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        tar.append(&header, io::empty()).unwrap();
+        let bytes = tar.into_inner().unwrap();
+        let mut out = Vec::new();
+        if let Err(err) = rewrite(bytes.as_slice(), &mut out, |_| true) {
+            return format!("{err:#}");
+        }
+        let mut archive = Archive::new(out.as_slice());
+        let paths = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned());
+        paths.map(|path| path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn hostile_archives_are_refused_with_the_place() {
+        let file = |name: &str, size| rewritten(&[], EntryType::Regular, name, size);
+        assert_eq!(file("a/b", 0), "a/b");
+        assert_eq!(
+            file("a/../../etc", 0),
+            "cannot pack 'a/../../etc' of the base: 'a/../../etc' leads out of the archive"
+        );
+        assert!(
+            file("a/.wh.b", 0)
+                .starts_with("cannot pack 'a/.wh.b' of the base: 'a/.wh.b' cannot be in an image")
+        );
+        assert!(
+            file("a", MOST_BYTES + 1)
+                .starts_with("cannot pack 'a' of the base: the base has more than 16.0 GiB")
+        );
+        assert!(rewritten(&[], EntryType::GNUSparse, "a", 0).contains("'a' of the base is sparse"));
+        // Names in front of an entry.
+        let long = [b'x'; 5000];
+        assert_eq!(rewritten(&[(EntryType::GNULongName, b"long\0")], EntryType::Regular, "a", 0), "long");
+        assert_eq!(rewritten(&[(EntryType::XHeader, b"13 path=long\n")], EntryType::Regular, "a", 0), "long");
+        for (kind, text, why) in [
+            (EntryType::GNULongName, &long[..], "a name in the base is longer than 4096 bytes"),
+            (EntryType::XHeader, b"zz\n", "it is no complete tar archive"),
+            (EntryType::XHeader, b"11 path=..\n", "'..' leads out of the archive"),
+            (EntryType::XHeader, b"22 GNU.sparse.major=1\n", "'a' of the base is sparse"),
+            (EntryType::XHeader, b"20 size=99999999999\n", "'a' of the base has more than 8 GiB"),
+        ] {
+            let told = rewritten(&[(kind, text)], EntryType::Regular, "a", 0);
+            assert!(told.contains(why), "{told}");
+        }
     }
 }
