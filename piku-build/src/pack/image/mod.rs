@@ -184,7 +184,9 @@ fn make(request: &ImageRequest, dir: &Path) -> anyhow::Result<ReleaseImage> {
     layers.push(ImageLayer::measure(opened.app_content(components)?, "app")?);
     let command = opened.default_type().map(str::to_owned);
     if command.is_none() {
-        progress::warning("the image starts nothing by itself: the release has no web, worker or other process type that runs");
+        progress::warning(
+            "the image starts nothing by itself: the release has no web, worker or other process type that runs",
+        );
     }
     Ok(ReleaseImage { description: ImageDescription::new(opened.release, platform, env, command), layers })
 }

@@ -20,9 +20,9 @@ export CONTAINERS_CONF="$work/containers.conf"
 engine() {
     podman --root "$work/root" --runroot "$work/run" --tmpdir "$work/tmp" "$@"
 }
-# The control groups of containers are below one that all podmans of the machine share.
+# The control groups of containers are below some that all podmans of the machine share.
 parents() {
-    find /sys/fs/cgroup -type d -name libpod_parent 2>/dev/null | sort
+    find /sys/fs/cgroup -type d '(' -name libpod_parent -o -path '*/libpod_parent/conmon' ')' 2>/dev/null | sort
 }
 parents >"$work/parents"
 # Notes the containers and pods, whose ids are in the names of their groups.
@@ -40,7 +40,7 @@ end() {
     sort -u "$work/ids" | while read -r id; do
         find /sys/fs/cgroup -depth -type d -path "*/libpod_parent/*$id*" -exec rmdir {} + 2>/dev/null || :
     done
-    parents | comm -23 - "$work/parents" | while read -r parent; do
+    parents | comm -23 - "$work/parents" | sort -r | while read -r parent; do
         rmdir -- "$parent" 2>/dev/null || :
     done
     rm -rf -- "$work"
