@@ -8,8 +8,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Duration;
 
 use piku_files::remove_all;
 use piku_layout::paths::AppDir;
@@ -106,14 +104,9 @@ impl RecordFolder {
         self.0.join(format!("{}.report", id.0))
     }
 
-    /// Waits until no process of the instance holds its lock, except processes stuck in the kernel.
-    pub(crate) fn wait_until_free(&self, id: InstanceId) {
-        for _ in 0..500 {
-            if lock::try_lock(&self.lock(id)).is_ok_and(|lock| lock.is_some()) {
-                return;
-            }
-            sleep(Duration::from_millis(1));
-        }
+    /// Returns whether no process of the instance holds its lock.
+    pub(crate) fn is_free(&self, id: InstanceId) -> bool {
+        lock::try_lock(&self.lock(id)).is_ok_and(|lock| lock.is_some())
     }
 
     /// Returns the directory of its `NOTIFY_SOCKET`.

@@ -4,6 +4,7 @@
 pub(crate) mod family;
 pub(crate) mod git_command;
 pub(crate) mod idle_memory;
+pub(crate) mod leftovers;
 pub(crate) mod own_program;
 pub(crate) mod processor_meter;
 pub(crate) mod reap;

@@ -31,7 +31,8 @@ use crate::core::{
 use crate::instance::environment::Vars;
 use crate::instance::launch;
 use crate::ports;
-use crate::process::family::{MARK, ProcessFamily};
+use crate::process::family::ProcessFamily;
+use crate::process::leftovers::MARK;
 use crate::process::wait::{self, READ};
 use crate::process::{reap, signals};
 

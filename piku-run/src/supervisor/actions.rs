@@ -32,7 +32,7 @@ impl AppSupervisor {
                 self.events.push_back(CoreEvent::Observed { id, seen });
             }
             CoreAction::Terminate { id } => {
-                if let Some(worker) = self.workers.get(&id) {
+                if let Some(worker) = self.workers.get(&id).filter(|worker| worker.end.is_none()) {
                     worker.family().terminate();
                 }
             }
@@ -78,7 +78,7 @@ impl AppSupervisor {
     }
 
     fn kill_instance(&self, id: InstanceId) {
-        if let Some(worker) = self.workers.get(&id) {
+        if let Some(worker) = self.workers.get(&id).filter(|worker| worker.end.is_none()) {
             worker.family().kill();
         }
     }

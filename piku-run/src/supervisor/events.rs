@@ -52,6 +52,7 @@ impl AppSupervisor {
             let beat = self.tell_waiting();
             let watch = self.watch_ports();
             let logs = self.tend_logs();
+            let ends = self.advance_ends();
             self.tell_core(CoreEvent::Tick);
             let next = self
                 .core
@@ -67,6 +68,7 @@ impl AppSupervisor {
                 .chain(beat)
                 .chain(watch)
                 .chain(logs)
+                .chain(ends)
                 .chain(self.clients.time_left())
                 .chain(self.paused_until())
                 .min();
@@ -117,7 +119,7 @@ impl AppSupervisor {
             if let Some(notify) = worker.notify.as_ref().filter(|notify| notify.paused().is_none()) {
                 watched.push((notify.as_fd(), READ, SupervisorToken::Notify(*id)));
             }
-            if let Some(pidfd) = &worker.pidfd {
+            if let Some(pidfd) = worker.pidfd.as_ref().filter(|_| worker.end.is_none()) {
                 watched.push((pidfd.as_fd(), READ, SupervisorToken::Ended(*id)));
             }
         }
@@ -180,6 +182,7 @@ impl AppSupervisor {
         // Identifying a sender scans many processes: once per sender, and only if its answer matters.
         senders.dedup();
         let family = worker.family();
+        let waits = waits && worker.end.is_none();
         if waits && senders.into_iter().any(|sender| family.may_notify(sender)) {
             self.events.push_back(CoreEvent::Notified { id });
         }

@@ -12,6 +12,9 @@ impl AppSupervisor {
     pub(super) fn start_probe(&mut self, id: InstanceId) {
         let Some(one) = self.core.instance(id) else { return };
         let Some(port) = one.port else { return };
+        if self.workers.get(&id).is_some_and(|worker| worker.end.is_some()) {
+            return;
+        }
         // Do not send a check to another process.
         if let PortHolder::Stranger(stranger) = self.port_holder(id, port) {
             return self.report_port_taken(id, port, stranger);

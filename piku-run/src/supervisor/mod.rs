@@ -13,6 +13,7 @@ mod log_forwarding;
 mod logs;
 mod memory_shortage;
 mod port_claims;
+mod process_ends;
 mod routing;
 mod scaling;
 mod status;
@@ -27,14 +28,13 @@ use anyhow::Context;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use piku_chroot::report;
 use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::{BUSY, UserError};
 
-use crate::core::{CoreEvent, FoundWorker, InstanceId, JobId, OnExit, ProcessExit, SupervisorCore};
+use crate::core::{CoreEvent, FoundWorker, InstanceId, JobId, OnExit, SupervisorCore};
 use crate::cron::{AppCrontab, CronTimer};
 use crate::desired::{self, HealthCheck};
 use crate::instance::environment::ReleaseContext;
@@ -282,65 +282,6 @@ impl AppSupervisor {
             self.say_output(&lines);
         }
         true
-    }
-
-    /// Handles the end of an instance's process.
-    fn handle_end(&mut self, id: InstanceId, exit: ProcessExit) {
-        let Some(worker) = self.workers.get(&id) else { return };
-        worker.family().kill_leftovers();
-        // If its monitor was killed, the kernel ends the jail a moment later.
-        self.records.wait_until_free(id);
-        while self.take_output(id) {}
-        let Some(mut worker) = self.workers.remove(&id) else { return };
-        let (started, ended) = report::read(&self.records.report(id));
-        let exit = match (ended, exit) {
-            (Some(ended), _) if ended.oom_kills > 0 => {
-                ProcessExit::OutOfMemory { peak: ended.memory_peak_bytes }
-            }
-            // Only the jail knows the exit code of an adopted process.
-            (Some(ended), ProcessExit::Unknown) => ProcessExit::Code(ended.exit_code.into()),
-            (_, exit) => exit,
-        };
-        // A process that was terminated may have been killed by this supervisor.
-        let was_told = self.core.instance(id).is_some_and(crate::core::AppInstance::is_leaving);
-        let shortage = self.shortage.explain_exit(exit).filter(|_| !was_told);
-        worker.log.flush();
-        let is_trial = !worker.record.live || id == TASK;
-        let explains = exit != ProcessExit::Code(0) && (is_trial || !was_told);
-        let lines = if explains { worker.log.last_lines(crash_hints::LINES) } else { Vec::new() };
-        let last_lines = &lines[lines.len().saturating_sub(20)..];
-        let refusal = self.explain_refusal(&worker, started.as_ref(), &lines);
-        let no_space = self.explain_no_space(last_lines);
-        let failed = !was_told && !matches!(exit, ProcessExit::Code(0));
-        // A deploy shows the hints of its own instances.
-        let grant =
-            (failed && (worker.record.live || id == TASK)).then(|| self.explain_missing_grant(last_lines));
-        let grant = grant.flatten();
-        for text in shortage.iter().chain(&refusal).chain(&no_space).chain(&grant) {
-            worker.log.write_remark(text, jiff::Timestamp::now());
-        }
-        worker.log.flush();
-        self.probes.remove(&id);
-        if id == TASK {
-            self.say_output(shortage.as_slice());
-            if let Some(rest) = worker.drain_output() {
-                self.say_output(&[rest]);
-            }
-            self.say_output(grant.as_slice());
-            self.refusals.extend(refusal.map(|text| (TASK, text)));
-            self.records.remove(TASK);
-            self.events.push_back(CoreEvent::TaskEnded(Ok(exit)));
-            return;
-        }
-        if worker.record.runs == StartCount::Once {
-            self.cron_ended(&worker.record.ps.kind, &status::exit(exit));
-        } else if !worker.record.live {
-            self.refusals.extend(refusal.map(|text| (id, text)));
-            self.tails.insert(id, worker.log.last_lines(20));
-        }
-        self.limits.insert(id, status::held_limits(&worker.record, started));
-        self.hold_port(id, &worker);
-        self.events.push_back(CoreEvent::Exited { id, exit });
     }
 
     /// Adopts a process by its record, or cleans up after one that has ended.

@@ -9,6 +9,7 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -20,6 +21,7 @@ use piku_procfile::schedule;
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::AppSupervisor;
+use super::process_ends::InstanceEnd;
 use crate::core::{InstanceId, InstanceName, InstanceState, JobId};
 use crate::desired::{extra_listen_ports, limits};
 use crate::grants::resolve_grants;
@@ -29,7 +31,8 @@ use crate::instance::ready_socket::{self, NotifySocket};
 use crate::instance::record::{RecordFolder, StartCount, WorkerRecord};
 use crate::lock;
 use crate::log::{BlockBuffer, LogIntake, LogWriter, open_fifo, open_fifo_for_worker, recover_spool};
-use crate::process::family::{MARK, ProcessFamily};
+use crate::process::family::ProcessFamily;
+use crate::process::leftovers::MARK;
 use crate::process::processor_meter::ProcessorMeter;
 use crate::releases::current;
 
@@ -52,6 +55,8 @@ pub(super) struct InstanceProcess {
     /// Output of the release task after its last newline.
     partial: Vec<u8>,
     pub(super) processor: ProcessorMeter,
+    /// Its end, once the process has ended: the pid is that of nobody, or of another process.
+    pub(super) end: Option<InstanceEnd>,
 }
 
 impl InstanceProcess {
@@ -74,11 +79,11 @@ impl InstanceProcess {
         let notify = folder.is_dir().then(|| NotifySocket::bind(&folder)).transpose();
         let notify = notify.context("cannot listen for its readiness")?;
         let processor = ProcessorMeter::new(record.pid, record.start);
-        Ok(Self { pid, pidfd: Some(pidfd), record, output, log, notify, partial: Vec::new(), processor })
+        Ok(Self { pid, pidfd: Some(pidfd), record, output, log, notify, partial: Vec::new(), processor, end: None })
     }
 
     pub(super) fn is_child(&self, pid: Pid) -> bool {
-        self.pidfd.is_none() && self.pid == pid
+        self.pidfd.is_none() && self.end.is_none() && self.pid == pid
     }
 
     pub(super) fn family(&self) -> ProcessFamily<'_> {
@@ -127,8 +132,12 @@ pub(super) fn clear_away(record: &WorkerRecord, records: &RecordFolder, log: io:
     let family = ProcessFamily { leader: Pid::from_raw(record.pid), mark: record.mark.as_deref() };
     if record.is_alive() {
         family.kill();
+        if let Some(mut search) = family.search_leftovers() {
+            search.advance(Duration::MAX);
+        }
+    } else {
+        family.kill_leftovers();
     }
-    family.kill_leftovers();
 }
 
 impl AppSupervisor {
@@ -290,7 +299,7 @@ impl AppSupervisor {
         self.records.write(&record).context("cannot write its record")?;
         waiting.open_gate().context("it ended at once")?;
         let processor = ProcessorMeter::new(record.pid, record.start);
-        Ok(InstanceProcess { pid, pidfd: None, record, output, log, notify, partial: Vec::new(), processor })
+        Ok(InstanceProcess { pid, pidfd: None, record, output, log, notify, partial: Vec::new(), processor, end: None })
     }
 
     /// Writes the record of an instance that has become ready or live.
