@@ -13,6 +13,7 @@ pub mod git_history;
 pub mod jail;
 pub mod name;
 pub mod paths;
+mod plain_words;
 pub mod settings;
 pub mod unknown_app;
 pub mod writable_path;

@@ -26,7 +26,6 @@ mod nginx;
 mod notify;
 mod pause;
 mod ports;
-mod plain_words;
 mod protection;
 mod status_page;
 
@@ -47,7 +46,7 @@ pub use ports::{PortRange, ReservedPorts};
 pub use protection::Protection;
 pub use status_page::StatusSettings;
 
-use plain_words::plain_message;
+use crate::plain_words::plain_message;
 
 /// Behaviour on a host without user namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

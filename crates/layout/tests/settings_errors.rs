@@ -13,6 +13,7 @@ app_users: own
 network: {blog: own}
 grants: {blog: [/dev/i2c-1]}
 ports: {first: 20000, last: 29999}
+service_ports: {first: 15400, last: 15499}
 domain: example.org
 nginx:
   enabled: true
@@ -81,6 +82,7 @@ lock_timeout: 7200
 keep_releases: 5
 keep_destroyed: 30d
 cache_limit: 2048
+image_bases: 2048
 build_memory: 512m
 build_nice: 10
 max_push_size: 4096

@@ -33,6 +33,8 @@ pub(crate) enum CoreEvent {
     Spawned { id: InstanceId, port: Option<u16> },
     /// The process of an instance could not be started.
     SpawnFailed { id: InstanceId, reason: String },
+    /// The first process of an instance has ended; [`CoreEvent::Exited`] follows when all have.
+    Ending { id: InstanceId },
     /// All processes of an instance have ended.
     Exited { id: InstanceId, exit: ProcessExit },
     /// Result of [`CoreAction::Probe`](super::action::CoreAction::Probe).

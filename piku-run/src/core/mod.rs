@@ -116,6 +116,7 @@ impl SupervisorCore {
             CoreEvent::Switched(result) => self.finish_switch(result),
             CoreEvent::Drained { id } => self.finish_drain(id),
             CoreEvent::CronDue { kind } => self.start_cron_run(&kind),
+            CoreEvent::Ending { id } => self.forget_readiness(id),
             CoreEvent::Tick => {}
         }
         self.expire_deadlines();

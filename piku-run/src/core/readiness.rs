@@ -55,6 +55,14 @@ impl SupervisorCore {
         }
     }
 
+    /// Keeps an instance that is ending from becoming ready.
+    pub(super) fn forget_readiness(&mut self, id: InstanceId) {
+        let Some(one) = self.instances.get_mut(&id) else { return };
+        if let InstanceState::Starting { ask, patience, unannounced, settled, .. } = &mut one.state {
+            (*ask, *patience, *unannounced, *settled) = (None, None, false, None);
+        }
+    }
+
     /// Records the readiness notification of an instance. One that listens must pass a health check as
     /// well, since nginx sends it requests.
     pub(super) fn record_notification(&mut self, id: InstanceId) {

@@ -88,7 +88,9 @@ impl LeftoverSearch {
         let mut found = false;
         // Young processes first, before they end.
         for pid in pids.into_iter().rev() {
-            if pid == self.leader || self.known.get(&pid).is_some_and(|session| !self.sessions.contains(session)) {
+            if pid == self.leader
+                || self.known.get(&pid).is_some_and(|session| !self.sessions.contains(session))
+            {
                 continue;
             }
             let Some(stat) = ProcessStat::read(pid) else { continue };

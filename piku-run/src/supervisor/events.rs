@@ -52,6 +52,8 @@ impl AppSupervisor {
             let beat = self.tell_waiting();
             let watch = self.watch_ports();
             let logs = self.tend_logs();
+            // An instance that has ended must not become ready by the time that has passed.
+            self.reap_children();
             let ends = self.advance_ends();
             self.tell_core(CoreEvent::Tick);
             let next = self

@@ -39,6 +39,7 @@ impl AppSupervisor {
         let search = worker.family().search_leftovers();
         worker.end = Some(InstanceEnd { exit, search, lock_until: None });
         self.probes.remove(&id);
+        self.events.push_back(CoreEvent::Ending { id });
         self.advance_end(id);
     }
 

@@ -79,7 +79,17 @@ impl InstanceProcess {
         let notify = folder.is_dir().then(|| NotifySocket::bind(&folder)).transpose();
         let notify = notify.context("cannot listen for its readiness")?;
         let processor = ProcessorMeter::new(record.pid, record.start);
-        Ok(Self { pid, pidfd: Some(pidfd), record, output, log, notify, partial: Vec::new(), processor, end: None })
+        Ok(Self {
+            pid,
+            pidfd: Some(pidfd),
+            record,
+            output,
+            log,
+            notify,
+            partial: Vec::new(),
+            processor,
+            end: None,
+        })
     }
 
     pub(super) fn is_child(&self, pid: Pid) -> bool {
@@ -299,7 +309,17 @@ impl AppSupervisor {
         self.records.write(&record).context("cannot write its record")?;
         waiting.open_gate().context("it ended at once")?;
         let processor = ProcessorMeter::new(record.pid, record.start);
-        Ok(InstanceProcess { pid, pidfd: None, record, output, log, notify, partial: Vec::new(), processor, end: None })
+        Ok(InstanceProcess {
+            pid,
+            pidfd: None,
+            record,
+            output,
+            log,
+            notify,
+            partial: Vec::new(),
+            processor,
+            end: None,
+        })
     }
 
     /// Writes the record of an instance that has become ready or live.

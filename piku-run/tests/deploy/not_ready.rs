@@ -37,6 +37,8 @@ fn another_port_and_processes_that_die_are_said_at_once_and_in_the_error() {
     assert!(said.contains(&format!("the process listens on :{port} (web.1, after 6 s")), "{said}");
     assert!(said.contains(&format!("hint: let it listen on the port in $PORT, or have it given that port: PORT={port} in ENV, or piku config:set blog PORT={port}")), "{said}");
 
+    // Long enough to see several of them end, also on a busy machine.
+    server.config(&[("HEALTHCHECK_START_PERIOD", "15")]);
     let restarts =
         "while :; do python3 -c 'import time; print(\"cannot import app\"); time.sleep(0.3)'; done";
     let said = server.deploy_fails("x", &[("web", restarts)]);

@@ -41,9 +41,13 @@ fn workers_that_end_beside_a_web_are_reported_and_started_again() {
 fn the_formation_is_stored_before_the_first_release_and_the_failure_names_it() {
     let server = Server::new();
     let bad = ("broken", "echo nothing to do; exit 3");
+    // Long enough for a process to end also on a busy machine.
+    let patient = [("HEALTHCHECK_UPTIME", "30")];
+    server.config(&patient);
     let said = server.deploy_fails("one", &[("bot", "exec sleep 1000"), bad]);
     assert!(said.contains("broken.1 exited with code 3 before it was ready"), "{said}");
     assert!(said.contains("piku ps:scale blog broken=0"), "{said}");
+    server.config(&[]);
     // As the first push has made it.
     std::fs::create_dir_all(server.app("repo.git")).unwrap();
     let (_, said) = server.good(&["scale", "blog", "broken=0", "bot=2"]);
@@ -51,6 +55,7 @@ fn the_formation_is_stored_before_the_first_release_and_the_failure_names_it() {
     let said = server.deploy("one", &[("bot", "exec sleep 1000"), bad]);
     assert!(said.contains("it gets no requests: its Procfile has no 'web'"), "{said}");
     assert_eq!(server.states(), ["bot.1 running", "bot.2 running"]);
+    server.config(&patient);
     let said = server.deploy_fails("two", &[("bot", "exit 0")]);
     assert!(said.contains("nothing of the app keeps running: bot.1 exited with code 0"), "{said}");
     until("the old ones are back", || server.states() == ["bot.1 running", "bot.2 running"]);

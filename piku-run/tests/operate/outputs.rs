@@ -69,6 +69,8 @@ web.1  stopped  -  -  4  -  0  -  -
 
 $ piku-run stop blog
 exit status: 0
+--- stderr
+-----> blog is stopped already
 
 $ piku-run maintenance blog on
 exit status: 0

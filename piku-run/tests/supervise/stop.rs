@@ -110,8 +110,8 @@ fn descendants_of_a_crashed_instance_end_before_it_restarts() {
 fn a_stopped_app_stays_stopped_and_restart_starts_it() {
     let mut server = Server::new();
     server.deploy("one", &[("web", SERVE)]);
-    server.good(&["stop", "blog"]);
-    server.good(&["stop", "blog"]);
+    assert_eq!(server.good(&["stop", "blog"]).1, "-----> blog is stopped: web.1\n");
+    assert_eq!(server.good(&["stop", "blog"]).1, "-----> blog is stopped already\n");
     assert_eq!(server.states(), ["web.1 stopped"]);
     server.end_daemon(Signal::SIGTERM);
     server.start_daemon();

@@ -1,6 +1,6 @@
 //! Messages of the parser in the words of `host.yaml`: no names of types, and no values of the file.
 
-/// What the parser calls things, and what they are in the file.
+/// Terms of the parser, and those of the file for the same things.
 const WORDS: [(&str, &str); 19] = [
     ("unknown variant ", "unknown value "),
     ("unknown field ", "unknown setting "),
@@ -32,7 +32,7 @@ const KINDS: [(&str, &str); 4] = [
 ];
 
 /// Returns the message of a parser in plain words.
-pub(super) fn plain_message(message: &str) -> String {
+pub(crate) fn plain_message(message: &str) -> String {
     let message = without_value(message);
     // Names and values of the file stand in backticks.
     let parts = message.split('`').enumerate();
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn values_are_not_repeated() {
         let text = "build_env: PROXY=http://u:s3cret@h\n";
-        let err = serde_yaml::from_str::<super::super::HostSettings>(text).unwrap_err();
+        let err = serde_yaml::from_str::<crate::settings::HostSettings>(text).unwrap_err();
         assert_eq!(
             plain_message(&err.to_string()),
             "build_env: invalid type: a string, expected a group of settings at line 1 column 12"
