@@ -188,11 +188,14 @@ fn output_format(args: &[String]) -> OutputFormat {
 }
 
 /// Prints each output below the name of its host, or all rows as one list in which each row has the name as
-/// `machine`. What a host prints is data: only text and colours reach the terminal.
+/// `machine`.
 fn print_outputs(results: &[HostResult], format: OutputFormat) -> anyhow::Result<()> {
-    if format != OutputFormat::Text {
-        return output::print(format, &merge_rows(results), String::new);
-    }
+    output::print(format, &merge_rows(results), || render_outputs(results))
+}
+
+/// Renders each output below the name of its host, indented: no host can write a line that looks like the name of
+/// another one. Only text and colours reach the terminal.
+fn render_outputs(results: &[HostResult]) -> String {
     let mut text = String::new();
     for result in results.iter().filter(|result| !result.output.is_empty()) {
         if !text.is_empty() || results.first().is_some_and(|first| first.name == OWN_NAME) {
@@ -200,11 +203,10 @@ fn print_outputs(results: &[HostResult], format: OutputFormat) -> anyhow::Result
         }
         text.extend([result.name.as_str(), ":\n"]);
         for line in result.output.lines() {
-            text.push_str(&coloured_text(line.as_bytes()));
-            text.push('\n');
+            text.extend(["  ", coloured_text(line.as_bytes()).trim_end(), "\n"]);
         }
     }
-    output::write(text.as_bytes())
+    text
 }
 
 /// Returns the rows of all hosts that have answered, with their names.
@@ -316,6 +318,21 @@ mod tests {
             { "machine": "pi-4", "value": 7 },
         ]);
         assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn no_host_speaks_for_another() {
+        let of = |name: &str, output: &str| HostResult {
+            name: name.to_owned(),
+            output: output.to_owned(),
+            failure: None,
+        };
+        let results = [of("pi-1", "PS\npi-2:\nforged\x1b[2J\rpi-2:\n"), of("pi-2", "PS\n"), of("pi-3", "")];
+        let text = render_outputs(&results);
+        let names: Vec<&str> =
+            text.lines().filter(|line| !line.is_empty() && !line.starts_with("  ")).collect();
+        assert_eq!(names, ["pi-1:", "pi-2:"], "{text:?}");
+        assert!(!text.contains(['\x1b', '\r']), "{text:?}");
     }
 
     #[test]

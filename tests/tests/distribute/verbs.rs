@@ -91,7 +91,7 @@ fn verbs_reach_all_machines_of_an_app() {
     );
     let shown = succeeds(&scene, "ps blog");
     assert!(
-        shown.contains(&format!("{}:\nPS", names[0])) && shown.contains(&format!("\n{}:\nPS", names[1])),
+        shown.contains(&format!("{}:\n  PS", names[0])) && shown.contains(&format!("\n{}:\n  PS", names[1])),
         "{shown}"
     );
     assert!(!shown.contains("no live release"), "{shown}");
