@@ -1,6 +1,6 @@
-//! Ports that a test hands to a server which binds them later.
+//! Ports that a test hands to a server which binds them later, and those of whole worlds.
 //!
-//! They lie below the ephemeral ports and below those of apps. An abstract socket with the number in its name
+//! The former lie below the ephemeral ports and below those of apps. An abstract socket with the number in its name
 //! reserves a port against all other tests, in this process and in others, until the process ends; it leaves
 //! no file.
 
@@ -37,6 +37,20 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("all ports from {FIRST} to {} are taken", FIRST + COUNT - 1);
+}
+
+/// Reserves a hundred ports for one server; a listener on the last keeps them from other test processes too.
+pub(crate) fn reserve_hundred() -> (u16, TcpListener) {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let process = u16::try_from(std::process::id() % 100).expect("below a hundred");
+    for _ in 0..100 {
+        let slot = (process + NEXT.fetch_add(1, Ordering::Relaxed)) % 100;
+        let first = 20000 + slot * 100;
+        if let Ok(guard) = TcpListener::bind(("127.0.0.1", first + 99)) {
+            return (first, guard);
+        }
+    }
+    panic!("a hundred worlds at once");
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -21,7 +20,7 @@ use tempfile::TempDir;
 use crate::account::Account;
 use crate::repo::Repo;
 use crate::sshd::Sshd;
-use crate::tools;
+use crate::{ports, tools};
 
 /// Time after which a test gives up; no test depends on it.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -58,7 +57,7 @@ impl World {
         open_to_others(dir.path());
         let account = Account::for_tests();
         let bin = tools::reachable_by(&account, dir.path());
-        let (ports, guard) = next_ports();
+        let (ports, guard) = ports::reserve_hundred();
         let mut world = Self { account, bin, daemon: None, nginx: None, sshd: None, _guard: guard, dir };
         for folder in ["home", "home/.ssh", "root", "log"] {
             fs::create_dir(world.path(folder)).expect(folder);
@@ -386,18 +385,4 @@ fn pid(child: &Child) -> Pid {
 
 fn open_to_others(dir: &Path) {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("mode of the world's folder");
-}
-
-/// Reserves a hundred ports for one server; a listener on the last keeps them from other test processes too.
-fn next_ports() -> (u16, TcpListener) {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let process = u16::try_from(std::process::id() % 100).expect("below a hundred");
-    for _ in 0..100 {
-        let slot = (process + NEXT.fetch_add(1, Ordering::Relaxed)) % 100;
-        let first = 20000 + slot * 100;
-        if let Ok(guard) = TcpListener::bind(("127.0.0.1", first + 99)) {
-            return (first, guard);
-        }
-    }
-    panic!("a hundred worlds at once");
 }

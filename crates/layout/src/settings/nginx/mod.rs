@@ -1,10 +1,12 @@
 //! `nginx:` of `host.yaml`: how this machine serves its apps under their host names.
 
+mod listen_address;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeSeq};
 
-use super::listen_address::ListenAddress;
+pub use listen_address::ListenAddress;
 
 /// ACME client that requests certificates for the apps' host names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
