@@ -3,15 +3,34 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use piku_tests::skip;
 use piku_tests::tools::{built, repository};
 
 use super::{Image, pack, site};
 use crate::support::{World, has_jail, shared_cache};
+
+/// Time in which containerd starts, also on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A server that ends with the test.
+struct RunningServer(Child);
+
+impl RunningServer {
+    fn has_ended(&mut self) -> bool {
+        self.0.try_wait().expect("its state").is_some()
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 const APP: &str = r#"
 import getpass, os
@@ -123,7 +142,7 @@ fn containerd_stores_the_image_under_its_name() {
     );
     fs::write(dir.join("config.toml"), config).expect("a file");
     // Its mounts and processes end with it.
-    let mut containerd = Command::new("unshare")
+    let containerd = Command::new("unshare")
         .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "containerd", "--config"])
         .arg(dir.join("config.toml"))
         .stdin(Stdio::null())
@@ -131,25 +150,28 @@ fn containerd_stores_the_image_under_its_name() {
         .stderr(fs::File::create(dir.join("log")).expect("a file"))
         .spawn()
         .expect("unshare runs");
+    let mut containerd = RunningServer(containerd);
     let ctr = |args: &[&str], input: Stdio| {
         let mut command = Command::new("ctr");
         command.arg("--address").arg(&socket).args(["--namespace", "k8s.io"]).args(args).stdin(input);
         command.output().expect("ctr runs")
     };
-    for _ in 0..200 {
-        if socket.exists() && ctr(&["version"], Stdio::null()).status.success() {
-            break;
-        }
+    let log = || fs::read_to_string(dir.join("log")).unwrap_or_default();
+    let begun = Instant::now();
+    while !socket.exists() || !ctr(&["version"], Stdio::null()).status.success() {
+        assert!(
+            !containerd.has_ended() && begun.elapsed() < PATIENCE,
+            "containerd does not answer\n{}",
+            log()
+        );
         sleep(Duration::from_millis(50));
     }
     let archive = fs::File::open(world.path("image.tar")).expect("the image");
     let imported = ctr(&["images", "import", "-"], archive.into());
     let listed = ctr(&["images", "list", "--quiet"], Stdio::null());
     let checked = ctr(&["images", "check"], Stdio::null());
-    let _ = containerd.kill();
-    let _ = containerd.wait();
-    let log = fs::read_to_string(dir.join("log")).unwrap_or_default();
-    assert!(imported.status.success(), "{}\n{log}", String::from_utf8_lossy(&imported.stderr));
+    drop(containerd);
+    assert!(imported.status.success(), "{}\n{}", String::from_utf8_lossy(&imported.stderr), log());
     assert_eq!(String::from_utf8_lossy(&listed.stdout), "localhost/blog:1\n");
     let checked = String::from_utf8_lossy(&checked.stdout);
     assert!(checked.contains(" complete ") && checked.trim_end().ends_with("true"), "unpacked: {checked}");
