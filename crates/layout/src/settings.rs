@@ -207,7 +207,7 @@ impl HostSettings {
     /// Reads the file; all defaults when there is none.
     ///
     /// # Errors
-    /// Fails if it cannot be read, is not YAML, or has a key or value that piku does not know.
+    /// Fails if it cannot be read, is not YAML, or has a key or value that piku does not know or cannot use.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
@@ -223,7 +223,10 @@ fn parse(text: &str) -> anyhow::Result<HostSettings> {
     if text.trim().is_empty() {
         return Ok(HostSettings::default());
     }
-    serde_yaml::from_str(text).map_err(|err| anyhow!("{}", plain_message(&err.to_string())))
+    let settings: HostSettings =
+        serde_yaml::from_str(text).map_err(|err| anyhow!("{}", plain_message(&err.to_string())))?;
+    settings.check_service_ports()?;
+    Ok(settings)
 }
 
 #[cfg(test)]

@@ -57,7 +57,9 @@ pub(crate) fn create_service(root: &PikuRoot, new: &NewService) -> anyhow::Resul
                 .into());
         }
         check_free(root, name)?;
-        let port = claim_server_port(root, new.port)?.port();
+        // Until the service is at its place: another command may look for a port at any time.
+        let claim = claim_server_port(root, new.port)?;
+        let port = claim.port();
         let state = ServiceState { version: version.clone(), port, bindings: Vec::new(), upgrade: None };
         let aside = root.service_aside(name);
         current::create_dir(aside.path())?;
@@ -65,6 +67,7 @@ pub(crate) fn create_service(root: &PikuRoot, new: &NewService) -> anyhow::Resul
         let to = root.service(name);
         move_app_dir(aside.path(), to.path())
             .with_context(|| format!("cannot make '{}'", to.path().display()))?;
+        drop(claim);
         port
     };
     progress::step(&format!("Starting {name}, {} {version}", kind.about.description));

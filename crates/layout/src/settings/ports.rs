@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::HostSettings;
 
+/// First of Linux's ephemeral ports: any process can get one of them by asking for port 0.
+const EPHEMERAL: u16 = 32768;
+
 /// Range of ports, such as those of instances. Their default is below Linux's ephemeral ports (32768 to 60999). If all of
 /// them are taken, an instance gets an ephemeral port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +24,10 @@ impl PortRange {
     #[must_use]
     pub fn contains(self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
+    }
+
+    fn overlaps(self, other: Self) -> bool {
+        self.first.max(other.first) <= self.last.min(other.last)
     }
 }
 
@@ -62,5 +69,46 @@ impl HostSettings {
     #[must_use]
     pub fn reserved_ports(&self) -> ReservedPorts {
         ReservedPorts { instances: self.ports, services: self.service_ports }
+    }
+    /// Refuses ports of services that apps could have.
+    pub(super) fn check_service_ports(&self) -> Result<(), UserError> {
+        let PortRange { first, last } = self.service_ports;
+        let what = if first == 0 || first > last {
+            "has no ports".to_owned()
+        } else if last >= EPHEMERAL {
+            format!("has ephemeral ports, from {EPHEMERAL} on, which any app can get")
+        } else if self.service_ports.overlaps(self.ports) {
+            format!("overlaps 'ports', {} to {}", self.ports.first, self.ports.last)
+        } else {
+            return Ok(());
+        };
+        Err(UserError::new(format!("'service_ports', {first} to {last}, {what}"))
+            .hint("choose others below 32768, such as {first: 15400, last: 15499}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_have_ports_that_no_app_has() {
+        let check = |first, last| {
+            let service_ports = PortRange { first, last };
+            let settings = HostSettings { service_ports, ..HostSettings::default() };
+            settings.check_service_ports().map_err(|err| err.to_string())
+        };
+        assert_eq!((check(1, 19999), check(30000, 32767), check(15400, 15400)), (Ok(()), Ok(()), Ok(())));
+        for (first, last, why) in [
+            (0, 10, "has no ports"),
+            (15499, 15400, "has no ports"),
+            (19990, 20000, "overlaps 'ports', 20000 to 29999"),
+            (29999, 30000, "overlaps"),
+            (20100, 20199, "overlaps"),
+            (1, 32768, "has ephemeral ports"),
+        ] {
+            let told = check(first, last).unwrap_err();
+            assert!(told.starts_with(&format!("'service_ports', {first} to {last}, {why}")), "{told}");
+        }
     }
 }
