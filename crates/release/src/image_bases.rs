@@ -15,6 +15,8 @@ use anyhow::Context;
 use piku_files::{FileLock, remove_all};
 use piku_layout::clock;
 
+use crate::layers::is_key;
+
 /// Name of the layer in the directory of a base.
 pub const LAYER: &str = "layer.tar";
 /// Name of the description, which is written last.
@@ -85,7 +87,10 @@ pub fn remove(dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Lists what is not needed: bases that were not used for long, the least recently used ones while all have more than
-/// `limit` bytes, and what ended processes left. `ours` is one that is in use. The caller holds the lock.
+/// `limit` bytes, and what ended processes left. `ours` is one that is in use. The base that was used last is kept
+/// whatever its size: each deploy would make it again. The caller holds the lock.
+///
+/// The directory may be the operator's, with other things in it, which are left alone.
 ///
 /// # Errors
 /// Fails if the directory cannot be read.
@@ -95,12 +100,15 @@ pub fn list_unneeded(bases: &Path, limit: u64, ours: Option<&Path>) -> io::Resul
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let (mut unneeded, mut kept, mut bytes) = (Vec::new(), Vec::new(), 0_u64);
+    let (mut unneeded, mut kept, mut bytes, mut has_last) = (Vec::new(), Vec::new(), 0_u64, false);
     for entry in entries {
         let dir = entry?.path();
+        if !is_of_bases(&dir) {
+            continue;
+        }
         let is_ours = ours == Some(&dir);
         match StoredBase::read(&dir) {
-            Some(base) if is_ours => bytes = bytes.saturating_add(base.bytes),
+            Some(base) if is_ours => (bytes, has_last) = (bytes.saturating_add(base.bytes), true),
             Some(base) if clock::age(base.used, now).is_none_or(|age| age <= KEPT) => kept.push(base),
             _ if is_ours => {}
             _ => unneeded.push(dir),
@@ -110,12 +118,23 @@ pub fn list_unneeded(bases: &Path, limit: u64, ours: Option<&Path>) -> io::Resul
     kept.sort_by(|one, other| (other.used, &one.dir).cmp(&(one.used, &other.dir)));
     for base in kept {
         bytes = bytes.saturating_add(base.bytes);
-        if bytes > limit {
+        if bytes > limit && has_last {
             unneeded.push(base.dir);
         }
+        has_last = true;
     }
     unneeded.sort();
     Ok(unneeded)
+}
+
+/// Returns whether the path is that of a base, or of one that was being made or removed.
+fn is_of_bases(path: &Path) -> bool {
+    let is_named = path.file_stem().and_then(|name| name.to_str()).is_some_and(is_key);
+    match path.extension() {
+        // A base gets its name when it is whole: a directory without its files is something else.
+        None => is_named && [LAYER, DESCRIPTION].iter().any(|file| path.join(file).is_file()),
+        Some(extension) => is_named && (extension == UNFINISHED || extension == GONE),
+    }
 }
 
 impl StoredBase {
@@ -146,19 +165,28 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let bases = dir.path();
         assert!(list_unneeded(&bases.join("none"), 0, None).unwrap().is_empty());
+        let key = |name: &str| name.repeat(64);
         let [new, used, older, oldest] =
-            [("a", 1), ("b", 2), ("c", 3), ("d", 91)].map(|(name, days)| make(bases, name, days));
-        let half = bases.join("e.new");
+            [("a", 1), ("b", 2), ("c", 3), ("d", 91)].map(|(name, days)| make(bases, &key(name), days));
+        let half = bases.join(key("e") + ".new");
         fs::create_dir(&half).unwrap();
-        make(bases, "f.gone", 0);
+        make(bases, &(key("f") + ".gone"), 0);
+        // What the operator has there, and a layer of a build.
+        fs::write(bases.join("notes.txt"), "x").unwrap();
+        make(bases, "own", 100);
+        make(bases, "own.new", 100);
+        fs::create_dir_all(bases.join(key("0")).join("content")).unwrap();
         let names = |limit: u64, ours: Option<&Path>| -> Vec<String> {
             let found = list_unneeded(bases, limit, ours).unwrap().into_iter();
-            found.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+            let found = found.map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+            found.map(|name| name[..1].to_owned() + &name[64..]).collect()
         };
         assert_eq!(names(1000, None), ["d", "e.new", "f.gone"]);
         assert_eq!(names(299, None), ["c", "d", "e.new", "f.gone"]);
         assert_eq!(names(200, Some(&oldest)), ["b", "c", "e.new", "f.gone"]);
         assert_eq!(names(0, Some(&used)), ["a", "c", "d", "e.new", "f.gone"]);
+        // One that is larger than all may be.
+        assert_eq!(names(99, None), ["b", "c", "d", "e.new", "f.gone"]);
         // One that has lost its layer is none.
         fs::remove_file(older.join(LAYER)).unwrap();
         assert_eq!(names(1000, None), ["c", "d", "e.new", "f.gone"]);

@@ -49,8 +49,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
         assert!(remove(&root, false).unwrap().0.is_empty());
-        for (name, age) in [("old", 2), ("new", 1)] {
-            let base = root.image_bases().join(name);
+        for (name, age) in [("a", 2), ("b", 1)] {
+            let base = root.image_bases().join(name.repeat(64));
             fs::create_dir_all(&base).unwrap();
             fs::write(base.join(LAYER), vec![1; 700 << 10]).unwrap();
             let date = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(age);
@@ -67,8 +67,12 @@ mod tests {
         let lock = image_bases::try_lock(&root.image_bases()).unwrap();
         assert!(names(false).is_empty());
         drop(lock);
-        assert_eq!(names(true), ["image-base bases/old"]);
-        assert_eq!(names(false), ["image-base bases/old"]);
-        assert!(names(true).is_empty() && root.image_bases().join("new").join(LAYER).is_file());
+        let old = format!("image-base bases/{}", "a".repeat(64));
+        assert_eq!(names(true), [old.as_str()]);
+        assert_eq!(names(false), [old.as_str()]);
+        assert!(names(true).is_empty() && root.image_bases().join("b".repeat(64)).join(LAYER).is_file());
+        // One that is larger than the limit is not made again by each deploy.
+        fs::write(root.settings(), "image_bases: 0\n").unwrap();
+        assert!(names(true).is_empty());
     }
 }

@@ -87,8 +87,8 @@ fn bases_are_directories_archives_and_images() {
     assert_eq!(on_docker, on_image);
 }
 
-/// Returns the layout of an image with layers that are compressed by zstd.
-fn compress_layers(image: &Image) -> Vec<u8> {
+/// Returns the layout of an image with other layers of the same config.
+fn replace_layers(image: &Image, change: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut add = |name: &str, text: &[u8]| {
         let mut header = tar::Header::new_gnu();
@@ -107,7 +107,7 @@ fn compress_layers(image: &Image) -> Vec<u8> {
     let mut manifest = image.follow(&image.json("index.json")["manifests"][0]);
     manifest["config"] = blob(&mut add, entry(&manifest["config"]));
     for layer in manifest["layers"].as_array_mut().expect("layers") {
-        *layer = blob(&mut add, &zstd::encode_all(entry(layer).as_slice(), 1).expect("zstd"));
+        *layer = blob(&mut add, &change(entry(layer)));
     }
     let index = json!({ "manifests": [blob(&mut add, &serde_json::to_vec(&manifest).expect("JSON"))] });
     add("index.json", &serde_json::to_vec(&index).expect("JSON"));
@@ -120,20 +120,24 @@ fn layers_compressed_by_zstd_are_decompressed() {
     world.build("1").good(&[]);
     let first = Image::read(&pack(&world, "1", &["--base", "base"]));
     let (_, layers) = first.parts();
-    let mut bytes = compress_layers(&first);
+    let mut bytes = replace_layers(&first, |layer| zstd::encode_all(layer, 1).expect("zstd"));
     fs::write(world.path("zstd.tar"), &bytes).expect("a file");
     let (config, on_image) = Image::read(&pack(&world, "1", &["--base", "zstd.tar"])).parts();
     assert_eq!((on_image.len(), &on_image[..2]), (3, layers.as_slice()));
     assert_eq!(config["rootfs"]["diff_ids"], json!(on_image));
 
-    // One with other content is refused.
+    // Those with other content are refused.
     let zstd = [0x28, 0xb5, 0x2f, 0xfd];
     let at = bytes.windows(4).position(|part| part == zstd).expect("a layer");
     bytes[at + 8] ^= 0xff;
-    fs::write(world.path("bad.tar"), &bytes).expect("a file");
-    let ran = world.run(&["pack", "--format", "oci", "out/1", "--base", "bad.tar"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
-    ran.said(&["cannot use the image 'bad.tar': ", "layer 'blobs/sha256/"]);
+    fs::write(world.path("damaged.tar"), &bytes).expect("a file");
+    let plain = replace_layers(&first, |layer| [layer, &[0; 512]].concat());
+    fs::write(world.path("other.tar"), plain).expect("a file");
+    for base in ["damaged.tar", "other.tar"] {
+        let ran = world.run(&["pack", "--format", "oci", "out/1", "--base", base]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
+        ran.said(&[&format!("cannot use the image '{base}': "), "layer 'blobs/sha256/"]);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -123,8 +124,7 @@ impl NewBase<'_> {
         progress::detail(&packages.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
         self.remove_unneeded()?;
         let bases = dir.parent().unwrap_or(dir);
-        free_space::check_keeping(bases, LAYER_NEED, limits.reserve, "the base of the image")?;
-        free_space::check_keeping(&temporary_folder(), TREE_NEED, limits.reserve, "the base of the image")?;
+        check_space(bases, &temporary_folder(), limits.reserve)?;
         let aside = image_bases::begin(dir)?;
         let made = self.fill(&aside).and_then(|()| {
             image_bases::remove(dir)?;
@@ -182,11 +182,32 @@ impl NewBase<'_> {
         out.flush().with_context(cannot)?;
         let (out, digest, size) = out.into_parts();
         out.get_ref().file().sync_all().with_context(cannot)?;
+        if size > limits.most {
+            progress::warning(&format!(
+                "the base has {}, and all bases may have {} (image_bases in host.yaml): no other one is kept",
+                free_space::size(size),
+                free_space::size(limits.most)
+            ));
+        }
         let description = BaseDescription { digest, size, packages: facts.packages() };
         warn_of_other_versions(packages, &description.packages);
         atomic_file::write(&aside.join(DESCRIPTION), &serde_json::to_vec(&description)?, 0o644)
             .with_context(cannot)
     }
+}
+
+/// Fails unless there is space for the layer and for the tree, which may be on the same disk.
+fn check_space(bases: &Path, temporary: &Path, reserve: u64) -> anyhow::Result<()> {
+    let device = |dir: &Path| {
+        fs::metadata(dir).map(|dir| dir.dev()).with_context(|| format!("cannot read '{}'", dir.display()))
+    };
+    let mut need = LAYER_NEED;
+    if device(bases)? == device(temporary)? {
+        need += TREE_NEED;
+    } else {
+        free_space::check_keeping(temporary, TREE_NEED, reserve, "the base of the image")?;
+    }
+    free_space::check_keeping(bases, need, reserve, "the base of the image")
 }
 
 fn mmdebstrap(sources: &DebianSources, architecture: &str, packages: &BTreeSet<String>) -> Command {

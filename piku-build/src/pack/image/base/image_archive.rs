@@ -134,6 +134,10 @@ impl IndexedArchive {
             return Ok(ImageLayer { blob, uncompressed, compressed: false, made_by: "base".to_owned() });
         }
         let digest = match known {
+            // The content is compared with the digest when it is written.
+            Some(digest) if !compressed && digest != uncompressed => {
+                return Err(errors::other_layer(name, &uncompressed).into());
+            }
             Some(digest) => digest,
             None if compressed => to_hex(&hash_reader(&mut self.file.part(offset, size))?),
             None => uncompressed.clone(),
