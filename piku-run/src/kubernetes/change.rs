@@ -98,6 +98,7 @@ impl KubernetesApp {
         let objects = self.render_objects(number, &image, &formation, true)?;
         // Before anything of it runs.
         self.check_owners(&objects.rollout)?;
+        let urls = objects.urls()?;
         let target = &self.target;
         progress::step(&format!("Deploying to {}, namespace {}", target.context, target.namespace));
         self.apply(&objects.config)?;
@@ -109,7 +110,6 @@ impl KubernetesApp {
             }
         }
         self.roll_out(number, &objects, false)?;
-        let urls = objects.urls()?;
         self.record_move(urls.clone())?;
         current::set_live(&self.dir, number)?;
         self.leave_other_places();
@@ -300,8 +300,10 @@ impl KubernetesApp {
     fn apply_live(&self, live: u64, formation: &Formation, restart: bool) -> anyhow::Result<()> {
         let image = self.live_image(live)?;
         let objects = self.render_objects(live, &image, formation, true)?;
+        let urls = objects.urls()?;
         self.apply(&objects.config)?;
-        self.roll_out(live, &objects, restart)
+        self.roll_out(live, &objects, restart)?;
+        self.record_urls(urls)
     }
 
     fn live_number(&self) -> anyhow::Result<u64> {

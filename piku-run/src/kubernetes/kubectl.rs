@@ -18,7 +18,7 @@ use super::state::MANAGER;
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Limit of one question to the server.
-const REQUEST_LIMIT: &str = "--request-timeout=20s";
+pub(super) const REQUEST_LIMIT: &str = "--request-timeout=20s";
 
 /// Parts of kubectl's messages that say that no server has answered, or none that could do it at the moment.
 const UNREACHABLE: [&str; 17] = [

@@ -24,6 +24,14 @@ impl KubernetesApp {
         ClusterRecord { to: self.to.clone(), server: self.server_now(), urls }.write(&self.dir)
     }
 
+    /// Records where the app is reached: the settings of the ingress may have changed.
+    pub(super) fn record_urls(&self, urls: Vec<String>) -> anyhow::Result<()> {
+        match ClusterRecord::read(&self.dir)? {
+            Some(record) if record.urls != urls => ClusterRecord { urls, ..record }.write(&self.dir),
+            _ => Ok(()),
+        }
+    }
+
     /// Ends what runs of the app elsewhere. The release is live, whatever comes of that, and the next deploy or
     /// restart tries again.
     pub(super) fn leave_other_places(&self) {

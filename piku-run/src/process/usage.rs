@@ -178,6 +178,12 @@ impl SampledState {
             Self::Unknown => "unknown",
         }
     }
+
+    /// Returns whether a stop ends something: a process, or the next one after a crash.
+    #[must_use]
+    pub(crate) fn is_active(self) -> bool {
+        !matches!(self, Self::Waiting | Self::Stopped | Self::Unknown)
+    }
 }
 
 /// Adds the memory to the samples of running instances.

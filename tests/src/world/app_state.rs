@@ -31,6 +31,13 @@ impl World {
             .1
     }
 
+    /// Fetches the app's page at `/`, if an instance has a port and answers.
+    #[must_use]
+    pub fn try_page(&self, app: &str) -> Option<String> {
+        let port = self.ps(app).iter().find_map(|row| row["port"].as_u64())?;
+        Some(http::get(u16::try_from(port).ok()?, "/").ok()?.1)
+    }
+
     /// Returns the numbers of the releases on disk.
     #[must_use]
     pub fn releases(&self, app: &str) -> Vec<String> {

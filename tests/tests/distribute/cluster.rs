@@ -124,7 +124,8 @@ fn every_verb_works_for_an_app_in_a_cluster() {
     assert!(String::from_utf8_lossy(&out.stdout).contains("echo $HOME"), "{out:?}");
 
     scene.succeeds("restart blog");
-    scene.succeeds("stop blog");
+    let said = scene.succeeds("stop blog");
+    assert!(said.contains("blog is stopped: web"), "{said}");
     assert_eq!(scene.ps(), ["web stopped 2", "web stopped 2", "web stopped 2"]);
     scene.succeeds("start blog");
     assert_eq!(scene.ps(), ["web healthy 2"; 3]);

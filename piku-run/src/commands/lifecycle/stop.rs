@@ -30,10 +30,10 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: Option<&AppName>) -> anyhow
     if failed.is_empty() { Ok(()) } else { Err(UserError::new(failed.join("\n")).into()) }
 }
 
-/// Returns the names of the instances that have a process; none if the supervisor cannot be asked.
+/// Returns the names of the instances that run, here or as pods; none if the supervisor cannot be asked.
 fn running_instances(root: &PikuRoot, app: &AppName) -> Vec<String> {
     let samples = ps::samples_of(root, app).unwrap_or_default();
-    samples.into_iter().filter(|one| one.pid.is_some()).map(|one| one.instance).collect()
+    samples.into_iter().filter(|one| one.state.is_active()).map(|one| one.instance).collect()
 }
 
 fn summary(app: &AppName, stopped: &[String], was_stopped: bool) -> String {
@@ -42,7 +42,7 @@ fn summary(app: &AppName, stopped: &[String], was_stopped: bool) -> String {
     let named = &stopped[..stopped.len().min(NAMED)];
     match stopped.len() {
         0 if was_stopped => format!("{app} is stopped already"),
-        0 => format!("{app} is stopped; nothing of it was running"),
+        0 => format!("{app} is stopped"),
         count if count > NAMED => {
             format!("{app} is stopped: {} and {} more", named.join(", "), count - NAMED)
         }
@@ -61,5 +61,6 @@ mod tests {
         assert_eq!(summary(&app, &names(2), false), "blog is stopped: web.1, web.2");
         assert!(summary(&app, &names(12), false).ends_with("web.9, web.10 and 2 more"));
         assert_eq!(summary(&app, &[], true), "blog is stopped already");
+        assert_eq!(summary(&app, &[], false), "blog is stopped");
     }
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::KubernetesApp;
+use super::kubectl::{KubectlClient, REQUEST_LIMIT};
 use super::objects::ClusterObjects;
 use super::state::{COMPONENT, ONE_OFF, ObjectList, PodState};
 use crate::desired;
@@ -70,13 +71,16 @@ impl KubernetesApp {
         ];
         let mut command = self.kubectl_now().following_command(&words);
         command.args(has_terminal.then_some("--tty")).stdin(Stdio::inherit());
-        let status = run_attached(command)?;
-        // A kubectl that has failed, or was ended, may have left its pod.
-        if !status.success() {
-            self.remove_pods(&[&session.pod])
-                .with_context(|| format!("the pod {} may still run", session.pod))?;
+        let end = run_attached(command)?;
+        // A kubectl that has failed, or was ended, may have left its pod. Only a client that is gone does not mind to
+        // wait for a cluster that does not answer.
+        if !end.status.success() {
+            let kubectl = if end.is_cut_off { self.kubectl() } else { self.kubectl_now() };
+            if let Err(err) = remove_pods(&kubectl, &[&session.pod]) {
+                progress::warning(&format!("the pod {} may still run: {err:#}", session.pod));
+            }
         }
-        Ok(ExitCode::from(crate::commands::exit_code_of(status)))
+        Ok(ExitCode::from(crate::commands::exit_code_of(end.status)))
     }
 
     /// Removes the pods of sessions that a crash has ended.
@@ -84,7 +88,7 @@ impl KubernetesApp {
         let removed = self.list_one_off_pods().and_then(|pods| {
             let left: Vec<&str> =
                 pods.iter().map(String::as_str).filter(|pod| !PodSession::is_open(self, pod)).collect();
-            self.remove_pods(&left)?;
+            remove_pods(&self.kubectl(), &left)?;
             left.into_iter().try_for_each(|pod| PodSession::remove_lock(self, pod))
         });
         if let Err(err) = removed {
@@ -98,14 +102,14 @@ impl KubernetesApp {
         let pods = list.split().1.into_iter().filter(PodState::is_one_off);
         Ok(pods.map(|pod| pod.metadata.name).collect())
     }
+}
 
-    fn remove_pods(&self, names: &[&str]) -> anyhow::Result<()> {
-        if names.is_empty() {
-            return Ok(());
-        }
-        let delete = ["delete", "pod", "--ignore-not-found", "--wait=false"];
-        self.kubectl().run(&[&delete, names].concat()).map(drop)
+fn remove_pods(kubectl: &KubectlClient, names: &[&str]) -> anyhow::Result<()> {
+    if names.is_empty() {
+        return Ok(());
     }
+    let delete = ["delete", "pod", "--ignore-not-found", "--wait=false", REQUEST_LIMIT];
+    kubectl.run(&[&delete, names].concat()).map(drop)
 }
 
 #[derive(Deserialize)]

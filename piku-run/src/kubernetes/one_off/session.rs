@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use piku_files::FileLock;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -72,9 +72,16 @@ enum SessionToken {
     CutOff,
 }
 
+/// End of an attached kubectl.
+pub(super) struct AttachEnd {
+    pub(super) status: ExitStatus,
+    /// True if it was ended because the client is gone.
+    pub(super) is_cut_off: bool,
+}
+
 /// Runs kubectl to its end, and ends it if the client is cut off: a signal ends this process, or the output has
 /// no reader.
-pub(super) fn run_attached(mut kubectl: Command) -> anyhow::Result<ExitStatus> {
+pub(super) fn run_attached(mut kubectl: Command) -> anyhow::Result<AttachEnd> {
     let mut child = kubectl.spawn().map_err(|err| missing_program(&kubectl, &err))?;
     // After the start: a child would inherit the blocked signals.
     let passed = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];
@@ -91,8 +98,14 @@ pub(super) fn run_attached(mut kubectl: Command) -> anyhow::Result<ExitStatus> {
     while ready.is_empty() {
         ready = wait::wait(&watched, None)?;
     }
-    if !ready.iter().any(|token| matches!(token, SessionToken::Ended)) {
+    let is_cut_off = !ready.iter().any(|token| matches!(token, SessionToken::Ended));
+    if is_cut_off {
         child.kill().context("cannot end kubectl")?;
     }
-    child.wait().context("cannot wait for kubectl")
+    let status = child.wait().context("cannot wait for kubectl")?;
+    // What follows may take long, and can be ended. A terminal that goes away may send several HUPs.
+    wait::received(&signals);
+    let ending: SigSet = passed.into_iter().filter(|signal| *signal != Signal::SIGHUP).collect();
+    ending.thread_unblock().context("cannot unblock signals")?;
+    Ok(AttachEnd { status, is_cut_off })
 }

@@ -104,12 +104,16 @@ pub(in crate::kubernetes) fn judge_rollout(
         let name = &late.metadata.name;
         let of_it = |pod: &&PodState| pod.metadata.label(COMPONENT) == late.metadata.label(COMPONENT);
         let found = alive().filter(of_it).find_map(|pod| Some((pod, pod.why_not_ready()?)));
+        let in_time = |what: &str| format!("{name}: {what} in time");
         let failure = match found {
             Some((pod, why)) => RolloutFailure {
                 reason: format!("{} has not become ready in time: {why}", pod.metadata.name),
                 pod: log_of(pod),
             },
-            None => RolloutFailure { reason: format!("{name} has not come up in time"), pod: None },
+            None if late.spec.replicas == 0 => {
+                RolloutFailure { reason: in_time("its pods have not ended"), pod: None }
+            }
+            None => RolloutFailure { reason: in_time("it has not come up"), pod: None },
         };
         return RolloutProgress::Failed(failure);
     }

@@ -120,7 +120,7 @@ fn a_rollout_out_of_time_names_what_its_pod_lacks() {
         RolloutProgress::Failed(failure) => failure.reason,
         other => panic!("{other:?}"),
     };
-    assert_eq!(reason(&[]), "blog-web has not come up in time");
+    assert_eq!(reason(&[]), "blog-web: it has not come up in time");
     let unplaced =
         json!([{ "type": "PodScheduled", "status": "False", "message": "0/2 nodes are available" }]);
     assert_eq!(
