@@ -17,9 +17,12 @@ use nix::unistd::Pid;
 use piku_files::{FileLock, atomic_file, remove_all};
 use piku_layout::deploys::missed_release::{MissedMachine, MissedReason, MissedRelease};
 use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::DeployTo;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use super::front;
 use super::target_host::TargetHost;
+use crate::app_context::AppContext;
 
 /// The releases of a deploy, beside those of the deploy before until it has succeeded. The caller holds the
 /// app's lock.
@@ -122,6 +125,38 @@ pub(super) fn forget(app: &AppDir) -> anyhow::Result<()> {
     remove_folder(MissedRelease::of(app).path())
 }
 
+/// Keeps the daemon from sending the release to hosts that are back, for a stopped app, or lets it again. The caller
+/// holds the app's lock.
+pub(crate) fn hold(context: &AppContext<'_>, is_held: bool) -> anyhow::Result<()> {
+    let missed = MissedRelease::of(&context.dir());
+    missed.hold(is_held).with_context(|| format!("cannot write in '{}'", missed.path().display()))?;
+    if !is_held && !missed.waiting().is_empty() {
+        wake_daemon(context.root);
+    }
+    Ok(())
+}
+
+/// Has no host get the release, because the others leave it. Those that `is_current` names the address of have what the
+/// others go back to; the rest counts as outdated until the next deploy. The caller holds the app's lock.
+pub(crate) fn withdraw(
+    context: &AppContext<'_>,
+    to: &DeployTo,
+    is_current: impl Fn(&str) -> bool,
+) -> anyhow::Result<()> {
+    let missed = MissedRelease::of(&context.dir());
+    let mut lack = missed.machines();
+    if lack.is_empty() {
+        return forget(&context.dir());
+    }
+    lack.retain(|one| !is_current(&one.address));
+    for one in &mut lack {
+        one.reason = MissedReason::Failed;
+    }
+    replace_list(&missed, &lack)?;
+    front::refresh(context, to);
+    Ok(())
+}
+
 /// Replaces the list of hosts; without any, the releases are removed.
 pub(super) fn replace_list(missed: &MissedRelease, machines: &[MissedMachine]) -> anyhow::Result<()> {
     if machines.is_empty() {
@@ -161,7 +196,7 @@ fn wake_daemon(root: &PikuRoot) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use piku_layout::settings::{DeployTo, MachineAddress};
+    use piku_layout::settings::MachineAddress;
 
     /// Stages a release, and returns it with the two hosts of the app.
     fn with_deploy(check: impl Fn(&Path, KeptRelease<'_>, &mut [TargetHost<'_>])) {

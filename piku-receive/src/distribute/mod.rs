@@ -11,7 +11,7 @@
 
 pub(crate) mod catch_up;
 mod front;
-mod missed;
+pub(crate) mod missed;
 mod old_layers;
 mod parts;
 pub(crate) mod ssh;

@@ -14,16 +14,17 @@ use piku_report::progress;
 use piku_report::terminal::coloured_text;
 use piku_report::user_error::{BUSY, UserError};
 
-use super::plan::{FanOut, OwnTurn};
-use super::{own_command, repeat_hint, request_words};
+use super::plan::{self, FanOut, OwnTurn};
+use super::{explain_line, lock_app, own_command, repeat_hint, request_words};
 use crate::app_context::AppContext;
 use crate::child_env;
+use crate::distribute::missed;
 use crate::distribute::ssh::{self, EndedSession, NO_CONNECTION, SessionInput, TimeLimit};
 
 /// Limit for a verb that changes nothing.
-const QUERY: TimeLimit = TimeLimit::Whole(Duration::from_secs(30));
+pub(super) const QUERY: TimeLimit = TimeLimit::Whole(Duration::from_secs(30));
 /// Limit for a change, which may wait for a deploy there.
-const CHANGE: TimeLimit =
+pub(super) const CHANGE: TimeLimit =
     TimeLimit::Silence { silence: Duration::from_secs(3600), whole: Duration::from_secs(24 * 3600) };
 /// Largest input that is sent to each host, in bytes.
 const LONGEST_INPUT: u64 = 16 << 20;
@@ -32,7 +33,7 @@ const WATCH_PAUSE: u16 = 2000;
 /// Moves the cursor of a terminal to its first line and clears what is below.
 const CLEAR: &[u8] = b"\x1b[H\x1b[J";
 /// Name of this host beside those of the target hosts.
-const OWN_NAME: &str = "here";
+pub(super) const OWN_NAME: &str = "here";
 
 /// Part of the message of a host that does not have the app.
 const UNKNOWN_APP: &str = "there is no app";
@@ -65,13 +66,25 @@ pub(super) fn run_on_each(
     }
     let format = output_format(args);
     let mut results = Vec::new();
+    let takes_lock = !how.is_query && plan::takes_lock(verb);
+    let mut lock = if takes_lock { lock_app(context)? } else { None };
     if how.here == OwnTurn::First {
+        // The own command takes it itself.
+        drop(lock.take());
         let own = run_here(context, verb, args, &input, format)?;
         if own.failure.is_some() && !how.is_query {
             progress::error("the other machines are unchanged");
             return Ok(ExitCode::FAILURE);
         }
         results.push(own);
+        if takes_lock {
+            lock = lock_app(context).inspect_err(|_| progress::error("the other machines are unchanged"))?;
+        }
+    }
+    match verb {
+        "stop" => missed::hold(context, true)?,
+        "start" | "restart" => missed::hold(context, false)?,
+        _ => {}
     }
     let words = request_words(context, verb, args);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -92,6 +105,7 @@ pub(super) fn run_on_each(
     } else {
         results.extend(ask_all(&to.machines, ask).into_iter().map(|(result, _)| result));
     }
+    drop(lock);
     if how.here == OwnTurn::Last {
         // A host that never had the app has nothing to lose.
         for result in &mut results {
@@ -106,7 +120,10 @@ pub(super) fn run_on_each(
 }
 
 /// Asks all hosts at the same time.
-fn ask_all<T: Send>(machines: &[MachineAddress], ask: impl Fn(&MachineAddress) -> T + Sync) -> Vec<T> {
+pub(super) fn ask_all<T: Send>(
+    machines: &[MachineAddress],
+    ask: impl Fn(&MachineAddress) -> T + Sync,
+) -> Vec<T> {
     let ask = &ask;
     thread::scope(|scope| {
         let running: Vec<_> = machines.iter().map(|machine| scope.spawn(move || ask(machine))).collect();
@@ -137,14 +154,18 @@ fn ask_host(
 }
 
 /// Returns why a request has failed.
-fn explain_failure(ended: &EndedSession) -> Option<String> {
+pub(super) fn explain_failure(ended: &EndedSession) -> Option<String> {
     let what = match ended.code {
         0 => return None,
         NO_CONNECTION => "no connection",
         code if code == i32::from(BUSY) => "busy",
         _ => "failed",
     };
-    Some(if ended.last.is_empty() { what.to_owned() } else { format!("{what}: {}", ended.last) })
+    Some(if ended.last.is_empty() {
+        what.to_owned()
+    } else {
+        format!("{what}: {}", explain_line(&ended.last))
+    })
 }
 
 /// Executes the verb on this host. With a format that is merged, its output is returned, otherwise printed.

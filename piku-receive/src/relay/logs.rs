@@ -16,7 +16,7 @@ use piku_report::progress;
 
 use super::log_line::{HostLine, sort_lines};
 use super::log_query::MergeQuery;
-use super::{own_command, request_words};
+use super::{explain_line, own_command, request_words};
 use crate::app_context::AppContext;
 use crate::child_env;
 use crate::distribute::ssh::{self, NO_CONNECTION};
@@ -253,7 +253,7 @@ impl MergedLogs<'_> {
         let has_no_connection = host.machine.is_some() && i32::from(code) == NO_CONNECTION;
         host.has_failed = true;
         let what = if has_no_connection { "no connection" } else { "failed" };
-        let what = if why.is_empty() { what.to_owned() } else { format!("{what}: {why}") };
+        let what = if why.is_empty() { what.to_owned() } else { format!("{what}: {}", explain_line(why)) };
         let is_retried = follow && has_no_connection;
         let then = if is_retried { "; it is asked again until it is back" } else { "" };
         let others = if to.machines.len() > 1 || to.here { "" } else { ", and there is no other machine" };

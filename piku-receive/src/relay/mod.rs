@@ -8,20 +8,25 @@ mod log_query;
 mod logs;
 mod one_host;
 mod plan;
+mod rollback;
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
+use piku_events::actor;
+use piku_files::FileLock;
+use piku_layout::app_lock;
 use piku_layout::paths::ROOT_VARIABLE;
 use piku_layout::settings::{DeployTo, HostSettings};
 use piku_report::user_error::UserError;
 
 use crate::app_context::{AppContext, SCRIPTS};
+use crate::session::request::RELAYED;
 use plan::RelayPlan;
 
 /// Environment variable that keeps the script of the verbs from relaying.
-const HERE: &str = "PIKU_HERE";
+pub(crate) const HERE: &str = "PIKU_HERE";
 
 /// Executes a verb with its arguments, the app not among them.
 pub(crate) fn relay_verb(context: &AppContext<'_>, verb: &str, args: &[String]) -> anyhow::Result<ExitCode> {
@@ -34,6 +39,7 @@ pub(crate) fn relay_verb(context: &AppContext<'_>, verb: &str, args: &[String]) 
             Err(err).context("cannot run the script of the verbs")
         }
         RelayPlan::Each(how) => fan_out::run_on_each(context, &to, verb, args, how),
+        RelayPlan::RollBack => rollback::roll_back_all(context, &to),
         RelayPlan::OnOne => one_host::run_on_one(context, &to, verb, args),
         RelayPlan::Logs => logs::print_merged_logs(context, &to, args),
         RelayPlan::Refuse { why, hint } => Err(UserError::new(why).hint(hint).into()),
@@ -57,10 +63,38 @@ fn own_words(context: &AppContext<'_>, verb: &str, args: &[String]) -> Vec<Strin
     words
 }
 
+/// Waits for the app's lock on this host, which keeps out pushes and other changes of all machines; `None` if the app
+/// has no directory here.
+///
+/// # Errors
+/// With exit code 75 if it is not free within `lock_timeout` of `host.yaml`.
+fn lock_app(context: &AppContext<'_>) -> anyhow::Result<Option<FileLock>> {
+    let dir = context.dir();
+    while dir.is_there() {
+        if let Some(lock) = app_lock::wait_for(&dir, &actor::actor_name(), None)? {
+            return Ok(Some(lock));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the last line of a host that has failed, or what it means if its piku does not know [`RELAYED`].
+fn explain_line(last: &str) -> &str {
+    if last.contains(&format!("unknown verb '{RELAYED}'")) {
+        "its piku is older than that of this machine, and takes no verbs from it: update it"
+    } else {
+        last
+    }
+}
+
 /// Returns the words of a request to a target host, quoted as its parser splits them.
 fn request_words(context: &AppContext<'_>, verb: &str, args: &[String]) -> Vec<String> {
     let quote = |word: &str| shell_words::quote(word).into_owned();
-    [verb, context.app.as_str()].into_iter().chain(args.iter().map(String::as_str)).map(quote).collect()
+    [RELAYED, verb, context.app.as_str()]
+        .into_iter()
+        .chain(args.iter().map(String::as_str))
+        .map(quote)
+        .collect()
 }
 
 /// Returns the hint for hosts that have not executed the verb.

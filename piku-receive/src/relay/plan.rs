@@ -1,7 +1,7 @@
 //! The decision where a verb is executed: on this host, on each target host, on one of them, or nowhere.
 
 use piku_layout::name::AppName;
-use piku_layout::settings::DeployTo;
+use piku_layout::settings::{DeployTo, MachineAddress};
 
 /// Where a verb is executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub(super) enum RelayPlan {
     /// On this host alone.
     Here,
     Each(FanOut),
+    /// On each target host that has the release to be left.
+    RollBack,
     /// On the first target host that answers.
     OnOne,
     /// The logs of all, merged.
@@ -50,9 +52,7 @@ pub(super) fn plan_verb(
     verb: &str,
     args: &[String],
 ) -> RelayPlan {
-    if to.machines.is_empty() || to.kubernetes.is_some() {
-        return RelayPlan::Here;
-    }
+    let (Some(first), None) = (to.machines.first(), &to.kubernetes) else { return RelayPlan::Here };
     let has = |name: &str| args.iter().any(|arg| arg == name || arg.starts_with(&format!("{name}=")));
     let serves_here = to.here || to.front.is_some();
     let refuse = |why: &str, hint: &str| RelayPlan::Refuse {
@@ -65,7 +65,7 @@ pub(super) fn plan_verb(
     let in_turn = FanOut { is_in_turn: true, ..at_once };
     // Settings are stored here, too: builds and the front read them.
     let settings = FanOut { here: OwnTurn::First, ..in_turn };
-    let on_one = format!("on one of them: {} {verb} {app} …", ssh_line(to));
+    let on_one = format!("on one of them: {} {verb} {app} …", ssh_line(to, first));
     match verb {
         "ps" if to.front.is_some() => RelayPlan::Each(FanOut { here: OwnTurn::First, ..query }),
         "ps" | "releases" | "releases:info" => RelayPlan::Each(query),
@@ -75,8 +75,9 @@ pub(super) fn plan_verb(
             "and each numbers its releases by itself",
             &format!("without a number, each returns to its previous release; {on_one}"),
         ),
-        "restart" | "rollback" => RelayPlan::Each(in_turn),
-        "config:import" if has("--before") => refuse(
+        "rollback" => RelayPlan::RollBack,
+        "restart" => RelayPlan::Each(in_turn),
+        "config:edit" | "config:import" if verb == "config:edit" || has("--before") => refuse(
             "and config:edit does not reach them",
             &format!("on all of them: piku config:set {app} NAME=VALUE, piku config:unset {app} NAME"),
         ),
@@ -112,9 +113,16 @@ pub(super) fn plan_verb(
     }
 }
 
-/// Returns the beginning of a command that leads to the first machine.
-fn ssh_line(to: &DeployTo) -> String {
-    let Some(machine) = to.machines.first() else { return "ssh".to_owned() };
+/// Returns whether this host's lock of the app is held while the verb is executed: it must not come between the
+/// machines of a push, nor be one of two changes that reach them in different orders.
+pub(super) fn takes_lock(verb: &str) -> bool {
+    ["restart", "start", "stop", "ps:scale", "destroy"].contains(&verb)
+        || verb.starts_with("config:")
+        || verb.starts_with("import-")
+}
+
+/// Returns the beginning of a command that leads to a machine.
+pub(super) fn ssh_line(to: &DeployTo, machine: &MachineAddress) -> String {
     let port = machine.port.map(|port| format!(" -p {port}")).unwrap_or_default();
     let identity = to.identity.as_ref().map(|path| format!(" -i {}", path.display())).unwrap_or_default();
     let user = machine.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
@@ -174,12 +182,14 @@ mod tests {
             assert_eq!(plan(&to(here, front), line), RelayPlan::Here, "{line}");
         }
         assert_eq!(plan(&to(false, false), "run id"), RelayPlan::OnOne);
+        assert_eq!(plan(&to(true, false), "rollback"), RelayPlan::RollBack);
         assert_eq!(plan(&to(true, false), "logs -f"), RelayPlan::Logs);
         for line in [
             "rollback 3",
             "data:import",
             "service:bind pg blog",
             "config:import --replace --before 3",
+            "config:edit",
             "logs --access",
         ] {
             assert!(matches!(plan(&to(false, false), line), RelayPlan::Refuse { .. }), "{line}");

@@ -6,7 +6,7 @@
     reason = "checks that the repository exists, which only git and piku write"
 )]
 
-mod request;
+pub(crate) mod request;
 mod verb;
 
 use std::env;
@@ -125,8 +125,8 @@ impl KeySession {
             }
             KeyRequest::Git { service, app } => self.execute_git_read(*service, app),
             KeyRequest::Release { step, app } => self.execute_release_step(step, app),
-            KeyRequest::Verb { verb, args, .. } => {
-                let code = verb::run_verb(&self.root, &self.scripts, &self.key, &self.scope, verb, args)?;
+            KeyRequest::Verb { verb, args, is_relayed, .. } => {
+                let code = verb::run_verb(self, verb, args, *is_relayed)?;
                 let new = request.new_name().map_or_else(String::new, |new| format!(", as {new}"));
                 Ok(SessionEnd { code, outcome: format!("exit {code}{new}") })
             }

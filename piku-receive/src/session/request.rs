@@ -1,6 +1,8 @@
 //! Parser of the client's command. sshd passes one string, which is split by the rules of a shell, without a
 //! shell. Anything but the requests below is refused with one line.
 
+mod app_option;
+
 use std::ffi::OsStr;
 use std::fmt;
 
@@ -9,6 +11,11 @@ use piku_report::edit_distance::nearest_name;
 
 use crate::client::quoted;
 use crate::release::ReleaseStep;
+use app_option::{name_app_first, order_names};
+
+/// Word before a verb that is executed on this host alone, whatever `deploy_to` names. Hosts put it before those that
+/// they pass on, so that two that name each other do not do so for ever.
+pub(crate) const RELAYED: &str = "here";
 
 /// A server-side program of git.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +70,8 @@ pub(crate) enum KeyRequest {
         app: Option<AppName>,
         /// All arguments, including the app.
         args: Vec<String>,
+        /// Another host passes it on: it is executed on this host alone.
+        is_relayed: bool,
     },
 }
 
@@ -245,16 +254,29 @@ pub(crate) fn parse(command: &OsStr) -> Result<Option<KeyRequest>, RequestRefusa
     }
     let mut words = words.into_iter();
     let Some(verb) = words.next() else { return Ok(None) };
+    if verb == RELAYED {
+        let Some(verb) = words.next() else {
+            return Err(RequestRefusal::new(
+                RELAYED,
+                format!("{RELAYED}: expected a verb for this machine alone"),
+            ));
+        };
+        return parse_verb(&verb, words.collect(), true).map(Some);
+    }
     let args: Vec<String> = words.collect();
     match verb.as_str() {
         "git-receive-pack" => parse_git(GitService::ReceivePack, &verb, &args),
         "git-upload-pack" => parse_git(GitService::UploadPack, &verb, &args),
         "git-upload-archive" => parse_git(GitService::UploadArchive, &verb, &args),
-        "-h" | "--help" => Ok(KeyRequest::Verb { verb: "help", app: None, args: Vec::new() }),
-        "-V" | "--version" => Ok(KeyRequest::Verb { verb: "version", app: None, args: Vec::new() }),
+        "-h" | "--help" => {
+            Ok(KeyRequest::Verb { verb: "help", app: None, args: Vec::new(), is_relayed: false })
+        }
+        "-V" | "--version" => {
+            Ok(KeyRequest::Verb { verb: "version", app: None, args: Vec::new(), is_relayed: false })
+        }
         _ => match verb.strip_prefix("release:") {
             Some(step) => parse_release(step, &verb, &args),
-            None => parse_verb(&verb, args),
+            None => parse_verb(&verb, args, false),
         },
     }
     .map(Some)
@@ -292,48 +314,7 @@ fn parse_app_name(name: &str) -> Result<AppName, BadName> {
     name[..end].parse()
 }
 
-/// Moves the app of a leading `--app APP` to the front, where the verb expects it.
-fn name_app_first(mut args: Vec<String>) -> Vec<String> {
-    match args.first().map(String::as_str) {
-        Some("--app" | "-a") if args.len() > 1 => drop(args.remove(0)),
-        Some(first) => {
-            if let Some(app) = first.strip_prefix("--app=") {
-                let app = app.to_owned();
-                args[0] = app;
-            }
-        }
-        None => {}
-    }
-    args
-}
-
-/// Moves the names of a service and of an app to the front, in this order, and that of `--app APP` after the service's.
-fn order_names(args: Vec<String>) -> Vec<String> {
-    let (mut names, mut options, mut app) = (Vec::new(), Vec::new(), None);
-    let mut args = args.into_iter();
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--" => options.push(arg),
-            "--app" | "-a" if app.is_none() => app = Some(args.next().unwrap_or_default()),
-            "--as" | "--confirm" => {
-                options.push(arg);
-                options.extend(args.next());
-            }
-            option => match option.strip_prefix("--app=") {
-                Some(value) if app.is_none() => app = Some(value.to_owned()),
-                None if !option.starts_with('-') => names.push(arg),
-                _ => options.push(arg),
-            },
-        }
-    }
-    if let Some(app) = app {
-        names.insert(names.len().min(1), app);
-    }
-    names.extend(options);
-    names
-}
-
-fn parse_verb(word: &str, args: Vec<String>) -> Result<KeyRequest, RequestRefusal> {
+fn parse_verb(word: &str, args: Vec<String>, is_relayed: bool) -> Result<KeyRequest, RequestRefusal> {
     let refuse = |message: String| Err(RequestRefusal::new(word, message));
     let Some((verb, takes)) = VERBS.iter().find(|(verb, _)| *verb == word) else {
         return refuse(unknown_verb_message(word));
@@ -346,7 +327,7 @@ fn parse_verb(word: &str, args: Vec<String>) -> Result<KeyRequest, RequestRefusa
         return refuse(format!("{verb}: write --app before all other arguments"));
     }
     if matches!(args.first().map(String::as_str), Some("--help" | "-h")) {
-        return Ok(KeyRequest::Verb { verb: "help", app: None, args: vec![(*verb).to_owned()] });
+        return Ok(KeyRequest::Verb { verb: "help", app: None, args: vec![(*verb).to_owned()], is_relayed });
     }
     let named = if *takes == VerbArguments::ServiceAndApp { args.get(1) } else { args.first() };
     let app = match (takes, named) {
@@ -362,7 +343,7 @@ fn parse_verb(word: &str, args: Vec<String>) -> Result<KeyRequest, RequestRefusa
             Err(err) => return refuse(format!("{verb}: {err}")),
         },
     };
-    Ok(KeyRequest::Verb { verb, app, args })
+    Ok(KeyRequest::Verb { verb, app, args, is_relayed })
 }
 
 fn unknown_verb_message(word: &str) -> String {

@@ -1,29 +1,31 @@
 //! Runs an operator's verb: `scripts/piku` with the arguments of the client, on the client's terminal.
 
-use std::path::Path;
-
 use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
 use piku_layout::name::AppName;
-use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
+use piku_layout::paths::ROOT_VARIABLE;
 use piku_layout::unknown_app::KEY_APPS;
 
+use super::KeySession;
 use crate::app_context::{KEY, SCRIPTS};
 use crate::child_env;
+use crate::relay::HERE;
 
-/// Runs the verb and returns its exit code, 128 + n after signal n.
-pub(crate) fn run_verb(
-    root: &PikuRoot,
-    scripts: &Path,
-    key: &str,
-    scope: &[AppName],
+/// Runs the verb and returns its exit code, 128 + n after signal n. One that is relayed is not passed on.
+pub(super) fn run_verb(
+    session: &KeySession,
     verb: &str,
     args: &[String],
+    is_relayed: bool,
 ) -> anyhow::Result<u8> {
+    let KeySession { key, scope, root, scripts } = session;
     let script = scripts.join("piku");
     let mut command = child_env::clean_command(&script)?;
     command.arg(verb).args(args);
     command.env(ROOT_VARIABLE, root.path()).env(SCRIPTS, scripts).env(KEY, key);
+    if is_relayed {
+        command.env(HERE, "1");
+    }
     if !scope.is_empty() {
         command.env(KEY_APPS, scope.iter().map(AppName::as_str).collect::<Vec<_>>().join(" "));
     }

@@ -115,6 +115,7 @@ fn verbs_reach_all_machines_of_an_app() {
     assert_eq!(listed.matches("set B").count(), 2, "{listed}");
     succeeds(&scene, "rollback blog");
     assert_eq!(instances(&scene), on_both("healthy 4"));
+    one_rolls_back_by_itself(&scene, &names);
     let said = fails(&scene, "rollback blog 1");
     assert!(said.contains("each numbers its releases by itself") && said.contains("hint: "), "{said}");
     succeeds(&scene, "maintenance:on blog");
@@ -125,6 +126,23 @@ fn verbs_reach_all_machines_of_an_app() {
     let (code, said) = verb(&scene, "run blog -- sh -c 'echo $A; exit 5'");
     assert!(code == 5 && said.contains("second\n") && said.contains(&format!("On {}", names[0])), "{said}");
     assert!(fails(&scene, "data:export blog").contains("each has data of its own"));
+    assert!(fails(&scene, "config:edit blog").contains("config:edit does not reach them"));
+    a_verb_is_passed_on_once(&scene, &names);
+    // A push is under way.
+    let settings = scene.builder.path("root/host.yaml");
+    let text = std::fs::read_to_string(&settings).expect("host.yaml");
+    std::fs::write(&settings, format!("{text}lock_timeout: 0\n")).expect("host.yaml");
+    scene.builder.while_locked(&scene.builder.app("blog").join("lock"), || {
+        for words in ["restart blog", "stop blog", "rollback blog", "destroy blog --confirm blog"] {
+            let (code, said) = verb(&scene, words);
+            assert!(code == 75 && said.contains("gave up waiting for"), "{words}: {said}");
+        }
+        assert_eq!(instances(&scene).len(), 2, "nothing has happened");
+    });
+    // The other spelling of the setting.
+    std::fs::write(&settings, text.replace("deploy_to", "deploy-to")).expect("host.yaml");
+    assert_eq!(instances(&scene).len(), 2);
+    std::fs::write(&settings, text).expect("host.yaml");
 
     logs(&scene, &names);
 
@@ -152,6 +170,75 @@ fn verbs_reach_all_machines_of_an_app() {
     succeeds(&scene, "destroy blog --confirm blog");
     assert!((0..2).all(|at| !scene.runners[at].app("blog").join("current").exists()));
     assert!(!scene.builder.app("blog").join("repo.git").exists());
+    scene.end();
+}
+
+/// One machine has left the release already: 'previous' is another one there.
+fn one_rolls_back_by_itself(scene: &Scene, names: &[String; 2]) {
+    scene.config(0, "rollback blog");
+    let before = instances(scene);
+    let said = fails(scene, "rollback blog");
+    assert!(
+        said.contains("the machines have different releases, and none is rolled back")
+            && said.contains(&names[0]),
+        "{said}"
+    );
+    assert_eq!(instances(scene), before);
+    scene.config(1, "rollback blog");
+}
+
+/// Two machines that name each other do not pass a verb on for ever.
+fn a_verb_is_passed_on_once(scene: &Scene, names: &[String; 2]) {
+    let settings = "deploy_to: {blog: {machines: ['piku@192.0.2.1'], here: false}}\n";
+    scene.runners[0].set_settings(settings);
+    assert!(instances(scene)[0].starts_with(&names[0]), "{:?}", instances(scene));
+    let log = succeeds(scene, "logs blog -n 1");
+    assert!(!log.contains("192.0.2.1"), "{log}");
+    scene.runners[0].set_settings("");
+}
+
+#[test]
+fn what_a_machine_has_missed_stays_away_after_a_rollback_or_a_stop() {
+    let Some(scene) = Scene::new() else { return };
+    scene.deploy_to("here: false, patience: 1, skip_down: true");
+    let repo = scene.builder.repo("blog");
+    repo.file("Procfile", "web: python app.py\n").file("app.py", APP).file("page", "one");
+    scene.push(repo.commit("One")).succeeds();
+    let missed = scene.builder.app("blog").join("missed");
+    let pages = || scene.pages().iter().map(|page| page.trim().to_owned()).collect::<Vec<_>>();
+
+    // The bad release: one machine is away, and has the one before.
+    scene.lan.cut(2);
+    scene.push(repo.file("page", "bad").commit("Bad")).succeeds();
+    assert_eq!(std::fs::read_to_string(missed.join("machines")).expect("a list").lines().count(), 1);
+    let said = succeeds(&scene, "rollback blog");
+    assert!(said.contains(&format!("{} is left as it is", scene.name(1))), "{said}");
+    let list = std::fs::read_to_string(missed.join("machines")).expect("a list");
+    assert!(list.ends_with(" failed"), "{list}");
+    scene.lan.restore(2);
+    assert_eq!(pages(), ["one", "one"]);
+
+    // A stopped app is not run by what it gets later.
+    scene.push(repo.file("page", "two").commit("Two")).succeeds();
+    scene.lan.cut(2);
+    scene.push(repo.file("page", "three").commit("Three")).succeeds();
+    fails(&scene, "stop blog");
+    assert!(missed.join("held").exists());
+    scene.lan.restore(2);
+    succeeds(&scene, "stop blog");
+    let catch_up = || {
+        let out =
+            scene.lan.on(0, || scene.builder.command("piku-receive").args(["catch-up", "blog"]).output());
+        assert!(out.expect("piku-receive").status.success());
+    };
+    catch_up();
+    assert!(instances(&scene).iter().all(|row| row.contains(" stopped ")), "{:?}", instances(&scene));
+    succeeds(&scene, "start blog");
+    wait_for("both to have it", || {
+        catch_up();
+        pages() == ["three", "three"]
+    });
+    succeeds(&scene, "destroy blog --confirm blog");
     scene.end();
 }
 

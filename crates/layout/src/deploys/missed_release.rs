@@ -11,6 +11,8 @@ use piku_files::atomic_file;
 use crate::paths::AppDir;
 
 const MACHINES: &str = "machines";
+/// File whose presence keeps the releases back: the app was stopped.
+const HELD: &str = "held";
 
 /// The folder `missed` of an app: the releases of the last deploy, and the list of the machines that lack
 /// theirs.
@@ -75,15 +77,34 @@ impl MissedRelease {
         self.addresses(|reason| reason != MissedReason::Pending)
     }
 
-    /// Returns the addresses of the machines that get the release as soon as they can be reached.
+    /// Returns the addresses of the machines that get the release as soon as they can be reached; none while it is
+    /// held back.
     #[must_use]
     pub fn waiting(&self) -> Vec<String> {
+        if self.0.join(HELD).exists() {
+            return Vec::new();
+        }
         self.addresses(|reason| reason != MissedReason::Failed)
     }
 
     fn addresses(&self, has: impl Fn(MissedReason) -> bool) -> Vec<String> {
         let machines = self.machines().into_iter();
         machines.filter(|machine| has(machine.reason)).map(|machine| machine.address).collect()
+    }
+
+    /// Holds the release back, if there is one, or no more.
+    ///
+    /// # Errors
+    /// Fails if the mark cannot be written or removed.
+    pub fn hold(&self, is_held: bool) -> io::Result<()> {
+        let mark = self.0.join(HELD);
+        if is_held {
+            return if self.0.exists() { atomic_file::write(&mark, b"", 0o600) } else { Ok(()) };
+        }
+        match fs::remove_file(mark) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     /// Replaces the list of machines.
@@ -127,6 +148,8 @@ mod tests {
         let app = PikuRoot::new(Some(dir.path().to_owned())).unwrap().app(&"blog".parse().unwrap());
         let missed = MissedRelease::of(&app);
         assert!(missed.machines().is_empty());
+        missed.hold(true).unwrap();
+        assert!(!missed.path().exists());
         fs::create_dir_all(missed.path()).unwrap();
         let of = |address: &str, reason| MissedMachine { address: address.to_owned(), reason };
         let all = [
@@ -138,5 +161,10 @@ mod tests {
         assert_eq!(missed.machines(), all);
         assert_eq!(missed.outdated(), ["piku@pi-1", "pi-2:22"]);
         assert_eq!(missed.waiting(), ["piku@pi-1", "pi-3"]);
+        missed.hold(true).unwrap();
+        assert!(missed.waiting().is_empty() && missed.outdated().len() == 2);
+        missed.hold(false).unwrap();
+        missed.hold(false).unwrap();
+        assert_eq!(missed.waiting().len(), 2);
     }
 }

@@ -110,9 +110,18 @@ fn verbs_keep_their_arguments_as_they_are() {
             verb: "config:set",
             app: Some(app.clone()),
             args: ["blog", "A=a  b", "B=$x; `y`", "C=it's", "D=*"].map(str::to_owned).to_vec(),
+            is_relayed: false,
         }
     );
-    assert_eq!(ok("ps"), KeyRequest::Verb { verb: "ps", app: None, args: vec![] });
+    let args = ["blog", "A=1"].map(str::to_owned).to_vec();
+    let relayed = KeyRequest::Verb { verb: "config:set", app: Some(app.clone()), args, is_relayed: true };
+    assert_eq!(ok("here config:set blog A=1"), relayed);
+    for command in
+        ["here", "here here ps", "here git-receive-pack blog", "here release:machine blog", "here sh"]
+    {
+        refused(command);
+    }
+    assert_eq!(ok("ps"), KeyRequest::Verb { verb: "ps", app: None, args: vec![], is_relayed: false });
     assert!(matches!(ok("ps --format json"), KeyRequest::Verb { verb: "ps", app: None, .. }));
     assert!(matches!(ok("ps blog"), KeyRequest::Verb { verb: "ps", app: Some(name), .. } if name == app));
     assert!(matches!(ok("apps"), KeyRequest::Verb { verb: "apps", app: None, .. }));
@@ -132,7 +141,8 @@ fn names_of_a_binding_are_found_in_any_order() {
         "postgres --as x -a blog",
     ] {
         let args = ["postgres", "blog", "--as", "x"].map(str::to_owned).to_vec();
-        let asked = KeyRequest::Verb { verb: "service:bind", app: Some(app.clone()), args };
+        let asked =
+            KeyRequest::Verb { verb: "service:bind", app: Some(app.clone()), args, is_relayed: false };
         assert_eq!(ok(&format!("service:bind {line}")), asked, "{line}");
     }
     for line in
@@ -166,7 +176,7 @@ fn check(command: &[u8]) {
         Ok(Some(KeyRequest::Git { app, .. } | KeyRequest::Release { app, .. })) => {
             assert!(in_grammar(app.as_str()), "{app}");
         }
-        Ok(Some(KeyRequest::Verb { verb, app, args })) => {
+        Ok(Some(KeyRequest::Verb { verb, app, args, .. })) => {
             assert!(VERBS.iter().any(|(known, _)| *known == verb));
             assert_eq!(
                 app.as_ref().map(AppName::as_str),
