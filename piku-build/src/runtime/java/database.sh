@@ -42,17 +42,22 @@ piku_jdbc() {
     export "$2_PASSWORD=$piku_text"
 }
 
-# The database of REPORTS_URL gets REPORTS_JDBC_URL, that of DATABASE_URL the name that Spring and others know.
-for piku_name in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)_URL=[a-z]*:\/\/..*/\1/p'); do
-    case $piku_name in
-        DATABASE) piku_jdbc_name=JDBC_DATABASE ;;
-        *) piku_jdbc_name=${piku_name}_JDBC ;;
-    esac
+# piku_convert NAME OTHER: exports the variables of OTHER for the database of NAME_URL, unless there is an OTHER_URL
+piku_convert() {
     # The value of another variable may have lines that look like one.
     piku_url=
-    eval "piku_url=\${${piku_name}_URL-} piku_own=\${${piku_jdbc_name}_URL-}"
-    [ -n "$piku_own" ] || piku_jdbc "$piku_url" "$piku_jdbc_name"
+    eval "piku_url=\${$1_URL-} piku_own=\${$2_URL-}"
+    [ -n "$piku_own" ] || piku_jdbc "$piku_url" "$2"
+}
+
+# The database of DATABASE_URL gets the name that Spring and others know, that of REPORTS_URL is REPORTS_JDBC_URL.
+piku_convert DATABASE JDBC_DATABASE
+piku_ifs=${IFS-unset}
+unset IFS
+for piku_name in $({ env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)_URL=[a-z]*:\/\/..*/\1/p'; } 2>/dev/null); do
+    [ "$piku_name" = DATABASE ] || piku_convert "$piku_name" "${piku_name}_JDBC"
 done
+[ "$piku_ifs" = unset ] || IFS=$piku_ifs
 if [ -n "${JDBC_DATABASE_URL-}" ] && [ "${DISABLE_SPRING_DATASOURCE_URL-}" != true ] &&
     [ -z "${SPRING_DATASOURCE_URL-}${SPRING_DATASOURCE_USERNAME-}${SPRING_DATASOURCE_PASSWORD-}" ]; then
     export SPRING_DATASOURCE_URL="$JDBC_DATABASE_URL"
@@ -64,6 +69,6 @@ if [ -n "${REDIS_URL-}" ] && [ "${DISABLE_SPRING_REDIS_URL-}" != true ]; then
     export SPRING_REDIS_URL="${SPRING_REDIS_URL:-$REDIS_URL}"
     export SPRING_DATA_REDIS_URL="${SPRING_DATA_REDIS_URL:-$REDIS_URL}"
 fi
-unset -f piku_decode piku_jdbc
+unset -f piku_decode piku_jdbc piku_convert
 unset piku_text piku_left piku_head piku_tail piku_rest piku_kind piku_user piku_password
-unset piku_name piku_jdbc_name piku_url piku_own
+unset piku_name piku_ifs piku_url piku_own

@@ -269,6 +269,32 @@ mod tests {
             "-XX:MaxRAM=1g -XX:MaxRAMPercentage=60 -Da=b"
         );
     }
+
+    #[test]
+    fn odd_shells_have_the_urls_of_services_too() {
+        let env = [("DATABASE_URL", "mysql://me:secret@db/a"), ("REPORTS_URL", "mysql://me:secret@db/b")];
+        let profile = include_str!("database.sh");
+        let text = |before: &str| {
+            format!(
+                "set -eu; {before}\n{profile}\nprintf '%s\\n' \"${{IFS-none}}\" \"$JDBC_DATABASE_URL\" \"${{REPORTS_JDBC_URL-}}\""
+            )
+        };
+        let [main, reports] =
+            ["a", "b"].map(|name| format!("jdbc:mysql://db/{name}?user=me&password=secret"));
+        for (before, expected) in [
+            ("IFS=_", format!("_\n{main}\n{reports}\n")),
+            ("unset IFS", format!("none\n{main}\n{reports}\n")),
+            // Without env and sed.
+            ("IFS=_ PATH=/none", format!("_\n{main}\n\n")),
+        ] {
+            let mut shell = std::process::Command::new("/bin/sh");
+            let out =
+                shell.args(["-c", &text(before)]).env_clear().env("PATH", PATH).envs(env).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&out.stdout), expected, "{before}: {out:?}");
+            assert!(out.stderr.is_empty(), "{out:?}");
+        }
+    }
+
     #[test]
     fn jdbc_and_spring_get_the_urls_of_services() {
         let variables = |env: &[(&str, &str)]| {
