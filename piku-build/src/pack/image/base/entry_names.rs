@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use tar::{Entry, EntryType, PaxExtensions};
+use tar::{Entry, EntryType};
 
 use super::root_archive::UnreadableArchive;
 
@@ -44,13 +44,15 @@ impl EntryNames {
     }
 
     fn take_pax(&mut self, text: &[u8]) -> anyhow::Result<()> {
-        for field in PaxExtensions::new(text) {
-            let field = field.map_err(|_| UnreadableArchive)?;
-            match field.key_bytes() {
-                b"path" => self.path = Some(path(field.value_bytes())?),
-                b"linkpath" => self.target = Some(path(field.value_bytes())?),
+        let mut left = text;
+        while !left.is_empty() {
+            let (key, value, behind) = split_record(left).ok_or(UnreadableArchive)?;
+            left = behind;
+            match key {
+                b"path" => self.path = Some(path(value)?),
+                b"linkpath" => self.target = Some(path(value)?),
                 b"size" => {
-                    let size = field.value().ok().and_then(|size| size.parse().ok());
+                    let size = std::str::from_utf8(value).ok().and_then(|size| size.parse().ok());
                     self.size = Some(size.ok_or(UnreadableArchive)?);
                 }
                 key => self.is_sparse |= key.starts_with(b"GNU.sparse."),
@@ -79,6 +81,16 @@ impl EntryNames {
         ensure!(is_whole, "'{}' of the base has more than 8 GiB", path.display());
         Ok((path, target))
     }
+}
+
+/// Splits the first record off: `LENGTH KEY=VALUE` and a newline, of LENGTH bytes in all. A value may be binary.
+fn split_record(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let space = text.iter().position(|byte| *byte == b' ')?;
+    let digits = text.get(..space).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    let length: usize = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    let record = text.get(space + 1..length)?.strip_suffix(b"\n")?;
+    let equals = record.iter().position(|byte| *byte == b'=')?;
+    Some((&record[..equals], &record[equals + 1..], text.get(length..)?))
 }
 
 fn read(entry: &mut Entry<'_, impl Read>, most: u64) -> anyhow::Result<Vec<u8>> {

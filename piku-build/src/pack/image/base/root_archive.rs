@@ -319,7 +319,12 @@ mod tests {
         let long = [b'x'; 5000];
         assert_eq!(rewritten(&[(EntryType::GNULongName, b"long\0")], EntryType::Regular, "a", 0), "long");
         assert_eq!(rewritten(&[(EntryType::XHeader, b"13 path=long\n")], EntryType::Regular, "a", 0), "long");
+        // The value of an attribute may be binary.
+        let attribute = b"27 SCHILY.xattr.user.x=\n1\0\n13 path=long\n";
+        assert_eq!(rewritten(&[(EntryType::XHeader, attribute)], EntryType::Regular, "a", 0), "long");
         for (kind, text, why) in [
+            (EntryType::XHeader, &b"99 path=long\n"[..], "it is no complete tar archive"),
+            (EntryType::XHeader, b"3 path=long\n", "it is no complete tar archive"),
             (EntryType::GNULongName, &long[..], "a name in the base is longer than 4096 bytes"),
             (EntryType::XHeader, b"zz\n", "it is no complete tar archive"),
             (EntryType::XHeader, b"11 path=..\n", "'..' leads out of the archive"),
