@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "looks for libraries of the machine; nothing is read")]
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -24,14 +25,21 @@ const FOLDERS: [&str; 5] = ["/usr/lib", "/lib", "/usr/lib64", "/lib64", "/usr/lo
 /// Directories with those of Debian's kind.
 const ABOVE: [&str; 3] = ["/usr/lib", "/lib", "/usr/local/lib"];
 
+/// File that needs a library.
+struct LibraryUser {
+    path: PathBuf,
+    /// True for a program. Other libraries may be those of a package's optional parts, which the app does not use.
+    is_program: bool,
+}
+
 /// Collects the libraries that files need and those that a release brings.
 pub(super) struct LibrarySearch {
     /// `e_machine` of the release's programs.
     machine: Option<u16>,
     /// True if this machine runs other programs.
     is_foreign: bool,
-    /// Libraries, each with a file that needs it.
-    needed: BTreeMap<String, PathBuf>,
+    /// Libraries, each with a file that needs it: a program, if there is one.
+    needed: BTreeMap<String, LibraryUser>,
     files: BTreeSet<OsString>,
 }
 
@@ -63,8 +71,16 @@ impl LibrarySearch {
     fn add_file(&mut self, file: &File, at: &Path) -> io::Result<()> {
         if let Some(mut stream) = header::open_stream(file)? {
             if Some(stream.ehdr.e_machine) == self.machine {
+                let is_program = !at.file_name().is_some_and(is_library);
                 for name in needed(&mut stream).unwrap_or_default() {
-                    self.needed.entry(name).or_insert_with(|| at.to_owned());
+                    let user = LibraryUser { path: at.to_owned(), is_program };
+                    match self.needed.entry(name) {
+                        Entry::Vacant(place) => drop(place.insert(user)),
+                        Entry::Occupied(mut place) if is_program && !place.get().is_program => {
+                            place.insert(user);
+                        }
+                        Entry::Occupied(_) => {}
+                    }
                 }
             }
         }
@@ -82,11 +98,11 @@ impl LibrarySearch {
             }
             let files = folders.iter().map(|folder| folder.join(name)).filter(|file| file.exists());
             let places: Vec<NeededPlace> = files.map(NeededPlace::follow).collect();
-            let by = by.display();
+            let (by, is_optional) = (by.path.display(), !by.is_program);
             match places.first() {
                 Some(first) => {
                     let what = format!("library '{}' of '{by}'", first.named.display());
-                    found.push(NeededFile { what, places });
+                    found.push(NeededFile { what, places, is_optional });
                 }
                 None if self.is_foreign && !is_loader(name) => progress::warning(&format!(
                     "'{by}' needs '{name}', which this machine does not have: name its package with --package"

@@ -22,7 +22,7 @@ const LOCAL: &str = "/usr/local";
 /// Returns the packages of a release's base, sorted; `more` are the caller's.
 ///
 /// # Errors
-/// Fails with all programs and libraries that the release needs and no package has.
+/// Fails with all programs, and libraries of its programs, that the release needs and no package has.
 pub(super) fn find_needed(release: &OpenedRelease, more: &[String]) -> anyhow::Result<BTreeSet<String>> {
     let mut packages: BTreeSet<String> = ALWAYS.iter().map(|name| (*name).to_owned()).collect();
     packages.extend(more.iter().cloned());
@@ -36,7 +36,14 @@ pub(super) fn find_needed(release: &OpenedRelease, more: &[String]) -> anyhow::R
     for file in &files {
         let owned = file.places.iter().map(|place| (place, owners_of(place, &owners)));
         let Some((place, found)) = owned.into_iter().find(|(_, found)| !found.is_empty()) else {
-            missing.push(file.what.as_str());
+            if file.is_optional {
+                let what = &file.what;
+                progress::warning(&format!(
+                    "the image lacks what belongs to no package of this machine: {what}"
+                ));
+            } else {
+                missing.push(file.what.as_str());
+            }
             continue;
         };
         if file.places.first() != Some(place) {
@@ -89,7 +96,9 @@ fn find_owners<'a>(paths: &BTreeSet<&'a Path>) -> anyhow::Result<BTreeMap<&'a Pa
     }
     // It fails where one file belongs to no package; those of the others are still listed.
     let listed = query(Command::new("dpkg-query").arg("--search").args(spellings.keys()))?;
-    for line in listed.lines().filter(|line| !line.starts_with("diversion ")) {
+    let is_of_package =
+        |line: &&str| !["diversion ", "local diversion "].iter().any(|start| line.starts_with(start));
+    for line in listed.lines().filter(is_of_package) {
         let Some((names, file)) = line.rsplit_once(": ") else { continue };
         let Some(path) = spellings.get(Path::new(file)) else { continue };
         let first = names.split(", ").next().unwrap_or_default();

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use piku_layout::jail::{APP, PATH};
 use piku_procfile::procfile::ProcessKind;
 use piku_release::manifest::BuiltRelease;
+use piku_report::progress;
 
 use super::super::OpenedRelease;
 use super::command_words::list_programs;
@@ -26,6 +27,8 @@ pub(super) struct NeededFile {
     pub(super) what: String,
     /// Places that would do, the one that is used here first.
     pub(super) places: Vec<NeededPlace>,
+    /// True if the release may run without it.
+    pub(super) is_optional: bool,
 }
 
 /// A file as something names it, and where its links lead.
@@ -57,8 +60,15 @@ pub(super) fn find(release: &OpenedRelease) -> anyhow::Result<Vec<NeededFile>> {
     let needs = &release.head.needs;
     let mut search = ProgramSearch::new(release)?;
     for entry in release.entries.iter().filter(|entry| entry.kind != ProcessKind::Static) {
-        for word in list_programs(&entry.command) {
+        let programs = list_programs(&entry.command);
+        for word in programs.words {
             search.add(&word, entry.name.as_str(), true);
+        }
+        if programs.has_unknown {
+            progress::warning(&format!(
+                "{} starts a program that a variable names; if the image lacks it, add its package with --package: {}",
+                entry.name, entry.command
+            ));
         }
     }
     for name in needs.commands() {
@@ -67,6 +77,7 @@ pub(super) fn find(release: &OpenedRelease) -> anyhow::Result<Vec<NeededFile>> {
     let linked = needs.programs().map(|(link, real)| NeededFile {
         what: format!("program '{}'", link.display()),
         places: vec![NeededPlace { named: link.clone(), real: real.clone() }],
+        is_optional: false,
     });
     Ok(linked.chain(search.found.into_values()).collect())
 }
@@ -115,7 +126,7 @@ impl ProgramSearch {
         }
         let Some(first) = of_machine.first() else { return };
         let what = format!("program '{}' of {by}", first.named.display());
-        let needed = NeededFile { what, places: of_machine.clone() };
+        let needed = NeededFile { what, places: of_machine.clone(), is_optional: false };
         self.found.entry(first.named.clone()).or_insert(needed);
     }
 
