@@ -2,14 +2,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "looks for libraries of the machine; nothing is read")]
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use elf::abi::{DT_NEEDED, SHT_DYNAMIC};
+use elf::abi::{DT_NEEDED, DT_SONAME, SHT_DYNAMIC};
 use elf::dynamic::DynamicTable;
 use piku_files::{TreeHandle, WalkStep};
 use piku_release::elf::{self as header, Stream, read_name};
@@ -25,22 +24,27 @@ const FOLDERS: [&str; 5] = ["/usr/lib", "/lib", "/usr/lib64", "/lib64", "/usr/lo
 /// Directories with those of Debian's kind.
 const ABOVE: [&str; 3] = ["/usr/lib", "/lib", "/usr/local/lib"];
 
-/// File that needs a library.
-struct LibraryUser {
-    path: PathBuf,
-    /// True for a program. Other libraries may be those of a package's optional parts, which the app does not use.
-    is_program: bool,
-}
-
 /// Collects the libraries that files need and those that a release brings.
 pub(super) struct LibrarySearch {
     /// `e_machine` of the release's programs.
     machine: Option<u16>,
     /// True if this machine runs other programs.
     is_foreign: bool,
-    /// Libraries, each with a file that needs it: a program, if there is one.
-    needed: BTreeMap<String, LibraryUser>,
+    /// Libraries that programs need, each with one of them.
+    of_programs: BTreeMap<String, PathBuf>,
+    /// Libraries that other libraries need, each with one of them.
+    of_libraries: BTreeMap<String, PathBuf>,
+    /// Needs of the libraries that the release brings, by the names of these.
+    brought: BTreeMap<String, BTreeSet<String>>,
     files: BTreeSet<OsString>,
+}
+
+/// Names in a native file.
+struct LibraryNames {
+    /// Its own as a library.
+    own: Option<String>,
+    /// Those of the libraries that it needs.
+    needed: Vec<String>,
 }
 
 impl LibrarySearch {
@@ -48,7 +52,14 @@ impl LibrarySearch {
     pub(super) fn new(architecture: &str) -> Self {
         let machine = header::machine_number(architecture);
         let ours = machine::architecture().ok().and_then(|ours| header::machine_number(&ours));
-        Self { machine, is_foreign: machine != ours, needed: BTreeMap::new(), files: BTreeSet::new() }
+        Self {
+            machine,
+            is_foreign: machine != ours,
+            of_programs: BTreeMap::new(),
+            of_libraries: BTreeMap::new(),
+            brought: BTreeMap::new(),
+            files: BTreeSet::new(),
+        }
     }
 
     /// Adds the native files of a tree that is at this place in the image.
@@ -71,34 +82,53 @@ impl LibrarySearch {
     fn add_file(&mut self, file: &File, at: &Path) -> io::Result<()> {
         if let Some(mut stream) = header::open_stream(file)? {
             if Some(stream.ehdr.e_machine) == self.machine {
-                let is_program = !at.file_name().is_some_and(is_library);
-                for name in needed(&mut stream).unwrap_or_default() {
-                    let user = LibraryUser { path: at.to_owned(), is_program };
-                    match self.needed.entry(name) {
-                        Entry::Vacant(place) => drop(place.insert(user)),
-                        Entry::Occupied(mut place) if is_program && !place.get().is_program => {
-                            place.insert(user);
-                        }
-                        Entry::Occupied(_) => {}
-                    }
+                let Some(LibraryNames { own, needed }) = names(&mut stream) else { return Ok(()) };
+                let name = at.file_name().unwrap_or_default();
+                let is_library = is_library(name);
+                let own_names = [own, Some(name.to_string_lossy().into_owned())].into_iter().flatten();
+                for name in own_names.filter(|_| is_library) {
+                    self.brought.entry(name).or_default().extend(needed.iter().cloned());
+                }
+                let users = if is_library { &mut self.of_libraries } else { &mut self.of_programs };
+                for name in needed {
+                    users.entry(name).or_insert_with(|| at.to_owned());
                 }
             }
         }
         Ok(())
     }
 
+    /// Returns the libraries that programs need, also by way of those that the release brings.
+    fn of_programs(&self) -> BTreeMap<&str, &Path> {
+        let mut found = BTreeMap::new();
+        let mut left: Vec<(&str, &Path)> =
+            self.of_programs.iter().map(|(name, by)| (name.as_str(), by.as_path())).collect();
+        while let Some((name, by)) = left.pop() {
+            if found.insert(name, by).is_none() {
+                let needs = self.brought.get(name).into_iter().flatten();
+                left.extend(needs.map(|name| (name.as_str(), by)));
+            }
+        }
+        found
+    }
+
     /// Returns the files of the machine for the libraries that the release does not bring. Those that are nowhere
-    /// are not needed: what names them does not run here either.
+    /// are not needed: what names them does not run here either. Those that no program needs are optional: they may be
+    /// of a part that the app does not use.
     pub(super) fn of_system(&self) -> Vec<NeededFile> {
         let folders = folders();
         let mut found = Vec::new();
-        for (name, by) in &self.needed {
+        let of_programs = self.of_programs();
+        let mut needed: BTreeMap<&str, &Path> =
+            self.of_libraries.iter().map(|(name, by)| (name.as_str(), by.as_path())).collect();
+        needed.extend(&of_programs);
+        for (name, by) in needed {
             if self.files.contains(OsStr::new(name)) || name.contains('/') {
                 continue;
             }
             let files = folders.iter().map(|folder| folder.join(name)).filter(|file| file.exists());
             let places: Vec<NeededPlace> = files.map(NeededPlace::follow).collect();
-            let (by, is_optional) = (by.path.display(), !by.is_program);
+            let (by, is_optional) = (by.display(), !of_programs.contains_key(name));
             match places.first() {
                 Some(first) => {
                     let what = format!("library '{}' of '{by}'", first.named.display());
@@ -139,18 +169,19 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-/// Returns the libraries that a file names.
-fn needed(stream: &mut Stream<'_>) -> Option<Vec<String>> {
+/// Returns the names of libraries in a file.
+fn names(stream: &mut Stream<'_>) -> Option<LibraryNames> {
     let (endian, class) = (stream.ehdr.endianness, stream.ehdr.class);
     let dynamic = stream.section_headers().iter().find(|header| header.sh_type == SHT_DYNAMIC).copied()?;
     let names = stream.section_headers().get(dynamic.sh_link as usize).copied()?;
     let names = header::read_section(stream, &names)?.to_vec();
     let table = header::read_section(stream, &dynamic)?;
     let entries = DynamicTable::new(endian, class, table);
-    let found = entries.iter().filter(|entry| entry.d_tag == DT_NEEDED).take(MOST);
-    let names =
-        found.filter_map(|entry| read_name(&names, u32::try_from(entry.d_val()).ok()?).map(str::to_owned));
-    Some(names.collect())
+    let all = |tag: i64| {
+        let found = entries.iter().filter(move |entry| entry.d_tag == tag).take(MOST);
+        found.filter_map(|entry| read_name(&names, u32::try_from(entry.d_val()).ok()?).map(str::to_owned))
+    };
+    Some(LibraryNames { own: all(DT_SONAME).next(), needed: all(DT_NEEDED).collect() })
 }
 
 #[cfg(test)]
@@ -161,7 +192,7 @@ mod tests {
     fn a_program_needs_the_c_library() {
         let file = File::open("/bin/sh").unwrap();
         let mut stream = header::open_stream(&file).unwrap().unwrap();
-        let names = needed(&mut stream).unwrap();
+        let names = names(&mut stream).unwrap().needed;
         assert!(names.iter().any(|name| name.starts_with("libc.")), "{names:?}");
         let mut search = LibrarySearch::new(&machine::architecture().unwrap());
         search.add_file(&file, Path::new("/app/sh")).unwrap();
@@ -169,6 +200,17 @@ mod tests {
         assert!(found.iter().any(|file| file.what.ends_with("' of '/app/sh'")));
         search.files.extend(names.iter().map(OsString::from));
         assert!(search.of_system().is_empty());
+    }
+
+    #[test]
+    fn what_only_libraries_need_is_optional() {
+        let mut search = LibrarySearch::new("x");
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        search.of_programs.insert("own.so.1".to_owned(), "/app/run".into());
+        search.brought.insert("own.so.1".to_owned(), set(&["a.so", "own.so.1"]));
+        search.brought.insert("part.so".to_owned(), set(&["b.so"]));
+        let names = search.of_programs().into_keys().collect::<Vec<_>>();
+        assert_eq!(names, ["a.so", "own.so.1"]);
     }
 
     #[test]
