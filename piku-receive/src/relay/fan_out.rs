@@ -35,8 +35,8 @@ const CLEAR: &[u8] = b"\x1b[H\x1b[J";
 /// Name of this host beside those of the target hosts.
 pub(super) const OWN_NAME: &str = "here";
 
-/// Part of the message of a host that does not have the app.
-const UNKNOWN_APP: &str = "there is no app";
+/// Parts of the messages of hosts that do not have the app, or have it still.
+const IS_DONE: [&str; 2] = ["there is no app", "it was not destroyed"];
 
 /// Result of one host.
 struct HostResult {
@@ -57,6 +57,9 @@ pub(super) fn run_on_each(
     if args.iter().any(|arg| arg == "--watch") {
         return watch(context, to, verb, args, how);
     }
+    if how.is_query {
+        return query_each(context, to, verb, args, how, false);
+    }
     let mut input = Vec::new();
     if how.reads_stdin {
         io::stdin().lock().take(LONGEST_INPUT + 1).read_to_end(&mut input).context("cannot read stdin")?;
@@ -66,13 +69,15 @@ pub(super) fn run_on_each(
     }
     let format = output_format(args);
     let mut results = Vec::new();
-    let takes_lock = !how.is_query && plan::takes_lock(verb);
+    let takes_lock = plan::takes_lock(verb);
+    // A name that one of them does not have any more is to go from the others.
+    let goes_on = verb == "domains:remove";
     let mut lock = if takes_lock { lock_app(context)? } else { None };
     if how.here == OwnTurn::First {
         // The own command takes it itself.
         drop(lock.take());
         let own = run_here(context, verb, args, &input, format)?;
-        if own.failure.is_some() && !how.is_query {
+        if own.failure.is_some() && !goes_on {
             progress::error("the other machines are unchanged");
             return Ok(ExitCode::FAILURE);
         }
@@ -92,7 +97,7 @@ pub(super) fn run_on_each(
     if how.is_in_turn {
         for (at, machine) in to.machines.iter().enumerate() {
             let (result, is_reached) = ask(machine);
-            let ends = result.failure.is_some() && is_reached;
+            let ends = result.failure.is_some() && is_reached && !goes_on;
             results.push(result);
             if ends {
                 let left: Vec<_> = to.machines[at + 1..].iter().map(MachineAddress::name).collect();
@@ -107,14 +112,39 @@ pub(super) fn run_on_each(
     }
     drop(lock);
     if how.here == OwnTurn::Last {
-        // A host that never had the app has nothing to lose.
+        // A host that never had the app has nothing to lose or to bring back.
         for result in &mut results {
-            if result.failure.as_ref().is_some_and(|why| why.contains(UNKNOWN_APP)) {
+            if result.failure.as_ref().is_some_and(|why| IS_DONE.iter().any(|text| why.contains(text))) {
                 result.failure = None;
             }
         }
         results.push(run_here(context, verb, args, &input, format)?);
     }
+    print_outputs(&results, format)?;
+    Ok(report_failures(context, to, verb, &results, how))
+}
+
+/// Executes a verb that changes nothing everywhere, and prints the outputs, on a cleared terminal if `clears` is true.
+fn query_each(
+    context: &AppContext<'_>,
+    to: &DeployTo,
+    verb: &str,
+    args: &[String],
+    how: FanOut,
+    clears: bool,
+) -> anyhow::Result<ExitCode> {
+    let format = output_format(args);
+    let words = request_words(context, verb, args);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let asked = ask_all(&to.machines, |machine| ask_host(machine, to, &words, &[], how).0);
+    if clears {
+        output::write(CLEAR)?;
+    }
+    let mut results = Vec::new();
+    if how.here != OwnTurn::None {
+        results.push(run_here(context, verb, args, &[], format)?);
+    }
+    results.extend(asked);
     print_outputs(&results, format)?;
     Ok(report_failures(context, to, verb, &results, how))
 }
@@ -211,7 +241,8 @@ fn output_format(args: &[String]) -> OutputFormat {
 /// Prints each output below the name of its host, or all rows as one list in which each row has the name as
 /// `machine`.
 fn print_outputs(results: &[HostResult], format: OutputFormat) -> anyhow::Result<()> {
-    output::print(format, &merge_rows(results), || render_outputs(results))
+    let rows = if format == OutputFormat::Text { Vec::new() } else { merge_rows(results) };
+    output::print(format, &rows, || render_outputs(results))
 }
 
 /// Renders each output below the name of its host, indented: no host can write a line that looks like the name of
@@ -271,11 +302,8 @@ fn report_failures(
     if !how.is_query {
         let names: Vec<_> = failed.iter().map(|result| result.name.as_str()).collect();
         progress::error(&format!("{} has not happened on {}", named(context, verb), names.join(", ")));
-        let hint = if how.here == OwnTurn::Last {
-            "the app may still be there: destroy it on the machine itself"
-        } else {
-            repeat_hint(to)
-        };
+        let hint =
+            if how.here == OwnTurn::Last { "see to the app on the machine itself" } else { repeat_hint(to) };
         progress::detail(hint);
     }
     ExitCode::FAILURE
@@ -298,10 +326,7 @@ fn watch(
     let once: Vec<String> =
         args.iter().filter(|arg| !["--watch", "--terminal"].contains(&arg.as_str())).cloned().collect();
     loop {
-        if is_terminal {
-            output::write(CLEAR)?;
-        }
-        run_on_each(context, to, verb, &once, how)?;
+        query_each(context, to, verb, &once, how, is_terminal)?;
         // Without requested events, poll still reports that the reader is gone.
         match poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::empty())], WATCH_PAUSE) {
             Ok(0) | Err(nix::errno::Errno::EINTR) => {}

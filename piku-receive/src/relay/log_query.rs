@@ -21,6 +21,12 @@ impl MergeQuery {
     pub(super) fn parse(args: &[String]) -> anyhow::Result<Self> {
         let mut query = Self { follow: false, lines: None, raw: false, since: None, passed: Vec::new() };
         let mut only = None;
+        // `-fn5` is `-f -n5`.
+        let split = |word: &String| match word.strip_prefix("-f") {
+            Some(rest) if !rest.is_empty() => vec!["-f".to_owned(), format!("-{rest}")],
+            _ => vec![word.clone()],
+        };
+        let args: Vec<String> = args.iter().flat_map(split).collect();
         let mut words = args.iter();
         while let Some(word) = words.next() {
             let (name, joined) = match word.split_once('=') {
@@ -80,6 +86,8 @@ mod tests {
         assert_eq!(query.passed, ["--ps", "web", "--raw"]);
         assert_eq!(parse("").unwrap().lines, Some(LINES));
         assert_eq!(parse("--since=2h").unwrap().lines, None);
+        assert_eq!(parse("-fn 7").unwrap(), parse("-f -n7").unwrap());
+        assert_eq!(parse("-fn7").unwrap(), parse("-f -n7").unwrap());
         assert_eq!(parse("-n7").unwrap().lines, Some(7));
         assert!(parse("web shop").is_err() && parse("-x").is_err() && parse("-n many").is_err());
     }

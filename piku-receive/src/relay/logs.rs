@@ -205,10 +205,11 @@ impl MergedLogs<'_> {
         let mut due = Instant::now() + FIRST_LINES;
         // Of the lines that there are, as many are printed as without `--follow`.
         let mut limit = self.query.lines;
+        let mut is_first = true;
         loop {
             match events.recv_timeout(LATER_LINES / 3) {
                 Ok(LogEvent::Line(line)) => {
-                    if waiting.is_empty() && limit.is_none() {
+                    if waiting.is_empty() && !is_first {
                         due = Instant::now() + LATER_LINES;
                     }
                     let host = &mut self.hosts[line.host];
@@ -224,6 +225,7 @@ impl MergedLogs<'_> {
             }
             if Instant::now() >= due || bytes >= WAITING_BYTES {
                 bytes = 0;
+                is_first = is_first && Instant::now() < due;
                 self.print(std::mem::take(&mut waiting), limit.take())?;
             }
             if is_reader_gone() {

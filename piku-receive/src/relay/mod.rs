@@ -2,6 +2,8 @@
 //! executes it as a request of the builder's key, whose scope it checks; this host executes its part by the
 //! script of the verbs.
 
+#![expect(clippy::disallowed_methods, reason = "checks that a folder exists which only piku writes")]
+
 mod fan_out;
 mod log_line;
 mod log_query;
@@ -15,34 +17,81 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Context;
 use piku_events::actor;
+use piku_events::audit::{self, AuditedAction};
 use piku_files::FileLock;
 use piku_layout::app_lock;
 use piku_layout::paths::ROOT_VARIABLE;
 use piku_layout::settings::{DeployTo, HostSettings};
-use piku_report::user_error::UserError;
+use piku_report::progress;
+use piku_report::user_error::{UserError, advice};
 
 use crate::app_context::{AppContext, SCRIPTS};
 use crate::session::request::RELAYED;
-use plan::RelayPlan;
+use plan::{OwnState, OwnTurn, RelayPlan};
 
 /// Environment variable that keeps the script of the verbs from relaying.
 pub(crate) const HERE: &str = "PIKU_HERE";
 
 /// Executes a verb with its arguments, the app not among them.
 pub(crate) fn relay_verb(context: &AppContext<'_>, verb: &str, args: &[String]) -> anyhow::Result<ExitCode> {
-    let mut settings = HostSettings::read(&context.root.settings())?;
-    let to = settings.deploy_to.remove(context.app).unwrap_or_default();
-    let is_live_here = context.dir().current_number().is_some();
-    match plan::plan_verb(context.app, &to, is_live_here, verb, args) {
+    let to = match HostSettings::read(&context.root.settings()) {
+        Ok(mut settings) => settings.deploy_to.remove(context.app).unwrap_or_default(),
+        // A mistake in them does not keep anyone from the logs.
+        Err(err) if ["logs", "ps", "releases", "config", "config:get"].contains(&verb) => {
+            progress::warning(&format!("{err:#}; only this machine is asked"));
+            DeployTo::default()
+        }
+        Err(err) => return Err(err),
+    };
+    let state = OwnState {
+        is_live: context.dir().current_number().is_some(),
+        is_destroyed: context.dir().destroyed().is_dir(),
+    };
+    match plan::plan_verb(context.app, &to, state, verb, args) {
         RelayPlan::Here => {
             let err = own_command(context, verb, args).exec();
             Err(err).context("cannot run the script of the verbs")
         }
-        RelayPlan::Each(how) => fan_out::run_on_each(context, &to, verb, args, how),
-        RelayPlan::RollBack => rollback::roll_back_all(context, &to),
-        RelayPlan::OnOne => one_host::run_on_one(context, &to, verb, args),
+        RelayPlan::Each(how) => {
+            let end = fan_out::run_on_each(context, &to, verb, args, how);
+            // The own command records itself.
+            if !how.is_query && how.here == OwnTurn::None {
+                record_end(context, verb, &end);
+            }
+            end
+        }
+        RelayPlan::RollBack => {
+            let end = rollback::roll_back_all(context, &to);
+            if !to.here {
+                record_end(context, verb, &end);
+            }
+            end
+        }
+        RelayPlan::OnOne => {
+            // This process becomes the request, so that its end is not recorded.
+            record(context, verb, "started");
+            one_host::run_on_one(context, &to, verb, args)
+        }
         RelayPlan::Logs => logs::print_merged_logs(context, &to, args),
         RelayPlan::Refuse { why, hint } => Err(UserError::new(why).hint(hint).into()),
+    }
+}
+
+/// Records the end of a verb that only other machines have executed.
+fn record_end(context: &AppContext<'_>, verb: &str, end: &anyhow::Result<ExitCode>) {
+    let outcome = match end {
+        Ok(code) if *code == ExitCode::SUCCESS => "exit 0".to_owned(),
+        Ok(_) => "exit 1".to_owned(),
+        Err(err) => format!("exit {}", advice(err).1),
+    };
+    record(context, verb, &outcome);
+}
+
+/// Appends a line to the audit log, unless the session of a key does.
+fn record(context: &AppContext<'_>, verb: &str, outcome: &str) {
+    if actor::calling_key().is_none() {
+        let (key, app) = (actor::actor_name(), Some(context.app.as_str()));
+        audit::append_action(context.root, &AuditedAction { key: &key, verb, app, outcome });
     }
 }
 

@@ -2,44 +2,57 @@
 
 use std::io::{self, IsTerminal};
 use std::os::unix::process::CommandExt;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use piku_layout::settings::DeployTo;
+use piku_layout::deploys::missed_release::MissedRelease;
+use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use super::request_words;
+use super::rollback::LiveRelease;
 use crate::app_context::AppContext;
 use crate::distribute::ssh::{self, SessionInput, TimeLimit};
 
-/// Time in which a host tells that it is there.
+/// Time in which a host tells that it has a live release.
 const ANSWER: TimeLimit = TimeLimit::Whole(Duration::from_secs(30));
 
-/// Becomes the request to the first target host that answers.
+/// Becomes the request to the first target host that answers and has a live release; those that have missed the last
+/// deploy come last. Only `run` reads stdin.
 pub(super) fn run_on_one(
     context: &AppContext<'_>,
     to: &DeployTo,
     verb: &str,
     args: &[String],
 ) -> anyhow::Result<ExitCode> {
-    let is_there = |machine: &&piku_layout::settings::MachineAddress| {
-        let words = ["release:machine", context.app.as_str()];
+    let words = request_words(context, "releases", &["--format", "json"].map(str::to_owned));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let has_release = |machine: &&&MachineAddress| {
         let asked = ssh::run_on_host(&machine.name(), machine, to, &words, SessionInput::Nothing, ANSWER);
-        asked.is_ok_and(|ended| ended.code == 0)
+        let asked = asked.ok().filter(|ended| ended.code == 0);
+        asked.is_some_and(|ended| matches!(LiveRelease::parse(&ended.answer), Ok(Some(_))))
     };
-    let Some(machine) = to.machines.iter().find(is_there) else {
-        return Err(UserError::new(format!("no machine of {} answers", context.app)).into());
+    let lack = MissedRelease::of(&context.dir()).machines();
+    let mut machines: Vec<&MachineAddress> = to.machines.iter().collect();
+    machines.sort_by_key(|machine| lack.iter().any(|one| one.address == machine.to_string()));
+    let Some(machine) = machines.iter().find(has_release) else {
+        let what = format!("no machine of {} answers with a live release", context.app);
+        return Err(UserError::new(what).into());
     };
     progress::step(&format!("On {}", machine.name()));
-    let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let has_terminal = verb == "run" && io::stdin().is_terminal() && io::stdout().is_terminal();
     // What follows is the command's own.
     let mark = (verb == "run" && args.first().is_none_or(|word| word != "--")).then(|| "--".to_owned());
     let args: Vec<String> = mark.into_iter().chain(args.iter().cloned()).collect();
     let words = request_words(context, verb, &args);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let command = if has_terminal { ssh::terminal_command } else { ssh::ssh_command };
-    let err = command(machine, to, &words)?.exec();
+    let mut command = command(machine, to, &words)?;
+    if verb != "run" {
+        command.stdin(Stdio::null());
+    }
+    let err = command.exec();
     Err(err).context("cannot run 'ssh'")
 }

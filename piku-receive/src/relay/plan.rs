@@ -43,12 +43,20 @@ pub(super) enum OwnTurn {
     Last,
 }
 
-/// Returns the plan for a verb with these arguments, the app not among them. `is_live_here` tells that this host
-/// has a live release, which it may have from before.
+/// State of the app on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct OwnState {
+    /// It has a live release, which it may have from before.
+    pub(super) is_live: bool,
+    /// It is destroyed, and kept for `restore`.
+    pub(super) is_destroyed: bool,
+}
+
+/// Returns the plan for a verb with these arguments, the app not among them.
 pub(super) fn plan_verb(
     app: &AppName,
     to: &DeployTo,
-    is_live_here: bool,
+    state: OwnState,
     verb: &str,
     args: &[String],
 ) -> RelayPlan {
@@ -69,7 +77,10 @@ pub(super) fn plan_verb(
     match verb {
         "ps" if to.front.is_some() => RelayPlan::Each(FanOut { here: OwnTurn::First, ..query }),
         "ps" | "releases" | "releases:info" => RelayPlan::Each(query),
-        "stop" if is_live_here => RelayPlan::Each(FanOut { here: OwnTurn::First, ..at_once }),
+        "stop" if state.is_live => RelayPlan::Each(FanOut { here: OwnTurn::First, ..at_once }),
+        "ps:scale" if !args.iter().any(|arg| arg.contains('=') && !arg.starts_with('-')) => {
+            RelayPlan::Each(query)
+        }
         "ps:scale" | "start" | "stop" => RelayPlan::Each(at_once),
         "rollback" if !args.is_empty() => refuse(
             "and each numbers its releases by itself",
@@ -91,6 +102,14 @@ pub(super) fn plan_verb(
         "certs:renew" if !serves_here => RelayPlan::Each(at_once),
         "run" | "cron:run" if !to.here => RelayPlan::OnOne,
         "destroy" => RelayPlan::Each(FanOut { here: OwnTurn::Last, ..at_once }),
+        // There it comes back without a release, and gets one when this host deploys.
+        "restore" if has("--kept") && !has("--replace") => {
+            RelayPlan::Each(FanOut { here: OwnTurn::Last, ..at_once })
+        }
+        "restore" if state.is_destroyed && args.is_empty() => refuse(
+            "which have destroyed it, too",
+            &format!("to bring it back on all: piku restore {app} --kept"),
+        ),
         // The log of a deploy is that of the push.
         "logs" if has("--deploy") => RelayPlan::Here,
         "logs" if has("--nginx") || has("--access") => {
@@ -145,7 +164,13 @@ mod tests {
 
     fn plan(to: &DeployTo, line: &str) -> RelayPlan {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        plan_verb(&"blog".parse().unwrap(), to, false, &words[0], &words[1..])
+        plan_verb(
+            &"blog".parse().unwrap(),
+            to,
+            OwnState { is_live: false, is_destroyed: true },
+            &words[0],
+            &words[1..],
+        )
     }
 
     #[test]
@@ -169,6 +194,13 @@ mod tests {
         assert_eq!(each(false, true, "config:import --replace"), (true, OwnTurn::First, true));
         assert_eq!(each(false, false, "maintenance:on"), (false, OwnTurn::None, false));
         assert_eq!(each(false, true, "destroy --confirm blog"), (false, OwnTurn::Last, false));
+        assert_eq!(each(false, true, "restore --kept"), (false, OwnTurn::Last, false));
+        for (line, is_query) in
+            [("ps:scale", true), ("ps:scale --format=json", true), ("ps:scale web=2", false)]
+        {
+            let RelayPlan::Each(how) = plan(&to(false, false), line) else { panic!("{line}") };
+            assert_eq!(how.is_query, is_query, "{line}");
+        }
         for (here, front, line) in [
             (false, true, "maintenance:on"),
             (false, true, "domains:add a.test"),
@@ -178,6 +210,8 @@ mod tests {
             (false, false, "logs --deploy"),
             (false, false, "config"),
             (false, false, "deploy"),
+            (false, false, "restore --replace"),
+            (false, false, "restore --as diary"),
         ] {
             assert_eq!(plan(&to(here, front), line), RelayPlan::Here, "{line}");
         }
@@ -190,6 +224,7 @@ mod tests {
             "service:bind pg blog",
             "config:import --replace --before 3",
             "config:edit",
+            "restore",
             "logs --access",
         ] {
             assert!(matches!(plan(&to(false, false), line), RelayPlan::Refuse { .. }), "{line}");

@@ -40,14 +40,14 @@ impl ReleaseEntry {
 
 /// The releases of a host: the live one, and the one to which it would go back.
 #[derive(Debug, Clone)]
-struct LiveRelease {
+pub(super) struct LiveRelease {
     live: ReleaseEntry,
     before: Option<ReleaseEntry>,
 }
 
 impl LiveRelease {
     /// Returns the releases in the output of `releases`; `None` if none is live.
-    fn parse(output: &str) -> anyhow::Result<Option<Self>> {
+    pub(super) fn parse(output: &str) -> anyhow::Result<Option<Self>> {
         let rows: Vec<ReleaseEntry> =
             serde_json::from_str(output).context("its list of releases is not valid")?;
         let Some(live) = rows.iter().find(|row| row.state == "live").cloned() else { return Ok(None) };

@@ -146,6 +146,8 @@ fn verbs_reach_all_machines_of_an_app() {
 
     logs(&scene, &names);
 
+    changes_of_some(&scene, &names);
+
     // One is away: the others go on, and it is named.
     scene.lan.cut(1);
     let (code, said) = verb(&scene, "restart blog");
@@ -171,6 +173,27 @@ fn verbs_reach_all_machines_of_an_app() {
     assert!((0..2).all(|at| !scene.runners[at].app("blog").join("current").exists()));
     assert!(!scene.builder.app("blog").join("repo.git").exists());
     scene.end();
+}
+
+/// Changes that some of the machines have already, or that only others execute.
+fn changes_of_some(scene: &Scene, names: &[String; 2]) {
+    // A name that one of them has not any more goes from the others.
+    succeeds(scene, "domains:add blog --no-restart gone.test");
+    succeeds(scene, "here domains:remove blog --no-restart gone.test");
+    scene.config(0, "domains:remove blog --no-restart gone.test");
+    let said = fails(scene, "domains:remove blog --no-restart gone.test");
+    assert!(said.contains(&format!("has not happened on here, {}\n", names[0])), "{said}");
+    // What the operator does here is in the log, although only the others execute it.
+    let operator = |words: &str| {
+        let script = scene.builder.path("lib/piku");
+        let out =
+            scene.lan.on(0, || scene.builder.command(script).args(words.split(' ')).output()).expect("piku");
+        assert!(out.status.success(), "{words}: {out:?}");
+    };
+    operator("ps blog");
+    operator("ps:scale blog web=1");
+    let log = succeeds(scene, "audit blog");
+    assert_eq!(log.matches("operator").count(), 1, "{log}");
 }
 
 /// One machine has left the release already: 'previous' is another one there.
@@ -239,6 +262,9 @@ fn what_a_machine_has_missed_stays_away_after_a_rollback_or_a_stop() {
         pages() == ["three", "three"]
     });
     succeeds(&scene, "destroy blog --confirm blog");
+    assert!(fails(&scene, "restore blog").contains("piku restore blog --kept"));
+    succeeds(&scene, "restore blog --kept");
+    assert_eq!(pages(), ["three", "three"]);
     scene.end();
 }
 
