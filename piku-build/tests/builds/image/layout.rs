@@ -1,8 +1,11 @@
 //! The archive of an image, and its bases.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -115,7 +118,7 @@ fn replace_layers(image: &Image, change: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn layers_compressed_by_zstd_are_decompressed() {
+fn layers_are_what_the_config_says() {
     let world = site();
     world.build("1").good(&[]);
     let first = Image::read(&pack(&world, "1", &["--base", "base"]));
@@ -126,14 +129,24 @@ fn layers_compressed_by_zstd_are_decompressed() {
     assert_eq!((on_image.len(), &on_image[..2]), (3, layers.as_slice()));
     assert_eq!(config["rootfs"]["diff_ids"], json!(on_image));
 
+    let gzip = |layer: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(layer).expect("gzip");
+        encoder.finish().expect("gzip")
+    };
+    fs::write(world.path("gzip.tar"), replace_layers(&first, gzip)).expect("a file");
+    pack(&world, "1", &["--base", "gzip.tar"]);
+
     // Those with other content are refused.
     let zstd = [0x28, 0xb5, 0x2f, 0xfd];
     let at = bytes.windows(4).position(|part| part == zstd).expect("a layer");
     bytes[at + 8] ^= 0xff;
     fs::write(world.path("damaged.tar"), &bytes).expect("a file");
-    let plain = replace_layers(&first, |layer| [layer, &[0; 512]].concat());
-    fs::write(world.path("other.tar"), plain).expect("a file");
-    for base in ["damaged.tar", "other.tar"] {
+    let longer = |layer: &[u8]| [layer, &[0; 512]].concat();
+    fs::write(world.path("plain.tar"), replace_layers(&first, longer)).expect("a file");
+    let compressed = replace_layers(&first, |layer| gzip(&longer(layer)));
+    fs::write(world.path("other.tar"), compressed).expect("a file");
+    for base in ["damaged.tar", "plain.tar", "other.tar"] {
         let ran = world.run(&["pack", "--format", "oci", "out/1", "--base", base]);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
         ran.said(&[&format!("cannot use the image '{base}': "), "layer 'blobs/sha256/"]);

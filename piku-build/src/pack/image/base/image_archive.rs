@@ -6,7 +6,9 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use flate2::read::MultiGzDecoder;
 use indexmap::IndexMap;
+use piku_files::free_space;
 use piku_files::sha256::{hash_reader, to_hex};
 use serde_json::Value;
 use tar::Archive;
@@ -120,18 +122,22 @@ impl IndexedArchive {
 
     fn layer(&self, name: &str, known: Option<String>, uncompressed: String) -> anyhow::Result<ImageLayer> {
         let (offset, size) = self.find(name)?;
+        let cannot = || format!("cannot read its layer '{name}'");
         let mut head = [0; 4];
         let read = self.file.part(offset, size).read(&mut head)?;
         let compressed = head[..read].starts_with(&[0x1f, 0x8b]);
         if head == ZSTD {
             // Archives of Docker's form cannot have it.
             let (file, most) = (self.file.clone(), MOST_BYTES);
-            let blob = ImageBlob::measure(BlobSource::Zstd { file, offset, size, most })
-                .with_context(|| format!("cannot read its layer '{name}'"))?;
+            let blob =
+                ImageBlob::measure(BlobSource::Zstd { file, offset, size, most }).with_context(cannot)?;
             if blob.digest != uncompressed {
                 return Err(errors::other_layer(name, &uncompressed).into());
             }
             return Ok(ImageLayer { blob, uncompressed, compressed: false, made_by: "base".to_owned() });
+        }
+        if compressed && self.hash_gzip(offset, size).with_context(cannot)? != uncompressed {
+            return Err(errors::other_layer(name, &uncompressed).into());
         }
         let digest = match known {
             // The content is compared with the digest when it is written.
@@ -144,6 +150,14 @@ impl IndexedArchive {
         };
         let blob = ImageBlob::known(digest, size, self.file.clone(), offset);
         Ok(ImageLayer { blob, uncompressed, compressed, made_by: "base".to_owned() })
+    }
+
+    /// Returns the digest of what gzip has compressed.
+    fn hash_gzip(&self, offset: u64, size: u64) -> anyhow::Result<String> {
+        let mut content = MultiGzDecoder::new(self.file.part(offset, size)).take(MOST_BYTES + 1);
+        let digest = hash_reader(&mut content).context("cannot decompress it")?;
+        ensure!(content.limit() > 0, "it has more than {}", free_space::size(MOST_BYTES));
+        Ok(to_hex(&digest))
     }
 
     fn find(&self, name: &str) -> anyhow::Result<(u64, u64)> {
