@@ -193,6 +193,15 @@ pub(super) fn wait_until_ready(root: &PikuRoot, service: &AppName, kind: &Servic
     }
 }
 
+/// Waits until the server of a binding answers, so that its client does not meet one that is starting.
+///
+/// # Errors
+/// Fails if it is stopped, or does not answer in time.
+pub(super) fn wait_for_server(root: &PikuRoot, bound: &BoundService) -> anyhow::Result<()> {
+    // Without its kind, the client says what it meets.
+    ServiceKind::find(root, &bound.kind).map_or(Ok(()), |kind| wait_until_ready(root, &bound.service, &kind))
+}
+
 /// Waits until the services of an app answer: neither its release task nor its new instances shall meet a server that is
 /// starting. Warns of those that do not answer, because the app may do without them, and of those whose files cannot be
 /// read, of which it may have none.

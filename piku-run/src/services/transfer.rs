@@ -10,7 +10,7 @@ use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
-use super::action::{ClientStreams, check_client, client_command};
+use super::action::{ClientStreams, check_client, client_command, wait_for_server};
 use super::binding_values::parse_prefix;
 use super::open_service::name_one;
 use super::state::{BindingState, BoundService, bindings};
@@ -40,6 +40,7 @@ fn find_bound(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow:
 /// Becomes the client of the server for people, such as psql.
 pub(crate) fn open_console(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow::Result<()> {
     let bound = find_bound(root, app, variable)?;
+    wait_for_server(root, &bound)?;
     let is_terminal = stdin().is_terminal() && stdout().is_terminal();
     let connection = if is_terminal { ClientStreams::Terminal } else { ClientStreams::Inherited };
     let err = client_command(root, &bound, "console", connection)?.exec();
@@ -74,6 +75,7 @@ pub(crate) fn read_restore(root: &PikuRoot, app: &AppName, variable: Option<&str
 
 /// Returns the command that writes a consistent dump of the binding's data to stdout.
 pub(crate) fn dump_command(root: &PikuRoot, bound: &BoundService) -> anyhow::Result<Command> {
+    wait_for_server(root, bound)?;
     client_command(root, bound, "dump", ClientStreams::Piped)
 }
 
@@ -93,6 +95,7 @@ fn run_client(
     input: Stdio,
     output: Stdio,
 ) -> anyhow::Result<()> {
+    wait_for_server(root, bound)?;
     let mut command = client_command(root, bound, program, ClientStreams::Piped)?;
     let status = command.stdin(input).stdout(output).status();
     check_client(status.with_context(|| format!("cannot run '{program}'"))?, program, bound)

@@ -105,6 +105,9 @@ fn killed_server_comes_back_with_what_was_committed() {
         let pid = world.ps("postgres")[0]["pid"].as_i64().expect("a pid");
         let killed = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
         assert!(killed.expect("kill").success());
+        // A dump, and so a backup, waits for it.
+        let dump = world.ssh("laptop", "service:dump blog");
+        assert!(dump.status.success(), "{}", text(&dump));
         wait_for("the server", || world.page("blog") == format!("{round}\n"));
     }
     // A deploy while it restarts.
@@ -113,6 +116,7 @@ fn killed_server_comes_back_with_what_was_committed() {
     says(&world, "laptop", "stop postgres", 0);
     assert!(world.page("blog").contains("refused"), "{}", world.page("blog"));
     assert!(says(&world, "laptop", "service:bind postgres other", 1).contains("postgres is stopped"));
+    assert!(says(&world, "laptop", "service:dump blog", 1).contains("postgres is stopped"));
     says(&world, "laptop", "start postgres", 0);
     wait_for("the server", || world.page("blog") == "3\n");
 }
