@@ -12,7 +12,7 @@ use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use super::request_words;
-use super::rollback::LiveRelease;
+use super::rollback::HostReleases;
 use crate::app_context::AppContext;
 use crate::distribute::ssh::{self, SessionInput, TimeLimit};
 
@@ -32,7 +32,7 @@ pub(super) fn run_on_one(
     let has_release = |machine: &&&MachineAddress| {
         let asked = ssh::run_on_host(&machine.name(), machine, to, &words, SessionInput::Nothing, ANSWER);
         let asked = asked.ok().filter(|ended| ended.code == 0);
-        asked.is_some_and(|ended| matches!(LiveRelease::parse(&ended.answer), Ok(Some(_))))
+        asked.is_some_and(|ended| matches!(HostReleases::parse(&ended.answer), Ok(Some(_))))
     };
     let lack = MissedRelease::of(&context.dir()).machines();
     let mut machines: Vec<&MachineAddress> = to.machines.iter().collect();

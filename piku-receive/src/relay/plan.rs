@@ -97,9 +97,10 @@ pub(super) fn plan_verb(
         "config:import" | "import-heroku" | "import-dokku" => {
             RelayPlan::Each(FanOut { reads_stdin: true, ..settings })
         }
-        "domains:add" | "domains:remove" if !serves_here => RelayPlan::Each(settings),
-        "maintenance:on" | "maintenance:off" if to.front.is_none() => RelayPlan::Each(at_once),
-        "certs:renew" if !serves_here => RelayPlan::Each(at_once),
+        "domains:add" | "domains:remove" if to.front.is_none() => RelayPlan::Each(settings),
+        "maintenance:on" | "maintenance:off" | "certs:renew" if to.front.is_none() => {
+            RelayPlan::Each(at_once)
+        }
         "run" | "cron:run" if !to.here => RelayPlan::OnOne,
         "destroy" => RelayPlan::Each(FanOut { here: OwnTurn::Last, ..at_once }),
         // There it comes back without a release, and gets one when this host deploys.
@@ -193,6 +194,8 @@ mod tests {
         assert_eq!(each(false, true, "config:set A --stdin"), (true, OwnTurn::First, true));
         assert_eq!(each(false, true, "config:import --replace"), (true, OwnTurn::First, true));
         assert_eq!(each(false, false, "maintenance:on"), (false, OwnTurn::None, false));
+        assert_eq!(each(true, false, "domains:add a.test"), (true, OwnTurn::First, false));
+        assert_eq!(each(true, false, "certs:renew"), (false, OwnTurn::First, false));
         assert_eq!(each(false, true, "destroy --confirm blog"), (false, OwnTurn::Last, false));
         assert_eq!(each(false, true, "restore --kept"), (false, OwnTurn::Last, false));
         for (line, is_query) in

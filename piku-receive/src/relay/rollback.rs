@@ -40,12 +40,12 @@ impl ReleaseEntry {
 
 /// The releases of a host: the live one, and the one to which it would go back.
 #[derive(Debug, Clone)]
-pub(super) struct LiveRelease {
+pub(super) struct HostReleases {
     live: ReleaseEntry,
     before: Option<ReleaseEntry>,
 }
 
-impl LiveRelease {
+impl HostReleases {
     /// Returns the releases in the output of `releases`; `None` if none is live.
     pub(super) fn parse(output: &str) -> anyhow::Result<Option<Self>> {
         let rows: Vec<ReleaseEntry> =
@@ -80,7 +80,7 @@ struct RollbackHost<'a> {
     machine: Option<&'a MachineAddress>,
     /// It lacks the release of the last deploy.
     lacks_last: bool,
-    releases: Option<LiveRelease>,
+    releases: Option<HostReleases>,
     /// Why its releases are unknown.
     failure: Option<String>,
 }
@@ -203,7 +203,7 @@ impl<'a> RollbackHost<'a> {
         ended: anyhow::Result<EndedSession>,
     ) -> Self {
         let read = ended.and_then(|ended| match explain_failure(&ended) {
-            None => LiveRelease::parse(&ended.answer),
+            None => HostReleases::parse(&ended.answer),
             Some(why) => Err(anyhow::anyhow!(why)),
         });
         let (releases, failure) = match read {
@@ -229,7 +229,7 @@ fn choose_hosts(hosts: &[RollbackHost<'_>]) -> Result<Vec<usize>, String> {
     let is_same = |host: &RollbackHost<'_>| host.releases.as_ref().is_some_and(|one| one.is_same(first));
     if !counts.iter().all(|host| is_same(host)) {
         let of = |host: &&RollbackHost<'_>| {
-            let releases = host.releases.as_ref().map(LiveRelease::describe).unwrap_or_default();
+            let releases = host.releases.as_ref().map(HostReleases::describe).unwrap_or_default();
             format!("{} {releases}", host.name)
         };
         let all: Vec<_> = counts.iter().map(of).collect();
