@@ -196,7 +196,7 @@ fn changes_of_some(scene: &Scene, names: &[String; 2]) {
     assert_eq!(log.matches("operator").count(), 1, "{log}");
 }
 
-/// One machine has left the release already: 'previous' is another one there.
+/// Refuses a rollback when one machine has left the release already: 'previous' is another one there.
 fn one_rolls_back_by_itself(scene: &Scene, names: &[String; 2]) {
     scene.config(0, "rollback blog");
     let before = instances(scene);

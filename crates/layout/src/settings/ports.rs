@@ -40,9 +40,9 @@ impl Default for PortRange {
 /// Ports that piku gives out, which no app can choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReservedPorts {
-    /// Those of instances.
+    /// Ports of instances.
     pub instances: PortRange,
-    /// Those of services.
+    /// Ports of services.
     pub services: PortRange,
 }
 

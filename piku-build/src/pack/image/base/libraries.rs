@@ -41,9 +41,9 @@ pub(super) struct LibrarySearch {
 
 /// Names in a native file.
 struct LibraryNames {
-    /// Its own as a library.
+    /// Name of the file as a library.
     own: Option<String>,
-    /// Those of the libraries that it needs.
+    /// Names of the libraries that it needs.
     needed: Vec<String>,
 }
 
