@@ -101,7 +101,7 @@ struct DaemonLoop {
 /// Runs until SIGTERM. Supervisors then end and instances keep running.
 pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
     current::create_dir(&root.run())?;
-    let path = current::daemon_lock(root);
+    let path = root.daemon_lock();
     let Some(mut lock) =
         lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))?
     else {
@@ -109,6 +109,9 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
         let what = format!("a daemon runs for '{}' already{holder}", root.path().display());
         return Err(UserError::new(what).code(BUSY).into());
     };
+    // Who reads the pid may send a signal at once.
+    signals::default_dispositions();
+    let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     lock::write_pid(&mut lock).context("cannot sign the lock")?;
     // Supervisors and monitors run in the daemon's cgroup, beside those of the jails.
     if let Err(err) = limits::claim_delegated_cgroup(NAME) {
@@ -117,12 +120,10 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
             log_error(&format!("hint: {hint}"));
         }
     }
-    signals::default_dispositions();
     // The installation has done that; this is for hosts without it.
     if let Err(err) = protections::record_first(root) {
         log_error(&format!("{err:#}"));
     }
-    let signals = wait::signals(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     // Orphans of a supervisor that dies are reaped here.
     set_child_subreaper(true).context("cannot become a subreaper")?;
     let socket = root.daemon_socket();
@@ -179,6 +180,9 @@ impl DaemonLoop {
 
     /// Starts waiting apps up to the limit, except those that have a supervisor by now.
     fn start_waiting(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
         let at_once = std::thread::available_parallelism().map_or(AT_ONCE, std::num::NonZero::get);
         let boots = |watch: &WatchedApp| watch.supervisor.as_ref().is_some_and(|one| one.booting.is_some());
         while self.apps.values().filter(|watch| boots(watch)).count() < at_once {
@@ -285,6 +289,7 @@ impl DaemonLoop {
                     self.status = StatusTimer::read(&self.root);
                     self.backups = BackupTimer::read(&self.root);
                     self.catch_up = CatchUpTimer::read(&self.root);
+                    self.data_usage.look_again(&self.root);
                 }
                 _ => {}
             }

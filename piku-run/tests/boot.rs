@@ -1,12 +1,14 @@
 //! After a boot, apps start by themselves, at most one per processor at a time; a bad app does not stop the
-//! others.
+//! others. Then all wait.
 
 mod support;
 
 use std::fs;
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use support::{Server, until};
 
 #[test]
@@ -38,6 +40,30 @@ fn apps_come_back_a_few_at_a_time() {
         records.len() == apps.len() - 1 && starting == 0
     });
     assert!(seen > 0 && most <= at_once, "{most} started at once, seen {seen} times");
+}
+
+#[test]
+fn an_idle_app_wakes_no_process() {
+    let server = Server::new();
+    server.deploy("", &[("worker", "exec sleep 1000")]);
+    let processes = [server.daemon(), server.supervisor("blog")];
+    // Longer than the pauses of whatever would poll.
+    let is_quiet = || {
+        let before = processes.map(wake_ups);
+        thread::sleep(Duration::from_secs(6));
+        processes.map(wake_ups) == before
+    };
+    assert!((0..10).any(|_| is_quiet()), "one of {processes:?} wakes up in each of ten pauses");
+}
+
+/// Returns how often a process has begun to wait.
+fn wake_ups(pid: Pid) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    status
+        .lines()
+        .find(|line| line.starts_with("voluntary_ctxt_switches"))
+        .expect("the kernel counts")
+        .to_owned()
 }
 
 /// Reads the record of the app's only instance. `ps` would start an app that waits for its turn.

@@ -5,6 +5,7 @@
 
 pub mod app_lock;
 pub mod clock;
+pub mod daemon;
 pub mod deploys;
 pub mod destroyed_app;
 pub mod former_names;

@@ -68,6 +68,12 @@ impl PikuRoot {
         self.0.join("run")
     }
 
+    /// Returns the lock that the daemon holds; it contains the daemon's pid.
+    #[must_use]
+    pub fn daemon_lock(&self) -> PathBuf {
+        self.run().join("daemon.lock")
+    }
+
     /// Returns the control socket of the daemon.
     #[must_use]
     pub fn daemon_socket(&self) -> PathBuf {

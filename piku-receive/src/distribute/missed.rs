@@ -6,15 +6,14 @@
     reason = "folders of releases and the lock of the daemon, which only piku writes"
 )]
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use piku_files::{FileLock, atomic_file, remove_all};
+use piku_files::{atomic_file, remove_all};
+use piku_layout::daemon::wake_daemon;
 use piku_layout::deploys::missed_release::{MissedMachine, MissedReason, MissedRelease};
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::DeployTo;
@@ -177,19 +176,6 @@ fn remove_folder(path: &Path) -> anyhow::Result<()> {
     match fs::rename(path, &gone) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
         renamed => renamed.and_then(|()| remove_all(&gone)).with_context(cannot),
-    }
-}
-
-/// Has the daemon look for missed releases, which it otherwise does when it starts.
-fn wake_daemon(root: &PikuRoot) {
-    let path = root.run().join("daemon.lock");
-    // A pid in a file that nobody locks may be that of any process by now.
-    if !File::open(&path).and_then(FileLock::is_held).unwrap_or(false) {
-        return;
-    }
-    let pid = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-    if let Some(pid) = pid {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGHUP);
     }
 }
 

@@ -9,6 +9,7 @@ mod watch;
 
 use anyhow::Context;
 use piku_files::free_space::size;
+use piku_layout::daemon::wake_daemon;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::progress;
@@ -73,8 +74,10 @@ pub(crate) fn check_value(world: &ReleaseContext) -> anyhow::Result<()> {
 /// Has the daemon measure from now on, if a release that is about to run has a limit.
 pub(crate) fn announce(root: &PikuRoot, world: &ReleaseContext) {
     if matches!(limit_of(world), Ok(Some(_))) {
-        // Measured an hour later if this fails.
-        let _ = DataUsageRecord::create(root);
+        // Measured within a day if this fails.
+        if DataUsageRecord::create(root).unwrap_or(false) {
+            wake_daemon(root);
+        }
     }
 }
 

@@ -13,43 +13,69 @@ use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
 use super::usage_record::DataUsageRecord;
 use super::watch::NAME;
 
-/// Time between two looks while an app has a limit.
+/// Time after the start of the daemon, when the apps start, too.
+const FIRST: Duration = Duration::from_secs(60);
+/// Time between two measurements while an app has a limit.
 const EVERY: Duration = Duration::from_secs(300);
-/// Number of looks without a limit after which all apps are looked at.
-const RARELY: u32 = 12;
+/// Time between two looks at all apps while none is known to have one.
+const RARELY: Duration = Duration::from_secs(24 * 3600);
 
-/// Time of the next look.
+/// Time of the next measurement, which looks at all apps.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct DataUsageTimer {
-    at: Instant,
-    /// Looks until all apps are looked at.
-    left: u32,
-}
+pub(crate) struct DataUsageTimer(Instant);
 
 impl DataUsageTimer {
-    /// Returns a timer whose first look is soon.
     pub(crate) fn new() -> Self {
-        Self { at: Instant::now() + Duration::from_secs(60), left: 0 }
+        Self(Instant::now() + FIRST)
     }
 
     pub(crate) fn at(self) -> Instant {
-        self.at
+        self.0
+    }
+
+    /// Has the record looked for again. A release with a limit that makes it sends the daemon SIGHUP.
+    pub(crate) fn look_again(&mut self, root: &PikuRoot) {
+        self.0 = self.0.min(Instant::now() + pause(root));
     }
 
     /// Starts a measurement if it is time; the caller reaps its process as all others.
     pub(crate) fn start_due(&mut self, root: &PikuRoot, program: &Path) -> anyhow::Result<()> {
-        if self.at > Instant::now() {
+        if self.0 > Instant::now() {
             return Ok(());
         }
-        self.at = Instant::now() + EVERY;
-        if self.left > 0 && !DataUsageRecord::path(root).exists() {
-            self.left -= 1;
-            return Ok(());
-        }
-        self.left = RARELY;
+        self.0 = Instant::now() + pause(root);
         let mut command = Command::new(program);
         command.arg(NAME).env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
         command.spawn().with_context(|| format!("cannot run '{}'", program.display()))?;
         Ok(())
+    }
+}
+
+/// Returns the time until the next measurement.
+fn pause(root: &PikuRoot) -> Duration {
+    if DataUsageRecord::path(root).exists() { EVERY } else { RARELY }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemon_sleeps_while_no_app_has_a_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
+        std::fs::create_dir(root.run()).unwrap();
+        let (begun, missing) = (Instant::now(), dir.path().join("missing"));
+        let mut timer = DataUsageTimer(begun);
+        assert!(timer.start_due(&root, &missing).is_err(), "it is time");
+        assert!(timer.start_due(&root, &missing).is_ok() && timer.at() >= begun + RARELY);
+        timer.look_again(&root);
+        assert!(timer.at() >= begun + RARELY);
+        DataUsageRecord::create(&root).unwrap();
+        timer.look_again(&root);
+        let next = timer.at();
+        assert!(next < begun + RARELY && next >= begun + EVERY);
+        timer.look_again(&root);
+        assert_eq!(timer.at(), next, "another request does not delay it");
     }
 }

@@ -111,7 +111,7 @@ impl DataUsageRecord {
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
-    /// Writes the record. With an empty one, the daemon looks for limits once an hour only.
+    /// Writes the record. With an empty one, the daemon looks for limits once a day only.
     pub(super) fn write(&self, root: &PikuRoot) -> anyhow::Result<()> {
         let path = Self::path(root);
         let written = if self.0.is_empty() {
@@ -126,10 +126,14 @@ impl DataUsageRecord {
         written.with_context(|| format!("cannot write '{}'", path.display()))
     }
 
-    /// Makes a record without sizes if there is none.
-    pub(super) fn create(root: &PikuRoot) -> std::io::Result<()> {
+    /// Makes a record without sizes if there is none. Returns whether there was none.
+    pub(super) fn create(root: &PikuRoot) -> std::io::Result<bool> {
         let path = Self::path(root);
-        if path.exists() { Ok(()) } else { atomic_file::write_passing(&path, b"{}", 0o600) }
+        if path.exists() {
+            return Ok(false);
+        }
+        atomic_file::write_passing(&path, b"{}", 0o600)?;
+        Ok(true)
     }
 
     /// Returns true if an app with this limit is to be measured again.

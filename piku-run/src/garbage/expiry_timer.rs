@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
 
-/// Time between two looks; what is kept is kept for days.
+/// Time between two looks while something is kept, and while nothing is: what is kept is kept for days.
 const EVERY: Duration = Duration::from_secs(3600);
+const RARELY: Duration = Duration::from_secs(24 * 3600);
 /// Time after the start of the daemon, when the apps start, too.
 const FIRST: Duration = Duration::from_secs(60);
 
@@ -32,8 +33,9 @@ impl ExpiryTimer {
         if self.0 > Instant::now() {
             return Ok(());
         }
-        self.0 = Instant::now() + EVERY;
-        if keeps_any(root) {
+        let keeps_any = keeps_any(root);
+        self.0 = Instant::now() + if keeps_any { EVERY } else { RARELY };
+        if keeps_any {
             let mut command = Command::new(program);
             command.args(["gc", "--expired"]).env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
             command.spawn().with_context(|| format!("cannot run '{}'", program.display()))?;
@@ -64,8 +66,12 @@ mod tests {
         std::fs::create_dir_all(root.replaced(&"blog".parse().unwrap())).unwrap();
         assert!(keeps_any(&root));
         let mut timer = ExpiryTimer(Instant::now());
-        let missing = dir.path().join("missing");
+        let (begun, missing) = (Instant::now(), dir.path().join("missing"));
         assert!(timer.start_due(&root, &missing).is_err());
-        assert!(timer.start_due(&root, &missing).is_ok() && timer.at() > Instant::now());
+        assert!(timer.start_due(&root, &missing).is_ok() && timer.at() >= begun + EVERY);
+        assert!(timer.at() < begun + RARELY);
+        std::fs::remove_dir(root.replaced(&"blog".parse().unwrap())).unwrap();
+        timer = ExpiryTimer(Instant::now());
+        assert!(timer.start_due(&root, &missing).is_ok() && timer.at() >= begun + RARELY);
     }
 }

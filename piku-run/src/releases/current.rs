@@ -11,7 +11,7 @@ use anyhow::Context;
 use piku_files::atomic_file;
 use piku_files::{TreeHandle, remove_all};
 use piku_layout::destroyed_app;
-use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::paths::AppDir;
 use piku_report::user_error::UserError;
 
 use crate::releases::rename_record;
@@ -45,11 +45,6 @@ pub(crate) fn create_data_dir_at(data: &Path) -> anyhow::Result<()> {
 /// Returns the lock that an app's supervisor holds.
 pub(crate) fn supervisor_lock(app: &AppDir) -> PathBuf {
     app.run().join("supervisor.lock")
-}
-
-/// Returns the lock that the daemon holds.
-pub(crate) fn daemon_lock(root: &PikuRoot) -> PathBuf {
-    root.run().join("daemon.lock")
 }
 
 /// Checks that the app is neither being destroyed nor between two names.
@@ -112,6 +107,7 @@ pub(crate) fn remove_dir(path: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use piku_layout::paths::PikuRoot;
 
     #[test]
     fn switching_replaces_the_link() {
