@@ -1746,7 +1746,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__gc)
-            opts="-h --dry-run --expired --format --root --help"
+            opts="-h --dry-run --expired --withdrawn --format --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

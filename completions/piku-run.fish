@@ -266,6 +266,7 @@ yaml\t'YAML'"
 complete -c piku-run -n "__fish_piku_run_using_subcommand gc" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand gc" -l dry-run -d 'Only print what would be removed'
 complete -c piku-run -n "__fish_piku_run_using_subcommand gc" -l expired -d 'Remove only what destroyed apps have left, after its time; the daemon asks for it'
+complete -c piku-run -n "__fish_piku_run_using_subcommand gc" -l withdrawn -d 'Remove only what is withdrawn from the app already; the daemon asks for it'
 complete -c piku-run -n "__fish_piku_run_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and not __fish_seen_subcommand_from get set unset import help" -l format -d 'Output format' -r -f -a "text\t'Plain text'
 json\t'JSON'

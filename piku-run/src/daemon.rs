@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "marks and locks of apps, which only piku writes")]
 
 mod catch_up_timer;
+mod client_requests;
 mod supervisor_child;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,9 +31,8 @@ use piku_report::user_error::{self, BUSY, UserError};
 use crate::backup_plans::BackupTimer;
 use crate::core::CrashBackoff;
 use crate::data_limit::DataUsageTimer;
-use crate::garbage::ExpiryTimer;
+use crate::garbage::{ExpiryTimer, RemovalQueue};
 use crate::ipc::connections::ClientTable;
-use crate::ipc::protocol::WakeRequest;
 use crate::ipc::socket::ControlSocket;
 use crate::lock;
 use crate::notify::NotifyTimer;
@@ -94,6 +94,7 @@ struct DaemonLoop {
     data_usage: DataUsageTimer,
     expiry: ExpiryTimer,
     catch_up: CatchUpTimer,
+    removals: RemovalQueue,
     leaving: bool,
     _lock: FileLock,
 }
@@ -145,10 +146,14 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<()> {
         data_usage: DataUsageTimer::new(),
         expiry: ExpiryTimer::new(),
         catch_up: CatchUpTimer::read(root),
+        removals: RemovalQueue::find_pending(root),
         leaving: false,
         _lock: lock,
     };
     daemon.boot()?;
+    if let Err(err) = daemon.removals.start_due(&daemon.root, &daemon.program) {
+        log_error(&format!("{err:#}"));
+    }
     daemon.handle_events()
 }
 
@@ -266,6 +271,7 @@ impl DaemonLoop {
                 self.data_usage.start_due(&self.root, &self.program),
                 self.expiry.start_due(&self.root, &self.program),
                 self.catch_up.start_due(&self.root),
+                self.removals.start_due(&self.root, &self.program),
             ];
             for err in started.into_iter().filter_map(Result::err) {
                 log_error(&format!("{err:#}"));
@@ -298,12 +304,13 @@ impl DaemonLoop {
 
     fn reap_children(&mut self) {
         loop {
-            let (pid, well) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, code == 0),
-                Ok(WaitStatus::Signaled(pid, ..)) => (pid, false),
+            let (pid, well, is_killed) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, code == 0, false),
+                Ok(WaitStatus::Signaled(pid, ..)) => (pid, false, true),
                 Ok(WaitStatus::StillAlive) | Err(_) => return,
                 Ok(_) => continue,
             };
+            self.removals.note_end(pid, is_killed);
             let of = |watch: &WatchedApp| {
                 watch.supervisor.as_ref().is_some_and(|one| one.pid == pid && one.pidfd.is_none())
             };
@@ -340,22 +347,6 @@ impl DaemonLoop {
             self.apps.iter().filter(|(_, watch)| is_due(watch)).map(|(app, _)| app.clone()).collect();
         for app in due {
             self.start_supervisor(&app, false);
-        }
-    }
-
-    fn serve_clients(&mut self, number: u64) {
-        let Some(client) = self.clients.get_mut(number) else { return };
-        client.flush();
-        let app = match client.receive::<WakeRequest>() {
-            Some(Ok(WakeRequest { app })) => app,
-            Some(Err(bad)) => return client.send_last(&Some(bad)),
-            None => return,
-        };
-        if self.apps.get(&app).is_none_or(|watch| watch.supervisor.is_none()) {
-            self.start_supervisor(&app, false);
-        }
-        if let Some(client) = self.clients.get_mut(number) {
-            client.send_last(&None::<String>);
         }
     }
 

@@ -11,9 +11,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use piku_files::{FileLock, remove_all};
+use piku_files::FileLock;
 use piku_layout::clock;
-use piku_layout::paths::GONE_SUFFIX;
+
+use crate::removals;
 
 /// Name of the file that marks a layer as complete.
 pub const COMPLETE: &str = "complete";
@@ -95,11 +96,7 @@ pub fn withdraw_layer(layer: &Path) -> io::Result<Option<PathBuf>> {
     if !is_same_folder(&lock, layer) {
         return Ok(None);
     }
-    let name = layer.file_name().unwrap_or_default().to_string_lossy();
-    let gone = layer.with_file_name(format!(".{name}{GONE_SUFFIX}"));
-    remove_all(&gone)?;
-    fs::rename(layer, &gone)?;
-    Ok(Some(gone))
+    Ok(Some(removals::withdraw(layer)?))
 }
 
 /// Returns whether `dir` still is the directory that was locked.

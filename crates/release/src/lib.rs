@@ -11,4 +11,5 @@ pub mod layers;
 pub mod machine;
 pub mod manifest;
 pub mod received;
+pub mod removals;
 pub mod target;

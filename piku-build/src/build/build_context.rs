@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use piku_files::{TreeHandle, free_space};
+use piku_files::TreeHandle;
 use piku_layout::settings::HostSettings;
+use piku_release::removals;
 use piku_report::progress;
 
 use crate::build::work_folder::WorkFolder;
@@ -38,7 +39,7 @@ impl BuildContext<'_> {
     ) -> anyhow::Result<()> {
         let leave = CopyExclusions::new([self.cache, self.store.path(), self.work.path()]);
         let need = copy::measure_tree(from, &leave)?;
-        free_space::check(self.work.path(), need, what)?;
+        removals::check_space(self.work.path(), need, what)?;
         for odd in copy::copy_tree(from, to, name, &leave, need)? {
             progress::warning(&format!(
                 "'{}' is left out: it is neither a file nor a folder nor a link",

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use piku_files::free_space;
+use piku_release::removals;
 use piku_report::progress;
 
 use crate::build::release_builder::{LayerOwner, ReleaseBuilder, finished, protect_layer};
@@ -156,7 +156,7 @@ impl ReleaseBuilder<'_> {
         self.build_tools(owner, &tool.tools, before)?;
         let scope = if tool.is_shared { " for all apps" } else { "" };
         progress::step(&format!("Installing tools{scope}: layer {} {}", tool.name, &tool.key[..12]));
-        free_space::check(store.path(), tool.need, "the layer of tools")?;
+        removals::check_space(store.path(), tool.need, "the layer of tools")?;
         if tool.is_shared {
             self.shared_steps(owner, tool, &unfinished)?;
         } else {

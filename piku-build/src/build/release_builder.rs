@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use piku_files::{TreeHandle, free_space};
+use piku_release::removals;
 use piku_report::user_error::UserError;
 
 use crate::app::app_source::AppSource;
@@ -151,7 +152,7 @@ impl ReleaseBuilder<'_> {
             return Ok(None);
         };
         progress::step(&format!("Installing dependencies: layer {name} {short}"));
-        free_space::check(self.store.path(), need, "the layer of dependencies")?;
+        removals::check_space(self.store.path(), need, "the layer of dependencies")?;
         Ok(Some(unfinished))
     }
 
@@ -222,7 +223,11 @@ impl ReleaseBuilder<'_> {
     fn kept(&self, plan: &BuildPlan) -> anyhow::Result<Option<KeptTree>> {
         let Some(keep) = plan.keep else { return Ok(None) };
         let cache = self.at.cache;
-        free_space::check(cache, copy::measure_tree(self.tree, &CopyExclusions::new([]))?, "the work tree")?;
+        removals::check_space(
+            cache,
+            copy::measure_tree(self.tree, &CopyExclusions::new([]))?,
+            "the work tree",
+        )?;
         let version = plan.version.as_deref().unwrap_or_default();
         let key = &plan.keep_key;
         let made_by = format!("{} {version} {}{key}", plan.runtime, self.at.jailed);

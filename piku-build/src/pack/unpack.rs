@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use piku_files::TreeHandle;
 use piku_files::atomic_file;
 use piku_layout::settings::{HostSettings, SandboxMode};
+use piku_release::removals;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
@@ -38,7 +39,7 @@ use crate::step::interrupt;
 use crate::store::layer::{LayerStore, TakenLayer, UnfinishedLayer};
 use crate::tree::hard_link;
 use crate::tree::root_view::{MountedFolder, RootView};
-use piku_files::free_space::{self, SpaceNeeded};
+use piku_files::free_space::SpaceNeeded;
 use piku_layout::jail::PATH;
 use piku_release::architecture::ReleaseArchitecture;
 use piku_release::manifest::{self, BuiltRelease, TREE};
@@ -123,7 +124,12 @@ impl PartTaker for StreamIntake<'_> {
                 );
                 continue;
             }
-            free_space::check_keeping(store.path(), need, self.settings.reserve_bytes(), "what comes in")?;
+            removals::check_space_keeping(
+                store.path(),
+                need,
+                self.settings.reserve_bytes(),
+                "what comes in",
+            )?;
             let taken = match store.find_or_lock(&layer.key)? {
                 TakenLayer::There => None,
                 TakenLayer::Build(unfinished) => {
@@ -140,7 +146,7 @@ impl PartTaker for StreamIntake<'_> {
             };
             let parent = output.parent().unwrap_or(Path::new("/"));
             let work = WorkFolder::new(parent)?;
-            free_space::check_keeping(parent, need, self.settings.reserve_bytes(), "what comes in")?;
+            removals::check_space_keeping(parent, need, self.settings.reserve_bytes(), "what comes in")?;
             work.tree().create_dir(RELEASE)?;
             let release = work.tree().subtree(RELEASE)?;
             release.create_dir(TREE)?;

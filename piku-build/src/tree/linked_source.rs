@@ -7,8 +7,9 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use piku_files::TreeHandle;
-use piku_files::free_space::{self, SpaceNeeded};
+use piku_files::free_space::SpaceNeeded;
 use piku_files::source_index::IndexFolder;
+use piku_release::removals;
 
 use crate::tree::copy::{self, CopyExclusions};
 
@@ -26,7 +27,7 @@ impl LinkedSource {
     /// Fills the empty tree `to` with links to the files of `source` that `index` lists.
     pub(crate) fn link(source: &TreeHandle, index: &IndexFolder, to: &TreeHandle) -> anyhow::Result<Self> {
         let folders = SpaceNeeded::of(0) * index.count_folders();
-        free_space::check(to.path(), folders, "the app")?;
+        removals::check_space(to.path(), folders, "the app")?;
         // A copy is not on the disk yet.
         let is_whole = source.link_source(index, to)?;
         let mut natives = Vec::new();
@@ -49,7 +50,7 @@ impl LinkedSource {
         if self.is_separate.get() {
             return Ok(());
         }
-        free_space::check(tree.path(), copy::measure_tree(tree, &CopyExclusions::new([]))?, "the app")?;
+        removals::check_space(tree.path(), copy::measure_tree(tree, &CopyExclusions::new([]))?, "the app")?;
         tree.separate_links()?;
         self.is_separate.set(true);
         Ok(())

@@ -75,6 +75,9 @@ pub(crate) struct GcArgs {
     /// Remove only what destroyed apps have left, after its time; the daemon asks for it
     #[arg(long, hide = true, conflicts_with_all = ["app", "dry_run"])]
     pub(crate) expired: bool,
+    /// Remove only what is withdrawn from the app already; the daemon asks for it
+    #[arg(long, hide = true, requires = "app", conflicts_with = "dry_run")]
+    pub(crate) withdrawn: bool,
     /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: OutputFormat,

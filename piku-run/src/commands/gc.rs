@@ -24,6 +24,9 @@ pub(super) fn run(root: &PikuRoot, typed: &GcArgs) -> anyhow::Result<()> {
         destroyed_app::remove_expired(root, &settings);
         return Ok(());
     }
+    if let Some(app) = app.filter(|_| typed.withdrawn) {
+        return garbage::remove_in_background(root, app);
+    }
     let apps = match app {
         Some(app) => {
             super::must_be_there(root, app)?;

@@ -66,7 +66,7 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         RunCommand::Restart { app, .. } => of("restart", app),
         RunCommand::CronRun { app, .. } => of("cron:run", app),
         RunCommand::Stop { app, .. } => Some(RecordedVerb::new("stop", app.clone())),
-        RunCommand::Gc(typed) if typed.dry_run || typed.expired => None,
+        RunCommand::Gc(typed) if typed.dry_run || typed.expired || typed.withdrawn => None,
         RunCommand::Gc(typed) => Some(RecordedVerb::new("gc", typed.app.clone())),
         RunCommand::Rollback { app, .. } => of("rollback", app),
         RunCommand::Config { app, action, .. } => match action {

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use piku_files::{FileKind, TreeHandle};
-use piku_layout::paths::{AppDir, DEPLOY_PREFIX, GONE_SUFFIX};
-use piku_release::layers::TOOLS;
+use piku_files::FileKind;
+use piku_layout::paths::{AppDir, DEPLOY_PREFIX};
+use piku_release::removals;
 
-use super::{FoundEntry, entries, entries_of};
+use super::{FoundEntry, entries};
 use crate::releases::ASIDE;
 
 /// Finds the leftovers. The caller keeps out everything that makes or removes releases; with `pushes`, pushes
@@ -20,12 +20,7 @@ pub(super) fn find(dir: &AppDir, pushes: bool) -> Vec<PathBuf> {
             left.push(path);
         }
     }
-    let folders = [dir.releases(), dir.layers(), dir.cache()].map(|folder| entries(&folder));
-    for found in folders.into_iter().chain([entries_below(&dir.cache(), TOOLS)]).flatten() {
-        if found.name.starts_with('.') && found.name.ends_with(GONE_SUFFIX) {
-            left.push(found.path);
-        }
-    }
+    left.extend(removals::list_withdrawn(dir));
     let numbers = dir.release_numbers().unwrap_or_default();
     let releases = numbers.into_iter().map(|number| dir.release(number));
     let files = releases.map(|release| entries(&release));
@@ -35,12 +30,6 @@ pub(super) fn find(dir: &AppDir, pushes: bool) -> Vec<PathBuf> {
         }
     }
     left
-}
-
-/// Lists a subdirectory of a directory that builds may write; empty if a symlink is in its place.
-fn entries_below(folder: &Path, name: &str) -> Vec<FoundEntry> {
-    let below = TreeHandle::open_following(folder).and_then(|folder| folder.subtree(name));
-    below.map(|below| entries_of(&below)).unwrap_or_default()
 }
 
 /// Returns true for a temporary file `.NAME.PID` whose process has ended.

@@ -1,9 +1,10 @@
 //! Garbage collection: finds and removes old releases, layers that no release needs, caches over the size
 //! limit, logs of old deploys, and leftovers of killed processes.
 //!
-//! A directory is renamed before it is removed, so a half-removed one is never taken for whole, and the next
-//! collection finishes it. Kernel locks protect what is in use: a push locks the app, a process that makes a
-//! release from another release's tree locks `releases/`, and a build locks the layers it uses.
+//! A directory is renamed before it is removed, so a half-removed one is never taken for whole. After a change the
+//! daemon removes what was renamed, in the background; the next collection finishes what was interrupted. Kernel
+//! locks protect what is in use: a push locks the app, a process that makes a release from another release's tree
+//! locks `releases/`, and a build locks the layers it uses.
 
 mod caches;
 mod deploy_logs;
@@ -12,6 +13,7 @@ mod expiry_timer;
 pub(crate) mod image_bases;
 mod leftovers;
 mod old_releases;
+mod removal_queue;
 pub(crate) mod scratch;
 pub(crate) mod shared_tools;
 #[cfg(test)]
@@ -22,23 +24,29 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use piku_files::{FileKind, FileLock, TreeError, TreeHandle};
+use piku_files::{FileKind, FileLock, TreeHandle};
 use piku_layout::name::AppName;
-use piku_layout::paths::{AppDir, GONE_SUFFIX, PikuRoot};
+use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
 use piku_release::folded;
 use piku_release::layers::{self, TOOLS};
 use piku_release::manifest::BuiltRelease;
+use piku_release::removals::{self, finish_removals};
 use piku_report::progress;
 use serde::Serialize;
 
+use crate::ipc::client;
 use crate::releases::current;
 
 pub(crate) use expiry_timer::ExpiryTimer;
+pub(crate) use removal_queue::RemovalQueue;
 
 /// Tools that build layers, such as poetry, are removed when unused for this long; a later build fetches them
 /// again.
 const TOOL_LIFETIME: Duration = Duration::from_secs(60 * 24 * 3600);
+
+/// The nice value of removals in the background.
+const LOWEST_PRIORITY: i32 = 19;
 
 /// A file or directory that nothing needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -114,11 +122,15 @@ pub(crate) struct AppCollector<'a> {
 }
 
 impl AppCollector<'_> {
-    /// Removes the garbage; returns the errors of single items, which the next collection tries again.
-    pub(crate) fn collect(&self, scope: CollectScope) -> anyhow::Result<Vec<String>> {
+    /// Removes files that are garbage and withdraws directories, which are to be removed without the lock. Returns the
+    /// errors of single items, which the next collection tries again.
+    pub(crate) fn withdraw_all(&self, scope: CollectScope) -> anyhow::Result<Vec<String>> {
         let Some(_lock) = lock_releases(self.dir)? else { return Ok(Vec::new()) };
         let garbage = self.find_garbage(scope)?;
-        let failed = garbage.iter().filter_map(|item| self.remove(item).err());
+        let failed = garbage.iter().filter_map(|item| match self.withdraw(item) {
+            Ok(Some(path)) if !removals::is_withdrawn(path.file_name()?) => current::remove_dir(&path).err(),
+            withdrawn => withdrawn.err(),
+        });
         Ok(failed.map(|err| format!("{err:#}")).collect())
     }
 
@@ -175,23 +187,30 @@ impl AppCollector<'_> {
 
     /// Removes an item; returns false if a build has begun to use it.
     pub(crate) fn remove(&self, item: &GarbageItem) -> anyhow::Result<bool> {
+        let Some(path) = self.withdraw(item)? else { return Ok(false) };
+        current::remove_dir(&path).map(|()| true)
+    }
+
+    /// Renames a directory, so that nothing uses it any more. Returns the path that is to be removed; `None` if a build
+    /// has begun to use it.
+    fn withdraw(&self, item: &GarbageItem) -> anyhow::Result<Option<PathBuf>> {
         let path = self.dir.path().join(&item.name);
         let cannot = || format!("cannot remove '{}'", path.display());
-        let gone = match item.kind {
-            GarbageKind::Layer | GarbageKind::Tool => return remove_layer(&path),
-            GarbageKind::Release | GarbageKind::Cache => {
-                if let Some(number) = item.release_number() {
-                    folded::unfold_dependents(self.dir, number)?;
-                }
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let gone = path.with_file_name(format!(".{name}{GONE_SUFFIX}"));
-                current::remove_dir(&gone)?;
-                rename(&path, &gone).with_context(cannot)?;
-                gone
+        match item.kind {
+            GarbageKind::Layer | GarbageKind::Tool => {
+                return layers::withdraw_layer(&path).with_context(cannot);
             }
-            GarbageKind::ImageBase | GarbageKind::Log | GarbageKind::Leftover | GarbageKind::Scratch => path,
-        };
-        current::remove_dir(&gone).map(|()| true)
+            GarbageKind::Release | GarbageKind::Cache | GarbageKind::Leftover => {}
+            GarbageKind::ImageBase | GarbageKind::Log | GarbageKind::Scratch => return Ok(Some(path)),
+        }
+        if let Some(number) = item.release_number() {
+            folded::unfold_dependents(self.dir, number)?;
+        }
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+        if removals::is_withdrawn(name) || !current::has_dir(folder, name) {
+            return Ok(Some(path));
+        }
+        removals::withdraw(&path).with_context(cannot).map(Some)
     }
 }
 
@@ -202,10 +221,19 @@ fn remove_layer(path: &Path) -> anyhow::Result<bool> {
     current::remove_dir(&gone).map(|()| true)
 }
 
-/// Collects garbage after a successful change. Failures are printed and do not fail the change.
+/// Collects garbage after a successful change, and has the daemon remove the directories. Failures are printed and do
+/// not fail the change.
 pub(crate) fn collect_after_change(root: &PikuRoot, app: &AppName, scope: CollectScope) {
+    let dir = root.app(app);
     let collected = HostSettings::read(&root.settings())
-        .and_then(|settings| AppCollector { app, dir: &root.app(app), settings: &settings }.collect(scope));
+        .and_then(|settings| AppCollector { app, dir: &dir, settings: &settings }.withdraw_all(scope))
+        .and_then(|errors| {
+            // Without a daemon, nothing else would remove them.
+            if !removals::list_withdrawn(&dir).is_empty() && client::ask_removal(root, app).is_err() {
+                finish_removals(&dir)?;
+            }
+            Ok(errors)
+        });
     let shared = || match scope {
         CollectScope::Releases => anyhow::Ok(Vec::new()),
         _ => Ok([shared_tools::collect(root)?, image_bases::remove(root, false)?.1].concat()),
@@ -215,6 +243,14 @@ pub(crate) fn collect_after_change(root: &PikuRoot, app: &AppName, scope: Collec
         Ok(errors) => errors.iter().for_each(|error| progress::detail(error)),
         Err(err) => progress::detail(&format!("cannot collect garbage: {err:#}")),
     }
+}
+
+/// Removes the withdrawn directories of an app with the lowest priority, as the daemon's child.
+pub(crate) fn remove_in_background(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    // Without it, the removal only takes more of the processors.
+    let _ = rustix::process::setpriority_process(None, LOWEST_PRIORITY);
+    finish_removals(&root.app(app))?;
+    Ok(())
 }
 
 /// Lock on `releases/`: while it is held, no process makes a release from another release's tree.
@@ -276,10 +312,4 @@ fn entries_of(tree: &TreeHandle) -> Vec<FoundEntry> {
         Some(FoundEntry { path: tree.path().join(&name), name, kind: entry.kind })
     });
     found.collect()
-}
-
-/// Renames an entry within its directory; a symlink is not followed.
-fn rename(path: &Path, new: &Path) -> Result<(), TreeError> {
-    let folder = TreeHandle::open_following(path.parent().unwrap_or(path))?;
-    folder.rename(path.file_name().unwrap_or_default(), &folder, new.file_name().unwrap_or_default())
 }

@@ -45,7 +45,8 @@ impl StoredApp {
     }
 
     fn collect(&self, scope: CollectScope) {
-        assert_eq!(self.collector().collect(scope).unwrap(), [""; 0]);
+        assert_eq!(self.collector().withdraw_all(scope).unwrap(), [""; 0]);
+        finish_removals(&self.at).unwrap();
     }
 
     fn names(&self, folder: &str) -> Vec<String> {
@@ -79,6 +80,38 @@ fn the_newest_releases_and_their_layers_are_kept() {
     // A live release older than all others stays.
     app.set_live(4);
     assert!(app.garbage(CollectScope::All).is_empty());
+}
+
+#[test]
+fn old_releases_are_withdrawn_and_removed_without_the_lock() {
+    let mut app = StoredApp::new();
+    app.settings.keep_releases = 2;
+    for number in 1..=4 {
+        app.release(number, "a");
+    }
+    app.set_live(4);
+    assert_eq!(app.collector().withdraw_all(CollectScope::Releases).unwrap(), [""; 0]);
+    assert_eq!(app.names("releases"), [".1.gone", ".2.gone", "3", "4"]);
+    assert!(app.at.releases().join(".1.gone/app").is_dir(), "it is still to be removed");
+    let counted = ["leftover releases/.1.gone", "leftover releases/.2.gone"];
+    assert_eq!(app.garbage(CollectScope::All), counted);
+    let _making = FileLock::try_shared(File::open(app.at.releases()).unwrap()).unwrap().unwrap();
+    let queue = RemovalQueue::find_pending(&PikuRoot::new(Some(app.dir.path().to_owned())).unwrap());
+    assert!(format!("{queue:?}").contains("blog"), "{queue:?}");
+    finish_removals(&app.at).unwrap();
+    assert_eq!(app.names("releases"), ["3", "4"]);
+}
+
+#[test]
+fn without_a_daemon_a_change_removes_old_releases_itself() {
+    let app = StoredApp::new();
+    for number in 1..=9 {
+        app.release(number, "a");
+    }
+    app.set_live(9);
+    let root = PikuRoot::new(Some(app.dir.path().to_owned())).unwrap();
+    collect_after_change(&root, &app.name, CollectScope::Releases);
+    assert_eq!(app.names("releases"), ["5", "6", "7", "8", "9"]);
 }
 
 #[test]

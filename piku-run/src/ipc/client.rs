@@ -14,7 +14,7 @@ use piku_layout::settings::HostSettings;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, FAILED, UserError};
 
-use crate::ipc::protocol::{ChangeConflict, FailedReply, SupervisorReply, SupervisorRequest, WakeRequest};
+use crate::ipc::protocol::{ChangeConflict, DaemonRequest, FailedReply, SupervisorReply, SupervisorRequest};
 use crate::ipc::socket::ClientSocket;
 use crate::kubernetes;
 use crate::lock;
@@ -254,7 +254,7 @@ fn reach_supervisor(root: &PikuRoot, app: &AppName, patience: Duration) -> anyho
     loop {
         // Repeat: the supervisor that ran may just have been ending.
         if awake.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(1)) {
-            wake_supervisor(root, app, patience)?;
+            ask_daemon(root, &DaemonRequest::Wake { app: app.clone() }, patience)?;
             awake = Some(Instant::now());
         }
         if let Some(asker) = connected()? {
@@ -277,7 +277,15 @@ fn connect_supervisor(socket: &Path, patience: Duration) -> io::Result<Option<Cl
     }
 }
 
-fn wake_supervisor(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Result<()> {
+/// Has the daemon remove the withdrawn directories of an app, without waiting for it.
+///
+/// # Errors
+/// Fails if no daemon runs, or an older one that cannot do that.
+pub(crate) fn ask_removal(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    ask_daemon(root, &DaemonRequest::Remove { withdrawn_of: app.clone() }, AskPatience::LOOK.heard)
+}
+
+fn ask_daemon(root: &PikuRoot, request: &DaemonRequest, patience: Duration) -> anyhow::Result<()> {
     let socket = root.daemon_socket();
     let silent = || UserError::new("the daemon does not answer").hint("systemctl restart piku").code(BUSY);
     let mut asker = match connect_supervisor(&socket, patience) {
@@ -289,7 +297,7 @@ fn wake_supervisor(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow
         Err(err) if is_timeout(&err) => return Err(silent().into()),
         Err(err) => return Err(err).with_context(|| format!("cannot connect to '{}'", socket.display())),
     };
-    match asker.ask(&WakeRequest { app: app.clone() }).and_then(|()| asker.answer::<Option<String>>()) {
+    match asker.ask(request).and_then(|()| asker.answer::<Option<String>>()) {
         Ok(Some(None)) => Ok(()),
         Ok(Some(Some(error))) => Err(UserError::new(error).into()),
         Ok(None) => Err(UserError::new("the daemon does not answer").hint("see its log").into()),

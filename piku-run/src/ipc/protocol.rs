@@ -110,9 +110,12 @@ impl fmt::Display for ChangeConflict {
 
 impl std::error::Error for ChangeConflict {}
 
-/// Request to the daemon to run a supervisor of this app. The response is an error text, or empty if one
-/// runs.
+/// Request to the daemon. The response is an error text, or empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct WakeRequest {
-    pub(crate) app: AppName,
+#[serde(untagged)]
+pub(crate) enum DaemonRequest {
+    /// Runs a supervisor of this app.
+    Wake { app: AppName },
+    /// Removes the withdrawn directories of an app in the background.
+    Remove { withdrawn_of: AppName },
 }

@@ -94,7 +94,7 @@ pub(crate) fn set_live(app: &AppDir, number: u64) -> anyhow::Result<()> {
 
 /// Returns whether `name` is a directory in `folder`, not a link to one. It may be one that piku cannot read, such as
 /// the data of an app with a user of its own.
-pub(crate) fn has_dir(folder: &Path, name: &str) -> bool {
+pub(crate) fn has_dir(folder: &Path, name: impl AsRef<Path>) -> bool {
     let stat = TreeHandle::open_following(folder).and_then(|folder| folder.symlink_metadata(name));
     stat.is_ok_and(|stat| stat.is_dir())
 }

@@ -7,13 +7,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use piku_files::free_space::{self, SpaceNeeded};
+use piku_files::free_space::SpaceNeeded;
 use piku_files::{FileKind, FileLock, TreeEntry, TreeError, TreeHandle, WalkStep};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_nss::UserAccount;
 use piku_release::folded;
 use piku_release::manifest::{BuiltRelease, ReleaseOrigin, TREE};
+use piku_release::removals;
 use piku_report::progress;
 
 use crate::config::{ConfigChange, ConfigValues, store};
@@ -71,7 +72,7 @@ impl ReleaseSuccessor {
         let link = release.jailed;
         folded::unfold(dir, self.tree_of)?;
         let tree = TreeHandle::open(&old)?.subtree(TREE)?;
-        free_space::check(dir.path(), space_needed(&tree, link)?, "a release with the same tree")?;
+        removals::check_space(dir.path(), space_needed(&tree, link)?, "a release with the same tree")?;
 
         let work = tempfile::Builder::new()
             .prefix(ASIDE)

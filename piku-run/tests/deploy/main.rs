@@ -12,6 +12,7 @@ mod workers;
 use std::fs;
 use std::process::Stdio;
 
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use support::{SERVE, Server, get, is_alive, mentioning, names, until};
 
@@ -311,6 +312,8 @@ fn old_releases_are_removed_and_the_last_five_stay() {
         server.deploy(&format!("{round}"), &[("worker", "exec sleep 1000")]);
     }
     assert_eq!(server.releases(), ["3", "4", "5", "6", "7"]);
+    let is_removed = || !server.app("releases/.1.gone").exists() && !server.app("releases/.2.gone").exists();
+    until("the daemon has removed the old releases", is_removed);
 
     // `gc` removes the rest, but not during a push.
     let settings = fs::read_to_string(server.root().join("host.yaml")).unwrap();
@@ -342,4 +345,18 @@ fn old_releases_are_removed_and_the_last_five_stay() {
     assert!(!server.app("deploy.killed").exists() && !server.app("layers/unused").exists());
     assert_eq!(server.good(&["gc"]).0, "nothing to be removed\n");
     assert_eq!(server.states(), ["worker.1 running"]);
+}
+
+#[test]
+fn a_daemon_finishes_interrupted_removals() {
+    let mut server = Server::new();
+    server.deploy("one", &[("worker", "exec sleep 1000")]);
+    server.end_daemon(Signal::SIGKILL);
+    for half in ["releases/.9.gone/app/deep", "cache/.pip.gone/wheels"] {
+        fs::create_dir_all(server.app(half)).unwrap();
+    }
+    server.start_daemon();
+    let is_removed = || !server.app("releases/.9.gone").exists() && !server.app("cache/.pip.gone").exists();
+    until("the removals are finished", is_removed);
+    assert_eq!(server.releases(), ["1"]);
 }

@@ -261,7 +261,8 @@ impl Server {
     }
 
     pub(crate) fn releases(&self) -> Vec<String> {
-        names(&self.app("releases"))
+        // The daemon removes old ones in the background.
+        names(&self.app("releases")).into_iter().filter(|name| !name.starts_with('.')).collect()
     }
 
     pub(crate) fn log(&self, instance: &str) -> String {

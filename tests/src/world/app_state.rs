@@ -46,7 +46,29 @@ impl World {
                 entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
             })
             .unwrap_or_default();
+        // The daemon removes old ones in the background.
+        names.retain(|name| !name.starts_with('.'));
         names.sort();
         names
+    }
+
+    /// Waits until the daemon has removed what the last changes of the app have left to it.
+    ///
+    /// # Panics
+    /// If that takes longer than a minute.
+    pub fn await_removals(&self, app: &str) {
+        let is_removed = || {
+            ["releases", "layers", "cache"].iter().all(|folder| {
+                let entries = fs::read_dir(self.app(app).join(folder)).into_iter().flatten().flatten();
+                entries.into_iter().all(|entry| !entry.file_name().as_encoded_bytes().ends_with(b".gone"))
+            })
+        };
+        for _ in 0..3000 {
+            if is_removed() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        panic!("old releases of {app} are still there");
     }
 }

@@ -262,6 +262,7 @@ impl Trial {
     /// Nothing half made lies anywhere, once a change has come to its end.
     fn nothing_is_left(&self) {
         let app = self.world.app("blog");
+        self.world.await_removals("blog");
         let mut left = Vec::new();
         for folder in ["", "releases", "layers", "cache", "log", "repo.git", "repo.git/refs/heads"] {
             for name in names(&app.join(folder)) {

@@ -7,7 +7,8 @@ use piku_files::{CopyLimit, TreeEntry, TreeError, TreeHandle, WalkStep};
 use super::jar;
 use crate::app::app_file;
 use crate::step::interrupt;
-use piku_files::free_space::{self, SpaceNeeded};
+use piku_files::free_space::SpaceNeeded;
+use piku_release::removals;
 
 /// The largest depth of modules that are searched.
 const DEEPEST: usize = 8;
@@ -79,7 +80,7 @@ pub(super) fn copy_folders(work: &TreeHandle, tree: &TreeHandle, folders: &[Path
         let from = work.subtree(folder)?;
         let limit = measure_copy(&from)?;
         let need = SpaceNeeded { bytes: limit.bytes, files: limit.entries };
-        free_space::check(tree.path(), need, "what the build has made")?;
+        removals::check_space(tree.path(), need, "what the build has made")?;
         from.copy_tree(tree, folder, limit, is_artifact)?;
     }
     Ok(())
