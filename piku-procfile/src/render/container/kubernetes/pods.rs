@@ -14,8 +14,10 @@ pub(super) const PORT_NAME: &str = "http";
 /// Seconds for which a pod that ends still serves: until then, nodes may send requests to it.
 const DRAIN: u32 = 5;
 
-/// Seconds between two checks of an instance that starts.
-const STARTUP_PAUSE: u32 = 5;
+/// Seconds between two checks of an instance that starts: a deploy waits for them.
+const STARTUP_PAUSE: u32 = 1;
+/// Longest time for the answer to one of them, in seconds.
+const STARTUP_TIMEOUT: u32 = 5;
 
 /// Returns the template of a type's pods: metadata and specification.
 pub(super) fn template(
@@ -134,12 +136,11 @@ fn add_probes(cluster: &ClusterApp, container: &mut Value) {
         probe["httpGet"]["httpHeaders"] = json!([{ "name": "Host", "value": host }]);
     }
     let mut startup = probe.clone();
-    // A check that is not answered takes no longer than the pause between two: the failures add up to the start
-    // period.
-    let pause = STARTUP_PAUSE.min(check.start_period).min(check.timeout);
-    startup["timeoutSeconds"] = json!(pause);
-    startup["periodSeconds"] = json!(pause);
-    startup["failureThreshold"] = json!(check.start_period.div_ceil(pause));
+    // Failures add up to the start period unless checks are not answered: then the deadline of the deployment ends
+    // the wait of a push.
+    startup["timeoutSeconds"] = json!(STARTUP_TIMEOUT.min(check.start_period).min(check.timeout));
+    startup["periodSeconds"] = json!(STARTUP_PAUSE);
+    startup["failureThreshold"] = json!(check.start_period.div_ceil(STARTUP_PAUSE));
     probe["timeoutSeconds"] = json!(check.timeout);
     probe["periodSeconds"] = json!(10);
     container["startupProbe"] = startup;
