@@ -34,7 +34,7 @@ pub(crate) use lifecycle::app_lock::{keep_out_supervisor, wait_for_app};
 pub(crate) use lifecycle::deploy_tip;
 pub(crate) use lifecycle::free_name::{check_free, move_app_dir};
 use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scale, stop};
-pub(crate) use one_off::{OneOffReport, exit_code as exit_code_of};
+pub(crate) use one_off::OneOffReport;
 pub(crate) use ps::{format_duration, format_local_time, samples_of};
 pub(crate) use settings::config::change_config;
 pub(crate) use settings::foreign_app::ForeignPlatform;

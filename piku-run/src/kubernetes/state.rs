@@ -134,6 +134,10 @@ pub(super) struct ContainerEnd {
 }
 
 impl ContainerEnd {
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        self.reason == "OOMKilled"
+    }
+
     /// Returns the end as `ps` prints it.
     pub(super) fn describe(&self) -> String {
         match (self.reason.as_str(), self.exit_code) {
@@ -177,6 +181,7 @@ pub(super) struct EventState {
 pub(super) struct EventSubject {
     pub(super) kind: String,
     pub(super) name: String,
+    pub(super) uid: String,
 }
 
 impl PodState {
@@ -192,6 +197,11 @@ impl PodState {
 
     pub(super) fn is_ready(&self) -> bool {
         self.condition("Ready").is_some_and(|ready| ready.status == "True")
+    }
+
+    /// Returns whether its process runs.
+    pub(super) fn is_started(&self) -> bool {
+        self.status.container_statuses.iter().any(|container| container.state.running.is_some())
     }
 
     pub(super) fn restarts(&self) -> u32 {
@@ -246,13 +256,19 @@ impl PodState {
         None
     }
 
+    /// Returns why no node has been found for it.
+    pub(super) fn unplaced(&self) -> Option<String> {
+        let scheduled = self.condition("PodScheduled").filter(|it| it.status == "False")?;
+        Some(format!("no node can run it: {}", scheduled.message))
+    }
+
     /// Returns why it is not ready.
     pub(super) fn why_not_ready(&self) -> Option<String> {
         if self.is_ready() {
             return None;
         }
-        if let Some(scheduled) = self.condition("PodScheduled").filter(|it| it.status == "False") {
-            return Some(format!("no node can run it: {}", scheduled.message));
+        if let Some(unplaced) = self.unplaced() {
+            return Some(unplaced);
         }
         if let Some(waiting) = self.waiting() {
             let first = waiting.message.lines().next().unwrap_or_default();

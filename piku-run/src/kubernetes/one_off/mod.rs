@@ -1,31 +1,26 @@
 //! Processes of `run` in a cluster: a pod of its own with the image, the variables and the volume of the live
 //! release, which is removed when the command ends or its client is cut off.
 
+mod attach;
+mod pod;
 mod session;
 
 use std::io::{IsTerminal, stdin, stdout};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 
-use anyhow::Context;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 use piku_report::user_error::UserError;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::KubernetesApp;
 use super::kubectl::{KubectlClient, REQUEST_LIMIT};
-use super::objects::ClusterObjects;
-use super::state::{COMPONENT, ONE_OFF, ObjectList, PodState};
+use super::state::{COMPONENT, INSTANCE, MANAGED_BY, MANAGER, ONE_OFF, ObjectList, PodState, VERSION};
 use crate::desired;
 use crate::releases::current;
-use session::{PodSession, run_attached};
-
-/// Seconds after which a pod ends that its session has not removed.
-const LONGEST: u32 = 86400;
-/// Settings of a container that gets requests.
-const OF_SERVERS: [&str; 5] = ["ports", "startupProbe", "readinessProbe", "livenessProbe", "lifecycle"];
+use pod::pod_spec;
+use session::{ClientWatch, PodSession};
 
 /// Runs a command in a pod, if the app runs in a cluster. Returns `None` if it runs on this machine.
 ///
@@ -48,39 +43,32 @@ impl KubernetesApp {
         let image = self.live_image(live)?;
         let objects =
             self.render_objects(live, &image, &desired::read_formation(&self.dir.formation())?, true)?;
-        let has_terminal = stdin().is_terminal() && stdout().is_terminal();
-        let spec = pod_spec(&objects, argv, has_terminal)?;
+        let terminal = (stdin().is_terminal() && stdout().is_terminal()).then(|| {
+            std::env::var_os("TERM").and_then(|name| name.into_string().ok()).unwrap_or_else(|| "dumb".to_owned())
+        });
+        let spec = pod_spec(&objects, argv, terminal.as_deref())?;
         self.remove_left_pods();
         let session = PodSession::begin(self)?;
-        let labels = format!(
-            "app.kubernetes.io/name={app},app.kubernetes.io/instance={app},app.kubernetes.io/component={ONE_OFF},\
-             app.kubernetes.io/managed-by=piku,app.kubernetes.io/version={live}",
-            app = self.app
-        );
-        let words = [
-            "run",
-            &session.pod,
-            &format!("--image={image}"),
-            "--restart=Never",
-            "--rm",
-            "--stdin",
-            "--quiet",
-            "--pod-running-timeout=5m",
-            &format!("--labels={labels}"),
-            &format!("--overrides={}", json!({ "apiVersion": "v1", "spec": spec })),
-        ];
-        let mut command = self.kubectl_now().following_command(&words);
-        command.args(has_terminal.then_some("--tty")).stdin(Stdio::inherit());
-        let end = run_attached(command)?;
-        // A kubectl that has failed, or was ended, may have left its pod. Only a client that is gone does not mind to
-        // wait for a cluster that does not answer.
-        if !end.status.success() {
-            let kubectl = if end.is_cut_off { self.kubectl() } else { self.kubectl_now() };
-            if let Err(err) = remove_pods(&kubectl, &[&session.pod]) {
-                progress::warning(&format!("the pod {} may still run: {err:#}", session.pod));
-            }
+        let labels = json!({
+            "app.kubernetes.io/name": self.app.as_str(), INSTANCE: self.app.as_str(), COMPONENT: ONE_OFF,
+            MANAGED_BY: MANAGER, VERSION: live.to_string(),
+        });
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": session.pod, "labels": labels }, "spec": spec,
+        });
+        let mut client = ClientWatch::begin()?;
+        let ran = self
+            .kubectl_now()
+            .create(&pod.to_string())
+            .and_then(|()| self.follow_pod(&session.pod, terminal.is_some(), &mut client));
+        let is_cut_off = client.is_cut_off();
+        drop(client);
+        // Only a client that is gone does not mind to wait for a cluster that does not answer.
+        let kubectl = if is_cut_off { self.kubectl() } else { self.kubectl_now() };
+        if let Err(err) = remove_pods(&kubectl, &[&session.pod]) {
+            progress::warning(&format!("the pod {} may still run: {err:#}", session.pod));
         }
-        Ok(ExitCode::from(crate::commands::exit_code_of(end.status)))
+        ran.map(ExitCode::from)
     }
 
     /// Removes the pods of sessions that a crash has ended.
@@ -110,68 +98,4 @@ fn remove_pods(kubectl: &KubectlClient, names: &[&str]) -> anyhow::Result<()> {
     }
     let delete = ["delete", "pod", "--ignore-not-found", "--wait=false", REQUEST_LIMIT];
     kubectl.run(&[&delete, names].concat()).map(drop)
-}
-
-#[derive(Deserialize)]
-struct RenderedWorkload {
-    kind: String,
-    #[serde(default)]
-    spec: Value,
-}
-
-/// Returns the specification of a pod of the first deployment that runs this command.
-fn pod_spec(objects: &ClusterObjects, argv: &[String], has_terminal: bool) -> anyhow::Result<Value> {
-    let mut found = None;
-    for document in serde_yaml::Deserializer::from_str(&objects.rollout) {
-        let workload: Option<RenderedWorkload> =
-            Deserialize::deserialize(document).context("cannot read the rendered objects")?;
-        let template = workload.and_then(|workload| match workload.kind.as_str() {
-            "Deployment" => workload.spec.pointer("/template/spec").cloned(),
-            "CronJob" => workload.spec.pointer("/jobTemplate/spec/template/spec").cloned(),
-            _ => None,
-        });
-        found = found.or(template);
-    }
-    let mut spec = found.context("the release has nothing that runs in a pod")?;
-    spec["restartPolicy"] = json!("Never");
-    spec["activeDeadlineSeconds"] = json!(LONGEST);
-    let container = spec.pointer_mut("/containers/0").and_then(Value::as_object_mut);
-    let container = container.context("the pod has no container")?;
-    for name in OF_SERVERS {
-        container.remove(name);
-    }
-    // `$$` is a dollar sign to Kubernetes.
-    let words: Vec<String> = argv.iter().map(|word| word.replace('$', "$$")).collect();
-    container.insert("name".to_owned(), json!(ONE_OFF));
-    container.insert("args".to_owned(), json!(words));
-    container.insert("stdin".to_owned(), json!(true));
-    container.insert("stdinOnce".to_owned(), json!(true));
-    container.insert("tty".to_owned(), json!(has_terminal));
-    Ok(spec)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_one_off_pod_is_that_of_a_process_without_what_serves() {
-        let rollout = "kind: Service\nmetadata: {name: a}\nspec: {}\n---\nkind: Deployment\nmetadata: {name: a-web}\n\
-                       spec:\n  template:\n    spec:\n      containers:\n      - {name: web, image: i, args: [x], \
-                       startupProbe: {}, ports: []}\n      volumes: []\n";
-        let objects =
-            ClusterObjects { config: String::new(), release: String::new(), rollout: rollout.to_owned() };
-        let argv = ["sh", "-c", "echo $HOME"].map(str::to_owned);
-        let spec = pod_spec(&objects, &argv, false).unwrap();
-        let container = json!({
-            "name": "run", "image": "i", "args": ["sh", "-c", "echo $$HOME"], "stdin": true, "stdinOnce": true,
-            "tty": false,
-        });
-        let wanted = json!({
-            "containers": [container], "volumes": [], "restartPolicy": "Never", "activeDeadlineSeconds": 86400,
-        });
-        assert_eq!(spec, wanted);
-        let none = ClusterObjects { config: String::new(), release: String::new(), rollout: String::new() };
-        assert!(pod_spec(&none, &argv, false).is_err());
-    }
 }

@@ -4,21 +4,24 @@
 use std::io::stdout;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::SignalFd;
 use piku_files::FileLock;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::kubernetes::KubernetesApp;
-use crate::kubernetes::kubectl::missing_program;
 use crate::kubernetes::state::ONE_OFF;
 use crate::lock;
 use crate::process::wait::{self, PollInterest, READ};
 use crate::releases::current;
 
+/// Signals that end a session.
+const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];
 /// Readiness of an output without a reader.
 const BROKEN: PollInterest = PollInterest { read: false, write: false };
 
@@ -72,40 +75,62 @@ enum SessionToken {
     CutOff,
 }
 
-/// End of an attached kubectl.
-pub(super) struct AttachEnd {
-    pub(super) status: ExitStatus,
-    /// True if it was ended because the client is gone.
-    pub(super) is_cut_off: bool,
+/// Watch over the client of a session, who is cut off when a signal ends this process, or the output has no reader.
+/// Signals that end a process stay blocked in the kubectls that are started meanwhile, which end with this process.
+pub(super) struct ClientWatch {
+    signals: SignalFd,
+    is_cut_off: bool,
 }
 
-/// Runs kubectl to its end, and ends it if the client is cut off: a signal ends this process, or the output has
-/// no reader.
-pub(super) fn run_attached(mut kubectl: Command) -> anyhow::Result<AttachEnd> {
-    let mut child = kubectl.spawn().map_err(|err| missing_program(&kubectl, &err))?;
-    // After the start: a child would inherit the blocked signals.
-    let passed = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];
-    let signals = wait::signals(&passed).context("cannot wait for signals")?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("no pid")?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch kubectl")?;
-    let output = stdout();
-    let watched = [
-        (pidfd.as_fd(), READ, SessionToken::Ended),
-        (signals.as_fd(), READ, SessionToken::CutOff),
-        (output.as_fd(), BROKEN, SessionToken::CutOff),
-    ];
-    let mut ready = Vec::new();
-    while ready.is_empty() {
-        ready = wait::wait(&watched, None)?;
+impl ClientWatch {
+    pub(super) fn begin() -> anyhow::Result<Self> {
+        let signals = wait::signals(&ENDING).context("cannot wait for signals")?;
+        Ok(Self { signals, is_cut_off: false })
     }
-    let is_cut_off = !ready.iter().any(|token| matches!(token, SessionToken::Ended));
-    if is_cut_off {
-        child.kill().context("cannot end kubectl")?;
+
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.is_cut_off
     }
-    let status = child.wait().context("cannot wait for kubectl")?;
-    // What follows may take long, and can be ended. A terminal that goes away may send several HUPs.
-    wait::received(&signals);
-    let ending: SigSet = passed.into_iter().filter(|signal| *signal != Signal::SIGHUP).collect();
-    ending.thread_unblock().context("cannot unblock signals")?;
-    Ok(AttachEnd { status, is_cut_off })
+
+    /// Waits until the client is cut off, or this time is over. Returns true if the client is still there.
+    pub(super) fn pause(&mut self, time: Duration) -> anyhow::Result<bool> {
+        let output = stdout();
+        let watched = [
+            (self.signals.as_fd(), READ, SessionToken::CutOff),
+            (output.as_fd(), BROKEN, SessionToken::CutOff),
+        ];
+        self.is_cut_off |= !wait::wait(&watched, Some(time))?.is_empty();
+        Ok(!self.is_cut_off)
+    }
+
+    /// Waits for the end of a program, and ends it if the client is cut off.
+    pub(super) fn wait_for(&mut self, child: &mut Child) -> anyhow::Result<ExitStatus> {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("no pid")?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch kubectl")?;
+        let output = stdout();
+        let watched = [
+            (pidfd.as_fd(), READ, SessionToken::Ended),
+            (self.signals.as_fd(), READ, SessionToken::CutOff),
+            (output.as_fd(), BROKEN, SessionToken::CutOff),
+        ];
+        let mut ready = Vec::new();
+        while ready.is_empty() {
+            ready = wait::wait(&watched, None)?;
+        }
+        if !ready.iter().any(|token| matches!(token, SessionToken::Ended)) {
+            self.is_cut_off = true;
+            child.kill().context("cannot end kubectl")?;
+        }
+        child.wait().context("cannot wait for kubectl")
+    }
+}
+
+impl Drop for ClientWatch {
+    /// Makes what follows, which may take long, end by a signal again. A terminal that goes away may send several
+    /// HUPs.
+    fn drop(&mut self) {
+        wait::received(&self.signals);
+        let ending: SigSet = ENDING.into_iter().filter(|signal| *signal != Signal::SIGHUP).collect();
+        let _ = ending.thread_unblock();
+    }
 }
