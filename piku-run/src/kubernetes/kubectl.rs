@@ -12,6 +12,7 @@ use piku_report::user_error::UserError;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::refusal;
 use super::state::MANAGER;
 
 /// Time between two attempts to reach the cluster.
@@ -135,7 +136,10 @@ impl KubectlClient {
         if is_unreachable(told) {
             return err.hint(format!("is the cluster up? kubectl --context={context} cluster-info"));
         }
-        if told.contains("Forbidden") {
+        if let Some(hint) = refusal::hint(told) {
+            return err.hint(hint);
+        }
+        if told.contains("Forbidden") && told.contains(" cannot ") {
             let namespace = &self.target.namespace;
             let may = format!("kubectl --context={context} --namespace={namespace} auth can-i --list");
             return err.hint(format!("what the user of this context may do: {may}"));

@@ -14,6 +14,7 @@ mod one_off;
 mod ownership;
 mod pods;
 mod record;
+mod refusal;
 mod release_job;
 mod rollout;
 mod state;

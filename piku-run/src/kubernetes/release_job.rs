@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use piku_report::progress;
-use piku_report::user_error::UserError;
 use serde_json::{Value, json};
 
 use super::KubernetesApp;
 use super::kubectl::KubectlClient;
 use super::objects::ClusterObjects;
-use super::rollout::PAUSE;
-use super::state::{COMPONENT, ClusterItem, ContainerEnd, JobState, ObjectList, PodState};
+use super::refusal;
+use super::rollout::{PAUSE, list_events};
+use super::state::{COMPONENT, ClusterItem, ContainerEnd, EventState, JobState, ObjectList, PodState};
 
+/// Time for which a job may be refused its pod: others of the namespace may end meanwhile.
+const REFUSED: Duration = Duration::from_secs(20);
 /// Time for which the last lines of a log may follow the end of their process.
 const LAST_LINES: Duration = Duration::from_secs(5);
 
@@ -129,10 +131,14 @@ impl KubernetesApp {
     fn watch_job(&self, job: &str, number: u64, limit: Duration) -> anyhow::Result<()> {
         let kubectl = self.kubectl();
         let since = Instant::now();
-        let mut log = None;
+        let (mut log, mut told) = (None, String::new());
         let result = loop {
             let state: JobState = kubectl.get(&["job", job])?;
             let pod = pod_of_job(&kubectl, job)?;
+            let waits_for = match &pod {
+                Some(pod) => pod.unplaced(),
+                None => self.refusal_of(&state),
+            };
             if let (None, Some(pod)) = (&log, &pod) {
                 // Before, kubectl has no log to follow.
                 if pod.status.phase != "Pending" {
@@ -142,8 +148,18 @@ impl KubernetesApp {
             match state.result() {
                 Some(true) => break Ok(()),
                 Some(false) => break Err(why_failed(pod.as_ref())),
-                None if since.elapsed() > limit => break Err("it takes too long".to_owned()),
+                None if pod.is_none() && waits_for.is_some() && since.elapsed() > REFUSED => {
+                    break Err(waits_for.unwrap_or_default());
+                }
+                None if since.elapsed() > limit => {
+                    let why = waits_for.map_or_else(String::new, |why| format!(": {why}"));
+                    break Err(format!("it takes too long{why}"));
+                }
                 None => {}
+            }
+            if let Some(why) = waits_for.filter(|why| *why != told) {
+                progress::detail(&format!("{job}: {why}"));
+                told = why;
             }
             // A pod that cannot start would keep its job waiting.
             if let Some(why) = pod.as_ref().and_then(PodState::failure) {
@@ -157,7 +173,20 @@ impl KubernetesApp {
         if let Some(log) = log {
             log.end();
         }
-        result.map_err(|why| UserError::new(format!("the release task has failed: {why}")).into())
+        result.map_err(|why| refusal::explain(format!("the release task has failed: {why}")).into())
+    }
+}
+
+impl KubernetesApp {
+    /// Returns why the cluster does not make the pod of a job, such as a quota of the namespace.
+    fn refusal_of(&self, job: &JobState) -> Option<String> {
+        // An operator may not let piku see events.
+        let events = list_events(&self.kubectl_now()).ok()?;
+        let of_job = |event: &&EventState| {
+            event.involved_object.uid == job.metadata.uid && event.reason == "FailedCreate"
+        };
+        let last = events.iter().rfind(of_job)?;
+        Some(format!("the cluster refuses its pod: {}", refusal::reason_of(&last.message)))
     }
 }
 

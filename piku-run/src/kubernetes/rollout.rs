@@ -9,6 +9,7 @@ use piku_report::user_error::UserError;
 
 use super::KubernetesApp;
 use super::kubectl::KubectlClient;
+use super::refusal;
 use super::state::{
     COMPONENT, ClusterItem, DeploymentState, EventState, ObjectList, PodState, RolloutFailure,
     RolloutProgress, VERSION, judge_rollout,
@@ -133,7 +134,7 @@ fn explain(kubectl: &KubectlClient, failure: &RolloutFailure) -> UserError {
             }
         }
     }
-    UserError::new(message)
+    refusal::explain(message)
 }
 
 /// Returns whether an object is a deployment, or one of its replica sets.
@@ -145,7 +146,7 @@ fn is_of(object: &str, deployment: &str) -> bool {
     }
 }
 
-fn list_events(kubectl: &KubectlClient) -> anyhow::Result<Vec<EventState>> {
+pub(super) fn list_events(kubectl: &KubectlClient) -> anyhow::Result<Vec<EventState>> {
     let list: ObjectList = kubectl.get(&["events"])?;
     let events = list.items.into_iter().filter_map(|item| match item {
         ClusterItem::Event(event) => Some(event),

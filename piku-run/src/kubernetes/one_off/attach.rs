@@ -21,7 +21,7 @@ const START: Duration = Duration::from_secs(300);
 const SILENCE: Duration = Duration::from_secs(5);
 /// Time for which a command may run on after its output has ended.
 const END: Duration = Duration::from_secs(20);
-/// Exit code for a client that is gone: nobody reads it.
+/// Exit code of a session whose client is gone.
 const CUT_OFF: u8 = 130;
 /// Option of newer kubectls.
 const QUIET: &str = "--quiet";

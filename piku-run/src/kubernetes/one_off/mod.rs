@@ -44,7 +44,9 @@ impl KubernetesApp {
         let objects =
             self.render_objects(live, &image, &desired::read_formation(&self.dir.formation())?, true)?;
         let terminal = (stdin().is_terminal() && stdout().is_terminal()).then(|| {
-            std::env::var_os("TERM").and_then(|name| name.into_string().ok()).unwrap_or_else(|| "dumb".to_owned())
+            std::env::var_os("TERM")
+                .and_then(|name| name.into_string().ok())
+                .unwrap_or_else(|| "dumb".to_owned())
         });
         let spec = pod_spec(&objects, argv, terminal.as_deref())?;
         self.remove_left_pods();

@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::kubernetes::refusal;
+
 use super::{COMPONENT, ObjectCondition, ObjectMetadata, PodState};
 
 /// Time after the deadline of a deployment until which the cluster has told that it has passed.
 const DEADLINE_REPORT: Duration = Duration::from_secs(30);
+/// Time for which a deployment may be refused its pods: others of the namespace may end meanwhile.
+const REFUSED: Duration = Duration::from_secs(20);
 /// Deadline of a deployment that sets none.
 const DEFAULT_DEADLINE: u64 = 600;
 
@@ -70,6 +74,12 @@ impl DeploymentState {
                 .any(|one| one.kind == "Progressing" && one.reason == "ProgressDeadlineExceeded")
     }
 
+    /// Returns why the cluster refuses to make its pods, such as a quota of the namespace.
+    fn refusal(&self) -> Option<&str> {
+        let refused = |one: &&ObjectCondition| one.kind == "ReplicaFailure" && one.status == "True";
+        self.status.conditions.iter().find(refused).map(|one| refusal::reason_of(&one.message))
+    }
+
     /// Returns what is left to do; `None` if its rollout is complete.
     fn remaining(&self) -> Option<String> {
         let (name, wanted, status) = (&self.metadata.name, self.spec.replicas, &self.status);
@@ -99,6 +109,11 @@ pub(in crate::kubernetes) fn judge_rollout(
     let log_of = |pod: &PodState| Some((pod.metadata.name.clone(), pod.restarts() > 0));
     if let Some((pod, reason)) = alive().find_map(|pod| Some((pod, pod.failure()?))) {
         return RolloutProgress::Failed(RolloutFailure { reason, pod: log_of(pod) });
+    }
+    let refused = || deployments.iter().find_map(|one| Some((&one.metadata.name, one.refusal()?)));
+    if let Some((name, why)) = (idle > REFUSED).then(refused).flatten() {
+        let reason = format!("{name}: the cluster refuses its pods: {why}");
+        return RolloutProgress::Failed(RolloutFailure { reason, pod: None });
     }
     if let Some(late) = deployments.iter().find(|one| one.is_out_of_time(idle)) {
         let name = &late.metadata.name;

@@ -71,6 +71,24 @@ fn a_rollout_without_progress_fails() {
 }
 
 #[test]
+fn a_rollout_whose_pods_are_refused_fails_early() {
+    let why = "pods \"blog-web-7-x\" is forbidden: exceeded quota: q";
+    let refused = |status: &str| {
+        let condition = json!({
+            "type": "ReplicaFailure", "status": status, "reason": "FailedCreate", "message": why,
+        });
+        deployment(1, 1, &json!({ "observedGeneration": 1, "conditions": [condition] }))
+    };
+    let judge = |status, seconds| judge_rollout(&[refused(status)], &[], Duration::from_secs(seconds));
+    assert!(matches!(judge("True", 20), RolloutProgress::Waiting(_)));
+    assert!(matches!(judge("False", 21), RolloutProgress::Waiting(_)));
+    let RolloutProgress::Failed(RolloutFailure { reason, .. }) = judge("True", 21) else {
+        panic!("it waits")
+    };
+    assert_eq!(reason, "blog-web: the cluster refuses its pods: exceeded quota: q");
+}
+
+#[test]
 fn a_pod_that_will_not_come_up_fails_the_rollout() {
     let starting = deployment(1, 1, &json!({ "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1 }));
     let failed = |status: Value| match judge(&starting, &[pod(&status)]) {
