@@ -53,7 +53,7 @@ pub(super) fn add_content<'a>(site: &'a VirtualHost, to: &mut NginxConfigFile<'a
             if site.static_root().is_some() || !site.include.directives().is_empty() {
                 site.add_app_location(&["location", "@app"], to);
             }
-            site.add_websocket_locations(to);
+            site.add_websocket_location(to);
             for prefix in &site.streams.grpc {
                 let words = ["location", &prefix.with_slash()];
                 site.add_location(&words, to, |to| site.add_grpc_pass(to));

@@ -44,9 +44,10 @@ impl VirtualHost {
     }
 
     /// Returns the same as one variable, for the headers of requests to the app. Most clients ask for no port, which
-    /// nginx notices by a comparison, without the regular expression of the port.
+    /// nginx notices by a comparison, without the regular expression of the port. nginx looks for a variable by comparing
+    /// its name with all others, so apps that share the maps share this one, too.
     pub(super) fn host_variable(&self) -> String {
-        self.variable("host")
+        self.common_variable("host")
     }
 
     /// Adds the directives that set [`Self::host_variable`].

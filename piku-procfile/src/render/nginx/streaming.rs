@@ -20,12 +20,6 @@ const WEBSOCKET_LOCATION: &str = "@piku-websocket";
 /// Status by which nginx hands a websocket to its location; no client sees it.
 const WEBSOCKET_STATUS: &str = "590";
 
-/// Handles requests to upgrade the connection, of which most are websockets. No request leads there directly.
-const UPGRADE_LOCATION: &str = "@piku-upgrade";
-
-/// Status by which nginx hands them over.
-const UPGRADE_STATUS: &str = "591";
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StreamSettings {
     /// Seconds for which a websocket or a gRPC stream may be idle.
@@ -72,24 +66,13 @@ impl VirtualHost {
     /// Adds `proxy_pass` to a location that gets all requests which no other location handles. Websockets are
     /// handled by a location of their own, because nginx has one idle time for each location.
     pub(super) fn add_proxy_pass(&self, to: &mut NginxConfigFile<'_>) {
-        if self.separates_websockets() {
-            // Cheaper than the map for requests that do not have the header.
-            self.add_pass_unless("$http_upgrade", UPGRADE_STATUS, UPGRADE_LOCATION, to);
-        } else {
-            self.add_pass_unless_websocket(to);
-        }
-    }
-
-    fn add_pass_unless_websocket(&self, to: &mut NginxConfigFile<'_>) {
-        self.add_pass_unless(&self.common_variable("upgrade"), WEBSOCKET_STATUS, WEBSOCKET_LOCATION, to);
-    }
-
-    /// Adds `proxy_pass`, and hands requests with the variable over to another location by a status.
-    fn add_pass_unless(&self, variable: &str, status: &str, location: &str, to: &mut NginxConfigFile<'_>) {
-        to.add_block(&["if", &format!("({variable})")], |to| {
+        // A location in between for all requests with the header would save others the map, which is 1.5 % of their
+        // instructions, and add a tenth to the time of each reload.
+        let is_websocket = format!("({})", self.common_variable("upgrade"));
+        to.add_block(&["if", &is_websocket], |to| {
             // Unlike after a rewrite, the app gets the path as it was sent.
-            to.add(&["error_page", status, "=", location]);
-            to.add(&["return", status]);
+            to.add(&["error_page", WEBSOCKET_STATUS, "=", WEBSOCKET_LOCATION]);
+            to.add(&["return", WEBSOCKET_STATUS]);
         });
         // The location of websockets has error pages, too. The app's own may lead to the app, endlessly.
         if self.include.top_level("error_page").next().is_none() {
@@ -108,11 +91,8 @@ impl VirtualHost {
         self.include.directives().is_empty() && self.caching.is_none()
     }
 
-    /// Adds the locations for websockets and, in front of it, for upgrades of any kind.
-    pub(super) fn add_websocket_locations(&self, to: &mut NginxConfigFile<'_>) {
-        if self.separates_websockets() {
-            to.add_block(&["location", UPGRADE_LOCATION], |to| self.add_pass_unless_websocket(to));
-        }
+    /// Adds the location for websockets.
+    pub(super) fn add_websocket_location(&self, to: &mut NginxConfigFile<'_>) {
         let timeout = format!("{}s", self.streams.timeout);
         to.add_block(&["location", WEBSOCKET_LOCATION], |to| {
             if self.separates_websockets() {
