@@ -93,7 +93,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l base -d '
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l bases -d 'Where bases of Debian are kept [default: ~/.piku/bases]' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l settings -d 'This machine\'s settings, which limit the space for images [default: ~/.piku/host.yaml]' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l package -d 'Package of Debian that the base has as well' -r
-complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l architecture -d 'The architecture of the machine that will run it, by uname\'s or Debian\'s name: amd64, arm64, armhf, armv6l [default: this machine\'s]' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l architecture -d 'The architecture of the machine that will run it, by uname\'s or Debian\'s name: amd64, arm64, armhf, armv6l; several are one image for all of them [default: the release\'s, or this machine\'s]' -r
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -l new-base -d 'Make the base anew, with the updates since it was made'
 complete -c piku-build -n "__fish_piku_build_using_subcommand pack" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand unpack" -l output -d 'The release\'s folder, which must not be there yet' -r -F

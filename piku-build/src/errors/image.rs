@@ -30,6 +30,19 @@ pub(crate) fn other_architecture(needed: &ProgramArchitecture, asked: &str) -> U
         .hint(format!("build it for that one: piku-build build --architecture {asked}"))
 }
 
+pub(crate) fn no_release_for(asked: &str) -> UserError {
+    UserError::new(format!("none of the releases runs on {asked}"))
+        .hint(format!("build one for it: piku-build build --architecture {asked}"))
+}
+
+pub(crate) fn unused_release(dir: &Path) -> UserError {
+    UserError::new(format!(
+        "'{}' is for none of the architectures that are asked for, or another release is",
+        dir.display()
+    ))
+    .hint("leave it out, or name its architecture, too")
+}
+
 pub(crate) fn other_app(its: &AppName, first: &AppName) -> UserError {
     UserError::new(format!("one image cannot be of {first} and {its}"))
 }
@@ -66,8 +79,8 @@ pub(crate) fn mmdebstrap_failed(messages: &str, foreign: Option<&str>) -> UserEr
     let failure = UserError::new(format!("mmdebstrap has made no base:\n{messages}"));
     match foreign {
         Some(architecture) => failure.hint(format!(
-            "programs for {architecture} have to run here: sudo apt install arch-test qemu-user-static; \
-             or give a base that was made on such a machine, with --base"
+            "is the machine online, and do the servers of its apt have packages for {architecture}? \
+             or give a base with --base"
         )),
         None => failure.hint("is the machine online, and does apt update work? or give a base with --base"),
     }

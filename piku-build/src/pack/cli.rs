@@ -1,15 +1,16 @@
 //! The command line of `pack`.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
 use piku_layout::settings::HostSettings;
+use piku_release::target::AskedArchitecture;
 use piku_report::user_error::UserError;
 
 use super::image::{self, ImageRequest, parse_name};
 use super::write::{self, PackScope, PackSource};
-use crate::cli::TargetArgs;
 
 #[derive(Args)]
 pub(crate) struct PackArgs {
@@ -61,8 +62,10 @@ struct ImagePackArgs {
     /// Make the base anew, with the updates since it was made
     #[arg(long, conflicts_with = "base")]
     new_base: bool,
-    #[command(flatten)]
-    target: TargetArgs,
+    /// The architecture of the machine that will run it, by uname's or Debian's name: amd64, arm64, armhf, armv6l;
+    /// several are one image for all of them [default: the release's, or this machine's]
+    #[arg(long = "architecture", value_name = "NAME", value_delimiter = ',', value_parser = AskedArchitecture::parse)]
+    architectures: Vec<AskedArchitecture>,
 }
 
 impl ImagePackArgs {
@@ -74,7 +77,7 @@ impl ImagePackArgs {
             || self.settings.is_some()
             || !self.packages.is_empty()
             || self.new_base
-            || self.target.architecture.is_some()
+            || !self.architectures.is_empty()
     }
 }
 
@@ -110,12 +113,13 @@ impl PackArgs {
             return image::run(&ImageRequest {
                 releases,
                 layers,
-                architecture: image.target.architecture.and_then(|asked| asked.0),
+                architectures: image.architectures.into_iter().map(|asked| asked.0).collect(),
                 tag: image.tag,
                 base: image.base,
                 bases: image.bases,
                 packages: image.packages,
                 new_base: image.new_base,
+                made_bases: RefCell::default(),
                 settings: read_settings(image.settings)?,
             });
         }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
+
 /// Directory in which systems install several Javas.
 pub(super) const JAVAS: &str = "/usr/lib/jvm";
 /// Debian's names of architectures.
@@ -25,6 +27,21 @@ pub(super) fn localize_env(env: &mut BTreeMap<String, String>) {
     for (_, value) in env.iter_mut().filter(|(name, _)| VARIABLES.contains(&name.as_str())) {
         let folders = value.split(':').map(|folder| localize_path(Path::new(folder)));
         *value = folders.map(|folder| folder.to_string_lossy().into_owned()).collect::<Vec<_>>().join(":");
+    }
+}
+
+/// Replaces Javas of other architectures in an image's environment by those of `architecture`, by Debian's name.
+pub(super) fn rename_env(env: &mut IndexMap<String, String>, architecture: &str) {
+    for (_, value) in env.iter_mut().filter(|(name, _)| VARIABLES.contains(&name.as_str())) {
+        let rename = |folder: &str| {
+            let below = Path::new(folder).strip_prefix(JAVAS).ok()?;
+            let mut below = below.components();
+            let stem = stem(below.next()?.as_os_str().to_str()?)?;
+            let java = Path::new(JAVAS).join(format!("{stem}-{architecture}"));
+            Some(java.components().chain(below).collect::<PathBuf>().to_string_lossy().into_owned())
+        };
+        let folders = value.split(':').map(|folder| rename(folder).unwrap_or_else(|| folder.to_owned()));
+        *value = folders.collect::<Vec<_>>().join(":");
     }
 }
 
@@ -76,5 +93,19 @@ mod tests {
         let before = env.clone();
         localize_env(&mut env);
         assert_eq!(env, before);
+    }
+
+    #[test]
+    fn javas_of_an_image_are_those_of_its_architecture() {
+        let home = "/usr/lib/jvm/java-17-openjdk-amd64";
+        let mut env = IndexMap::from([
+            ("JAVA_HOME".to_owned(), home.to_owned()),
+            ("PATH".to_owned(), format!("{home}/bin:/usr/lib/jvm/openjdk-17:/bin")),
+            ("OTHER".to_owned(), home.to_owned()),
+        ]);
+        rename_env(&mut env, "arm64");
+        assert_eq!(env["JAVA_HOME"], "/usr/lib/jvm/java-17-openjdk-arm64");
+        assert_eq!(env["PATH"], "/usr/lib/jvm/java-17-openjdk-arm64/bin:/usr/lib/jvm/openjdk-17:/bin");
+        assert_eq!(env["OTHER"], home);
     }
 }

@@ -9,7 +9,8 @@ use piku_procfile::env::{self, EnvFile};
 use piku_procfile::procfile::ParseOptions;
 use piku_release::manifest::{BuiltRelease, DEPLOY_KEY};
 
-use super::super::LONGEST_TEXT;
+use super::super::{LONGEST_TEXT, jvm};
+use super::platform::ImagePlatform;
 
 /// Port of a process that gets requests, unless `PORT` is set.
 pub(super) const PORT: &str = "8080";
@@ -19,11 +20,12 @@ pub(super) fn read(
     release: &BuiltRelease,
     app: &TreeHandle,
     base: &IndexMap<String, String>,
+    platform: &ImagePlatform,
 ) -> anyhow::Result<IndexMap<String, String>> {
     let mut variables = base.clone();
     let path = base.get("PATH").map_or(PATH, String::as_str).to_owned();
     let commit = release.commit.clone();
-    let platform = [
+    let constants = [
         ("PATH", path),
         ("HOME", HOME.to_owned()),
         ("LANG", "C.UTF-8".to_owned()),
@@ -38,8 +40,11 @@ pub(super) fn read(
         ("XDG_RUNTIME_DIR", "/tmp".to_owned()),
         ("npm_config_cache", "/tmp/.cache/npm".to_owned()),
     ];
-    variables.extend(platform.map(|(name, value)| (name.to_owned(), value)));
+    variables.extend(constants.map(|(name, value)| (name.to_owned(), value)));
     variables.extend(release.env.clone());
+    if platform.is_foreign()? {
+        jvm::rename_env(&mut variables, &platform.debian);
+    }
     if app.is_file(env::FILE) {
         let text = app.read_bounded(env::FILE, LONGEST_TEXT)?;
         let read = EnvFile::parse(&text, &variables, ParseOptions::default())?;

@@ -34,6 +34,12 @@ impl<W: Write> LayoutWriter<W> {
 
     /// Writes a blob, once.
     pub(super) fn blob(&mut self, blob: &ImageBlob) -> anyhow::Result<()> {
+        if self.blobs.is_empty() {
+            // skopeo gives directories that are missing in an archive to root, which only root may do.
+            for name in ["blobs/", "blobs/sha256/"] {
+                self.header(EntryType::Directory, name, 0o755, 0)?;
+            }
+        }
         if !self.blobs.insert(blob.digest.clone()) {
             return Ok(());
         }
@@ -49,7 +55,11 @@ impl<W: Write> LayoutWriter<W> {
     }
 
     fn begin(&mut self, name: &str, size: u64) -> anyhow::Result<()> {
-        let mut header = owned(EntryType::Regular, 0o644, 0, size, 0);
+        self.header(EntryType::Regular, name, 0o644, size)
+    }
+
+    fn header(&mut self, kind: EntryType, name: &str, mode: u32, size: u64) -> anyhow::Result<()> {
+        let mut header = owned(kind, mode, 0, size, 0);
         header.set_path(Path::new(name)).context("cannot write the image")?;
         header.set_cksum();
         self.out.write_all(header.as_bytes()).context("cannot write the image")

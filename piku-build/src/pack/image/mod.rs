@@ -22,6 +22,7 @@ mod start_script;
 
 pub(crate) use image_config::parse_name;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal};
@@ -66,8 +67,8 @@ pub(crate) struct ImageRequest {
     pub(crate) releases: Vec<PathBuf>,
     /// Directory of their layers.
     pub(crate) layers: Option<PathBuf>,
-    /// Architecture of the base for a release that runs on any; `None` for this machine's.
-    pub(crate) architecture: Option<&'static TargetArchitecture>,
+    /// Architectures of the image, `None` for this machine's; those of the releases if there are none.
+    pub(crate) architectures: Vec<Option<&'static TargetArchitecture>>,
     /// Name of the image; `APP:NUMBER` if there is none.
     pub(crate) tag: Option<String>,
     /// The operator's own base: a directory, an archive of its files, or an image.
@@ -78,6 +79,8 @@ pub(crate) struct ImageRequest {
     pub(crate) packages: Vec<String>,
     /// True to make the base anew.
     pub(crate) new_base: bool,
+    /// Bases that were made for this request.
+    pub(crate) made_bases: RefCell<BTreeSet<PathBuf>>,
     pub(crate) settings: HostSettings,
 }
 
@@ -103,8 +106,10 @@ pub(crate) fn run(request: &ImageRequest) -> anyhow::Result<()> {
         let failure = UserError::new("an image is nothing for a terminal");
         return Err(failure.hint("piku-build pack --format oci RELEASE > image.tar").into());
     }
-    let images: Vec<_> =
-        request.releases.iter().map(|dir| make(request, dir)).collect::<anyhow::Result<_>>()?;
+    let images: Vec<_> = platform::assign_releases(&request.releases, &request.architectures)?
+        .into_iter()
+        .map(|(dir, architecture)| make(request, dir, architecture))
+        .collect::<anyhow::Result<_>>()?;
     check_together(&images)?;
     let name = request.tag.clone().unwrap_or_else(|| images[0].description.default_name());
     check_space(&stdout, &images, request.settings.reserve_bytes())?;
@@ -145,15 +150,20 @@ fn check_together(images: &[ReleaseImage]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn make(request: &ImageRequest, dir: &Path) -> anyhow::Result<ReleaseImage> {
+fn make(
+    request: &ImageRequest,
+    dir: &Path,
+    architecture: Option<&'static TargetArchitecture>,
+) -> anyhow::Result<ReleaseImage> {
     let opened = OpenedRelease::open(dir, request.layers.as_deref())?;
-    let platform = ImagePlatform::of_release(&opened.release.architecture, request.architecture)?;
+    let platform = ImagePlatform::of_release(&opened.release.architecture, architecture)?;
     let base = base::find(
         &BaseRequest {
             own: request.base.as_deref(),
             bases: request.bases.as_deref(),
             packages: &request.packages,
             renew: request.new_base,
+            made: &request.made_bases,
             platform: &platform,
             limits: BaseLimits {
                 reserve: request.settings.reserve_bytes(),
@@ -162,7 +172,7 @@ fn make(request: &ImageRequest, dir: &Path) -> anyhow::Result<ReleaseImage> {
         },
         &opened,
     )?;
-    let env = environment::read(&opened.release, opened.app()?, &base.env)?;
+    let env = environment::read(&opened.release, opened.app()?, &base.env, &platform)?;
     let mut layers = base.layers;
     for layer in &opened.release.layers {
         let tree = opened.layer(&layer.key)?;

@@ -1,13 +1,53 @@
 //! Platforms of images, by the names of Go.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use piku_release::architecture::{ARM, ProgramArchitecture, ReleaseArchitecture};
 use piku_release::machine;
+use piku_release::manifest::BuiltRelease;
 use piku_release::target::TargetArchitecture;
 use serde_json::{Value, json};
 
 use crate::errors::image as errors;
+
+/// Directory of a release, and the architecture of its image where it is asked for.
+type AssignedRelease<'a> = (&'a Path, Option<&'static TargetArchitecture>);
+
+/// Returns the release for each architecture that is asked for: one built for it, or else one that runs on any. Each
+/// release is its own if none is asked for.
+///
+/// # Errors
+/// Fails if an architecture has no release, or a release no architecture.
+pub(super) fn assign_releases<'a>(
+    releases: &'a [PathBuf],
+    asked: &[Option<&'static TargetArchitecture>],
+) -> anyhow::Result<Vec<AssignedRelease<'a>>> {
+    match (releases, asked) {
+        (_, []) => return Ok(releases.iter().map(|dir| (dir.as_path(), None)).collect()),
+        ([one], _) => return Ok(asked.iter().map(|asked| (one.as_path(), *asked)).collect()),
+        _ => {}
+    }
+    let own = machine::architecture()?;
+    let built: Vec<_> = releases
+        .iter()
+        .map(|dir| Ok((dir.as_path(), ReleaseArchitecture::parse(&BuiltRelease::read(dir)?.architecture))))
+        .collect::<anyhow::Result<_>>()?;
+    let mut assigned = Vec::new();
+    for asked in asked {
+        let name = asked.map_or(own.as_str(), |asked| asked.name);
+        let program = ProgramArchitecture::parse(name);
+        let is_native = |release: &ReleaseArchitecture| matches!(release, ReleaseArchitecture::Native(needed) if program.runs(needed));
+        let native = built.iter().find(|(_, release)| is_native(release));
+        let any = || built.iter().find(|(_, release)| *release == ReleaseArchitecture::Any);
+        let (dir, _) = native.or_else(any).ok_or_else(|| errors::no_release_for(name))?;
+        assigned.push((*dir, *asked));
+    }
+    match releases.iter().find(|dir| !assigned.iter().any(|(used, _)| used == dir)) {
+        Some(unused) => Err(errors::unused_release(unused).into()),
+        None => Ok(assigned),
+    }
+}
 
 /// Platform that an image runs on.
 pub(super) struct ImagePlatform {
@@ -59,6 +99,11 @@ impl ImagePlatform {
             variant: is_arm.then(|| format!("v{}", program.level().min(7))),
             debian: debian.to_owned(),
         }
+    }
+
+    /// Returns whether this machine is another one.
+    pub(super) fn is_foreign(&self) -> anyhow::Result<bool> {
+        Ok(self.debian != Self::of_program(&ProgramArchitecture::parse(&machine::architecture()?)).debian)
     }
 
     /// Returns its fields in a descriptor and in a config.

@@ -2,7 +2,6 @@
 //! it.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use piku_tests::skip;
 use piku_tests::tools::{built, repository};
 
-use super::{Image, pack, site};
+use super::{Image, has, pack, site};
 use crate::support::{World, has_jail, shared_cache};
 
 /// Time in which containerd starts, also on a machine that is busy.
@@ -46,11 +45,6 @@ def hello():
 
 fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
-}
-
-/// Returns the program of this name of the system.
-fn has(program: &str) -> bool {
-    ["/usr/bin", "/usr/sbin"].iter().any(|folder| Path::new(folder).join(program).exists())
 }
 
 #[test]

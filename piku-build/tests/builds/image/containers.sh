@@ -64,6 +64,12 @@ for form in oci-archive docker-archive; do
     skopeo copy --quiet "$form:$dir/image.tar" "dir:$work/$form"
     rm -rf -- "${work:?}/$form"
 done
+# Without root, as the user of piku copies it.
+chmod 755 "$dir" && cp -- "$dir/image.tar" "$work/copied.tar" && chmod 644 "$work/copied.tar"
+mkdir -m 777 "$work/unpacked" && chmod 755 "$work"
+setpriv --reuid 65534 --regid 65534 --clear-groups env HOME="$work" TMPDIR="$work/unpacked" skopeo --insecure-policy \
+    --tmpdir "$work/unpacked" copy --quiet "oci-archive:$work/copied.tar" "dir:$work/unpacked/copy"
+rm -rf -- "$work/unpacked" "$work/copied.tar"
 engine load --quiet --input "$dir/image.tar" >&2
 engine run --detach --network host --name app localhost/app:1 >&2
 note

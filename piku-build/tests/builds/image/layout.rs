@@ -9,6 +9,8 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use piku_tests::snapshot::str;
+
 use super::{Image, pack, site};
 
 #[test]
@@ -173,6 +175,30 @@ fn one_image_has_releases_for_several_architectures() {
         image.follow(&image.follow(reference)["config"]);
     }
     assert!(!image.0.contains_key("manifest.json"), "Docker's form has no platforms");
+    // One release that runs on any is one image for each architecture, and its layers are in the archive once.
+    let one = |asked: &str| Image::read(&pack(&world, "1", &["--base", "base", "--architecture", asked]));
+    let three = one("arm64,armhf,armv6l");
+    let list = three.follow(&three.json("index.json")["manifests"][0]);
+    let platforms = list["manifests"].as_array().expect("manifests").iter().map(|one| &one["platform"]);
+    let names: Vec<_> = platforms.map(|one| format!("{} {}", one["architecture"], one["variant"])).collect();
+    assert_eq!(names, ["\"arm64\" null", "\"arm\" \"v7\"", "\"arm\" \"v6\""]);
+    assert_eq!(three.0.len(), one("arm64").0.len() - 1 + 5, "manifest and config of two more, and an index");
+    // Each architecture gets the release that was built for it.
+    let mixed = pack(&world, "1", &["out/2", "--base", "base", "--architecture", "armhf,arm64"]);
+    assert!(mixed == pack(&world, "2", &["out/1", "--base", "base", "--architecture", "armhf,arm64"]));
+    let args = ["pack", "--format", "oci", "--layers", "cache/layers", "--base", "base", "out/1", "out/2"];
+    world.run(&[&args[..], &["--architecture", "arm64"]].concat()).fails(str![[r#"
+piku-build: 'out/2' is for none of the architectures that are asked for, or another release is
+hint: leave it out, or name its architecture, too
+
+"#]]);
+    world.run(&[&args[..7], &["out/2", "out/2", "--architecture", "arm64,armhf"]].concat()).fails(str![[
+        r#"
+piku-build: none of the releases runs on aarch64
+hint: build one for it: piku-build build --architecture aarch64
+
+"#
+    ]]);
     // The same platform twice is no image.
     let args = ["pack", "--format", "oci", "out/1", "out/1", "--layers", "cache/layers", "--base", "base"];
     world.run(&args).said(&["two of the releases are for linux/"]);

@@ -1,6 +1,7 @@
 //! Releases as container images.
 
 mod containers;
+mod foreign;
 mod layout;
 mod needed;
 mod refused;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -32,6 +34,11 @@ fn site() -> World {
     world
 }
 
+/// Returns whether the system has the program.
+fn has(program: &str) -> bool {
+    ["/usr/bin", "/usr/sbin"].iter().any(|folder| Path::new(folder).join(program).exists())
+}
+
 /// Packs `out/NAME` as an image.
 fn pack(world: &World, name: &str, more: &[&str]) -> Vec<u8> {
     let release = format!("out/{name}");
@@ -50,6 +57,9 @@ impl Image {
         for entry in tar::Archive::new(bytes).entries().expect("an archive") {
             let mut entry = entry.expect("an entry");
             let name = entry.path().expect("a name").display().to_string();
+            if entry.header().entry_type().is_dir() {
+                continue;
+            }
             let mut content = Vec::new();
             entry.read_to_end(&mut content).expect("content");
             if let Some(digest) = name.strip_prefix("blobs/sha256/") {

@@ -25,6 +25,8 @@ pub(super) struct DebianSources {
     pub(super) suite: String,
     /// Lines of sources.list(5).
     pub(super) lines: Vec<String>,
+    /// True for the distribution whose `armhf` runs on version 6 of ARM.
+    is_raspbian: bool,
 }
 
 /// Returns the settings of this machine's apt for its network.
@@ -51,7 +53,8 @@ impl DebianSources {
         if suite.is_empty() || lines.is_empty() {
             return Err(errors::no_sources().into());
         }
-        Ok(Self { suite, lines })
+        let is_raspbian = listed.lines().any(|line| line.starts_with("Raspbian|"));
+        Ok(Self { suite, lines, is_raspbian })
     }
 
     /// Returns the sources of the distribution itself.
@@ -74,6 +77,11 @@ impl DebianSources {
             lines.insert(format!("deb {signed}{uri} {codename} {component}"));
         }
         lines.into_iter().collect()
+    }
+
+    /// Returns the distribution's name of an architecture with this one in Debian.
+    pub(super) fn architecture<'a>(&self, debian: &'a str) -> &'a str {
+        if self.is_raspbian && debian == "armel" { "armhf" } else { debian }
     }
 
     /// Returns whether apt knows the package.
@@ -109,5 +117,12 @@ mod tests {
             DebianSources::parse(listed, "sid", &|_| false),
             ["deb http://deb.example/debian/ sid main"]
         );
+    }
+
+    #[test]
+    fn the_first_pis_run_armhf_of_raspbian() {
+        let of = |is_raspbian| DebianSources { suite: String::new(), lines: Vec::new(), is_raspbian };
+        assert_eq!((of(true).architecture("armel"), of(false).architecture("armel")), ("armhf", "armel"));
+        assert_eq!(of(true).architecture("arm64"), "arm64");
     }
 }

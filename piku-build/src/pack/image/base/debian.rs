@@ -1,4 +1,5 @@
-//! Bases of Debian, made by mmdebstrap from the sources of this machine's apt, and kept.
+//! Bases of Debian, made by mmdebstrap from the sources of this machine's apt, and kept. Those for another architecture
+//! are completed by one of this machine's: [`super::foreign`].
 //!
 //! `BASES/KEY/layer.tar` is the layer and `base.json` its description; KEY is a hash of the packages, the
 //! architecture and the sources. A base is made aside, synced and renamed.
@@ -26,8 +27,9 @@ use serde::{Deserialize, Serialize};
 
 use super::super::blob::{DigestWriter, ImageBlob, PackedFile};
 use super::apt_sources::{DebianSources, network_options};
+use super::foreign::NativeBase;
 use super::packages::{ALWAYS, query};
-use super::{BaseLimits, BasePackage, BaseRequest, ImageBase, root_archive};
+use super::{BaseLimits, BasePackage, BaseRequest, ImageBase, foreign, root_archive};
 use crate::errors::image as errors;
 use crate::step::interrupt;
 
@@ -68,26 +70,54 @@ pub(super) fn find(
     packages: &BTreeSet<String>,
     request: &BaseRequest<'_>,
 ) -> anyhow::Result<ImageBase> {
-    let sources = DebianSources::read()?;
-    let architecture = &request.platform.debian;
-    let mut text = vec![GENERATION.to_owned(), architecture.clone(), sources.suite.clone()];
-    text.extend(sources.lines.iter().cloned());
-    text.extend(packages.iter().cloned());
-    let key = to_hex(&hash_reader(&mut text.join("\n").as_bytes())?);
     fs::create_dir_all(bases).with_context(|| format!("cannot keep a base in '{}'", bases.display()))?;
+    let shelf = BaseShelf { bases, sources: DebianSources::read()?, packages, request };
+    let architecture = shelf.sources.architecture(&request.platform.debian);
     let _lock = lock(bases)?;
-    let dir = bases.join(&key);
-    if request.renew || !image_bases::is_complete(&dir) {
-        NewBase { dir: &dir, sources: &sources, architecture, packages, limits: request.limits }.make()?;
-    }
+    let own = query(Command::new("dpkg").arg("--print-architecture"))?;
+    let native = match own.trim() {
+        own if own == architecture => None,
+        own => Some(NativeBase {
+            architecture: own.to_owned(),
+            layer: PackedFile::open(&shelf.provide(own, None)?.join(LAYER))?,
+        }),
+    };
+    let dir = shelf.provide(architecture, native.as_ref())?;
     let path = dir.join(DESCRIPTION);
     let description = fs::read(&path).with_context(|| format!("cannot read '{}'", path.display()))?;
     let BaseDescription { digest, size, packages } = serde_json::from_slice(&description)
         .with_context(|| format!("bad description of a base in '{}'", path.display()))?;
-    image_bases::note_use(&dir);
     // The file stays open: another pack may remove or renew the base.
     let layer = PackedFile::open(&dir.join(LAYER))?;
     Ok(ImageBase::of_blob(ImageBlob::known(digest, size, layer, 0), packages))
+}
+
+/// The bases of one request. The caller holds their lock.
+struct BaseShelf<'a> {
+    bases: &'a Path,
+    sources: DebianSources,
+    packages: &'a BTreeSet<String>,
+    request: &'a BaseRequest<'a>,
+}
+
+impl BaseShelf<'_> {
+    /// Returns the directory of the base for an architecture, which is made if it is missing or to be renewed.
+    fn provide(&self, architecture: &str, native: Option<&NativeBase>) -> anyhow::Result<PathBuf> {
+        let Self { bases, sources, packages, request } = self;
+        let mut text = vec![GENERATION.to_owned(), architecture.to_owned(), sources.suite.clone()];
+        text.extend(native.map(|native| native.architecture.clone()));
+        text.extend(sources.lines.iter().cloned());
+        text.extend(packages.iter().cloned());
+        let dir = bases.join(to_hex(&hash_reader(&mut text.join("\n").as_bytes())?));
+        let is_old = request.renew && !request.made.borrow().contains(&dir);
+        if is_old || !image_bases::is_complete(&dir) {
+            let limits = request.limits;
+            NewBase { dir: &dir, sources, architecture, packages, limits, native }.make()?;
+            request.made.borrow_mut().insert(dir.clone());
+        }
+        image_bases::note_use(&dir);
+        Ok(dir)
+    }
 }
 
 /// Waits for the lock on the bases.
@@ -114,12 +144,14 @@ struct NewBase<'a> {
     architecture: &'a str,
     packages: &'a BTreeSet<String>,
     limits: BaseLimits,
+    /// This machine's base with the same packages, if it is for another one.
+    native: Option<&'a NativeBase>,
 }
 
 impl NewBase<'_> {
     /// Makes the base, and removes those that are not needed.
     fn make(&self) -> anyhow::Result<()> {
-        let Self { dir, sources, architecture, packages, limits } = self;
+        let Self { dir, sources, architecture, packages, limits, .. } = self;
         progress::step(&format!("Making the base of the image: {} {architecture}", sources.suite));
         progress::detail(&packages.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
         self.remove_unneeded()?;
@@ -147,11 +179,11 @@ impl NewBase<'_> {
     }
 
     fn fill(&self, aside: &Path) -> anyhow::Result<()> {
-        let Self { sources, architecture, packages, limits, .. } = self;
+        let Self { sources, architecture, packages, limits, native, .. } = self;
         let path = aside.join(LAYER);
         let cannot = || format!("cannot write '{}'", path.display());
         let messages = tempfile::tempfile().context("cannot make a temporary file")?;
-        let mut command = mmdebstrap(sources, architecture, packages);
+        let mut command = mmdebstrap(sources, architecture, packages, native.is_some());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
         command.stderr(messages.try_clone().context("cannot make a temporary file")?);
         let mut child = match command.spawn() {
@@ -163,7 +195,11 @@ impl NewBase<'_> {
         let file = File::create(&path).with_context(cannot)?;
         let file = ReservingWriter::new(file, aside.to_owned(), limits.reserve, "the base of the image");
         let mut out = DigestWriter::new(BufWriter::with_capacity(1 << 16, file));
-        let rewritten = root_archive::rewrite(BufReader::with_capacity(1 << 16, output), &mut out, is_kept);
+        let output = BufReader::with_capacity(1 << 16, output);
+        let rewritten = match native {
+            Some(native) => foreign::rewrite(output, &mut out, is_kept, native, architecture),
+            None => root_archive::rewrite(output, &mut out, is_kept),
+        };
         let status = child.wait();
         interrupt::set_group(None);
         interrupt::check()?;
@@ -172,8 +208,7 @@ impl NewBase<'_> {
             // A full disk, of which mmdebstrap only sees a closed pipe.
             Err(err) if !root_archive::is_unreadable(&err) => return Err(err.context(cannot())),
             _ if !status.success() => {
-                let own = query(Command::new("dpkg").arg("--print-architecture")).unwrap_or_default();
-                let foreign = Some(*architecture).filter(|architecture| own.trim() != *architecture);
+                let foreign = native.map(|_| *architecture);
                 return Err(errors::mmdebstrap_failed(&last_lines(messages), foreign).into());
             }
             rewritten => rewritten?,
@@ -210,12 +245,25 @@ fn check_space(bases: &Path, temporary: &Path, reserve: u64) -> anyhow::Result<(
     free_space::check_keeping(bases, need, reserve, "the base of the image")
 }
 
-fn mmdebstrap(sources: &DebianSources, architecture: &str, packages: &BTreeSet<String>) -> Command {
+/// Returns the command that writes a base as an archive. One that is `foreign` has the unpacked packages only, and the list
+/// of them.
+fn mmdebstrap(
+    sources: &DebianSources,
+    architecture: &str,
+    packages: &BTreeSet<String>,
+    foreign: bool,
+) -> Command {
     let mut include: Vec<&str> = packages.iter().map(String::as_str).collect();
     let mut command = Command::new("mmdebstrap");
     // Dates of packages would be those of now, and Python's bytecode would have them.
     command.env("SOURCE_DATE_EPOCH", "0").env("LC_ALL", "C.UTF-8").env("TMPDIR", temporary_folder());
-    command.args(["--variant=essential", "--format=tar"]);
+    command.arg("--format=tar");
+    if foreign {
+        let hook = format!("--extract-hook={}", foreign::LIST_PACKAGES);
+        command.args(["--variant=extract", "--include=?essential", &hook]);
+    } else {
+        command.args(["--variant=essential", &format!("--customize-hook={ACCOUNT}")]);
+    }
     command.arg(format!("--architectures={architecture}"));
     command.args(["--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\""]);
     command.args(network_options().iter().map(|line| format!("--aptopt={line}")));
@@ -226,7 +274,6 @@ fn mmdebstrap(sources: &DebianSources, architecture: &str, packages: &BTreeSet<S
         include.push("usr-is-merged");
     }
     command.arg(format!("--include={}", include.join(",")));
-    command.arg(format!("--customize-hook={ACCOUNT}"));
     command.args([sources.suite.as_str(), "-"]).args(&sources.lines);
     command
 }

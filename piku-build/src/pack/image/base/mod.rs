@@ -5,12 +5,15 @@ mod apt_sources;
 mod command_words;
 mod debian;
 mod entry_names;
+mod foreign;
 mod image_archive;
 mod libraries;
 mod packages;
 mod programs;
 pub(super) mod root_archive;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -37,6 +40,8 @@ pub(super) struct BaseRequest<'a> {
     pub(super) packages: &'a [String],
     /// True to make the base anew.
     pub(super) renew: bool,
+    /// Bases that this process has made, which are not made again.
+    pub(super) made: &'a RefCell<BTreeSet<PathBuf>>,
     pub(super) platform: &'a ImagePlatform,
     pub(super) limits: BaseLimits,
 }

@@ -102,10 +102,21 @@ fn decompress(file: File) -> anyhow::Result<Box<dyn Read>> {
 pub(super) fn rewrite(
     input: impl Read,
     out: &mut impl Write,
-    wanted: impl Fn(&Path) -> bool,
+    wanted: impl FnMut(&Path) -> bool,
+) -> anyhow::Result<RootFacts> {
+    let mut tar = Builder::new(out);
+    let facts = rewrite_into(input, &mut tar, wanted)?;
+    tar.into_inner().and_then(Write::flush).context("cannot write the image")?;
+    Ok(facts)
+}
+
+/// Rewrites the entries that are `wanted` into an archive that is not ended.
+pub(super) fn rewrite_into(
+    input: impl Read,
+    tar: &mut Builder<impl Write>,
+    mut wanted: impl FnMut(&Path) -> bool,
 ) -> anyhow::Result<RootFacts> {
     let mut facts = RootFacts::default();
-    let mut tar = Builder::new(out);
     let mut names = EntryNames::default();
     let (mut count, mut bytes) = (0, 0_u64);
     for entry in Archive::new(input).entries().map_err(|_| UnreadableArchive)?.raw(true) {
@@ -129,9 +140,8 @@ pub(super) fn rewrite(
             return Err(errors::whiteout(&path)).with_context(cannot);
         }
         facts.has_shell |= ["bin/sh", "usr/bin/sh"].iter().any(|shell| path == Path::new(shell));
-        rewrite_entry(entry, &path, target, &mut tar, &mut facts).with_context(cannot)?;
+        rewrite_entry(entry, &path, target, tar, &mut facts).with_context(cannot)?;
     }
-    tar.into_inner().and_then(Write::flush).context("cannot write the image")?;
     Ok(facts)
 }
 
