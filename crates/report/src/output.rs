@@ -27,11 +27,18 @@ pub fn render(
     value: &(impl Serialize + ?Sized),
     text: impl FnOnce() -> String,
 ) -> anyhow::Result<String> {
-    Ok(match format {
-        OutputFormat::Text => text(),
-        OutputFormat::Json => serde_json::to_string_pretty(value).context("cannot make JSON of it")? + "\n",
-        OutputFormat::Yaml => serde_yaml::to_string(value).context("cannot make YAML of it")?,
-    })
+    if format == OutputFormat::Text {
+        return Ok(text());
+    }
+    // Through values of one type, so that no type needs code for two formats.
+    render_value(format, &serde_json::to_value(value).context("cannot make JSON of it")?)
+}
+
+fn render_value(format: OutputFormat, value: &serde_json::Value) -> anyhow::Result<String> {
+    if format == OutputFormat::Yaml {
+        return serde_yaml::to_string(value).context("cannot make YAML of it");
+    }
+    Ok(serde_json::to_string_pretty(value).context("cannot make JSON of it")? + "\n")
 }
 
 /// Prints the value as JSON or YAML, or the plain text.
