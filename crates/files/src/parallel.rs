@@ -4,6 +4,11 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+/// Number of threads for work on directories. The kernel makes links in different ones at the same time.
+pub(crate) const THREADS: usize = 2;
+/// Number of directories from which on more than one thread is worth its start.
+pub(crate) const MANY_FOLDERS: usize = 16;
+
 /// Calls `work` for each item, in this thread and `threads - 1` others. Returns the first error; each thread ends at its
 /// own. `panicked` makes the error for a thread that has panicked.
 pub(crate) fn work_on_all<T: Send, E: Send>(

@@ -58,6 +58,14 @@ impl NewEntry<'_> {
         dir.symlink_metadata(self.name).is_ok_and(|stat| old.is_unchanged(&stat)).then_some(old)
     }
 
+    /// Returns the directory that an earlier export has written of the same tree, if nothing in it has been changed
+    /// since.
+    pub(super) fn unchanged_folder(&self, dir: &TreeHandle) -> Option<&IndexFolder> {
+        let old = self.old_folder().filter(|old| old.object == self.entry.id().as_bytes())?;
+        // What cannot be compared is written again.
+        dir.is_unchanged(old).unwrap_or(false).then_some(old)
+    }
+
     /// Opens the directory, and creates it if it is missing or something else is in its place.
     pub(super) fn open_folder(&self, dir: &TreeHandle) -> anyhow::Result<TreeHandle> {
         let open = || -> anyhow::Result<TreeHandle> {

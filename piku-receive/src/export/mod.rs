@@ -5,6 +5,7 @@ mod blobs;
 mod count;
 mod entry;
 mod link;
+mod pointers;
 mod submodules;
 mod tree;
 
@@ -129,7 +130,7 @@ fn update(
 }
 
 fn warn_of_pointers(walk: &ExportWalk) {
-    if let Some(line) = walk.lfs_warning() {
+    if let Some(line) = walk.pointers.warning() {
         progress::error(&line);
     }
 }

@@ -24,6 +24,7 @@ use super::blobs::BlobReader;
 use super::count::{TreeCount, too_deep};
 use super::entry::{ExportFolder, NewEntry, object_name, remove_others};
 use super::link::{self, LinkRefusal};
+use super::pointers::{self, PointerCount};
 use super::submodules::SubmoduleRepos;
 use crate::client::quoted;
 use crate::repository;
@@ -34,9 +35,6 @@ pub(super) const DEEPEST: usize = 200;
 const LONGEST_PATH: usize = 3500;
 /// Largest number of files: a small commit can repeat the same tree until the disk is full.
 const MOST_ENTRIES: u64 = 1_000_000;
-/// Beginning of a Git LFS pointer, which is at most a kilobyte long.
-const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
-const LONGEST_POINTER: usize = 1024;
 /// Beginning of an ELF file.
 const NATIVE: &[u8] = b"\x7fELF";
 
@@ -49,8 +47,7 @@ pub(super) struct ExportWalk {
     need: SpaceNeeded,
     /// Number of all entries that were counted.
     entries: u64,
-    pointers: usize,
-    first_pointer: String,
+    pub(super) pointers: PointerCount,
     /// New files whose content is being written to the disk; `None` if the caller does that.
     written: Option<NewFiles>,
 }
@@ -83,8 +80,7 @@ impl ExportWalk {
             reserve: settings.reserve_bytes(),
             need: SpaceNeeded::default(),
             entries: 0,
-            pointers: 0,
-            first_pointer: String::new(),
+            pointers: PointerCount::default(),
             written,
         }
     }
@@ -129,19 +125,6 @@ impl ExportWalk {
             .iter_mut()
             .try_for_each(NewFiles::finish)
             .with_context(|| format!("cannot write '{}'", self.top.path().display()))
-    }
-
-    /// Returns a warning about Git LFS pointers, if there are any.
-    pub(super) fn lfs_warning(&self) -> Option<String> {
-        let more = match self.pointers {
-            0 => return None,
-            1 => "is a pointer".to_owned(),
-            n => format!("and {} more are pointers", n - 1),
-        };
-        let first = quoted(&self.first_pointer);
-        Some(format!(
-            "{first} {more} to Git LFS and deployed as such: piku does not support LFS; 'git lfs migrate export --everything --include=…' converts them"
-        ))
     }
 
     fn write_folder(
@@ -206,10 +189,7 @@ impl ExportWalk {
             None => self.write_file(at, folder, new, kind)?,
         };
         if file.is_pointer {
-            if self.pointers == 0 {
-                new.path.clone_into(&mut self.first_pointer);
-            }
-            self.pointers += 1;
+            self.pointers.add(new.path);
         }
         Ok(IndexContent::File(file))
     }
@@ -221,6 +201,10 @@ impl ExportWalk {
         new: &NewEntry<'_>,
     ) -> anyhow::Result<IndexContent> {
         let below = new.open_folder(folder.dir)?;
+        if let Some(old) = new.unchanged_folder(&below) {
+            self.pointers.add_folder(new.path, old);
+            return Ok(IndexContent::Folder(old.clone()));
+        }
         let tree = at
             .repo
             .find_tree(new.entry.id())
@@ -317,10 +301,7 @@ struct FileBegin {
 
 impl FileBegin {
     fn of_content(content: &[u8]) -> Self {
-        Self {
-            is_native: content.starts_with(NATIVE),
-            is_pointer: content.len() <= LONGEST_POINTER && content.starts_with(POINTER),
-        }
+        Self { is_native: content.starts_with(NATIVE), is_pointer: pointers::is_pointer(content) }
     }
 }
 

@@ -5,17 +5,12 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::parallel::work_on_all;
+use crate::parallel::{MANY_FOLDERS, THREADS, work_on_all};
 use crate::source_index::{IndexContent, IndexEntry, IndexFolder};
 use crate::tree::directory;
 use crate::tree::error::TreeError;
 use crate::tree::handle::TreeHandle;
 use crate::tree::walk::WalkStep;
-
-/// Number of threads that make links. The kernel makes links in different directories at the same time.
-const THREADS: usize = 2;
-/// Number of directories from which on more than one thread is worth its start.
-const MANY: usize = 16;
 
 impl TreeHandle {
     /// Fills the empty tree `to` with the entries that `index` lists: new directories with hard links to the
@@ -29,7 +24,7 @@ impl TreeHandle {
     pub fn link_source(&self, index: &IndexFolder, to: &Self) -> Result<bool, TreeError> {
         let mut folders = Vec::new();
         create_folders(index, to, &mut PathBuf::new(), &mut folders)?;
-        let threads = if folders.len() < MANY { 1 } else { THREADS };
+        let threads = if folders.len() < MANY_FOLDERS { 1 } else { THREADS };
         let has_copies = AtomicBool::new(false);
         let link = |(path, folder): (PathBuf, &IndexFolder)| {
             if !self.link_entries(folder, to, &path)? {
@@ -137,7 +132,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |path: &str| dir.path().join(path);
         let mut entries = vec![file("run", SourceKind::Program), file("out", SourceKind::Link)];
-        for number in 0..MANY + 3 {
+        for number in 0..MANY_FOLDERS + 3 {
             let below = IndexFolder { object: [0; 20], entries: vec![file("x", SourceKind::File)] };
             let name = format!("folder-{number}");
             fs::create_dir_all(at("source").join(&name)).unwrap();

@@ -11,6 +11,7 @@ mod handle;
 mod link_source;
 mod read;
 mod remove;
+mod unchanged;
 mod walk;
 
 pub use copy::CopyLimit;
