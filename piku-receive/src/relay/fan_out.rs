@@ -68,6 +68,7 @@ pub(super) fn run_on_each(
         }
     }
     let format = output_format(args);
+    let args = ask_for_json(args);
     let mut results = Vec::new();
     let takes_lock = plan::takes_lock(verb);
     // A name that one of them does not have any more is to go from the others.
@@ -76,7 +77,7 @@ pub(super) fn run_on_each(
     if how.here == OwnTurn::First {
         // The own command takes it itself.
         drop(lock.take());
-        let own = run_here(context, verb, args, &input, format)?;
+        let own = run_here(context, verb, &args, &input, format)?;
         if own.failure.is_some() && !goes_on {
             progress::error("the other machines are unchanged");
             return Ok(ExitCode::FAILURE);
@@ -91,7 +92,7 @@ pub(super) fn run_on_each(
         "start" | "restart" => missed::hold(context, false)?,
         _ => {}
     }
-    let words = request_words(context, verb, args);
+    let words = request_words(context, verb, &args);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let ask = |machine: &MachineAddress| ask_host(machine, to, &words, &input, how);
     if how.is_in_turn {
@@ -118,7 +119,7 @@ pub(super) fn run_on_each(
                 result.failure = None;
             }
         }
-        results.push(run_here(context, verb, args, &input, format)?);
+        results.push(run_here(context, verb, &args, &input, format)?);
     }
     print_outputs(&results, format)?;
     Ok(report_failures(context, to, verb, &results, how))
@@ -134,7 +135,8 @@ fn query_each(
     clears: bool,
 ) -> anyhow::Result<ExitCode> {
     let format = output_format(args);
-    let words = request_words(context, verb, args);
+    let args = ask_for_json(args);
+    let words = request_words(context, verb, &args);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let asked = ask_all(&to.machines, |machine| ask_host(machine, to, &words, &[], how).0);
     if clears {
@@ -142,7 +144,7 @@ fn query_each(
     }
     let mut results = Vec::new();
     if how.here != OwnTurn::None {
-        results.push(run_here(context, verb, args, &[], format)?);
+        results.push(run_here(context, verb, &args, &[], format)?);
     }
     results.extend(asked);
     print_outputs(&results, format)?;
@@ -238,6 +240,22 @@ fn output_format(args: &[String]) -> OutputFormat {
     }
 }
 
+/// Returns the arguments for each host. A format that is merged is read as JSON, whose text bounds the memory that it
+/// takes: an alias of YAML can stand for any number of rows.
+fn ask_for_json(args: &[String]) -> Vec<String> {
+    let mut is_value = false;
+    let arg = |arg: &String| {
+        let is_yaml = is_value && arg == "yaml";
+        is_value = arg == "--format";
+        match arg.as_str() {
+            _ if is_yaml => "json".to_owned(),
+            "--format=yaml" => "--format=json".to_owned(),
+            _ => arg.clone(),
+        }
+    };
+    args.iter().map(arg).collect()
+}
+
 /// Prints each output below the name of its host, or all rows as one list in which each row has the name as
 /// `machine`.
 fn print_outputs(results: &[HostResult], format: OutputFormat) -> anyhow::Result<()> {
@@ -265,8 +283,7 @@ fn render_outputs(results: &[HostResult]) -> String {
 fn merge_rows(results: &[HostResult]) -> Vec<serde_json::Value> {
     let mut rows = Vec::new();
     for result in results {
-        // YAML is a superset of JSON.
-        let value = match serde_yaml::from_str(&result.output) {
+        let value = match serde_json::from_str(&result.output) {
             Ok(serde_json::Value::Array(rows)) => rows,
             Ok(serde_json::Value::Null) | Err(_) => continue,
             Ok(other) => vec![other],
@@ -352,8 +369,8 @@ mod tests {
         };
         let results = [
             of("pi-1", "[{\"instance\": \"web.1\", \"machine\": \"forged\"}]"),
-            of("pi-2", "- instance: web.1\n"),
-            of("pi-3", "no JSON: {"),
+            of("pi-2", "[{\"instance\": \"web.1\"}]"),
+            of("pi-3", "- &row [no, JSON]\n- *row\n"),
             of("pi-4", "[7]"),
             of("pi-5", ""),
         ];
@@ -387,5 +404,11 @@ mod tests {
         assert_eq!(of("--format json"), OutputFormat::Json);
         assert_eq!(of("web --format=yaml"), OutputFormat::Yaml);
         assert_eq!(of("json"), OutputFormat::Text);
+        let asked = |line: &str| {
+            ask_for_json(&line.split(' ').map(str::to_owned).collect::<Vec<_>>()).join(" ")
+        };
+        assert_eq!(asked("web --format=yaml"), "web --format=json");
+        assert_eq!(asked("--format yaml yaml"), "--format json yaml");
+        assert_eq!(asked("yaml --format json"), "yaml --format json");
     }
 }

@@ -58,7 +58,8 @@ impl DeployTo {
     /// host; the command follows.
     #[must_use]
     pub fn ssh_arguments(&self, machine: &MachineAddress) -> Vec<OsString> {
-        let mut args: Vec<OsString> = vec!["-T".into()];
+        // Whatever the configuration of ssh says, a machine gets no access to the agent and the display here.
+        let mut args: Vec<OsString> = ["-T", "-a", "-x"].map(OsString::from).to_vec();
         for option in ["BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3"]
         {
             args.extend(["-o".into(), option.into()]);
