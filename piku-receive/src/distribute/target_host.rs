@@ -266,10 +266,15 @@ impl<'a> TargetHost<'a> {
 
 /// Returns the remedy for a connection that retries cannot repair: ssh names a wrong host key or key.
 fn connection_hint(last: &str) -> Option<&'static str> {
-    const REMEDIES: [(&str, &str); 4] = [
+    const REMEDIES: [(&str, &str); 5] = [
         ("Permission denied", "add the key there: sudo piku keys:add NAME --app APP < KEY.pub"),
         (
-            "Host key verification failed",
+            ssh::CHANGED_KEY,
+            "if it was installed anew, forget its old key, as the user that runs piku: ssh-keygen -R HOST, and check \
+             and accept the new one: ssh USER@HOST help",
+        ),
+        (
+            ssh::REFUSED_KEY,
             "check and accept its host key once, as the user that runs piku: ssh USER@HOST help",
         ),
         (

@@ -317,8 +317,8 @@ fn read_last_line(stderr: impl Read) -> String {
     let (mut line, mut last) = (Vec::new(), String::new());
     while matches!((&mut stderr).take(LONGEST_LINE).read_until(b'\n', &mut line), Ok(1..)) {
         let text = String::from_utf8_lossy(&line);
-        if !text.trim().is_empty() && !text.starts_with("hint:") {
-            text.trim().clone_into(&mut last);
+        if let Some(reason) = ssh::reason_in(&text) {
+            reason.clone_into(&mut last);
         }
         line.clear();
     }
