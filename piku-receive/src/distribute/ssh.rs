@@ -360,10 +360,9 @@ mod tests {
 
     #[test]
     fn the_reason_is_the_last_line_that_is_no_hint() {
-        let of = |said: &str| {
-            shell(&format!("printf '%b' '{said}' >&2; exit 1"), silence(60)).unwrap().last
-        };
-        let said = " !     this release needs python3.13\n !     hint: apt install python3.13\nhint: or not\n\n";
+        let of = |said: &str| shell(&format!("printf '%b' '{said}' >&2; exit 1"), silence(60)).unwrap().last;
+        let said =
+            " !     this release needs python3.13\n !     hint: apt install python3.13\nhint: or not\n\n";
         assert_eq!(of(said), "this release needs python3.13");
         let changed = format!("Host key for pi-2 {CHANGED_KEY}.");
         assert_eq!(of(&format!("{changed}\\n{REFUSED_KEY}\\n")), changed);

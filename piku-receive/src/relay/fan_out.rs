@@ -404,9 +404,8 @@ mod tests {
         assert_eq!(of("--format json"), OutputFormat::Json);
         assert_eq!(of("web --format=yaml"), OutputFormat::Yaml);
         assert_eq!(of("json"), OutputFormat::Text);
-        let asked = |line: &str| {
-            ask_for_json(&line.split(' ').map(str::to_owned).collect::<Vec<_>>()).join(" ")
-        };
+        let asked =
+            |line: &str| ask_for_json(&line.split(' ').map(str::to_owned).collect::<Vec<_>>()).join(" ");
         assert_eq!(asked("web --format=yaml"), "web --format=json");
         assert_eq!(asked("--format yaml yaml"), "--format json yaml");
         assert_eq!(asked("yaml --format json"), "yaml --format json");

@@ -39,8 +39,8 @@ pub(super) struct MachineHealth {
 }
 
 impl MachineHealth {
-    /// Changes the state by the result of a check. Returns true if the machine is lost: it went down because it
-    /// cannot be reached.
+    /// Changes the state by the result of a check. Returns true if the machine is lost: it is down and cannot be
+    /// reached.
     pub(super) fn record(&mut self, state: &mut MachineState, result: &ProbeResult, now: Timestamp) -> bool {
         match result {
             Ok(()) => {
@@ -55,13 +55,12 @@ impl MachineHealth {
                 if state.is_up && self.failures < FALL {
                     return false;
                 }
-                let went_down = state.is_up;
-                if went_down {
+                if state.is_up {
                     state.since = now;
                 }
                 state.is_up = false;
                 state.reason = Some(failure.to_string());
-                went_down && matches!(failure, ProbeFailure::Unreachable(_))
+                matches!(failure, ProbeFailure::Unreachable(_))
             }
         }
     }
@@ -99,6 +98,8 @@ mod tests {
         assert!(!health.record(&mut state, &lost, at(3)));
         assert!(health.record(&mut state, &lost, at(4)), "it is lost");
         assert_eq!((state.is_up, state.since, state.reason.as_deref()), (false, at(4), Some("no route")));
+        assert!(!health.record(&mut state, &bad, at(5)));
+        assert!(health.record(&mut state, &lost, at(5)), "what was sent to it meanwhile is lost, too");
         assert!(!health.record(&mut state, &bad, at(5)));
         assert_eq!((state.since, state.reason.as_deref()), (at(4), Some("it answers 503")));
         assert!(!health.record(&mut state, &Ok(()), at(6)));

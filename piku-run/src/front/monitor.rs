@@ -31,6 +31,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Time to find the address of a host.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Fronts whose machines are checked at the same time. One that does not answer takes seconds.
+const AT_ONCE: usize = 8;
+
 /// Failures of the machines of each app.
 #[derive(Debug, Default)]
 pub(super) struct HealthTable(BTreeMap<(AppName, String), MachineHealth>);
@@ -112,15 +115,20 @@ fn watch_machines(root: &PikuRoot) -> anyhow::Result<()> {
         match FrontSite::find_all(root) {
             Ok(fronts) if fronts.is_empty() => return Ok(()),
             Ok(fronts) => {
-                for site in &fronts {
-                    site.check_machines(&mut health);
+                let checked = fronts.chunks(AT_ONCE).flat_map(check_fronts);
+                for (site, results) in fronts.iter().zip(checked) {
+                    let lost = site.record_results(results, &mut health);
                     let inputs = FrontInputs::of(site);
-                    if applied.get(&site.app) == Some(&inputs) && inputs.are_installed(site) {
-                        continue;
+                    if applied.get(&site.app) != Some(&inputs) || !inputs.are_installed(site) {
+                        match site.apply() {
+                            Ok(()) => drop(applied.insert(site.app.clone(), inputs)),
+                            Err(err) => log_service(&format!("front of {}: {err:#}", site.app)),
+                        }
                     }
-                    match site.apply() {
-                        Ok(()) => drop(applied.insert(site.app.clone(), inputs)),
-                        Err(err) => log_service(&format!("front of {}: {err:#}", site.app)),
+                    // New requests go elsewhere by then, unless all machines are lost: a check may err.
+                    let upstreams = site.upstreams();
+                    for address in lost.into_iter().filter(|address| !upstreams.contains(address)) {
+                        lost_connections::end_connections(root, address);
                     }
                 }
             }
@@ -130,9 +138,25 @@ fn watch_machines(root: &PikuRoot) -> anyhow::Result<()> {
     }
 }
 
+/// Result for a machine, with the address that was asked.
+type MachineResult = (Option<SocketAddr>, ProbeResult);
+
+/// Checks the machines of all these fronts at the same time.
+fn check_fronts(fronts: &[FrontSite]) -> Vec<Vec<MachineResult>> {
+    thread::scope(|scope| {
+        let running: Vec<_> = fronts.iter().map(|site| scope.spawn(move || site.probe_machines())).collect();
+        running.into_iter().map(|thread| thread.join().unwrap_or_default()).collect()
+    })
+}
+
 impl FrontSite {
-    /// Checks all machines at the same time and stores their states.
+    /// Checks all machines and stores their states.
     pub(super) fn check_machines(&self, health: &mut HealthTable) {
+        let _ = self.record_results(self.probe_machines(), health);
+    }
+
+    /// Checks all machines at the same time. Returns the results in their order.
+    fn probe_machines(&self) -> Vec<MachineResult> {
         let before = self.states();
         let values = self.values().unwrap_or_default();
         let path = checked_path(&values);
@@ -140,7 +164,7 @@ impl FrontSite {
             let known = before.iter().find(|state| state.machine == machine.name());
             self.check_machine(machine, known.and_then(|state| state.address), path)
         };
-        let results: Vec<(Option<SocketAddr>, ProbeResult)> = thread::scope(|scope| {
+        thread::scope(|scope| {
             let running: Vec<_> =
                 self.machines.iter().map(|machine| scope.spawn(move || check(machine))).collect();
             let ended = running.into_iter().map(|thread| {
@@ -148,7 +172,12 @@ impl FrontSite {
                 thread.join().unwrap_or_else(|_| failed())
             });
             ended.collect()
-        });
+        })
+    }
+
+    /// Stores the states that follow from the results. Returns the addresses of lost machines.
+    fn record_results(&self, results: Vec<MachineResult>, health: &mut HealthTable) -> Vec<SocketAddr> {
+        let before = self.states();
         let now = Timestamp::now();
         let mut after = Vec::new();
         let mut lost = Vec::new();
@@ -178,9 +207,7 @@ impl FrontSite {
                 log_service(&format!("front of {}: {err:#}", self.app));
             }
         }
-        for address in lost {
-            lost_connections::end_connections(&self.root, address);
-        }
+        lost
     }
 
     /// Checks a machine at its known address, or else at those of its name. Returns the one that was used.

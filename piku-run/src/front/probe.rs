@@ -12,10 +12,19 @@ use piku_procfile::render::app_values::AppValues;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for the beginning of the response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time after which nginx itself is asked, for which it asks no app.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+/// Time for its response.
+const NGINX_TIMEOUT: Duration = Duration::from_secs(3);
+/// Status of nginx for a front that it does not know.
+const UNKNOWN_FRONT: u16 = 421;
+/// Bytes of a response up to its status, `HTTP/1.1 200`.
+const HEAD: usize = 12;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ProbeFailure {
-    /// There is no way to the machine: its connections have no other end any more.
+    /// There is no way to the machine, or it accepts connections and answers none: its connections have no other end
+    /// any more.
     Unreachable(String),
     /// The machine accepts no connection, or its name has no address.
     Refused(String),
@@ -42,25 +51,61 @@ pub(super) fn checked_path(values: &AppValues) -> &str {
 /// Asks the app on a machine. Any status below 500 is a good answer, except the one of an nginx that does not
 /// know the key.
 pub(super) fn probe_machine(address: SocketAddr, key: &FrontKey, path: &str) -> ProbeResult {
-    let unhealthy = |err: io::Error| ProbeFailure::Unhealthy(format!("no answer: {err}"));
-    let mut stream =
-        TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(|err| classify_connect_error(&err))?;
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(unhealthy)?;
-    stream.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(unhealthy)?;
-    let host = key.host_name();
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Piku-Front-{key}: 127.0.0.1\r\nX-Forwarded-Proto: https\r\n\
-         User-Agent: piku\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).map_err(unhealthy)?;
-    let mut head = [0; 12];
-    stream.read_exact(&mut head).map_err(unhealthy)?;
+    let more = format!("X-Piku-Front-{key}: 127.0.0.1\r\nX-Forwarded-Proto: https\r\n");
+    let mut stream = connect(address).map_err(|err| classify_connect_error(&err))?;
+    let unhealthy = |err: io::Error| {
+        ProbeFailure::Unhealthy(match err.kind() {
+            io::ErrorKind::WouldBlock => {
+                format!("GET {path} has no answer within {} s", ANSWER_TIMEOUT.as_secs())
+            }
+            _ => format!("no answer: {err}"),
+        })
+    };
+    send_request(&mut stream, path, &key.host_name(), &more).map_err(unhealthy)?;
+    stream.set_read_timeout(Some(FIRST_WAIT)).map_err(unhealthy)?;
+    if stream.peek(&mut [0]).is_err_and(|err| err.kind() == io::ErrorKind::WouldBlock) {
+        if !does_nginx_answer(address) {
+            return Err(ProbeFailure::Unreachable("it accepts connections and answers none".to_owned()));
+        }
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT.saturating_sub(FIRST_WAIT))).map_err(unhealthy)?;
+    }
+    let head = read_head(&mut stream).map_err(unhealthy)?;
     match read_status(&head) {
-        Some(421) => Err(ProbeFailure::Unhealthy("the app is not there".to_owned())),
+        Some(UNKNOWN_FRONT) => Err(ProbeFailure::Unhealthy("the app is not there".to_owned())),
         Some(status) if status < 500 => Ok(()),
         Some(status) => Err(ProbeFailure::Unhealthy(format!("GET {path} answers {status}"))),
         None => Err(ProbeFailure::Unhealthy("it does not answer with HTTP".to_owned())),
     }
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)
+}
+
+fn send_request(stream: &mut TcpStream, path: &str, host: &str, more: &str) -> io::Result<()> {
+    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}User-Agent: piku\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())
+}
+
+/// Returns the first bytes of a response.
+fn read_head(stream: &mut TcpStream) -> io::Result<[u8; HEAD]> {
+    let mut head = [0; HEAD];
+    stream.read_exact(&mut head)?;
+    Ok(head)
+}
+
+/// Returns true if the nginx there refuses a front that it does not know. A slow app does not hold it up; on a
+/// machine that hangs, the kernel alone accepts connections.
+fn does_nginx_answer(address: SocketAddr) -> bool {
+    let ask = || {
+        let mut stream = connect(address)?;
+        stream.set_read_timeout(Some(NGINX_TIMEOUT))?;
+        send_request(&mut stream, "/", &FrontKey::from_bytes([0; 16]).host_name(), "")?;
+        read_head(&mut stream)
+    };
+    ask().is_ok()
 }
 
 fn classify_connect_error(err: &io::Error) -> ProbeFailure {
@@ -91,14 +136,17 @@ pub(super) fn choose_result(
     best
 }
 
-/// Returns the status in the first bytes of a response, `HTTP/1.1 200`.
-fn read_status(head: &[u8; 12]) -> Option<u16> {
+/// Returns the status in the first bytes of a response.
+fn read_status(head: &[u8; HEAD]) -> Option<u16> {
     let text = std::str::from_utf8(head).ok()?.strip_prefix("HTTP/1.")?;
     text.get(2..)?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -107,6 +155,39 @@ mod tests {
         assert_eq!(read_status(b"HTTP/1.0 503"), Some(503));
         assert_eq!(read_status(b"SSH-2.0-Open"), None);
         assert_eq!(read_status(b"HTTP/1.1 2x4"), None);
+    }
+
+    /// Accepts two connections and answers those for this host name, if any.
+    fn answer_only(listener: &TcpListener, name: &'static str) {
+        let mut open = Vec::new();
+        for stream in listener.incoming().take(2) {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).unwrap();
+            if !name.is_empty() && String::from_utf8_lossy(&request[..read]).contains(name) {
+                stream.write_all(b"HTTP/1.1 421 \r\n\r\n").unwrap();
+            }
+            open.push(stream);
+        }
+        // Open until the probe has ended.
+        for mut stream in open {
+            let _ = stream.read(&mut [0]);
+        }
+    }
+
+    #[test]
+    fn a_slow_app_is_no_machine_that_hangs() {
+        let key = FrontKey::from_bytes([7; 16]);
+        let probe = |name: &'static str| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            // Not waited for: a probe that asks once leaves it without the second connection.
+            thread::spawn(move || answer_only(&listener, name));
+            probe_machine(address, &key, "/")
+        };
+        assert!(matches!(probe(""), Err(ProbeFailure::Unreachable(_))));
+        // The one of the unknown front, not of this one.
+        assert!(matches!(probe("Host: 00000000"), Err(ProbeFailure::Unhealthy(_))));
     }
 
     #[test]

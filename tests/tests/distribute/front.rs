@@ -92,6 +92,12 @@ impl Load {
         load
     }
 
+    /// Waits until this many more requests are answered.
+    pub(super) fn wait_for_answers(&self, more: usize) {
+        let all = self.answered.load(Ordering::Relaxed) + more;
+        wait_for("answers", || self.answered.load(Ordering::Relaxed) >= all);
+    }
+
     /// Ends the clients; fails if a request has.
     pub(super) fn end(self, what: &str) {
         self.ends.store(true, Ordering::Relaxed);

@@ -8,4 +8,5 @@ mod kinds;
 mod platforms;
 mod rolling;
 mod ship;
+mod streaming;
 mod verbs;
