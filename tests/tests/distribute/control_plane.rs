@@ -15,14 +15,14 @@ use piku_tests::world::{World, wait_long};
 use serde_json::Value;
 
 /// The administrator's access to the cluster, and a namespace of this test.
-struct TestNamespace {
+pub(super) struct TestNamespace {
     kubeconfig: PathBuf,
-    name: String,
+    pub(super) name: String,
 }
 
 impl TestNamespace {
     /// Makes the namespace with the role in the document, for the service account `piku`.
-    fn create() -> Self {
+    pub(super) fn create() -> Self {
         let kubeconfig =
             std::env::var_os("PIKU_TEST_KUBECONFIG").expect("PIKU_TEST_KUBECONFIG names a kubeconfig");
         let namespace =
@@ -47,13 +47,13 @@ impl TestNamespace {
         command
     }
 
-    fn kubectl(&self, args: &[&str]) -> String {
+    pub(super) fn kubectl(&self, args: &[&str]) -> String {
         let Output { status, stdout, stderr } = self.command(args).output().expect("kubectl runs");
         assert!(status.success(), "{args:?}: {}", String::from_utf8_lossy(&stderr));
         String::from_utf8(stdout).expect("text")
     }
 
-    fn apply(&self, yaml: &str) {
+    pub(super) fn apply(&self, yaml: &str) {
         let mut kubectl =
             self.command(&["apply", "-f", "-"]).stdin(Stdio::piped()).spawn().expect("kubectl runs");
         kubectl.stdin.take().expect("a pipe").write_all(yaml.as_bytes()).expect("the objects");
@@ -61,7 +61,7 @@ impl TestNamespace {
     }
 
     /// Returns a kubeconfig whose context `test` is that of the service account.
-    fn account_config(&self) -> String {
+    pub(super) fn account_config(&self) -> String {
         let raw = self.kubectl(&["config", "view", "--raw", "--minify", "--flatten", "--output=json"]);
         let mut config: Value = serde_json::from_str(&raw).expect("a kubeconfig");
         let token = self.kubectl(&["create", "token", "piku", "--duration=1h"]);
@@ -74,7 +74,7 @@ impl TestNamespace {
     }
 
     /// Returns the names of all objects that piku makes, `kind/name`.
-    fn objects(&self) -> Vec<String> {
+    pub(super) fn objects(&self) -> Vec<String> {
         let kinds =
             "deployments,cronjobs,jobs,pods,services,ingresses,poddisruptionbudgets,secrets,configmaps";
         let names = self.kubectl(&["get", kinds, "-l", "app.kubernetes.io/managed-by=piku", "-o", "name"]);
@@ -82,7 +82,7 @@ impl TestNamespace {
     }
 
     /// Returns a part of an object, by a path of JSON.
-    fn field(&self, object: &str, path: &str) -> String {
+    pub(super) fn field(&self, object: &str, path: &str) -> String {
         self.kubectl(&["get", object, &format!("--output=jsonpath={{{path}}}")])
     }
 }

@@ -6,6 +6,7 @@ mod control_plane;
 mod front;
 mod kinds;
 mod platforms;
+mod real_node;
 mod rolling;
 mod ship;
 mod streaming;
