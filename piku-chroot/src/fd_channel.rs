@@ -1,4 +1,5 @@
-//! A socket on which the jail's init sends descriptors to the monitor, one at a time.
+//! A socket on which one process sends descriptors to another, one at a time: the jail's init to the monitor, or the
+//! maker of a user namespace to its caller.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -10,15 +11,15 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-/// Returns both ends, the monitor's first.
+/// Returns both ends.
 pub(crate) fn open_channel() -> Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(io::Error::from)
         .context("cannot make a socket")
 }
 
-/// Sends a descriptor to the monitor.
-pub(crate) fn send_fd(channel: &OwnedFd, fd: &OwnedFd) -> rustix::io::Result<()> {
+/// Sends a descriptor.
+pub(crate) fn send_fd(channel: impl AsFd, fd: impl AsFd) -> rustix::io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fds = [fd.as_fd()];
@@ -27,8 +28,8 @@ pub(crate) fn send_fd(channel: &OwnedFd, fd: &OwnedFd) -> rustix::io::Result<()>
     sendmsg(channel, &[IoSlice::new(b"d")], &mut control, SendFlags::NOSIGNAL).map(drop)
 }
 
-/// Waits for a descriptor from init. Returns `None` if init ends without sending one.
-pub(crate) fn receive_fd(channel: &OwnedFd) -> Result<Option<OwnedFd>> {
+/// Waits for a descriptor. Returns `None` if the other process ends without sending one.
+pub(crate) fn receive_fd(channel: impl AsFd) -> Result<Option<OwnedFd>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];

@@ -72,5 +72,9 @@ fn run(cli: cli::ChrootCli) -> Result<u8> {
     let (check, format, quiet) = (cli.check, cli.format, cli.quiet);
     let plan = plan::JailPlan::new(&cli, std::env::vars_os())?;
     drop(cli);
-    if check { check::run(&plan, format, quiet) } else { monitor::run(plan) }
+    match () {
+        () if check => check::run(&plan, format, quiet),
+        () if plan.make_user_namespace => ids::shared_namespace::send_new(&plan),
+        () => monitor::run(plan),
+    }
 }

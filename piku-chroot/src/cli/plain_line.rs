@@ -37,6 +37,7 @@ fn take_flag(cli: &mut ChrootCli, name: &[u8]) -> Option<()> {
         b"--keep-only" => &mut cli.keep_only,
         b"--remove-in-background" => &mut cli.remove_in_background,
         b"--give-back" => &mut cli.give_back,
+        b"--make-user-namespace" => &mut cli.make_user_namespace,
         b"--gate" => &mut cli.gate,
         b"--tty" => &mut cli.tty,
         _ => return None,
@@ -60,6 +61,7 @@ fn take_value(cli: &mut ChrootCli, name: &[u8], value: &OsStr) -> Option<()> {
         b"--tmp-size" => set(&mut cli.tmp_size, parse_text(value)),
         b"--net" => set(&mut cli.net, ValueEnum::from_str(value.to_str()?, false).ok()),
         b"--oom-score-adj" => set(&mut cli.oom_score_adj, parse_oom_score(value.to_str()?).ok()),
+        b"--user-namespace" => set(&mut cli.user_namespace, parse_text(value).filter(|fd| *fd > 2)),
         b"--die-with" => set(&mut cli.die_with, parse_text(value).filter(|pid| *pid > 0)),
         b"--ro" => add(&mut cli.ro, BindPair::parse(value).ok()),
         b"--bind" => add(&mut cli.bind, BindPair::parse(value).ok()),
@@ -92,7 +94,7 @@ fn add<T>(option: &mut Vec<T>, value: Option<T>) -> Option<()> {
 
 /// Returns whether the options do not conflict and have what they need, as far as clap checks that.
 fn is_consistent(cli: &ChrootCli) -> bool {
-    let has_command = !cli.command.is_empty() || cli.give_back;
+    let has_command = !cli.command.is_empty() || cli.give_back || cli.make_user_namespace;
     let has_overlay = cli.scratch.is_some();
     let can_keep = has_overlay && cli.app.is_some() && cli.data.is_some();
     has_command
@@ -102,11 +104,15 @@ fn is_consistent(cli: &ChrootCli) -> bool {
         && (cli.tell_discarded.is_none() || has_overlay)
         && (!cli.remove_in_background || has_overlay)
         && !(cli.gate && cli.tty)
+        && (cli.uid_range.is_some() || cli.user_namespace.is_none() && !cli.make_user_namespace)
+        && !(cli.give_back && (cli.user_namespace.is_some() || cli.make_user_namespace))
+        && !(cli.make_user_namespace && (cli.user_namespace.is_some() || !cli.command.is_empty()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::os::fd::AsFd;
     use std::path::Path;
 
     use clap::Parser;
@@ -135,6 +141,8 @@ mod tests {
             r"--profile=build --ro=/a\:b:/c --ro=/d:/e --bind=/f:/g --chdir=/app --env-prefix=P_ --die-with=7 --tty -- x",
             "--root-from-host --uid-range=a --uid-registry=/r --group=5 --group=6 --grant=/a:/a --grant-ro=/b:/b -- x",
             "--uid-range=a --give-back --data=/d --",
+            "--uid-range=a --group=5 --make-user-namespace --",
+            "--uid-range=a --user-namespace=3 -- x",
             "--limit=memory=512m,pids=5 --limit=cpu=0.5 --tmp-size=5% --net=own --listen=0 --listen=5000 --connect=15400 -- x",
             "--require=seccomp --require=landlock --report=/r --hostname=h --oom-score-adj=5 --grant-device=/dev/x:/dev/x -- x",
         ] {
@@ -149,6 +157,7 @@ mod tests {
     fn lines_of_jails_are_plain() {
         let path = Path::new("/a:b");
         let kept = [WritablePath::parse(OsStr::new("db/")).unwrap()];
+        let null = std::fs::File::open("/dev/null").unwrap();
         let overlay = JailSpec::profile(BuiltinProfile::Run)
             .app(path)
             .data(path)
@@ -159,6 +168,7 @@ mod tests {
             .remove_in_background()
             .own_user("blog", path)
             .group(5)
+            .user_namespace(null.as_fd())
             .gate();
         let mounts = JailSpec::new()
             .bind(path, path)
@@ -208,6 +218,12 @@ mod tests {
             "--app=/a --app=/b -- true",
             "--app= -- true",
             "--group=5 -- true",
+            "--user-namespace=3 -- true",
+            "--uid-range=a --user-namespace=2 -- true",
+            "--uid-range=a --user-namespace=3 --give-back --data=/d -- true",
+            "--uid-range=a --make-user-namespace -- true",
+            "--uid-range=a --make-user-namespace --user-namespace=3 --",
+            "--make-user-namespace --",
             "--keep=db --scratch=/s -- true",
             "--keep-only --scratch=/s -- true",
             "--tell-discarded=X -- true",

@@ -9,6 +9,7 @@ pub(crate) mod newidmap;
 mod owner_change;
 pub(crate) mod ranges;
 mod registry;
+pub(crate) mod shared_namespace;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -60,12 +61,9 @@ impl JailIds {
     /// Kills it if that fails.
     pub(crate) fn map_for(self, init: Pid, groups: &[Gid], life: impl AsFd) -> Result<()> {
         let Some(own) = self.own else { return Ok(()) };
-        let mapped =
-            newidmap::map_ids(init, self.caller, own, groups).context("--uid-range").and_then(|()| {
-                rustix::io::write(life, b"\n")
-                    .map_err(io::Error::from)
-                    .context("cannot tell the jail to go on")
-            });
+        let mapped = newidmap::map_ids(init, self.caller, own, groups)
+            .context("--uid-range")
+            .and_then(|()| tell_mapped(life));
         if mapped.is_err() {
             let _ = kill(init, Signal::SIGKILL);
             let _ = waitpid(init, None);
@@ -123,6 +121,11 @@ impl JailIds {
     }
 }
 
+/// Tells a process that waits in [`JailIds::wait_for_map`] to go on.
+pub(crate) fn tell_mapped(life: impl AsFd) -> Result<()> {
+    rustix::io::write(life, b"\n").map_err(io::Error::from).context("cannot tell the jail to go on").map(drop)
+}
+
 /// Makes the caller the owner of all files of `--data` that belong to the name's user. Returns an exit code.
 pub(crate) fn give_back(plan: &JailPlan, caller: CallerIdentity) -> Result<u8> {
     let (Some(range), Some(dir)) = (&plan.uid_range, plan.data_source()) else { return Ok(0) };
@@ -135,28 +138,32 @@ pub(crate) fn give_back(plan: &JailPlan, caller: CallerIdentity) -> Result<u8> {
         // The caller could not remove it any more.
         folder::remove_abandoned(scratch, JailIds { caller, own: Some(own) }).context("--scratch")?;
     }
-    run_in_user_namespace(JailIds { caller, own: Some(own) }, || {
+    run_in_user_namespace(JailIds { caller, own: Some(own) }, &[], || {
         owner_change::give_to_caller(dir, caller, own).context("--data")
     })
 }
 
-/// Runs `work` in a process in a user namespace with both users and returns its exit code. The process prints
+/// Runs `work` in a process in a user namespace with both users and these groups, and returns its exit code. The process prints
 /// its own error.
-pub(crate) fn run_in_user_namespace(ids: JailIds, work: impl FnOnce() -> Result<()>) -> Result<u8> {
+pub(crate) fn run_in_user_namespace(
+    ids: JailIds,
+    groups: &[Gid],
+    work: impl FnOnce() -> Result<()>,
+) -> Result<u8> {
     let (alive, life) =
         pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe")?;
     let mut ends = Some((alive, life));
     let pid = sys::spawn(sys::Namespaces::CLONE_NEWUSER, || {
         let Some((alive, life)) = ends.take() else { return SETUP_FAILED };
         drop(life);
-        match ids.wait_for_map(&[], alive).and_then(|()| work()) {
+        match ids.wait_for_map(groups, alive).and_then(|()| work()) {
             Ok(()) => 0,
             Err(err) => print_error(&err),
         }
     });
     let pid = pid.map_err(|err| explain_step(SetupStep::Namespaces, &err))?;
     if let Some((_, life)) = &ends {
-        ids.map_for(pid, &[], life)?;
+        ids.map_for(pid, groups, life)?;
     }
     match waitpid(pid, None).context("cannot wait for a process")? {
         WaitStatus::Exited(_, code) => Ok(u8::try_from(code).unwrap_or(SETUP_FAILED)),
@@ -177,7 +184,7 @@ pub(crate) fn try_mapping(range: Option<&UidRange>, caller: CallerIdentity) -> R
         bail!("the caller's ranges contain no usable uid or gid");
     };
     let own = CallerIdentity { uid: uid.into(), gid: gid.into() };
-    match run_in_user_namespace(JailIds { caller, own: Some(own) }, || Ok(()))? {
+    match run_in_user_namespace(JailIds { caller, own: Some(own) }, &[], || Ok(()))? {
         0 => Ok(()),
         _ => bail!("the process that tried it failed"),
     }

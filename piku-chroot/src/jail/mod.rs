@@ -6,8 +6,10 @@
 
 mod systemd_scope;
 mod trial;
+mod user_namespace;
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,6 +17,7 @@ use piku_layout::settings::Protection;
 use piku_layout::writable_path::WritablePath;
 
 pub use self::trial::{TrialError, available};
+pub use self::user_namespace::make_user_namespace;
 use crate::cli;
 use crate::profile::BuiltinProfile;
 
@@ -137,6 +140,13 @@ impl JailSpec {
     #[must_use]
     pub fn own_user(self, name: &str, registry: &Path) -> Self {
         self.option("--uid-range", name).option("--uid-registry", registry)
+    }
+
+    /// Joins this namespace of [`make_user_namespace`], made for the same own user and groups, which saves half of the
+    /// time of a start. The command has to inherit the descriptor under the same number.
+    #[must_use]
+    pub fn user_namespace(self, namespace: BorrowedFd<'_>) -> Self {
+        self.option("--user-namespace", namespace.as_raw_fd().to_string())
     }
 
     /// Undoes [`Self::own_user`]: the caller becomes the owner of the data, and the command runs as the

@@ -35,6 +35,11 @@ impl CommandRlimits {
         }
     }
 
+    /// Returns whether they limit the number of processes.
+    pub(crate) fn limits_processes(&self) -> bool {
+        self.processes.is_some()
+    }
+
     /// Sets them on this process, which must be the command's own: the jail's init needs none of them.
     pub(crate) fn set(&self) -> Result<()> {
         lower_rlimit(Resource::Data, self.data).context("--limit memory")?;

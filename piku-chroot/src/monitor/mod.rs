@@ -23,7 +23,7 @@ use crate::errors::diagnosis::{JailObstacle, SetupStep, explain_step};
 use crate::hostfiles::HostFiles;
 use crate::hostfiles::follow::{self, FollowedFiles};
 use crate::ids::JailIds;
-use crate::ids::caller;
+use crate::ids::{caller, shared_namespace};
 use crate::init::MonitorLink;
 use crate::limits::LimitHold;
 use crate::monitor::reporter::JailReporter;
@@ -48,6 +48,7 @@ pub(crate) const FORWARDED: [Signal; 8] = [
 
 /// Makes the jail, waits for its end and returns the command's exit code.
 pub(crate) fn run(plan: JailPlan) -> Result<u8> {
+    let shared = plan.user_namespace.map(sys::take_inherited).transpose().context("--user-namespace")?;
     caller::refuse_open_directories()?;
     let ids = JailIds::resolve(&plan, caller::become_requested_user(&plan)?)?;
     let layers = ProtectionLayers::probe();
@@ -78,43 +79,51 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
     let (tty, in_background) = (plan.tty, plan.remove_in_background);
     let (mut obstacle, mut mounts) = (None, None);
     let mut tail = OutputTail::default();
-    let code =
-        start_jail(plan, &mut followed, ids, layers, &signals, &hold, scratch.as_ref()).and_then(|jail| {
-            let channel = jail.channel;
-            mounts = jail.mounts;
-            let receive = |wanted: bool| match &channel {
-                Some(channel) if wanted => fd_channel::receive_fd(channel),
-                _ => Ok(None),
-            };
-            if let Some(etc) = receive(!followed.is_empty())? {
-                followed.write_to(etc);
-            }
-            let terminal = receive(tty).context("--tty")?;
-            drop(channel);
-            match jail.started.as_ref().map(wait_for_start) {
-                Some(Ok(is_read_only)) => reporter.report_start(&hold.held, is_read_only),
-                Some(Err(kind)) => obstacle = Some(kind),
-                None => {}
-            }
-            match terminal {
-                Some(terminal) => relay::run(jail.pid, &signals, terminal, &mut tail),
-                // The jail may have ended already; then its SIGCHLD is next.
-                None => signal_wait::wait_until_ended(
-                    &with_changes(signals),
-                    Some(&mut followed),
-                    |signal| {
-                        let _ = kill(jail.pid, signal);
-                    },
-                    || {
-                        if jail.link.as_ref().is_some_and(NetworkLink::has_ended) {
-                            // The jail is cut off from the network: its caller can restart it.
-                            let _ = kill(jail.pid, Signal::SIGKILL);
-                        }
-                        signal_wait::poll_exit_code(jail.pid)
-                    },
-                ),
-            }
-        });
+    let surroundings = JailSurroundings {
+        ids,
+        layers,
+        signals: &signals,
+        hold: &hold,
+        scratch: scratch.as_ref(),
+        // The kernel counts the processes of a user in each user namespace: those of all jails in a shared one.
+        shared: shared.filter(|_| !hold.rlimits.limits_processes()),
+    };
+    let code = start_jail(plan, &mut followed, surroundings).and_then(|jail| {
+        let channel = jail.channel;
+        mounts = jail.mounts;
+        let receive = |wanted: bool| match &channel {
+            Some(channel) if wanted => fd_channel::receive_fd(channel),
+            _ => Ok(None),
+        };
+        if let Some(etc) = receive(!followed.is_empty())? {
+            followed.write_to(etc);
+        }
+        let terminal = receive(tty).context("--tty")?;
+        drop(channel);
+        match jail.started.as_ref().map(wait_for_start) {
+            Some(Ok(is_read_only)) => reporter.report_start(&hold.held, is_read_only),
+            Some(Err(kind)) => obstacle = Some(kind),
+            None => {}
+        }
+        match terminal {
+            Some(terminal) => relay::run(jail.pid, &signals, terminal, &mut tail),
+            // The jail may have ended already; then its SIGCHLD is next.
+            None => signal_wait::wait_until_ended(
+                &with_changes(signals),
+                Some(&mut followed),
+                |signal| {
+                    let _ = kill(jail.pid, signal);
+                },
+                || {
+                    if jail.link.as_ref().is_some_and(NetworkLink::has_ended) {
+                        // The jail is cut off from the network: its caller can restart it.
+                        let _ = kill(jail.pid, Signal::SIGKILL);
+                    }
+                    signal_wait::poll_exit_code(jail.pid)
+                },
+            ),
+        }
+    });
     let end = hold.finish();
     if let Some(scratch) = scratch {
         scratch.remove(in_background, mounts);
@@ -144,15 +153,24 @@ struct RunningJail {
     _life: OwnedFd,
 }
 
+/// Results of the monitor's preparations for a jail.
+struct JailSurroundings<'a> {
+    ids: JailIds,
+    layers: ProtectionLayers,
+    /// Blocked signals.
+    signals: &'a SigSet,
+    hold: &'a LimitHold,
+    scratch: Option<&'a ScratchFolder>,
+    /// User namespace to be joined.
+    shared: Option<OwnedFd>,
+}
+
 fn start_jail(
     plan: JailPlan,
     followed: &mut FollowedFiles,
-    ids: JailIds,
-    layers: ProtectionLayers,
-    signals: &SigSet,
-    hold: &LimitHold,
-    scratch: Option<&ScratchFolder>,
+    around: JailSurroundings<'_>,
 ) -> Result<RunningJail> {
+    let JailSurroundings { ids, layers, signals, hold, scratch, shared } = around;
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe");
     let (alive, life) = pipe()?;
     let (started, start) = if plan.report.is_some() {
@@ -181,21 +199,29 @@ fn start_jail(
         scratch: scratch.map(|scratch| scratch.place().clone()),
     };
     let mut given = Some((life, started, channel, connect, inside, plan));
-    let pid = hold.spawn(flags, || match given.take() {
+    let child = || match given.take() {
         Some((life, started, channel, connect, inside, plan)) => {
             drop((life, started, channel, connect));
             followed.close_folders();
             init::run(plan, ids, signals, &hold.rlimits, inside)
         }
         None => SETUP_FAILED,
-    });
-    let pid = pid.map_err(|err| explain_step(SetupStep::Namespaces, &err))?;
+    };
+    let is_shared = shared.is_some();
+    let pid = match shared {
+        Some(namespace) => shared_namespace::spawn_in(namespace, hold, flags, child)?,
+        None => hold.spawn(flags, child).map_err(|err| explain_step(SetupStep::Namespaces, &err))?,
+    };
     // The monitor waits for months, and needs only these ends.
     let (life, started, channel, connect, inside, plan) = given.context("the jail was not started")?;
     drop(inside);
     let mounts = plan.remove_in_background.then(|| namespaces::open_mounts(pid)).flatten();
     let namespaces = JailNamespaces::open(&plan, pid)?;
-    ids.map_for(pid, &plan.groups, &life)?;
+    if is_shared {
+        ids::tell_mapped(&life)?;
+    } else {
+        ids.map_for(pid, &plan.groups, &life)?;
+    }
     let link = namespaces.map(|jail| NetworkLink::connect(&plan, &jail)).transpose()?;
     drop(plan);
     if let Some(connect) = connect {

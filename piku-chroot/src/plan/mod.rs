@@ -4,6 +4,7 @@ mod mounts;
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -62,6 +63,10 @@ pub(crate) struct JailPlan {
     pub(crate) uid_range: Option<UidRange>,
     /// Groups of the host that the command's own user is in.
     pub(crate) groups: Vec<Gid>,
+    /// Descriptor of the user namespace to be joined.
+    pub(crate) user_namespace: Option<RawFd>,
+    /// Only make a user namespace and send it to the caller.
+    pub(crate) make_user_namespace: bool,
     /// Give the command its own terminal.
     pub(crate) tty: bool,
     /// Refuse to start if any layer is missing.
@@ -142,6 +147,8 @@ impl JailPlan {
             user: options.user.clone(),
             uid_range: options.uid_range.as_deref().map(|name| uid_range(name, options)).transpose()?,
             groups: options.group.iter().copied().map(Gid::from_raw).collect(),
+            user_namespace: options.user_namespace,
+            make_user_namespace: options.make_user_namespace,
             tty: options.tty,
             strict: options.strict,
             require: options.require.clone(),

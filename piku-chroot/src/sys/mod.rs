@@ -5,7 +5,7 @@
 mod memory;
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -22,8 +22,21 @@ pub use self::memory::release_memory;
 /// Flags of new namespaces (`CLONE_NEW…`).
 pub(crate) type Namespaces = nix::sched::CloneFlags;
 
+/// Takes a descriptor that the caller of this program has left open for it; no new program inherits it.
+///
+/// To be called once for each number, before anything else is opened.
+pub(crate) fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is passed. A number that is not open is an error.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and nothing else in this program owns it: its number comes from the caller, who has
+    // opened it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Forks this process, in new namespaces if the flags ask for them. The copy runs `child` and exits with its
-/// result.
+/// result. With `CLONE_PARENT` it is a child of this process's parent.
 ///
 /// The caller must have only one thread: the copy has only the calling one.
 pub(crate) fn spawn(namespaces: Namespaces, child: impl FnOnce() -> u8) -> io::Result<Pid> {
@@ -42,9 +55,11 @@ pub(crate) fn spawn_in_cgroup(
     child: impl FnOnce() -> u8,
 ) -> io::Result<Pid> {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    // The kernel refuses one for a child of the parent, which gets the signal of this process's own end.
+    let signal = if namespaces.contains(Namespaces::CLONE_PARENT) { 0 } else { libc::SIGCHLD };
     let args = CloneArguments {
         flags: u64::from(namespaces.bits().unsigned_abs()) | CLONE_INTO_CGROUP,
-        exit_signal: libc::SIGCHLD.unsigned_abs().into(),
+        exit_signal: signal.unsigned_abs().into(),
         cgroup: cgroup.as_fd().as_raw_fd().unsigned_abs().into(),
         ..CloneArguments::default()
     };

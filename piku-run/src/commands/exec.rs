@@ -100,12 +100,10 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, words: &[String]) -> anyhow::R
         terminal,
         limits: &limits,
         tmp_size,
-        notify: None,
         listen: &listen,
         grants: &grants,
-        port: None,
         dies_with_caller: true,
-        gated: false,
+        ..CommandOptions::default()
     };
     let reserve = settings.reserve_bytes();
     let isolation = AppIsolation::new(users, settings.clone());

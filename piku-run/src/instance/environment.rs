@@ -9,6 +9,7 @@
 )]
 
 use std::fs;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -87,6 +88,8 @@ pub(crate) struct CommandOptions<'a> {
     pub(crate) listen: &'a [u16],
     /// Devices, sockets and directories of the machine that it may use.
     pub(crate) grants: &'a [ResolvedGrant],
+    /// User namespace of the app's own user, for a command that inherits it; `None` if the jail makes one.
+    pub(crate) user_namespace: Option<BorrowedFd<'a>>,
     /// Port at which it is reached, also from outside its own network namespace.
     pub(crate) port: Option<u16>,
     /// End it when the calling process ends.
@@ -297,6 +300,7 @@ impl ReleaseContext {
             jail = jail.require(&isolation.protections);
             if isolation.users == AppUsers::Own {
                 jail = jail.own_user(self.app.as_str(), &self.uids);
+                jail = around.user_namespace.into_iter().fold(jail, JailSpec::user_namespace);
             } else if self.data_is_of_an_own_user()? {
                 jail = jail.no_own_user(self.app.as_str(), &self.uids);
             }

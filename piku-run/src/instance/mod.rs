@@ -11,3 +11,4 @@ pub(crate) mod opt_outs;
 pub(crate) mod ready_socket;
 pub(crate) mod record;
 pub(crate) mod unkept_files;
+pub(crate) mod user_namespace;

@@ -40,6 +40,7 @@ use crate::desired::{self, HealthCheck};
 use crate::instance::environment::ReleaseContext;
 use crate::instance::health_probe::HealthProbe;
 use crate::instance::record::{RecordFolder, StartCount};
+use crate::instance::user_namespace::SharedUserNamespace;
 use crate::ipc::connections::ClientTable;
 use crate::ipc::socket::ControlSocket;
 use crate::lock;
@@ -102,6 +103,8 @@ struct AppSupervisor {
     /// Workers of nginx that may still send requests to retired instances.
     old: OldWorkers,
     clients: ClientTable,
+    /// User namespace for the next jail, if the app has its own user.
+    namespace: SharedUserNamespace,
     /// Output on its way from any instance to its log.
     block: BlockBuffer,
     /// Clients that follow the logs.
@@ -167,6 +170,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         reach: SiteReachability::Unnamed,
         old: OldWorkers::default(),
         clients: ClientTable::default(),
+        namespace: SharedUserNamespace::default(),
         block: BlockBuffer::default(),
         followers: BTreeSet::new(),
         beat: Duration::ZERO,

@@ -264,7 +264,16 @@ impl AppSupervisor {
         let listen = extra_listen_ports(&vars, &self.settings)?;
         let tmp_size = limits::tmp_size(kind, &vars)?;
         let (grants, remarks) = resolve_grants(&self.root, settings.grants.of(&self.app), record.users);
+        let namespace = (world.is_jailed() && record.users == AppUsers::Own)
+            .then(|| {
+                let groups = grants.iter().flat_map(|grant| grant.lent_groups(AppUsers::Own));
+                let groups = groups.map(|group| group.gid.as_raw()).collect();
+                self.namespace.for_next(&self.app, &self.root.uid_ranges(), groups)
+            })
+            .flatten();
+        let namespace = namespace.as_ref().map(AsFd::as_fd);
         let around = CommandOptions {
+            user_namespace: namespace,
             limits: &record.limits,
             tmp_size: tmp_size.as_deref(),
             notify: notifies.then_some(&folder),
@@ -293,6 +302,7 @@ impl AppSupervisor {
         let lock = lock.context("the one before it is still there")?;
         let mut kept = vec![lock.as_fd()];
         kept.extend(self.ports.get(&record.id).map(crate::ports::PortClaim::fd));
+        kept.extend(namespace);
 
         let waiting = if world.is_jailed() {
             launch::prepare_gated(command, end.as_fd(), &kept)

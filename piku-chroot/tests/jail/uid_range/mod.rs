@@ -3,3 +3,4 @@
 mod command_user;
 mod ownership;
 pub(crate) mod scene;
+mod shared_namespace;
