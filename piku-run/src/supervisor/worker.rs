@@ -66,7 +66,6 @@ impl InstanceProcess {
         records: &RecordFolder,
         mut log: LogWriter,
     ) -> anyhow::Result<Self> {
-        let pid = Pid::from_raw(record.pid);
         let known = rustix::process::Pid::from_raw(record.pid).context("no pid")?;
         // From here on its pid is not used again, or the descriptor reports its end.
         let pidfd = pidfd_open(known, PidfdFlags::empty()).context("cannot open its pidfd")?;
@@ -78,18 +77,20 @@ impl InstanceProcess {
         let folder = records.notify(record.id);
         let notify = folder.is_dir().then(|| NotifySocket::bind(&folder)).transpose();
         let notify = notify.context("cannot listen for its readiness")?;
+        Ok(Self::new(record, Some(pidfd), output, log, notify))
+    }
+
+    /// Returns the process of a record. `pidfd` is that of an adopted one.
+    fn new(
+        record: WorkerRecord,
+        pidfd: Option<OwnedFd>,
+        output: LogIntake,
+        log: LogWriter,
+        notify: Option<NotifySocket>,
+    ) -> Self {
         let processor = ProcessorMeter::new(record.pid, record.start);
-        Ok(Self {
-            pid,
-            pidfd: Some(pidfd),
-            record,
-            output,
-            log,
-            notify,
-            partial: Vec::new(),
-            processor,
-            end: None,
-        })
+        let pid = Pid::from_raw(record.pid);
+        Self { pid, pidfd, record, output, log, notify, partial: Vec::new(), processor, end: None }
     }
 
     pub(super) fn is_child(&self, pid: Pid) -> bool {
@@ -318,18 +319,7 @@ impl AppSupervisor {
         }
         self.records.write(&record).context("cannot write its record")?;
         waiting.open_gate().context("it ended at once")?;
-        let processor = ProcessorMeter::new(record.pid, record.start);
-        Ok(InstanceProcess {
-            pid,
-            pidfd: None,
-            record,
-            output,
-            log,
-            notify,
-            partial: Vec::new(),
-            processor,
-            end: None,
-        })
+        Ok(InstanceProcess::new(record, None, output, log, notify))
     }
 
     /// Writes the record of an instance that has become ready or live.
