@@ -14,7 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::cli;
 use crate::ipc::client;
 use crate::ipc::fan_out::ask_all;
-use crate::kubernetes::{PodLogQuery, print_pod_logs};
+use crate::kubernetes::{PodLogQuery, check_not_in_cluster, print_pod_logs};
 use crate::log::{DeployLogChoice, LogQuery, LogSource, has_log_of, show_logs};
 
 pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
@@ -42,6 +42,10 @@ pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
         if print_pod_logs(root, app, &in_pods, &mut stdout.lock(), Some(stdout.as_fd()))? {
             return Ok(());
         }
+    }
+    if let (true, [app]) = (query.nginx.is_some(), apps.as_slice()) {
+        let hint = format!("the ingress there logs them; those of its pods: piku logs {app}");
+        check_not_in_cluster(root, app, "its requests do not pass the nginx of this machine", &hint)?;
     }
     let sources: Vec<LogSource> =
         apps.into_iter().map(|app| LogSource { root: root.clone(), dir: root.app(&app), app }).collect();

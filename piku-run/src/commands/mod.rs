@@ -40,6 +40,7 @@ pub(crate) use settings::config::change_config;
 pub(crate) use settings::foreign_app::ForeignPlatform;
 use settings::{certs, check, config, deploy_lock, domains, foreign_app, grant, maintenance};
 
+use crate::kubernetes::check_not_in_cluster;
 use crate::cli::{DataUsageArgs, NotifyArgs, RunCli, RunCommand};
 use crate::instance::launch;
 use crate::python_home::ImportOptions;
@@ -119,6 +120,10 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Nginx { check: true } => nginx::check_config(&root()?)?,
         RunCommand::Nginx { check: false } => return nginx::run(&root()?),
         RunCommand::Certs { action: cli::CertsCommand::Renew { app, force } } => {
+            if let Some(app) = &app {
+                let hint = "cluster_issuer or traefik_resolver in host.yaml names who issues them";
+                check_not_in_cluster(&root()?, app, "its certificates are those of the ingress there", hint)?;
+            }
             nginx::renew_certificates(&root()?, app.as_ref(), force)?;
         }
         RunCommand::Certs { action: cli::CertsCommand::List { apps, format, none: false } } => {

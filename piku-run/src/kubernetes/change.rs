@@ -16,7 +16,7 @@ use piku_layout::settings::HostSettings;
 use piku_procfile::procfile::ProcessKind;
 use piku_release::manifest::{BuiltRelease, TREE};
 use piku_report::progress;
-use piku_report::user_error::UserError;
+use piku_report::user_error::{UserError, WithHint};
 
 use super::objects::ClusterObjects;
 use super::{ClusterAnswer, KubernetesApp};
@@ -268,21 +268,26 @@ impl KubernetesApp {
             return Ok(());
         }
         let _lock = self.lock()?;
-        if let Err(err) = self.end_pods() {
-            self.clean_up();
-            return Err(err);
-        }
-        let mark = self.dir.stopped();
-        atomic_file::write(&mark, b"", 0o600).with_context(|| format!("cannot write '{}'", mark.display()))
+        // What has ended stays so if the rest fails.
+        let hint = format!("to end what still runs, repeat it: piku stop {}", self.app);
+        self.end_pods().hint(hint)
     }
 
-    /// Scales all deployments to no pods, and removes the cron jobs: a restart applies them again.
+    /// Marks the app as stopped, scales all deployments to no pods, and removes the cron jobs: a restart applies them
+    /// again. If the cluster cannot be asked what it has, nothing is changed.
     fn end_pods(&self) -> anyhow::Result<()> {
-        let Some(live) = current::live_release(&self.dir)? else { return Ok(()) };
+        let mark = || {
+            let path = self.dir.stopped();
+            atomic_file::write(&path, b"", 0o600)
+                .with_context(|| format!("cannot write '{}'", path.display()))
+        };
+        let Some(live) = current::live_release(&self.dir)? else { return mark() };
         let start = self.note_start()?;
         let kubectl = self.kubectl();
         let list = |kind: &str| kubectl.run(&["get", kind, "--output=name", "--selector", &self.selector()]);
         let (crons, deployments) = (list("cronjobs")?, list("deployments")?);
+        // From here on no change starts it again.
+        mark()?;
         let crons: Vec<&str> = crons.lines().collect();
         if !crons.is_empty() {
             kubectl.run(&[&["delete", "--ignore-not-found", "--wait=false"], &crons[..]].concat())?;

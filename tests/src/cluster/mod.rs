@@ -58,6 +58,15 @@ impl Drop for RegistryServer {
     }
 }
 
+/// Returns the base of images of a world, which has a shell without content: its images never run.
+#[must_use]
+pub fn empty_base(world: &World) -> PathBuf {
+    let base = world.path("base");
+    fs::create_dir_all(base.join("bin")).expect("a base");
+    fs::write(base.join("bin/sh"), "").expect("a program");
+    base
+}
+
 /// The double of kubectl in a world, with its cluster.
 pub struct KubectlDouble {
     dir: PathBuf,

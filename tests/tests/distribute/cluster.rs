@@ -5,25 +5,23 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 
-use piku_tests::cluster::{KubectlDouble, RegistryServer};
+use piku_tests::cluster::{KubectlDouble, RegistryServer, empty_base};
 use piku_tests::processes;
 use piku_tests::repo::Repo;
 use piku_tests::world::{World, wait_for};
 
 /// A world whose app `blog` runs in a cluster.
-struct ClusterScene {
-    world: World,
+pub(super) struct ClusterScene {
+    pub(super) world: World,
     kubectl: KubectlDouble,
     registry: RegistryServer,
 }
 
 impl ClusterScene {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let world = World::new();
         let registry = RegistryServer::start(&world.path(""))?;
         let kubectl = KubectlDouble::install(&world);
-        fs::create_dir_all(world.path("base/bin")).expect("a base");
-        fs::write(world.path("base/bin/sh"), "").expect("a program");
         let scene = Self { world, kubectl, registry };
         scene.use_cluster("patience: 0");
         Some(scene)
@@ -36,7 +34,7 @@ impl ClusterScene {
              registry: '{}/apps', registry_tls: false, base: '{}'}}\n    {more}\n",
             self.kubectl.program().display(),
             self.registry.address(),
-            self.world.path("base").display()
+            empty_base(&self.world).display()
         );
         self.world.set_settings(&text);
     }
@@ -73,7 +71,7 @@ impl ClusterScene {
     }
 }
 
-fn blog(world: &World) -> Repo {
+pub(super) fn blog(world: &World) -> Repo {
     let repo = world.repo("blog");
     repo.file("Procfile", "web: ./serve\nworker: ./work\nrelease: ./migrate\ncron-tick: * * * * * ./tick\n")
         .file("ENV", "GREETING=hello\n");
@@ -288,6 +286,19 @@ fn a_failed_change_leaves_the_cluster_as_it_was() {
     assert!(scene.fails("ps blog").contains("cannot tell what runs of blog: kubernetes: "));
     scene.fails("stop blog");
     scene.kubectl.set_down(false);
+    is_as_before();
+
+    // A stop that fails half way starts nothing again, nor does a change after it. It is repeated.
+    scene.kubectl.set_busy(Some("scale --replicas=0"));
+    let said = scene.fails("stop blog");
+    assert!(said.contains("hint: to end what still runs, repeat it: piku stop blog"), "{said}");
+    scene.succeeds("config:set blog A=1");
+    scene.kubectl.set_busy(None);
+    assert_eq!(scene.ps(), ["web healthy 1", "worker running 1", "cron-tick stopped 1"]);
+    scene.succeeds("stop blog");
+    assert_eq!(scene.ps(), ["web stopped 1", "worker stopped 1", "cron-tick stopped 1"]);
+    scene.succeeds("config:unset blog A");
+    scene.succeeds("start blog");
     is_as_before();
 
     // Bad settings are refused before anything is built.

@@ -105,8 +105,6 @@ impl ControlPlaneScene {
         let world = World::new();
         let registry = RegistryServer::start(&world.path(""))?;
         let namespace = TestNamespace::create();
-        fs::create_dir_all(world.path("base/bin")).expect("a base");
-        fs::write(world.path("base/bin/sh"), "").expect("a program");
         let kubeconfig = world.path("home/kubeconfig");
         fs::write(world.path("kubeconfig"), namespace.account_config()).expect("a kubeconfig");
         let account = format!("--owner={}", world.user());

@@ -211,10 +211,28 @@ pub(crate) fn samples_of(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<I
     let dir = root.app(app);
     let is_silent = dir.is_stopped() || dir.current_number().is_none();
     if is_silent && !client::is_supervised(root, app) || supervisor::is_resting(root, app) {
+        let stopped = supervisor::stopped(root, app)?;
         // Do not start a supervisor only to learn that nothing runs.
-        return supervisor::stopped(root, app);
+        return if dir.is_in_cluster() { with_left_pods(root, app, stopped) } else { Ok(stopped) };
     }
     let value = client::ask_within(root, app, &SupervisorRequest::Ps, AskPatience::LOOK)?
         .context("the supervisor has no answer")?;
     serde_json::from_value(value).context("cannot understand the supervisor")
+}
+
+/// Returns the pods that a stopped app still has in its cluster, as after a stop that has failed half way, and the rows
+/// of the other types. A cluster that cannot be asked adds none.
+fn with_left_pods(
+    root: &PikuRoot,
+    app: &AppName,
+    mut stopped: Vec<InstanceSample>,
+) -> anyhow::Result<Vec<InstanceSample>> {
+    let Ok(Some(value)) = client::ask_within(root, app, &SupervisorRequest::Ps, AskPatience::LOOK) else {
+        return Ok(stopped);
+    };
+    let mut rows: Vec<InstanceSample> =
+        serde_json::from_value(value).context("cannot understand the cluster")?;
+    stopped.retain(|one| !rows.iter().any(|row| row.kind == one.kind));
+    rows.extend(stopped);
+    Ok(rows)
 }

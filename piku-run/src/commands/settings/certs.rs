@@ -6,6 +6,7 @@ use piku_layout::paths::PikuRoot;
 use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
 
+use crate::kubernetes::cluster_urls;
 use crate::nginx::{CertificateState, CertificateStatus, WebServer};
 
 /// Prints the certificates of these apps, or of all.
@@ -32,7 +33,10 @@ pub(in crate::commands) fn list(
     output::print(format, &rows, || render_table(&rows))?;
     if format == OutputFormat::Text {
         if let ([app], true) = (apps.as_slice(), rows.is_empty()) {
-            progress::detail(&format!("{app} is not served by HTTPS: piku domains:add {app} NAME"));
+            progress::detail(&match cluster_urls(root, app)? {
+                Some(_) => format!("{app} runs in a cluster: its certificates are those of the ingress there"),
+                None => format!("{app} is not served by HTTPS: piku domains:add {app} NAME"),
+            });
         }
         for hint in &hints {
             progress::detail(hint);

@@ -98,12 +98,25 @@ fn list(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Resu
     let web = WebServer::load(root)?;
     let mut rows = Vec::new();
     for app in crate::commands::list_apps(root, apps)? {
-        let Some(site) = web.site_status(&app) else { continue };
-        let source = match () {
-            () if site.is_assigned => "host",
-            () if store::read(&root.app(&app))?.get(SERVER_NAME).is_some() => "config",
-            () => "ENV",
+        let stored = || -> anyhow::Result<&str> {
+            let is_in_config = store::read(&root.app(&app))?.get(SERVER_NAME).is_some();
+            Ok(if is_in_config { "config" } else { "ENV" })
         };
+        if let Some(urls) = kubernetes::cluster_urls(root, &app)? {
+            let source = stored()?;
+            let host = |url: &String| {
+                let name = url.split_once("://")?.1.split(['/', ':']).next()?;
+                Some(name.to_owned())
+            };
+            let named = urls.into_iter().filter_map(|url| Some((host(&url)?, url)));
+            rows.extend(named.map(|(name, url)| {
+                let (app, url) = (app.clone(), Some(url));
+                DomainRow { app, name, source, url, certificate: None }
+            }));
+            continue;
+        }
+        let Some(site) = web.site_status(&app) else { continue };
+        let source = if site.is_assigned { "host" } else { stored()? };
         let certificate = site.certificate.as_ref().map(|certificate| certificate.state);
         for name in &site.names {
             let end = format!("://{name}");

@@ -19,14 +19,17 @@ use crate::releases::current;
 pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, state: OnOff) -> anyhow::Result<()> {
     crate::commands::must_be_there(root, app)?;
     let mark = root.app(app).maintenance();
+    // The page of an app that has moved there can still be taken away.
+    if state == OnOff::On || !root.app(app).is_in_maintenance() {
+        kubernetes::check_not_in_cluster(
+            root,
+            app,
+            "its requests do not pass here, where the page is",
+            &format!("to end its pods: piku stop {app}"),
+        )?;
+    }
     match state {
         OnOff::On => {
-            kubernetes::check_not_in_cluster(
-                root,
-                app,
-                "its requests do not pass here, where the page is",
-                &format!("to end its pods: piku stop {app}"),
-            )?;
             atomic_file::write(&mark, b"", 0o600)
                 .with_context(|| format!("cannot write '{}'", mark.display()))?;
         }
