@@ -40,9 +40,9 @@ pub(crate) use settings::config::change_config;
 pub(crate) use settings::foreign_app::ForeignPlatform;
 use settings::{certs, check, config, deploy_lock, domains, foreign_app, grant, maintenance};
 
-use crate::kubernetes::check_not_in_cluster;
 use crate::cli::{DataUsageArgs, NotifyArgs, RunCli, RunCommand};
 use crate::instance::launch;
+use crate::kubernetes::check_not_in_cluster;
 use crate::python_home::ImportOptions;
 use crate::{
     cli, daemon, data_limit, front, log_forwarding, nginx, notify, protections, python_home, releases, start,

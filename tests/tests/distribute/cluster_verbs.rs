@@ -11,7 +11,7 @@ use super::cluster::{ClusterScene, blog};
 
 /// Lines of a session in their order, with the exit code and a part of what is said. A verb has one line at least.
 const LINES: &[(&str, i32, &str)] = &[
-    ("create blog", 0, ""),
+    ("create blog", 1, "blog exists already"),
     ("apps blog", 0, "blog"),
     ("ps blog", 0, "web-"),
     ("ps:scale blog", 0, "web=1"),
@@ -41,7 +41,7 @@ const LINES: &[(&str, i32, &str)] = &[
     ("domains blog", 0, "blog has no host name"),
     ("domains:add blog blog.example.org", 0, "http://blog.example.org"),
     ("domains blog", 0, "blog.example.org  config"),
-    ("domains:check blog", 0, "it runs in a cluster, and its names must lead to the ingress there"),
+    ("domains:check blog", 1, "it runs in a cluster, and its names must lead to the ingress there"),
     ("open blog", 0, "http://blog.example.org"),
     ("certs blog", 0, "blog runs in a cluster: its certificates are those of the ingress there"),
     ("certs:renew blog", 1, "blog runs in a cluster: its certificates are those of the ingress there"),
@@ -63,7 +63,7 @@ const LINES: &[(&str, i32, &str)] = &[
     ("service:dump blog", 1, "is bound to no service"),
     ("service:restore blog", 1, "is bound to no service"),
     ("data:export blog", 1, "blog has no data"),
-    ("data:import blog", 1, "blog runs in a cluster: the files go here, not there"),
+    ("data:import blog", 2, "blog runs in a cluster: the files go here, not there"),
     ("data:remove blog --confirm blog", 1, "blog"),
     ("backup blog", 0, "blog runs in a cluster: its files there are not saved"),
     ("rename blog diary", 1, "key 'guest' may not use 'diary', only blog"),
@@ -81,7 +81,8 @@ fn verb(world: &World, key: &str, line: &str) -> (i32, String) {
 /// Returns the verbs of the script about one app or several.
 fn verbs_about_apps() -> Vec<String> {
     let script = std::fs::read_to_string(repository().join("scripts/piku")).expect("the script");
-    let table = script.split_once("\ntable() {\n").expect("a table").1.split_once("\nEND\n").expect("its end").0;
+    let table =
+        script.split_once("\ntable() {\n").expect("a table").1.split_once("\nEND\n").expect("its end").0;
     let rows = table.lines().filter_map(|line| line.strip_prefix("@ ")?.split_once(' '));
     let about_app = rows.filter(|(_, rest)| rest.starts_with("app") || rest.starts_with("service "));
     about_app.map(|(verb, _)| verb.to_owned()).collect()

@@ -34,7 +34,9 @@ pub(in crate::commands) fn list(
     if format == OutputFormat::Text {
         if let ([app], true) = (apps.as_slice(), rows.is_empty()) {
             progress::detail(&match cluster_urls(root, app)? {
-                Some(_) => format!("{app} runs in a cluster: its certificates are those of the ingress there"),
+                Some(_) => {
+                    format!("{app} runs in a cluster: its certificates are those of the ingress there")
+                }
                 None => format!("{app} is not served by HTTPS: piku domains:add {app} NAME"),
             });
         }
