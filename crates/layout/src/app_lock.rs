@@ -5,9 +5,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "locks of apps, which only piku writes")]
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -43,13 +43,43 @@ pub fn try_acquire(app: &AppDir, by: &str) -> anyhow::Result<Option<FileLock>> {
 /// # Errors
 /// With exit code 75 if the lock is not free in time.
 pub fn wait_for(app: &AppDir, by: &str, patience: Option<Duration>) -> anyhow::Result<Option<FileLock>> {
-    let path = app.lock();
-    let file = match open_lock_file(&path) {
+    wait_at(&app.lock(), app, by, patience)
+}
+
+/// Waits for the lock at this path; `None` if its folder is not there, or the file was replaced meanwhile.
+fn wait_at(
+    path: &Path,
+    app: &AppDir,
+    by: &str,
+    patience: Option<Duration>,
+) -> anyhow::Result<Option<FileLock>> {
+    let file = match open_lock_file(path) {
         Err(err) if err.kind() == ErrorKind::NotFound => return Ok(None),
         opened => opened.with_context(|| format!("cannot open '{}'", path.display()))?,
     };
-    let lock = lock_or_wait(file, &path, || patience.unwrap_or_else(|| longest_wait(app)))?;
-    lock.filter(|lock| is_at(lock, &path)).map(|lock| sign(lock, by, &path)).transpose()
+    let lock = lock_or_wait(file, path, || patience.unwrap_or_else(|| longest_wait(app)))?;
+    lock.filter(|lock| is_at(lock, path)).map(|lock| sign(lock, by, path)).transpose()
+}
+
+/// Waits as [`wait_for`] does for the lock of changes that this machine passes on to the machines of the app: it is held
+/// from before the change here until the last machine has answered, so that all of them get changes in one order. The
+/// app's own lock is taken after it.
+///
+/// # Errors
+/// With exit code 75 if the lock is not free in time.
+pub fn wait_for_relay(app: &AppDir, by: &str) -> anyhow::Result<FileLock> {
+    let path = app.relay_lock();
+    loop {
+        // The app may be a new one, or be destroyed meanwhile with this folder.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(app.run())
+            .with_context(|| format!("cannot create '{}'", app.run().display()))?;
+        if let Some(lock) = wait_at(&path, app, by, None)? {
+            return Ok(lock);
+        }
+    }
 }
 
 /// Returns true if a process holds the app's lock.

@@ -33,7 +33,7 @@ pub(super) fn prepare(
 }
 
 /// Renders the front again, after a change of what `piku-run` reads. An error is only reported.
-pub(super) fn refresh(context: &AppContext<'_>, to: &DeployTo) {
+pub(crate) fn refresh(context: &AppContext<'_>, to: &DeployTo) {
     if to.front.is_some() {
         if let Err(err) = run_front(context, &["refresh"], None) {
             progress::error(&format!("the front of {}: {err:#}", context.app));
@@ -53,11 +53,15 @@ fn run_front(context: &AppContext<'_>, words: &[&str], tree: Option<&Path>) -> a
 
 /// The change of a host while it gets no requests: it decides which settings apply at the front afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HostChange {
+pub(crate) enum HostChange {
     /// It has the new release.
     Deploy,
     /// It has the release before again.
     Undo,
+    /// It has gone back to a release that another deploy had made, by the verb `rollback`.
+    Rollback,
+    /// Its instances were replaced, by those of the same deploy.
+    Restart,
 }
 
 /// A host that gets no requests from the front. If this process ends, it gets requests again.
@@ -67,9 +71,10 @@ pub(super) struct DrainedHost {
 }
 
 impl DrainedHost {
-    /// Takes the host out of the front, and returns when its requests have ended. `None` without a front.
+    /// Takes the host out of the front, and returns when its requests have ended. `None` without a front, or before
+    /// the first deploy.
     pub(super) fn begin(context: &AppContext<'_>, to: &DeployTo, name: &str) -> anyhow::Result<Option<Self>> {
-        if to.front.is_none() {
+        if to.front.is_none() || !context.dir().front().exists() {
             return Ok(None);
         }
         let mut command = context.command("piku-run")?;
@@ -97,6 +102,8 @@ impl DrainedHost {
         let word = match change {
             HostChange::Deploy => "deployed\n",
             HostChange::Undo => "undone\n",
+            HostChange::Rollback => "rolled-back\n",
+            HostChange::Restart => "restarted\n",
         };
         // A process that has ended is reported by its exit code.
         let _ = self.stdin.write_all(word.as_bytes());
@@ -105,4 +112,23 @@ impl DrainedHost {
         ensure!(status.success(), "it does not answer the front");
         Ok(())
     }
+}
+
+/// Changes a host while the front sends it no requests. `change` returns why it has failed, and true if the host could
+/// be reached; so does this function.
+pub(crate) fn change_drained(
+    context: &AppContext<'_>,
+    to: &DeployTo,
+    name: &str,
+    kind: HostChange,
+    change: impl FnOnce() -> (Option<String>, bool),
+) -> (Option<String>, bool) {
+    let drained = match DrainedHost::begin(context, to, name) {
+        Ok(drained) => drained,
+        Err(err) => return (Some(format!("{err:#}")), true),
+    };
+    let (failure, is_reached) = change();
+    // After a failure it gets requests again, as it is.
+    let finished = drained.filter(|_| failure.is_none()).map_or(Ok(()), |host| host.finish(kind));
+    (failure.or_else(|| finished.err().map(|err| format!("{err:#}"))), is_reached)
 }

@@ -10,7 +10,7 @@
 )]
 
 pub(crate) mod catch_up;
-mod front;
+pub(crate) mod front;
 pub(crate) mod missed;
 mod old_layers;
 mod parts;

@@ -70,7 +70,7 @@ pub(crate) fn run_on_host(
     input: SessionInput<'_>,
     limit: TimeLimit,
 ) -> anyhow::Result<EndedSession> {
-    run_session(ssh_command(machine, to, words)?, name, input, limit)
+    run_session(ssh_command(machine, to, words, SessionTerminal::None)?, name, input, limit)
 }
 
 /// Runs the command until its end, or kills it at the limit.
@@ -118,26 +118,27 @@ fn run_session(
     }
 }
 
+/// Terminal of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionTerminal {
+    /// None: its outputs and stdin are pipes.
+    None,
+    /// That of this process.
+    Own,
+}
+
 /// Returns an ssh command that never prompts and detects a dead connection within seconds.
 pub(crate) fn ssh_command(
     machine: &settings::MachineAddress,
     to: &DeployTo,
     words: &[&str],
+    terminal: SessionTerminal,
 ) -> anyhow::Result<Command> {
     let mut ssh = child_env::clean_command("ssh")?;
-    ssh.args(to.ssh_arguments(machine)).arg(words.join(" "));
-    Ok(ssh)
-}
-
-/// Returns the same command with the terminal of this process.
-pub(crate) fn terminal_command(
-    machine: &settings::MachineAddress,
-    to: &DeployTo,
-    words: &[&str],
-) -> anyhow::Result<Command> {
-    let mut ssh = child_env::clean_command("ssh")?;
-    let args = to.ssh_arguments(machine).into_iter().map(|arg| if arg == "-T" { "-t".into() } else { arg });
-    ssh.args(args).arg(words.join(" "));
+    let has_terminal = terminal == SessionTerminal::Own;
+    let args = to.ssh_arguments(machine).into_iter();
+    ssh.args(args.map(|arg| if has_terminal && arg == "-T" { "-t".into() } else { arg }));
+    ssh.arg(words.join(" "));
     Ok(ssh)
 }
 
@@ -385,7 +386,7 @@ mod tests {
             ..DeployTo::default()
         };
         let machine = "piku@pi-2:2222".parse().unwrap();
-        let ssh = ssh_command(&machine, &to, &["release:undo", "blog", "7"]).unwrap();
+        let ssh = ssh_command(&machine, &to, &["release:undo", "blog", "7"], SessionTerminal::None).unwrap();
         let words: Vec<_> = ssh.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         let line = words.join(" ");
         assert!(line.contains("BatchMode=yes"), "{line}");
@@ -393,5 +394,7 @@ mod tests {
             "-o IdentitiesOnly=yes -i /k/blog -o UserKnownHostsFile=\"/k/known hosts\" -p 2222 -l piku -- pi-2 \
              release:undo blog 7"
         ));
+        let ssh = ssh_command(&machine, &to, &["run", "blog"], SessionTerminal::Own).unwrap();
+        assert!(ssh.get_args().any(|word| word == "-t") && ssh.get_args().all(|word| word != "-T"));
     }
 }

@@ -8,18 +8,21 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, poll};
+use piku_events::actor;
+use piku_layout::app_lock;
 use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
-use piku_report::terminal::coloured_text;
-use piku_report::user_error::{BUSY, UserError};
+use piku_report::user_error::UserError;
 
+use super::host_output::{HostResult, OWN_NAME, ask_for_json, output_format, print_outputs};
 use super::plan::{self, FanOut, OwnTurn};
-use super::{explain_line, lock_app, own_command, repeat_hint, request_words};
+use super::{explain_failure, lock_app, own_command, repeat_hint, request_words};
 use crate::app_context::AppContext;
 use crate::child_env;
+use crate::distribute::front::{self, HostChange};
 use crate::distribute::missed;
-use crate::distribute::ssh::{self, EndedSession, NO_CONNECTION, SessionInput, TimeLimit};
+use crate::distribute::ssh::{self, NO_CONNECTION, SessionInput, TimeLimit};
 
 /// Limit for a verb that changes nothing.
 pub(super) const QUERY: TimeLimit = TimeLimit::Whole(Duration::from_secs(30));
@@ -32,19 +35,9 @@ const LONGEST_INPUT: u64 = 16 << 20;
 const WATCH_PAUSE: u16 = 2000;
 /// Moves the cursor of a terminal to its first line and clears what is below.
 const CLEAR: &[u8] = b"\x1b[H\x1b[J";
-/// Name of this host beside those of the target hosts.
-pub(super) const OWN_NAME: &str = "here";
 
 /// Parts of the messages of hosts that do not have the app, or have it still.
 const IS_DONE: [&str; 2] = ["there is no app", "it was not destroyed"];
-
-/// Result of one host.
-struct HostResult {
-    name: String,
-    output: String,
-    /// Why it has not executed the verb.
-    failure: Option<String>,
-}
 
 /// Executes the verb everywhere, prints the outputs and reports the failures.
 pub(super) fn run_on_each(
@@ -67,8 +60,9 @@ pub(super) fn run_on_each(
             return Err(UserError::new(format!("stdin has more than {LONGEST_INPUT} bytes")).into());
         }
     }
+    let _order = app_lock::wait_for_relay(&context.dir(), &actor::actor_name())?;
     let format = output_format(args);
-    let args = ask_for_json(args);
+    let args = &ask_for_json(args);
     let mut results = Vec::new();
     let takes_lock = plan::takes_lock(verb);
     // A name that one of them does not have any more is to go from the others.
@@ -77,7 +71,7 @@ pub(super) fn run_on_each(
     if how.here == OwnTurn::First {
         // The own command takes it itself.
         drop(lock.take());
-        let own = run_here(context, verb, &args, &input, format)?;
+        let own = run_here(context, verb, args, &input, format)?;
         if own.failure.is_some() && !goes_on {
             progress::error("the other machines are unchanged");
             return Ok(ExitCode::FAILURE);
@@ -92,22 +86,26 @@ pub(super) fn run_on_each(
         "start" | "restart" => missed::hold(context, false)?,
         _ => {}
     }
-    let words = request_words(context, verb, &args);
+    let words = request_words(context, verb, args);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let ask = |machine: &MachineAddress| ask_host(machine, to, &words, &input, how);
     if how.is_in_turn {
-        for (at, machine) in to.machines.iter().enumerate() {
-            let (result, is_reached) = ask(machine);
-            let ends = result.failure.is_some() && is_reached && !goes_on;
-            results.push(result);
-            if ends {
-                let left: Vec<_> = to.machines[at + 1..].iter().map(MachineAddress::name).collect();
-                if !left.is_empty() {
-                    progress::error(&format!("unchanged: {}", left.join(", ")));
-                }
-                break;
+        // What is only stored interrupts nothing.
+        let restarts = !args.iter().any(|arg| arg == "--no-restart");
+        let ask = |machine: &MachineAddress| {
+            if !restarts {
+                return ask(machine);
             }
-        }
+            let (name, mut output) = (machine.name(), String::new());
+            let (failure, is_reached) =
+                front::change_drained(context, to, &name, HostChange::Restart, || {
+                    let (result, is_reached) = ask(machine);
+                    output = result.output;
+                    (result.failure, is_reached)
+                });
+            (HostResult { name, output, failure }, is_reached)
+        };
+        results.extend(ask_in_turn(&to.machines, goes_on, ask));
     } else {
         results.extend(ask_all(&to.machines, ask).into_iter().map(|(result, _)| result));
     }
@@ -119,10 +117,32 @@ pub(super) fn run_on_each(
                 result.failure = None;
             }
         }
-        results.push(run_here(context, verb, &args, &input, format)?);
+        results.push(run_here(context, verb, args, &input, format)?);
     }
     print_outputs(&results, format)?;
     Ok(report_failures(context, to, verb, &results, how))
+}
+
+/// Asks one host after the other, until one that could be reached fails, unless `goes_on` is true.
+fn ask_in_turn(
+    machines: &[MachineAddress],
+    goes_on: bool,
+    ask: impl Fn(&MachineAddress) -> (HostResult, bool),
+) -> Vec<HostResult> {
+    let mut results = Vec::new();
+    for (at, machine) in machines.iter().enumerate() {
+        let (result, is_reached) = ask(machine);
+        let ends = result.failure.is_some() && is_reached && !goes_on;
+        results.push(result);
+        if ends {
+            let left: Vec<_> = machines[at + 1..].iter().map(MachineAddress::name).collect();
+            if !left.is_empty() {
+                progress::error(&format!("unchanged: {}", left.join(", ")));
+            }
+            break;
+        }
+    }
+    results
 }
 
 /// Executes a verb that changes nothing everywhere, and prints the outputs, on a cleared terminal if `clears` is true.
@@ -135,8 +155,8 @@ fn query_each(
     clears: bool,
 ) -> anyhow::Result<ExitCode> {
     let format = output_format(args);
-    let args = ask_for_json(args);
-    let words = request_words(context, verb, &args);
+    let args = &ask_for_json(args);
+    let words = request_words(context, verb, args);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let asked = ask_all(&to.machines, |machine| ask_host(machine, to, &words, &[], how).0);
     if clears {
@@ -144,7 +164,7 @@ fn query_each(
     }
     let mut results = Vec::new();
     if how.here != OwnTurn::None {
-        results.push(run_here(context, verb, &args, &[], format)?);
+        results.push(run_here(context, verb, args, &[], format)?);
     }
     results.extend(asked);
     print_outputs(&results, format)?;
@@ -185,21 +205,6 @@ fn ask_host(
     (HostResult { name, output, failure }, is_reached)
 }
 
-/// Returns why a request has failed.
-pub(super) fn explain_failure(ended: &EndedSession) -> Option<String> {
-    let what = match ended.code {
-        0 => return None,
-        NO_CONNECTION => "no connection",
-        code if code == i32::from(BUSY) => "busy",
-        _ => "failed",
-    };
-    Some(if ended.last.is_empty() {
-        what.to_owned()
-    } else {
-        format!("{what}: {}", explain_line(&ended.last))
-    })
-}
-
 /// Executes the verb on this host. With a format that is merged, its output is returned, otherwise printed.
 fn run_here(
     context: &AppContext<'_>,
@@ -227,78 +232,6 @@ fn run_here(
     let failure = (code != 0).then(|| format!("failed with exit code {code}"));
     let output = String::from_utf8_lossy(&out.stdout).into_owned();
     Ok(HostResult { name: OWN_NAME.to_owned(), output, failure })
-}
-
-/// Returns the format that the arguments name.
-fn output_format(args: &[String]) -> OutputFormat {
-    let after = args.iter().skip_while(|arg| *arg != "--format").nth(1).map(String::as_str);
-    let value = after.or_else(|| args.iter().find_map(|arg| arg.strip_prefix("--format=")));
-    match value {
-        Some("json") => OutputFormat::Json,
-        Some("yaml") => OutputFormat::Yaml,
-        _ => OutputFormat::Text,
-    }
-}
-
-/// Returns the arguments for each host. A format that is merged is read as JSON, whose text bounds the memory that it
-/// takes: an alias of YAML can stand for any number of rows.
-fn ask_for_json(args: &[String]) -> Vec<String> {
-    let mut is_value = false;
-    let arg = |arg: &String| {
-        let is_yaml = is_value && arg == "yaml";
-        is_value = arg == "--format";
-        match arg.as_str() {
-            _ if is_yaml => "json".to_owned(),
-            "--format=yaml" => "--format=json".to_owned(),
-            _ => arg.clone(),
-        }
-    };
-    args.iter().map(arg).collect()
-}
-
-/// Prints each output below the name of its host, or all rows as one list in which each row has the name as
-/// `machine`.
-fn print_outputs(results: &[HostResult], format: OutputFormat) -> anyhow::Result<()> {
-    let rows = if format == OutputFormat::Text { Vec::new() } else { merge_rows(results) };
-    output::print(format, &rows, || render_outputs(results))
-}
-
-/// Renders each output below the name of its host, indented: no host can write a line that looks like the name of
-/// another one. Only text and colours reach the terminal.
-fn render_outputs(results: &[HostResult]) -> String {
-    let mut text = String::new();
-    for result in results.iter().filter(|result| !result.output.is_empty()) {
-        if !text.is_empty() || results.first().is_some_and(|first| first.name == OWN_NAME) {
-            text.push('\n');
-        }
-        text.extend([result.name.as_str(), ":\n"]);
-        for line in result.output.lines() {
-            text.extend(["  ", coloured_text(line.as_bytes()).trim_end(), "\n"]);
-        }
-    }
-    text
-}
-
-/// Returns the rows of all hosts that have answered, with their names.
-fn merge_rows(results: &[HostResult]) -> Vec<serde_json::Value> {
-    let mut rows = Vec::new();
-    for result in results {
-        let value = match serde_json::from_str(&result.output) {
-            Ok(serde_json::Value::Array(rows)) => rows,
-            Ok(serde_json::Value::Null) | Err(_) => continue,
-            Ok(other) => vec![other],
-        };
-        for row in value {
-            rows.push(match row {
-                serde_json::Value::Object(mut fields) => {
-                    fields.insert("machine".to_owned(), result.name.clone().into());
-                    fields.into()
-                }
-                value => serde_json::json!({ "machine": result.name, "value": value }),
-            });
-        }
-    }
-    rows
 }
 
 /// Reports the hosts that have not executed the verb, and returns the exit code.
@@ -353,61 +286,5 @@ fn watch(
         if !is_terminal {
             output::write(b"\n")?;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_of_all_hosts_become_one_list() {
-        let of = |name: &str, output: &str| HostResult {
-            name: name.to_owned(),
-            output: output.to_owned(),
-            failure: None,
-        };
-        let results = [
-            of("pi-1", "[{\"instance\": \"web.1\", \"machine\": \"forged\"}]"),
-            of("pi-2", "[{\"instance\": \"web.1\"}]"),
-            of("pi-3", "- &row [no, JSON]\n- *row\n"),
-            of("pi-4", "[7]"),
-            of("pi-5", ""),
-        ];
-        let rows = serde_json::Value::from(merge_rows(&results));
-        let expected = serde_json::json!([
-            { "instance": "web.1", "machine": "pi-1" },
-            { "instance": "web.1", "machine": "pi-2" },
-            { "machine": "pi-4", "value": 7 },
-        ]);
-        assert_eq!(rows, expected);
-    }
-
-    #[test]
-    fn no_host_speaks_for_another() {
-        let of = |name: &str, output: &str| HostResult {
-            name: name.to_owned(),
-            output: output.to_owned(),
-            failure: None,
-        };
-        let results = [of("pi-1", "PS\npi-2:\nforged\x1b[2J\rpi-2:\n"), of("pi-2", "PS\n"), of("pi-3", "")];
-        let text = render_outputs(&results);
-        let names: Vec<&str> =
-            text.lines().filter(|line| !line.is_empty() && !line.starts_with("  ")).collect();
-        assert_eq!(names, ["pi-1:", "pi-2:"], "{text:?}");
-        assert!(!text.contains(['\x1b', '\r']), "{text:?}");
-    }
-
-    #[test]
-    fn the_format_is_that_of_the_arguments() {
-        let of = |line: &str| output_format(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(of("--format json"), OutputFormat::Json);
-        assert_eq!(of("web --format=yaml"), OutputFormat::Yaml);
-        assert_eq!(of("json"), OutputFormat::Text);
-        let asked =
-            |line: &str| ask_for_json(&line.split(' ').map(str::to_owned).collect::<Vec<_>>()).join(" ");
-        assert_eq!(asked("web --format=yaml"), "web --format=json");
-        assert_eq!(asked("--format yaml yaml"), "--format json yaml");
-        assert_eq!(asked("yaml --format json"), "yaml --format json");
     }
 }

@@ -19,7 +19,7 @@ use super::log_query::MergeQuery;
 use super::{explain_line, own_command, request_words};
 use crate::app_context::AppContext;
 use crate::child_env;
-use crate::distribute::ssh::{self, NO_CONNECTION};
+use crate::distribute::ssh::{self, NO_CONNECTION, SessionTerminal};
 
 /// Longest line, in bytes.
 const LONGEST_LINE: u64 = 64 << 10;
@@ -133,7 +133,7 @@ impl MergedLogs<'_> {
             Some(machine) => {
                 let words = request_words(self.context, "logs", &args);
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                ssh::ssh_command(machine, self.to, &words)?
+                ssh::ssh_command(machine, self.to, &words, SessionTerminal::None)?
             }
         };
         let mut command = end_with_this_thread(&command);

@@ -5,10 +5,12 @@
 #![expect(clippy::disallowed_methods, reason = "checks that a folder exists which only piku writes")]
 
 mod fan_out;
+mod host_output;
 mod log_line;
 mod log_query;
 mod logs;
 mod one_host;
+mod own_settings;
 mod plan;
 mod rollback;
 
@@ -23,9 +25,10 @@ use piku_layout::app_lock;
 use piku_layout::paths::ROOT_VARIABLE;
 use piku_layout::settings::{DeployTo, HostSettings};
 use piku_report::progress;
-use piku_report::user_error::{UserError, advice};
+use piku_report::user_error::{BUSY, UserError, advice};
 
 use crate::app_context::{AppContext, SCRIPTS};
+use crate::distribute::ssh::{EndedSession, NO_CONNECTION};
 use crate::session::request::RELAYED;
 use plan::{OwnState, OwnTurn, RelayPlan};
 
@@ -48,9 +51,10 @@ pub(crate) fn relay_verb(context: &AppContext<'_>, verb: &str, args: &[String]) 
         is_destroyed: context.dir().destroyed().is_dir(),
     };
     match plan::plan_verb(context.app, &to, state, verb, args) {
-        RelayPlan::Here => {
-            let err = own_command(context, verb, args).exec();
-            Err(err).context("cannot run the script of the verbs")
+        RelayPlan::Here => run_here(context, verb, args),
+        RelayPlan::HereOnly { warning } => {
+            progress::warning(&warning);
+            run_here(context, verb, args)
         }
         RelayPlan::Each(how) => {
             let end = fan_out::run_on_each(context, &to, verb, args, how);
@@ -69,12 +73,20 @@ pub(crate) fn relay_verb(context: &AppContext<'_>, verb: &str, args: &[String]) 
         }
         RelayPlan::OnOne => {
             // This process becomes the request, so that its end is not recorded.
-            record(context, verb, "started");
+            if verb != "open" {
+                record(context, verb, "started");
+            }
             one_host::run_on_one(context, &to, verb, args)
         }
         RelayPlan::Logs => logs::print_merged_logs(context, &to, args),
         RelayPlan::Refuse { why, hint } => Err(UserError::new(why).hint(hint).into()),
     }
+}
+
+/// Becomes the verb on this host.
+fn run_here(context: &AppContext<'_>, verb: &str, args: &[String]) -> anyhow::Result<ExitCode> {
+    let err = own_command(context, verb, args).exec();
+    Err(err).context("cannot run the script of the verbs")
 }
 
 /// Records the end of a verb that only other machines have executed.
@@ -125,6 +137,21 @@ fn lock_app(context: &AppContext<'_>) -> anyhow::Result<Option<FileLock>> {
         }
     }
     Ok(None)
+}
+
+/// Returns why a request has failed.
+fn explain_failure(ended: &EndedSession) -> Option<String> {
+    let what = match ended.code {
+        0 => return None,
+        NO_CONNECTION => "no connection",
+        code if code == i32::from(BUSY) => "busy",
+        _ => "failed",
+    };
+    Some(if ended.last.is_empty() {
+        what.to_owned()
+    } else {
+        format!("{what}: {}", explain_line(&ended.last))
+    })
 }
 
 /// Returns the last line of a host that has failed, or what it means if its piku does not know [`RELAYED`].

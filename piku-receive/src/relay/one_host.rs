@@ -14,7 +14,7 @@ use piku_report::user_error::UserError;
 use super::request_words;
 use super::rollback::HostReleases;
 use crate::app_context::AppContext;
-use crate::distribute::ssh::{self, SessionInput, TimeLimit};
+use crate::distribute::ssh::{self, SessionInput, SessionTerminal, TimeLimit};
 
 /// Time in which a host tells that it has a live release.
 const ANSWER: TimeLimit = TimeLimit::Whole(Duration::from_secs(30));
@@ -48,8 +48,8 @@ pub(super) fn run_on_one(
     let args: Vec<String> = mark.into_iter().chain(args.iter().cloned()).collect();
     let words = request_words(context, verb, &args);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let command = if has_terminal { ssh::terminal_command } else { ssh::ssh_command };
-    let mut command = command(machine, to, &words)?;
+    let terminal = if has_terminal { SessionTerminal::Own } else { SessionTerminal::None };
+    let mut command = ssh::ssh_command(machine, to, &words, terminal)?;
     if verb != "run" {
         command.stdin(Stdio::null());
     }

@@ -8,6 +8,10 @@ use piku_layout::settings::{DeployTo, MachineAddress};
 pub(super) enum RelayPlan {
     /// On this host alone.
     Here,
+    /// The same, after a warning of what it does not reach.
+    HereOnly {
+        warning: String,
+    },
     Each(FanOut),
     /// On each target host that has the release to be left.
     RollBack,
@@ -61,6 +65,21 @@ pub(super) fn plan_verb(
     args: &[String],
 ) -> RelayPlan {
     let (Some(first), None) = (to.machines.first(), &to.kubernetes) else { return RelayPlan::Here };
+    decide(app, to, first, state, verb, args).unwrap_or_else(|| RelayPlan::Refuse {
+        why: format!("{app} runs on other machines, and this piku does not know what '{verb}' does there"),
+        hint: format!("on one of them: {} {verb} {app} …", ssh_line(to, first)),
+    })
+}
+
+/// Returns the plan for a verb about an app of target hosts, `first` and others; `None` for a verb that is not known.
+fn decide(
+    app: &AppName,
+    to: &DeployTo,
+    first: &MachineAddress,
+    state: OwnState,
+    verb: &str,
+    args: &[String],
+) -> Option<RelayPlan> {
     let has = |name: &str| args.iter().any(|arg| arg == name || arg.starts_with(&format!("{name}=")));
     let serves_here = to.here || to.front.is_some();
     let refuse = |why: &str, hint: &str| RelayPlan::Refuse {
@@ -74,7 +93,7 @@ pub(super) fn plan_verb(
     // Settings are stored here, too: builds and the front read them.
     let settings = FanOut { here: OwnTurn::First, ..in_turn };
     let on_one = format!("on one of them: {} {verb} {app} …", ssh_line(to, first));
-    match verb {
+    Some(match verb {
         "ps" if to.front.is_some() => RelayPlan::Each(FanOut { here: OwnTurn::First, ..query }),
         "ps" | "releases" | "releases:info" => RelayPlan::Each(query),
         "stop" if state.is_live => RelayPlan::Each(FanOut { here: OwnTurn::First, ..at_once }),
@@ -94,6 +113,7 @@ pub(super) fn plan_verb(
         ),
         "config:set" => RelayPlan::Each(FanOut { reads_stdin: has("--stdin"), ..settings }),
         "config:unset" => RelayPlan::Each(settings),
+        "import-heroku" | "import-dokku" if has("--dry-run") => RelayPlan::Here,
         "config:import" | "import-heroku" | "import-dokku" => {
             RelayPlan::Each(FanOut { reads_stdin: true, ..settings })
         }
@@ -129,7 +149,40 @@ pub(super) fn plan_verb(
             "which reach no service of this one",
             "set the address of a database that all of them reach by config:set, or bind a service on each machine",
         ),
-        _ => RelayPlan::Here,
+        // What nginx has of the app is on the machines, as long as no front serves it here.
+        "domains" | "domains:check" | "certs" if !serves_here && names_no_other(args) => {
+            RelayPlan::Each(query)
+        }
+        "open" if !serves_here => RelayPlan::OnOne,
+        "run" | "cron:run" | "open" | "domains" | "domains:add" | "domains:remove" | "domains:check"
+        | "certs" | "certs:renew" | "maintenance:on" | "maintenance:off" | "data:export" | "data:import"
+        | "data:remove" | "service:bind" | "service:console" | "service:dump" | "service:restore"
+        | "restore" => RelayPlan::Here,
+        "rebuild" if !to.here => refuse(
+            "and no release of it is here to be built again",
+            &format!("to build and deploy it on all: piku deploy {app}"),
+        ),
+        "backup" | "clone" if !to.here && (verb == "backup" || has("--data")) => {
+            let warning =
+                format!("{app} runs on other machines: the files in /data there are not part of it");
+            RelayPlan::HereOnly { warning }
+        }
+        // The repository, its builds, and what else is kept here.
+        "create" | "deploy" | "rebuild" | "cancel" | "lock" | "unlock" | "config" | "config:get"
+        | "backup" | "rename" | "clone" | "gc" | "audit" | "service:unbind" | "service:drop" => {
+            RelayPlan::Here
+        }
+        _ => return None,
+    })
+}
+
+/// Returns true if no argument may be the name of another app.
+fn names_no_other(args: &[String]) -> bool {
+    match args {
+        [] => true,
+        [format] => format.starts_with("--format="),
+        [format, _] => format == "--format",
+        _ => false,
     }
 }
 
@@ -151,6 +204,8 @@ pub(super) fn ssh_line(to: &DeployTo, machine: &MachineAddress) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
     use piku_layout::settings::FrontSettings;
 
@@ -172,6 +227,65 @@ mod tests {
             &words[0],
             &words[1..],
         )
+    }
+
+    /// Every verb about an app, without arguments but those that decide, on machines alone, with `here`, with a front.
+    #[test]
+    fn each_verb_of_the_script_has_a_decision() {
+        let script = include_str!("../../../scripts/piku");
+        let table = script.split_once("\ntable() {\n").unwrap().1.split_once("\nEND\n").unwrap().0;
+        let rows = table.lines().filter_map(|line| line.strip_prefix("@ ")?.split_once(' '));
+        let about_app = rows.filter(|(_, rest)| {
+            rest.starts_with("app:")
+                || rest.starts_with("app ")
+                || rest.starts_with("app? ")
+                || rest.starts_with("app:typed?")
+                || rest.starts_with("service ")
+        });
+        let mut text = String::new();
+        for (verb, _) in about_app {
+            let more: &[&str] = match verb {
+                "ps:scale" => &["", " web=2"],
+                "rollback" => &["", " 3"],
+                "clone" => &["", " diary --data"],
+                "restore" => &["", " --kept"],
+                "logs" => &["", " --deploy", " --nginx"],
+                "config:import" => &["", " --replace --before 3"],
+                "import-heroku" => &["", " --dry-run"],
+                _ => &[""],
+            };
+            for more in more {
+                let line = format!("{verb}{more}");
+                let plans = [(false, false), (true, false), (false, true)]
+                    .map(|(here, front)| describe(&plan(&to(here, front), &line)));
+                writeln!(text, "{line:36}{}", plans.join(" | ")).unwrap();
+            }
+        }
+        piku_tests::snapshot::assert_snapshot(&text, piku_tests::snapshot::file!["plan/verbs.txt"]);
+    }
+
+    fn describe(plan: &RelayPlan) -> String {
+        match plan {
+            RelayPlan::Here => "here".to_owned(),
+            RelayPlan::HereOnly { .. } => "here, with a warning".to_owned(),
+            RelayPlan::Each(FanOut { is_query: true, here: OwnTurn::None, .. }) => "asks all".to_owned(),
+            RelayPlan::Each(FanOut { is_query: true, .. }) => "asks here and all".to_owned(),
+            RelayPlan::Each(how) => {
+                let here = match how.here {
+                    OwnTurn::None => "",
+                    OwnTurn::First => "here, then ",
+                    OwnTurn::Last => "before here, ",
+                };
+                format!("{here}{}", if how.is_in_turn { "in turn" } else { "all at once" })
+            }
+            RelayPlan::RollBack => "rolls back in turn".to_owned(),
+            RelayPlan::OnOne => "on one".to_owned(),
+            RelayPlan::Logs => "merged".to_owned(),
+            RelayPlan::Refuse { why, .. } => {
+                assert!(!why.contains("does not know"), "{why}: decide what the verb does");
+                "refused".to_owned()
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 use std::process::{ExitCode, Stdio};
 
 use anyhow::Context;
+use piku_events::actor;
+use piku_layout::app_lock;
 use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::git_history::short_commit;
 use piku_layout::settings::{DeployTo, MachineAddress};
@@ -11,10 +13,13 @@ use piku_report::progress;
 use piku_report::user_error::UserError;
 use serde::Deserialize;
 
-use super::fan_out::{CHANGE, OWN_NAME, QUERY, ask_all, explain_failure};
+use super::fan_out::{CHANGE, QUERY, ask_all};
+use super::host_output::OWN_NAME;
+use super::own_settings::FollowedSettings;
 use super::plan::ssh_line;
-use super::{lock_app, own_command, request_words};
+use super::{explain_failure, lock_app, own_command, request_words};
 use crate::app_context::AppContext;
+use crate::distribute::front::{self, HostChange};
 use crate::distribute::missed;
 use crate::distribute::ssh::{self, EndedSession, NO_CONNECTION, SessionInput, TimeLimit};
 
@@ -87,6 +92,7 @@ struct RollbackHost<'a> {
 
 /// Rolls back one host after the other.
 pub(super) fn roll_back_all(context: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitCode> {
+    let _order = app_lock::wait_for_relay(&context.dir(), &actor::actor_name())?;
     let mut lock = lock_app(context)?;
     let hosts = ask_releases(context, to)?;
     let choice = choose_hosts(&hosts).map_err(|what| {
@@ -123,6 +129,8 @@ pub(super) fn roll_back_all(context: &AppContext<'_>, to: &DeployTo) -> anyhow::
             _ => {}
         }
     }
+    let mut follows_settings = !to.here;
+    let mut change = front_change(&choice, &hosts);
     for (turn, at) in choice.iter().enumerate() {
         let host = &hosts[*at];
         let number =
@@ -132,11 +140,27 @@ pub(super) fn roll_back_all(context: &AppContext<'_>, to: &DeployTo) -> anyhow::
             // The own command takes it itself.
             drop(lock.take());
         }
-        let (failure, is_reached) = roll_back(context, to, host, &number)?;
+        let settings = host.machine.filter(|_| follows_settings);
+        let settings = settings.map(|machine| (machine, FollowedSettings::of_host(context, to, machine)));
+        let (failure, is_reached) = roll_back(context, to, host, &number, change)?;
         if host.machine.is_none() && failure.is_none() {
             lock = lock_app(context)?;
         }
-        let Some(why) = failure else { continue };
+        let Some(why) = failure else {
+            // The settings of the front have gone back with the first one.
+            change = HostChange::Restart;
+            if let Some((machine, settings)) = settings {
+                follows_settings = false;
+                if let Err(err) = settings.and_then(|settings| settings.follow(context, to, machine)) {
+                    failed = true;
+                    progress::error(&format!(
+                        "the settings for builds on this machine are as before: {err:#}"
+                    ));
+                    progress::detail(&format!("piku config {} shows them", context.app));
+                }
+            }
+            continue;
+        };
         failed = true;
         progress::error(&format!("{}: {why}", host.name));
         let left = if is_reached { &choice[turn..] } else { &choice[turn..=turn] };
@@ -150,15 +174,6 @@ pub(super) fn roll_back_all(context: &AppContext<'_>, to: &DeployTo) -> anyhow::
         }
     }
     drop(lock);
-    let is_of_settings = choice
-        .iter()
-        .any(|at| hosts[*at].releases.as_ref().is_some_and(|releases| releases.live.origin != "deploy"));
-    if is_of_settings && !to.here {
-        progress::detail(&format!(
-            "the settings on this machine, for builds, are as before: piku config {} shows them",
-            context.app
-        ));
-    }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -250,6 +265,7 @@ fn roll_back(
     to: &DeployTo,
     host: &RollbackHost<'_>,
     number: &str,
+    change: HostChange,
 ) -> anyhow::Result<(Option<String>, bool)> {
     let args = [number.to_owned()];
     let Some(machine) = host.machine else {
@@ -259,10 +275,21 @@ fn roll_back(
     };
     let words = request_words(context, "rollback", &args);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    Ok(match ask_host(machine, to, &words, CHANGE) {
+    let roll_back = || match ask_host(machine, to, &words, CHANGE) {
         Ok(ended) => (explain_failure(&ended), ended.code != NO_CONNECTION),
         Err(err) => (Some(format!("{err:#}")), true),
-    })
+    };
+    Ok(front::change_drained(context, to, &host.name, change, roll_back))
+}
+
+/// Returns the change that the front is told of for the first host: the settings of another deploy may be in the
+/// release of another commit only.
+fn front_change(choice: &[usize], hosts: &[RollbackHost<'_>]) -> HostChange {
+    let releases = choice.first().and_then(|at| hosts[*at].releases.as_ref());
+    let is_same = releases.is_some_and(|releases| {
+        releases.before.as_ref().is_some_and(|before| before.commit == releases.live.commit)
+    });
+    if is_same { HostChange::Restart } else { HostChange::Rollback }
 }
 
 /// Returns the command that rolls back one host.

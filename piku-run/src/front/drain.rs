@@ -32,6 +32,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 const DEPLOYED: &str = "deployed";
 /// Word on stdin after the return to the release before.
 const UNDONE: &str = "undone";
+/// Word on stdin after the return, by an operator, to a release of the deploy before.
+const ROLLED_BACK: &str = "rolled-back";
+/// Word on stdin after a change to which the same settings of the front belong.
+const RESTARTED: &str = "restarted";
 
 /// Returns whether a deploy has taken the machine out.
 pub(super) fn is_draining(app: &AppDir, machine: &str) -> bool {
@@ -50,8 +54,8 @@ pub(super) fn drain_machine(site: &FrontSite, name: &str) -> anyhow::Result<()> 
     let machine = site.find_machine(name)?;
     let lock = take_lock(&site.dir, name)?;
     site.apply()?;
-    let address =
-        site.states().into_iter().find(|state| state.machine == name).and_then(|state| state.address);
+    let state = site.states().into_iter().find(|state| state.machine == name);
+    let (address, was_up) = state.map_or((None, false), |state| (state.address, state.is_up));
     if let Some(address) = address.filter(|address| !site.upstreams().contains(address)) {
         wait_for_connections(address);
     }
@@ -62,6 +66,9 @@ pub(super) fn drain_machine(site: &FrontSite, name: &str) -> anyhow::Result<()> 
     let record = match word.trim() {
         DEPLOYED => record.activated(),
         UNDONE => record.reverted(),
+        ROLLED_BACK => record.exchanged(),
+        // One that did not answer before, as of a stopped app, need not do so after it.
+        RESTARTED if was_up => record,
         // The deploy has failed, or was killed.
         _ => {
             drop(lock);
@@ -71,7 +78,7 @@ pub(super) fn drain_machine(site: &FrontSite, name: &str) -> anyhow::Result<()> 
     let after = FrontSite { record, ..site.clone() };
     let answer = wait_for_answer(&after, machine, address);
     // Settings of a release that does not answer here do not apply.
-    let is_taken_over = answer.is_ok() || word.trim() == UNDONE;
+    let is_taken_over = answer.is_ok() || [UNDONE, ROLLED_BACK].contains(&word.trim());
     let site = if is_taken_over { &after } else { site };
     if is_taken_over {
         after.record.store(&after.dir)?;

@@ -105,6 +105,14 @@ impl FrontRecord {
         Self { settings, next: None, former: None, ..self }
     }
 
+    /// Returns the record in which the settings of the deploy before apply, and go back again the next time.
+    pub(super) fn exchanged(self) -> Self {
+        match self.former {
+            Some(former) => Self { settings: former, next: None, former: Some(self.settings), ..self },
+            None => self,
+        }
+    }
+
     /// Stores the record in place of the one that there is.
     pub(super) fn store(&self, app: &AppDir) -> anyhow::Result<()> {
         if Self::read(app).as_ref() == Some(self) {
@@ -174,6 +182,8 @@ mod tests {
         assert_eq!(name(&active), "b.test");
         assert_eq!(active.clone().activated(), active, "the second machine");
         assert_eq!(active.clone().reverted(), of("a.test"));
+        let back = active.clone().exchanged();
+        assert_eq!((name(&back), back.exchanged()), ("a.test".to_owned(), active.clone()), "to and fro");
         assert_eq!(name(&of("b.test").staged_after(Some(active))), "b.test");
     }
 }

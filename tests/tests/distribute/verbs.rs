@@ -113,8 +113,11 @@ fn verbs_reach_all_machines_of_an_app() {
     succeeds(&scene, "restart blog");
     let listed = succeeds(&scene, "releases blog");
     assert_eq!(listed.matches("set B").count(), 2, "{listed}");
-    succeeds(&scene, "rollback blog");
+    let said = succeeds(&scene, "rollback blog");
+    assert!(said.contains("the settings for builds on this machine follow: B\n"), "{said}");
     assert_eq!(instances(&scene), on_both("healthy 4"));
+    assert!(fails(&scene, "config:get blog B").contains("B is not set"));
+    assert_eq!(succeeds(&scene, "config:get blog A"), "second\n");
     one_rolls_back_by_itself(&scene, &names);
     let said = fails(&scene, "rollback blog 1");
     assert!(said.contains("each numbers its releases by itself") && said.contains("hint: "), "{said}");
@@ -147,6 +150,7 @@ fn verbs_reach_all_machines_of_an_app() {
     logs(&scene, &names);
 
     changes_of_some(&scene, &names);
+    changes_reach_all_in_one_order(&scene);
 
     // One is away: the others go on, and it is named.
     scene.lan.cut(1);
@@ -194,6 +198,26 @@ fn changes_of_some(scene: &Scene, names: &[String; 2]) {
     operator("ps:scale blog web=1");
     let log = succeeds(scene, "audit blog");
     assert_eq!(log.matches("operator").count(), 1, "{log}");
+}
+
+/// Several sessions change the same setting at once: the last one here is the last one on each machine.
+fn changes_reach_all_in_one_order(scene: &Scene) {
+    let start = |value: &str| {
+        scene.lan.on(0, || scene.builder.start_ssh("laptop", &format!("config:set blog ORDER={value}")))
+    };
+    let sessions: Vec<Child> = ["one", "two", "three"].into_iter().map(start).collect();
+    let mut said = String::new();
+    for session in sessions {
+        let out = session.wait_with_output().expect("ssh");
+        said += &String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{said}");
+    }
+    assert!(said.contains("Waiting for laptop, who has been changing blog since"), "{said}");
+    let of_builder = succeeds(scene, "config:get blog ORDER");
+    for at in [0, 1] {
+        let out = scene.lan.on(at + 1, || scene.runners[at].ssh("laptop", "config:get blog ORDER"));
+        assert_eq!(String::from_utf8_lossy(&out.stdout), of_builder, "on {at}: {said}");
+    }
 }
 
 /// Refuses a rollback when one machine has left the release already: 'previous' is another one there.

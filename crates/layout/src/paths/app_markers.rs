@@ -146,6 +146,12 @@ impl AppDir {
         self.run.join("paused")
     }
 
+    /// Returns the file that is locked while a change of the app is passed on to other machines.
+    #[must_use]
+    pub fn relay_lock(&self) -> PathBuf {
+        self.run.join("relay.lock")
+    }
+
     /// Returns true if no process of the app should run.
     #[must_use]
     pub fn is_stopped(&self) -> bool {

@@ -1,0 +1,119 @@
+//! The settings that this host keeps for builds and the front. They follow a rollback of the target hosts, as those of
+//! an app that runs here do.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::Stdio;
+
+use anyhow::{Context, ensure};
+use piku_layout::settings::{DeployTo, MachineAddress};
+use piku_report::progress;
+
+use super::fan_out::QUERY;
+use super::{explain_failure, own_command, request_words};
+use crate::app_context::AppContext;
+use crate::distribute::ssh::{self, SessionInput};
+
+/// Names of settings with their values.
+type SettingValues = BTreeMap<String, String>;
+
+/// The settings of a target host before it rolls back.
+pub(super) struct FollowedSettings(SettingValues);
+
+impl FollowedSettings {
+    /// Asks the host for its settings.
+    pub(super) fn of_host(
+        context: &AppContext<'_>,
+        to: &DeployTo,
+        machine: &MachineAddress,
+    ) -> anyhow::Result<Self> {
+        read_settings(context, to, machine).map(Self)
+    }
+
+    /// Changes on this host what the host has changed since then. Settings of this host alone stay.
+    pub(super) fn follow(
+        self,
+        context: &AppContext<'_>,
+        to: &DeployTo,
+        machine: &MachineAddress,
+    ) -> anyhow::Result<()> {
+        let of_host = read_settings(context, to, machine)?;
+        let change = changed_settings(&self.0, &of_host);
+        let args = ["--format", "json"].map(str::to_owned);
+        let out =
+            own_command(context, "config", &args).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let out = out.context("cannot run the script of the verbs")?;
+        ensure!(out.status.success(), "cannot read the settings of this machine");
+        let before: SettingValues =
+            serde_json::from_slice(&out.stdout).context("the settings of this machine are not valid")?;
+        let mut after = before.clone();
+        for (name, value) in &change {
+            match value {
+                Some(value) => after.insert((*name).to_owned(), value.clone()),
+                None => after.remove(*name),
+            };
+        }
+        if after == before {
+            return Ok(());
+        }
+        store_settings(context, &after)?;
+        let names: Vec<&str> = changed_settings(&before, &after).into_keys().collect();
+        progress::detail(&format!("the settings for builds on this machine follow: {}", names.join(", ")));
+        Ok(())
+    }
+}
+
+/// Returns the names whose values differ, with the new values.
+fn changed_settings<'a>(old: &'a SettingValues, new: &'a SettingValues) -> BTreeMap<&'a str, Option<String>> {
+    let names = old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name));
+    names.map(|name| (name.as_str(), new.get(name).cloned())).collect()
+}
+
+fn read_settings(
+    context: &AppContext<'_>,
+    to: &DeployTo,
+    machine: &MachineAddress,
+) -> anyhow::Result<SettingValues> {
+    let words = request_words(context, "config", &["--format", "json"].map(str::to_owned));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let name = machine.name();
+    let ended = ssh::run_on_host(&name, machine, to, &words, SessionInput::Nothing, QUERY)?;
+    if let Some(why) = explain_failure(&ended) {
+        anyhow::bail!("{name}: {why}");
+    }
+    serde_json::from_str(&ended.answer).with_context(|| format!("the settings of {name} are not valid"))
+}
+
+/// Replaces the settings of this host in one step. The words of the command are shown if it fails.
+fn store_settings(context: &AppContext<'_>, settings: &SettingValues) -> anyhow::Result<()> {
+    let args = ["--replace", "--no-restart"].map(str::to_owned);
+    let mut command = own_command(context, "config:import", &args);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot run the script of the verbs")?;
+    let text = serde_json::to_vec(settings).context("cannot encode the settings as JSON")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that does not read them reports why.
+        let _ = stdin.write_all(&text);
+    }
+    let out = child.wait_with_output().context("cannot run the script of the verbs")?;
+    ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr).trim());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_host_has_changed_is_a_change() {
+        let of = |text: &str| -> SettingValues {
+            let pairs = text.split_whitespace().filter_map(|pair| pair.split_once('='));
+            pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        };
+        let (old, new) = (of("A=1 B=2 C=3"), of("A=1 B=9 D=4"));
+        let change = changed_settings(&old, &new);
+        let expected = [("B", Some("9".to_owned())), ("C", None), ("D", Some("4".to_owned()))];
+        assert_eq!(change, BTreeMap::from(expected));
+        assert!(changed_settings(&new, &new).is_empty());
+    }
+}
