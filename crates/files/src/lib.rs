@@ -33,6 +33,7 @@ mod reserving_writer;
 pub mod sha256;
 pub mod source_index;
 mod tree;
+pub mod untrusted_yaml;
 mod write_order;
 
 pub use file_lock::FileLock;

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use indexmap::IndexMap;
 use jiff::Timestamp;
+use piku_files::untrusted_yaml;
 use piku_layout::jail::{APP, LAYERS};
 use piku_layout::name::{AppName, ProcessName};
 use piku_procfile::procfile::{ParseOptions, Procfile};
@@ -29,8 +30,6 @@ use crate::architecture::ReleaseArchitecture;
 use crate::layers::is_key;
 use crate::manifest::{BuiltRelease, ReleaseLayer, ReleaseOrigin};
 
-/// No manifest is longer, in bytes.
-pub const LONGEST: usize = 1 << 20;
 /// Limits that no build reaches: layers, process types and variables.
 const MOST_LAYERS: usize = 64;
 const MOST_PROCESSES: usize = 256;
@@ -120,8 +119,7 @@ impl ReceivedManifest {
     /// # Errors
     /// Fails if it is not a manifest, or contains a value that no build makes; the message names the field.
     pub fn parse(text: &[u8]) -> anyhow::Result<Self> {
-        ensure!(text.len() <= LONGEST, "bad release.yaml: it is longer than {LONGEST} bytes");
-        let raw: UntrustedFields = serde_yaml::from_slice(text)
+        let raw: UntrustedFields = untrusted_yaml::parse(text)
             .map_err(|err| anyhow::anyhow!("{}", first_line(&err.to_string(), 300)))
             .context("bad release.yaml")?;
         raw.check().context("bad release.yaml")

@@ -31,6 +31,8 @@ pub(crate) fn not_its_own(pack: &str) -> UserError {
 }
 
 pub(crate) fn bad_release(why: &str) -> UserError {
+    // It may repeat what the script has printed.
+    let why: String = why.chars().take(200).collect();
     UserError::new(format!("the output of bin/release is not valid YAML: {why}"))
         .hint("it is 'default_process_types:' and below it a line for each type, such as '  web: ./server'")
 }

@@ -3,15 +3,12 @@
 
 use std::path::Path;
 
-use piku_files::TreeHandle;
+use piku_files::{TreeHandle, untrusted_yaml};
 use piku_layout::settings::HostSettings;
 use serde::Deserialize;
 
 use crate::app_context::AppContext;
 use crate::deploy::deploy_record::{DeployRecord, DeployState};
-
-/// Largest size of a `release.yaml` in bytes, far above any real one.
-const LARGEST: u64 = 16 << 20;
 
 /// The release that serves requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +44,9 @@ impl LiveRelease {
 
     /// Returns `None` for an unreadable release: the next push deploys.
     fn read_release(dir: &Path, number: u64) -> Option<Self> {
-        let text = TreeHandle::open(dir).ok()?.read_bounded("release.yaml", LARGEST).ok()?;
-        let ReleaseCommit { commit } = serde_yaml::from_slice(&text).ok()?;
+        let text =
+            TreeHandle::open(dir).ok()?.read_bounded("release.yaml", untrusted_yaml::LONGEST as u64).ok()?;
+        let ReleaseCommit { commit } = untrusted_yaml::parse(&text).ok()?;
         Some(Self { commit, number })
     }
 }

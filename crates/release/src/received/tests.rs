@@ -143,9 +143,16 @@ fn what_grows_without_end_is_given_up() {
         let all = vec![format!("*a{}", n - 1); 9].join(", ");
         format!("{text}a{n}: &a{n} [{all}]\n")
     });
-    let _ = ReceivedManifest::parse(format!("{laughs}{}", good()).as_bytes());
+    let name = format!("&a {}", "x".repeat(400_000));
+    let long = good().replace("app: blog", &format!("app: blog\nx: {name}"));
+    let aliases: Vec<_> = (0..1000).map(|n| format!("V{n}: *a")).collect();
+    let long = long.replace("'1'}", &format!("'1', {}}}", aliases.join(", ")));
+    for text in [format!("{laughs}{}", good()), long] {
+        let err = format!("{:#}", ReceivedManifest::parse(text.as_bytes()).unwrap_err());
+        assert!(err.starts_with("bad release.yaml: ") && err.contains("its aliases"), "{err}");
+    }
     assert!(ReceivedManifest::parse("[".repeat(100_000).as_bytes()).is_err());
-    assert!(ReceivedManifest::parse(&vec![b' '; LONGEST + 1]).is_err());
+    assert!(ReceivedManifest::parse(&vec![b' '; untrusted_yaml::LONGEST + 1]).is_err());
     let many = (0..2000).map(|n| format!("  V{n}: x")).collect::<Vec<_>>().join("\n");
     let text = good()
         .replace("env: {PATH: '/layers/venv/bin:/usr/bin', PYTHONUNBUFFERED: '1'}", &format!("env:\n{many}"));

@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use indexmap::IndexMap;
 use piku_chroot::jail::JailSpec;
 use piku_chroot::profile::BuiltinProfile;
+use piku_files::untrusted_yaml;
 use piku_layout::name::ProcessName;
 use piku_procfile::env::is_name;
 use piku_procfile::procfile::{ParseOptions, Procfile};
@@ -133,7 +134,7 @@ impl Runtime for BuildpackRuntime {
             let Some(text) = read(&name)? else { break };
             view.tree.remove_file(&name)?;
             let one: Option<ReleaseScriptOutput> =
-                serde_yaml::from_slice(&text).map_err(|err| told::bad_release(&err.to_string()))?;
+                untrusted_yaml::parse(&text).map_err(|err| told::bad_release(&err.to_string()))?;
             said.push(one.unwrap_or_default());
         }
         if plan.processes_from.is_none() {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use piku_files::untrusted_yaml;
+
 use crate::app::app_source::{AppSource, decode};
 use crate::errors::ruby as told;
 
@@ -35,7 +37,7 @@ pub(super) fn read(source: &AppSource) -> anyhow::Result<BTreeMap<String, String
     if text.lines().all(|line| matches!(line.trim(), "" | "---")) {
         return Ok(BTreeMap::new());
     }
-    let all: BTreeMap<String, serde_yaml::Value> = serde_yaml::from_str(&text).map_err(|err| {
+    let all: BTreeMap<String, serde_yaml::Value> = untrusted_yaml::parse(text.as_bytes()).map_err(|err| {
         let (line, column) = err.location().map_or((1, 1), |place| (place.line(), place.column()));
         told::bad_settings(FILE, line, column)
     })?;
@@ -75,6 +77,8 @@ mod tests {
         let names: Vec<_> = of(text).unwrap().into_keys().collect();
         assert_eq!(names, ["BUNDLE_BUILD__PG", "BUNDLE_JOBS", "BUNDLE_WITHOUT"]);
         assert_eq!(of("--- \n").unwrap().len(), 0);
+        let laughs = format!("a: &a '{}'\n{}", "x".repeat(9000), "? [*a, *a]\n: *a\n".repeat(900));
+        assert!(of(&laughs).unwrap_err().to_string().starts_with(".bundle/config:"));
         assert!(of("---\n- a\n").unwrap_err().to_string().starts_with(".bundle/config:"));
     }
 }
