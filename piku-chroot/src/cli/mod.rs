@@ -173,9 +173,9 @@ pub(crate) struct ChrootCli {
     /// Join the user namespace of the open descriptor FD, which --make-user-namespace has sent for the same
     /// NAME and groups, instead of making one
     ///
-    /// Jails that share one start sooner: newuidmap and newgidmap have run once for all of them. Where no cgroup
-    /// enforces a limit on processes the jail makes its own all the same, since the limit would count the processes
-    /// of all jails together.
+    /// Jails that share one start sooner: newuidmap and newgidmap have run once for all of them. The jail makes its own
+    /// all the same where no cgroup enforces a limit on processes, since the limit would count the processes of all
+    /// jails together, and where the system refuses to join one.
     #[arg(long, value_name = "FD", requires = "uid_range", conflicts_with_all = ["give_back", "check"],
         value_parser = number_arg("the number of a descriptor from 3 on", 3..=i32::MAX))]
     pub(crate) user_namespace: Option<i32>,

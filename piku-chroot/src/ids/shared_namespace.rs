@@ -8,9 +8,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result, ensure};
-use nix::libc::EIO;
+use nix::libc::{EINVAL, EIO};
 use nix::sched::setns;
-use nix::sys::wait::waitpid;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -34,13 +35,17 @@ pub(crate) fn send_new(plan: &JailPlan) -> Result<u8> {
     })
 }
 
-/// Starts a process in `namespace`, limited by `hold`, as a child of this one. `flags` are its new namespaces.
+/// Starts a process in `namespace`, limited by `hold`, as a child of this one. `flags` are its new namespaces. Returns
+/// `None` if the system refuses, as a security module or the filter of an outer container may.
+///
+/// # Errors
+/// Fails if `namespace` is not a user namespace that could be joined.
 pub(crate) fn spawn_in(
     namespace: OwnedFd,
     hold: &LimitHold,
     flags: Namespaces,
     child: impl FnOnce() -> u8,
-) -> Result<Pid> {
+) -> Result<Option<Pid>> {
     let (read, write) =
         pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe")?;
     let flags = flags.difference(Namespaces::CLONE_NEWUSER) | Namespaces::CLONE_PARENT;
@@ -65,14 +70,17 @@ pub(crate) fn spawn_in(
     let helper = helper.context("cannot start a process")?;
     let mut word = [0; 4];
     let count = rustix::io::retry_on_intr(|| rustix::io::read(&read, &mut word));
-    waitpid(helper, None).context("cannot wait for a process")?;
+    let end = waitpid(helper, None).context("cannot wait for a process")?;
+    if matches!(end, WaitStatus::Signaled(_, Signal::SIGSYS, _)) {
+        // A filter that kills.
+        return Ok(None);
+    }
     ensure!(count == Ok(word.len()), "--user-namespace: the process that joins it was killed");
     match i32::from_ne_bytes(word) {
-        pid if pid > 0 => Ok(Pid::from_raw(pid)),
-        errno => {
-            let err = io::Error::from_raw_os_error(errno.saturating_neg());
-            Err(err).context("--user-namespace: cannot start a process in it")
-        }
+        pid if pid > 0 => Ok(Some(Pid::from_raw(pid))),
+        errno if errno == -EINVAL => Err(io::Error::from_raw_os_error(EINVAL))
+            .context("--user-namespace: cannot start a process in it"),
+        _ => Ok(None),
     }
 }
 

@@ -199,7 +199,7 @@ fn start_jail(
         scratch: scratch.map(|scratch| scratch.place().clone()),
     };
     let mut given = Some((life, started, channel, connect, inside, plan));
-    let child = || match given.take() {
+    let mut child = || match given.take() {
         Some((life, started, channel, connect, inside, plan)) => {
             drop((life, started, channel, connect));
             followed.close_folders();
@@ -207,17 +207,20 @@ fn start_jail(
         }
         None => SETUP_FAILED,
     };
-    let is_shared = shared.is_some();
-    let pid = match shared {
-        Some(namespace) => shared_namespace::spawn_in(namespace, hold, flags, child)?,
-        None => hold.spawn(flags, child).map_err(|err| explain_step(SetupStep::Namespaces, &err))?,
+    let joined = match shared {
+        Some(namespace) => shared_namespace::spawn_in(namespace, hold, flags, &mut child)?,
+        None => None,
+    };
+    let pid = match joined {
+        Some(pid) => pid,
+        None => hold.spawn(flags, &mut child).map_err(|err| explain_step(SetupStep::Namespaces, &err))?,
     };
     // The monitor waits for months, and needs only these ends.
     let (life, started, channel, connect, inside, plan) = given.context("the jail was not started")?;
     drop(inside);
     let mounts = plan.remove_in_background.then(|| namespaces::open_mounts(pid)).flatten();
     let namespaces = JailNamespaces::open(&plan, pid)?;
-    if is_shared {
+    if joined.is_some() {
         ids::tell_mapped(&life)?;
     } else {
         ids.map_for(pid, &plan.groups, &life)?;

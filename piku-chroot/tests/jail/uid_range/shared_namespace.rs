@@ -145,6 +145,29 @@ fn the_number_of_processes_is_that_of_one_jail() {
 }
 
 #[test]
+fn where_the_system_refuses_to_join_the_jail_makes_its_own() {
+    // That of a process of root, which only root may join.
+    let mut stranger = Command::new("unshare");
+    stranger.args(["--user", "sh", "-c", "echo up; exec sleep 600"]);
+    let mut stranger = Running::start(&mut stranger);
+    stranger.until_line("up");
+    let foreign = fs::File::open(format!("/proc/{}/ns/user", stranger.pid())).unwrap().into();
+    let inode = format!("user:[{}]\n", rustix::fs::fstat(&foreign).unwrap().st_ino);
+    let script = "readlink /proc/self/ns/user; id -u; cat /proc/self/uid_map; echo kept >>/data/file";
+    for two in Two::each().iter().filter(|two| two.ranges.is_some() && two.caller != 0) {
+        let data = two.folder("data");
+        let own = two.sh("blog", &["--data", &data], script);
+        let fallback = sh(two, "blog", &foreign, &["--data", &data], script);
+        assert_eq!((fallback.code, fallback.err.as_str()), (Some(0), ""), "{fallback:#?}");
+        let ids = |outcome: &Outcome| outcome.out.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(ids(&fallback), ids(&own));
+        assert!(!fallback.out.starts_with(&inode), "{fallback:#?}");
+    }
+    stranger.signal(Signal::SIGKILL);
+    stranger.wait();
+}
+
+#[test]
 fn what_cannot_be_joined_is_refused() {
     for two in Two::each() {
         let file: OwnedFd = fs::File::open("/dev/null").unwrap().into();
