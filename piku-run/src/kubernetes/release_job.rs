@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use piku_report::progress;
+use piku_report::user_error::UserError;
 use serde_json::{Value, json};
 
 use super::KubernetesApp;
@@ -147,13 +148,13 @@ impl KubernetesApp {
             }
             match state.result() {
                 Some(true) => break Ok(()),
-                Some(false) => break Err(why_failed(pod.as_ref())),
+                Some(false) => break Err(failed_task(&why_failed(pod.as_ref()))),
                 None if pod.is_none() && waits_for.is_some() && since.elapsed() > REFUSED => {
-                    break Err(waits_for.unwrap_or_default());
+                    break Err(refused_task(&waits_for.unwrap_or_default()));
                 }
                 None if since.elapsed() > limit => {
                     let why = waits_for.map_or_else(String::new, |why| format!(": {why}"));
-                    break Err(format!("it takes too long{why}"));
+                    break Err(failed_task(&format!("it takes too long{why}")));
                 }
                 None => {}
             }
@@ -166,14 +167,14 @@ impl KubernetesApp {
                 if pod.as_ref().is_some_and(PodState::lacks_image) {
                     self.note_lost_image(number);
                 }
-                break Err(why);
+                break Err(failed_task(&why));
             }
             sleep(PAUSE);
         };
         if let Some(log) = log {
             log.end();
         }
-        result.map_err(|why| refusal::explain(format!("the release task has failed: {why}")).into())
+        Ok(result?)
     }
 }
 
@@ -187,6 +188,18 @@ impl KubernetesApp {
         };
         let last = events.iter().rfind(of_job)?;
         Some(format!("the cluster refuses its pod: {}", refusal::reason_of(&last.message)))
+    }
+}
+
+fn failed_task(why: &str) -> UserError {
+    UserError::new(format!("the release task has failed: {why}"))
+}
+
+/// Returns the error of a task whose pod the cluster refuses.
+fn refused_task(why: &str) -> UserError {
+    match refusal::hint(why) {
+        Some(hint) => failed_task(why).hint(hint),
+        None => failed_task(why),
     }
 }
 

@@ -9,10 +9,9 @@ use piku_report::user_error::UserError;
 
 use super::KubernetesApp;
 use super::kubectl::KubectlClient;
-use super::refusal;
 use super::state::{
-    COMPONENT, ClusterItem, DeploymentState, EventState, ObjectList, PodState, RolloutFailure,
-    RolloutProgress, VERSION, judge_rollout,
+    COMPONENT, ClusterItem, DeploymentState, EventState, ObjectList, PodState, RolloutDelay, RolloutFailure,
+    RolloutProgress, VERSION, is_refused, judge_rollout,
 };
 
 /// Time between two questions to the cluster.
@@ -66,10 +65,11 @@ impl KubernetesApp {
         let version = number.to_string();
         let RolloutStart { pods: before, mut events } = start;
         let kubectl = self.kubectl();
-        let (mut told, mut changed) = (String::new(), Instant::now());
+        let (mut told, mut changed, mut refused_since) = (String::new(), Instant::now(), None);
         loop {
             let (mut states, mut pods) = self.list_workloads(&kubectl)?;
             states.retain(|state| deployments.contains(&state.metadata.name));
+            refused_since = is_refused(&states, &pods).then(|| refused_since.unwrap_or_else(Instant::now));
             let components: BTreeSet<String> =
                 states.iter().map(|state| state.metadata.label(COMPONENT).to_owned()).collect();
             // Pods of jobs come and go by themselves, and those of a release that has failed before go.
@@ -80,7 +80,8 @@ impl KubernetesApp {
                     && components.contains(pod.metadata.label(COMPONENT))
             });
             self.print_events(&pods, deployments, &mut events);
-            match judge_rollout(&states, &pods, changed.elapsed()) {
+            let refused = refused_since.as_ref().map_or(Duration::ZERO, Instant::elapsed);
+            match judge_rollout(&states, &pods, RolloutDelay { idle: changed.elapsed(), refused }) {
                 RolloutProgress::Complete => return Ok(()),
                 RolloutProgress::Failed(failure) => {
                     if pods.iter().any(PodState::lacks_image) {
@@ -91,7 +92,7 @@ impl KubernetesApp {
                 RolloutProgress::Waiting(remaining) => {
                     if remaining != told {
                         progress::detail(&remaining);
-                        (told, changed) = (remaining, Instant::now());
+                        (told, changed, refused_since) = (remaining, Instant::now(), None);
                     }
                 }
             }
@@ -134,7 +135,11 @@ fn explain(kubectl: &KubectlClient, failure: &RolloutFailure) -> UserError {
             }
         }
     }
-    refusal::explain(message)
+    let err = UserError::new(message);
+    match failure.hint {
+        Some(hint) => err.hint(hint),
+        None => err,
+    }
 }
 
 /// Returns whether an object is a deployment, or one of its replica sets.

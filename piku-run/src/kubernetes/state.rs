@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 pub(super) use job::JobState;
-pub(super) use progress::{DeploymentState, RolloutFailure, RolloutProgress, judge_rollout};
+pub(super) use progress::{DeploymentState, RolloutDelay, RolloutFailure, RolloutProgress, is_refused, judge_rollout};
 
 /// Labels of objects and pods.
 pub(super) const VERSION: &str = "app.kubernetes.io/version";

@@ -10,10 +10,12 @@ use super::{COMPONENT, ObjectCondition, ObjectMetadata, PodState};
 
 /// Time after the deadline of a deployment until which the cluster has told that it has passed.
 const DEADLINE_REPORT: Duration = Duration::from_secs(30);
-/// Time for which a deployment may be refused its pods: others of the namespace may end meanwhile.
+/// Least time for which a deployment may be refused its pods: others of the namespace may end meanwhile.
 const REFUSED: Duration = Duration::from_secs(20);
 /// Deadline of a deployment that sets none.
 const DEFAULT_DEADLINE: u64 = 600;
+/// Seconds that a pod which sets none has to end.
+const DEFAULT_GRACE_PERIOD: u64 = 30;
 
 #[derive(Debug, Clone, Deserialize)]
 pub(in crate::kubernetes) struct DeploymentState {
@@ -29,6 +31,20 @@ struct DeploymentSpec {
     #[serde(default)]
     replicas: u32,
     progress_deadline_seconds: Option<u64>,
+    #[serde(default)]
+    template: PodTemplate,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct PodTemplate {
+    spec: TemplateSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct TemplateSpec {
+    termination_grace_period_seconds: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -57,6 +73,17 @@ pub(in crate::kubernetes) struct RolloutFailure {
     pub(in crate::kubernetes) reason: String,
     /// Pod whose log may say more, and true if its process has ended before.
     pub(in crate::kubernetes) pod: Option<(String, bool)>,
+    /// Advice for the user.
+    pub(in crate::kubernetes) hint: Option<&'static str>,
+}
+
+/// Times that a rollout has spent without progress.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::kubernetes) struct RolloutDelay {
+    /// Time since the remaining work has changed.
+    pub(in crate::kubernetes) idle: Duration,
+    /// Time for which the cluster has refused pods without one that ends: see [`is_refused`].
+    pub(in crate::kubernetes) refused: Duration,
 }
 
 impl DeploymentState {
@@ -80,6 +107,13 @@ impl DeploymentState {
         self.status.conditions.iter().find(refused).map(|one| refusal::reason_of(&one.message))
     }
 
+    /// Returns the time for which it may be refused its pods. The cluster tries again at growing intervals: after
+    /// the end of a pod, the next attempt comes no later than that pod took to end.
+    fn refusal_limit(&self) -> Duration {
+        let grace = self.spec.template.spec.termination_grace_period_seconds;
+        REFUSED.max(Duration::from_secs(grace.unwrap_or(DEFAULT_GRACE_PERIOD)))
+    }
+
     /// Returns what is left to do; `None` if its rollout is complete.
     fn remaining(&self) -> Option<String> {
         let (name, wanted, status) = (&self.metadata.name, self.spec.replicas, &self.status);
@@ -98,24 +132,37 @@ impl DeploymentState {
     }
 }
 
+/// Returns whether the cluster refuses pods of a deployment, and none of these pods makes room by its end.
+pub(in crate::kubernetes) fn is_refused(deployments: &[DeploymentState], pods: &[PodState]) -> bool {
+    let ends = |pod: &PodState| pod.metadata.deletion_timestamp.is_some();
+    !pods.iter().any(ends) && deployments.iter().any(|one| one.refusal().is_some())
+}
+
 /// Judges the rollout of deployments by their state, that of the pods that it has made, and the time for which
 /// neither has changed.
 pub(in crate::kubernetes) fn judge_rollout(
     deployments: &[DeploymentState],
     pods: &[PodState],
-    idle: Duration,
+    delay: RolloutDelay,
 ) -> RolloutProgress {
     let alive = || pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let log_of = |pod: &PodState| Some((pod.metadata.name.clone(), pod.restarts() > 0));
     if let Some((pod, reason)) = alive().find_map(|pod| Some((pod, pod.failure()?))) {
-        return RolloutProgress::Failed(RolloutFailure { reason, pod: log_of(pod) });
+        return RolloutProgress::Failed(RolloutFailure { reason, pod: log_of(pod), hint: None });
     }
-    let refused = || deployments.iter().find_map(|one| Some((&one.metadata.name, one.refusal()?)));
-    if let Some((name, why)) = (idle > REFUSED).then(refused).flatten() {
-        let reason = format!("{name}: the cluster refuses its pods: {why}");
-        return RolloutProgress::Failed(RolloutFailure { reason, pod: None });
+    let refusal = |one: &DeploymentState| {
+        let why = one.refusal()?;
+        let reason = format!("{}: the cluster refuses its pods: {why}", one.metadata.name);
+        Some(RolloutFailure { reason, pod: None, hint: refusal::deploy_hint(why) })
+    };
+    let has_waited = |one: &&DeploymentState| delay.refused > one.refusal_limit();
+    if let Some(failure) = deployments.iter().filter(has_waited).find_map(refusal) {
+        return RolloutProgress::Failed(failure);
     }
-    if let Some(late) = deployments.iter().find(|one| one.is_out_of_time(idle)) {
+    if let Some(late) = deployments.iter().find(|one| one.is_out_of_time(delay.idle)) {
+        if let Some(failure) = refusal(late) {
+            return RolloutProgress::Failed(failure);
+        }
         let name = &late.metadata.name;
         let of_it = |pod: &&PodState| pod.metadata.label(COMPONENT) == late.metadata.label(COMPONENT);
         let found = alive().filter(of_it).find_map(|pod| Some((pod, pod.why_not_ready()?)));
@@ -124,11 +171,12 @@ pub(in crate::kubernetes) fn judge_rollout(
             Some((pod, why)) => RolloutFailure {
                 reason: format!("{} has not become ready in time: {why}", pod.metadata.name),
                 pod: log_of(pod),
+                hint: None,
             },
             None if late.spec.replicas == 0 => {
-                RolloutFailure { reason: in_time("its pods have not ended"), pod: None }
+                RolloutFailure { reason: in_time("its pods have not ended"), pod: None, hint: None }
             }
-            None => RolloutFailure { reason: in_time("it has not come up"), pod: None },
+            None => RolloutFailure { reason: in_time("it has not come up"), pod: None, hint: None },
         };
         return RolloutProgress::Failed(failure);
     }

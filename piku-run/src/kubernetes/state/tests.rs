@@ -19,7 +19,7 @@ fn pod(status: &Value) -> PodState {
 }
 
 fn judge(deployment: &DeploymentState, pods: &[PodState]) -> RolloutProgress {
-    judge_rollout(std::slice::from_ref(deployment), pods, Duration::ZERO)
+    judge_rollout(std::slice::from_ref(deployment), pods, RolloutDelay::default())
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_rollout_is_complete_when_all_pods_are_new_and_up() {
         json!({ "observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2 });
     assert_eq!(judge(&deployment(2, 2, &done), &[]), RolloutProgress::Complete);
     assert_eq!(judge(&deployment(1, 0, &json!({ "observedGeneration": 1 })), &[]), RolloutProgress::Complete);
-    assert_eq!(judge_rollout(&[], &[], Duration::MAX), RolloutProgress::Complete);
+    assert_eq!(judge_rollout(&[], &[], RolloutDelay { idle: Duration::MAX, refused: Duration::MAX }), RolloutProgress::Complete);
 }
 
 #[test]
@@ -63,7 +63,8 @@ fn a_rollout_without_progress_fails() {
     });
     let lost = pod(&json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "False" }] }));
     let judge = |seconds| {
-        judge_rollout(&[deployment(1, 1, &seen)], std::slice::from_ref(&lost), Duration::from_secs(seconds))
+        let delay = RolloutDelay { idle: Duration::from_secs(seconds), ..RolloutDelay::default() };
+        judge_rollout(&[deployment(1, 1, &seen)], std::slice::from_ref(&lost), delay)
     };
     assert!(matches!(judge(630), RolloutProgress::Waiting(_)));
     let RolloutProgress::Failed(RolloutFailure { reason, .. }) = judge(631) else { panic!("it waits") };
@@ -71,28 +72,53 @@ fn a_rollout_without_progress_fails() {
 }
 
 #[test]
-fn a_rollout_whose_pods_are_refused_fails_early() {
+fn a_rollout_whose_pods_are_refused_waits_for_room() {
     let why = "pods \"blog-web-7-x\" is forbidden: exceeded quota: q";
-    let refused = |status: &str| {
+    // The first of two pods is up; the second has no room until an old one has ended.
+    let refused = |status: &str, grace: u64| {
         let condition = json!({
             "type": "ReplicaFailure", "status": status, "reason": "FailedCreate", "message": why,
         });
-        deployment(1, 1, &json!({ "observedGeneration": 1, "conditions": [condition] }))
+        let status = json!({
+            "observedGeneration": 1, "replicas": 2, "updatedReplicas": 1, "conditions": [condition],
+        });
+        let template = json!({ "spec": { "terminationGracePeriodSeconds": grace } });
+        let value = json!({
+            "metadata": { "name": "blog-web", "generation": 1 }, "status": status,
+            "spec": { "replicas": 2, "template": template },
+        });
+        serde_json::from_value::<DeploymentState>(value).expect("a deployment")
     };
-    let judge = |status, seconds| judge_rollout(&[refused(status)], &[], Duration::from_secs(seconds));
-    assert!(matches!(judge("True", 20), RolloutProgress::Waiting(_)));
-    assert!(matches!(judge("False", 21), RolloutProgress::Waiting(_)));
-    let RolloutProgress::Failed(RolloutFailure { reason, .. }) = judge("True", 21) else {
-        panic!("it waits")
+    let mut old = pod(&json!({ "phase": "Running" }));
+    assert!(is_refused(&[refused("True", 10)], std::slice::from_ref(&old)));
+    assert!(!is_refused(&[refused("False", 10)], &[]));
+    old.metadata.deletion_timestamp = Some(jiff::Timestamp::UNIX_EPOCH);
+    assert!(!is_refused(&[refused("True", 10)], &[old]), "a pod that ends makes room");
+
+    let judge = |status, grace, idle, seconds| {
+        let delay =
+            RolloutDelay { idle: Duration::from_secs(idle), refused: Duration::from_secs(seconds) };
+        judge_rollout(&[refused(status, grace)], &[], delay)
     };
-    assert_eq!(reason, "blog-web: the cluster refuses its pods: exceeded quota: q");
+    // However long it took to make the first pod ready.
+    assert!(matches!(judge("True", 10, 300, 20), RolloutProgress::Waiting(_)));
+    assert!(matches!(judge("True", 40, 300, 40), RolloutProgress::Waiting(_)));
+    assert!(matches!(judge("False", 10, 300, 21), RolloutProgress::Waiting(_)));
+    // After the refusal, or at the deadline while a pod of a lost node does not end.
+    for (grace, idle, refused) in [(10, 21, 21), (40, 41, 41), (10, 631, 0)] {
+        let RolloutProgress::Failed(failure) = judge("True", grace, idle, refused) else {
+            panic!("it waits")
+        };
+        assert_eq!(failure.reason, "blog-web: the cluster refuses its pods: exceeded quota: q");
+        assert!(failure.hint.is_some_and(|hint| hint.contains("one more pod")), "{failure:?}");
+    }
 }
 
 #[test]
 fn a_pod_that_will_not_come_up_fails_the_rollout() {
     let starting = deployment(1, 1, &json!({ "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1 }));
     let failed = |status: Value| match judge(&starting, &[pod(&status)]) {
-        RolloutProgress::Failed(RolloutFailure { reason, pod }) => (reason, pod.expect("a pod").1),
+        RolloutProgress::Failed(RolloutFailure { reason, pod, .. }) => (reason, pod.expect("a pod").1),
         other => panic!("{other:?}"),
     };
     let waits = |reason: &str, message: &str| json!({ "waiting": { "reason": reason, "message": message } });
