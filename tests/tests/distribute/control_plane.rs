@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use piku_tests::cluster::RegistryServer;
+use piku_tests::cluster::{RegistryServer, empty_base};
 use piku_tests::repo::Repo;
 use piku_tests::tools::repository;
 use piku_tests::world::{World, wait_long};
@@ -118,6 +118,7 @@ impl ControlPlaneScene {
 
     /// Writes `deploy_to` with these apps in the cluster.
     fn use_cluster(&self, apps: &[&str]) {
+        let base = empty_base(&self.world);
         let of_app = |app: &&str| {
             format!(
                 "  {app}:\n    kubernetes:\n      {{context: test, namespace: {}, kubeconfig: '{}', \
@@ -125,7 +126,7 @@ impl ControlPlaneScene {
                 self.namespace.name,
                 self.kubeconfig.display(),
                 self.registry.address(),
-                self.world.path("base").display()
+                base.display()
             )
         };
         let apps: String = apps.iter().map(of_app).collect();
