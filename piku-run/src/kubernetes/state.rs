@@ -10,7 +10,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 pub(super) use job::JobState;
-pub(super) use progress::{DeploymentState, RolloutDelay, RolloutFailure, RolloutProgress, is_refused, judge_rollout};
+pub(super) use progress::{
+    DeploymentState, RolloutDelay, RolloutFailure, RolloutProgress, is_refused, judge_rollout,
+};
 
 /// Labels of objects and pods.
 pub(super) const VERSION: &str = "app.kubernetes.io/version";

@@ -297,6 +297,13 @@ fn a_failed_change_leaves_the_cluster_as_it_was() {
     assert_eq!(scene.ps(), ["web healthy 1", "worker running 1", "cron-tick stopped 1"]);
     scene.succeeds("stop blog");
     assert_eq!(scene.ps(), ["web stopped 1", "worker stopped 1", "cron-tick stopped 1"]);
+    scene.kubectl.set_down(true);
+    let said = scene.fails("ps blog");
+    assert!(
+        said.contains("unknown") && said.contains("cannot tell what runs of blog: kubernetes: "),
+        "{said}"
+    );
+    scene.kubectl.set_down(false);
     scene.succeeds("config:unset blog A");
     scene.succeeds("start blog");
     is_as_before();

@@ -113,7 +113,7 @@ impl FoundInstances {
                 // Print an error once if it is the same for all apps, such as a missing daemon.
                 Err(err) if failures.iter().any(|(_, other)| other.to_string() == err.to_string()) => {}
                 Err(err) => {
-                    if err.is::<SilentSupervisor>() {
+                    if err.is::<SilentSupervisor>() || root.app(&app).is_in_cluster() {
                         rows.extend(supervisor::unknown(root, &app).unwrap_or_default());
                     }
                     failures.push((app, err));
@@ -221,15 +221,17 @@ pub(crate) fn samples_of(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<I
 }
 
 /// Returns the pods that a stopped app still has in its cluster, as after a stop that has failed half way, and the rows
-/// of the other types. A cluster that cannot be asked adds none.
+/// of the other types.
+///
+/// # Errors
+/// Fails if the cluster cannot be asked: pods of the app may run.
 fn with_left_pods(
     root: &PikuRoot,
     app: &AppName,
     mut stopped: Vec<InstanceSample>,
 ) -> anyhow::Result<Vec<InstanceSample>> {
-    let Ok(Some(value)) = client::ask_within(root, app, &SupervisorRequest::Ps, AskPatience::LOOK) else {
-        return Ok(stopped);
-    };
+    let value = client::ask_within(root, app, &SupervisorRequest::Ps, AskPatience::LOOK)?
+        .context("the cluster has no answer")?;
     let mut rows: Vec<InstanceSample> =
         serde_json::from_value(value).context("cannot understand the cluster")?;
     stopped.retain(|one| !rows.iter().any(|row| row.kind == one.kind));

@@ -51,7 +51,10 @@ fn a_rollout_is_complete_when_all_pods_are_new_and_up() {
         json!({ "observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2 });
     assert_eq!(judge(&deployment(2, 2, &done), &[]), RolloutProgress::Complete);
     assert_eq!(judge(&deployment(1, 0, &json!({ "observedGeneration": 1 })), &[]), RolloutProgress::Complete);
-    assert_eq!(judge_rollout(&[], &[], RolloutDelay { idle: Duration::MAX, refused: Duration::MAX }), RolloutProgress::Complete);
+    assert_eq!(
+        judge_rollout(&[], &[], RolloutDelay { idle: Duration::MAX, refused: Duration::MAX }),
+        RolloutProgress::Complete
+    );
 }
 
 #[test]
@@ -96,8 +99,7 @@ fn a_rollout_whose_pods_are_refused_waits_for_room() {
     assert!(!is_refused(&[refused("True", 10)], &[old]), "a pod that ends makes room");
 
     let judge = |status, grace, idle, seconds| {
-        let delay =
-            RolloutDelay { idle: Duration::from_secs(idle), refused: Duration::from_secs(seconds) };
+        let delay = RolloutDelay { idle: Duration::from_secs(idle), refused: Duration::from_secs(seconds) };
         judge_rollout(&[refused(status, grace)], &[], delay)
     };
     // However long it took to make the first pod ready.
