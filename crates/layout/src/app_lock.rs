@@ -67,7 +67,7 @@ fn wait_at(
 ///
 /// # Errors
 /// With exit code 75 if the lock is not free in time.
-pub fn wait_for_relay(app: &AppDir, by: &str) -> anyhow::Result<FileLock> {
+pub fn wait_for_relay(app: &AppDir, by: &str, patience: Option<Duration>) -> anyhow::Result<FileLock> {
     let path = app.relay_lock();
     loop {
         // The app may be a new one, or be destroyed meanwhile with this folder.
@@ -76,7 +76,7 @@ pub fn wait_for_relay(app: &AppDir, by: &str) -> anyhow::Result<FileLock> {
             .mode(0o700)
             .create(app.run())
             .with_context(|| format!("cannot create '{}'", app.run().display()))?;
-        if let Some(lock) = wait_at(&path, app, by, None)? {
+        if let Some(lock) = wait_at(&path, app, by, patience)? {
             return Ok(lock);
         }
     }

@@ -1,4 +1,4 @@
-//! `catch-up`: sends the release of the last deploy to hosts that were down then and are back. The daemon runs
+//! `catch-up`: sends the settings and the release that hosts have missed to those that are back. The daemon runs
 //! it as long as there are any.
 
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use piku_layout::settings::DeployTo;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, FAILED, UserError};
 
+use super::settings_catch_up::send_missed_settings;
 use super::target_host::TargetHost;
 use super::{IS_QUIET, for_each_healthy, front, missed, send_to_machines, targets};
 use crate::app_context::AppContext;
@@ -23,16 +24,17 @@ pub(crate) const ACTOR: &str = "catch-up";
 /// Sends the release to those of its hosts that are back. Returns exit code 75 if the app is being changed.
 pub(crate) fn catch_up(context: &AppContext<'_>) -> anyhow::Result<u8> {
     let app = context.dir();
-    let missed = MissedRelease::of(&app);
-    let waiting = missed.waiting();
-    if waiting.is_empty() {
-        return Ok(0);
-    }
     if app_lock::is_held(&app) {
         return Ok(BUSY);
     }
     // This machine and the others have deployed it, and keep it.
     let to = DeployTo { all_or_nothing: false, skip_down: true, ..super::deploy_to(context)? };
+    let code = send_missed_settings(context, &to)?;
+    let missed = MissedRelease::of(&app);
+    let waiting = missed.waiting();
+    if waiting.is_empty() || code != 0 {
+        return Ok(code);
+    }
     let own = targets::read_own_facts(context)?;
     let is_waiting = |name: &String| waiting.contains(name);
     let mut machines: Vec<TargetHost<'_>> = to

@@ -14,6 +14,7 @@ pub(crate) mod front;
 pub(crate) mod missed;
 mod old_layers;
 mod parts;
+mod settings_catch_up;
 pub(crate) mod ssh;
 mod target_host;
 mod targets;

@@ -24,7 +24,7 @@ const UNKNOWN_NAME: &str = "Could not resolve hostname";
 /// Limit for a request that does no work.
 const ANSWER: TimeLimit = TimeLimit::Whole(Duration::from_secs(60));
 /// Limit for a request that does work: it may wait for another push or for a silent release task.
-const WORK: TimeLimit = TimeLimit::Silence { silence: Duration::from_secs(3600), whole: DAY };
+pub(super) const WORK: TimeLimit = TimeLimit::Silence { silence: Duration::from_secs(3600), whole: DAY };
 /// Limit for all attempts together, even if bytes trickle in.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const PAUSE: Duration = Duration::from_secs(2);
@@ -287,7 +287,7 @@ fn connection_hint(last: &str) -> Option<&'static str> {
 }
 
 /// Turns a failed request into an error.
-fn check_success(ended: EndedSession) -> anyhow::Result<EndedSession> {
+pub(super) fn check_success(ended: EndedSession) -> anyhow::Result<EndedSession> {
     let why =
         |text: &str| if ended.last.is_empty() { text.to_owned() } else { format!("{text}: {}", ended.last) };
     match ended.code {

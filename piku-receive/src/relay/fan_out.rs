@@ -17,6 +17,7 @@ use piku_report::user_error::UserError;
 
 use super::host_output::{HostResult, OWN_NAME, ask_for_json, output_format, print_outputs};
 use super::plan::{self, FanOut, OwnTurn};
+use super::settings_change::{NotedChange, SettingsBefore};
 use super::{explain_failure, lock_app, own_command, repeat_hint, request_words};
 use crate::app_context::AppContext;
 use crate::child_env;
@@ -60,7 +61,8 @@ pub(super) fn run_on_each(
             return Err(UserError::new(format!("stdin has more than {LONGEST_INPUT} bytes")).into());
         }
     }
-    let _order = app_lock::wait_for_relay(&context.dir(), &actor::actor_name())?;
+    let _order = app_lock::wait_for_relay(&context.dir(), &actor::actor_name(), None)?;
+    let before = plan::changes_settings(verb).then(|| SettingsBefore::read(context)).transpose()?;
     let format = output_format(args);
     let args = &ask_for_json(args);
     let mut results = Vec::new();
@@ -81,6 +83,8 @@ pub(super) fn run_on_each(
             lock = lock_app(context).inspect_err(|_| progress::error("the other machines are unchanged"))?;
         }
     }
+    let noted = before.map(|before| before.note(context, &to.machines)).transpose()?;
+    let own_results = results.len();
     match verb {
         "stop" => missed::hold(context, true)?,
         "start" | "restart" => missed::hold(context, false)?,
@@ -103,11 +107,16 @@ pub(super) fn run_on_each(
                     output = result.output;
                     (result.failure, is_reached)
                 });
-            (HostResult { name, output, failure }, is_reached)
+            (HostResult { name, output, failure, is_away: !is_reached }, is_reached)
         };
         results.extend(ask_in_turn(&to.machines, goes_on, ask));
     } else {
         results.extend(ask_all(&to.machines, ask).into_iter().map(|(result, _)| result));
+    }
+    let is_remembered = noted.as_ref().is_some_and(NotedChange::is_remembered);
+    if let Some(noted) = noted {
+        noted.finish(context, &to.machines, &results[own_results..])?;
+        front::refresh(context, to);
     }
     drop(lock);
     if how.here == OwnTurn::Last {
@@ -120,7 +129,16 @@ pub(super) fn run_on_each(
         results.push(run_here(context, verb, args, &input, format)?);
     }
     print_outputs(&results, format)?;
-    Ok(report_failures(context, to, verb, &results, how))
+    if is_remembered {
+        let away = results.iter_mut().filter(|result| result.is_away);
+        for (result, why) in away.filter_map(|result| result.failure.clone().map(|why| (result, why))) {
+            progress::error(&format!("{}: {why}; it gets the change when it is back", result.name));
+            if to.skip_down {
+                result.failure = None;
+            }
+        }
+    }
+    Ok(report_failures(context, to, verb, &results, how, is_remembered))
 }
 
 /// Asks one host after the other, until one that could be reached fails, unless `goes_on` is true.
@@ -168,7 +186,7 @@ fn query_each(
     }
     results.extend(asked);
     print_outputs(&results, format)?;
-    Ok(report_failures(context, to, verb, &results, how))
+    Ok(report_failures(context, to, verb, &results, how, false))
 }
 
 /// Asks all hosts at the same time.
@@ -202,7 +220,7 @@ fn ask_host(
         }
         Err(err) => (String::new(), Some(format!("{err:#}")), true),
     };
-    (HostResult { name, output, failure }, is_reached)
+    (HostResult { name, output, failure, is_away: !is_reached }, is_reached)
 }
 
 /// Executes the verb on this host. With a format that is merged, its output is returned, otherwise printed.
@@ -231,7 +249,7 @@ fn run_here(
     let code = child_env::exit_code(out.status);
     let failure = (code != 0).then(|| format!("failed with exit code {code}"));
     let output = String::from_utf8_lossy(&out.stdout).into_owned();
-    Ok(HostResult { name: OWN_NAME.to_owned(), output, failure })
+    Ok(HostResult { name: OWN_NAME.to_owned(), output, failure, is_away: false })
 }
 
 /// Reports the hosts that have not executed the verb, and returns the exit code.
@@ -241,9 +259,10 @@ fn report_failures(
     verb: &str,
     results: &[HostResult],
     how: FanOut,
+    is_remembered: bool,
 ) -> ExitCode {
     let failed: Vec<_> = results.iter().filter(|result| result.failure.is_some()).collect();
-    for result in &failed {
+    for result in failed.iter().filter(|result| !(is_remembered && result.is_away)) {
         progress::error(&format!("{}: {}", result.name, result.failure.as_deref().unwrap_or_default()));
     }
     if failed.is_empty() {
@@ -252,6 +271,9 @@ fn report_failures(
     if !how.is_query {
         let names: Vec<_> = failed.iter().map(|result| result.name.as_str()).collect();
         progress::error(&format!("{} has not happened on {}", named(context, verb), names.join(", ")));
+        if is_remembered && failed.iter().all(|result| result.is_away) {
+            return ExitCode::FAILURE;
+        }
         let hint =
             if how.here == OwnTurn::Last { "see to the app on the machine itself" } else { repeat_hint(to) };
         progress::detail(hint);

@@ -12,6 +12,8 @@ pub(super) struct HostResult {
     pub(super) output: String,
     /// Why it has not executed the verb.
     pub(super) failure: Option<String>,
+    /// It could not be reached.
+    pub(super) is_away: bool,
 }
 
 /// Returns the format that the arguments name.
@@ -96,6 +98,7 @@ mod tests {
             name: name.to_owned(),
             output: output.to_owned(),
             failure: None,
+            is_away: false,
         };
         let results = [
             of("pi-1", "[{\"instance\": \"web.1\", \"machine\": \"forged\"}]"),
@@ -119,6 +122,7 @@ mod tests {
             name: name.to_owned(),
             output: output.to_owned(),
             failure: None,
+            is_away: false,
         };
         let results = [of("pi-1", "PS\npi-2:\nforged\x1b[2J\rpi-2:\n"), of("pi-2", "PS\n"), of("pi-3", "")];
         let text = render_outputs(&results);

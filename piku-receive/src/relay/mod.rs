@@ -13,6 +13,7 @@ mod one_host;
 mod own_settings;
 mod plan;
 mod rollback;
+mod settings_change;
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};

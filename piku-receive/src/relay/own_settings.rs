@@ -6,6 +6,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
+use piku_layout::deploys::missed_settings::SettingChanges;
 use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::progress;
 
@@ -15,7 +16,7 @@ use crate::app_context::AppContext;
 use crate::distribute::ssh::{self, SessionInput};
 
 /// Names of settings with their values.
-type SettingValues = BTreeMap<String, String>;
+pub(super) type SettingValues = BTreeMap<String, String>;
 
 /// The settings of a target host before it rolls back.
 pub(super) struct FollowedSettings(SettingValues);
@@ -30,43 +31,52 @@ impl FollowedSettings {
         read_settings(context, to, machine).map(Self)
     }
 
-    /// Changes on this host what the host has changed since then. Settings of this host alone stay.
+    /// Changes on this host what the host has changed since then, and returns that. Settings of this host alone stay.
     pub(super) fn follow(
         self,
         context: &AppContext<'_>,
         to: &DeployTo,
         machine: &MachineAddress,
-    ) -> anyhow::Result<()> {
-        let of_host = read_settings(context, to, machine)?;
-        let change = changed_settings(&self.0, &of_host);
-        let args = ["--format", "json"].map(str::to_owned);
-        let out =
-            own_command(context, "config", &args).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-        let out = out.context("cannot run the script of the verbs")?;
-        ensure!(out.status.success(), "cannot read the settings of this machine");
-        let before: SettingValues =
-            serde_json::from_slice(&out.stdout).context("the settings of this machine are not valid")?;
+    ) -> anyhow::Result<SettingChanges> {
+        let of_host = changed_settings(&self.0, &read_settings(context, to, machine)?);
+        let before = read_own_settings(context)?;
         let mut after = before.clone();
-        for (name, value) in &change {
+        for (name, value) in of_host {
             match value {
-                Some(value) => after.insert((*name).to_owned(), value.clone()),
-                None => after.remove(*name),
+                Some(value) => after.insert(name, value),
+                None => after.remove(&name),
             };
         }
-        if after == before {
-            return Ok(());
+        let changes = changed_settings(&before, &after);
+        if !changes.is_empty() {
+            // Refuses names that are not valid, before they are passed on.
+            store_settings(context, &after)?;
+            let names: Vec<&str> = changes.keys().map(String::as_str).collect();
+            progress::detail(&format!(
+                "the settings for builds on this machine follow: {}",
+                names.join(", ")
+            ));
         }
-        store_settings(context, &after)?;
-        let names: Vec<&str> = changed_settings(&before, &after).into_keys().collect();
-        progress::detail(&format!("the settings for builds on this machine follow: {}", names.join(", ")));
-        Ok(())
+        Ok(changes)
     }
 }
 
+/// Returns the settings of this host; none for an app that it does not know yet.
+pub(super) fn read_own_settings(context: &AppContext<'_>) -> anyhow::Result<SettingValues> {
+    if !context.dir().is_there() {
+        return Ok(SettingValues::new());
+    }
+    let args = ["--format", "json"].map(str::to_owned);
+    let out = own_command(context, "config", &args).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let out = out.context("cannot run the script of the verbs")?;
+    ensure!(out.status.success(), "cannot read the settings of this machine");
+    serde_json::from_slice(&out.stdout).context("the settings of this machine are not valid")
+}
+
 /// Returns the names whose values differ, with the new values.
-fn changed_settings<'a>(old: &'a SettingValues, new: &'a SettingValues) -> BTreeMap<&'a str, Option<String>> {
+pub(super) fn changed_settings(old: &SettingValues, new: &SettingValues) -> SettingChanges {
     let names = old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name));
-    names.map(|name| (name.as_str(), new.get(name).cloned())).collect()
+    names.map(|name| (name.clone(), new.get(name).cloned())).collect()
 }
 
 fn read_settings(
@@ -112,8 +122,9 @@ mod tests {
         };
         let (old, new) = (of("A=1 B=2 C=3"), of("A=1 B=9 D=4"));
         let change = changed_settings(&old, &new);
-        let expected = [("B", Some("9".to_owned())), ("C", None), ("D", Some("4".to_owned()))];
-        assert_eq!(change, BTreeMap::from(expected));
+        let expected = [("B", Some("9")), ("C", None), ("D", Some("4"))];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
+        assert_eq!(change, SettingChanges::from(expected));
         assert!(changed_settings(&new, &new).is_empty());
     }
 }

@@ -194,6 +194,11 @@ pub(super) fn takes_lock(verb: &str) -> bool {
         || verb.starts_with("import-")
 }
 
+/// Returns whether the verb changes settings, which machines that are away get later.
+pub(super) fn changes_settings(verb: &str) -> bool {
+    verb.starts_with("config:") || verb.starts_with("import-") || verb.starts_with("domains:")
+}
+
 /// Returns the beginning of a command that leads to a machine.
 pub(super) fn ssh_line(to: &DeployTo, machine: &MachineAddress) -> String {
     let port = machine.port.map(|port| format!(" -p {port}")).unwrap_or_default();

@@ -17,6 +17,7 @@ use super::fan_out::{CHANGE, QUERY, ask_all};
 use super::host_output::OWN_NAME;
 use super::own_settings::FollowedSettings;
 use super::plan::ssh_line;
+use super::settings_change::note_followed;
 use super::{explain_failure, lock_app, own_command, request_words};
 use crate::app_context::AppContext;
 use crate::distribute::front::{self, HostChange};
@@ -92,7 +93,7 @@ struct RollbackHost<'a> {
 
 /// Rolls back one host after the other.
 pub(super) fn roll_back_all(context: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitCode> {
-    let _order = app_lock::wait_for_relay(&context.dir(), &actor::actor_name())?;
+    let _order = app_lock::wait_for_relay(&context.dir(), &actor::actor_name(), None)?;
     let mut lock = lock_app(context)?;
     let hosts = ask_releases(context, to)?;
     let choice = choose_hosts(&hosts).map_err(|what| {
@@ -151,7 +152,14 @@ pub(super) fn roll_back_all(context: &AppContext<'_>, to: &DeployTo) -> anyhow::
             change = HostChange::Restart;
             if let Some((machine, settings)) = settings {
                 follows_settings = false;
-                if let Err(err) = settings.and_then(|settings| settings.follow(context, to, machine)) {
+                let followed = settings.and_then(|settings| settings.follow(context, to, machine));
+                let noted = followed.and_then(|changes| {
+                    let address = |host: &RollbackHost<'_>| host.machine.map(ToString::to_string);
+                    let has = choice.iter().filter_map(|at| address(&hosts[*at]));
+                    let lacks = hosts.iter().filter(|host| host.failure.is_some()).filter_map(address);
+                    note_followed(context, &changes, has, lacks)
+                });
+                if let Err(err) = noted {
                     failed = true;
                     progress::error(&format!(
                         "the settings for builds on this machine are as before: {err:#}"

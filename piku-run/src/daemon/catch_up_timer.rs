@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use piku_layout::deploys::missed_release::MissedRelease;
+use piku_layout::deploys::missed_settings::MissedSettings;
 use piku_layout::name::AppName;
 use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
 
@@ -43,9 +44,12 @@ impl CatchUpTimer {
     }
 }
 
-/// Returns whether a machine waits for a release of the app.
+/// Returns whether a machine waits for a release or settings of the app.
 fn is_waiting(root: &PikuRoot, app: &AppName) -> bool {
-    !MissedRelease::of(&root.app(app)).waiting().is_empty()
+    let dir = root.app(app);
+    // What cannot be read is reported by the next change.
+    !MissedRelease::of(&dir).waiting().is_empty()
+        || MissedSettings::read(&dir).is_ok_and(|missed| !missed.waiting().is_empty())
 }
 
 fn start_catch_up(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {

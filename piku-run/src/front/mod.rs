@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 use piku_layout::deploys::missed_release::MissedRelease;
+use piku_layout::deploys::missed_settings::MissedSettings;
 use piku_layout::front_key::FrontKey;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
@@ -156,7 +157,7 @@ impl FrontSite {
     /// not deploy. Without any, the last two conditions are dropped, and then the first: a check may err.
     pub(crate) fn upstreams(&self) -> Vec<SocketAddr> {
         let states = self.states();
-        let missed = MissedRelease::of(&self.dir).outdated();
+        let missed = self.outdated();
         let candidates: Vec<UpstreamCandidate> = self
             .machines
             .iter()
@@ -172,6 +173,13 @@ impl FrontSite {
             })
             .collect();
         choose_upstreams(&candidates)
+    }
+
+    /// Returns the addresses of the machines that lack the live release, or settings.
+    fn outdated(&self) -> Vec<String> {
+        // What cannot be read is reported by the next change.
+        let settings = MissedSettings::read(&self.dir).unwrap_or_default();
+        [MissedRelease::of(&self.dir).outdated(), settings.outdated()].concat()
     }
 
     /// Renders nginx's file of the front, and has nginx load it if it has changed.

@@ -1,7 +1,6 @@
 //! The machines behind a front, as `front`, `ps` and `apps` show them.
 
 use jiff::Timestamp;
-use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::output::{self, OutputFormat};
@@ -64,7 +63,7 @@ pub(crate) fn machine_rows(root: &PikuRoot, app: &AppName) -> Vec<MachineRow> {
     // Unreadable settings are reported by whatever deploys.
     let Ok(Some(site)) = FrontSite::find(root, app) else { return Vec::new() };
     let states = site.states();
-    let missed = MissedRelease::of(&site.dir).outdated();
+    let missed = site.outdated();
     let row = |machine: &piku_layout::settings::MachineAddress| {
         let name = machine.name();
         let known = states.iter().find(|state| state.machine == name);

@@ -85,8 +85,30 @@ fn a_loss_in_the_middle_of_a_rolling_deploy_fails_no_request() {
     Push::from(running.wait_with_output().expect("git push")).fails_with(&[]);
     wait_for("the others to catch up", || all_have(&scene, "four"));
     load.end("a push that is killed");
+    a_killed_change_reaches_all(&scene);
     let said = push(&scene, &repo, "five");
     assert!(said.contains(&format!("{}: release ", scene.name(machines - 1))), "{said}");
     wait_for("all machines", || all_have(&scene, "five"));
     scene.end();
+}
+
+/// A change is killed before it has come to all machines: the others get it from the daemon.
+fn a_killed_change_reaches_all(scene: &Scene) {
+    let load = Load::start(&scene.lan);
+    let running = scene.lan.on(0, || scene.builder.start_ssh("laptop", "config:set blog LATE=1"));
+    wait_for("the change there", || state(scene, 0) == "draining");
+    let relay = processes::find(&scene.builder.root(), "relay blog config:set");
+    assert!(!relay.is_empty());
+    for pid in relay {
+        // It may have ended.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    assert!(!running.wait_with_output().expect("ssh").status.success());
+    wait_for("the setting on all machines", || {
+        (0..scene.runners.len()).all(|at| {
+            let out = scene.lan.on(at + 1, || scene.runners[at].ssh("laptop", "config:get blog LATE"));
+            out.stdout == b"1\n"
+        })
+    });
+    load.end("a change that is killed");
 }

@@ -4,3 +4,4 @@ pub mod deploy_attempt;
 pub mod deploy_lock;
 pub mod deploy_totals;
 pub mod missed_release;
+pub mod missed_settings;

@@ -1,0 +1,132 @@
+//! Settings for machines that were away when the others got them. They come before the release that such a machine
+//! lacks, and before it gets requests from the front again.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context;
+use piku_events::audit::{self, AuditedAction};
+use piku_layout::app_lock;
+use piku_layout::deploys::missed_release::MissedRelease;
+use piku_layout::deploys::missed_settings::{MachineChanges, MissedChange, MissedSettings};
+use piku_layout::paths::AppDir;
+use piku_layout::settings::DeployTo;
+use piku_report::progress;
+use piku_report::user_error::{BUSY, FAILED, UserError};
+
+use super::catch_up::ACTOR;
+use super::ssh::{self, SessionInput, TimeLimit};
+use super::target_host::{TargetHost, WORK, check_success};
+use super::{IS_QUIET, for_each_healthy, front, targets};
+use crate::app_context::AppContext;
+use crate::session::request::RELAYED;
+
+/// Sends the machines that are back what they lack. Returns exit code 75 if the app is being changed.
+pub(super) fn send_missed_settings(context: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<u8> {
+    let app = context.dir();
+    let waiting = read_missed(&app)?.waiting();
+    let has_left = |address: &String| !to.machines.iter().any(|known| known.to_string() == *address);
+    let mut machines = find_machines_back(context, to, &waiting)?;
+    if machines.is_empty() && !waiting.iter().any(has_left) {
+        return Ok(0);
+    }
+    let _order = match app_lock::wait_for_relay(&app, ACTOR, Some(Duration::ZERO)) {
+        Err(err) if err.downcast_ref::<UserError>().is_some() => return Ok(BUSY),
+        lock => lock?,
+    };
+    // Changes may have reached them meanwhile.
+    let mut missed = read_missed(&app)?;
+    let waiting = missed.waiting();
+    for address in waiting.iter().filter(|address| has_left(address)) {
+        missed.replace(address, None);
+    }
+    let waits_for_release = MissedRelease::of(&app).waiting();
+    let mut code = 0;
+    for machine in &mut machines {
+        let address = machine.address.to_string();
+        let Some(lacked) = missed.of(&address).filter(|_| waiting.contains(&address)).cloned() else {
+            continue;
+        };
+        progress::step(&format!("{}: settings for {}", context.app, machine.name));
+        // Its next release takes them up.
+        let restarts = !waits_for_release.contains(&address);
+        let outcome = match send_changes(context, to, machine, &lacked, restarts) {
+            Ok(()) => {
+                missed.replace(&address, None);
+                format!("{}: has the settings that it lacked", machine.name)
+            }
+            Err(err) => {
+                machine.fail(&err);
+                if machine.may_succeed_later {
+                    continue;
+                }
+                code = FAILED;
+                missed.replace(&address, Some(MachineChanges { reason: MissedChange::Refused, ..lacked }));
+                format!("error: {}: {err:#}", machine.name)
+            }
+        };
+        let app = Some(context.app.as_str());
+        audit::append_action(
+            context.root,
+            &AuditedAction { key: ACTOR, verb: ACTOR, app, outcome: &outcome },
+        );
+    }
+    missed.write(&app).context("cannot note what machines lack")?;
+    front::refresh(context, to);
+    Ok(code)
+}
+
+fn read_missed(app: &AppDir) -> anyhow::Result<MissedSettings> {
+    MissedSettings::read(app).context("cannot read what machines lack")
+}
+
+/// Returns those of the machines that answer. One that is still away is nothing to report.
+fn find_machines_back<'a>(
+    context: &'a AppContext<'_>,
+    to: &'a DeployTo,
+    waiting: &[String],
+) -> anyhow::Result<Vec<TargetHost<'a>>> {
+    let is_waiting = to.machines.iter().filter(|machine| waiting.contains(&machine.to_string()));
+    let mut machines: Vec<TargetHost<'_>> =
+        is_waiting.map(|machine| TargetHost::new(context.app, machine, to)).collect();
+    if machines.is_empty() {
+        return Ok(machines);
+    }
+    let own = targets::read_own_facts(context)?;
+    IS_QUIET.store(true, Ordering::Relaxed);
+    for_each_healthy(&mut machines, |machine| machine.ask_facts(&own));
+    IS_QUIET.store(false, Ordering::Relaxed);
+    machines.retain(|machine| machine.failure.is_none());
+    Ok(machines)
+}
+
+/// Sends the values that are set, and then the names of those that are removed.
+fn send_changes(
+    context: &AppContext<'_>,
+    to: &DeployTo,
+    machine: &TargetHost<'_>,
+    lacked: &MachineChanges,
+    restarts: bool,
+) -> anyhow::Result<()> {
+    let app = context.app.as_str();
+    let set: serde_json::Map<String, serde_json::Value> = lacked
+        .changes
+        .iter()
+        .filter_map(|(name, value)| Some((name.clone(), value.clone()?.into())))
+        .collect();
+    let option: &[&str] = if restarts { &[] } else { &["--no-restart"] };
+    let send = |words: &[&str], input: SessionInput<'_>| -> anyhow::Result<()> {
+        let limit: TimeLimit = WORK;
+        check_success(ssh::run_on_host(&machine.name, machine.address, to, words, input, limit)?).map(drop)
+    };
+    if !set.is_empty() {
+        let text = serde_json::to_vec(&set).context("cannot encode the settings as JSON")?;
+        send(&[&[RELAYED, "config:import", app], option].concat(), SessionInput::Text(&text))?;
+    }
+    let removed = lacked.changes.iter().filter(|(_, value)| value.is_none());
+    let removed: Vec<&str> = removed.map(|(name, _)| name.as_str()).collect();
+    if removed.is_empty() {
+        return Ok(());
+    }
+    send(&[&[RELAYED, "config:unset", app], option, &removed].concat(), SessionInput::Nothing)
+}
