@@ -9,7 +9,6 @@ mod watch;
 
 use anyhow::Context;
 use piku_files::free_space::size;
-use piku_layout::daemon::wake_daemon;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::progress;
@@ -75,9 +74,7 @@ pub(crate) fn check_value(world: &ReleaseContext) -> anyhow::Result<()> {
 pub(crate) fn announce(root: &PikuRoot, world: &ReleaseContext) {
     if matches!(limit_of(world), Ok(Some(_))) {
         // Measured within a day if this fails.
-        if DataUsageRecord::create(root).unwrap_or(false) {
-            wake_daemon(root);
-        }
+        let _ = DataUsageRecord::create(root);
     }
 }
 

@@ -33,7 +33,8 @@ impl DataUsageTimer {
         self.0
     }
 
-    /// Has the record looked for again. A release with a limit that makes it sends the daemon SIGHUP.
+    /// Has the record looked for again. Who makes it, also a measurement that this timer has started, sends the daemon
+    /// SIGHUP.
     pub(crate) fn look_again(&mut self, root: &PikuRoot) {
         self.0 = self.0.min(Instant::now() + pause(root));
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use piku_files::atomic_file;
 use piku_files::free_space::size;
+use piku_layout::daemon::wake_daemon;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use serde::{Deserialize, Serialize};
@@ -121,19 +122,14 @@ impl DataUsageRecord {
             }
         } else {
             let text = serde_json::to_vec(self).context("cannot make JSON of it")?;
-            atomic_file::write_passing(&path, &text, 0o600)
+            write_waking(root, &text)
         };
         written.with_context(|| format!("cannot write '{}'", path.display()))
     }
 
-    /// Makes a record without sizes if there is none. Returns whether there was none.
-    pub(super) fn create(root: &PikuRoot) -> std::io::Result<bool> {
-        let path = Self::path(root);
-        if path.exists() {
-            return Ok(false);
-        }
-        atomic_file::write_passing(&path, b"{}", 0o600)?;
-        Ok(true)
+    /// Makes a record without sizes if there is none.
+    pub(super) fn create(root: &PikuRoot) -> io::Result<()> {
+        if Self::path(root).exists() { Ok(()) } else { write_waking(root, b"{}") }
     }
 
     /// Returns true if an app with this limit is to be measured again.
@@ -188,9 +184,25 @@ impl DataUsageRecord {
     }
 }
 
+/// Writes the text of the record. The first one wakes the daemon, which otherwise looks for it once a day.
+fn write_waking(root: &PikuRoot, text: &[u8]) -> io::Result<()> {
+    let path = DataUsageRecord::path(root);
+    let is_first = !path.exists();
+    atomic_file::write_passing(&path, text, 0o600)?;
+    if is_first {
+        wake_daemon(root);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    use crate::lock;
 
     fn usage(bytes: u64, at: Timestamp) -> DataUsage {
         DataUsage { bytes, limit_bytes: 1000, is_partial: false, at }
@@ -226,6 +238,34 @@ mod tests {
         assert!(record.is_due(&app, 1000, now + Duration::from_secs(1000)));
         assert!(record.is_due(&app, 2000, now), "another limit");
         assert!(record.is_due(&app, 1000, now - Duration::from_secs(1)), "the clock was wrong");
+    }
+
+    #[test]
+    fn the_first_record_wakes_the_daemon() {
+        let place = tempfile::tempdir().unwrap();
+        let root = PikuRoot::new(Some(place.path().to_owned())).unwrap();
+        fs::create_dir(root.run()).unwrap();
+        let app: AppName = "blog".parse().unwrap();
+        let mut measured = DataUsageRecord::default();
+        measured.add(&app, usage(5, Timestamp::now()), Duration::ZERO);
+        let _lock = lock::try_lock(&root.daemon_lock()).unwrap().unwrap();
+        for is_measured in [false, true] {
+            // It ends by the signal, as a daemon does not.
+            let mut daemon = Command::new("env");
+            daemon.args(["--default-signal=HUP", "sh", "-c", "echo up; exec sleep 60"]);
+            let mut daemon = daemon.stdout(Stdio::piped()).spawn().unwrap();
+            let mut up = [0; 3];
+            daemon.stdout.take().unwrap().read_exact(&mut up).unwrap();
+            fs::write(root.daemon_lock(), daemon.id().to_string()).unwrap();
+            DataUsageRecord::default().write(&root).unwrap();
+            assert_eq!(daemon.try_wait().unwrap(), None, "there is nothing to measure");
+            if is_measured {
+                measured.write(&root).unwrap();
+            } else {
+                DataUsageRecord::create(&root).unwrap();
+            }
+            assert_eq!(daemon.wait().unwrap().signal(), Some(1));
+        }
     }
 
     #[test]
