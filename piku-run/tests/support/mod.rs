@@ -262,7 +262,7 @@ impl Server {
 
     pub(crate) fn releases(&self) -> Vec<String> {
         // The daemon removes old ones in the background.
-        names(&self.app("releases")).into_iter().filter(|name| !name.starts_with('.')).collect()
+        names(&self.app("releases")).into_iter().filter(|name| !name.as_bytes().ends_with(b".gone")).collect()
     }
 
     pub(crate) fn log(&self, instance: &str) -> String {

@@ -47,7 +47,7 @@ impl World {
             })
             .unwrap_or_default();
         // The daemon removes old ones in the background.
-        names.retain(|name| !name.starts_with('.'));
+        names.retain(|name| !name.as_bytes().ends_with(b".gone"));
         names.sort();
         names
     }
