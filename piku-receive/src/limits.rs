@@ -7,11 +7,15 @@ use std::process::{Child, Command};
 
 use piku_files::free_space::{FreeSpace, size};
 use piku_layout::settings::HostSettings;
+use piku_release::removals;
 use piku_report::user_error::UserError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Memory that git may always use, in bytes: enough for an ordinary push.
 const LEAST_MEMORY: u64 = 256 << 20;
+
+/// Space in bytes for data of unknown size, such as a push. Only with less does it wait for removals.
+pub(crate) const AMPLE_SPACE: u64 = 256 << 20;
 
 /// Names of the settings in messages.
 const MAX_PUSH: &str = "max_push_size in host.yaml";
@@ -68,10 +72,20 @@ pub(crate) struct IntakeLimit {
 }
 
 impl IntakeLimit {
-    /// Returns the limit for data below `dir`, an existing directory.
-    pub(crate) fn read_limit(settings: &HostSettings, dir: &Path) -> anyhow::Result<Self> {
+    /// Returns the limit for data below `dir`, an existing directory of an app. If the disk has no space for `wanted`
+    /// bytes, first finishes the removals of all apps.
+    pub(crate) fn read_limit(settings: &HostSettings, dir: &Path, wanted: u64) -> anyhow::Result<Self> {
         let (most, reserve) = (settings.max_push_bytes(), settings.reserve_bytes());
-        Ok(Self { most, reserve, free: FreeSpace::of(dir)?.bytes, dir: dir.to_owned() })
+        let mut limit = Self { most, reserve, free: FreeSpace::of(dir)?.bytes, dir: dir.to_owned() };
+        if limit.lacks_space(wanted) && removals::finish_beside(dir) {
+            limit.free = FreeSpace::of(dir)?.bytes;
+        }
+        Ok(limit)
+    }
+
+    /// Returns true if the disk, and not `max_push_size`, keeps out this many bytes.
+    fn lacks_space(&self, bytes: u64) -> bool {
+        bytes.min(self.most) > self.free.saturating_sub(self.reserve)
     }
 
     /// Returns the limit in bytes.
@@ -139,6 +153,8 @@ mod tests {
         );
         let said = full.check_bytes(101 << 20).unwrap_err().to_string();
         assert_eq!(said, "the data has 101.0 MiB, and 100.0 MiB are allowed");
+        let lacks_space = |free| limit(100, 10, free).lacks_space(90);
+        assert!(lacks_space(99) && !lacks_space(100) && !limit(100, 10, 110).lacks_space(1000));
         assert!(limit(100, 60, 50).allowed_bytes().is_err() && limit(0, 0, 50).allowed_bytes().is_err());
         assert!(full.describe().contains("max_push_size") && full.describe().contains("disk_reserve"));
     }

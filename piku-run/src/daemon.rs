@@ -206,7 +206,11 @@ impl DaemonLoop {
             let now = Instant::now();
             let due = self.apps.values().filter_map(|watch| watch.again);
             let due = due.chain(self.turns_end()).chain(self.notify.at()).chain(self.status.at());
-            let due = due.chain(self.backups.at()).chain([self.data_usage.at(), self.expiry.at()]);
+            let due = due.chain(self.backups.at()).chain([
+                self.data_usage.at(),
+                self.expiry.at(),
+                self.removals.at(),
+            ]);
             let due = due.chain(self.catch_up.at()).min();
             let next = due.map(|due| due.saturating_duration_since(now));
             let next = next.into_iter().chain(self.clients.time_left()).chain(self.listener.paused());
@@ -304,13 +308,13 @@ impl DaemonLoop {
 
     fn reap_children(&mut self) {
         loop {
-            let (pid, well, is_killed) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, code == 0, false),
-                Ok(WaitStatus::Signaled(pid, ..)) => (pid, false, true),
+            let (pid, well) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, code == 0),
+                Ok(WaitStatus::Signaled(pid, ..)) => (pid, false),
                 Ok(WaitStatus::StillAlive) | Err(_) => return,
                 Ok(_) => continue,
             };
-            self.removals.note_end(pid, is_killed);
+            self.removals.note_end(pid, well);
             let of = |watch: &WatchedApp| {
                 watch.supervisor.as_ref().is_some_and(|one| one.pid == pid && one.pidfd.is_none())
             };

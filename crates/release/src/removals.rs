@@ -23,6 +23,12 @@ pub fn is_withdrawn(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(GONE_SUFFIX.as_bytes())
 }
 
+/// Returns true if entries that are withdrawn in this directory of an app are found and removed later.
+#[must_use]
+pub fn can_withdraw_in(app: &AppDir, folder: &Path) -> bool {
+    folder == app.cache().join(TOOLS) || own_folders(app).iter().any(|own| own == folder)
+}
+
 /// Renames the entry `path` of one of piku's own directories, and returns its new path, which is to be removed. A symlink
 /// is not followed.
 ///
@@ -95,6 +101,24 @@ pub fn check_space_keeping(dir: &Path, need: SpaceNeeded, reserve: u64, what: &s
     free_space::check_keeping(dir, need, reserve, what)
 }
 
+/// Checks as [`check_space_keeping`] does, for a directory that need not be an app's.
+///
+/// # Errors
+/// As [`free_space::check`].
+pub fn check_space_of(
+    root: &PikuRoot,
+    dir: &Path,
+    need: SpaceNeeded,
+    reserve: u64,
+    what: &str,
+) -> anyhow::Result<()> {
+    let checked = free_space::check_keeping(dir, need, reserve, what);
+    if checked.is_ok() || !finish_all(root) {
+        return checked;
+    }
+    free_space::check_keeping(dir, need, reserve, what)
+}
+
 /// Checks as [`check_space_keeping`] does, without a further reserve.
 ///
 /// # Errors
@@ -104,9 +128,13 @@ pub fn check_space(dir: &Path, need: SpaceNeeded, what: &str) -> anyhow::Result<
 }
 
 /// Finishes the removals of all apps beside that of `dir`, a path in its directory. Returns whether there were any.
-fn finish_beside(dir: &Path) -> bool {
-    let Some(root) = root_of(dir) else { return false };
-    let apps = root.apps().unwrap_or_default();
+#[must_use]
+pub fn finish_beside(dir: &Path) -> bool {
+    root_of(dir).is_some_and(|root| finish_all(&root))
+}
+
+fn finish_all(root: &PikuRoot) -> bool {
+    let apps = root.supervised().unwrap_or_default();
     // One that cannot be removed does not keep the space of the others.
     let finished: Vec<bool> =
         apps.iter().map(|app| finish_removals(&root.app(app)).unwrap_or(true)).collect();
@@ -119,21 +147,26 @@ fn root_of(dir: &Path) -> Option<PikuRoot> {
     let found = dir.ancestors().filter(|at| {
         let name = at.file_name().and_then(OsStr::to_str).and_then(|name| name.parse::<AppName>().ok());
         let parent = at.parent().and_then(Path::file_name);
-        name.is_some() && parent == Some(OsStr::new("apps")) && has_releases(at)
+        name.is_some() && parent == Some(OsStr::new("apps")) && is_app(at)
     });
     // The outermost one: what is further down may be of the app's own making.
     let app = found.last()?;
     PikuRoot::new(Some(app.parent()?.parent()?.to_owned())).ok()
 }
 
-fn has_releases(app: &Path) -> bool {
-    let stat = TreeHandle::open_following(app).and_then(|app| app.symlink_metadata("releases"));
-    stat.is_ok_and(|stat| stat.is_dir())
+/// Returns true for the directory of an app, which has no releases before its first deploy.
+fn is_app(dir: &Path) -> bool {
+    let Ok(dir) = TreeHandle::open_following(dir) else { return false };
+    ["releases", "repo.git"].iter().any(|name| dir.symlink_metadata(name).is_ok_and(|stat| stat.is_dir()))
+}
+
+fn own_folders(app: &AppDir) -> [PathBuf; 4] {
+    [app.path().to_owned(), app.releases(), app.layers(), app.cache()]
 }
 
 /// Opens the directories of an app in which entries are withdrawn.
 fn folders(app: &AppDir) -> Vec<TreeHandle> {
-    let own = [app.path().to_owned(), app.releases(), app.layers(), app.cache()];
+    let own = own_folders(app);
     let tools = || {
         // Builds may write to the cache, and replace the directory by a symlink.
         TreeHandle::open_following(&app.cache()).and_then(|cache| cache.subtree(TOOLS))
@@ -209,9 +242,24 @@ mod tests {
         }
         check_space(&inner, SpaceNeeded { bytes: 1, files: 1 }, "the app").unwrap();
         assert_eq!(list_withdrawn(&app).len(), 1, "nothing is missing");
+        assert!(can_withdraw_in(&app, &app.releases()) && !can_withdraw_in(&app, &app.release(2)));
         let need = SpaceNeeded { bytes: u64::MAX, files: 0 };
         assert!(check_space(&inner, need, "the app").is_err());
         assert!(list_withdrawn(&app).is_empty() && list_withdrawn(&other).is_empty());
         assert!(inner.join("releases/.1.gone").is_dir(), "it is of the app's own making");
+        // Neither the root nor an app before its first release is in a directory with releases.
+        let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
+        let first = root.app(&"first".parse().unwrap());
+        fs::create_dir_all(first.repo()).unwrap();
+        for at in [root.path(), first.path()] {
+            fs::create_dir_all(other.release(2)).unwrap();
+            withdraw(&other.release(2)).unwrap();
+            assert!(check_space_of(&root, at, need, 0, "the app").is_err());
+            assert!(list_withdrawn(&other).is_empty());
+            assert!(!finish_beside(at));
+        }
+        fs::create_dir_all(other.release(2)).unwrap();
+        withdraw(&other.release(2)).unwrap();
+        assert!(finish_beside(first.path()) && list_withdrawn(&other).is_empty());
     }
 }

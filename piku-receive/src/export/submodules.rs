@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::child_env;
 use crate::client::quoted;
-use crate::limits::{self, IntakeLimit};
+use crate::limits::{self, AMPLE_SPACE, IntakeLimit};
 use crate::repository;
 
 /// Protocols for git; `file` and `ext` would reach files and programs of this host.
@@ -64,7 +64,7 @@ impl SubmoduleRepos {
             return Ok(repo);
         }
         progress::step(&format!("Fetching submodule {shown} from {}", without_password(&url)));
-        let most = IntakeLimit::read_limit(&self.settings, &self.repo)?.allowed_bytes()?;
+        let most = IntakeLimit::read_limit(&self.settings, &self.repo, AMPLE_SPACE)?.allowed_bytes()?;
         fetch_commit(&home, &url, commit, most)
             .with_context(|| format!("cannot fetch the submodule {}", quoted(shown)))
             .hint(format!(

@@ -14,10 +14,11 @@ use std::path::Path;
 
 use anyhow::Context;
 use git2::{Blob, Oid, Repository, Tree};
-use piku_files::free_space::{self, SpaceNeeded};
+use piku_files::free_space::SpaceNeeded;
 use piku_files::source_index::{FileMark, IndexContent, IndexEntry, IndexFile, IndexFolder, SourceKind};
 use piku_files::{NewFiles, TreeHandle};
 use piku_layout::settings::HostSettings;
+use piku_release::removals;
 use piku_report::user_error::UserError;
 
 use super::blobs::BlobReader;
@@ -100,7 +101,7 @@ impl ExportWalk {
         if self.entries > MOST_ENTRIES {
             return Err(UserError::new(format!("the commit holds more than {MOST_ENTRIES} files")).into());
         }
-        free_space::check_keeping(self.top.path(), size.need, self.reserve, "what was pushed")?;
+        removals::check_space_keeping(self.top.path(), size.need, self.reserve, "what was pushed")?;
         Ok(count.large)
     }
 

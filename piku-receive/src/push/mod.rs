@@ -34,7 +34,7 @@ use crate::client;
 use crate::deploy::deploy_record;
 use crate::deploy::live::LiveRelease;
 use crate::deploy::lock::{AppLock, LockNote};
-use crate::limits::{self, IntakeLimit};
+use crate::limits::{self, AMPLE_SPACE, IntakeLimit};
 use crate::push::dry_run::RefTips;
 use crate::push::push_options::PushOptions;
 use crate::repository;
@@ -62,7 +62,8 @@ pub(crate) fn receive_push(context: &AppContext<'_>) -> anyhow::Result<PushOutco
     let refs = RefTips::read_refs(&repo)?;
     drop(repo);
 
-    let intake = IntakeLimit::read_limit(&HostSettings::read(&context.root.settings())?, app.path())?;
+    let settings = HostSettings::read(&context.root.settings())?;
+    let intake = IntakeLimit::read_limit(&settings, app.path(), AMPLE_SPACE)?;
     let objects = ObjectsTime::read_time(&app.repo());
     let status = receive_pack(context, intake.allowed_bytes()?)?;
     let notes = lock.notes();

@@ -59,12 +59,14 @@ pub(crate) fn receive_part(context: &AppContext<'_>, part: &PartName) -> anyhow:
         here = 0;
     }
     let settings = HostSettings::read(&context.root.settings())?;
-    IntakeLimit::read_limit(&settings, &folder)?.check_bytes(part.bytes - here)?;
+    let missing = part.bytes - here;
+    IntakeLimit::read_limit(&settings, &folder, missing)?.check_bytes(missing)?;
     file.seek(SeekFrom::Start(here)).with_context(cannot)?;
     print_size(here)?;
     // Other data arrives at the same time and needs space too.
     let check_space = || {
-        IntakeLimit::read_limit(&settings, &folder)?.allowed_bytes().map(drop).map_err(anyhow::Error::from)
+        let limit = IntakeLimit::read_limit(&settings, &folder, STRIDE)?;
+        limit.allowed_bytes().map(drop).map_err(anyhow::Error::from)
     };
     let came = copy_checking_space(&mut file, part.bytes - here, &check_space);
     piku_files::write_out(&file).with_context(cannot)?;

@@ -18,14 +18,15 @@ use crate::garbage::{
 };
 
 pub(super) fn run(root: &PikuRoot, typed: &GcArgs) -> anyhow::Result<()> {
-    let settings = HostSettings::read(&root.settings())?;
     let (app, dry_run, format) = (typed.app.as_ref(), typed.dry_run, typed.format);
+    // It needs no settings: broken ones stop no removal.
+    if let Some(app) = app.filter(|_| typed.withdrawn) {
+        return garbage::remove_in_background(root, app);
+    }
+    let settings = HostSettings::read(&root.settings())?;
     if typed.expired {
         destroyed_app::remove_expired(root, &settings);
         return Ok(());
-    }
-    if let Some(app) = app.filter(|_| typed.withdrawn) {
-        return garbage::remove_in_background(root, app);
     }
     let apps = match app {
         Some(app) => {

@@ -207,7 +207,9 @@ impl AppCollector<'_> {
             folded::unfold_dependents(self.dir, number)?;
         }
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
-        if removals::is_withdrawn(name) || !current::has_dir(folder, name) {
+        // Elsewhere, such as in a release, no later removal would find what is withdrawn.
+        let can_wait = removals::can_withdraw_in(self.dir, folder);
+        if removals::is_withdrawn(name) || !can_wait || !current::has_dir(folder, name) {
             return Ok(Some(path));
         }
         removals::withdraw(&path).with_context(cannot).map(Some)
@@ -228,10 +230,7 @@ pub(crate) fn collect_after_change(root: &PikuRoot, app: &AppName, scope: Collec
     let collected = HostSettings::read(&root.settings())
         .and_then(|settings| AppCollector { app, dir: &dir, settings: &settings }.withdraw_all(scope))
         .and_then(|errors| {
-            // Without a daemon, nothing else would remove them.
-            if !removals::list_withdrawn(&dir).is_empty() && client::ask_removal(root, app).is_err() {
-                finish_removals(&dir)?;
-            }
+            remove_withdrawn(root, app)?;
             Ok(errors)
         });
     let shared = || match scope {
@@ -243,6 +242,16 @@ pub(crate) fn collect_after_change(root: &PikuRoot, app: &AppName, scope: Collec
         Ok(errors) => errors.iter().for_each(|error| progress::detail(error)),
         Err(err) => progress::detail(&format!("cannot collect garbage: {err:#}")),
     }
+}
+
+/// Has the daemon remove the withdrawn directories of an app, if there are any.
+pub(crate) fn remove_withdrawn(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    let dir = root.app(app);
+    // Without a daemon, nothing else would remove them.
+    if !removals::list_withdrawn(&dir).is_empty() && client::ask_removal(root, app).is_err() {
+        finish_removals(&dir)?;
+    }
+    Ok(())
 }
 
 /// Removes the withdrawn directories of an app with the lowest priority, as the daemon's child.

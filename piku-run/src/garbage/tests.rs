@@ -175,6 +175,11 @@ fn leftovers_of_killed_processes_are_removed() {
     for folder in ["layers/.x.gone", "cache/.pip.gone", ".release.abc/release", "deploy.xyz/source"] {
         fs::create_dir_all(app.at.path().join(folder)).unwrap();
     }
+    // No later removal would find withdrawn entries there.
+    for folder in ["releases/7/.half.4194305/deep", "log/.half.4194305/deep"] {
+        fs::create_dir_all(app.at.path().join(folder)).unwrap();
+    }
+    let hidden = |folder: &str| app.names(folder).into_iter().filter(|name| name.starts_with('.')).count();
     // No process has this pid: it is above the kernel's limit.
     fs::write(app.at.path().join(".config.json.4194305"), "{").unwrap();
     let mine = format!(".verdict.json.{}", std::process::id());
@@ -184,6 +189,7 @@ fn leftovers_of_killed_processes_are_removed() {
     assert_eq!(app.names(""), left);
     app.collect(CollectScope::All);
     assert!(!app.names("").contains(&"deploy.xyz".to_owned()));
+    assert_eq!((hidden("releases/7"), hidden("log")), (0, 0));
     assert_eq!((app.names("releases"), app.names("layers")), (vec!["7".to_owned()], vec!["a".to_owned()]));
     assert!(app.names("cache").is_empty());
 }

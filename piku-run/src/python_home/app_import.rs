@@ -10,6 +10,7 @@ use piku_files::free_space::{self, SpaceNeeded};
 use piku_layout::git_history::short_commit;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
+use piku_release::removals;
 use piku_report::user_error::UserError;
 
 use super::python_settings::{TranslatedSettings, translate_settings};
@@ -121,7 +122,7 @@ impl ImportPlan {
     pub(super) fn carry_out(&self, root: &PikuRoot, app: &SourceApp<'_>) -> anyhow::Result<Vec<String>> {
         let dir = root.app(&app.name);
         let reserve = HostSettings::read(&root.settings())?.reserve_bytes();
-        free_space::check_keeping(root.path(), self.size, reserve, "the app")?;
+        removals::check_space_of(root, root.path(), self.size, reserve, "the app")?;
         crate::commands::create_if_missing(root, &app.name)?;
         let mut remarks = Vec::new();
         self.copy_data(root, app, &dir, &mut remarks)?;

@@ -12,12 +12,13 @@ use std::process::Stdio;
 
 use anyhow::{Context, ensure};
 use piku_backup::{BackupPart, SavedApp};
-use piku_files::free_space::{self, SpaceNeeded};
+use piku_files::free_space::SpaceNeeded;
 use piku_files::{TreeHandle, atomic_file};
 use piku_layout::deploys::deploy_lock::DeployLock;
 use piku_layout::git_history::short_commit;
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::{DEPLOY_LOCK, PikuRoot, RESTORING};
+use piku_release::removals;
 use piku_report::diagnostic::{readable, shorten_text};
 use piku_report::progress;
 use piku_report::user_error::UserError;
@@ -175,7 +176,7 @@ impl RestoredApp {
     fn copy(&self, content: &mut dyn Read, output: &mut dyn Write) -> anyhow::Result<()> {
         loop {
             let need = SpaceNeeded { bytes: STEP, files: 1 };
-            free_space::check_keeping(self.aside.path(), need, self.reserve, "the backup")?;
+            removals::check_space_of(&self.root, self.aside.path(), need, self.reserve, "the backup")?;
             if io::copy(&mut content.take(STEP), output)? < STEP {
                 return Ok(());
             }

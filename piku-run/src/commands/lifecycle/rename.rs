@@ -9,17 +9,19 @@ use std::io::ErrorKind;
 use std::process::Stdio;
 
 use anyhow::Context;
-use piku_files::free_space::{self, SpaceNeeded};
+use piku_files::free_space::SpaceNeeded;
 use piku_layout::former_names;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 use piku_layout::unknown_app::unknown_app;
 use piku_release::manifest::BuiltRelease;
+use piku_release::removals;
 use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
 use super::{app_lock, free_name};
+use crate::garbage;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::WebServer;
@@ -96,7 +98,7 @@ fn check(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyho
     // The name stands in a file of each release, which is written after the decision.
     let releases = dir.release_numbers().map_or(0, |numbers| numbers.len()) as u64;
     let need = SpaceNeeded { bytes: 64 * 1024 * (releases + 1), files: releases + 20 };
-    free_space::check_keeping(root.path(), need, 0, "the new name")?;
+    removals::check_space_of(root, root.path(), need, 0, "the new name")?;
     let live = dir.current_number().and_then(|live| BuiltRelease::read(&dir.release(live)).ok());
     if live.is_some_and(|live| !live.jailed) {
         let what = format!(
@@ -128,6 +130,10 @@ fn finish(root: &PikuRoot, record: &RenameRecord) -> anyhow::Result<()> {
     }
     let started = start(root, to).with_context(|| format!("{to} does not come up"));
     current::remove_dir(&root.app(to).renaming())?;
+    // The daemon was asked for the old name.
+    if let Err(err) = garbage::remove_withdrawn(root, to) {
+        progress::detail(&format!("cannot remove old releases: {err:#}"));
+    }
     started
 }
 

@@ -16,10 +16,11 @@ use std::path::Path;
 
 use anyhow::Context;
 use piku_files::FileLock;
-use piku_files::free_space::{self, SpaceNeeded};
+use piku_files::free_space::SpaceNeeded;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
+use piku_release::removals;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, USAGE, UserError};
 
@@ -197,7 +198,8 @@ impl<'a> UpgradedService<'a> {
         let bytes = data_limit::count_data(self.root, self.name)
             .with_context(|| format!("cannot measure the data of {}", self.name))?;
         let reserve = HostSettings::read(&self.root.settings())?.reserve_bytes();
-        free_space::check_keeping(
+        removals::check_space_of(
+            self.root,
             self.dir.path(),
             SpaceNeeded { bytes, files: 1 },
             reserve,
