@@ -76,14 +76,22 @@ struct FrontInputs {
 }
 
 impl FrontInputs {
-    fn of(site: &FrontSite) -> Self {
+    /// Loads a front and the inputs of its file; `None` if it is gone. A change during that time is one of the
+    /// next round: the dates are those from before.
+    ///
+    /// # Errors
+    /// Fails if host.yaml cannot be read.
+    fn load(root: &PikuRoot, app: &AppName) -> anyhow::Result<Option<(FrontSite, Self)>> {
+        let dir = root.app(app);
         let modified = |path: &Path| fs::metadata(path).and_then(|about| about.modified()).ok();
-        let files = [site.root.settings(), site.dir.config(), site.dir.front()];
-        Self {
-            upstreams: site.upstreams(),
-            modified: files.iter().map(|path| modified(path)).collect(),
-            is_in_maintenance: site.dir.is_in_maintenance(),
-        }
+        let modified =
+            [root.settings(), dir.config(), dir.front()].iter().map(|path| modified(path)).collect();
+        let is_in_maintenance = dir.is_in_maintenance();
+        let site = FrontSite::find(root, app)?;
+        Ok(site.map(|site| {
+            let upstreams = site.upstreams();
+            (site, Self { upstreams, modified, is_in_maintenance })
+        }))
     }
 
     /// Returns false if the file that nginx reads names other machines: a deploy changes it, too, and may be
@@ -118,17 +126,8 @@ fn watch_machines(root: &PikuRoot) -> anyhow::Result<()> {
                 let checked = fronts.chunks(AT_ONCE).flat_map(check_fronts);
                 for (site, results) in fronts.iter().zip(checked) {
                     let lost = site.record_results(results, &mut health);
-                    let inputs = FrontInputs::of(site);
-                    if applied.get(&site.app) != Some(&inputs) || !inputs.are_installed(site) {
-                        match site.apply() {
-                            Ok(()) => drop(applied.insert(site.app.clone(), inputs)),
-                            Err(err) => log_service(&format!("front of {}: {err:#}", site.app)),
-                        }
-                    }
-                    // New requests go elsewhere by then, unless all machines are lost: a check may err.
-                    let upstreams = site.upstreams();
-                    for address in lost.into_iter().filter(|address| !upstreams.contains(address)) {
-                        lost_connections::end_connections(root, address);
+                    if let Err(err) = apply_results(root, &site.app, lost, &mut applied) {
+                        log_service(&format!("front of {}: {err:#}", site.app));
                     }
                 }
             }
@@ -136,6 +135,28 @@ fn watch_machines(root: &PikuRoot) -> anyhow::Result<()> {
         }
         thread::sleep(EVERY);
     }
+}
+
+/// Applies the front as it is after the checks, which take seconds, and ends the connections to `lost` machines.
+fn apply_results(
+    root: &PikuRoot,
+    app: &AppName,
+    lost: Vec<SocketAddr>,
+    applied: &mut BTreeMap<AppName, FrontInputs>,
+) -> anyhow::Result<()> {
+    let Some((site, inputs)) = FrontInputs::load(root, app)? else { return Ok(()) };
+    if applied.get(app) != Some(&inputs) || !inputs.are_installed(&site) {
+        match site.apply() {
+            Ok(()) => drop(applied.insert(app.clone(), inputs)),
+            Err(err) => log_service(&format!("front of {app}: {err:#}")),
+        }
+    }
+    // New requests go elsewhere by then, unless all machines are lost: a check may err.
+    let upstreams = site.upstreams();
+    for address in lost.into_iter().filter(|address| !upstreams.contains(address)) {
+        lost_connections::end_connections(root, address);
+    }
+    Ok(())
 }
 
 /// Result for a machine, with the address that was asked.
@@ -239,5 +260,45 @@ impl FrontSite {
             Some((address, result)) => (Some(address), result),
             None => (None, Err(ProbeFailure::Refused(why))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use piku_procfile::render::app_values::AppValues;
+
+    use super::super::record::FrontRecord;
+    use super::*;
+
+    #[test]
+    fn inputs_are_those_of_the_settings_that_are_loaded_with_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
+        let app: AppName = "blog".parse().unwrap();
+        let to = "deploy_to: {blog: {machines: [10.0.0.2], here: false, front: {}}}\n";
+        fs::write(root.settings(), to).unwrap();
+        fs::create_dir_all(root.app(&app).path()).unwrap();
+        assert!(FrontInputs::load(&root, &app).unwrap().is_none(), "before its first deploy");
+        let store = |name: &str, time: u64| {
+            let mut values = AppValues::default();
+            values.set("NGINX_SERVER_NAME", name, "ENV");
+            let path = root.app(&app).front();
+            FrontRecord::of_release(&root.app(&app), &values).unwrap().store(&root.app(&app)).unwrap();
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(time);
+            fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        };
+        let load = || {
+            let (site, inputs) = FrontInputs::load(&root, &app).unwrap().unwrap();
+            (site.values().unwrap().value("NGINX_SERVER_NAME").unwrap().to_owned(), inputs)
+        };
+        store("a.test", 1);
+        let (name, old) = load();
+        assert_eq!((name.as_str(), &load().1), ("a.test", &old));
+        store("b.test", 2);
+        let (name, new) = load();
+        assert_eq!(name, "b.test");
+        assert_ne!(new, old);
+        fs::write(root.settings(), "").unwrap();
+        assert!(FrontInputs::load(&root, &app).unwrap().is_none(), "it is gone");
     }
 }
