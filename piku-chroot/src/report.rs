@@ -91,6 +91,13 @@ pub struct JailEnd {
 }
 
 impl JailStart {
+    /// Returns whether the kernel limits the number of processes for the user in the user namespace, since no cgroup
+    /// does for the jail. Such a jail joins no other's namespace.
+    #[must_use]
+    pub fn counts_processes_by_user(&self) -> bool {
+        self.limits.iter().any(|one| one.limit == "pids" && one.by == LimitEnforcer::Rlimit)
+    }
+
     /// Returns the protections that hold. Losing one of them is an error once they are recorded.
     #[must_use]
     pub fn protections(&self) -> Vec<Protection> {

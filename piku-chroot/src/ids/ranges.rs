@@ -12,6 +12,8 @@ use crate::errors::SETUP_FAILED;
 
 const UIDS: &str = "/etc/subuid";
 const GIDS: &str = "/etc/subgid";
+/// The files that give a user subordinate ids.
+pub const SUBORDINATE_ID_FILES: [&str; 2] = [UIDS, GIDS];
 /// Ids that the kernel shows for unknown ones, with 16 bits and with 32.
 const NOBODY: [u32; 3] = [65534, 65535, u32::MAX];
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use piku_chroot::report;
+use piku_chroot::report::{self, JailStart};
 
 use super::worker::TASK;
 use super::{AppSupervisor, crash_hints, status};
@@ -18,6 +18,9 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Longest wait for a process that the search does not find, or that the kernel has not ended yet, to let go
 /// of the lock of its instance.
 const LOCK_TIME: Duration = Duration::from_secs(5);
+
+/// Exit code of piku-chroot if it cannot make the jail.
+const SETUP_FAILED: i32 = 125;
 
 /// The end of an instance whose first process has ended.
 #[derive(Debug)]
@@ -80,6 +83,12 @@ impl AppSupervisor {
             (Some(ended), ProcessExit::Unknown) => ProcessExit::Code(ended.exit_code.into()),
             (_, exit) => exit,
         };
+        if started.is_none() && exit == ProcessExit::Code(SETUP_FAILED) {
+            self.namespace.give_up();
+        }
+        if started.as_ref().is_some_and(JailStart::counts_processes_by_user) {
+            self.namespace.keep_apart();
+        }
         // A process that was terminated may have been killed by this supervisor.
         let was_told = self.core.instance(id).is_some_and(crate::core::AppInstance::is_leaving);
         let shortage = self.shortage.explain_exit(exit).filter(|_| !was_told);

@@ -9,12 +9,13 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
 use nix::unistd::Pid;
-use piku_chroot::limits as jail_limits;
+use piku_chroot::{limits as jail_limits, report};
 use piku_layout::settings::{AppUsers, HostSettings};
 use piku_procfile::command::argv;
 use piku_procfile::schedule;
@@ -24,7 +25,7 @@ use super::AppSupervisor;
 use super::process_ends::InstanceEnd;
 use crate::core::{InstanceId, InstanceName, InstanceState, JobId};
 use crate::desired::{extra_listen_ports, limits};
-use crate::grants::resolve_grants;
+use crate::grants::{ResolvedGrant, resolve_grants};
 use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
 use crate::instance::launch;
 use crate::instance::ready_socket::{self, NotifySocket};
@@ -264,14 +265,12 @@ impl AppSupervisor {
         }
         let listen = extra_listen_ports(&vars, &self.settings)?;
         let tmp_size = limits::tmp_size(kind, &vars)?;
-        let (grants, remarks) = resolve_grants(&self.root, settings.grants.of(&self.app), record.users);
-        let namespace = (world.is_jailed() && record.users == AppUsers::Own)
-            .then(|| {
-                let groups = grants.iter().flat_map(|grant| grant.lent_groups(AppUsers::Own));
-                let groups = groups.map(|group| group.gid.as_raw()).collect();
-                self.namespace.for_next(&self.app, &self.root.uid_ranges(), groups)
-            })
-            .flatten();
+        let (grants, mut remarks) = resolve_grants(&self.root, settings.grants.of(&self.app), record.users);
+        let namespace = if world.is_jailed() && record.users == AppUsers::Own {
+            self.shared_namespace(&grants, &mut remarks)
+        } else {
+            None
+        };
         let namespace = namespace.as_ref().map(AsFd::as_fd);
         let around = CommandOptions {
             user_namespace: namespace,
@@ -320,6 +319,25 @@ impl AppSupervisor {
         self.records.write(&record).context("cannot write its record")?;
         waiting.open_gate().context("it ended at once")?;
         Ok(InstanceProcess::new(record, None, output, log, notify))
+    }
+
+    /// Returns the user namespace for the next jail, if it would join one.
+    fn shared_namespace(
+        &mut self,
+        grants: &[ResolvedGrant],
+        remarks: &mut Vec<String>,
+    ) -> Option<Rc<OwnedFd>> {
+        let reports = self.workers.keys().map(|id| report::read(&self.records.report(*id)).0);
+        if reports.flatten().any(|started| started.counts_processes_by_user()) {
+            self.namespace.keep_apart();
+        }
+        let groups = grants.iter().flat_map(|grant| grant.lent_groups(AppUsers::Own));
+        let groups = groups.map(|group| group.gid.as_raw()).collect();
+        self.namespace.for_next(&self.app, &self.root.uid_ranges(), groups).unwrap_or_else(|err| {
+            let what = "the app's instances start more slowly: cannot make a user namespace for all of them";
+            remarks.push(format!("{what}: {err:#}"));
+            None
+        })
     }
 
     /// Writes the record of an instance that has become ready or live.
