@@ -6,14 +6,17 @@ use piku_procfile::command::argv_with_profile;
 pub(super) const PATH: &str = "/usr/lib/piku/start";
 /// Directory with a file for each process type, which has its command.
 pub(super) const PROCESSES: &str = "/usr/lib/piku/processes";
+/// Init programs that bases have, the one of Debian's bases first. They pass signals on to the command, exit as it
+/// does, and take it behind `--`.
+const INITS: [&str; 3] = ["dumb-init", "tini", "catatonit"];
 
 /// Returns the script. With `profile`, a shell sources `.profile.d/*.sh` before each command.
 pub(super) fn render(profile: bool) -> String {
-    let run = if profile {
+    let read_profile = if profile {
         let text = argv_with_profile(&[]).get(2).map_or_else(String::new, |text| quote(text));
-        format!("exec \"$shell\" -c {text} profile \"$@\"")
+        format!("set -- \"$shell\" -c {text} profile \"$@\"\n")
     } else {
-        "exec \"$@\"".to_owned()
+        String::new()
     };
     format!(
         r#"#!/bin/sh
@@ -33,8 +36,17 @@ if [ "$#" -eq 1 ] && [ -f "$processes/$1" ]; then
     export PROC_TYPE
     set -- "$shell" -c "$(cat "$processes/$1")"
 fi
-{run}
-"#
+{read_profile}# The kernel passes process 1 only the signals that it handles, and nothing else collects orphans: an init takes its place.
+init=
+if [ "$$" -eq 1 ]; then
+    for name in {names}; do
+        if init=$(PATH=/usr/bin:/usr/sbin:/bin:/sbin && command -v "$name"); then break; fi
+    done
+fi
+if [ -n "$init" ]; then exec "$init" -- "$@"; fi
+exec "$@"
+"#,
+        names = INITS.join(" ")
     )
 }
 

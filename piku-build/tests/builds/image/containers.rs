@@ -107,7 +107,14 @@ fn a_python_release_answers_in_a_container() {
     assert!(output.status.success(), "{stdout}\n{stderr}");
     let answer = "app 1000 /app hello read web /data/home";
     let lines: Vec<&str> = stdout.lines().collect();
-    assert_eq!(lines, [&format!("container: {answer}"), &format!("pod: {answer}")], "{stderr}");
+    let wanted = [
+        &format!("container: {answer}"),
+        "stopped: 143",
+        "command: input, exit 7",
+        "terminal: /dev/pts/0",
+        &format!("pod: {answer}"),
+    ];
+    assert_eq!(lines, wanted, "{stderr}");
 }
 
 #[test]

@@ -76,6 +76,26 @@ note
 answer container
 engine rm --force --time 5 app >&2
 
+# A program without a handler, which would get no signal as process 1. It prints when it runs.
+engine run --detach --name idle localhost/app:1 python -c 'import time; print("waits", flush=True); time.sleep(1000)' >&2
+note
+tries=0
+until [ "$(engine logs idle 2>/dev/null)" = waits ]; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 200 ] || { echo 'idle: it does not run' >&2; engine ps --all >&2; exit 1; }
+    sleep 0.1
+done
+engine stop --time 60 idle >&2
+echo "stopped: $(engine inspect --format '{{.State.ExitCode}}' idle)"
+code=0
+said=$(echo input | engine run --rm --interactive localhost/app:1 sh -c 'cat; exit 7') || code=$?
+echo "command: $said, exit $code"
+# On a terminal, which is the command's own: job control works.
+said=$(script --quiet --return --command \
+    "podman --root $work/root --runroot $work/run --tmpdir $work/tmp run --rm -it localhost/app:1 bash -ic 'tty'" \
+    "$work/typescript" </dev/null 2>&1 | tr -d '\r') || :
+echo "terminal: $said"
+
 cd -- "$dir/app"
 "$render" render kubernetes --app app --image localhost/app:1 --release 1 >"$work/app.yaml"
 engine kube play "$work/app.yaml" >&2

@@ -14,8 +14,8 @@ use super::libraries::LibrarySearch;
 use super::programs::{self, NeededFile, NeededPlace};
 use crate::errors::image as errors;
 
-/// Packages of every base: certificates for TLS, time zones.
-pub(super) const ALWAYS: [&str; 2] = ["ca-certificates", "tzdata"];
+/// Packages of every base: certificates for TLS, time zones, the init that the start script runs.
+pub(super) const ALWAYS: [&str; 3] = ["ca-certificates", "tzdata", "dumb-init"];
 /// Directory in which packages put no files.
 const LOCAL: &str = "/usr/local";
 
