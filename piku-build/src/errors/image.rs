@@ -74,8 +74,18 @@ pub(crate) fn no_mmdebstrap() -> UserError {
         .hint("sudo apt install mmdebstrap, or give a base: --base DIR, or --base TAR")
 }
 
+/// Message of mmdebstrap for a user who is not root and has no user namespace with several ids.
+const NO_MODE: &str = "unable to pick chroot mode";
+
 /// `foreign` is the architecture of the base, if it is not that of this machine.
 pub(crate) fn mmdebstrap_failed(messages: &str, foreign: Option<&str>) -> UserError {
+    if messages.contains(NO_MODE) {
+        return UserError::new("mmdebstrap cannot make a base as this user, who has no subordinate ids")
+            .hint(
+                "sudo apt install uidmap, and give the user a range of ids that no other one has, by a line such as \
+                 'USER:100000:65536' in both /etc/subuid and /etc/subgid; or give a base with --base",
+            );
+    }
     let failure = UserError::new(format!("mmdebstrap has made no base:\n{messages}"));
     match foreign {
         Some(architecture) => failure.hint(format!(
@@ -115,4 +125,20 @@ pub(crate) fn other_layer(layer: &str, digest: &str) -> UserError {
 pub(crate) fn packages_of_own_base(base: &Path) -> UserError {
     UserError::new(format!("--package is for bases that are made here, and '{}' is given", base.display()))
         .hint("install the package in the base")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_without_subordinate_ids_is_told_where_they_are_given() {
+        let told = "E: unable to pick chroot mode automatically (use --mode for manual selection)";
+        for foreign in [None, Some("arm64")] {
+            let said = format!("{:?}", mmdebstrap_failed(told, foreign));
+            assert!(said.contains("/etc/subuid") && !said.contains("online"), "{said}");
+        }
+        let other = format!("{:?}", mmdebstrap_failed("E: apt-get update failed", None));
+        assert!(other.contains("online"), "{other}");
+    }
 }
