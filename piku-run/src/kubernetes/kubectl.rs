@@ -42,6 +42,29 @@ const UNREACHABLE: [&str; 17] = [
     "the server has received too many requests",
 ];
 
+/// Runs kubectls to their ends, unless something interrupts it.
+pub(super) trait KubectlRunner {
+    /// Returns the output of a command; `None` if it is interrupted.
+    fn output_of(&mut self, command: Command, input: Option<&str>) -> anyhow::Result<Option<Output>>;
+
+    /// Waits. Returns false if it is interrupted.
+    fn pause(&mut self, time: Duration) -> anyhow::Result<bool>;
+}
+
+/// A runner that nothing interrupts but the end of this process.
+struct WaitingRunner;
+
+impl KubectlRunner for WaitingRunner {
+    fn output_of(&mut self, command: Command, input: Option<&str>) -> anyhow::Result<Option<Output>> {
+        output_of(command, input).map(Some)
+    }
+
+    fn pause(&mut self, time: Duration) -> anyhow::Result<bool> {
+        sleep(time);
+        Ok(true)
+    }
+}
+
 /// A cluster as kubectl reaches it.
 #[derive(Debug, Clone)]
 pub(super) struct KubectlClient {
@@ -101,6 +124,32 @@ impl KubectlClient {
         existing_objects(&self.run_with(&args, Some(yaml))?)
     }
 
+    /// Runs kubectl and returns its output; `None` if the runner is interrupted.
+    ///
+    /// # Errors
+    /// Fails with kubectl's own reason in one line.
+    pub(super) fn run_by(
+        &self,
+        runner: &mut impl KubectlRunner,
+        args: &[&str],
+        input: Option<&str>,
+    ) -> anyhow::Result<Option<String>> {
+        let since = Instant::now();
+        loop {
+            let Some(out) = runner.output_of(self.command(args), input)? else { return Ok(None) };
+            if out.status.success() {
+                return Ok(Some(String::from_utf8_lossy(&out.stdout).into_owned()));
+            }
+            let told = String::from_utf8_lossy(&out.stderr);
+            if !is_unreachable(&told) || since.elapsed() >= self.patience {
+                return Err(self.to_error(&told).into());
+            }
+            if !runner.pause(PAUSE)? {
+                return Ok(None);
+            }
+        }
+    }
+
     /// Makes an object that the cluster does not have yet.
     pub(super) fn create(&self, yaml: &str) -> anyhow::Result<()> {
         self.run_with(&["create", "--filename=-"], Some(yaml)).map(drop)
@@ -115,18 +164,7 @@ impl KubectlClient {
     }
 
     fn run_with(&self, args: &[&str], input: Option<&str>) -> anyhow::Result<String> {
-        let since = Instant::now();
-        loop {
-            let out = output_of(self.command(args), input)?;
-            if out.status.success() {
-                return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
-            }
-            let told = String::from_utf8_lossy(&out.stderr);
-            if !is_unreachable(&told) || since.elapsed() >= self.patience {
-                return Err(self.to_error(&told).into());
-            }
-            sleep(PAUSE);
-        }
+        self.run_by(&mut WaitingRunner, args, input)?.context("kubectl has been interrupted")
     }
 
     /// Returns the error of a kubectl that has printed this.

@@ -14,7 +14,7 @@ use super::KubernetesApp;
 use super::kubectl::KubectlClient;
 use super::objects::ClusterObjects;
 use super::refusal;
-use super::rollout::{PAUSE, list_events};
+use super::rollout::{PAUSE, SeenEvents, list_events, take_new_events};
 use super::state::{COMPONENT, ClusterItem, ContainerEnd, EventState, JobState, ObjectList, PodState};
 
 /// Time for which a job may be refused its pod: others of the namespace may end meanwhile.
@@ -132,7 +132,7 @@ impl KubernetesApp {
     fn watch_job(&self, job: &str, number: u64, limit: Duration) -> anyhow::Result<()> {
         let kubectl = self.kubectl();
         let since = Instant::now();
-        let (mut log, mut told) = (None, String::new());
+        let (mut log, mut told, mut events) = (None, String::new(), SeenEvents::new());
         let result = loop {
             let state: JobState = kubectl.get(&["job", job])?;
             let pod = pod_of_job(&kubectl, job)?;
@@ -140,6 +140,9 @@ impl KubernetesApp {
                 Some(pod) => pod.unplaced(),
                 None => self.refusal_of(&state),
             };
+            if let Some(pod) = &pod {
+                self.print_pod_events(&pod.metadata.name, &mut events);
+            }
             if let (None, Some(pod)) = (&log, &pod) {
                 // Before, kubectl has no log to follow.
                 if pod.status.phase != "Pending" {
@@ -179,6 +182,16 @@ impl KubernetesApp {
 }
 
 impl KubernetesApp {
+    /// Prints new events of a pod, such as those of a node that cannot start it.
+    fn print_pod_events(&self, pod: &str, seen: &mut SeenEvents) {
+        let Ok(events) = list_events(&self.kubectl_now()) else { return };
+        let is_its =
+            |event: &EventState| event.involved_object.kind == "Pod" && event.involved_object.name == pod;
+        for line in take_new_events(events, seen, is_its) {
+            progress::detail(&line);
+        }
+    }
+
     /// Returns why the cluster does not make the pod of a job, such as a quota of the namespace.
     fn refusal_of(&self, job: &JobState) -> Option<String> {
         // An operator may not let piku see events.

@@ -27,7 +27,7 @@ pub(super) struct RolloutStart {
 }
 
 /// Ids of events. One that repeats every few seconds keeps its id, and is printed once.
-type SeenEvents = BTreeSet<String>;
+pub(super) type SeenEvents = BTreeSet<String>;
 
 impl KubernetesApp {
     /// Notes what there is before a change.
@@ -161,7 +161,7 @@ pub(super) fn list_events(kubectl: &KubectlClient) -> anyhow::Result<Vec<EventSt
 }
 
 /// Returns a line for each event that was not seen.
-fn take_new_events(
+pub(super) fn take_new_events(
     events: Vec<EventState>,
     seen: &mut SeenEvents,
     is_wanted: impl Fn(&EventState) -> bool,

@@ -99,6 +99,7 @@ pub(super) struct PodStatus {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ContainerStatus {
+    name: String,
     pub(super) ready: bool,
     pub(super) restart_count: u32,
     pub(super) state: ContainerState,
@@ -201,9 +202,17 @@ impl PodState {
         self.condition("Ready").is_some_and(|ready| ready.status == "True")
     }
 
+    /// Returns the container of the app, which has the name of its type. A cluster may add others to each pod.
+    fn container(&self) -> Option<&ContainerStatus> {
+        self.status
+            .container_statuses
+            .iter()
+            .find(|container| container.name == self.metadata.label(COMPONENT))
+    }
+
     /// Returns whether its process runs.
     pub(super) fn is_started(&self) -> bool {
-        self.status.container_statuses.iter().any(|container| container.state.running.is_some())
+        self.container().is_some_and(|container| container.state.running.is_some())
     }
 
     pub(super) fn restarts(&self) -> u32 {
@@ -212,10 +221,8 @@ impl PodState {
 
     /// Returns the last end of its process, if it has ended.
     pub(super) fn last_end(&self) -> Option<&ContainerEnd> {
-        let ends = self.status.container_statuses.iter().flat_map(|container| {
-            [container.state.terminated.as_ref(), container.last_state.terminated.as_ref()]
-        });
-        ends.flatten().next()
+        let container = self.container()?;
+        container.state.terminated.as_ref().or(container.last_state.terminated.as_ref())
     }
 
     /// Returns the reason for which its container waits.

@@ -109,6 +109,12 @@ impl KubectlDouble {
         part.map_or_else(|| fs::remove_file(&mark), |part| fs::write(&mark, part)).expect("the mark");
     }
 
+    /// Makes commands get no answer whose command line has this part; none if it is `None`.
+    pub fn set_hanging(&self, part: Option<&str>) {
+        let mark = self.dir.join("cluster/hanging");
+        part.map_or_else(|| fs::remove_file(&mark), |part| fs::write(&mark, part)).expect("the mark");
+    }
+
     /// Puts an object into the cluster that the app's deploys have not made.
     pub fn put(&self, object: &serde_json::Value) {
         let path = self.dir.join("cluster/objects.json");

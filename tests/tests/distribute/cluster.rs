@@ -5,6 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use piku_tests::cluster::{KubectlDouble, RegistryServer, empty_base};
 use piku_tests::processes;
 use piku_tests::repo::Repo;
@@ -93,7 +95,10 @@ fn every_verb_works_for_an_app_in_a_cluster() {
         assert!(said.contains(step), "{said}");
     }
     assert!(said.contains("this is release of release 1"), "the log of the release task: {said}");
-    assert!(said.contains("Successfully assigned"), "the events of the pods: {said}");
+    for pod in ["blog-release-1-0", "blog-web-"] {
+        let has_event = |line: &str| line.contains(pod) && line.contains("Successfully assigned");
+        assert!(said.lines().any(has_event), "the events of {pod}: {said}");
+    }
     assert_eq!(scene.ps(), ["web healthy 1", "worker running 1", "cron-tick waiting 1"]);
     assert!(!scene.world.root().join("run/blog/supervisor.sock").exists(), "nothing runs here");
 
@@ -178,6 +183,25 @@ fn a_one_off_pod_ends_with_its_client() {
     client.wait().expect("the session");
     wait_for("the end of the pod", || pods() == 0);
     assert!(rows().is_empty());
+
+    // A cluster that does not answer, to the one request or the other, holds no client.
+    for (request, words) in
+        [("create --filename", "run blog true"), ("timeout=20s pod blog-run", "run blog linger")]
+    {
+        scene.kubectl.set_hanging(Some(request));
+        let mut client = scene.world.start_ssh("laptop", words);
+        wait_for("the request", || !processes::find(&scene.world.path(""), request).is_empty());
+        let sessions = processes::find(&scene.world.path(""), "exec blog");
+        assert!(!sessions.is_empty(), "the process of the session");
+        for pid in sessions {
+            // It may be one of a process that ends with another.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        wait_for("the end of the session", || processes::find(&scene.world.path(""), "exec blog").is_empty());
+        assert!(!client.wait().expect("the session").success());
+        scene.kubectl.set_hanging(None);
+        assert_eq!(pods(), 0);
+    }
 
     // A session that is killed leaves its pod, which the next one removes.
     let mut client = scene.world.start_ssh("laptop", "run blog linger");

@@ -10,7 +10,7 @@ use piku_report::user_error::UserError;
 
 use super::session::ClientWatch;
 use crate::kubernetes::KubernetesApp;
-use crate::kubernetes::kubectl::missing_program;
+use crate::kubernetes::kubectl::{KubectlRunner, REQUEST_LIMIT, missing_program};
 use crate::kubernetes::state::{ContainerEnd, ONE_OFF, PodState};
 
 /// Time between two looks at a pod.
@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// Time for which a command may run on after its output has ended.
 const END: Duration = Duration::from_secs(20);
 /// Exit code of a session whose client is gone.
-const CUT_OFF: u8 = 130;
+pub(super) const CUT_OFF: u8 = 130;
 /// Option of newer kubectls.
 const QUIET: &str = "--quiet";
 
@@ -37,14 +37,14 @@ impl KubernetesApp {
         has_terminal: bool,
         client: &mut ClientWatch,
     ) -> anyhow::Result<u8> {
-        let attach = self.attach_command(pod, has_terminal);
+        let Some(mut attach) = self.attach_command(pod, has_terminal, client)? else { return Ok(CUT_OFF) };
         let Some(started) = self.wait_for_start(pod, client)? else { return Ok(CUT_OFF) };
         if let Some(end) = started.last_end() {
             // It has not waited for its client, so that its log has all.
-            io::stdout().write_all(self.kubectl().run(&["logs", pod])?.as_bytes())?;
+            let log = self.kubectl().run_by(client, &["logs", REQUEST_LIMIT, pod], None)?;
+            io::stdout().write_all(log.unwrap_or_default().as_bytes())?;
             return Ok(self.tell_end(end));
         }
-        let mut attach = attach?;
         let mut kubectl = attach.spawn().map_err(|err| missing_program(&attach, &err))?;
         if let Some(input) = kubectl.stdin.take() {
             // It may wait for the client's input when the command has ended.
@@ -53,7 +53,7 @@ impl KubernetesApp {
         client.wait_for(&mut kubectl)?;
         let since = Instant::now();
         while client.pause(Duration::ZERO)? {
-            let state: PodState = self.kubectl().get(&["pod", pod])?;
+            let Some(state) = client.get_pod(&self.kubectl(), pod)? else { break };
             if let Some(end) = state.last_end() {
                 return Ok(self.tell_end(end));
             }
@@ -72,7 +72,7 @@ impl KubernetesApp {
     fn wait_for_start(&self, pod: &str, client: &mut ClientWatch) -> anyhow::Result<Option<PodState>> {
         let (since, mut told) = (Instant::now(), String::new());
         loop {
-            let state: PodState = self.kubectl().get(&["pod", pod])?;
+            let Some(state) = client.get_pod(&self.kubectl(), pod)? else { return Ok(None) };
             if state.is_started() || state.last_end().is_some() {
                 return Ok(Some(state));
             }
@@ -93,10 +93,15 @@ impl KubernetesApp {
         }
     }
 
-    /// Returns the kubectl that attaches a client.
-    fn attach_command(&self, pod: &str, has_terminal: bool) -> anyhow::Result<Command> {
+    /// Returns the kubectl that attaches a client; `None` if the client is cut off.
+    fn attach_command(
+        &self,
+        pod: &str,
+        has_terminal: bool,
+        client: &mut ClientWatch,
+    ) -> anyhow::Result<Option<Command>> {
         let kubectl = self.kubectl_now();
-        let help = kubectl.run(&["attach", "--help"])?;
+        let Some(help) = kubectl.run_by(client, &["attach", "--help"], None)? else { return Ok(None) };
         let mut command = kubectl.following_command(&["attach", pod, "--container", ONE_OFF, "--stdin"]);
         command.args(help.contains(QUIET).then_some(QUIET));
         if has_terminal {
@@ -104,7 +109,7 @@ impl KubernetesApp {
         } else {
             command.stdin(Stdio::piped());
         }
-        Ok(command)
+        Ok(Some(command))
     }
 
     /// Returns the exit code of a command, and says what it does not say itself.

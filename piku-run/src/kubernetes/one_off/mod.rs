@@ -19,6 +19,7 @@ use super::kubectl::{KubectlClient, REQUEST_LIMIT};
 use super::state::{COMPONENT, INSTANCE, MANAGED_BY, MANAGER, ONE_OFF, ObjectList, PodState, VERSION};
 use crate::desired;
 use crate::releases::current;
+use attach::CUT_OFF;
 use pod::pod_spec;
 use session::{ClientWatch, PodSession};
 
@@ -61,8 +62,11 @@ impl KubernetesApp {
         let mut client = ClientWatch::begin()?;
         let ran = self
             .kubectl_now()
-            .create(&pod.to_string())
-            .and_then(|()| self.follow_pod(&session.pod, terminal.is_some(), &mut client));
+            .run_by(&mut client, &["create", "--filename=-", REQUEST_LIMIT], Some(&pod.to_string()))
+            .and_then(|created| match created {
+                Some(_) => self.follow_pod(&session.pod, terminal.is_some(), &mut client),
+                None => Ok(CUT_OFF),
+            });
         let is_cut_off = client.is_cut_off();
         drop(client);
         // Only a client that is gone does not mind to wait for a cluster that does not answer.

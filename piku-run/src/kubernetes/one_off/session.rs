@@ -1,10 +1,11 @@
 //! Session of a one-off pod: the time during which a client is attached to it. A pod does not end with the kubectl
 //! that is attached, so that its session removes it; what a crash leaves is removed by the next session or deploy.
 
-use std::io::stdout;
+use std::fs::File;
+use std::io::{Read, Seek, Write, stdout};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Output};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,7 +16,8 @@ use piku_files::FileLock;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::kubernetes::KubernetesApp;
-use crate::kubernetes::state::ONE_OFF;
+use crate::kubernetes::kubectl::{KubectlClient, KubectlRunner, REQUEST_LIMIT, missing_program};
+use crate::kubernetes::state::{ONE_OFF, PodState};
 use crate::lock;
 use crate::process::wait::{self, PollInterest, READ};
 use crate::releases::current;
@@ -76,7 +78,8 @@ enum SessionToken {
 }
 
 /// Watch over the client of a session, who is cut off when a signal ends this process, or the output has no reader.
-/// Signals that end a process stay blocked in the kubectls that are started meanwhile, which end with this process.
+/// Signals that end a process are blocked meanwhile, so that each wait has to watch for them. The kubectls that are
+/// started have none blocked.
 pub(super) struct ClientWatch {
     signals: SignalFd,
     is_cut_off: bool,
@@ -92,15 +95,11 @@ impl ClientWatch {
         self.is_cut_off
     }
 
-    /// Waits until the client is cut off, or this time is over. Returns true if the client is still there.
-    pub(super) fn pause(&mut self, time: Duration) -> anyhow::Result<bool> {
-        let output = stdout();
-        let watched = [
-            (self.signals.as_fd(), READ, SessionToken::CutOff),
-            (output.as_fd(), BROKEN, SessionToken::CutOff),
-        ];
-        self.is_cut_off |= !wait::wait(&watched, Some(time))?.is_empty();
-        Ok(!self.is_cut_off)
+    /// Asks for a pod; returns `None` if the client is cut off.
+    pub(super) fn get_pod(&mut self, kubectl: &KubectlClient, pod: &str) -> anyhow::Result<Option<PodState>> {
+        let text = kubectl.run_by(self, &["get", "--output=json", REQUEST_LIMIT, "pod", pod], None)?;
+        let state = text.map(|text| serde_json::from_str(&text)).transpose();
+        state.context("cannot understand kubectl's JSON")
     }
 
     /// Waits for the end of a program, and ends it if the client is cut off.
@@ -123,6 +122,49 @@ impl ClientWatch {
         }
         child.wait().context("cannot wait for kubectl")
     }
+}
+
+impl KubectlRunner for ClientWatch {
+    fn output_of(&mut self, mut command: Command, input: Option<&str>) -> anyhow::Result<Option<Output>> {
+        // Files, because a pipe that is full would block the process that has to watch the client.
+        let mut stdout = unnamed_file()?;
+        let mut stderr = unnamed_file()?;
+        if let Some(text) = input {
+            let mut stdin = unnamed_file()?;
+            stdin
+                .write_all(text.as_bytes())
+                .and_then(|()| stdin.rewind())
+                .context("cannot keep the input")?;
+            command.stdin(stdin);
+        }
+        command.stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+        let mut child = command.spawn().map_err(|err| missing_program(&command, &err))?;
+        let status = self.wait_for(&mut child)?;
+        if self.is_cut_off {
+            return Ok(None);
+        }
+        let read = |file: &mut File| {
+            let mut content = Vec::new();
+            file.rewind().and_then(|()| file.read_to_end(&mut content)).map(|_| content)
+        };
+        let (stdout, stderr) = (read(&mut stdout)?, read(&mut stderr)?);
+        Ok(Some(Output { status, stdout, stderr }))
+    }
+
+    /// Waits until the client is cut off, or this time is over. Returns true if the client is still there.
+    fn pause(&mut self, time: Duration) -> anyhow::Result<bool> {
+        let output = stdout();
+        let watched = [
+            (self.signals.as_fd(), READ, SessionToken::CutOff),
+            (output.as_fd(), BROKEN, SessionToken::CutOff),
+        ];
+        self.is_cut_off |= !wait::wait(&watched, Some(time))?.is_empty();
+        Ok(!self.is_cut_off)
+    }
+}
+
+fn unnamed_file() -> anyhow::Result<File> {
+    tempfile::tempfile().context("cannot make a file for kubectl's output")
 }
 
 impl Drop for ClientWatch {

@@ -126,7 +126,7 @@ fn a_pod_that_will_not_come_up_fails_the_rollout() {
     let waits = |reason: &str, message: &str| json!({ "waiting": { "reason": reason, "message": message } });
     let container = |state: Value, restarts: u32| {
         let last = json!({ "terminated": { "exitCode": 3, "reason": "Error" } });
-        json!({ "phase": "Running", "containerStatuses": [{ "restartCount": restarts, "state": state, "lastState": last }] })
+        json!({ "phase": "Running", "containerStatuses": [{ "name": "web", "restartCount": restarts, "state": state, "lastState": last }] })
     };
     assert_eq!(
         failed(container(waits("CrashLoopBackOff", "back-off 10s"), 2)),
@@ -190,6 +190,20 @@ fn lists_have_other_kinds_too() {
     let (deployments, pods) = serde_json::from_str::<ObjectList>(text).expect("a list").split();
     assert_eq!((deployments.len(), pods.len()), (0, 1));
     assert_eq!(pods[0].why_not_ready(), None, "it has no node");
+}
+
+#[test]
+fn a_container_that_the_cluster_has_added_is_not_the_apps() {
+    let pod = |own: &Value| {
+        let proxy = json!({ "name": "istio-proxy", "ready": true, "state": { "running": {} },
+                            "lastState": { "terminated": { "exitCode": 9 } } });
+        pod(&json!({ "phase": "Running", "containerStatuses": [proxy, { "name": "web", "state": own }] }))
+    };
+    let waiting = pod(&json!({ "waiting": { "reason": "ContainerCreating" } }));
+    assert!(!waiting.is_started() && waiting.last_end().is_none());
+    assert!(pod(&json!({ "running": {} })).is_started());
+    let ended = pod(&json!({ "terminated": { "exitCode": 4, "reason": "Error" } }));
+    assert_eq!(ended.last_end().map(ContainerEnd::describe), Some("exit 4".to_owned()));
 }
 
 #[test]
