@@ -205,19 +205,22 @@ impl IndexFolder {
         1 + self.entries.iter().map(count).sum::<u64>()
     }
 
-    /// Calls `visit` for each file below the directory with its path.
-    pub fn visit_files(&self, visit: &mut impl FnMut(&Path, &IndexFile)) {
+    /// Calls `visit` for each file below the directory with the path of its directory and its name: most callers need
+    /// the whole path of few files.
+    pub fn visit_files(&self, visit: &mut impl FnMut(&Path, &OsStr, &IndexFile)) {
         self.visit_below(&mut PathBuf::new(), visit);
     }
 
-    fn visit_below(&self, path: &mut PathBuf, visit: &mut impl FnMut(&Path, &IndexFile)) {
+    fn visit_below(&self, path: &mut PathBuf, visit: &mut impl FnMut(&Path, &OsStr, &IndexFile)) {
         for entry in &self.entries {
-            path.push(entry.os_name());
             match &entry.content {
-                IndexContent::Folder(below) => below.visit_below(path, visit),
-                IndexContent::File(file) => visit(path, file),
+                IndexContent::Folder(below) => {
+                    path.push(entry.os_name());
+                    below.visit_below(path, visit);
+                    path.pop();
+                }
+                IndexContent::File(file) => visit(path, entry.os_name(), file),
             }
-            path.pop();
         }
     }
 
@@ -355,9 +358,9 @@ mod tests {
         assert_eq!(index().find(Path::new("b")).unwrap().object, [1; 20]);
         assert!(index().find(Path::new("a")).is_none() && index().find(Path::new("b/x")).is_none());
         let mut natives = Vec::new();
-        index().visit_files(&mut |path, file| {
+        index().visit_files(&mut |folder, name, file| {
             if file.is_native {
-                natives.push(path.to_owned());
+                natives.push(folder.join(name));
             }
         });
         assert_eq!(natives, [Path::new("b").join(OsStr::from_bytes(b"\xff x\n"))]);

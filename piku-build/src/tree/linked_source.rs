@@ -31,9 +31,9 @@ impl LinkedSource {
         // A copy is not on the disk yet.
         let is_whole = source.link_source(index, to)?;
         let mut natives = Vec::new();
-        index.visit_files(&mut |path, file| {
+        index.visit_files(&mut |folder, name, file| {
             if file.is_native {
-                natives.push(path.to_owned());
+                natives.push(folder.join(name));
             }
         });
         Ok(Self { natives, is_whole: Cell::new(is_whole), is_separate: Cell::new(false) })

@@ -47,7 +47,7 @@ impl<'r> TreeCount<'r> {
             return Err(too_deep().into());
         }
         if let Some(old) = old.filter(|old| old.object == tree.id().as_bytes()) {
-            old.visit_files(&mut |_, file| self.add_large(file));
+            old.visit_files(&mut |_, _, file| self.add_large(file));
             return Ok(TreeSize { entries: old.count_entries(), need: SpaceNeeded::default() });
         }
         let olds = old.map(|old| old.by_name()).unwrap_or_default();

@@ -30,9 +30,9 @@ impl PointerCount {
 
     /// Adds those in a directory with this path.
     pub(super) fn add_folder(&mut self, path: &str, index: &IndexFolder) {
-        index.visit_files(&mut |below, file| {
+        index.visit_files(&mut |folder, name, file| {
             if file.is_pointer {
-                self.add(&format!("{path}/{}", below.display()));
+                self.add(&format!("{path}/{}", folder.join(name).display()));
             }
         });
     }

@@ -168,16 +168,28 @@ impl FolderEntries {
 
     /// Returns the next name, and its type if the file system stores it.
     pub(crate) fn next(&mut self) -> io::Result<Option<(std::ffi::OsString, Option<FileKind>)>> {
-        loop {
-            let Some(entry) = self.0.read() else { return Ok(None) };
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                let kind = entry.file_type();
-                let kind = (kind != FileType::Unknown).then(|| kind.into());
-                return Ok(Some((OsStr::from_bytes(name).to_owned(), kind)));
+        let Some(entry) = self.next_entry()? else { return Ok(None) };
+        let kind = entry.file_type();
+        let kind = (kind != FileType::Unknown).then(|| kind.into());
+        Ok(Some((OsStr::from_bytes(entry.file_name().to_bytes()).to_owned(), kind)))
+    }
+
+    /// Returns the number of entries that are left.
+    pub(crate) fn count(mut self) -> io::Result<usize> {
+        let mut count = 0;
+        while self.next_entry()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn next_entry(&mut self) -> io::Result<Option<fs::DirEntry>> {
+        while let Some(entry) = self.0.read().transpose()? {
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                return Ok(Some(entry));
             }
         }
+        Ok(None)
     }
 
     pub(crate) fn rewind(&mut self) {

@@ -207,6 +207,12 @@ impl TreeHandle {
         list().map_err(|err: io::Error| self.error("read", path, err))
     }
 
+    /// Returns the number of entries of the top directory.
+    pub(crate) fn count_entries(&self) -> Result<usize, TreeError> {
+        let count = || FolderEntries::new(self.read_folder(Path::new(""))?)?.count();
+        count().map_err(|err| self.error("read", Path::new(""), err))
+    }
+
     /// Returns true if the tree has no entries.
     ///
     /// # Errors

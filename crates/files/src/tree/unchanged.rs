@@ -8,7 +8,6 @@ use crate::parallel::{MANY_FOLDERS, THREADS, work_on_all};
 use crate::source_index::{IndexContent, IndexEntry, IndexFolder};
 use crate::tree::directory;
 use crate::tree::error::TreeError;
-use crate::tree::file_stat::FileKind;
 use crate::tree::handle::TreeHandle;
 
 /// Mode of each directory of a source.
@@ -45,22 +44,14 @@ impl TreeHandle {
         if dir.metadata("")?.mode != FOLDER_MODE {
             return Ok(false);
         }
-        let mut listed: Vec<&IndexEntry> = index.entries.iter().collect();
-        // A repository sorts directories as if their names ended in a slash.
-        listed.sort_unstable_by_key(|entry| &entry.name);
-        let present = dir.read_dir("")?;
-        let is_same = |(there, entry): (&super::FolderEntry, &IndexEntry)| {
-            if there.name != entry.os_name() {
-                return false;
-            }
-            match &entry.content {
-                IndexContent::Folder(_) => there.kind == FileKind::Folder,
-                IndexContent::File(file) => {
-                    directory::stat(dir.as_fd(), &there.name).is_ok_and(|stat| file.is_unchanged(&stat))
-                }
-            }
+        let is_same = |entry: &IndexEntry| {
+            directory::stat(dir.as_fd(), entry.os_name()).is_ok_and(|stat| match &entry.content {
+                IndexContent::Folder(_) => stat.is_dir(),
+                IndexContent::File(file) => file.is_unchanged(&stat),
+            })
         };
-        Ok(present.len() == listed.len() && present.iter().zip(listed).all(is_same))
+        // No two entries of an index have one name: if all are there and there are as many, there is no other.
+        Ok(dir.count_entries()? == index.entries.len() && index.entries.iter().all(is_same))
     }
 }
 
@@ -79,6 +70,7 @@ fn list_folders<'a>(index: &'a IndexFolder, path: &mut PathBuf, found: &mut Vec<
 mod tests {
     use super::*;
     use crate::source_index::{FileMark, IndexFile, SourceKind};
+    use crate::tree::file_stat::FileKind;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
