@@ -12,6 +12,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
@@ -58,8 +59,8 @@ pub struct IndexEntry {
 /// Content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IndexContent {
-    /// A directory, or the tree of a submodule.
-    Folder(IndexFolder),
+    /// A directory, or the tree of a submodule. The next index shares it where nothing has changed.
+    Folder(Arc<IndexFolder>),
     /// A file or a symlink.
     File(IndexFile),
 }
@@ -173,7 +174,7 @@ impl IndexFolder {
         path.iter().try_fold(self, |folder, name| {
             let found = folder.entries.iter().find(|entry| entry.os_name() == name)?;
             match &found.content {
-                IndexContent::Folder(below) => Some(below),
+                IndexContent::Folder(below) => Some(below.as_ref()),
                 IndexContent::File(_) => None,
             }
         })
@@ -302,7 +303,7 @@ impl<'a> IndexReader<'a> {
         let [tag] = self.array()?;
         let kind = match tag & KIND {
             FOLDER => {
-                let content = IndexContent::Folder(self.folder(depth + 1)?);
+                let content = IndexContent::Folder(Arc::new(self.folder(depth + 1)?));
                 return Some(IndexEntry { name, content });
             }
             FILE => SourceKind::File,
@@ -336,8 +337,10 @@ mod tests {
         };
         let below = IndexFolder { object: [1; 20], entries: vec![file(b"\xff x\n", SourceKind::Link, 1)] };
         let empty = IndexFolder { object: [2; 20], entries: Vec::new() };
-        let folder =
-            |name: &[u8], below| IndexEntry { name: name.to_vec(), content: IndexContent::Folder(below) };
+        let folder = |name: &[u8], below| IndexEntry {
+            name: name.to_vec(),
+            content: IndexContent::Folder(Arc::new(below)),
+        };
         let entries = vec![
             file(b"a", SourceKind::File, 2),
             folder(b"b", below),

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use piku_files::TreeHandle;
 use piku_files::source_index::{FileMark, IndexContent, IndexEntry, IndexFile, IndexFolder, SourceKind};
@@ -19,7 +20,7 @@ fn index(dir: &Path) -> IndexFolder {
         let path = dir.join(&entry.name);
         let stat = tree.symlink_metadata(&entry.name).unwrap();
         let content = if stat.is_dir() {
-            IndexContent::Folder(index(&path))
+            IndexContent::Folder(Arc::new(index(&path)))
         } else {
             let kind = match stat.mode & 0o100 {
                 _ if stat.is_symlink() => SourceKind::Link,

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use anyhow::Context;
 use git2::{Oid, Tree, TreeEntry};
@@ -44,7 +45,7 @@ impl NewEntry<'_> {
     }
 
     /// Returns the directory that an earlier export has written and that is still there.
-    pub(super) fn old_folder(&self) -> Option<&IndexFolder> {
+    pub(super) fn old_folder(&self) -> Option<&Arc<IndexFolder>> {
         match self.old {
             Some(IndexContent::Folder(old)) if self.present == Some(FileKind::Folder) => Some(old),
             _ => None,
@@ -60,7 +61,7 @@ impl NewEntry<'_> {
 
     /// Returns the directory that an earlier export has written of the same tree, if nothing in it has been changed
     /// since.
-    pub(super) fn unchanged_folder(&self, dir: &TreeHandle) -> Option<&IndexFolder> {
+    pub(super) fn unchanged_folder(&self, dir: &TreeHandle) -> Option<&Arc<IndexFolder>> {
         let old = self.old_folder().filter(|old| old.object == self.entry.id().as_bytes())?;
         // What cannot be compared is written again.
         dir.is_unchanged(old).unwrap_or(false).then_some(old)
@@ -92,7 +93,7 @@ impl NewEntry<'_> {
         depth: usize,
     ) -> ExportFolder<'a> {
         let is_new = self.present != Some(FileKind::Folder);
-        ExportFolder { dir, path, depth: depth + 1, old: self.old_folder(), is_new }
+        ExportFolder { dir, path, depth: depth + 1, old: self.old_folder().map(AsRef::as_ref), is_new }
     }
 }
 

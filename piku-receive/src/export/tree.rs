@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 use git2::{Blob, Oid, Repository, Tree};
@@ -204,7 +205,7 @@ impl ExportWalk {
         let below = new.open_folder(folder.dir)?;
         if let Some(old) = new.unchanged_folder(&below) {
             self.pointers.add_folder(new.path, old);
-            return Ok(IndexContent::Folder(old.clone()));
+            return Ok(IndexContent::Folder(Arc::clone(old)));
         }
         let tree = at
             .repo
@@ -213,7 +214,7 @@ impl ExportWalk {
             .with_context(|| unreadable_message(new.path))?;
         let path = format!("{}/", new.path);
         let inner = new.inner_folder(&below, &path, folder.depth);
-        self.write_folder(at, &tree, &inner).map(IndexContent::Folder)
+        self.write_folder(at, &tree, &inner).map(Arc::new).map(IndexContent::Folder)
     }
 
     fn write_file(
@@ -282,13 +283,13 @@ impl ExportWalk {
             .and_then(|commit| commit.tree())
             .map_err(repository::plain_error)
             .with_context(|| unreadable_message(path))?;
-        let large = self.count_tree(&repo, &tree, new.old_folder())?;
+        let large = self.count_tree(&repo, &tree, new.old_folder().map(AsRef::as_ref))?;
         let below = new.open_folder(folder.dir)?;
         let prefix = format!("{path}/");
         let blobs = BlobReader::new(repo.path());
         let mut at = WalkPosition { repo: &repo, top: &tree, prefix: &prefix, large, blobs };
         let inner = new.inner_folder(&below, &prefix, folder.depth);
-        self.write_folder(&mut at, &tree, &inner).map(IndexContent::Folder)
+        self.write_folder(&mut at, &tree, &inner).map(Arc::new).map(IndexContent::Folder)
     }
 }
 

@@ -120,6 +120,7 @@ mod tests {
     use crate::source_index::{FileMark, IndexFile, SourceKind};
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::sync::Arc;
 
     fn file(name: &str, kind: SourceKind) -> IndexEntry {
         let mark = FileMark { ino: 0, len: 0, modified: 0 };
@@ -137,7 +138,7 @@ mod tests {
             let name = format!("folder-{number}");
             fs::create_dir_all(at("source").join(&name)).unwrap();
             fs::write(at("source").join(&name).join("x"), "x").unwrap();
-            entries.push(IndexEntry { name: name.into(), content: IndexContent::Folder(below) });
+            entries.push(IndexEntry { name: name.into(), content: IndexContent::Folder(Arc::new(below)) });
         }
         fs::write(at("source/run"), "run").unwrap();
         fs::set_permissions(at("source/run"), fs::Permissions::from_mode(0o755)).unwrap();

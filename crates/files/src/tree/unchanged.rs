@@ -73,6 +73,7 @@ mod tests {
     use crate::tree::file_stat::FileKind;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::sync::Arc;
 
     /// Makes the index of a tree.
     fn index(dir: &Path) -> IndexFolder {
@@ -86,7 +87,7 @@ mod tests {
                 _ => SourceKind::File,
             };
             let content = if stat.is_dir() {
-                IndexContent::Folder(index(&dir.join(&there.name)))
+                IndexContent::Folder(Arc::new(index(&dir.join(&there.name))))
             } else {
                 let mark = FileMark::of(&stat);
                 IndexContent::File(IndexFile { object, kind, is_native, is_pointer, mark })
