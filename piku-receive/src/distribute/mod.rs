@@ -10,6 +10,7 @@
 )]
 
 pub(crate) mod catch_up;
+pub(crate) mod failure_reason;
 pub(crate) mod front;
 pub(crate) mod missed;
 mod old_layers;

@@ -16,7 +16,7 @@ use piku_report::user_error::{BUSY, FAILED, UserError};
 
 use super::catch_up::ACTOR;
 use super::ssh::{self, SessionInput, TimeLimit};
-use super::target_host::{TargetHost, WORK, check_success};
+use super::target_host::{TargetHost, WORK};
 use super::{IS_QUIET, for_each_healthy, front, targets};
 use crate::app_context::AppContext;
 use crate::session::request::RELAYED;
@@ -117,7 +117,8 @@ fn send_changes(
     let option: &[&str] = if restarts { &[] } else { &["--no-restart"] };
     let send = |words: &[&str], input: SessionInput<'_>| -> anyhow::Result<()> {
         let limit: TimeLimit = WORK;
-        check_success(ssh::run_on_host(&machine.name, machine.address, to, words, input, limit)?).map(drop)
+        let ended = ssh::run_on_host(&machine.name, machine.address, to, words, input, limit)?;
+        machine.check_success(ended).map(drop)
     };
     if !set.is_empty() {
         let text = serde_json::to_vec(&set).context("cannot encode the settings as JSON")?;

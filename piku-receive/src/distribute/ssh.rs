@@ -17,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use piku_layout::settings::{self, DeployTo};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::failure_reason::read_reason;
 use super::print_remote_line;
 use super::upload_progress::UploadProgress;
 use crate::child_env;
@@ -24,12 +25,6 @@ use crate::deploy::cancel;
 
 /// Exit code of ssh for a failed or lost connection.
 pub(crate) const NO_CONNECTION: i32 = 255;
-/// Line of ssh about a host key that it does not accept.
-pub(super) const REFUSED_KEY: &str = "Host key verification failed.";
-/// Part of the line before it if the host had another key.
-pub(super) const CHANGED_KEY: &str = "has changed and you have requested strict checking";
-/// Longest line of stderr, in bytes.
-const LONGEST_LINE: u64 = 64 << 10;
 const LONGEST: u64 = 1 << 20;
 /// Time for further output after ssh has ended, from processes that it has started.
 const AFTER_END: Duration = Duration::from_secs(1);
@@ -265,35 +260,12 @@ fn exchange(
     Ok(answer)
 }
 
-/// Prints the stderr of a host and returns its last line that is not empty and not a hint.
+/// Prints the stderr of a host and returns its last line that gives a reason.
 fn relay_stderr(name: &str, stderr: impl Read, activity: &Sender<()>) -> String {
-    let mut last = String::new();
-    let mut stderr = BufReader::new(stderr);
-    loop {
-        let mut line = Vec::new();
-        // A line without an end is printed in pieces.
-        let read = (&mut stderr).take(LONGEST_LINE).read_until(b'\n', &mut line);
-        if read.unwrap_or(0) == 0 {
-            break;
-        }
+    read_reason(stderr, |line| {
         let _ = activity.send(());
-        let line = String::from_utf8_lossy(&line);
-        let line = line.trim_end();
         print_remote_line(name, line);
-        match reason_in(line) {
-            // The line after it does not say that the key is another one than before.
-            Some(REFUSED_KEY) if last.contains(CHANGED_KEY) => {}
-            Some(reason) => reason.clone_into(&mut last),
-            None => {}
-        }
-    }
-    last
-}
-
-/// Returns the text of a line of errors without its mark; `None` for an empty line or a hint, which give no reason.
-pub(crate) fn reason_in(line: &str) -> Option<&str> {
-    let text = line.trim().trim_start_matches([' ', '!']);
-    (!text.is_empty() && !text.starts_with("hint:")).then_some(text)
+    })
 }
 
 #[cfg(test)]
@@ -357,17 +329,6 @@ mod tests {
         let slow = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do sleep 1; echo $i >&2; done; echo done";
         let ended = shell(slow, silence(11)).unwrap();
         assert_eq!((ended.code, ended.answer.as_str()), (0, "done\n"));
-    }
-
-    #[test]
-    fn the_reason_is_the_last_line_that_is_no_hint() {
-        let of = |said: &str| shell(&format!("printf '%b' '{said}' >&2; exit 1"), silence(60)).unwrap().last;
-        let said =
-            " !     this release needs python3.13\n !     hint: apt install python3.13\nhint: or not\n\n";
-        assert_eq!(of(said), "this release needs python3.13");
-        let changed = format!("Host key for pi-2 {CHANGED_KEY}.");
-        assert_eq!(of(&format!("{changed}\\n{REFUSED_KEY}\\n")), changed);
-        assert_eq!(of(&format!("No key is known.\\n{REFUSED_KEY}\\n")), REFUSED_KEY);
     }
 
     #[test]

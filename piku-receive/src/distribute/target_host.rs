@@ -11,6 +11,7 @@ use piku_layout::settings::{self, DeployTo};
 use piku_report::user_error::{BUSY, UserError, advice};
 use serde::Deserialize;
 
+use super::failure_reason::{self, UNKNOWN_NAME};
 use super::parts::{PackedPart, PackedParts};
 use super::print_remote_line;
 use super::ssh::{self, EndedSession, NO_CONNECTION, SessionInput, TimeLimit};
@@ -19,8 +20,6 @@ use crate::release::DeployedRelease;
 
 /// Part of the error of an older piku that does not know a step.
 const UNKNOWN_STEP: &str = "expected offer APP";
-/// Part of ssh's error for a name without an address.
-const UNKNOWN_NAME: &str = "Could not resolve hostname";
 /// Limit for a request that does no work.
 const ANSWER: TimeLimit = TimeLimit::Whole(Duration::from_secs(60));
 /// Limit for a request that does work: it may wait for another push or for a silent release task.
@@ -181,7 +180,7 @@ impl<'a> TargetHost<'a> {
             return Err(LostConnection(what).into());
         }
         let deployed: DeployedRelease =
-            serde_json::from_str(&check_success(ended)?.answer).context("its response is not valid")?;
+            serde_json::from_str(&self.check_success(ended)?.answer).context("its response is not valid")?;
         self.release = Some(deployed.release);
         Ok(())
     }
@@ -246,10 +245,10 @@ impl<'a> TargetHost<'a> {
             if ended.sent > 0 {
                 since = Instant::now();
             }
-            let passes = ended.code == NO_CONNECTION && connection_hint(&ended.last).is_none()
+            let passes = ended.code == NO_CONNECTION && self.connection_hint(&ended.last).is_none()
                 || ended.code == i32::from(BUSY);
             if !passes || since.elapsed() >= patience || begin.elapsed() >= DAY {
-                return check_success(ended);
+                return self.check_success(ended);
             }
             print_remote_line(&self.name, "       trying again");
             thread::sleep(PAUSE.min(patience));
@@ -262,48 +261,32 @@ impl<'a> TargetHost<'a> {
         let port = self.address.port.map(|port| format!("-p {port} ")).unwrap_or_default();
         format!("ssh {port}{user}{} releases {}", self.address.host, self.app)
     }
-}
 
-/// Returns the remedy for a connection that retries cannot repair: ssh names a wrong host key or key.
-fn connection_hint(last: &str) -> Option<&'static str> {
-    const REMEDIES: [(&str, &str); 5] = [
-        ("Permission denied", "add the key there: sudo piku keys:add NAME --app APP < KEY.pub"),
-        (
-            ssh::CHANGED_KEY,
-            "if it was installed anew, forget its old key, as the user that runs piku: ssh-keygen -R HOST, and check \
-             and accept the new one: ssh USER@HOST help",
-        ),
-        (
-            ssh::REFUSED_KEY,
-            "check and accept its host key once, as the user that runs piku: ssh USER@HOST help",
-        ),
-        (
-            "no such identity",
-            "the key of 'identity' in host.yaml is missing: ssh-keygen -t ed25519 creates one",
-        ),
-        (UNKNOWN_NAME, "check the spelling of its name in host.yaml"),
-    ];
-    REMEDIES.iter().find(|(text, _)| last.contains(text)).map(|(_, hint)| *hint)
-}
+    /// Returns the remedy for a connection that retries cannot repair.
+    fn connection_hint(&self, last: &str) -> Option<String> {
+        failure_reason::connection_hint(last, self.address, self.to)
+    }
 
-/// Turns a failed request into an error.
-pub(super) fn check_success(ended: EndedSession) -> anyhow::Result<EndedSession> {
-    let why =
-        |text: &str| if ended.last.is_empty() { text.to_owned() } else { format!("{text}: {}", ended.last) };
-    match ended.code {
-        0 => Ok(ended),
-        NO_CONNECTION => {
-            let what = why("no connection");
-            Err(match connection_hint(&ended.last) {
-                // The network of a host that is down may have its name server.
-                Some(hint) if ended.last.contains(UNKNOWN_NAME) => {
-                    LostConnection(format!("{what} ({hint})")).into()
-                }
-                Some(hint) => UserError::new(format!("{what} ({hint})")).into(),
-                None => LostConnection(what).into(),
-            })
+    /// Turns a failed request into an error.
+    pub(super) fn check_success(&self, ended: EndedSession) -> anyhow::Result<EndedSession> {
+        let why = |text: &str| {
+            if ended.last.is_empty() { text.to_owned() } else { format!("{text}: {}", ended.last) }
+        };
+        match ended.code {
+            0 => Ok(ended),
+            NO_CONNECTION => {
+                let what = why("no connection");
+                Err(match self.connection_hint(&ended.last) {
+                    // The network of a host that is down may have its name server.
+                    Some(hint) if ended.last.contains(UNKNOWN_NAME) => {
+                        LostConnection(format!("{what} ({hint})")).into()
+                    }
+                    Some(hint) => UserError::new(format!("{what} ({hint})")).into(),
+                    None => LostConnection(what).into(),
+                })
+            }
+            code if code == i32::from(BUSY) => Err(UserError::new(why("busy")).code(BUSY).into()),
+            _ => Err(UserError::new(why("failed")).into()),
         }
-        code if code == i32::from(BUSY) => Err(UserError::new(why("busy")).code(BUSY).into()),
-        _ => Err(UserError::new(why("failed")).into()),
     }
 }

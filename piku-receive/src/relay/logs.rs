@@ -19,6 +19,7 @@ use super::log_query::MergeQuery;
 use super::{explain_line, own_command, request_words};
 use crate::app_context::AppContext;
 use crate::child_env;
+use crate::distribute::failure_reason::read_reason;
 use crate::distribute::ssh::{self, NO_CONNECTION, SessionTerminal};
 
 /// Longest line, in bytes.
@@ -143,7 +144,8 @@ impl MergedLogs<'_> {
         host.child = Some(child);
         let (sender, since) = (self.sender.clone(), host.last_time.clone());
         thread::spawn(move || {
-            let errors = thread::spawn(move || stderr.map(read_last_line).unwrap_or_default());
+            let errors =
+                thread::spawn(move || stderr.map(|stderr| read_reason(stderr, |_| {})).unwrap_or_default());
             if let Some(stdout) = stdout {
                 send_lines(stdout, at, &since, &sender);
             }
@@ -309,20 +311,6 @@ fn send_lines(stdout: impl Read, host: usize, since: &str, sender: &SyncSender<L
         }
         line.clear();
     }
-}
-
-/// Returns the last line that is no hint.
-fn read_last_line(stderr: impl Read) -> String {
-    let mut stderr = BufReader::new(stderr);
-    let (mut line, mut last) = (Vec::new(), String::new());
-    while matches!((&mut stderr).take(LONGEST_LINE).read_until(b'\n', &mut line), Ok(1..)) {
-        let text = String::from_utf8_lossy(&line);
-        if let Some(reason) = ssh::reason_in(&text) {
-            reason.clone_into(&mut last);
-        }
-        line.clear();
-    }
-    last
 }
 
 /// Returns true if stdout has no reader.
