@@ -4,8 +4,8 @@
 //! - `oci-layout`, `index.json`, and `manifest.json` for readers of Docker's form;
 //! - `blobs/sha256/…`: the layers, the config and the manifest.
 //!
-//! The layers are those of the base, one for each dependency layer of the release, and one for everything that
-//! changes with a release. They are not compressed: tools compress what they push, a digest then does not
+//! The layers are those of the base, one for each dependency layer of the release, one for everything that
+//! changes with a release, and a small one for the bill of materials. They are not compressed: tools compress what they push, a digest then does not
 //! depend on the version of a compressor, and equal layers of two images stay equal.
 //!
 //! Each layer is read twice: for its digest, which is its name, and when it is written. No copy of it is made.
@@ -191,7 +191,11 @@ fn make(
     }
     let components =
         components::render(&opened.release, opened.app()?, &opened.layer_trees()?, &base.packages)?;
-    layers.push(ImageLayer::measure(opened.app_content(components)?, "app")?);
+    layers.push(ImageLayer::measure(opened.app_content()?, "app")?);
+    // The packages of the base differ between architectures, which share the layers above it.
+    let file = LayerFile { path: inside(Path::new(components::PATH))?, text: components, mode: 0o644 };
+    let content = LayerContent { files: vec![file], ..LayerContent::default() };
+    layers.push(ImageLayer::measure(content, "bill of materials")?);
     let command = opened.default_type().map(str::to_owned);
     if command.is_none() {
         progress::warning(
@@ -247,9 +251,8 @@ impl OpenedRelease {
         first.map(|entry| entry.name.as_str())
     }
 
-    /// Returns the content of the last layer: the app's tree, its start script and commands, the directories of
-    /// its data, and the list of components.
-    fn app_content(&self, components: Vec<u8>) -> anyhow::Result<LayerContent> {
+    /// Returns the content of the app's layer: its tree, start script and commands, and the directories of its data.
+    fn app_content(&self) -> anyhow::Result<LayerContent> {
         let mounts: Vec<PathBuf> =
             self.release.layers.iter().map(|layer| inside(&layer.mount)).collect::<anyhow::Result<_>>()?;
         let app = inside(Path::new(APP))?;
@@ -263,10 +266,7 @@ impl OpenedRelease {
         };
         let file = |path: PathBuf, text: Vec<u8>, mode| LayerFile { path, text, mode };
         let script = start_script::render(self.release.profile);
-        let mut files = vec![
-            file(inside(Path::new(start_script::PATH))?, script.into_bytes(), 0o755),
-            file(inside(Path::new(components::PATH))?, components, 0o644),
-        ];
+        let mut files = vec![file(inside(Path::new(start_script::PATH))?, script.into_bytes(), 0o755)];
         for entry in &self.entries {
             if !matches!(entry.kind, ProcessKind::Static | ProcessKind::Preflight) {
                 let path = inside(Path::new(start_script::PROCESSES))?.join(entry.name.as_str());

@@ -76,7 +76,7 @@ fn a_python_release_answers_in_a_container() {
     let bases = ["--bases", bases.to_str().expect("UTF-8")];
     let bytes = pack(&world, "1", &bases);
     let (config, layers) = Image::read(&bytes).parts();
-    assert_eq!((layers.len(), &config["config"]["Cmd"]), (3, &serde_json::json!(["web"])));
+    assert_eq!((layers.len(), &config["config"]["Cmd"]), (4, &serde_json::json!(["web"])));
     assert!(bytes == pack(&world, "1", &bases), "the same release gives other bytes");
     let text = String::from_utf8_lossy(&bytes);
     for url in [
@@ -92,7 +92,7 @@ fn a_python_release_answers_in_a_container() {
     world.write("app.py", APP.replace("\" \".join", "\"-\".join"));
     world.build_with("2", &["--number", "2"]).good(&[]);
     let (_, later) = Image::read(&pack(&world, "2", &bases)).parts();
-    assert_eq!((later.len(), &later[..2]), (3, &layers[..2]));
+    assert_eq!((later.len(), &later[..2]), (4, &layers[..2]));
     assert_ne!(later[2], layers[2]);
 
     let script = repository().join("piku-build/tests/builds/image/containers.sh");

@@ -28,7 +28,7 @@ fn a_redeploy_changes_one_layer() {
     let image = Image::read(&bytes);
     let (config, layers) = image.parts();
     assert_eq!(config["rootfs"]["diff_ids"], json!(layers));
-    assert_eq!((layers.len(), &config["os"]), (2, &json!("linux")));
+    assert_eq!((layers.len(), &config["os"]), (3, &json!("linux")));
     let run = &config["config"];
     assert_eq!(run["Entrypoint"], json!(["/usr/lib/piku/start"]));
     assert_eq!((&run["Cmd"], &run["User"]), (&json!(["worker"]), &json!("1000:1000")));
@@ -45,18 +45,19 @@ fn a_redeploy_changes_one_layer() {
     for line in [
         "data/home 755 1000",
         "usr/lib/piku/start 755 0",
-        "usr/lib/piku/sbom.cdx.json 644 0",
         "usr/lib/piku/processes/worker 644 0",
         "usr/lib/piku/processes/cron-tick 644 0",
         "app/run.sh 644 1000",
     ] {
         assert!(app.iter().any(|found| found == line), "{line} in {app:?}");
     }
+    let folders = ["usr 755 0", "usr/lib 755 0", "usr/lib/piku 755 0"];
+    assert_eq!(image.list(&layers[2]), [&folders[..], &["usr/lib/piku/sbom.cdx.json 644 0"]].concat());
 
     world.write("run.sh", "echo changed\n");
     world.build_with("2", &["--number", "2"]).good(&[]);
     let (_, later) = Image::read(&pack(&world, "2", &["--base", "base"])).parts();
-    assert_eq!((later.len(), &later[0]), (2, &layers[0]));
+    assert_eq!((later.len(), &later[0]), (3, &layers[0]));
     assert_ne!(later[1], layers[1]);
 }
 
@@ -79,7 +80,7 @@ fn bases_are_directories_archives_and_images() {
     fs::write(world.path("image.tar"), &first).expect("a file");
     let image = Image::read(&pack(&world, "1", &["--base", "image.tar"]));
     let (config, on_image) = image.parts();
-    assert_eq!((on_image.len(), &on_image[..2]), (3, layers.as_slice()));
+    assert_eq!((on_image.len(), &on_image[..3]), (5, layers.as_slice()));
     assert_eq!(config["rootfs"]["diff_ids"], json!(on_image));
 
     // The same in Docker's form alone, with compressed layers.
@@ -128,7 +129,7 @@ fn layers_are_what_the_config_says() {
     let mut bytes = replace_layers(&first, |layer| zstd::encode_all(layer, 1).expect("zstd"));
     fs::write(world.path("zstd.tar"), &bytes).expect("a file");
     let (config, on_image) = Image::read(&pack(&world, "1", &["--base", "zstd.tar"])).parts();
-    assert_eq!((on_image.len(), &on_image[..2]), (3, layers.as_slice()));
+    assert_eq!((on_image.len(), &on_image[..3]), (5, layers.as_slice()));
     assert_eq!(config["rootfs"]["diff_ids"], json!(on_image));
 
     let gzip = |layer: &[u8]| {
@@ -183,6 +184,20 @@ fn one_image_has_releases_for_several_architectures() {
     let names: Vec<_> = platforms.map(|one| format!("{} {}", one["architecture"], one["variant"])).collect();
     assert_eq!(names, ["\"arm64\" null", "\"arm\" \"v7\"", "\"arm\" \"v6\""]);
     assert_eq!(three.0.len(), one("arm64").0.len() - 1 + 5, "manifest and config of two more, and an index");
+    // What the release has is one layer for all, though the packages of their bases differ.
+    let [arm64, armhf] = ["arm64", "armhf"].map(|name| {
+        let status =
+            format!("Package: dash\nStatus: install ok installed\nVersion: 0.5\nArchitecture: {name}\n");
+        fs::create_dir_all(world.path("base/var/lib/dpkg")).expect("a folder");
+        fs::write(world.path("base/var/lib/dpkg/status"), status).expect("a file");
+        let image = one(name);
+        let (_, layers) = image.parts();
+        let components = &image.0[&layers[2].replace("sha256:", "blobs/sha256/")];
+        assert!(String::from_utf8_lossy(components).contains(&format!("?arch={name}")), "{name}");
+        layers
+    });
+    assert_eq!(arm64[1], armhf[1]);
+    assert!(arm64[0] != armhf[0] && arm64[2] != armhf[2]);
     // Each architecture gets the release that was built for it.
     let mixed = pack(&world, "1", &["out/2", "--base", "base", "--architecture", "armhf,arm64"]);
     assert!(mixed == pack(&world, "2", &["out/1", "--base", "base", "--architecture", "armhf,arm64"]));
