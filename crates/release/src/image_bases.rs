@@ -87,14 +87,14 @@ pub fn remove(dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Lists what is not needed: bases that were not used for long, the least recently used ones while all have more than
-/// `limit` bytes, and what ended processes left. `ours` is one that is in use. The base that was used last is kept
+/// `limit` bytes, and what ended processes left. `ours` are in use. The base that was used last is kept
 /// whatever its size: each deploy would make it again. The caller holds the lock.
 ///
 /// The directory may be the operator's, with other things in it, which are left alone.
 ///
 /// # Errors
 /// Fails if the directory cannot be read.
-pub fn list_unneeded(bases: &Path, limit: u64, ours: Option<&Path>) -> io::Result<Vec<PathBuf>> {
+pub fn list_unneeded(bases: &Path, limit: u64, ours: &[&Path]) -> io::Result<Vec<PathBuf>> {
     let now = SystemTime::now();
     let entries = match fs::read_dir(bases) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -106,7 +106,7 @@ pub fn list_unneeded(bases: &Path, limit: u64, ours: Option<&Path>) -> io::Resul
         if !is_of_bases(&dir) {
             continue;
         }
-        let is_ours = ours == Some(&dir);
+        let is_ours = ours.contains(&dir.as_path());
         match StoredBase::read(&dir) {
             Some(base) if is_ours => (bytes, has_last) = (bytes.saturating_add(base.bytes), true),
             Some(base) if clock::age(base.used, now).is_none_or(|age| age <= KEPT) => kept.push(base),
@@ -164,7 +164,7 @@ mod tests {
     fn bases_that_were_used_last_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let bases = dir.path();
-        assert!(list_unneeded(&bases.join("none"), 0, None).unwrap().is_empty());
+        assert!(list_unneeded(&bases.join("none"), 0, &[]).unwrap().is_empty());
         let key = |name: &str| name.repeat(64);
         let [new, used, older, oldest] =
             [("a", 1), ("b", 2), ("c", 3), ("d", 91)].map(|(name, days)| make(bases, &key(name), days));
@@ -176,25 +176,26 @@ mod tests {
         make(bases, "own", 100);
         make(bases, "own.new", 100);
         fs::create_dir_all(bases.join(key("0")).join("content")).unwrap();
-        let names = |limit: u64, ours: Option<&Path>| -> Vec<String> {
+        let names = |limit: u64, ours: &[&Path]| -> Vec<String> {
             let found = list_unneeded(bases, limit, ours).unwrap().into_iter();
             let found = found.map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
             found.map(|name| name[..1].to_owned() + &name[64..]).collect()
         };
-        assert_eq!(names(1000, None), ["d", "e.new", "f.gone"]);
-        assert_eq!(names(299, None), ["c", "d", "e.new", "f.gone"]);
-        assert_eq!(names(200, Some(&oldest)), ["b", "c", "e.new", "f.gone"]);
-        assert_eq!(names(0, Some(&used)), ["a", "c", "d", "e.new", "f.gone"]);
+        assert_eq!(names(1000, &[]), ["d", "e.new", "f.gone"]);
+        assert_eq!(names(299, &[]), ["c", "d", "e.new", "f.gone"]);
+        assert_eq!(names(200, &[&oldest]), ["b", "c", "e.new", "f.gone"]);
+        assert_eq!(names(0, &[&used]), ["a", "c", "d", "e.new", "f.gone"]);
+        assert_eq!(names(0, &[&used, &older]), ["a", "d", "e.new", "f.gone"]);
         // One that is larger than all may be.
-        assert_eq!(names(99, None), ["b", "c", "d", "e.new", "f.gone"]);
+        assert_eq!(names(99, &[]), ["b", "c", "d", "e.new", "f.gone"]);
         // One that has lost its layer is none.
         fs::remove_file(older.join(LAYER)).unwrap();
-        assert_eq!(names(1000, None), ["c", "d", "e.new", "f.gone"]);
+        assert_eq!(names(1000, &[]), ["c", "d", "e.new", "f.gone"]);
         note_use(&oldest);
         for path in [&new, &half, &oldest, &bases.join("none")] {
             remove(path).unwrap();
         }
-        assert_eq!(names(1000, None), ["c", "f.gone"]);
+        assert_eq!(names(1000, &[]), ["c", "f.gone"]);
         assert!(is_complete(&used) && !is_complete(&new));
         let lock = try_lock(bases).unwrap().unwrap();
         assert!(try_lock(bases).unwrap().is_none());

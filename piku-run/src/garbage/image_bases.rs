@@ -24,7 +24,7 @@ pub(crate) fn remove(root: &PikuRoot, dry_run: bool) -> anyhow::Result<(Vec<Garb
     let Some(_lock) = lock else { return Ok((items, errors)) };
     let limit = HostSettings::read(&root.settings())?.image_bases.saturating_mul(1 << 20);
     let mut freed = FreedSpace::default();
-    for path in image_bases::list_unneeded(&bases, limit, None).with_context(cannot)? {
+    for path in image_bases::list_unneeded(&bases, limit, &[]).with_context(cannot)? {
         let bytes = freed.add_tree(&path);
         match if dry_run { Ok(()) } else { image_bases::remove(&path) } {
             Ok(()) => {

@@ -71,18 +71,11 @@ pub(super) fn find(
     request: &BaseRequest<'_>,
 ) -> anyhow::Result<ImageBase> {
     fs::create_dir_all(bases).with_context(|| format!("cannot keep a base in '{}'", bases.display()))?;
-    let shelf = BaseShelf { bases, sources: DebianSources::read()?, packages, request };
+    let own = query(Command::new("dpkg").arg("--print-architecture"))?;
+    let shelf = BaseShelf { bases, sources: DebianSources::read()?, own: own.trim(), packages, request };
     let architecture = shelf.sources.architecture(&request.platform.debian);
     let _lock = lock(bases)?;
-    let own = query(Command::new("dpkg").arg("--print-architecture"))?;
-    let native = match own.trim() {
-        own if own == architecture => None,
-        own => Some(NativeBase {
-            architecture: own.to_owned(),
-            layer: PackedFile::open(&shelf.provide(own, None)?.join(LAYER))?,
-        }),
-    };
-    let dir = shelf.provide(architecture, native.as_ref())?;
+    let dir = shelf.provide(architecture)?;
     let path = dir.join(DESCRIPTION);
     let description = fs::read(&path).with_context(|| format!("cannot read '{}'", path.display()))?;
     let BaseDescription { digest, size, packages } = serde_json::from_slice(&description)
@@ -96,27 +89,42 @@ pub(super) fn find(
 struct BaseShelf<'a> {
     bases: &'a Path,
     sources: DebianSources,
+    /// Debian's name of this machine's architecture.
+    own: &'a str,
     packages: &'a BTreeSet<String>,
     request: &'a BaseRequest<'a>,
 }
 
 impl BaseShelf<'_> {
-    /// Returns the directory of the base for an architecture, which is made if it is missing or to be renewed.
-    fn provide(&self, architecture: &str, native: Option<&NativeBase>) -> anyhow::Result<PathBuf> {
-        let Self { bases, sources, packages, request } = self;
-        let mut text = vec![GENERATION.to_owned(), architecture.to_owned(), sources.suite.clone()];
-        text.extend(native.map(|native| native.architecture.clone()));
-        text.extend(sources.lines.iter().cloned());
-        text.extend(packages.iter().cloned());
-        let dir = bases.join(to_hex(&hash_reader(&mut text.join("\n").as_bytes())?));
+    /// Returns the directory of the base for an architecture, which is made if it is missing or to be renewed. One of
+    /// another machine is then completed by the one of this machine.
+    fn provide(&self, architecture: &str) -> anyhow::Result<PathBuf> {
+        let Self { sources, packages, request, .. } = self;
+        let dir = self.dir(architecture)?;
         let is_old = request.renew && !request.made.borrow().contains(&dir);
         if is_old || !image_bases::is_complete(&dir) {
-            let limits = request.limits;
-            NewBase { dir: &dir, sources, architecture, packages, limits, native }.make()?;
+            let native = if architecture == self.own { None } else { Some(self.native()?) };
+            let native = native.as_ref();
+            NewBase { dir: &dir, sources, architecture, packages, limits: request.limits, native }.make()?;
             request.made.borrow_mut().insert(dir.clone());
         }
         image_bases::note_use(&dir);
         Ok(dir)
+    }
+
+    fn native(&self) -> anyhow::Result<NativeBase> {
+        let dir = self.provide(self.own)?;
+        let layer = PackedFile::open(&dir.join(LAYER))?;
+        Ok(NativeBase { architecture: self.own.to_owned(), dir, layer })
+    }
+
+    fn dir(&self, architecture: &str) -> anyhow::Result<PathBuf> {
+        let Self { bases, sources, own, packages, .. } = self;
+        let mut text = vec![GENERATION.to_owned(), architecture.to_owned(), sources.suite.clone()];
+        text.extend((architecture != *own).then(|| (*own).to_owned()));
+        text.extend(sources.lines.iter().cloned());
+        text.extend(packages.iter().cloned());
+        Ok(bases.join(to_hex(&hash_reader(&mut text.join("\n").as_bytes())?)))
     }
 }
 
@@ -173,7 +181,10 @@ impl NewBase<'_> {
 
     fn remove_unneeded(&self) -> anyhow::Result<()> {
         let bases = self.dir.parent().unwrap_or(self.dir);
-        let unneeded = image_bases::list_unneeded(bases, self.limits.most, Some(self.dir));
+        // The next architecture of the image needs the one of this machine, too.
+        let ours: Vec<&Path> =
+            std::iter::once(self.dir).chain(self.native.map(|native| native.dir.as_path())).collect();
+        let unneeded = image_bases::list_unneeded(bases, self.limits.most, &ours);
         let unneeded = unneeded.with_context(|| format!("cannot read '{}'", bases.display()))?;
         unneeded.iter().try_for_each(|dir| image_bases::remove(dir))
     }
@@ -214,6 +225,8 @@ impl NewBase<'_> {
             rewritten => rewritten?,
         };
         ensure!(facts.has_shell, "mmdebstrap has made no base");
+        let installed = facts.packages();
+        ensure!(!installed.is_empty(), "mmdebstrap has made a base without a list of its packages");
         out.flush().with_context(cannot)?;
         let (out, digest, size) = out.into_parts();
         out.get_ref().file().sync_all().with_context(cannot)?;
@@ -224,7 +237,7 @@ impl NewBase<'_> {
                 free_space::size(limits.most)
             ));
         }
-        let description = BaseDescription { digest, size, packages: facts.packages() };
+        let description = BaseDescription { digest, size, packages: installed };
         warn_of_other_versions(packages, &description.packages);
         atomic_file::write(&aside.join(DESCRIPTION), &serde_json::to_vec(&description)?, 0o644)
             .with_context(cannot)

@@ -17,8 +17,10 @@ use super::root_archive::{self, RootFacts};
 use crate::step::interrupt;
 
 /// Hook of mmdebstrap that lists the unpacked packages as installed ones.
-pub(super) const LIST_PACKAGES: &str = r#"for deb in "$1"/var/cache/apt/archives/*.deb; do
-    dpkg-deb --field "$deb" | sed '/^Package: /a Status: install ok installed'; echo
+pub(super) const LIST_PACKAGES: &str = r#"set -e
+for deb in "$1"/var/cache/apt/archives/*.deb; do
+    fields=$(dpkg-deb --field "$deb")
+    printf '%s\n\n' "$fields" | sed '/^Package: /a Status: install ok installed'
 done >"$1/var/lib/dpkg/status""#;
 /// Debian's lists of the files of each package.
 const LISTS: &str = "var/lib/dpkg/info";
@@ -47,6 +49,7 @@ const ELF: &[u8] = b"\x7fELF";
 pub(super) struct NativeBase {
     /// Debian's name of its architecture.
     pub(super) architecture: String,
+    pub(super) dir: PathBuf,
     pub(super) layer: PackedFile,
 }
 
@@ -246,8 +249,11 @@ mod tests {
         ]);
         #[expect(clippy::disallowed_methods, reason = "a file of the test")]
         std::fs::write(&layer, native).unwrap();
-        let native =
-            NativeBase { architecture: "amd64".to_owned(), layer: PackedFile::open(&layer).unwrap() };
+        let native = NativeBase {
+            architecture: "amd64".to_owned(),
+            dir: dir.path().to_owned(),
+            layer: PackedFile::open(&layer).unwrap(),
+        };
         let unpacked = archive(&[
             ("./bin", Symlink, "usr/bin"),
             ("./usr/bin/dash", Regular, "theirs"),
