@@ -44,15 +44,23 @@ impl Scene {
 
     /// Starts nginx on all, on [`Self::HTTP_PORT`] of each.
     pub fn start_nginx(&mut self) {
+        self.start_nginx_with("");
+    }
+
+    /// Does the same with `more` settings of nginx on the target hosts.
+    pub fn start_nginx_with(&mut self, more: &str) {
         let Self { builder, runners, lan } = self;
+        builder.set_settings(&Self::nginx_settings(""));
+        for world in runners.iter() {
+            world.set_settings(&Self::nginx_settings(more));
+        }
         for (at, world) in [builder].into_iter().chain(runners).enumerate() {
-            world.set_settings(&Self::nginx_settings());
             lan.on(at, || world.start_nginx());
         }
     }
 
-    fn nginx_settings() -> String {
-        format!("nginx: {{http: '0.0.0.0:{}', https: [], ipv6: false}}", Self::HTTP_PORT)
+    fn nginx_settings(more: &str) -> String {
+        format!("nginx: {{http: '0.0.0.0:{}', https: [], ipv6: false{more}}}", Self::HTTP_PORT)
     }
 
     /// Writes `deploy_to` for both apps, with `more` settings for each.
@@ -67,7 +75,7 @@ impl Scene {
             machines.join(", "),
             home = home.display()
         );
-        let nginx = Self::nginx_settings();
+        let nginx = Self::nginx_settings("");
         self.builder.set_settings(&format!("{nginx}\ndeploy_to:\n  blog: {of_app}\n  shop: {of_app}\n"));
     }
 

@@ -10,11 +10,11 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use piku_tests::processes;
-use piku_tests::repo::Push;
+use piku_tests::repo::{Push, Repo};
 use piku_tests::scene::Scene;
-use piku_tests::world::wait_for;
+use piku_tests::world::{wait_for, wait_long};
 
-use super::front::{Load, push, state};
+use super::front::{self, Load, push, state};
 
 /// Serves events without end, echoes what it gets after an upgrade, and counts the bytes of an upload.
 const APP: &str = r#"
@@ -58,16 +58,18 @@ class Server(http.server.ThreadingHTTPServer):
 Server((os.environ["BIND_ADDRESS"], int(os.environ["PORT"])), Page).serve_forever()
 "#;
 
-/// Bytes of the upload.
-const UPLOAD: usize = 50 << 20;
+/// Bytes of the upload, more than all buffers on its way have.
+const UPLOAD: usize = 16 << 20;
 /// Bytes of it that are sent at a time.
 const PIECE: usize = 256 << 10;
+/// Time for a response, in seconds, and for which connections survive a deploy: a push takes minutes on a busy machine.
+const PATIENCE: u64 = 600;
 
 /// Opens a connection to the front and sends the head of a request.
 fn open(scene: &Scene, head: &str) -> BufReader<TcpStream> {
     let mut stream =
         scene.lan.on(0, || TcpStream::connect(("127.0.0.1", Scene::HTTP_PORT))).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+    stream.set_read_timeout(Some(Duration::from_secs(PATIENCE))).expect("a timeout");
     let request = format!("{head} HTTP/1.1\r\nHost: blog.example.org\r\n");
     stream.write_all(request.as_bytes()).expect("a request");
     BufReader::new(stream)
@@ -138,21 +140,25 @@ impl Drop for StoppedProcesses {
     }
 }
 
-#[test]
-fn long_connections_survive_a_rolling_deploy_and_a_machine_that_hangs_is_left_out() {
-    let Some(mut scene) = Scene::new() else { return };
-    scene.start_nginx();
+/// Starts a front for an app on two machines.
+fn start_front(app: &str) -> Option<(Scene, Repo)> {
+    let mut scene = Scene::new()?;
+    scene.start_nginx_with(&format!(", drain: {PATIENCE}"));
     let front = format!("front: {{port: {}}}", Scene::HTTP_PORT);
     scene.deploy_to(&format!("here: false, patience: 60, skip_down: true, {front}"));
     let repo = scene.builder.repo("blog");
-    repo.file("Procfile", "web: python app.py\n")
-        .file("ENV", "NGINX_SERVER_NAME=blog.example.org\n")
-        .file("app.py", APP);
+    let env = format!("NGINX_SERVER_NAME=blog.example.org\nNGINX_CLIENT_BODY_TIMEOUT={PATIENCE}\n");
+    repo.file("Procfile", "web: python app.py\n").file("ENV", env).file("app.py", app);
     push(&scene, &repo, "one");
     for at in [0, 1] {
         wait_for("both machines", || state(&scene, at) == "up");
     }
+    Some((scene, repo))
+}
 
+#[test]
+fn long_connections_survive_a_rolling_deploy() {
+    let Some((scene, repo)) = start_front(APP) else { return };
     let mut echo = open(&scene, "GET /echo");
     echo.get_mut().write_all(b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n").expect("an upgrade");
     assert_eq!(read_head(&mut echo), "HTTP/1.1 101 Switching Protocols");
@@ -182,7 +188,7 @@ fn long_connections_survive_a_rolling_deploy_and_a_machine_that_hangs_is_left_ou
         repo.file("page", "two").commit("Two");
         let running = scene.lan.on(0, || repo.start_push());
         for at in [0, 1] {
-            wait_for("the deploy there", || state(&scene, at) == "draining");
+            wait_long("the deploy there", || state(&scene, at) == "draining");
             ask("during");
             // Whatever else is changed at the front.
             let master = processes::find(&scene.builder.root(), "nginx: master");
@@ -201,7 +207,12 @@ fn long_connections_survive_a_rolling_deploy_and_a_machine_that_hangs_is_left_ou
         );
     });
     load.end("deploys beside long connections");
+    scene.end();
+}
 
+#[test]
+fn a_machine_that_hangs_is_left_out() {
+    let Some((scene, _)) = start_front(front::APP) else { return };
     // Its kernel accepts connections, and nothing answers them.
     let load = Load::start(&scene.lan);
     let master = processes::find(&scene.runners[1].root(), "nginx: master");
