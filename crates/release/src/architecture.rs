@@ -72,6 +72,18 @@ impl ProgramArchitecture {
         self.level
     }
 
+    /// Returns the value of `GOARCH`, by which container engines and clusters name the family.
+    #[must_use]
+    pub fn go_name(&self) -> &str {
+        match self.family.as_str() {
+            X86_64 => "amd64",
+            "aarch64" => "arm64",
+            I386 => "386",
+            "loongarch64" => "loong64",
+            other => other,
+        }
+    }
+
     /// Returns whether a processor of this architecture runs programs for `program`.
     #[must_use]
     pub fn runs(&self, program: &Self) -> bool {

@@ -15,6 +15,10 @@ use crate::render::container::quadlet::QuadletSettings;
 /// User id of the processes unless the caller sets another.
 const UID: u32 = 1000;
 
+/// Values of the label `kubernetes.io/arch`.
+const ARCHITECTURES: [&str; 8] =
+    ["amd64", "arm64", "arm", "386", "loong64", "ppc64le", "riscv64", "s390x"];
+
 /// Engine that runs the containers, with the caller's settings for it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ContainerEngine {
@@ -96,6 +100,9 @@ pub(crate) struct KubernetesArgs {
     /// Use a volume that pods on several nodes may mount at once
     #[arg(long, requires = "data_size")]
     shared_data: bool,
+    /// Architectures of the image; pods run on nodes that have one of them. Default: on all nodes
+    #[arg(long = "architecture", value_name = "NAME,…", value_delimiter = ',', value_parser = ARCHITECTURES)]
+    architectures: Vec<String>,
     /// Secret with the password of the image's registry
     #[arg(long, value_name = "NAME", value_parser = parse_label)]
     pull_secret: Option<String>,
@@ -189,6 +196,7 @@ impl From<KubernetesArgs> for ContainerArgs {
             shares_data: args.shared_data,
             ingress_class: args.ingress_class,
             certificates,
+            architectures: args.architectures,
             pull_secret: args.pull_secret,
             uid: args.image.uid,
             has_writable_root: args.image.writable_root,

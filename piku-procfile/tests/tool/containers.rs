@@ -59,6 +59,8 @@ fn kubernetes_objects_whole() {
         "traefik",
         "--pull-secret",
         "registry",
+        "--architecture",
+        "arm64,amd64",
     ];
     assert_snapshot(&render("kubernetes", &args).transcript(), file!["kubernetes.txt"]);
 }
@@ -236,9 +238,10 @@ fn the_api_of_kubernetes_takes_the_objects() {
             "--storage-class",
             "fast",
             "--shared-data",
+            "--architecture=arm64",
         ],
         &["--traefik-resolver", "le", "--host", "*.example.org", "--writable-root"],
-        &["--cluster-issuer", "le", "--pull-secret", "registry", "--namespace", "shop"],
+        &["--cluster-issuer", "le", "--pull-secret", "registry", "--namespace", "shop", "--data-size=1Gi", "--architecture=arm,386"],
     ];
     let mut names = Vec::new();
     for (at, args) in variants.iter().enumerate() {

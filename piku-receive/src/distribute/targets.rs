@@ -73,8 +73,9 @@ impl TargetFacts {
 
 /// Asks all hosts and prints the list.
 pub(super) fn print_targets(context: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitCode> {
-    // A cluster is named in place of this machine, which sends the image there.
-    if let Some(named) = to.cluster()?.and_then(|cluster| cluster.architecture.as_deref()) {
+    // A cluster is named in place of this machine, which sends the image there. Nodes of other architectures run a
+    // release that is not native.
+    if let Some(named) = to.cluster()?.and_then(|cluster| cluster.architecture.first()) {
         output::write(format!("{named} must {HERE}\n").as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }

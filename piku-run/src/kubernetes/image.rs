@@ -5,6 +5,7 @@
     reason = "images, and records beside releases, which only piku writes; trees are opened by piku-build"
 )]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +13,9 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 use piku_files::atomic_file;
 use piku_layout::settings::{MachineAddress, expand_home};
+use piku_release::architecture::{ProgramArchitecture, ReleaseArchitecture};
 use piku_release::folded;
+use piku_release::machine;
 use piku_release::manifest::BuiltRelease;
 use piku_report::progress;
 use piku_report::user_error::{self, UserError};
@@ -42,6 +45,9 @@ struct SentImage {
     image: String,
     /// Registry, or the nodes.
     place: String,
+    /// Architectures in the settings when it was made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    architectures: Vec<String>,
     /// True if some of the nodes did not get it, or one of them has lost it.
     #[serde(default)]
     is_partial: bool,
@@ -58,7 +64,10 @@ impl KubernetesApp {
     fn sent_images(&self, number: u64) -> anyhow::Result<Vec<SentImage>> {
         let records = self.image_records(number)?;
         let read = |path: &PathBuf| serde_json::from_slice(&fs::read(path).ok()?).ok();
-        Ok(records.iter().filter_map(read).filter(|sent: &SentImage| sent.place == self.place()).collect())
+        let is_same = |sent: &SentImage| {
+            sent.place == self.place() && sent.architectures == self.target.architecture
+        };
+        Ok(records.iter().filter_map(read).filter(is_same).collect())
     }
 
     /// Returns the paths of the records: one with another config has the tree, and the image, of the one that was
@@ -92,7 +101,8 @@ impl KubernetesApp {
             [] => (self.send_to_registry(&archive, &name)?, false),
             nodes => (name.clone(), self.send_to_nodes(&archive, nodes)?),
         };
-        let sent = SentImage { image, place: self.place(), is_partial };
+        let architectures = self.target.architecture.clone();
+        let sent = SentImage { image, place: self.place(), architectures, is_partial };
         self.write_image_record(number, &sent)?;
         Ok(sent.image)
     }
@@ -101,6 +111,20 @@ impl KubernetesApp {
     fn place(&self) -> String {
         let nodes: Vec<String> = self.target.nodes.iter().map(MachineAddress::to_string).collect();
         self.target.registry.clone().unwrap_or_else(|| nodes.join(", "))
+    }
+
+    /// Returns the architectures of a release's image, by the names of Go.
+    pub(super) fn image_architectures(&self, release: &BuiltRelease) -> anyhow::Result<BTreeSet<String>> {
+        let go_name = |program: &ProgramArchitecture| program.go_name().to_owned();
+        if !self.target.architecture.is_empty() {
+            let named = self.target.architecture.iter().map(|name| ProgramArchitecture::parse(name));
+            return Ok(named.map(|program| go_name(&program)).collect());
+        }
+        let program = match ReleaseArchitecture::parse(&release.architecture) {
+            ReleaseArchitecture::Native(program) => program,
+            ReleaseArchitecture::Any => ProgramArchitecture::parse(&machine::architecture()?),
+        };
+        Ok(BTreeSet::from([go_name(&program)]))
     }
 
     /// Notes that a node cannot get the image of a release: the next deploy sends it again.
@@ -187,8 +211,15 @@ impl KubernetesApp {
         let mut skopeo = skopeo_command("copy");
         skopeo.args(["--quiet", "--retry-times", "3", "--digestfile"]).arg(&digest);
         skopeo.args(self.registry_options("dest-tls-verify")?);
-        // A layout would be unpacked with the owners in the archive, which only root may give to files.
-        skopeo.arg(format!("docker-archive:{}", archive.display())).arg(format!("docker://{name}"));
+        // Docker's form has one image, and is read where it is; a layout is unpacked first.
+        let form = if self.target.architecture.len() > 1 {
+            skopeo.arg("--all");
+            "oci-archive"
+        } else {
+            "docker-archive"
+        };
+        skopeo.env("TMPDIR", archive.parent().unwrap_or(archive));
+        skopeo.arg(format!("{form}:{}", archive.display())).arg(format!("docker://{name}"));
         run_to_end(skopeo, |told| {
             let err = UserError::new(format!("cannot send the image: {}", skopeo_reason(told)));
             if told.contains("unauthorized") || told.contains("authentication required") {

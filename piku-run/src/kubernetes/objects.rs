@@ -160,8 +160,10 @@ impl KubernetesApp {
             folder.with_context(|| format!("cannot make a folder in '{}'", self.dir.path().display()))?;
         let path = folder.path().join("Procfile");
         fs::write(&path, procfile).with_context(|| format!("cannot write '{}'", path.display()))?;
+        let architectures = self.image_architectures(&world.release)?;
         let render = |stage: &str| {
             let mut renderer = self.renderer(number, image, &path, &world.tree().join(env::FILE));
+            renderer.args(architectures.iter().map(|name| format!("--architecture={name}")));
             if !counts.is_empty() {
                 let counts: Vec<String> =
                     counts.iter().map(|(name, count)| format!("{name}={count}")).collect();

@@ -15,7 +15,7 @@ use piku_tests::world::{World, wait_for};
 /// A world whose app `blog` runs in a cluster.
 pub(super) struct ClusterScene {
     pub(super) world: World,
-    kubectl: KubectlDouble,
+    pub(super) kubectl: KubectlDouble,
     registry: RegistryServer,
 }
 
@@ -31,9 +31,18 @@ impl ClusterScene {
 
     /// Writes `deploy_to` with the cluster and `more` settings.
     fn use_cluster(&self, more: &str) {
+        self.write_settings("", more);
+    }
+
+    /// Writes `deploy_to` with a cluster whose nodes have these architectures, as YAML.
+    pub(super) fn use_nodes(&self, architecture: &str) {
+        self.write_settings(&format!(", architecture: {architecture}"), "patience: 0");
+    }
+
+    fn write_settings(&self, cluster: &str, more: &str) {
         let text = format!(
             "deploy_to:\n  blog:\n    kubernetes:\n      {{context: lab, namespace: default, kubectl: '{}', \
-             registry: '{}/apps', registry_tls: false, base: '{}'}}\n    {more}\n",
+             registry: '{}/apps', registry_tls: false, base: '{}'{cluster}}}\n    {more}\n",
             self.kubectl.program().display(),
             self.registry.address(),
             empty_base(&self.world).display()
@@ -48,7 +57,7 @@ impl ClusterScene {
         (String::from_utf8_lossy(&said).into_owned(), status.success())
     }
 
-    fn succeeds(&self, words: &str) -> String {
+    pub(super) fn succeeds(&self, words: &str) -> String {
         let (said, is_well) = self.verb(words);
         assert!(is_well, "{words}: {said}");
         said

@@ -121,8 +121,8 @@ impl ControlPlaneScene {
         let base = empty_base(&self.world);
         let of_app = |app: &&str| {
             format!(
-                "  {app}:\n    kubernetes:\n      {{context: test, namespace: {}, kubeconfig: '{}', \
-                 registry: '{}/apps', registry_tls: false, base: '{}'}}\n    patience: 5\n",
+                "  {app}:\n    kubernetes:\n      {{context: test, namespace: {}, kubeconfig: '{}', registry: '{}/apps', \
+                 registry_tls: false, base: '{}', architecture: [x86_64, aarch64]}}\n    patience: 5\n",
                 self.namespace.name,
                 self.kubeconfig.display(),
                 self.registry.address(),

@@ -2,6 +2,7 @@
 //! clusters.
 
 mod cluster;
+mod cluster_nodes;
 mod cluster_verbs;
 mod control_plane;
 mod front;

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use piku_report::user_error::UserError;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::MachineAddress;
 
@@ -34,9 +34,10 @@ pub struct ClusterTarget {
     /// Nodes of k3s to which images go by ssh, in place of a registry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<MachineAddress>,
-    /// Architecture of the nodes, as `uname -m` prints it; that of this machine when not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub architecture: Option<String>,
+    /// Architectures of the nodes, as `uname -m` prints them; that of this machine when there are none. Builds are for
+    /// the first one.
+    #[serde(default, deserialize_with = "one_or_several", skip_serializing_if = "Vec::is_empty")]
+    pub architecture: Vec<String>,
     /// Base of the images, as `piku-build pack --base` takes it; Debian's packages that a release needs when not
     /// given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,6 +69,21 @@ pub struct ClusterTarget {
     /// True if the app may write anywhere in its container.
     #[serde(default, skip_serializing_if = "is_no")]
     pub writable_root: bool,
+}
+
+/// Value of `architecture`.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected an architecture, or a list of them: [aarch64, x86_64]")]
+enum NodeArchitectures {
+    One(String),
+    Several(Vec<String>),
+}
+
+fn one_or_several<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<String>, D::Error> {
+    Ok(match NodeArchitectures::deserialize(value)? {
+        NodeArchitectures::One(name) => vec![name],
+        NodeArchitectures::Several(names) => names,
+    })
 }
 
 fn yes() -> bool {
@@ -122,8 +138,12 @@ impl ClusterTarget {
                 && word != "any"
                 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         };
-        if self.architecture.as_deref().is_some_and(|name| !is_word(name)) {
+        let names = &self.architecture;
+        if !names.iter().all(|name| is_word(name)) {
             return bad("architecture", "as 'uname -m' prints it on the nodes: aarch64, x86_64");
+        }
+        if names.iter().enumerate().any(|(index, name)| names[..index].contains(name)) {
+            return bad("architecture", "name each architecture once");
         }
         Ok(())
     }
@@ -160,7 +180,13 @@ mod tests {
     #[test]
     fn images_need_one_way_to_the_nodes() {
         for good in
-            ["registry: registry.example.org", "registry: 'pi-1:5000/a/b_c'", "nodes: [root@pi-2, 'pi-3:22']"]
+            [
+                "registry: registry.example.org",
+                "registry: 'pi-1:5000/a/b_c'",
+                "nodes: [root@pi-2, 'pi-3:22']",
+                "registry: a, architecture: aarch64",
+                "registry: a, architecture: [aarch64, x86_64]",
+            ]
         {
             target(good).check().expect(good);
         }
@@ -175,6 +201,8 @@ mod tests {
             "registry: A.example",
             "registry: a, architecture: any",
             "registry: a, architecture: '-x'",
+            "registry: a, architecture: [aarch64, any]",
+            "registry: a, architecture: [aarch64, aarch64]",
         ] {
             target(bad).check().expect_err(bad);
         }

@@ -82,19 +82,18 @@ impl ImagePlatform {
     }
 
     fn of_program(program: &ProgramArchitecture) -> Self {
-        let (architecture, debian) = match (program.family(), program.level()) {
-            ("x86_64", _) => ("amd64", "amd64"),
-            ("aarch64", _) => ("arm64", "arm64"),
-            (ARM, ..=6) => ("arm", "armel"),
-            (ARM, _) => ("arm", "armhf"),
-            ("i386", _) => ("386", "i386"),
-            ("ppc64le", _) => ("ppc64le", "ppc64el"),
-            ("loongarch64", _) => ("loong64", "loong64"),
-            (other, _) => (other, other),
+        let debian = match (program.family(), program.level()) {
+            ("x86_64", _) => "amd64",
+            ("aarch64", _) => "arm64",
+            (ARM, ..=6) => "armel",
+            (ARM, _) => "armhf",
+            ("ppc64le", _) => "ppc64el",
+            ("loongarch64", _) => "loong64",
+            (other, _) => other,
         };
         let is_arm = program.family() == ARM;
         Self {
-            architecture: architecture.to_owned(),
+            architecture: program.go_name().to_owned(),
             // 32-bit programs on a processor of 64 bits are images for version 7.
             variant: is_arm.then(|| format!("v{}", program.level().min(7))),
             debian: debian.to_owned(),

@@ -56,12 +56,8 @@ fn check_release(release: &BuiltRelease, app: &AppName, settings: &HostSettings)
     ensure!(release.app == *app, "this is a release of {}, not of {app}", release.app);
     if let ReleaseArchitecture::Native(program) = ReleaseArchitecture::parse(&release.architecture) {
         let cluster = settings.deploy_to.get(app).and_then(|to| to.kubernetes.as_ref());
-        if let Some(nodes) = cluster.and_then(|cluster| cluster.architecture.as_deref()) {
-            if !ProgramArchitecture::parse(nodes).runs(&program) {
-                let what = format!("this release needs {program}, the nodes of the cluster are {nodes}");
-                return Err(UserError::new(what).hint(format!("build it again: piku deploy {app}")).into());
-            }
-            return Ok(());
+        if let Some(nodes) = cluster.map(|cluster| &cluster.architecture).filter(|nodes| !nodes.is_empty()) {
+            return Ok(check_nodes(&program, release, nodes)?);
         }
         let machine = target::this_machine(settings)?;
         if !machine.runs(&program) {
@@ -75,6 +71,25 @@ fn check_release(release: &BuiltRelease, app: &AppName, settings: &HostSettings)
     }
     ensure!(!release.processes.is_empty(), "this release has no process types");
     Ok(())
+}
+
+/// Fails if a native release does not run on all nodes of a cluster, which have these architectures.
+fn check_nodes(
+    program: &ProgramArchitecture,
+    release: &BuiltRelease,
+    nodes: &[String],
+) -> Result<(), UserError> {
+    let Some(other) = nodes.iter().find(|name| !ProgramArchitecture::parse(name).runs(program)) else {
+        return Ok(());
+    };
+    let reason = release.native.as_ref().map(|file| format!(" for '{file}'")).unwrap_or_default();
+    if nodes.len() == 1 {
+        let what = format!("this release needs {program}{reason}, the nodes of the cluster are {other}");
+        return Err(UserError::new(what).hint(format!("build it again: piku deploy {}", release.app)));
+    }
+    let what = format!("this release needs {program}{reason}, nodes of the cluster are also {other}");
+    let hint = "name the architecture of one kind of nodes in 'architecture' of deploy_to in host.yaml: pods then run on these";
+    Err(UserError::new(what).hint(hint))
 }
 
 /// Syncs the release before anything refers to it: after a power failure its files must not be empty. Files

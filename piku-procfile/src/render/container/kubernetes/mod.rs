@@ -26,6 +26,8 @@ pub(crate) struct ClusterSettings {
     pub(crate) shares_data: bool,
     pub(crate) ingress_class: Option<String>,
     pub(crate) certificates: CertificateSource,
+    /// Architectures of the nodes that run the image, as `kubernetes.io/arch` has them; all if there are none.
+    pub(crate) architectures: Vec<String>,
     /// Secret with the registry's password.
     pub(crate) pull_secret: Option<String>,
     /// User id of all processes.

@@ -46,15 +46,8 @@ pub(super) fn template(
     if let Some(secret) = &settings.pull_secret {
         spec["imagePullSecrets"] = json!([{ "name": secret }]);
     }
-    if settings.data_size.is_some() && !settings.shares_data {
-        spec["affinity"] = json!({
-            "podAffinity": {
-                "requiredDuringSchedulingIgnoredDuringExecution": [{
-                    "topologyKey": "kubernetes.io/hostname",
-                    "labelSelector": { "matchLabels": cluster.selector(None) },
-                }],
-            },
-        });
+    if let Some(affinity) = affinity(cluster) {
+        spec["affinity"] = affinity;
     }
     spec["containers"] = json!([container(cluster, process)]);
     let data = match settings.data_size {
@@ -67,6 +60,35 @@ pub(super) fn template(
     let tmp = json!({ "name": "tmp", "emptyDir": { "medium": "Memory", "sizeLimit": size } });
     spec["volumes"] = json!([data, tmp]);
     json!({ "metadata": { "labels": cluster.labels(Some(&process.label)) }, "spec": spec })
+}
+
+/// Returns the rules for the nodes of a pod: those that the image runs on, and that of the volume, which only one
+/// node mounts.
+fn affinity(cluster: &ClusterApp) -> Option<Value> {
+    let settings = cluster.settings;
+    let mut affinity = json!({});
+    if !settings.architectures.is_empty() {
+        affinity["nodeAffinity"] = json!({
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{
+                    "matchExpressions": [{
+                        "key": "kubernetes.io/arch",
+                        "operator": "In",
+                        "values": settings.architectures,
+                    }],
+                }],
+            },
+        });
+    }
+    if settings.data_size.is_some() && !settings.shares_data {
+        affinity["podAffinity"] = json!({
+            "requiredDuringSchedulingIgnoredDuringExecution": [{
+                "topologyKey": "kubernetes.io/hostname",
+                "labelSelector": { "matchLabels": cluster.selector(None) },
+            }],
+        });
+    }
+    (affinity != json!({})).then_some(affinity)
 }
 
 fn container(cluster: &ClusterApp, process: &ContainerProcess) -> Value {
