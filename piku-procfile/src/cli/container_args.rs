@@ -16,8 +16,7 @@ use crate::render::container::quadlet::QuadletSettings;
 const UID: u32 = 1000;
 
 /// Values of the label `kubernetes.io/arch`.
-const ARCHITECTURES: [&str; 8] =
-    ["amd64", "arm64", "arm", "386", "loong64", "ppc64le", "riscv64", "s390x"];
+const ARCHITECTURES: [&str; 8] = ["amd64", "arm64", "arm", "386", "loong64", "ppc64le", "riscv64", "s390x"];
 
 /// Engine that runs the containers, with the caller's settings for it.
 #[derive(Debug, PartialEq, Eq)]

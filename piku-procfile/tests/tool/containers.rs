@@ -241,7 +241,16 @@ fn the_api_of_kubernetes_takes_the_objects() {
             "--architecture=arm64",
         ],
         &["--traefik-resolver", "le", "--host", "*.example.org", "--writable-root"],
-        &["--cluster-issuer", "le", "--pull-secret", "registry", "--namespace", "shop", "--data-size=1Gi", "--architecture=arm,386"],
+        &[
+            "--cluster-issuer",
+            "le",
+            "--pull-secret",
+            "registry",
+            "--namespace",
+            "shop",
+            "--data-size=1Gi",
+            "--architecture=arm,386",
+        ],
     ];
     let mut names = Vec::new();
     for (at, args) in variants.iter().enumerate() {

@@ -32,6 +32,15 @@ pub(super) struct MachineState {
     pub(super) reason: Option<String>,
 }
 
+/// The loss of a machine that cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MachineLoss {
+    /// It was up until this check.
+    New,
+    /// It was down before.
+    Known,
+}
+
 /// The failures of a machine since its last answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct MachineHealth {
@@ -39,28 +48,34 @@ pub(super) struct MachineHealth {
 }
 
 impl MachineHealth {
-    /// Changes the state by the result of a check. Returns true if the machine is lost: it is down and cannot be
+    /// Changes the state by the result of a check. Returns how the machine is lost, if it is down and cannot be
     /// reached.
-    pub(super) fn record(&mut self, state: &mut MachineState, result: &ProbeResult, now: Timestamp) -> bool {
+    pub(super) fn record(
+        &mut self,
+        state: &mut MachineState,
+        result: &ProbeResult,
+        now: Timestamp,
+    ) -> Option<MachineLoss> {
         match result {
             Ok(()) => {
                 self.failures = 0;
                 if !state.is_up {
                     *state = MachineState { is_up: true, since: now, reason: None, ..state.clone() };
                 }
-                false
+                None
             }
             Err(failure) => {
                 self.failures = self.failures.saturating_add(1);
                 if state.is_up && self.failures < FALL {
-                    return false;
+                    return None;
                 }
+                let loss = if state.is_up { MachineLoss::New } else { MachineLoss::Known };
                 if state.is_up {
                     state.since = now;
                 }
                 state.is_up = false;
                 state.reason = Some(failure.to_string());
-                matches!(failure, ProbeFailure::Unreachable(_))
+                matches!(failure, ProbeFailure::Unreachable(_)).then_some(loss)
             }
         }
     }
@@ -93,18 +108,22 @@ mod tests {
         let mut health = MachineHealth::default();
         let lost = Err(ProbeFailure::Unreachable("no route".to_owned()));
         let bad = Err(ProbeFailure::Unhealthy("it answers 503".to_owned()));
-        assert!(!health.record(&mut state, &lost, at(1)) && state.is_up);
-        assert!(!health.record(&mut state, &Ok(()), at(2)) && state.is_up && state.since == at(0));
-        assert!(!health.record(&mut state, &lost, at(3)));
-        assert!(health.record(&mut state, &lost, at(4)), "it is lost");
+        assert_eq!(health.record(&mut state, &lost, at(1)), None);
+        assert!(state.is_up);
+        assert_eq!(health.record(&mut state, &Ok(()), at(2)), None);
+        assert_eq!((state.is_up, state.since), (true, at(0)));
+        assert_eq!(health.record(&mut state, &lost, at(3)), None);
+        assert_eq!(health.record(&mut state, &lost, at(4)), Some(MachineLoss::New));
         assert_eq!((state.is_up, state.since, state.reason.as_deref()), (false, at(4), Some("no route")));
-        assert!(!health.record(&mut state, &bad, at(5)));
-        assert!(health.record(&mut state, &lost, at(5)), "what was sent to it meanwhile is lost, too");
-        assert!(!health.record(&mut state, &bad, at(5)));
+        assert_eq!(health.record(&mut state, &bad, at(5)), None);
+        // What was sent to it meanwhile is lost, too.
+        assert_eq!(health.record(&mut state, &lost, at(5)), Some(MachineLoss::Known));
+        assert_eq!(health.record(&mut state, &bad, at(5)), None);
         assert_eq!((state.since, state.reason.as_deref()), (at(4), Some("it answers 503")));
-        assert!(!health.record(&mut state, &Ok(()), at(6)));
+        assert_eq!(health.record(&mut state, &Ok(()), at(6)), None);
         assert_eq!((state.is_up, state.since, state.reason.as_deref()), (true, at(6), None));
-        health.record(&mut state, &bad, at(7));
-        assert!(!health.record(&mut state, &bad, at(8)) && !state.is_up, "its connections go on");
+        assert_eq!(health.record(&mut state, &bad, at(7)), None);
+        assert_eq!(health.record(&mut state, &bad, at(8)), None, "its connections go on");
+        assert!(!state.is_up);
     }
 }

@@ -16,7 +16,7 @@ use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::MachineAddress;
 
-use super::machine_state::{MachineHealth, MachineState, write_states};
+use super::machine_state::{MachineHealth, MachineLoss, MachineState, write_states};
 use super::probe::{ProbeFailure, ProbeResult, checked_path, choose_result, probe_machine};
 use super::{FrontSite, lost_connections};
 use crate::lock;
@@ -141,7 +141,7 @@ fn watch_machines(root: &PikuRoot) -> anyhow::Result<()> {
 fn apply_results(
     root: &PikuRoot,
     app: &AppName,
-    lost: Vec<SocketAddr>,
+    lost: Vec<(SocketAddr, MachineLoss)>,
     applied: &mut BTreeMap<AppName, FrontInputs>,
 ) -> anyhow::Result<()> {
     let Some((site, inputs)) = FrontInputs::load(root, app)? else { return Ok(()) };
@@ -151,10 +151,13 @@ fn apply_results(
             Err(err) => log_service(&format!("front of {app}: {err:#}")),
         }
     }
-    // New requests go elsewhere by then, unless all machines are lost: a check may err.
+    // New requests go elsewhere by then. If all machines are lost, they go to all, since a check may err; then only those
+    // from before the loss are ended.
     let upstreams = site.upstreams();
-    for address in lost.into_iter().filter(|address| !upstreams.contains(address)) {
-        lost_connections::end_connections(root, address);
+    for (address, loss) in lost {
+        if loss == MachineLoss::New || !upstreams.contains(&address) {
+            lost_connections::end_connections(root, address);
+        }
     }
     Ok(())
 }
@@ -197,7 +200,11 @@ impl FrontSite {
     }
 
     /// Stores the states that follow from the results. Returns the addresses of lost machines.
-    fn record_results(&self, results: Vec<MachineResult>, health: &mut HealthTable) -> Vec<SocketAddr> {
+    fn record_results(
+        &self,
+        results: Vec<MachineResult>,
+        health: &mut HealthTable,
+    ) -> Vec<(SocketAddr, MachineLoss)> {
         let before = self.states();
         let now = Timestamp::now();
         let mut after = Vec::new();
@@ -211,8 +218,8 @@ impl FrontSite {
             let mut state = known.cloned().unwrap_or_else(unknown);
             state.address = address.or(state.address);
             let entry = health.0.entry((self.app.clone(), name.clone())).or_default();
-            if entry.record(&mut state, &result, now) {
-                lost.extend(state.address);
+            if let Some(loss) = entry.record(&mut state, &result, now) {
+                lost.extend(state.address.map(|address| (address, loss)));
             }
             if known.is_some_and(|known| known.is_up != state.is_up) {
                 let what = match &state.reason {

@@ -64,9 +64,8 @@ impl KubernetesApp {
     fn sent_images(&self, number: u64) -> anyhow::Result<Vec<SentImage>> {
         let records = self.image_records(number)?;
         let read = |path: &PathBuf| serde_json::from_slice(&fs::read(path).ok()?).ok();
-        let is_same = |sent: &SentImage| {
-            sent.place == self.place() && sent.architectures == self.target.architecture
-        };
+        let is_same =
+            |sent: &SentImage| sent.place == self.place() && sent.architectures == self.target.architecture;
         Ok(records.iter().filter_map(read).filter(is_same).collect())
     }
 

@@ -179,15 +179,13 @@ mod tests {
 
     #[test]
     fn images_need_one_way_to_the_nodes() {
-        for good in
-            [
-                "registry: registry.example.org",
-                "registry: 'pi-1:5000/a/b_c'",
-                "nodes: [root@pi-2, 'pi-3:22']",
-                "registry: a, architecture: aarch64",
-                "registry: a, architecture: [aarch64, x86_64]",
-            ]
-        {
+        for good in [
+            "registry: registry.example.org",
+            "registry: 'pi-1:5000/a/b_c'",
+            "nodes: [root@pi-2, 'pi-3:22']",
+            "registry: a, architecture: aarch64",
+            "registry: a, architecture: [aarch64, x86_64]",
+        ] {
             target(good).check().expect(good);
         }
         for bad in [
