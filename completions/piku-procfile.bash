@@ -575,7 +575,7 @@ _piku__procfile() {
             return 0
             ;;
         piku__subcmd__procfile__subcmd__render__subcmd__kubernetes)
-            opts="-m -h --app --procfile --env --image --release --config --formation --uid --writable-root --namespace --host --ingress-class --cluster-issuer --traefik-resolver --data-size --storage-class --shared-data --pull-secret --stage --help"
+            opts="-m -h --app --procfile --env --image --release --config --formation --uid --writable-root --namespace --host --ingress-class --cluster-issuer --traefik-resolver --data-size --storage-class --shared-data --architecture --pull-secret --stage --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -643,6 +643,10 @@ _piku__procfile() {
                     ;;
                 --storage-class)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --architecture)
+                    COMPREPLY=($(compgen -W "amd64 arm64 arm 386 loong64 ppc64le riscv64 s390x" -- "${cur}"))
                     return 0
                     ;;
                 --pull-secret)

@@ -115,6 +115,14 @@ complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and 
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l traefik-resolver -d 'Certificate resolver of Traefik that requests the certificate' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l data-size -d 'Size of the volume at /data; without it, files there end with the pod' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l storage-class -d 'Storage class of the volume' -r
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l architecture -d 'Architectures of the image; pods run on nodes that have one of them. Default: on all nodes' -r -f -a "amd64\t''
+arm64\t''
+arm\t''
+386\t''
+loong64\t''
+ppc64le\t''
+riscv64\t''
+s390x\t''"
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l pull-secret -d 'Secret with the password of the image\'s registry' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l stage -d 'Step of a deploy whose objects are printed' -r -f -a "all\t'All objects'
 config\t'Configuration and volume'
