@@ -61,7 +61,7 @@ fn nodes_of_several_architectures_get_one_image_each() {
     scene.use_nodes("[armv7l, x86_64]");
     repo.file("tool", elf::arm_program(&[])).commit("Two");
     let said = repo.push().fails_with(&[
-        "this release needs armv5tel for 'tool', nodes of the cluster are also x86_64",
+        "this release needs armv7l for 'app/tool', nodes of the cluster are also x86_64",
         "name the architecture of one kind of nodes",
     ]);
     assert!(!said.contains("Packing"), "{said}");
