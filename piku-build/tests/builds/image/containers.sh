@@ -90,10 +90,10 @@ echo "stopped: $(engine inspect --format '{{.State.ExitCode}}' idle)"
 code=0
 said=$(echo input | engine run --rm --interactive localhost/app:1 sh -c 'cat; exit 7') || code=$?
 echo "command: $said, exit $code"
-# On a terminal, which is the command's own: job control works.
+# On a terminal, which is the command's own: job control works. The terminal may echo the end of the input before.
 said=$(script --quiet --return --command \
     "podman --root $work/root --runroot $work/run --tmpdir $work/tmp run --rm -it localhost/app:1 bash -ic 'tty'" \
-    "$work/typescript" </dev/null 2>&1 | tr -d '\r') || :
+    "$work/typescript" </dev/null 2>&1 | sed -n 's|.*\(/dev/pts/[0-9]*\).*|\1|p') || :
 echo "terminal: $said"
 
 cd -- "$dir/app"
