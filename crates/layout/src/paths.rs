@@ -387,12 +387,11 @@ mod tests {
         let root = PikuRoot::new(Some(dir.clone())).unwrap();
         let app = root.app(&"blog".parse().unwrap());
         assert_eq!(app.next_number().unwrap(), 1);
-        fs::create_dir_all(app.release(9)).unwrap();
-        fs::create_dir_all(app.release(10)).unwrap();
-        fs::create_dir_all(app.releases().join("11.part")).unwrap();
+        for made in [app.release(9), app.release(10), app.releases().join("11.part")] {
+            fs::create_dir_all(made).unwrap();
+        }
         assert_eq!(app.next_number().unwrap(), 11);
-        fs::create_dir_all(app.log()).unwrap();
-        fs::write(app.deploy_log(12), "").unwrap();
+        fs::create_dir_all(app.log()).and_then(|()| fs::write(app.deploy_log(12), "")).unwrap();
         assert_eq!(app.next_number().unwrap(), 13);
         assert_eq!(app.release_numbers().unwrap(), [9, 10]);
         assert_eq!(root.apps().unwrap(), ["blog".parse().unwrap()]);
