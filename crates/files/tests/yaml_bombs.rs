@@ -19,7 +19,7 @@ type TextMap = BTreeMap<String, String>;
 
 /// Parses the text of the process that the others of these tests start.
 #[test]
-#[ignore = "started by the other tests"]
+#[ignore = "no test of its own: the process that the tests below start with little memory"]
 fn parse_text() {
     let text = fs::read(std::env::var(TEXT).expect("a file")).expect("its text");
     let as_map = untrusted_yaml::parse::<BTreeMap<String, Value>>(&text).map(|map| map.len());
@@ -51,7 +51,7 @@ fn billion_laughs() -> String {
     })
 }
 
-/// One long text and thousands of aliases of it.
+/// Text of one long part and thousands of aliases of it.
 fn long_text_repeated() -> String {
     let lines: Vec<_> = (0..5000).map(|n| format!("b{n}: *a\n")).collect();
     format!("a: &a '{}'\n{}", "x".repeat(LENGTH), lines.concat())

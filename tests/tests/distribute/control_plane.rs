@@ -61,7 +61,7 @@ impl TestNamespace {
     }
 
     /// Returns a kubeconfig whose context `test` is that of the service account.
-    pub(super) fn account_config(&self) -> String {
+    fn account_config(&self) -> String {
         let raw = self.kubectl(&["config", "view", "--raw", "--minify", "--flatten", "--output=json"]);
         let mut config: Value = serde_json::from_str(&raw).expect("a kubeconfig");
         let token = self.kubectl(&["create", "token", "piku", "--duration=1h"]);
@@ -79,6 +79,17 @@ impl TestNamespace {
             "deployments,cronjobs,jobs,pods,services,ingresses,poddisruptionbudgets,secrets,configmaps";
         let names = self.kubectl(&["get", kinds, "-l", "app.kubernetes.io/managed-by=piku", "-o", "name"]);
         names.lines().map(str::to_owned).collect()
+    }
+
+    /// Gives piku's user in a world the kubeconfig of the account. Returns its path.
+    pub(super) fn give_account(&self, world: &World) -> PathBuf {
+        let kubeconfig = world.path("home/kubeconfig");
+        fs::write(world.path("kubeconfig"), self.account_config()).expect("a kubeconfig");
+        let account = format!("--owner={}", world.user());
+        let mut install = Command::new("install");
+        install.args(["-m", "600", &account]).args([&world.path("kubeconfig"), &kubeconfig]);
+        assert!(install.status().expect("install").success());
+        kubeconfig
     }
 
     /// Returns a part of an object, by a path of JSON.
@@ -105,12 +116,7 @@ impl ControlPlaneScene {
         let world = World::new();
         let registry = RegistryServer::start(&world.path(""))?;
         let namespace = TestNamespace::create();
-        let kubeconfig = world.path("home/kubeconfig");
-        fs::write(world.path("kubeconfig"), namespace.account_config()).expect("a kubeconfig");
-        let account = format!("--owner={}", world.user());
-        let mut install = Command::new("install");
-        install.args(["-m", "600", &account]).args([&world.path("kubeconfig"), &kubeconfig]);
-        assert!(install.status().expect("install").success());
+        let kubeconfig = namespace.give_account(&world);
         let scene = Self { world, registry, namespace, kubeconfig };
         scene.use_cluster(&["blog", "blog-mail"]);
         Some(scene)

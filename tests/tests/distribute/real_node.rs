@@ -58,12 +58,7 @@ impl NodeScene {
             let label = format!("pod-security.kubernetes.io/{level}=restricted");
             namespace.kubectl(&["label", "namespace", &namespace.name, &label]);
         }
-        let kubeconfig = world.path("home/kubeconfig");
-        fs::write(world.path("kubeconfig"), namespace.account_config()).expect("a kubeconfig");
-        let account = format!("--owner={}", world.user());
-        let mut install = Command::new("install");
-        install.args(["-m", "600", &account]).args([&world.path("kubeconfig"), &kubeconfig]);
-        assert!(install.status().expect("install").success());
+        let kubeconfig = namespace.give_account(&world);
         world.set_settings(&format!(
             "deploy_to:\n  blog:\n    kubernetes:\n      {{context: test, namespace: {}, kubeconfig: '{}', registry: \
              '{}/apps', registry_tls: false, base: '{}'}}\n",
