@@ -157,6 +157,9 @@ fn check_field(field: &str, (name, low, high, names): ScheduleField) -> Result<(
                     "use '*', a number, a range N-M, or a list of these with commas, from {low} to {high}"
                 ));
             };
+            if range.to_ascii_lowercase().ends_with("-sun") {
+                return bad("Sunday ends a range as 7: write 5-7 in place of fri-sun");
+            }
             if from < low || to > high || from > high {
                 return bad(&format!("the numbers go from {low} to {high}"));
             }
@@ -224,6 +227,9 @@ mod tests {
             ("0 0 1 13 * x", 6, "month"),
             ("0 0 1 1 8 x", 8, "day of the week"),
             ("0 0 1 1 fry x", 8, "day of the week"),
+            ("0 0 * * mon-sun x", 8, "5-7"),
+            ("0 0 * * 0-Sun x", 8, "5-7"),
+            ("0 0 * * sun-sun/2 x", 8, "5-7"),
             ("0 0 mon 1 * x", 4, "day of the month"),
             ("5/15 * * * * x", 0, "step"),
             ("*/0 * * * * x", 0, "step"),
@@ -278,7 +284,7 @@ mod tests {
             let schedule = fields.join(" ");
             let accepted = split_schedule(&schedule);
             let cron = croner(&schedule);
-            // croner also accepts empty items of a list, and Sunday as the end of a range.
+            // croner also accepts empty items of a list, and `sun` as the end of a range.
             let is_lenient = schedule.split([' ', ',']).any(|part| part.is_empty() || part.contains("-sun"));
             prop_assert!(accepted.is_ok() == cron.is_some() || is_lenient && accepted.is_err(), "{}: {:?}", schedule, accepted);
             let (Ok((schedule, _)), Some(cron)) = (accepted, cron) else { return Ok(()) };
