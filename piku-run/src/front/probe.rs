@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use piku_layout::front_key::FrontKey;
 use piku_procfile::render::app_values::AppValues;
@@ -63,13 +63,11 @@ pub(super) fn probe_machine(address: SocketAddr, key: &FrontKey, path: &str) -> 
     };
     send_request(&mut stream, path, &key.host_name(), &more).map_err(unhealthy)?;
     stream.set_read_timeout(Some(FIRST_WAIT)).map_err(unhealthy)?;
-    if stream.peek(&mut [0]).is_err_and(|err| err.kind() == io::ErrorKind::WouldBlock) {
-        if !does_nginx_answer(address) {
-            return Err(ProbeFailure::Unreachable("it accepts connections and answers none".to_owned()));
-        }
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT.saturating_sub(FIRST_WAIT))).map_err(unhealthy)?;
+    let is_silent = stream.peek(&mut [0]).is_err_and(|err| err.kind() == io::ErrorKind::WouldBlock);
+    if is_silent && !does_nginx_answer(address) {
+        return Err(ProbeFailure::Unreachable("it accepts connections and answers none".to_owned()));
     }
-    let head = read_head(&mut stream).map_err(unhealthy)?;
+    let head = read_head(&mut stream, ANSWER_TIMEOUT.saturating_sub(FIRST_WAIT)).map_err(unhealthy)?;
     match read_status(&head) {
         Some(UNKNOWN_FRONT) => Err(ProbeFailure::Unhealthy("the app is not there".to_owned())),
         Some(status) if status < 500 => Ok(()),
@@ -89,10 +87,24 @@ fn send_request(stream: &mut TcpStream, path: &str, host: &str, more: &str) -> i
     stream.write_all(request.as_bytes())
 }
 
-/// Returns the first bytes of a response.
-fn read_head(stream: &mut TcpStream) -> io::Result<[u8; HEAD]> {
+/// Returns the first bytes of a response, all of which have to come within this time.
+fn read_head(stream: &mut TcpStream, patience: Duration) -> io::Result<[u8; HEAD]> {
+    let since = Instant::now();
     let mut head = [0; HEAD];
-    stream.read_exact(&mut head)?;
+    let mut length = 0;
+    while length < HEAD {
+        let left = patience.saturating_sub(since.elapsed());
+        if left.is_zero() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut head[length..]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => length += count,
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
+        }
+    }
     Ok(head)
 }
 
@@ -101,9 +113,8 @@ fn read_head(stream: &mut TcpStream) -> io::Result<[u8; HEAD]> {
 fn does_nginx_answer(address: SocketAddr) -> bool {
     let ask = || {
         let mut stream = connect(address)?;
-        stream.set_read_timeout(Some(NGINX_TIMEOUT))?;
         send_request(&mut stream, "/", &FrontKey::from_bytes([0; 16]).host_name(), "")?;
-        read_head(&mut stream)
+        read_head(&mut stream, NGINX_TIMEOUT)
     };
     ask().is_ok()
 }
@@ -188,6 +199,26 @@ mod tests {
         assert!(matches!(probe(""), Err(ProbeFailure::Unreachable(_))));
         // The one of the unknown front, not of this one.
         assert!(matches!(probe("Host: 00000000"), Err(ProbeFailure::Unhealthy(_))));
+    }
+
+    #[test]
+    fn a_response_that_trickles_in_holds_up_no_check() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let sender = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            for byte in b"HTTP/1.1 200 OK" {
+                if stream.write_all(&[*byte]).is_err() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let mut stream = connect(address).unwrap();
+        let err = read_head(&mut stream, Duration::from_millis(400)).unwrap_err();
+        assert_eq!(err.kind(), io::ErrorKind::WouldBlock);
+        drop(stream);
+        sender.join().unwrap();
     }
 
     #[test]
