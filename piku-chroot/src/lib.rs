@@ -41,6 +41,7 @@ use anyhow::Result;
 use clap::CommandFactory;
 
 pub use confinement::landlock::can_restrict_ports;
+pub use errors::SETUP_FAILED;
 pub use ids::ranges::SUBORDINATE_ID_FILES;
 pub use ids::{may_lend_group, rename_own_user};
 pub use network::find_pasta;

@@ -35,6 +35,9 @@ const KIND: u8 = 0x0f;
 const NATIVE: u8 = 0x40;
 const POINTER: u8 = 0x80;
 
+/// Mode of each directory of a source.
+pub const FOLDER_MODE: u32 = 0o755;
+
 /// Name of an object in a repository: its SHA-1.
 pub type ObjectName = [u8; 20];
 

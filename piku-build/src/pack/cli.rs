@@ -1,6 +1,5 @@
 //! The command line of `pack`.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -119,7 +118,6 @@ impl PackArgs {
                 bases: image.bases,
                 packages: image.packages,
                 new_base: image.new_base,
-                made_bases: RefCell::default(),
                 settings: read_settings(image.settings)?,
             });
         }

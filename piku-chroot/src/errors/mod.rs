@@ -7,7 +7,7 @@ use std::path::Path;
 use piku_report::user_error;
 
 /// Exit code when piku-chroot itself fails, as in chroot(1) and env(1).
-pub(crate) const SETUP_FAILED: u8 = 125;
+pub const SETUP_FAILED: u8 = 125;
 /// Exit code when the command exists and cannot be run.
 pub(crate) const CANNOT_RUN: u8 = 126;
 /// Exit code when the command does not exist.

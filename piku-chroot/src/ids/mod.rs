@@ -143,8 +143,8 @@ pub(crate) fn give_back(plan: &JailPlan, caller: CallerIdentity) -> Result<u8> {
     })
 }
 
-/// Runs `work` in a process in a user namespace with both users and these groups, and returns its exit code. The process prints
-/// its own error.
+/// Runs `work` in a process in a user namespace with both users and these groups, and returns its exit code. The process
+/// prints its own error.
 pub(crate) fn run_in_user_namespace(
     ids: JailIds,
     groups: &[Gid],

@@ -1,15 +1,15 @@
 //! Pods that the cluster refuses to make: a quota, limits or the security level of the namespace.
 
+/// Advice against a quota without room, for a deploy.
+const ROOM_FOR_DEPLOY: &str = "see kubectl describe quota; a deploy needs room for one more pod of each type";
+/// Advice against a quota without room, for anything else.
+const ROOM: &str = "see kubectl describe quota: what ends in the namespace makes room";
+
 /// Returns the reason of a refusal, which is the same for each attempt, without the name of the pod, which is not.
 pub(super) fn reason_of(message: &str) -> &str {
     let message = message.strip_prefix("Error creating: ").unwrap_or(message);
     message.split_once(" is forbidden: ").map_or(message, |(_, reason)| reason)
 }
-
-/// Advice against a quota without room, for a deploy.
-const ROOM_FOR_DEPLOY: &str = "see kubectl describe quota; a deploy needs room for one more pod of each type";
-/// Advice against a quota without room, for anything else.
-const ROOM: &str = "see kubectl describe quota: what ends in the namespace makes room";
 
 /// Returns what helps against the refusal of a deploy's pods.
 pub(super) fn deploy_hint(message: &str) -> Option<&'static str> {

@@ -179,9 +179,7 @@ impl KubernetesApp {
         }
         Ok(result?)
     }
-}
 
-impl KubernetesApp {
     /// Prints new events of a pod, such as those of a node that cannot start it.
     fn print_pod_events(&self, pod: &str, seen: &mut SeenEvents) {
         let Ok(events) = list_events(&self.kubectl_now()) else { return };

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use piku_chroot::SETUP_FAILED;
 use piku_chroot::report::{self, JailStart};
 
 use super::worker::TASK;
@@ -18,9 +19,6 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Longest wait for a process that the search does not find, or that the kernel has not ended yet, to let go
 /// of the lock of its instance.
 const LOCK_TIME: Duration = Duration::from_secs(5);
-
-/// Exit code of piku-chroot if it cannot make the jail.
-const SETUP_FAILED: i32 = 125;
 
 /// The end of an instance whose first process has ended.
 #[derive(Debug)]
@@ -83,7 +81,7 @@ impl AppSupervisor {
             (Some(ended), ProcessExit::Unknown) => ProcessExit::Code(ended.exit_code.into()),
             (_, exit) => exit,
         };
-        if started.is_none() && exit == ProcessExit::Code(SETUP_FAILED) {
+        if started.is_none() && exit == ProcessExit::Code(SETUP_FAILED.into()) {
             self.namespace.give_up();
         }
         if started.as_ref().is_some_and(JailStart::counts_processes_by_user) {

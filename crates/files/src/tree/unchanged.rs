@@ -5,13 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::parallel::{MANY_FOLDERS, THREADS, work_on_all};
-use crate::source_index::{IndexContent, IndexEntry, IndexFolder};
+use crate::source_index::{FOLDER_MODE, IndexContent, IndexEntry, IndexFolder};
 use crate::tree::directory;
 use crate::tree::error::TreeError;
 use crate::tree::handle::TreeHandle;
-
-/// Mode of each directory of a source.
-const FOLDER_MODE: u32 = 0o755;
 
 impl TreeHandle {
     /// Returns true if this tree has exactly the entries that `index` lists, and none has changed since the index was

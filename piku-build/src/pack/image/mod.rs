@@ -5,8 +5,8 @@
 //! - `blobs/sha256/…`: the layers, the config and the manifest.
 //!
 //! The layers are those of the base, one for each dependency layer of the release, one for everything that
-//! changes with a release, and a small one for the bill of materials. They are not compressed: tools compress what they push, a digest then does not
-//! depend on the version of a compressor, and equal layers of two images stay equal.
+//! changes with a release, and a small one for the bill of materials. They are not compressed: tools compress what
+//! they push, a digest then does not depend on the version of a compressor, and equal layers of two images stay equal.
 //!
 //! Each layer is read twice: for its digest, which is its name, and when it is written. No copy of it is made.
 
@@ -79,8 +79,6 @@ pub(crate) struct ImageRequest {
     pub(crate) packages: Vec<String>,
     /// True to make the base anew.
     pub(crate) new_base: bool,
-    /// Bases that were made for this request.
-    pub(crate) made_bases: RefCell<BTreeSet<PathBuf>>,
     pub(crate) settings: HostSettings,
 }
 
@@ -106,9 +104,10 @@ pub(crate) fn run(request: &ImageRequest) -> anyhow::Result<()> {
         let failure = UserError::new("an image is nothing for a terminal");
         return Err(failure.hint("piku-build pack --format oci RELEASE > image.tar").into());
     }
+    let made_bases = RefCell::default();
     let images: Vec<_> = platform::assign_releases(&request.releases, &request.architectures)?
         .into_iter()
-        .map(|(dir, architecture)| make(request, dir, architecture))
+        .map(|(dir, architecture)| make(request, dir, architecture, &made_bases))
         .collect::<anyhow::Result<_>>()?;
     check_together(&images)?;
     let name = request.tag.clone().unwrap_or_else(|| images[0].description.default_name());
@@ -150,10 +149,12 @@ fn check_together(images: &[ReleaseImage]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Makes the image of a release. `made_bases` are those that this process has made.
 fn make(
     request: &ImageRequest,
     dir: &Path,
     architecture: Option<&'static TargetArchitecture>,
+    made_bases: &RefCell<BTreeSet<PathBuf>>,
 ) -> anyhow::Result<ReleaseImage> {
     let opened = OpenedRelease::open(dir, request.layers.as_deref())?;
     let platform = ImagePlatform::of_release(&opened.release.architecture, architecture)?;
@@ -163,7 +164,7 @@ fn make(
             bases: request.bases.as_deref(),
             packages: &request.packages,
             renew: request.new_base,
-            made: &request.made_bases,
+            made: made_bases,
             platform: &platform,
             limits: BaseLimits {
                 reserve: request.settings.reserve_bytes(),

@@ -258,8 +258,8 @@ fn check_space(bases: &Path, temporary: &Path, reserve: u64) -> anyhow::Result<(
     free_space::check_keeping(bases, need, reserve, "the base of the image")
 }
 
-/// Returns the command that writes a base as an archive. One that is `foreign` has the unpacked packages only, and the list
-/// of them.
+/// Returns the command that writes a base as an archive. One that is `foreign` has the unpacked packages only, and the
+/// list of them.
 fn mmdebstrap(
     sources: &DebianSources,
     architecture: &str,
