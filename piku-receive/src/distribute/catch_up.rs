@@ -35,22 +35,9 @@ pub(crate) fn catch_up(context: &AppContext<'_>) -> anyhow::Result<u8> {
     if waiting.is_empty() || code != 0 {
         return Ok(code);
     }
-    let own = targets::read_own_facts(context)?;
-    let is_waiting = |name: &String| waiting.contains(name);
-    let mut machines: Vec<TargetHost<'_>> = to
-        .machines
-        .iter()
-        .filter(|machine| is_waiting(&machine.to_string()))
-        .map(|machine| TargetHost::new(context.app, machine, &to))
-        .collect();
-    // A host that is still down is nothing to report.
-    IS_QUIET.store(true, Ordering::Relaxed);
-    for_each_healthy(&mut machines, |machine| machine.ask_facts(&own));
-    IS_QUIET.store(false, Ordering::Relaxed);
+    let mut machines = find_machines_back(context, &to, &waiting)?;
     let left = waiting.iter().filter(|name| !to.machines.iter().any(|known| known.to_string() == **name));
     let left: Vec<String> = left.cloned().collect();
-    // Nor is one that does not let this machine in.
-    machines.retain(|machine| machine.failure.is_none());
     if machines.is_empty() && left.is_empty() {
         return Ok(0);
     }
@@ -93,13 +80,36 @@ pub(crate) fn catch_up(context: &AppContext<'_>) -> anyhow::Result<u8> {
                 format!("error: {}: {}", machine.name, failure.as_deref().unwrap_or("unchanged"))
             }
         };
-        let app = Some(context.app.as_str());
-        audit::append_action(
-            context.root,
-            &AuditedAction { key: ACTOR, verb: ACTOR, app, outcome: &outcome },
-        );
+        record_outcome(context, &outcome);
     }
     Ok(if machines.iter().any(TargetHost::has_failed) { FAILED } else { 0 })
+}
+
+/// Returns those of the waiting machines that answer. One that is still away, or does not let this machine in, is nothing
+/// to report.
+pub(super) fn find_machines_back<'a>(
+    context: &'a AppContext<'_>,
+    to: &'a DeployTo,
+    waiting: &[String],
+) -> anyhow::Result<Vec<TargetHost<'a>>> {
+    let is_waiting = to.machines.iter().filter(|machine| waiting.contains(&machine.to_string()));
+    let mut machines: Vec<TargetHost<'_>> =
+        is_waiting.map(|machine| TargetHost::new(context.app, machine, to)).collect();
+    if machines.is_empty() {
+        return Ok(machines);
+    }
+    let own = targets::read_own_facts(context)?;
+    IS_QUIET.store(true, Ordering::Relaxed);
+    for_each_healthy(&mut machines, |machine| machine.ask_facts(&own));
+    IS_QUIET.store(false, Ordering::Relaxed);
+    machines.retain(|machine| machine.failure.is_none());
+    Ok(machines)
+}
+
+/// Records in the audit log what has become of a machine.
+pub(super) fn record_outcome(context: &AppContext<'_>, outcome: &str) {
+    let app = Some(context.app.as_str());
+    audit::append_action(context.root, &AuditedAction { key: ACTOR, verb: ACTOR, app, outcome });
 }
 
 /// Returns the directory of the release for the platform of a host.

@@ -1,10 +1,7 @@
 //! Releases for hosts that lack them (`skip_down`). They are kept from before the first host deploys until all
 //! hosts have them, or until the next deploy: also a deploy that was killed goes on later.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "folders of releases and the lock of the daemon, which only piku writes"
-)]
+#![expect(clippy::disallowed_methods, reason = "folders of releases, which only piku writes")]
 
 use std::fs::{self, DirBuilder};
 use std::io;

@@ -1,11 +1,9 @@
 //! Settings for machines that were away when the others got them. They come before the release that such a machine
 //! lacks, and before it gets requests from the front again.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
-use piku_events::audit::{self, AuditedAction};
 use piku_layout::app_lock;
 use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::deploys::missed_settings::{MachineChanges, MissedChange, MissedSettings};
@@ -14,10 +12,10 @@ use piku_layout::settings::DeployTo;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, FAILED, UserError};
 
-use super::catch_up::ACTOR;
-use super::ssh::{self, SessionInput, TimeLimit};
+use super::catch_up::{ACTOR, find_machines_back, record_outcome};
+use super::front;
+use super::ssh::{self, SessionInput};
 use super::target_host::{TargetHost, WORK};
-use super::{IS_QUIET, for_each_healthy, front, targets};
 use crate::app_context::AppContext;
 use crate::session::request::RELAYED;
 
@@ -65,11 +63,7 @@ pub(super) fn send_missed_settings(context: &AppContext<'_>, to: &DeployTo) -> a
                 format!("error: {}: {err:#}", machine.name)
             }
         };
-        let app = Some(context.app.as_str());
-        audit::append_action(
-            context.root,
-            &AuditedAction { key: ACTOR, verb: ACTOR, app, outcome: &outcome },
-        );
+        record_outcome(context, &outcome);
     }
     missed.write(&app).context("cannot note what machines lack")?;
     front::refresh(context, to);
@@ -78,26 +72,6 @@ pub(super) fn send_missed_settings(context: &AppContext<'_>, to: &DeployTo) -> a
 
 fn read_missed(app: &AppDir) -> anyhow::Result<MissedSettings> {
     MissedSettings::read(app).context("cannot read what machines lack")
-}
-
-/// Returns those of the machines that answer. One that is still away is nothing to report.
-fn find_machines_back<'a>(
-    context: &'a AppContext<'_>,
-    to: &'a DeployTo,
-    waiting: &[String],
-) -> anyhow::Result<Vec<TargetHost<'a>>> {
-    let is_waiting = to.machines.iter().filter(|machine| waiting.contains(&machine.to_string()));
-    let mut machines: Vec<TargetHost<'_>> =
-        is_waiting.map(|machine| TargetHost::new(context.app, machine, to)).collect();
-    if machines.is_empty() {
-        return Ok(machines);
-    }
-    let own = targets::read_own_facts(context)?;
-    IS_QUIET.store(true, Ordering::Relaxed);
-    for_each_healthy(&mut machines, |machine| machine.ask_facts(&own));
-    IS_QUIET.store(false, Ordering::Relaxed);
-    machines.retain(|machine| machine.failure.is_none());
-    Ok(machines)
 }
 
 /// Sends the values that are set, and then the names of those that are removed.
@@ -116,8 +90,7 @@ fn send_changes(
         .collect();
     let option: &[&str] = if restarts { &[] } else { &["--no-restart"] };
     let send = |words: &[&str], input: SessionInput<'_>| -> anyhow::Result<()> {
-        let limit: TimeLimit = WORK;
-        let ended = ssh::run_on_host(&machine.name, machine.address, to, words, input, limit)?;
+        let ended = ssh::run_on_host(&machine.name, machine.address, to, words, input, WORK)?;
         machine.check_success(ended).map(drop)
     };
     if !set.is_empty() {

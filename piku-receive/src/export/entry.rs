@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use git2::{Oid, Tree, TreeEntry};
-use piku_files::source_index::{IndexContent, IndexFile, IndexFolder, ObjectName, SourceKind};
+use piku_files::source_index::{FOLDER_MODE, IndexContent, IndexFile, IndexFolder, ObjectName, SourceKind};
 use piku_files::{FileKind, FolderEntry, TreeHandle};
 
 use crate::client::quoted;
@@ -72,8 +72,8 @@ impl NewEntry<'_> {
         let open = || -> anyhow::Result<TreeHandle> {
             if self.present == Some(FileKind::Folder) {
                 let below = dir.subtree(self.name)?;
-                if below.metadata("")?.mode != 0o755 {
-                    below.set_mode("", 0o755)?;
+                if below.metadata("")?.mode != FOLDER_MODE {
+                    below.set_mode("", FOLDER_MODE)?;
                 }
                 return Ok(below);
             }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use git2::{Commit, Repository, Tree};
-use piku_files::source_index::IndexFolder;
+use piku_files::source_index::{FOLDER_MODE, IndexFolder};
 use piku_files::{FileLock, NewFiles, TreeHandle, remove_all};
 use piku_layout::git_history::short_commit;
 use piku_layout::settings::HostSettings;
@@ -112,7 +112,7 @@ fn update(
         UserError::new(format!("'{}' is being written just now", dir.display())).hint("try again").code(BUSY)
     })?;
     // Builds of other users read it.
-    top.set_mode("", 0o755)?;
+    top.set_mode("", FOLDER_MODE)?;
     let old = IndexFolder::read(dir);
     if old.is_none() {
         for there in top.read_dir("")? {
@@ -151,7 +151,7 @@ fn create_temporary_dir(dir: &Path) -> io::Result<TempDir> {
     fs::create_dir_all(&parent)?;
     let made = tempfile::Builder::new().prefix(".export.").tempdir_in(parent)?;
     // Builds of other users read it; `tempfile` gives it to its owner only.
-    fs::set_permissions(made.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    fs::set_permissions(made.path(), std::os::unix::fs::PermissionsExt::from_mode(FOLDER_MODE))?;
     Ok(made)
 }
 

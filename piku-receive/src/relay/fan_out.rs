@@ -54,13 +54,7 @@ pub(super) fn run_on_each(
     if how.is_query {
         return query_each(context, to, verb, args, how, false);
     }
-    let mut input = Vec::new();
-    if how.reads_stdin {
-        io::stdin().lock().take(LONGEST_INPUT + 1).read_to_end(&mut input).context("cannot read stdin")?;
-        if input.len() as u64 > LONGEST_INPUT {
-            return Err(UserError::new(format!("stdin has more than {LONGEST_INPUT} bytes")).into());
-        }
-    }
+    let input = if how.reads_stdin { read_input()? } else { Vec::new() };
     let _order = app_lock::wait_for_relay(&context.dir(), &actor::actor_name(), None)?;
     let before = plan::changes_settings(verb).then(|| SettingsBefore::read(context)).transpose()?;
     let format = output_format(args);
@@ -97,21 +91,11 @@ pub(super) fn run_on_each(
         // What is only stored interrupts nothing.
         let restarts = !args.iter().any(|arg| arg == "--no-restart");
         let ask = |machine: &MachineAddress| {
-            if !restarts {
-                return ask(machine);
-            }
-            let (name, mut output) = (machine.name(), String::new());
-            let (failure, is_reached) =
-                front::change_drained(context, to, &name, HostChange::Restart, || {
-                    let (result, is_reached) = ask(machine);
-                    output = result.output;
-                    (result.failure, is_reached)
-                });
-            (HostResult { name, output, failure, is_away: !is_reached }, is_reached)
+            if restarts { ask_drained(context, to, machine, ask) } else { ask(machine) }
         };
         results.extend(ask_in_turn(&to.machines, goes_on, ask));
     } else {
-        results.extend(ask_all(&to.machines, ask).into_iter().map(|(result, _)| result));
+        results.extend(ask_all(&to.machines, ask));
     }
     let is_remembered = noted.as_ref().is_some_and(NotedChange::is_remembered);
     if let Some(noted) = noted {
@@ -130,27 +114,58 @@ pub(super) fn run_on_each(
     }
     print_outputs(&results, format)?;
     if is_remembered {
-        let away = results.iter_mut().filter(|result| result.is_away);
-        for (result, why) in away.filter_map(|result| result.failure.clone().map(|why| (result, why))) {
-            progress::error(&format!("{}: {why}; it gets the change when it is back", result.name));
-            if to.skip_down {
-                result.failure = None;
-            }
-        }
+        report_away(&mut results, to.skip_down);
     }
     Ok(report_failures(context, to, verb, &results, how, is_remembered))
+}
+
+/// Reads the input that each host gets.
+fn read_input() -> anyhow::Result<Vec<u8>> {
+    let mut input = Vec::new();
+    io::stdin().lock().take(LONGEST_INPUT + 1).read_to_end(&mut input).context("cannot read stdin")?;
+    if input.len() as u64 > LONGEST_INPUT {
+        return Err(UserError::new(format!("stdin has more than {LONGEST_INPUT} bytes")).into());
+    }
+    Ok(input)
+}
+
+/// Asks a host while the front sends it no requests.
+fn ask_drained(
+    context: &AppContext<'_>,
+    to: &DeployTo,
+    machine: &MachineAddress,
+    ask: impl FnOnce(&MachineAddress) -> HostResult,
+) -> HostResult {
+    let (name, mut output) = (machine.name(), String::new());
+    let (failure, is_reached) = front::change_drained(context, to, &name, HostChange::Restart, || {
+        let result = ask(machine);
+        output = result.output;
+        (result.failure, !result.is_away)
+    });
+    HostResult { name, output, failure, is_away: !is_reached }
+}
+
+/// Reports the hosts that get a change later, which is no failure if `may_be_away` is true.
+fn report_away(results: &mut [HostResult], may_be_away: bool) {
+    for result in results.iter_mut().filter(|result| result.is_away) {
+        let Some(why) = &result.failure else { continue };
+        progress::error(&format!("{}: {why}; it gets the change when it is back", result.name));
+        if may_be_away {
+            result.failure = None;
+        }
+    }
 }
 
 /// Asks one host after the other, until one that could be reached fails, unless `goes_on` is true.
 fn ask_in_turn(
     machines: &[MachineAddress],
     goes_on: bool,
-    ask: impl Fn(&MachineAddress) -> (HostResult, bool),
+    ask: impl Fn(&MachineAddress) -> HostResult,
 ) -> Vec<HostResult> {
     let mut results = Vec::new();
     for (at, machine) in machines.iter().enumerate() {
-        let (result, is_reached) = ask(machine);
-        let ends = result.failure.is_some() && is_reached && !goes_on;
+        let result = ask(machine);
+        let ends = result.failure.is_some() && !result.is_away && !goes_on;
         results.push(result);
         if ends {
             let left: Vec<_> = machines[at + 1..].iter().map(MachineAddress::name).collect();
@@ -176,7 +191,7 @@ fn query_each(
     let args = &ask_for_json(args);
     let words = request_words(context, verb, args);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let asked = ask_all(&to.machines, |machine| ask_host(machine, to, &words, &[], how).0);
+    let asked = ask_all(&to.machines, |machine| ask_host(machine, to, &words, &[], how));
     if clears {
         output::write(CLEAR)?;
     }
@@ -201,26 +216,27 @@ pub(super) fn ask_all<T: Send>(
     })
 }
 
-/// Returns the result of a host, and true if it could be reached.
+/// Returns the result of a host.
 fn ask_host(
     machine: &MachineAddress,
     to: &DeployTo,
     words: &[&str],
     input: &[u8],
     how: FanOut,
-) -> (HostResult, bool) {
+) -> HostResult {
     let name = machine.name();
     let input = if how.reads_stdin { SessionInput::Text(input) } else { SessionInput::Nothing };
     let limit = if how.is_query { QUERY } else { CHANGE };
-    let (output, failure, is_reached) = match ssh::run_on_host(&name, machine, to, words, input, limit) {
+    match ssh::run_on_host(&name, machine, to, words, input, limit) {
         Ok(ended) => {
-            let is_reached = ended.code != NO_CONNECTION;
-            let failure = explain_failure(&ended);
-            (ended.answer, failure, is_reached)
+            let (failure, is_away) = (explain_failure(&ended), ended.code == NO_CONNECTION);
+            HostResult { name, output: ended.answer, failure, is_away }
         }
-        Err(err) => (String::new(), Some(format!("{err:#}")), true),
-    };
-    (HostResult { name, output, failure, is_away: !is_reached }, is_reached)
+        Err(err) => {
+            let failure = Some(format!("{err:#}"));
+            HostResult { name, output: String::new(), failure, is_away: false }
+        }
+    }
 }
 
 /// Executes the verb on this host. With a format that is merged, its output is returned, otherwise printed.

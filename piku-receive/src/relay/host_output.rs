@@ -10,7 +10,7 @@ pub(super) const OWN_NAME: &str = "here";
 pub(super) struct HostResult {
     pub(super) name: String,
     pub(super) output: String,
-    /// Why it has not executed the verb.
+    /// Reason for which it has not executed the verb.
     pub(super) failure: Option<String>,
     /// It could not be reached.
     pub(super) is_away: bool,

@@ -7,6 +7,7 @@ use anyhow::Context;
 use piku_events::actor;
 use piku_layout::app_lock;
 use piku_layout::deploys::missed_release::MissedRelease;
+use piku_layout::deploys::missed_settings::SettingChanges;
 use piku_layout::git_history::short_commit;
 use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::progress;
@@ -87,7 +88,7 @@ struct RollbackHost<'a> {
     /// It lacks the release of the last deploy.
     lacks_last: bool,
     releases: Option<HostReleases>,
-    /// Why its releases are unknown.
+    /// Reason for which its releases are unknown.
     failure: Option<String>,
 }
 
@@ -117,19 +118,8 @@ pub(super) fn roll_back_all(context: &AppContext<'_>, to: &DeployTo) -> anyhow::
             progress::step(&format!("{} has not that release, and is left as it is", host.name));
         }
     }
-    let mut failed = hosts.iter().filter(|host| host.failure.is_some() && !host.lacks_last).count() > 0;
-    for host in hosts.iter().filter(|host| host.failure.is_some()) {
-        let why = host.failure.as_deref().unwrap_or_default();
-        progress::error(&format!("{} is left as it is: {why}", host.name));
-        match host.machine {
-            Some(machine) if !host.lacks_last => progress::detail(&format!(
-                "if it has that release when it is back: {} rollback {}",
-                ssh_line(to, machine),
-                context.app
-            )),
-            _ => {}
-        }
-    }
+    let mut failed = hosts.iter().any(|host| host.failure.is_some() && !host.lacks_last);
+    report_unknown(context, to, &hosts);
     let mut follows_settings = !to.here;
     let mut change = front_change(&choice, &hosts);
     for (turn, at) in choice.iter().enumerate() {
@@ -153,12 +143,7 @@ pub(super) fn roll_back_all(context: &AppContext<'_>, to: &DeployTo) -> anyhow::
             if let Some((machine, settings)) = settings {
                 follows_settings = false;
                 let followed = settings.and_then(|settings| settings.follow(context, to, machine));
-                let noted = followed.and_then(|changes| {
-                    let address = |host: &RollbackHost<'_>| host.machine.map(ToString::to_string);
-                    let has = choice.iter().filter_map(|at| address(&hosts[*at]));
-                    let lacks = hosts.iter().filter(|host| host.failure.is_some()).filter_map(address);
-                    note_followed(context, &changes, has, lacks)
-                });
+                let noted = followed.and_then(|changes| note_changes(context, &changes, &choice, &hosts));
                 if let Err(err) = noted {
                     failed = true;
                     progress::error(&format!(
@@ -183,6 +168,34 @@ pub(super) fn roll_back_all(context: &AppContext<'_>, to: &DeployTo) -> anyhow::
     }
     drop(lock);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Reports the hosts whose releases are unknown.
+fn report_unknown(context: &AppContext<'_>, to: &DeployTo, hosts: &[RollbackHost<'_>]) {
+    for host in hosts {
+        let Some(why) = &host.failure else { continue };
+        progress::error(&format!("{} is left as it is: {why}", host.name));
+        if let Some(machine) = host.machine.filter(|_| !host.lacks_last) {
+            progress::detail(&format!(
+                "if it has that release when it is back: {} rollback {}",
+                ssh_line(to, machine),
+                context.app
+            ));
+        }
+    }
+}
+
+/// Notes which hosts have the settings of the release before by the rollback, and which lack them.
+fn note_changes(
+    context: &AppContext<'_>,
+    changes: &SettingChanges,
+    choice: &[usize],
+    hosts: &[RollbackHost<'_>],
+) -> anyhow::Result<()> {
+    let address = |host: &RollbackHost<'_>| host.machine.map(ToString::to_string);
+    let has = choice.iter().filter_map(|at| address(&hosts[*at]));
+    let lacks = hosts.iter().filter(|host| host.failure.is_some()).filter_map(address);
+    note_followed(context, changes, has, lacks)
 }
 
 /// Asks all hosts for their releases.
