@@ -1,6 +1,6 @@
-//! Plain command lines, such as [`crate::jail::JailSpec`] writes them, parsed without clap: each option is one
-//! word, and the command follows `--`. Every start of a worker has such a line, and building clap's description
-//! of all options takes longer than parsing it.
+//! Plain command lines, such as [`crate::jail::JailSpec`] writes them, parsed without clap: long options with
+//! their values, and the command after `--`. Every start of a worker has such a line, and building clap's
+//! description of all options takes longer than parsing it.
 //!
 //! Whatever is not plain or not valid is left to clap, which knows the rest and explains errors.
 
@@ -18,17 +18,22 @@ pub(super) fn parse(words: &[OsString]) -> Option<ChrootCli> {
     let end = words.iter().position(|word| word == "--")?;
     let (options, command) = (&words[..end], &words[end + 1..]);
     let mut cli = ChrootCli { command: command.to_vec(), ..ChrootCli::default() };
-    for word in options {
-        let bytes = word.as_bytes();
-        match bytes.iter().position(|byte| *byte == b'=') {
-            Some(at) => {
-                let value = Some(OsStr::from_bytes(&bytes[at + 1..])).filter(|value| !value.is_empty())?;
-                take_value(&mut cli, &bytes[..at], value)?;
-            }
-            None => take_flag(&mut cli, bytes)?,
+    let mut words = options.iter();
+    while let Some(word) = words.next() {
+        let word = word.as_bytes();
+        if let Some(at) = word.iter().position(|byte| *byte == b'=') {
+            let value = OsStr::from_bytes(&word[at + 1..]);
+            take_value(&mut cli, &word[..at], Some(value).filter(|value| !value.is_empty())?)?;
+        } else if take_flag(&mut cli, word).is_none() {
+            take_value(&mut cli, word, words.next().filter(|value| is_own_word(value))?)?;
         }
     }
     is_consistent(&cli).then_some(cli)
+}
+
+/// Returns whether clap takes this word for the value of the option before it.
+fn is_own_word(value: &OsStr) -> bool {
+    !value.is_empty() && !value.as_bytes().starts_with(b"-")
 }
 
 fn take_flag(cli: &mut ChrootCli, name: &[u8]) -> Option<()> {
@@ -137,6 +142,8 @@ mod tests {
     fn plain_lines_mean_the_same_to_clap() {
         for line in [
             "--root-from-host -- true",
+            "--profile run --app /a --data /d=e --gate -- true --app /b",
+            "--ro /a:/b --limit memory=5m --listen 5000 --tty --hostname=h -- x",
             "--profile=run --app=/a --data=/d --scratch=/s --keep=db/ --keep-only --tell-discarded=X --remove-in-background --gate -- a --b=c --",
             r"--profile=build --ro=/a\:b:/c --ro=/d:/e --bind=/f:/g --chdir=/app --env-prefix=P_ --die-with=7 --tty -- x",
             "--root-from-host --uid-range=a --uid-registry=/r --group=5 --group=6 --grant=/a:/a --grant-ro=/b:/b -- x",
@@ -217,6 +224,14 @@ mod tests {
             "--gate --gate -- true",
             "--app=/a --app=/b -- true",
             "--app= -- true",
+            "--app -- true",
+            "--app --tty -- true",
+            "--app -d -- true",
+            "--app /a --app=/b -- true",
+            "--app /a /b -- true",
+            "--gate /a -- true",
+            "--oom-score-adj -5 -- true",
+            "/a -- true",
             "--group=5 -- true",
             "--user-namespace=3 -- true",
             "--uid-range=a --user-namespace=2 -- true",
@@ -239,7 +254,7 @@ mod tests {
             assert_eq!(by_clap(line), None, "{line}");
         }
         // These are for clap alone.
-        for line in ["--check", "--app /a -- true", "--env=A=b -- true", "--strict -- true"] {
+        for line in ["--check", "--env A=b -- true", "--env=A=b -- true", "--strict -- true"] {
             assert_eq!(parse(&words(line)), None, "{line}");
             assert!(by_clap(line).is_some(), "{line}");
         }
