@@ -7,8 +7,10 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use crate::app::app_source::AppSource;
 use crate::errors;
@@ -225,7 +227,28 @@ fn parse_program_name(name: &str) -> Option<RuntimeVersion> {
     minor.parse().ok().map(|minor| RuntimeVersion([3, minor, 0]))
 }
 
+/// Identity of a program: device, inode, length and time of its last change.
+type ProgramMark = (u64, u64, u64, i64, i64);
+
+/// Interpreters that this process has run: a plan needs each several times, and its start takes longer than the rest.
+static INSPECTED: Mutex<Vec<(ProgramMark, PythonInterpreter)>> = Mutex::new(Vec::new());
+
+/// Runs an interpreter, unless this process has, to learn what it is.
 fn inspect(path: &Path, home: Option<PathBuf>) -> anyhow::Result<PythonInterpreter> {
+    let mark = fs::metadata(path)
+        .map(|about| (about.dev(), about.ino(), about.len(), about.ctime(), about.ctime_nsec()));
+    let Ok(mark) = mark else { return run_inspection(path, home) };
+    let known = || INSPECTED.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_same = |(found, python): &&(ProgramMark, PythonInterpreter)| *found == mark && python.path == path;
+    if let Some((_, python)) = known().iter().find(is_same) {
+        return Ok(PythonInterpreter { home, ..python.clone() });
+    }
+    let python = run_inspection(path, home)?;
+    known().push((mark, python.clone()));
+    Ok(python)
+}
+
+fn run_inspection(path: &Path, home: Option<PathBuf>) -> anyhow::Result<PythonInterpreter> {
     let bad = |why: &str| errors::python::bad_python(path, why);
     let output = Command::new(path)
         .args(INSPECT)
