@@ -91,12 +91,16 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__build)
-            opts="-h --move --link --cache --before --no-cache --rebuild --output --architecture --layers --tools --settings --config --buildpacks --sandbox --app --number --commit --subject --by --help"
+            opts="-h --move --link --recycle --cache --before --no-cache --rebuild --output --architecture --layers --tools --settings --config --buildpacks --sandbox --app --number --commit --subject --by --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --recycle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cache)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -53,6 +53,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l format -d
 json\t'JSON'
 yaml\t'YAML'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l recycle -d 'The folder of the app\'s old releases: the tree of one that waits for its removal becomes that of this one, with what differs changed, where all of its files are such links' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l cache -d 'Where package managers keep their caches' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l before -d 'The folder of the release before this one: files that are the same are shared with it' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l output -d 'The release\'s folder, which must not be there yet' -r -F

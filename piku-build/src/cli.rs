@@ -184,6 +184,10 @@ struct BuildArgs {
     /// them by hard links, where no step of the build could write to them
     #[arg(long, conflicts_with = "take")]
     link: bool,
+    /// The folder of the app's old releases: the tree of one that waits for its removal becomes that of this one, with what
+    /// differs changed, where all of its files are such links
+    #[arg(long, value_name = "RELEASES", requires = "link")]
+    recycle: Option<PathBuf>,
     /// Where package managers keep their caches
     #[arg(long, value_name = "DIR")]
     cache: PathBuf,
@@ -279,6 +283,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             },
             cache: typed.cache,
             before: typed.before,
+            recycle: typed.recycle,
             reuse: match (typed.no_cache, typed.rebuild) {
                 (true, _) => ReusePolicy::Nothing,
                 (_, true) => ReusePolicy::Caches,

@@ -28,6 +28,7 @@
 pub mod atomic_file;
 mod file_lock;
 pub mod free_space;
+mod link_record;
 mod parallel;
 mod reserving_writer;
 pub mod sha256;
@@ -37,6 +38,7 @@ pub mod untrusted_yaml;
 mod write_order;
 
 pub use file_lock::FileLock;
+pub use link_record::LinkRecord;
 pub use reserving_writer::ReservingWriter;
 pub use tree::{
     CopyLimit, FileKind, FileStat, FolderCursor, FolderEntry, TreeEntry, TreeError, TreeFile, TreeHandle,

@@ -246,7 +246,7 @@ impl IndexFolder {
 }
 
 impl IndexFile {
-    fn append_to(&self, bytes: &mut Vec<u8>) {
+    pub(crate) fn append_to(&self, bytes: &mut Vec<u8>) {
         let kind = match self.kind {
             SourceKind::File => FILE,
             SourceKind::Program => PROGRAM,

@@ -12,4 +12,5 @@ pub mod machine;
 pub mod manifest;
 pub mod received;
 pub mod removals;
+pub mod spare_tree;
 pub mod target;

@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 pub const FILE: &str = "release.yaml";
 /// Directory of the app tree beside the manifest; `/app` inside the jail.
 pub const TREE: &str = "app";
+/// Record of the links that the tree consists of, mode 0600; only in a release of many files. See [`crate::spare_tree`].
+pub const LINKS: &str = "links.index";
 /// File with the operator's config of the release, mode 0600. piku-run writes it when it deploys the release.
 pub const CONFIG: &str = "config.json";
 /// Variable with the private key by which builds fetch private git repositories. Build steps get it as a

@@ -13,6 +13,7 @@ use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, GONE_SUFFIX, PikuRoot};
 
 use crate::layers::TOOLS;
+use crate::spare_tree;
 
 /// Number of directories of the same name that can be withdrawn before the first is removed.
 const MAX_SAME: u32 = 1000;
@@ -76,12 +77,31 @@ pub fn list_withdrawn(app: &AppDir) -> Vec<PathBuf> {
 /// # Errors
 /// Fails if one cannot be removed, after trying the others.
 pub fn finish_removals(app: &AppDir) -> Result<bool, TreeError> {
+    remove_withdrawn(app, |_| false)
+}
+
+/// Removes the withdrawn entries of an app, except for a release whose tree the next build can take.
+///
+/// # Errors
+/// As [`finish_removals`].
+pub fn finish_removals_but_spare(app: &AppDir) -> Result<(), TreeError> {
+    let releases = TreeHandle::open_following(&app.releases());
+    let spare = releases.ok().and_then(|releases| spare_tree::find(&releases).pop());
+    remove_withdrawn(app, |path| spare.as_ref().is_some_and(|spare| *path == app.releases().join(spare)))
+        .map(drop)
+}
+
+fn remove_withdrawn(app: &AppDir, stays: impl Fn(&PathBuf) -> bool) -> Result<bool, TreeError> {
     let mut has_any = false;
     let mut result = Ok(());
     // The handles lead to the directories even if the app is renamed meanwhile.
     for folder in folders(app) {
         for name in withdrawn_names(&folder) {
+            if stays(&folder.path().join(&name)) {
+                continue;
+            }
             has_any = true;
+            let _lock = spare_tree::lock_removal(&folder, &name);
             result = result.and(folder.remove_all(name));
         }
     }
@@ -175,7 +195,7 @@ fn folders(app: &AppDir) -> Vec<TreeHandle> {
     opened.filter_map(Result::ok).collect()
 }
 
-fn withdrawn_names(folder: &TreeHandle) -> Vec<OsString> {
+pub(crate) fn withdrawn_names(folder: &TreeHandle) -> Vec<OsString> {
     let entries = folder.read_dir("").unwrap_or_default().into_iter();
     entries.map(|entry| entry.name).filter(|name| is_withdrawn(name)).collect()
 }

@@ -42,7 +42,7 @@ use crate::tree::hard_link;
 use crate::tree::linked_source::LinkedSource;
 use piku_release::layers::TOOLS;
 use piku_release::machine;
-use piku_release::manifest::{BuiltRelease, ReleaseLayer, ReleaseOrigin, TREE};
+use piku_release::manifest::{BuiltRelease, LINKS, ReleaseLayer, ReleaseOrigin, TREE};
 use piku_release::target::{self, TargetArchitecture};
 
 /// Facts for the manifest that a build cannot find out itself.
@@ -63,6 +63,8 @@ pub(crate) struct BuildJob {
     pub(crate) cache: PathBuf,
     /// The release before this one, to share files with.
     pub(crate) before: Option<PathBuf>,
+    /// Directory of withdrawn releases, one of whose trees may become that of the release.
+    pub(crate) recycle: Option<PathBuf>,
     /// Results of earlier builds that are reused.
     pub(crate) reuse: ReusePolicy,
     pub(crate) output: PathBuf,
@@ -161,6 +163,10 @@ pub(crate) fn run_build(build: &BuildJob) -> anyhow::Result<()> {
         store.keep_generation()?;
     }
     let aside = work.join(RELEASE);
+    if let Some(record) = placed.linked.as_ref().and_then(LinkedSource::record) {
+        let path = aside.join(LINKS);
+        record.write(&path).with_context(|| format!("cannot write '{}'", path.display()))?;
+    }
     if keeps_order(&made) && placed.linked.as_ref().is_some_and(LinkedSource::is_whole) {
         // The files of the source are on the disk.
         release.write(&aside)?;

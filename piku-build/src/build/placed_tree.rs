@@ -5,13 +5,15 @@ use std::path::Path;
 
 use anyhow::Context;
 use piku_files::source_index::IndexFolder;
-use piku_files::{TreeHandle, remove_all};
+use piku_files::{LinkRecord, TreeHandle, remove_all};
 use piku_release::manifest::TREE;
+use piku_release::spare_tree;
 
 use super::build_context::BuildContext;
 use super::build_job::{BuildJob, RELEASE, SourceUse, preflight_command};
 use crate::app::app_folder;
 use crate::app::app_source::AppSource;
+use crate::runtime::static_files;
 use crate::tree::linked_source::LinkedSource;
 
 /// The tree of a new release, before its steps.
@@ -72,8 +74,20 @@ impl BuildJob {
         let Some(index) = index.find(source.below.as_deref().unwrap_or(Path::new(""))) else {
             return Ok(None);
         };
+        let link = |old: &LinkRecord| LinkedSource::link(&source.tree, index, &release.subtree(TREE)?, old);
+        let recycle = self.recycle.as_deref().filter(|_| bench.takes_made);
+        if let Some(old) = recycle.and_then(|dir| spare_tree::take(dir, release)) {
+            // If that fails, its directories are made again.
+            let _ = static_files::move_back(&release.subtree(TREE)?, index);
+            let linked = link(&old);
+            if linked.is_ok() {
+                return linked.map(Some);
+            }
+            // Something is in the tree that cannot be removed or replaced: a new one does without.
+        }
+        release.remove_all(TREE)?;
         release.create_dir(TREE)?;
-        LinkedSource::link(&source.tree, index, &release.subtree(TREE)?).map(Some)
+        link(&LinkRecord::default()).map(Some)
     }
 }
 

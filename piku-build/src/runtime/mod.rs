@@ -12,7 +12,7 @@ mod python;
 mod ruby;
 mod rust;
 mod semver_range;
-mod static_files;
+pub(crate) mod static_files;
 mod version;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use indexmap::IndexMap;
-use piku_files::FolderEntry;
+use piku_files::source_index::IndexFolder;
+use piku_files::{FolderEntry, TreeError, TreeHandle};
 use piku_procfile::procfile::ProcessKind;
 
 use super::{BuildTarget, DetectResult, Runtime};
@@ -131,6 +132,21 @@ impl Runtime for StaticRuntime {
         }
         Ok(tree.rename(&aside, tree, SITE)?)
     }
+}
+
+/// Moves the served files of an older release back to the top, before its tree becomes that of the source with this index.
+/// Entries that cannot be moved stay.
+pub(crate) fn move_back(tree: &TreeHandle, index: &IndexFolder) -> Result<(), TreeError> {
+    // An app of another kind may have a folder of this name.
+    if index.find(Path::new(SITE)).is_some() {
+        return Ok(());
+    }
+    let folder = tree.subtree(SITE)?;
+    for FolderEntry { name, .. } in folder.read_dir("")? {
+        // The app may have an entry of that name at its top.
+        let _ = folder.rename(&name, tree, &name);
+    }
+    Ok(())
 }
 
 /// Returns the folder that the Staticfile names; `None` if it names none.

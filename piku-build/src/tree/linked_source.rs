@@ -6,17 +6,22 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-use piku_files::TreeHandle;
 use piku_files::free_space::SpaceNeeded;
 use piku_files::source_index::IndexFolder;
+use piku_files::{LinkRecord, TreeHandle};
 use piku_release::removals;
 
 use crate::tree::copy::{self, CopyExclusions};
+
+/// Number of entries from which on a later build saves time by taking the tree.
+const MANY_FILES: u64 = 500;
 
 /// A tree of links as a build sees it.
 pub(crate) struct LinkedSource {
     /// Files that begin as ELF files do, at their paths in the tree.
     natives: Vec<PathBuf>,
+    /// Record of the links, if they are many.
+    record: Option<LinkRecord>,
     /// True if every file of the tree is a link to one of the source, and so is on the disk.
     is_whole: Cell<bool>,
     /// True once each file has a copy of its own.
@@ -24,19 +29,27 @@ pub(crate) struct LinkedSource {
 }
 
 impl LinkedSource {
-    /// Fills the empty tree `to` with links to the files of `source` that `index` lists.
-    pub(crate) fn link(source: &TreeHandle, index: &IndexFolder, to: &TreeHandle) -> anyhow::Result<Self> {
+    /// Makes the tree `to` links to the files of `source` that `index` lists. `to` is empty, or the tree of an older
+    /// release with this record.
+    pub(crate) fn link(
+        source: &TreeHandle,
+        index: &IndexFolder,
+        to: &TreeHandle,
+        old: &LinkRecord,
+    ) -> anyhow::Result<Self> {
         let folders = SpaceNeeded::of(0) * index.count_folders();
         removals::check_space(to.path(), folders, "the app")?;
         // A copy is not on the disk yet.
-        let is_whole = source.link_source(index, to)?;
+        let record = source.link_source(index, to, old)?;
+        let is_whole = record.is_some();
+        let record = record.filter(|_| index.count_entries() >= MANY_FILES);
         let mut natives = Vec::new();
         index.visit_files(&mut |folder, name, file| {
             if file.is_native {
                 natives.push(folder.join(name));
             }
         });
-        Ok(Self { natives, is_whole: Cell::new(is_whole), is_separate: Cell::new(false) })
+        Ok(Self { natives, record, is_whole: Cell::new(is_whole), is_separate: Cell::new(false) })
     }
 
     /// Records that the tree has other files than those of the source now.
@@ -54,6 +67,11 @@ impl LinkedSource {
         tree.separate_links()?;
         self.is_separate.set(true);
         Ok(())
+    }
+
+    /// Returns the record of the links if the tree has nothing else and a later build is to take it.
+    pub(crate) fn record(&self) -> Option<&LinkRecord> {
+        self.record.as_ref().filter(|_| self.is_whole())
     }
 
     /// Returns whether the tree has nothing but files of the source.

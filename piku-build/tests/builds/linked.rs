@@ -82,6 +82,64 @@ fn a_release_without_steps_shares_the_files_of_the_source() {
 }
 
 #[test]
+fn a_release_takes_the_tree_of_one_that_waits_for_its_removal() {
+    if !has_jail() {
+        return;
+    }
+    for (site, own) in [("", ("Procfile", "web: ./serve\n")), ("site/", ("index.html", "<p>1</p>"))] {
+        let world = World::new(&[own, ("page", "1"), ("gone/page", "1")]);
+        world.executable("serve", "#!/bin/sh\n");
+        for number in 0..500 {
+            world.write(&format!("files/{}/{number}", number % 5), "same");
+        }
+        world.link("1").good(&[]);
+        let made = |name: &str, path: &str| format!("out/{name}/app/{site}{path}");
+        let folder = world.inode(&made("1", "files/3"));
+        // As a collection of old releases and an export do.
+        fs::rename(world.path("out/1"), world.path("out/.1.gone")).unwrap();
+        fs::remove_dir_all(world.app().join("gone")).unwrap();
+        for path in ["page", "files/4/4"] {
+            fs::remove_file(world.app().join(path)).unwrap();
+            world.write(path, "2");
+        }
+        world.write("new/page", "2");
+        index(&world.app()).write(&world.app()).unwrap();
+        let recycle = world.path("out");
+        let take = ["--link", "--recycle", recycle.to_str().unwrap()];
+        world.build_with("2", &take).good(&[]);
+
+        assert_eq!(world.inode(&made("2", "files/3")), folder, "the directory itself");
+        for path in ["page", "files/4/4", "files/3/3", "new/page"] {
+            assert_eq!(world.inode(&made("2", path)), world.inode(&format!("app/{path}")), "{path}");
+        }
+        assert!(!world.path(&made("2", "gone")).exists() && !world.path("out/.1.gone/app").exists());
+        // The next one finds nothing to take, and its tree is the same.
+        world.build_with("3", &take).good(&[]);
+        assert_ne!(world.inode(&made("3", "files/3")), folder);
+        let entries = |name: &str| {
+            let tree = TreeHandle::open(&world.path(&format!("out/{name}/app"))).unwrap();
+            let mut found = Vec::new();
+            tree.walk_sorted(Path::new(""), |path, stat| {
+                found.push((path.to_owned(), stat.kind, stat.mode, if stat.is_dir() { 0 } else { stat.ino }));
+                Ok::<_, piku_files::TreeError>(())
+            })
+            .unwrap();
+            found
+        };
+        assert_eq!(entries("2"), entries("3"));
+
+        // A tree that steps have written to is not taken.
+        world.write("package.json", r#"{"scripts": {"build": "echo 1 >made", "start": "./serve"}}"#);
+        index(&world.app()).write(&world.app()).unwrap();
+        if site.is_empty() {
+            world.build_with("4", &take).good(&[]);
+            assert!(world.path("out/4/app/made").exists() && !world.path("out/4/links.index").exists());
+        }
+        assert!(world.path("out/3/links.index").exists());
+    }
+}
+
+#[test]
 fn a_file_with_too_many_links_is_copied() {
     if !has_jail() {
         return;

@@ -31,7 +31,7 @@ use piku_layout::settings::HostSettings;
 use piku_release::folded;
 use piku_release::layers::{self, TOOLS};
 use piku_release::manifest::BuiltRelease;
-use piku_release::removals::{self, finish_removals};
+use piku_release::removals::{self, finish_removals_but_spare};
 use piku_report::progress;
 use serde::Serialize;
 
@@ -249,7 +249,7 @@ pub(crate) fn remove_withdrawn(root: &PikuRoot, app: &AppName) -> anyhow::Result
     let dir = root.app(app);
     // Without a daemon, nothing else would remove them.
     if !removals::list_withdrawn(&dir).is_empty() && client::ask_removal(root, app).is_err() {
-        finish_removals(&dir)?;
+        finish_removals_but_spare(&dir)?;
     }
     Ok(())
 }
@@ -258,7 +258,7 @@ pub(crate) fn remove_withdrawn(root: &PikuRoot, app: &AppName) -> anyhow::Result
 pub(crate) fn remove_in_background(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     // Without it, the removal only takes more of the processors.
     let _ = rustix::process::setpriority_process(None, LOWEST_PRIORITY);
-    finish_removals(&root.app(app))?;
+    finish_removals_but_spare(&root.app(app))?;
     Ok(())
 }
 

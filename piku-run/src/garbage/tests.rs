@@ -4,6 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use piku_layout::paths::PikuRoot;
 use piku_release::manifest::ReleaseOrigin;
+use piku_release::removals::finish_removals;
 
 use crate::instance::record::{self, RecordFolder, WorkerRecord};
 use crate::releases::tests::{set_live, write_release};

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, chownat, openat};
 use rustix::io::Errno;
+use rustix::process::getegid;
 
 use crate::tree::directory;
 use crate::tree::error::TreeError;
@@ -21,6 +22,23 @@ impl TreeHandle {
     pub fn share_with_group(&self, gid: u32) -> Result<(), TreeError> {
         share(self.as_fd(), gid).map_err(|err| self.error("share", "".as_ref(), err))
     }
+
+    /// Gives the top directory to this process's group again, so that the next call of [`Self::share_with_group`] is the
+    /// first for the tree.
+    ///
+    /// # Errors
+    /// Fails if this process may not change the directory.
+    pub fn take_from_group(&self) -> Result<(), TreeError> {
+        let take = || {
+            let (stat, own) = (FileStat::read(self)?, getegid());
+            if stat.gid == own.as_raw() {
+                return Ok(());
+            }
+            chownat(self, c"", None, Some(own), AtFlags::EMPTY_PATH)?;
+            directory::set_mode_of(self.as_fd(), stat.mode & !0o070 | 0o050)
+        };
+        take().map_err(|err| self.error("take", "".as_ref(), err))
+    }
 }
 
 impl TreeEntry<'_> {
@@ -30,6 +48,10 @@ impl TreeEntry<'_> {
     /// # Errors
     /// Fails if the entry cannot be changed for another reason.
     pub fn share_with_group(&self, gid: u32) -> Result<(), TreeError> {
+        // Most files of a release are links to those of older ones, which have it.
+        if self.stat().is_symlink() || self.stat().is_shared_with(gid) {
+            return Ok(());
+        }
         let share = || match open_entry(self.folder(), self.name()) {
             Ok(fd) => share(fd.as_fd(), gid),
             Err(Errno::NOENT) => Ok(()),
@@ -48,12 +70,23 @@ fn open_entry(folder: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
 
 fn share(fd: BorrowedFd<'_>, gid: u32) -> io::Result<()> {
     let stat = FileStat::read(fd)?;
-    let mode = stat.mode & 0o707 | (stat.mode & 0o700) >> 3;
-    if stat.is_symlink() || stat.gid == gid && stat.mode == mode {
+    if stat.is_symlink() || stat.is_shared_with(gid) {
         return Ok(());
     }
     chownat(fd, c"", None, Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH)?;
-    directory::set_mode_of(fd, mode)
+    directory::set_mode_of(fd, stat.shared_mode())
+}
+
+impl FileStat {
+    /// Returns true if the group has the rights of the owner.
+    fn is_shared_with(&self, gid: u32) -> bool {
+        self.gid == gid && self.mode == self.shared_mode()
+    }
+
+    /// Returns the mode that gives the group the rights of the owner.
+    fn shared_mode(&self) -> u32 {
+        self.mode & 0o707 | (self.mode & 0o700) >> 3
+    }
 }
 
 #[cfg(test)]

@@ -1,39 +1,60 @@
 //! A tree of hard links to the files of an app's source.
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use crate::link_record::{FolderMark, LinkRecord, hash_entries};
 use crate::parallel::{MANY_FOLDERS, THREADS, work_on_all};
-use crate::source_index::{IndexContent, IndexEntry, IndexFolder};
+use crate::source_index::{FileMark, IndexContent, IndexEntry, IndexFolder};
 use crate::tree::directory;
 use crate::tree::error::TreeError;
+use crate::tree::file_stat::FileKind;
 use crate::tree::handle::TreeHandle;
+use crate::tree::read::FolderEntry;
 use crate::tree::walk::WalkStep;
 
 impl TreeHandle {
-    /// Fills the empty tree `to` with the entries that `index` lists: new directories with hard links to the
-    /// files and symlinks of this tree. Where the file system makes no link, the file is copied. Returns
-    /// whether all are links.
+    /// Makes the tree `to` the entries that `index` lists: directories with hard links to the files and symlinks of
+    /// this tree. `to` is empty, or a tree that `record` was made of: directories that have not changed since stay as
+    /// they are, and of the others what is not in the index is removed. Where the file system makes no link, the file
+    /// is copied. Returns the record of the tree; `None` if it has copies.
     ///
     /// This tree belongs to piku: names are not checked to lead to the files that the index was made from.
     ///
     /// # Errors
-    /// Fails if an entry is missing, `to` is not empty, or the disk is full.
-    pub fn link_source(&self, index: &IndexFolder, to: &Self) -> Result<bool, TreeError> {
-        let mut folders = Vec::new();
-        create_folders(index, to, &mut PathBuf::new(), &mut folders)?;
-        let threads = if folders.len() < MANY_FOLDERS { 1 } else { THREADS };
+    /// Fails if an entry is missing, or the disk is full.
+    pub fn link_source(
+        &self,
+        index: &IndexFolder,
+        to: &Self,
+        record: &LinkRecord,
+    ) -> Result<Option<LinkRecord>, TreeError> {
+        let mut folders =
+            LinkedFolders { record, path: PathBuf::new(), unchanged: Vec::new(), tasks: Vec::new() };
+        folders.prepare(index, to, to.is_empty()?)?;
+        let LinkedFolders { unchanged, tasks, .. } = folders;
+        let threads = if tasks.len() < MANY_FOLDERS { 1 } else { THREADS };
         let has_copies = AtomicBool::new(false);
-        let link = |(path, folder): (PathBuf, &IndexFolder)| {
-            if !self.link_entries(folder, to, &path)? {
+        let made = Mutex::new(LinkRecord::default());
+        let link = |task: LinkTask<'_>| {
+            let (is_linked, mark) = self.link_entries(&task, to)?;
+            if !is_linked {
                 has_copies.store(true, Ordering::Relaxed);
             }
+            let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+            made.insert(task.path, FolderMark { entries: task.entries, mark });
             Ok(())
         };
-        work_on_all(folders, threads, link, |err| self.error("link", "".as_ref(), err))?;
-        Ok(!has_copies.into_inner())
+        work_on_all(tasks, threads, link, |err| self.error("link", "".as_ref(), err))?;
+        let mut made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (path, folder) in unchanged {
+            made.insert(path, folder);
+        }
+        Ok((!has_copies.into_inner()).then_some(made))
     }
 
     /// Replaces each file that has several hard links by a copy of its own, with the same mode and time, so
@@ -52,33 +73,81 @@ impl TreeHandle {
         })
     }
 
-    /// Links the files of the directory `path`. Returns whether all are links.
-    fn link_entries(&self, index: &IndexFolder, to: &Self, path: &Path) -> Result<bool, TreeError> {
-        let (from, to) = (self.subtree(path)?, to.subtree(path)?);
-        index
-            .entries
-            .iter()
-            .filter(|entry| matches!(entry.content, IndexContent::File(_)))
-            .try_fold(true, |all, entry| Ok(link_entry(&from, entry, &to)? && all))
+    /// Links the files that a directory lacks. Returns whether all are links, and the metadata of the directory.
+    fn link_entries(&self, task: &LinkTask<'_>, to: &Self) -> Result<(bool, FileMark), TreeError> {
+        let (from, to) = (self.subtree(&task.path)?, to.subtree(&task.path)?);
+        let files = task.index.entries.iter().filter(|entry| matches!(entry.content, IndexContent::File(_)));
+        let mut missing = files.filter(|entry| !task.present.contains(entry.name.as_slice()));
+        let is_linked = missing.try_fold(true, |all, entry| Ok(link_entry(&from, entry, &to)? && all))?;
+        Ok((is_linked, FileMark::of(&to.metadata("")?)))
     }
 }
 
-/// Creates the directories of `index`, the first of which is `path`, and lists them all.
-fn create_folders<'a>(
+/// A directory whose files are to be linked.
+struct LinkTask<'a> {
+    path: PathBuf,
     index: &'a IndexFolder,
-    to: &TreeHandle,
-    path: &mut PathBuf,
-    found: &mut Vec<(PathBuf, &'a IndexFolder)>,
-) -> Result<(), TreeError> {
-    found.push((path.clone(), index));
-    for entry in &index.entries {
-        let IndexContent::Folder(below) = &entry.content else { continue };
-        path.push(entry.os_name());
-        to.create_dir(&path)?;
-        create_folders(below, to, path, found)?;
-        path.pop();
+    /// Hash of what the index lists.
+    entries: [u8; 32],
+    /// Names that are there.
+    present: HashSet<&'a [u8]>,
+}
+
+/// The directories of a tree that links are made in.
+struct LinkedFolders<'a, 'r> {
+    record: &'r LinkRecord,
+    path: PathBuf,
+    unchanged: Vec<(PathBuf, FolderMark)>,
+    tasks: Vec<LinkTask<'a>>,
+}
+
+impl<'a> LinkedFolders<'a, '_> {
+    /// Creates the directories of `index` in `to`, and removes from those that are there what is not in it.
+    fn prepare(&mut self, index: &'a IndexFolder, to: &TreeHandle, is_new: bool) -> Result<(), TreeError> {
+        let entries = hash_entries(index);
+        let unchanged =
+            if is_new { None } else { self.record.find_unchanged(&self.path, &entries, &to.metadata("")?) };
+        let present = if is_new || unchanged.is_some() { HashSet::new() } else { remove_others(index, to)? };
+        for entry in &index.entries {
+            let IndexContent::Folder(below) = &entry.content else { continue };
+            let name = entry.os_name();
+            let is_there = unchanged.is_some() || present.contains(entry.name.as_slice());
+            if !is_there {
+                to.create_dir(name)?;
+            }
+            self.path.push(name);
+            self.prepare(below, &to.subtree(name)?, !is_there)?;
+            self.path.pop();
+        }
+        let path = self.path.clone();
+        match unchanged {
+            Some(folder) => self.unchanged.push((path, folder)),
+            None => self.tasks.push(LinkTask { path, index, entries, present }),
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Removes from a directory what `index` does not list. Returns the names that stay.
+fn remove_others<'a>(index: &'a IndexFolder, dir: &TreeHandle) -> Result<HashSet<&'a [u8]>, TreeError> {
+    if dir.metadata("")?.mode_without_group() != 0o705 {
+        dir.set_mode("", 0o755)?;
+    }
+    let listed: HashMap<_, _> = index.entries.iter().map(|entry| (entry.os_name(), entry)).collect();
+    let mut present = HashSet::new();
+    for FolderEntry { name, kind } in dir.read_dir("")? {
+        let entry = listed.get(name.as_os_str());
+        let stays = match entry.map(|entry| &entry.content) {
+            Some(IndexContent::Folder(_)) => kind == FileKind::Folder,
+            Some(IndexContent::File(file)) => file.is_unchanged(&dir.symlink_metadata(&name)?),
+            None => false,
+        };
+        match entry.filter(|_| stays) {
+            Some(entry) => drop(present.insert(entry.name.as_slice())),
+            None => dir.remove_all(&name)?,
+        }
+    }
+    Ok(present)
 }
 
 /// Links an entry, or copies it and returns false.
@@ -118,8 +187,10 @@ fn copy_entry(from: &TreeHandle, name: &std::ffi::OsStr, to: &TreeHandle) -> Res
 mod tests {
     use super::*;
     use crate::source_index::{FileMark, IndexFile, SourceKind};
+    use crate::tree::unchanged::tests::index;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::path::Path;
     use std::sync::Arc;
 
     fn file(name: &str, kind: SourceKind) -> IndexEntry {
@@ -147,13 +218,15 @@ mod tests {
         let index = IndexFolder { object: [0; 20], entries };
         let source = TreeHandle::open(&at("source")).unwrap();
         let made = TreeHandle::create(&at("made")).unwrap();
-        assert!(source.link_source(&index, &made).unwrap());
+        let none = LinkRecord::default();
+        let record = source.link_source(&index, &made, &none).unwrap().unwrap();
         let inode = |path: &str| fs::symlink_metadata(at(path)).unwrap().ino();
         for path in ["run", "out", "folder-0/x", "folder-18/x"] {
             assert_eq!(inode(&format!("source/{path}")), inode(&format!("made/{path}")), "{path}");
         }
         assert_eq!(fs::metadata(at("secret")).unwrap().nlink(), 1);
-        assert!(source.link_source(&index, &made).is_err(), "it is not empty");
+        let again = source.link_source(&index, &made, &record).unwrap();
+        assert_eq!(again, Some(record), "it is as it was");
 
         let before = fs::metadata(at("made/run")).unwrap();
         made.separate_links().unwrap();
@@ -168,6 +241,51 @@ mod tests {
     }
 
     #[test]
+    fn an_older_tree_becomes_that_of_another_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        let write = |path: &str| {
+            fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+            // As an export does: never into a file that is linked elsewhere.
+            let _ = fs::remove_file(at(path));
+            fs::write(at(path), path).unwrap();
+        };
+        let same: Vec<_> = (0..MANY_FOLDERS + 3).map(|number| format!("source/same/{number}/x")).collect();
+        for path in &same {
+            write(path);
+        }
+        for path in ["a/x", "a/y", "gone/x", "file", "folder/x", "edited/x", "swapped/x", "closed/x"] {
+            write(&format!("source/{path}"));
+        }
+        symlink("a/x", at("source/link")).unwrap();
+        let source = TreeHandle::open(&at("source")).unwrap();
+        let made = TreeHandle::create(&at("made")).unwrap();
+        let old = source.link_source(&index(&at("source")), &made, &LinkRecord::default()).unwrap().unwrap();
+
+        fs::remove_dir_all(at("source/gone")).unwrap();
+        fs::remove_file(at("source/file")).unwrap();
+        fs::remove_dir_all(at("source/folder")).unwrap();
+        for path in ["a/x", "file/x", "folder", "new/deep/x"] {
+            write(&format!("source/{path}"));
+        }
+        // By hand, in the tree that the record was made of.
+        fs::remove_file(at("made/edited/x")).unwrap();
+        fs::write(at("made/edited/x"), "other").unwrap();
+        fs::write(at("made/edited/more"), "more").unwrap();
+        fs::remove_dir_all(at("made/swapped")).unwrap();
+        symlink("../source", at("made/swapped")).unwrap();
+        fs::set_permissions(at("made/closed"), fs::Permissions::from_mode(0o700)).unwrap();
+
+        let now = index(&at("source"));
+        let record = source.link_source(&now, &made, &old).unwrap().unwrap();
+        assert!(made.is_unchanged(&now).unwrap(), "the same names, inodes and modes");
+        assert_eq!(source.link_source(&now, &made, &record).unwrap(), Some(record), "nothing is left to do");
+        assert_eq!(fs::read_to_string(at("source/swapped/x")).unwrap(), "source/swapped/x");
+        // With the record of another tree, too.
+        assert!(source.link_source(&now, &made, &old).unwrap().is_some() && made.is_unchanged(&now).unwrap());
+    }
+
+    #[test]
     fn files_are_copied_where_no_link_can_be_made() {
         let (dir, Ok(memory)) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm")) else {
             return;
@@ -178,7 +296,8 @@ mod tests {
         let entries = vec![file("run", SourceKind::Program), file("out", SourceKind::Link)];
         let source = TreeHandle::open(dir.path()).unwrap();
         let made = TreeHandle::open(memory.path()).unwrap();
-        let is_linked = source.link_source(&IndexFolder { object: [0; 20], entries }, &made).unwrap();
+        let index = IndexFolder { object: [0; 20], entries };
+        let is_linked = source.link_source(&index, &made, &LinkRecord::default()).unwrap().is_some();
         let about = |dir: &tempfile::TempDir| fs::metadata(dir.path().join("run")).unwrap();
         let (before, after) = (about(&dir), about(&memory));
         assert_eq!(is_linked, before.dev() == after.dev(), "a link leads to no other file system");

@@ -64,7 +64,7 @@ fn list_folders<'a>(index: &'a IndexFolder, path: &mut PathBuf, found: &mut Vec<
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::source_index::{FileMark, IndexFile, SourceKind};
     use crate::tree::file_stat::FileKind;
@@ -73,7 +73,7 @@ mod tests {
     use std::sync::Arc;
 
     /// Makes the index of a tree.
-    fn index(dir: &Path) -> IndexFolder {
+    pub(crate) fn index(dir: &Path) -> IndexFolder {
         let tree = TreeHandle::open(dir).unwrap();
         let entry = |there: super::super::FolderEntry| {
             let stat = tree.symlink_metadata(&there.name).unwrap();
