@@ -1728,7 +1728,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__front__subcmd__refresh)
-            opts="-h --root --help"
+            opts="-h --urls --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

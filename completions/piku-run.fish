@@ -200,6 +200,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand front; and not __fish_
 complete -c piku-run -n "__fish_piku_run_using_subcommand front; and __fish_seen_subcommand_from prepare" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand front; and __fish_seen_subcommand_from prepare" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand front; and __fish_seen_subcommand_from refresh" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand front; and __fish_seen_subcommand_from refresh" -l urls -d 'Print the URLs of the app, and on stderr what is wrong with them'
 complete -c piku-run -n "__fish_piku_run_using_subcommand front; and __fish_seen_subcommand_from refresh" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand front; and __fish_seen_subcommand_from drain" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand front; and __fish_seen_subcommand_from drain" -s h -l help -d 'Print help (see more with \'--help\')'

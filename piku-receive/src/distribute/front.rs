@@ -41,6 +41,22 @@ pub(crate) fn refresh(context: &AppContext<'_>, to: &DeployTo) {
     }
 }
 
+/// Does the same, and prints the URLs of the front as the last line of a push.
+pub(super) fn refresh_and_show(context: &AppContext<'_>, to: &DeployTo) {
+    if to.front.is_none() {
+        return;
+    }
+    match run_front(context, &["refresh", "--urls"], None) {
+        Ok(urls) => {
+            let urls = String::from_utf8_lossy(&urls);
+            if !urls.is_empty() {
+                progress::step(&format!("{} is live: {}", context.app, urls.trim_end().replace('\n', " ")));
+            }
+        }
+        Err(err) => progress::error(&format!("the front of {}: {err:#}", context.app)),
+    }
+}
+
 /// Runs `piku-run front APP WORDS [TREE]` and returns its output.
 fn run_front(context: &AppContext<'_>, words: &[&str], tree: Option<&Path>) -> anyhow::Result<Vec<u8>> {
     let mut command = context.command("piku-run")?;

@@ -90,13 +90,18 @@ pub(crate) fn distribute_releases(
         }
     }
     let code = send_to_machines(context, &to, &mut machines, kept.as_ref())?;
-    match (kept, is_live(&to, &machines)) {
+    let is_live = is_live(&to, &machines);
+    match (kept, is_live) {
         (Some(kept), true) => kept.keep(&machines)?,
         (Some(kept), false) => kept.discard()?,
         (None, true) => missed::forget(&context.dir())?,
         (None, false) => {}
     }
-    front::refresh(context, &to);
+    if is_live {
+        front::refresh_and_show(context, &to);
+    } else {
+        front::refresh(context, &to);
+    }
     Ok(code)
 }
 

@@ -186,7 +186,11 @@ pub(crate) enum FrontAction {
     },
     /// Have nginx send requests to the machines that answer and have the last release; part of a deploy
     #[command(after_long_help = exit_status::CHANGE)]
-    Refresh,
+    Refresh {
+        /// Print the URLs of the app, and on stderr what is wrong with them
+        #[arg(long)]
+        urls: bool,
+    },
     /// Send no requests to a machine until stdin ends; part of a deploy
     ///
     /// Prints 'drained' when its requests have ended. After the line 'deployed' on stdin, it waits until the

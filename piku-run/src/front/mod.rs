@@ -24,11 +24,12 @@ use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::{DeployTo, FrontSettings, HostSettings, MachineAddress};
 use piku_procfile::render::app_values::AppValues;
+use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use crate::cli::{FrontAction, FrontArgs};
 use crate::instance::environment::ReleaseContext;
-use crate::nginx::WebServer;
+use crate::nginx::{WebServer, session_address};
 use machine_state::MachineState;
 use record::FrontRecord;
 
@@ -51,7 +52,7 @@ pub(crate) fn run(root: &PikuRoot, typed: FrontArgs) -> anyhow::Result<()> {
     match typed.action {
         None => table::print(root, app, typed.format),
         Some(FrontAction::Prepare { tree }) => prepare(root, app, &tree),
-        Some(FrontAction::Refresh) => FrontSite::find(root, app)?.map_or(Ok(()), |site| site.apply()),
+        Some(FrontAction::Refresh { urls }) => refresh(root, app, urls),
         Some(FrontAction::Drain { machine }) => {
             let site = FrontSite::find(root, app)?.with_context(|| format!("{app} has no front"))?;
             drain::drain_machine(&site, &machine)
@@ -82,6 +83,21 @@ fn prepare(root: &PikuRoot, app: &AppName, tree: &std::path::Path) -> anyhow::Re
         WebServer::load(root)?.ask_to_reload();
     }
     piku_report::output::write(format!("{}\n", record.key).as_bytes())
+}
+
+/// Renders the front again, and prints its URLs if asked to.
+fn refresh(root: &PikuRoot, app: &AppName, shows_urls: bool) -> anyhow::Result<()> {
+    let Some(site) = FrontSite::find(root, app)? else { return Ok(()) };
+    let put = WebServer::load(root)?.prepare_front(&site)?.apply()?;
+    if !shows_urls {
+        return Ok(());
+    }
+    for text in put.warnings.into_iter().chain(put.reach.problem(app)) {
+        progress::detail(&text);
+    }
+    let lines: String =
+        put.reach.urls(session_address()).into_iter().flat_map(|url| [url, "\n".to_owned()]).collect();
+    piku_report::output::write(lines.as_bytes())
 }
 
 impl FrontSite {

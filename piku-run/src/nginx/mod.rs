@@ -15,6 +15,7 @@ mod master;
 mod nginx_dir;
 mod old_workers;
 mod program;
+mod reachability;
 mod reload;
 mod service;
 mod site;
@@ -38,9 +39,10 @@ pub(crate) use config_test::check_config;
 pub(crate) use local_names::is_announcer_installed;
 pub(crate) use master::OldWorker;
 pub(crate) use program::find_program;
+pub(crate) use reachability::SiteReachability;
 pub(crate) use service::{NAME, log as log_service, run};
 pub(crate) use site::status::{CertificateState, CertificateStatus, SiteStatus, certificate_state};
-pub(crate) use site::urls::{SiteUrls, session_address};
+pub(crate) use site::urls::session_address;
 
 use certificates::app_certificates::AppCertificates;
 use master::NginxMaster;
@@ -64,19 +66,6 @@ pub(crate) struct WebServer {
     domain: HostDomain,
     status: StatusSettings,
     log_limits: RotationLimits,
-}
-
-/// The way an app is reached over HTTP.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum SiteReachability {
-    /// The app has no host name.
-    Unnamed,
-    /// The app has no host name, and the host has none for it.
-    Nameless,
-    /// The app sets a name, and nginx does not serve it: the reason and a hint.
-    Unserved(&'static str, &'static str),
-    /// nginx serves the app at these URLs.
-    Served(SiteUrls),
 }
 
 /// The result of a change to an app's site.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use piku_layout::front_key::FrontKey;
 use piku_report::user_error;
 
 use super::AppSupervisor;
@@ -176,26 +177,26 @@ impl AppSupervisor {
         self.release_guards();
     }
 
-    /// Returns the reason why nginx does not serve an app with host names.
-    pub(super) fn why_not_served(&self, number: u64) -> Option<String> {
+    /// Returns why others cannot open the app, or what browsers say when they do.
+    pub(super) fn warn_of_site(&self, number: u64) -> Option<String> {
         let has_files = || {
             let world = self.worlds.get(&number)?.0.clone();
             let listens = self.core.plan()?.types.iter().any(|kind| kind.must_listen);
             Some(world.release.processes.contains_key("static") && !listens)
         };
         match &self.reach {
-            SiteReachability::Unserved(why, hint) => {
-                Some(format!("NGINX_SERVER_NAME is set, but {why} ({hint})"))
-            }
+            // The front on another machine has names and certificates of its own.
+            _ if self.has_front() => None,
             SiteReachability::Unnamed if has_files() == Some(true) => {
                 Some("its files are served when NGINX_SERVER_NAME is set".to_owned())
             }
-            SiteReachability::Nameless => Some(format!(
-                "other machines reach it once it has a name: piku domains:add {} NAME (or 'domain:' in host.yaml)",
-                self.app
-            )),
-            SiteReachability::Unnamed | SiteReachability::Served(_) => None,
+            reach => reach.problem(&self.app),
         }
+    }
+
+    /// Returns true if another machine passes requests on to this one.
+    pub(super) fn has_front(&self) -> bool {
+        FrontKey::read(&self.dir).is_some()
     }
 }
 

@@ -155,29 +155,10 @@ fn refused_settings(scene: &Scene, repo: &Repo) {
     repo.file("ENV", good).commit("As before");
 }
 
-#[test]
-fn front_serves_machines_without_a_failed_request() {
-    let Some(mut scene) = Scene::new() else { return };
-    scene.start_nginx();
-    for at in [0, 1] {
-        scene.config(at, &format!("config:set blog --no-restart WHERE=machine-{at}"));
-    }
-    let front = format!("front: {{port: {}}}", Scene::HTTP_PORT);
-    let settings = |more: &str| scene.deploy_to(&format!("here: false, patience: 60, {front}{more}"));
-    let ask = |more: &str| scene.lan.on(0, || get("127.0.0.1", "blog.example.org", more));
-    settings(", skip_down: true");
-    let repo = scene.builder.repo("blog");
-    repo.file("Procfile", "web: python app.py\n")
-        .file("ENV", "NGINX_SERVER_NAME=blog.example.org\n")
-        .file("app.py", APP);
-    push(&scene, &repo, "one");
-    for at in [0, 1] {
-        wait_for("both machines", || state(&scene, at) == "up");
-    }
-
-    // What the app learns of its client.
+/// The app learns of its client what the front says, and nothing that another one claims.
+fn forged_headers(scene: &Scene) {
     let spoofed = "X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\nX-Real-IP: 9.9.9.9\r\n";
-    let page = ask(spoofed).expect("a page");
+    let page = scene.lan.on(0, || get("127.0.0.1", "blog.example.org", spoofed)).expect("a page");
     assert!(page.contains("Host: blog.example.org\n"), "{page}");
     assert!(page.contains("X-Forwarded-Proto: http\nX-Forwarded-Host: blog.example.org\n"), "{page}");
     assert!(
@@ -194,6 +175,37 @@ fn front_serves_machines_without_a_failed_request() {
     let unknown = format!("{}.front.piku.internal", "0".repeat(32));
     let guessed = scene.lan.on(0, || get(&Lan::address(1), &unknown, ""));
     assert_eq!(guessed, Err("HTTP/1.1 421 Misdirected Request".to_owned()));
+}
+
+#[test]
+fn front_serves_machines_without_a_failed_request() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.start_nginx();
+    for at in [0, 1] {
+        scene.config(at, &format!("config:set blog --no-restart WHERE=machine-{at}"));
+    }
+    let front = format!("front: {{port: {}}}", Scene::HTTP_PORT);
+    let settings = |more: &str| scene.deploy_to(&format!("here: false, patience: 60, {front}{more}"));
+    let ask = |more: &str| scene.lan.on(0, || get("127.0.0.1", "blog.example.org", more));
+    settings(", skip_down: true");
+    let repo = scene.builder.repo("blog");
+    repo.file("Procfile", "web: python app.py\n")
+        .file("ENV", "NGINX_SERVER_NAME=blog.example.org\n")
+        .file("app.py", APP);
+    let said = push(&scene, &repo, "one");
+    // The machines are reached through the front alone.
+    let url = format!("-----> blog is live: http://blog.example.org:{}", Scene::HTTP_PORT);
+    assert_eq!(
+        said.lines().filter(|line| line.contains("http://")).collect::<Vec<_>>(),
+        [url.as_str()],
+        "{said}"
+    );
+    assert!(said.contains(&format!("{} | -----> blog is live, release 1", scene.name(1))), "{said}");
+    for at in [0, 1] {
+        wait_for("both machines", || state(&scene, at) == "up");
+    }
+
+    forged_headers(&scene);
 
     // Deploys, one machine after the other.
     let rounds: usize = std::env::var("PIKU_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
@@ -265,7 +277,8 @@ fn front_serves_machines_without_a_failed_request() {
     scene.config(1, "config:set blog --no-restart FAIL=1");
     let load = Load::start(&scene.lan);
     repo.file("page", "bad").commit("Bad");
-    scene.push(&repo).fails_with(&["told to fail", "the others roll back"]);
+    let said = scene.push(&repo).fails_with(&["told to fail", "the others roll back"]);
+    assert!(!said.contains("blog is live: "), "{said}");
     for _ in 0..20 {
         assert!(ask("").expect("a page").starts_with("again\n"));
     }

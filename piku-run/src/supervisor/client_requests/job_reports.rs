@@ -7,7 +7,6 @@ use piku_report::user_error::{BUSY, FAILED};
 use super::{JobContent, PendingJob};
 use crate::core::{ChangeError, InstanceId, JobId, ProgressLine};
 use crate::ipc::protocol::{FailedReply, SupervisorReply};
-use crate::nginx::SiteReachability;
 use crate::releases::current;
 use crate::supervisor::AppSupervisor;
 use crate::supervisor::worker::TASK;
@@ -65,9 +64,8 @@ impl AppSupervisor {
         let error = match (result, &what) {
             (Ok(()), JobContent::Deploy(number, address)) => {
                 let texts = self.crontab.describe_upcoming().into_iter();
-                let texts = texts.chain(self.why_unserved_type()).chain(self.why_not_served(*number));
+                let texts = texts.chain(self.why_unserved_type()).chain(self.warn_of_site(*number));
                 let texts = texts.chain(self.exposure_warnings()).chain(self.warn_of_databases(*number));
-                let texts = texts.chain(self.warn_of_certificate());
                 for text in texts.collect::<Vec<_>>() {
                     self.send_reply(client, &SupervisorReply::Detail { text });
                 }
@@ -107,28 +105,17 @@ impl AppSupervisor {
         (!is_served).then(|| "it gets no requests: its Procfile has no 'web'".to_owned())
     }
 
-    /// Returns the warning about a certificate that browsers do not trust.
-    fn warn_of_certificate(&self) -> Option<String> {
-        let SiteReachability::Served(urls) = &self.reach else { return None };
-        urls.is_self_signed.then(|| {
-            format!(
-                "its certificate is self-signed, so browsers warn: 'piku certs {}' shows what to do",
-                self.app
-            )
-        })
-    }
-
     /// Returns the last line of a deploy, with the URLs for a client that reached this machine at `address`.
     fn where_it_is(&self, number: u64, address: Option<IpAddr>) -> String {
+        if self.has_front() {
+            return format!("{} is live, release {number}", self.app);
+        }
         let ports = self
             .core
             .instances()
             .filter(|(_, one)| one.release == number && one.live)
             .filter_map(|(_, one)| Some(format!("http://127.0.0.1:{}", one.port?)));
-        let mut addresses = match &self.reach {
-            SiteReachability::Served(urls) => urls.list(address),
-            _ => Vec::new(),
-        };
+        let mut addresses = self.reach.urls(address);
         if addresses.is_empty() {
             addresses.extend(ports);
         }
