@@ -54,6 +54,7 @@ deploy_to:
     skip_down: true
     front: {port: 80, addresses: {pi-2: 10.0.0.2}}
     patience: 60
+    time_limit: 3600
     kubernetes:
       context: pi
       namespace: shop

@@ -35,9 +35,9 @@ pub fn error(text: &str) {
     print(ERROR, text);
 }
 
-/// Prints `HOST | TEXT`: a line of another machine, which has its own marks.
-pub fn remote(host: &str, text: &str) {
-    print(&format!("{host} | "), text);
+/// Prints `HOST | LINE`: a line of another machine, which has its own marks and colours.
+pub fn remote(host: &str, line: &str) {
+    write(&format!("{host} | {}\n", coloured_text(line.as_bytes())));
 }
 
 /// Prints each line of `text` behind `mark`; below a step's arrow, further lines are indented.

@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read};
 
 use piku_layout::settings::{DeployTo, MachineAddress, expand_home};
+use piku_report::diagnostic::shorten_text;
+use piku_report::terminal::plain_text;
 
 use crate::client::shell_word;
 
@@ -14,6 +16,8 @@ const CHANGED_KEY: &str = "has changed and you have requested strict checking";
 pub(super) const UNKNOWN_NAME: &str = "Could not resolve hostname";
 /// Longest line of stderr, in bytes.
 const LONGEST_LINE: u64 = 64 << 10;
+/// Longest reason, in characters.
+const LONGEST_REASON: usize = 1000;
 /// Port of ssh.
 const SSH_PORT: u16 = 22;
 
@@ -34,7 +38,7 @@ pub(crate) fn read_reason(stderr: impl Read, mut each: impl FnMut(&str)) -> Stri
         }
         line.clear();
     }
-    last
+    shorten_text(&plain_text(last.as_bytes()), LONGEST_REASON).into_owned()
 }
 
 /// Returns the text of a line of errors without its mark; `None` for an empty line or a hint, which give no reason.
@@ -112,6 +116,8 @@ mod tests {
         let said =
             " !     this release needs python3.13\n !     hint: apt install python3.13\nhint: or not\n\n";
         assert_eq!(of(said), "this release needs python3.13");
+        assert_eq!(of(" !     disk \u{1b}[31mfull\u{1b}[0m\u{1b}[2J\n"), "disk full");
+        assert_eq!(of(&"x".repeat(100_000)).chars().count(), LONGEST_REASON + 1);
         let changed = format!("Host key for pi-2 {CHANGED_KEY}.");
         assert_eq!(of(&format!("{changed}\n{REFUSED_KEY}\n")), changed);
         assert_eq!(of(&format!("No key is known.\n{REFUSED_KEY}\n")), REFUSED_KEY);

@@ -15,6 +15,8 @@ pub(crate) mod front;
 pub(crate) mod missed;
 mod old_layers;
 mod parts;
+mod session_limit;
+mod session_pipe;
 mod settings_catch_up;
 pub(crate) mod ssh;
 mod target_host;

@@ -14,8 +14,8 @@ use piku_report::user_error::{BUSY, FAILED, UserError};
 
 use super::catch_up::{ACTOR, find_machines_back, record_outcome};
 use super::front;
-use super::ssh::{self, SessionInput};
-use super::target_host::{TargetHost, WORK};
+use super::ssh::SessionInput;
+use super::target_host::TargetHost;
 use crate::app_context::AppContext;
 use crate::session::request::RELAYED;
 
@@ -48,7 +48,7 @@ pub(super) fn send_missed_settings(context: &AppContext<'_>, to: &DeployTo) -> a
         progress::step(&format!("{}: settings for {}", context.app, machine.name));
         // Its next release takes them up.
         let restarts = !waits_for_release.contains(&address);
-        let outcome = match send_changes(context, to, machine, &lacked, restarts) {
+        let outcome = match send_changes(context, machine, &lacked, restarts) {
             Ok(()) => {
                 missed.replace(&address, None);
                 format!("{}: has the settings that it lacked", machine.name)
@@ -77,7 +77,6 @@ fn read_missed(app: &AppDir) -> anyhow::Result<MissedSettings> {
 /// Sends the values that are set, and then the names of those that are removed.
 fn send_changes(
     context: &AppContext<'_>,
-    to: &DeployTo,
     machine: &TargetHost<'_>,
     lacked: &MachineChanges,
     restarts: bool,
@@ -90,7 +89,7 @@ fn send_changes(
         .collect();
     let option: &[&str] = if restarts { &[] } else { &["--no-restart"] };
     let send = |words: &[&str], input: SessionInput<'_>| -> anyhow::Result<()> {
-        let ended = ssh::run_on_host(&machine.name, machine.address, to, words, input, WORK)?;
+        let ended = machine.run_session(words, input, machine.work())?;
         machine.check_success(ended).map(drop)
     };
     if !set.is_empty() {

@@ -4,30 +4,33 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use piku_layout::settings::{self, DeployTo};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::failure_reason::read_reason;
 use super::print_remote_line;
+use super::session_limit::kill_at_limit;
+use super::session_pipe::SessionPipe;
 use super::upload_progress::UploadProgress;
 use crate::child_env;
 use crate::deploy::cancel;
 
+pub(crate) use super::session_limit::TimeLimit;
+
 /// Exit code of ssh for a failed or lost connection.
 pub(crate) const NO_CONNECTION: i32 = 255;
 const LONGEST: u64 = 1 << 20;
-/// Time for further output after ssh has ended, from processes that it has started.
-const AFTER_END: Duration = Duration::from_secs(1);
+/// Bytes of its errors that a host may have printed in one session.
+const LARGEST_TALK: usize = 16 << 20;
+/// Line in place of what is beyond them.
+const TOO_MUCH_TALK: &str = " !     it has printed more than 16 MiB: the rest is omitted";
 
 pub(crate) struct EndedSession {
     pub(crate) code: i32,
@@ -36,17 +39,6 @@ pub(crate) struct EndedSession {
     pub(crate) sent: u64,
     /// Last line of stderr, for the summary.
     pub(crate) last: String,
-}
-
-/// Time limits of a request. The push holds the app's lock while it waits.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum TimeLimit {
-    Whole(Duration),
-    /// Without a byte in either direction, and for the whole request.
-    Silence {
-        silence: Duration,
-        whole: Duration,
-    },
 }
 
 #[derive(Clone, Copy)]
@@ -95,6 +87,11 @@ fn run_session(
     let talker = thread::spawn(move || relay_stderr(&name, stderr, &talking));
     let mut sent = 0;
     let answer = exchange(host, stdin, stdout, input, &mut sent, &activity);
+    let is_too_long = answer.as_ref().is_ok_and(|answer| answer.len() as u64 >= LONGEST);
+    if is_too_long {
+        // The host may go on for as long as it is let.
+        cancel::kill_with_descendants(pid);
+    }
     // The child is waited for after the watchdog has ended: until then its pid stays valid.
     let last = talker.join().unwrap_or_default();
     drop(activity);
@@ -105,7 +102,7 @@ fn run_session(
     }
     let code = status.code().unwrap_or(NO_CONNECTION);
     match answer {
-        Ok(answer) if answer.len() as u64 >= LONGEST => bail!("its response is longer than {LONGEST} bytes"),
+        Ok(_) if is_too_long => bail!("its response is longer than {LONGEST} bytes"),
         Ok(answer) => Ok(EndedSession { code, answer, sent, last }),
         // The exit code explains a broken session.
         Err(_) if code != 0 => Ok(EndedSession { code, answer: String::new(), sent, last }),
@@ -135,77 +132,6 @@ pub(crate) fn ssh_command(
     ssh.args(args.map(|arg| if has_terminal && arg == "-T" { "-t".into() } else { arg }));
     ssh.arg(words.join(" "));
     Ok(ssh)
-}
-
-/// Kills the process and its descendants at the limit and returns the reason; `None` if it ends earlier.
-fn kill_at_limit(pid: Pid, seen: &Receiver<()>, limit: TimeLimit) -> Option<String> {
-    let (silence, whole, what) = match limit {
-        TimeLimit::Whole(whole) => (whole, whole, "no response"),
-        TimeLimit::Silence { silence, whole } => (silence, whole, "no end"),
-    };
-    let begin = Instant::now();
-    loop {
-        let left = whole.saturating_sub(begin.elapsed());
-        match seen.recv_timeout(left.min(silence)) {
-            Ok(()) if !left.is_zero() => {}
-            Err(RecvTimeoutError::Disconnected) => return None,
-            Ok(()) | Err(RecvTimeoutError::Timeout) => {
-                cancel::kill_with_descendants(pid);
-                return Some(if begin.elapsed() >= whole {
-                    format!("{what} within {} s", whole.as_secs())
-                } else {
-                    format!("no data for {} s", silence.as_secs())
-                });
-            }
-        }
-    }
-}
-
-/// Read end of a pipe that ends with ssh, even if other processes keep the write end open: a `ProxyCommand`,
-/// or the connection of `ControlPersist`.
-struct SessionPipe<R> {
-    pipe: R,
-    process: OwnedFd,
-    /// Time at which the process ended.
-    ended: Option<Instant>,
-    /// Bytes that may follow after the end; no pipe holds more.
-    left: u64,
-}
-
-impl<R: Read + AsFd> SessionPipe<R> {
-    fn new(pipe: R, process: OwnedFd) -> Self {
-        Self { pipe, process, ended: None, left: LONGEST }
-    }
-}
-
-impl<R: Read + AsFd> Read for SessionPipe<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.ended.is_none() {
-            let [_, has_ended] = wait_readable([self.pipe.as_fd(), self.process.as_fd()], None)?;
-            self.ended = has_ended.then(Instant::now);
-        }
-        let Some(ended) = self.ended else { return self.pipe.read(buffer) };
-        let [is_ready] = wait_readable([self.pipe.as_fd()], Some(AFTER_END.saturating_sub(ended.elapsed())))?;
-        if !is_ready || self.left == 0 {
-            return Ok(0);
-        }
-        let read = self.pipe.read(buffer)?;
-        self.left = self.left.saturating_sub(read as u64);
-        Ok(read)
-    }
-}
-
-/// Waits until a descriptor is readable or closed, at most for `time`, and returns which.
-fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N], time: Option<Duration>) -> io::Result<[bool; N]> {
-    let mut watched = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-    let time = time.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX));
-    loop {
-        match poll(&mut watched, time) {
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-            Ok(_) => return Ok(watched.map(|one| one.any().unwrap_or(true))),
-        }
-    }
 }
 
 /// Sends the input to the host `name` and reads the response.
@@ -260,16 +186,35 @@ fn exchange(
     Ok(answer)
 }
 
-/// Prints the stderr of a host and returns its last line that gives a reason.
+/// Prints the stderr of a host, up to a limit, and returns its last line that gives a reason.
 fn relay_stderr(name: &str, stderr: impl Read, activity: &Sender<()>) -> String {
+    let mut left = LARGEST_TALK;
     read_reason(stderr, |line| {
         let _ = activity.send(());
-        print_remote_line(name, line);
+        if let Some(line) = take_line(&mut left, line) {
+            print_remote_line(name, line);
+        }
     })
+}
+
+/// Returns the line if so many bytes are `left`; the first time that they are not, a notice about it.
+fn take_line<'a>(left: &mut usize, line: &'a str) -> Option<&'a str> {
+    // An empty line is one, too.
+    match left.checked_sub(line.len() + 1) {
+        Some(less) => {
+            *left = less;
+            Some(line)
+        }
+        None => (std::mem::take(left) > 0).then_some(TOO_MUCH_TALK),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use super::super::IS_QUIET;
     use super::*;
 
     fn shell(script: &str, limit: TimeLimit) -> anyhow::Result<EndedSession> {
@@ -336,6 +281,30 @@ mod tests {
         let limit = silence(60);
         assert_eq!(shell("printf 'a\\377b'; exit 3", limit).unwrap().answer, "a\u{fffd}b");
         let err = shell("head -c 3000000 /dev/zero", limit).err().unwrap();
+        assert!(err.to_string().contains("longer than"), "{err:#}");
+    }
+
+    #[test]
+    fn a_host_that_talks_without_end_fills_no_terminal() {
+        let mut left = 10;
+        let taken: Vec<_> =
+            ["12345", "", "long enough", "x", ""].map(|line| take_line(&mut left, line)).into();
+        assert_eq!(taken, [Some("12345"), Some(""), Some(TOO_MUCH_TALK), None, None]);
+        // What it has printed last is still the reason.
+        let (activity, _seen) = mpsc::channel();
+        let endless = "x".repeat(1 << 10) + "\n";
+        let errors = endless.repeat(1 << 15) + " !     disk full\n";
+        IS_QUIET.store(true, Ordering::Relaxed);
+        assert_eq!(relay_stderr("pi", errors.as_bytes(), &activity), "disk full");
+        IS_QUIET.store(false, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn an_answer_without_end_ends_the_session() {
+        // It survives the closed pipe, as a host does.
+        let script = "trap '' PIPE; exec 2>/dev/null; i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); \
+                      echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done; exec sleep 600";
+        let err = shell(script, TimeLimit::Whole(Duration::from_secs(60))).err().unwrap();
         assert!(err.to_string().contains("longer than"), "{err:#}");
     }
 

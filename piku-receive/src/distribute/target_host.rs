@@ -1,5 +1,6 @@
 //! A host to which a release is sent.
 
+use std::cell::Cell;
 use std::fmt;
 use std::path::PathBuf;
 use std::thread;
@@ -22,10 +23,8 @@ use crate::release::DeployedRelease;
 const UNKNOWN_STEP: &str = "expected offer APP";
 /// Limit for a request that does no work.
 const ANSWER: TimeLimit = TimeLimit::Whole(Duration::from_secs(60));
-/// Limit for a request that does work: it may wait for another push or for a silent release task.
-pub(super) const WORK: TimeLimit = TimeLimit::Silence { silence: Duration::from_secs(3600), whole: DAY };
-/// Limit for all attempts together, even if bytes trickle in.
-const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Time for a rollback, even if the deploy has used up the time of the host.
+const UNDO: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// A host and the state of its deploy.
@@ -35,6 +34,8 @@ pub(super) struct TargetHost<'a> {
     app: &'a AppName,
     pub(super) address: &'a settings::MachineAddress,
     to: &'a DeployTo,
+    /// Time that its requests have taken, of the `time_limit` for all of them.
+    spent: Cell<Duration>,
     /// Its platform, once it has been asked.
     pub(super) facts: Option<TargetFacts>,
     /// Directory of the release for it.
@@ -79,6 +80,7 @@ impl<'a> TargetHost<'a> {
             app,
             address,
             to,
+            spent: Cell::new(Duration::ZERO),
             facts: None,
             folder,
             missing_layers: lacks,
@@ -137,7 +139,11 @@ impl<'a> TargetHost<'a> {
     /// Offers the release and stores the missing layers.
     pub(super) fn offer_release(&mut self, head: &[u8]) -> anyhow::Result<()> {
         let ended = self.retry(&mut |machine| {
-            machine.run_session(&["release:offer", machine.app.as_str()], SessionInput::Text(head), WORK)
+            machine.run_session(
+                &["release:offer", machine.app.as_str()],
+                SessionInput::Text(head),
+                machine.work(),
+            )
         })?;
         self.missing_layers =
             serde_json::from_str::<OfferAnswer>(&ended.answer).context("its response is not valid")?.lacks;
@@ -151,7 +157,7 @@ impl<'a> TargetHost<'a> {
             let bytes = part.bytes.to_string();
             self.retry(&mut |machine| {
                 let words = ["release:take", machine.app.as_str(), &part.sha256, &bytes];
-                let ended = machine.run_session(&words, SessionInput::File(&part.path), WORK)?;
+                let ended = machine.run_session(&words, SessionInput::File(&part.path), machine.work())?;
                 sent += ended.sent;
                 let kept = part.bytes.saturating_sub(ended.sent);
                 if ended.code == 0 && kept > 0 {
@@ -172,8 +178,12 @@ impl<'a> TargetHost<'a> {
         let mut words = vec!["release:deploy", self.app.as_str()];
         words.extend(self.selects(packed).map(|part| part.sha256.as_str()));
         // Not repeated: after a lost connection the deploy may go on there.
-        let ended = self.run_session(&words, SessionInput::Nothing, WORK)?;
+        let ended = self.run_session(&words, SessionInput::Nothing, self.work())?;
         self.is_outcome_unknown = ended.code == NO_CONNECTION;
+        if self.is_outcome_unknown && self.time_left().is_zero() {
+            let what = format!("{}; see the result with: {}", self.overdue(), self.how_to_ask());
+            return Err(UserError::new(what).into());
+        }
         if self.is_outcome_unknown {
             let how = self.how_to_ask();
             let what = format!("the connection was lost during the deploy; see the result with: {how}");
@@ -201,8 +211,11 @@ impl<'a> TargetHost<'a> {
         }
         let Some(release) = self.release.take() else { return };
         let number = release.to_string();
+        let limit = Duration::from_secs(self.to.time_limit);
+        self.spent.set(self.spent.get().min(limit.saturating_sub(UNDO)));
         let undone = self.retry(&mut |machine| {
-            machine.run_session(&["release:undo", machine.app.as_str(), &number], SessionInput::Nothing, WORK)
+            let words = ["release:undo", machine.app.as_str(), &number];
+            machine.run_session(&words, SessionInput::Nothing, machine.work())
         });
         if let Err(err) = undone {
             self.failure = Some(format!("release {release} is live, and the rollback failed: {err:#}"));
@@ -214,13 +227,27 @@ impl<'a> TargetHost<'a> {
         packed.parts.iter().filter(move |part| part.layer.as_ref().is_none_or(|key| lacks.contains(key)))
     }
 
-    fn run_session(
+    /// Returns the time that its further requests may take.
+    fn time_left(&self) -> Duration {
+        Duration::from_secs(self.to.time_limit).saturating_sub(self.spent.get())
+    }
+
+    /// Returns the limit of a request that does work.
+    pub(super) fn work(&self) -> TimeLimit {
+        TimeLimit::of_work(self.time_left())
+    }
+
+    /// Sends a request, which also ends when the time of the host does.
+    pub(super) fn run_session(
         &self,
         words: &[&str],
         input: SessionInput<'_>,
         limit: TimeLimit,
     ) -> anyhow::Result<EndedSession> {
-        ssh::run_on_host(&self.name, self.address, self.to, words, input, limit)
+        let (begin, limit) = (Instant::now(), limit.at_most(self.time_left()));
+        let ended = ssh::run_on_host(&self.name, self.address, self.to, words, input, limit);
+        self.spent.set(self.spent.get() + begin.elapsed());
+        ended
     }
 
     /// Repeats a request after a lost connection or a busy host, until `patience` has passed since bytes
@@ -237,8 +264,7 @@ impl<'a> TargetHost<'a> {
         patience: u64,
         attempt: &mut dyn FnMut(&Self) -> anyhow::Result<EndedSession>,
     ) -> anyhow::Result<EndedSession> {
-        let begin = Instant::now();
-        let mut since = begin;
+        let mut since = Instant::now();
         let patience = Duration::from_secs(patience);
         loop {
             let ended = attempt(self)?;
@@ -247,7 +273,7 @@ impl<'a> TargetHost<'a> {
             }
             let passes = ended.code == NO_CONNECTION && self.connection_hint(&ended.last).is_none()
                 || ended.code == i32::from(BUSY);
-            if !passes || since.elapsed() >= patience || begin.elapsed() >= DAY {
+            if !passes || since.elapsed() >= patience || self.time_left().is_zero() {
                 return self.check_success(ended);
             }
             print_remote_line(&self.name, "       trying again");
@@ -267,6 +293,15 @@ impl<'a> TargetHost<'a> {
         failure_reason::connection_hint(last, self.address, self.to)
     }
 
+    /// Returns the error of a host whose time has ended. It is not one that is down: it would hold up the next attempt
+    /// for as long.
+    fn overdue(&self) -> UserError {
+        UserError::new(format!(
+            "it has not finished within {} s (time_limit of deploy_to in host.yaml)",
+            self.to.time_limit
+        ))
+    }
+
     /// Turns a failed request into an error.
     pub(super) fn check_success(&self, ended: EndedSession) -> anyhow::Result<EndedSession> {
         let why = |text: &str| {
@@ -274,6 +309,7 @@ impl<'a> TargetHost<'a> {
         };
         match ended.code {
             0 => Ok(ended),
+            NO_CONNECTION if self.time_left().is_zero() => Err(self.overdue().into()),
             NO_CONNECTION => {
                 let what = why("no connection");
                 Err(match self.connection_hint(&ended.last) {

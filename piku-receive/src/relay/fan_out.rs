@@ -27,9 +27,6 @@ use crate::distribute::ssh::{self, NO_CONNECTION, SessionInput, TimeLimit};
 
 /// Limit for a verb that changes nothing.
 pub(super) const QUERY: TimeLimit = TimeLimit::Whole(Duration::from_secs(30));
-/// Limit for a change, which may wait for a deploy there.
-pub(super) const CHANGE: TimeLimit =
-    TimeLimit::Silence { silence: Duration::from_secs(3600), whole: Duration::from_secs(24 * 3600) };
 /// Largest input that is sent to each host, in bytes.
 const LONGEST_INPUT: u64 = 16 << 20;
 /// Milliseconds between two tables of `ps --watch`.
@@ -204,6 +201,11 @@ fn query_each(
     Ok(report_failures(context, to, verb, &results, how, false))
 }
 
+/// Returns the limit for a change, which may wait for a deploy there.
+pub(super) fn change_limit(to: &DeployTo) -> TimeLimit {
+    TimeLimit::of_work(Duration::from_secs(to.time_limit))
+}
+
 /// Asks all hosts at the same time.
 pub(super) fn ask_all<T: Send>(
     machines: &[MachineAddress],
@@ -226,7 +228,7 @@ fn ask_host(
 ) -> HostResult {
     let name = machine.name();
     let input = if how.reads_stdin { SessionInput::Text(input) } else { SessionInput::Nothing };
-    let limit = if how.is_query { QUERY } else { CHANGE };
+    let limit = if how.is_query { QUERY } else { change_limit(to) };
     match ssh::run_on_host(&name, machine, to, words, input, limit) {
         Ok(ended) => {
             let (failure, is_away) = (explain_failure(&ended), ended.code == NO_CONNECTION);

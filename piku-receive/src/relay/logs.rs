@@ -160,9 +160,12 @@ impl MergedLogs<'_> {
         let mut sizes = vec![0; self.hosts.len()];
         let begin = Instant::now();
         let mut left = self.hosts.len();
+        let mut is_cut = vec![false; self.hosts.len()];
         while left > 0 {
-            match events.recv_timeout(WHOLE.saturating_sub(begin.elapsed())) {
-                Ok(LogEvent::Line(line)) => {
+            let rest = WHOLE.saturating_sub(begin.elapsed());
+            // A log without end has a line at any time.
+            match events.recv_timeout(rest).ok().filter(|_| !rest.is_zero()) {
+                Some(LogEvent::Line(line)) => {
                     let at = line.host;
                     sizes[at] += line.size();
                     past[at].push(line);
@@ -170,17 +173,17 @@ impl MergedLogs<'_> {
                         let half = past[at].len() / 2;
                         past[at].drain(..half);
                         sizes[at] = past[at].iter().map(HostLine::size).sum();
-                        progress::warning(&format!(
-                            "{}: only the end of its log is shown",
-                            self.hosts[at].name
-                        ));
+                        if !std::mem::replace(&mut is_cut[at], true) {
+                            let name = &self.hosts[at].name;
+                            progress::warning(&format!("{name}: only the end of its log is shown"));
+                        }
                     }
                 }
-                Ok(LogEvent::End(at, why)) => {
+                Some(LogEvent::End(at, why)) => {
                     left -= 1;
                     self.report_end(at, &why);
                 }
-                Err(_) => {
+                None => {
                     for host in self.hosts.iter_mut().filter(|host| host.child.is_some()) {
                         host.end();
                         host.has_failed = true;

@@ -14,7 +14,7 @@ use piku_report::progress;
 use piku_report::user_error::UserError;
 use serde::Deserialize;
 
-use super::fan_out::{CHANGE, QUERY, ask_all};
+use super::fan_out::{QUERY, ask_all, change_limit};
 use super::host_output::OWN_NAME;
 use super::own_settings::FollowedSettings;
 use super::plan::ssh_line;
@@ -296,7 +296,7 @@ fn roll_back(
     };
     let words = request_words(context, "rollback", &args);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let roll_back = || match ask_host(machine, to, &words, CHANGE) {
+    let roll_back = || match ask_host(machine, to, &words, change_limit(to)) {
         Ok(ended) => (explain_failure(&ended), ended.code != NO_CONNECTION),
         Err(err) => (Some(format!("{err:#}")), true),
     };

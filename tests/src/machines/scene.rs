@@ -66,9 +66,14 @@ impl Scene {
     /// Writes `deploy_to` for both apps, with `more` settings for each.
     pub fn deploy_to(&self, more: &str) {
         let address = |(at, world): (usize, &World)| {
-            format!("'{}@{}:{}'", world.user(), Lan::address(at + 1), world.ssh_port())
+            format!("{}@{}:{}", world.user(), Lan::address(at + 1), world.ssh_port())
         };
-        let machines: Vec<String> = self.runners.iter().enumerate().map(address).collect();
+        self.deploy_to_machines(&self.runners.iter().enumerate().map(address).collect::<Vec<_>>(), more);
+    }
+
+    /// Does the same for machines with these addresses.
+    pub fn deploy_to_machines(&self, machines: &[String], more: &str) {
+        let machines: Vec<_> = machines.iter().map(|machine| format!("'{machine}'")).collect();
         let home = self.builder.path("home");
         let of_app = format!(
             "{{machines: [{}], identity: '{home}/ship', known_hosts: '{home}/known', {more}}}",

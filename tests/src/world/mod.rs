@@ -110,7 +110,9 @@ impl World {
         self.root().join("apps").join(app)
     }
 
-    fn authorized_keys(&self) -> PathBuf {
+    /// Returns the path of the file with the keys of its account.
+    #[must_use]
+    pub fn authorized_keys(&self) -> PathBuf {
         self.path("home/.ssh/authorized_keys")
     }
 

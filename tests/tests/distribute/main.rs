@@ -6,6 +6,7 @@ mod cluster_nodes;
 mod cluster_verbs;
 mod control_plane;
 mod front;
+mod hostile;
 mod kinds;
 mod platforms;
 mod real_node;

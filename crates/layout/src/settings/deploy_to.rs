@@ -36,6 +36,8 @@ pub struct DeployTo {
     pub front: Option<FrontSettings>,
     /// For how many seconds a machine that cannot be reached, or a transfer that broke off, is tried again.
     pub patience: u64,
+    /// For how many seconds at most a push, or another change, waits for what one machine does.
+    pub time_limit: u64,
     /// Cluster of Kubernetes in which they run, in place of machines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<ClusterTarget>,
@@ -110,6 +112,8 @@ impl Default for DeployTo {
             front: None,
             // A machine that is just booting is there by then.
             patience: 120,
+            // Longer than transfers and release tasks take; a machine that never ends holds up no push for longer.
+            time_limit: 3600,
             kubernetes: None,
         }
     }
