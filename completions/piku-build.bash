@@ -91,7 +91,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__build)
-            opts="-h --move --link --recycle --cache --before --no-cache --rebuild --output --architecture --layers --tools --settings --config --buildpacks --sandbox --app --number --commit --subject --by --help"
+            opts="-h --move --link --recycle --cache --before --no-cache --rebuild --output --architecture --machines --layers --tools --settings --config --buildpacks --sandbox --app --number --commit --subject --by --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -114,6 +114,10 @@ _piku__build() {
                     return 0
                     ;;
                 --architecture)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --machines)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -445,7 +449,7 @@ _piku__build() {
             return 0
             ;;
         piku__subcmd__build__subcmd__plan)
-            opts="-h --cache --architecture --layers --tools --settings --config --buildpacks --sandbox --format --help"
+            opts="-h --cache --architecture --machines --layers --tools --settings --config --buildpacks --sandbox --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -456,6 +460,10 @@ _piku__build() {
                     return 0
                     ;;
                 --architecture)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --machines)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

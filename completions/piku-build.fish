@@ -41,6 +41,7 @@ yaml\t'YAML'"
 complete -c piku-build -n "__fish_piku_build_using_subcommand detect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l cache -d 'Where package managers keep their caches' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l architecture -d 'The architecture of the machine that will run it, by uname\'s or Debian\'s name: amd64, arm64, armhf, armv6l [default: this machine\'s]' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l machines -d 'The machines that will run it, as \'piku-receive targets\' has asked them: what they lack is refused before anything is built' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l tools -d 'Where the tools are kept that build layers of all apps: uv, Node, Go\'s standard library; for a build CACHE/tools by default, which are the app\'s own' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand plan" -l settings -d 'This machine\'s settings' -r -F
@@ -58,6 +59,7 @@ complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l cache -d
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l before -d 'The folder of the release before this one: files that are the same are shared with it' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l output -d 'The release\'s folder, which must not be there yet' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l architecture -d 'The architecture of the machine that will run it, by uname\'s or Debian\'s name: amd64, arm64, armhf, armv6l [default: this machine\'s]' -r
+complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l machines -d 'The machines that will run it, as \'piku-receive targets\' has asked them: what they lack is refused before anything is built' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l layers -d 'Where dependency layers are kept; for a build CACHE/layers by default' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l tools -d 'Where the tools are kept that build layers of all apps: uv, Node, Go\'s standard library; for a build CACHE/tools by default, which are the app\'s own' -r -F
 complete -c piku-build -n "__fish_piku_build_using_subcommand build" -l settings -d 'This machine\'s settings' -r -F

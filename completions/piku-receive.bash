@@ -909,12 +909,16 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__targets)
-            opts="-h --root --scripts --app --by --help"
+            opts="-h --machines --root --scripts --app --by --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --machines)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -87,6 +87,7 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand deploy" -s h -
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand cancel" -l root -d 'Directory of all data of piku [default: ~/.piku]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand cancel" -l by -d 'Name of the key in records' -r
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand cancel" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand targets" -l machines -d 'File for what the machines have answered, by which \'piku-build\' knows before a build what they lack' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand targets" -l root -d 'Directory of all data of piku [default: ~/.piku]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand targets" -l scripts -d 'Directory of post-receive and piku [default: ../lib/piku beside this program]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand targets" -l app -d 'Name of the app' -r

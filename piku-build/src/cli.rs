@@ -16,6 +16,7 @@ use crate::build::host_paths::HostPaths;
 use crate::pack::cli::PackArgs;
 use crate::pack::{self, FitQuestion, UnpackRequest};
 use crate::plan::print_plan;
+use crate::plan::target_machines::MachineList;
 use crate::rebuild::cli::{self as rebuild, RebuildArgs};
 use piku_release::layers::TOOLS;
 use piku_release::target::{self, AskedArchitecture};
@@ -159,6 +160,10 @@ pub(crate) struct TargetArgs {
     /// armv6l [default: this machine's]
     #[arg(long, value_name = "NAME", value_parser = AskedArchitecture::parse)]
     pub(crate) architecture: Option<AskedArchitecture>,
+    /// The machines that will run it, as 'piku-receive targets' has asked them: what they lack is refused before
+    /// anything is built
+    #[arg(long, value_name = "FILE")]
+    pub(crate) machines: Option<PathBuf>,
 }
 
 /// When the jail is used.
@@ -271,6 +276,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             &dir,
             &host.place(cache.as_ref()),
             target.architecture.and_then(|asked| asked.0),
+            MachineList::read(target.machines.as_ref())?.as_ref(),
             format,
         ),
         BuildVerb::Build(typed) => build_job::run_build(&BuildJob {
@@ -290,6 +296,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
                 _ => ReusePolicy::All,
             },
             output: typed.output,
+            machines: MachineList::read(typed.target.machines.as_ref())?,
             architecture: typed.target.architecture.and_then(|asked| asked.0),
             facts: ReleaseFacts {
                 app: typed.app,

@@ -28,6 +28,7 @@ use crate::native::native_search::NativeSearch;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::build_target::BuildTarget;
 use crate::plan::combined_plan::{CombinedPlan, supply_secrets};
+use crate::plan::target_machines::MachineList;
 use piku_release::architecture::ReleaseArchitecture;
 use piku_release::machine::TargetMachine;
 
@@ -71,6 +72,8 @@ pub(crate) struct BuildJob {
     /// Requested architecture of the release.
     pub(crate) architecture: Option<&'static TargetArchitecture>,
     pub(crate) facts: ReleaseFacts,
+    /// The machines that will run it.
+    pub(crate) machines: Option<MachineList>,
 }
 
 /// The way of the files of an app's folder into its release.
@@ -241,6 +244,9 @@ impl BuildJob {
             commit: &self.facts.commit,
         };
         let mut whole = CombinedPlan::plan(&runtimes, &source, &build_target)?;
+        if let Some(machines) = &self.machines {
+            machines.check(whole.plans())?;
+        }
         let making = ReleaseBuilder {
             at: bench,
             store: bench.store,

@@ -5,6 +5,7 @@ use std::path::Path;
 use piku_report::user_error::{UserError, advice};
 
 use super::{join_names, with_lines};
+use crate::plan::target_machines::ListedMachine;
 use crate::runtime::RequestedVersion;
 
 pub(crate) fn misspelt(name: &str, meant: &str) -> UserError {
@@ -124,6 +125,26 @@ pub(crate) fn bad_python(path: &Path, why: &str) -> UserError {
 
 pub(crate) fn bad_version(requested: &RequestedVersion, why: &str) -> UserError {
     requested.malformed("Python", why).hint("examples: 3.12, 3.12.1, python-3.12.1, >=3.11,<3.14")
+}
+
+/// Machines lack the Python with which a release for them would be built. `common` is one that all have.
+pub(crate) fn missing_on_machines(
+    minor: &str,
+    from: &str,
+    lacking: &[&ListedMachine],
+    common: Option<&str>,
+) -> UserError {
+    let of = |machine: &&ListedMachine| {
+        let has = if machine.python.is_empty() { "none".to_owned() } else { machine.python.join(" and ") };
+        format!("{} ({has})", machine.name)
+    };
+    let names: Vec<_> = lacking.iter().map(of).collect();
+    let what =
+        format!("the release would need python{minor} ({from}), which is missing on {}", names.join(", "));
+    UserError::new(what).hint(common.map_or_else(
+        || format!("install python{minor} there, or build for machines of one release of Debian"),
+        |common| format!("PYTHON_VERSION={common} in ENV chooses the one that all of them have"),
+    ))
 }
 
 /// `names` are the installed ones and `newest` the newest of them.

@@ -35,12 +35,12 @@ pub(crate) fn run(settings: Option<&Path>, format: OutputFormat) -> anyhow::Resu
     let machine = elf::machine_number(&architecture);
     let glibc = machine.and_then(clib::glibc).map(|version| version.to_string());
     let musl = machine.is_some_and(clib::has_musl);
-    let answer = MachineAnswer { architecture, glibc, musl, python: pythons() };
+    let answer = MachineAnswer { architecture, glibc, musl, python: system_pythons() };
     output::print(format, &answer, || format!("{}\n", answer.architecture))
 }
 
 /// Returns the versions of the Pythons: `3.11` for `python3.11`.
-fn pythons() -> Vec<String> {
+pub(crate) fn system_pythons() -> Vec<String> {
     let entries = fs::read_dir(PROGRAMS).into_iter().flatten().flatten();
     let minor = |name: &str| {
         let minor = name.strip_prefix("python3.")?;

@@ -28,7 +28,7 @@ mod unpack;
 mod write;
 
 pub(crate) use fits::{FitQuestion, check_head, run as fits};
-pub(crate) use machine::run as machine;
+pub(crate) use machine::{run as machine, system_pythons};
 pub(crate) use unpack::{UnpackRequest, run as unpack};
 
 /// Name of the first entry.

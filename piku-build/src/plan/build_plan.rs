@@ -24,6 +24,8 @@ pub(crate) struct BuildPlan {
     pub(crate) version_from: Option<String>,
     /// Requested version, if the nearest installed one is used instead.
     pub(crate) version_asked: Option<String>,
+    /// Interpreter of this machine that runs the release, and that other machines must have at the same path.
+    pub(crate) interpreter: Option<PathBuf>,
     /// The dependency layers, in the order in which they are built; each sees those before it.
     pub(crate) layers: Vec<LayerPlan>,
     /// Layers that become part of the app's tree before its steps run.

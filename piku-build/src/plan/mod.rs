@@ -6,4 +6,5 @@ pub(crate) mod combined_plan;
 pub(crate) mod plan_report;
 pub(crate) mod print_plan;
 pub(crate) mod programs;
+pub(crate) mod target_machines;
 pub(crate) mod tool_commands;

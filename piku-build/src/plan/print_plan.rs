@@ -12,6 +12,7 @@ use crate::build::host_paths::HostPaths;
 use crate::plan::build_target::BuildTarget;
 use crate::plan::combined_plan::CombinedPlan;
 use crate::plan::plan_report;
+use crate::plan::target_machines::MachineList;
 use crate::runtime::{self, RuntimeChoice};
 use crate::step::environment;
 use crate::step::sandbox::SandboxPolicy;
@@ -33,6 +34,7 @@ pub(crate) fn plan(
     dir: &Path,
     place: &HostPaths,
     asked: Option<&'static TargetArchitecture>,
+    machines: Option<&MachineList>,
     format: OutputFormat,
 ) -> anyhow::Result<()> {
     let settings = place.read_settings()?;
@@ -56,6 +58,7 @@ pub(crate) fn plan(
         commit: "",
     };
     let whole = CombinedPlan::plan(&runtimes, &source, &target)?;
+    machines.map_or(Ok(()), |machines| machines.check(whole.plans()))?;
     source.warnings.iter().for_each(|warning| progress::error(&warning.to_string()));
     for warning in source.notes.iter().chain(&warnings).chain(whole.plans().flat_map(|plan| &plan.warnings)) {
         progress::warning(warning);

@@ -77,15 +77,11 @@ impl ReceiveCli {
                 deploy_event::send_deploy_event(&context, &outcome);
                 return Ok(ExitCode::from(outcome.exit_code()));
             }
-            ReceiveAction::Targets { paths, whose: AppKeyArgs { app, by } } => {
+            ReceiveAction::Targets { machines, paths, whose: AppKeyArgs { app, by } } => {
                 let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
                 child_env::set_umask();
-                return distribute::print_targets(&AppContext {
-                    root: &root,
-                    scripts: &scripts,
-                    app: &app,
-                    key: &by,
-                });
+                let context = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
+                return distribute::print_targets(&context, machines.as_deref());
             }
             ReceiveAction::Ship { releases, targets, paths, whose: AppKeyArgs { app, by } } => {
                 child_env::set_umask();

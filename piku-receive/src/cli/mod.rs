@@ -104,6 +104,9 @@ enum ReceiveAction {
     /// or not), and its machines. This machine is 'here', on the first line.
     #[command(after_long_help = exit_status::TARGETS)]
     Targets {
+        /// File for what the machines have answered, by which 'piku-build' knows before a build what they lack.
+        #[arg(long, value_name = "FILE")]
+        machines: Option<PathBuf>,
         #[command(flatten)]
         paths: MachineArgs,
         #[command(flatten)]

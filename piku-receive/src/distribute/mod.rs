@@ -46,9 +46,9 @@ use targets::KindList;
 /// Name of the directory of a release for every platform.
 const ANY: &str = "any";
 
-/// `targets`: prints the hosts of an app by platform.
-pub(crate) fn print_targets(context: &AppContext<'_>) -> anyhow::Result<ExitCode> {
-    targets::print_targets(context, &deploy_to(context)?)
+/// `targets`: prints the hosts of an app by platform, and writes what they have answered to the file `machines`.
+pub(crate) fn print_targets(context: &AppContext<'_>, machines: Option<&Path>) -> anyhow::Result<ExitCode> {
+    targets::print_targets(context, &deploy_to(context)?, machines)
 }
 
 fn deploy_to(context: &AppContext<'_>) -> anyhow::Result<DeployTo> {

@@ -15,9 +15,11 @@ use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, ensure};
 use piku_layout::settings::DeployTo;
+use piku_report::diagnostic::{readable, shorten_text};
 use piku_report::output;
 use piku_report::progress;
-use serde::Deserialize;
+use piku_report::user_error::UserError;
+use serde::{Deserialize, Serialize};
 
 use super::target_host::TargetHost;
 use super::{for_each_healthy, report_results};
@@ -25,6 +27,8 @@ use crate::app_context::AppContext;
 
 /// Name of this host in the list.
 const HERE: &str = "here";
+/// Longest reason of a host, in characters.
+const LONGEST_REASON: usize = 300;
 /// Prefix of a host that is down and is left out.
 const DOWN: char = '!';
 
@@ -36,6 +40,9 @@ pub(super) struct TargetFacts {
     glibc: Option<String>,
     #[serde(default)]
     python: Vec<String>,
+    /// Why it would refuse a release of the app.
+    #[serde(default)]
+    refuses: Option<String>,
 }
 
 impl TargetFacts {
@@ -56,6 +63,16 @@ impl TargetFacts {
         Ok(facts)
     }
 
+    /// Fails with the reason for which the host would refuse any release.
+    fn check_ready(&self) -> anyhow::Result<()> {
+        match &self.refuses {
+            Some(why) => {
+                Err(UserError::new(shorten_text(&readable(why), LONGEST_REASON).into_owned()).into())
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Returns the platform for messages.
     fn describe(&self) -> String {
         let mut text = self.architecture.clone();
@@ -72,7 +89,11 @@ impl TargetFacts {
 }
 
 /// Asks all hosts and prints the list.
-pub(super) fn print_targets(context: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitCode> {
+pub(super) fn print_targets(
+    context: &AppContext<'_>,
+    to: &DeployTo,
+    file: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
     // A cluster is named in place of this machine, which sends the image there. Nodes of other architectures run a
     // release that is not native.
     if let Some(named) = to.cluster()?.and_then(|cluster| cluster.architecture.first()) {
@@ -86,7 +107,10 @@ pub(super) fn print_targets(context: &AppContext<'_>, to: &DeployTo) -> anyhow::
     }
     let mut machines: Vec<TargetHost<'_>> =
         to.machines.iter().map(|machine| TargetHost::new(context.app, machine, to)).collect();
-    for_each_healthy(&mut machines, |machine| machine.ask_facts(&own));
+    for_each_healthy(&mut machines, |machine| {
+        machine.ask_facts(&own)?;
+        machine.facts.as_ref().map_or(Ok(()), TargetFacts::check_ready)
+    });
     for machine in &machines {
         if let Some(facts) = &machine.facts {
             progress::step(&format!("{} is {}", machine.name, facts.describe()));
@@ -108,8 +132,36 @@ pub(super) fn print_targets(context: &AppContext<'_>, to: &DeployTo) -> anyhow::
         let kinds: Vec<_> = list.kinds.iter().map(|kind| kind.architecture.as_str()).collect();
         progress::step(&format!("Building a release for each of {}", kinds.join(", ")));
     }
+    if let Some(file) = file {
+        let text = serde_json::to_vec(&AskedMachines::new(to, &machines))?;
+        fs::write(file, text).with_context(|| format!("cannot write '{}'", file.display()))?;
+    }
     output::write(list.render().as_bytes())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Answers of the hosts, for the plan of `piku-build`.
+#[derive(Serialize)]
+struct AskedMachines<'a> {
+    here: bool,
+    all_or_nothing: bool,
+    machines: Vec<AskedMachine<'a>>,
+}
+
+#[derive(Serialize)]
+struct AskedMachine<'a> {
+    name: &'a str,
+    python: &'a [String],
+}
+
+impl<'a> AskedMachines<'a> {
+    fn new(to: &DeployTo, machines: &'a [TargetHost<'_>]) -> Self {
+        let usable = machines.iter().filter(|machine| machine.failure.is_none());
+        let asked = usable.filter_map(|machine| {
+            Some(AskedMachine { name: &machine.name, python: &machine.facts.as_ref()?.python })
+        });
+        Self { here: to.here, all_or_nothing: to.all_or_nothing, machines: asked.collect() }
+    }
 }
 
 /// Reads the platform of this host from `piku-build machine`.
@@ -272,6 +324,9 @@ mod tests {
         ] {
             assert!(TargetFacts::parse(bad).is_err(), "{bad}");
         }
+        let text = r#"{"architecture": "x86_64", "refuses": "locked\n !     forged\u001b[2J"}"#;
+        let refused = TargetFacts::parse(text).unwrap().check_ready().unwrap_err().to_string();
+        assert_eq!(refused, "locked  !     forged\u{fffd}[2J");
         let loud = "{\"architecture\":\"x86_64\",\"python\":[\"3\\u001b[2J\"]}";
         assert!(TargetFacts::parse(loud).is_err());
     }

@@ -1,7 +1,8 @@
 //! Receives releases that another host has built (see `distribute`), in six requests, so that a lost
 //! connection costs only the rest of one of them:
 //!
-//! - `release:machine APP`: prints the platform of this host as JSON, for which the sender builds.
+//! - `release:machine APP`: prints the platform of this host as JSON, for which the sender builds, and why it would
+//!   refuse a release.
 //! - `release:offer APP`: reads the manifest of the release from stdin. Refuses a release that cannot run
 //!   here; otherwise prints the missing layers as JSON.
 //! - `release:take APP SHA256 BYTES`: prints how many bytes of the part are here and reads the rest from
@@ -11,20 +12,29 @@
 //!   Prints the live release as JSON.
 //! - `release:undo APP NUMBER`: rolls back from this release, if it is live.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "checks that the app's directory exists, which only piku makes"
+)]
+
 mod deploy;
 mod front_key;
 mod part;
 mod undo;
 
 use std::fmt;
+use std::process::Stdio;
 
 use anyhow::Context;
 use piku_layout::deploys::deploy_lock;
+use piku_layout::settings::HostSettings;
+use piku_report::output;
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
 use crate::app_context::AppContext;
 use crate::child_env::exit_code;
+use crate::limits::IntakeLimit;
 use crate::repository::create;
 
 pub(crate) use deploy::deploy_release as deploy;
@@ -126,12 +136,33 @@ fn failed_command(what: &str, code: Option<i32>) -> UserError {
     UserError::new(format!("{what} failed")).code(code.unwrap_or(1))
 }
 
-/// `release:machine`: runs `piku-build machine` and returns its exit code.
+/// `release:machine`: prints the answer of `piku-build machine`, and in `refuses` why a release of the app would be
+/// refused, so that none is built in vain. Returns the exit code.
 pub(crate) fn print_machine(context: &AppContext<'_>) -> anyhow::Result<u8> {
     let mut build = context.command("piku-build")?;
     build.args(["machine", "--format", "json", "--settings"]).arg(context.root.settings());
-    let status = build.status().context("cannot run 'piku-build machine'")?;
-    Ok(exit_code(status))
+    let out = build.stderr(Stdio::inherit()).output().context("cannot run 'piku-build machine'")?;
+    if !out.status.success() {
+        return Ok(exit_code(out.status));
+    }
+    let mut answer: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&out.stdout).context("'piku-build machine' has printed no object")?;
+    if let Err(err) = check_ready(context) {
+        answer.insert("refuses".to_owned(), format!("{err:#}").into());
+    }
+    output::write(format!("{}\n", serde_json::Value::Object(answer)).as_bytes())?;
+    Ok(0)
+}
+
+/// Checks what does not depend on the release.
+fn check_ready(context: &AppContext<'_>) -> anyhow::Result<()> {
+    create::check_name(context)?;
+    deploy_lock::check_unlocked(context.app, &context.dir())?;
+    let settings = HostSettings::read(&context.root.settings())?;
+    let app = context.dir();
+    let dir = if app.path().exists() { app.path() } else { context.root.path() };
+    IntakeLimit::read_limit(&settings, dir, 1)?.check_bytes(1)?;
+    Ok(())
 }
 
 /// `release:offer`: runs `piku-build fits` and returns its exit code.

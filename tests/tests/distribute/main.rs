@@ -1,6 +1,7 @@
 //! Machines that differ from the build host: other architectures, older systems, releases sent over ssh, and
 //! clusters.
 
+mod before_build;
 mod cluster;
 mod cluster_nodes;
 mod cluster_verbs;

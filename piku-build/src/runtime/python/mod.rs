@@ -107,6 +107,7 @@ impl Runtime for PythonRuntime {
         let tool = program::find_program(all.manager, source, target, &interpreter)?;
         let installer = installer::choose(source, target, &interpreter, &all, &added)?;
         let index = installer.index.clone();
+        let own = layer.is_none().then(|| interpreter.path.clone());
         let venv = virtualenv::plan_layer(source, target, &interpreter, &all, tool, installer, &added)?;
         let python = venv.mount.join("bin/python").to_string_lossy().into_owned();
         warnings.append(&mut all.warnings);
@@ -115,6 +116,7 @@ impl Runtime for PythonRuntime {
             version: Some(interpreter.version.to_string()),
             version_from: Some(from),
             version_asked: unmet,
+            interpreter: own,
             host: interpreter.home.into_iter().filter(|_| target.jailed).collect(),
             steps: std::iter::once(bytecode::compile_step(&python))
                 .chain(django::plan_step(source, &python)?)
