@@ -198,9 +198,11 @@ fn write_waking(root: &PikuRoot, text: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::{Command, Stdio};
+    use std::io::{BufRead, BufReader, Lines};
+    use std::process::{Child, ChildStdout, Command, Stdio};
+
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
 
     use crate::lock;
 
@@ -240,6 +242,44 @@ mod tests {
         assert!(record.is_due(&app, 1000, now - Duration::from_secs(1)), "the clock was wrong");
     }
 
+    /// A process in place of the daemon, which prints a line for each signal; dropping it ends it.
+    struct SignalPrinter {
+        process: Child,
+        lines: Lines<BufReader<ChildStdout>>,
+    }
+
+    impl SignalPrinter {
+        fn start(root: &PikuRoot) -> Self {
+            let script = "trap 'echo HUP' HUP; trap 'echo USR1' USR1; echo up; while :; do sleep 0.05; done";
+            let mut shell = Command::new("env");
+            shell.args(["--default-signal=HUP,USR1", "sh", "-c", script]);
+            let mut process = shell.stdout(Stdio::piped()).spawn().unwrap();
+            let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+            let mut daemon = Self { process, lines };
+            assert_eq!(daemon.next_line(), "up");
+            fs::write(root.daemon_lock(), daemon.process.id().to_string()).unwrap();
+            daemon
+        }
+
+        fn next_line(&mut self) -> String {
+            self.lines.next().unwrap().unwrap()
+        }
+
+        /// Returns how often it was woken since the last call. A shell handles signals in the order of their numbers.
+        fn count_wakes(&mut self) -> usize {
+            kill(Pid::from_raw(self.process.id().try_into().unwrap()), Signal::SIGUSR1).unwrap();
+            let lines = std::iter::from_fn(|| Some(self.next_line()));
+            lines.take_while(|line| line != "USR1").count()
+        }
+    }
+
+    impl Drop for SignalPrinter {
+        fn drop(&mut self) {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
+
     #[test]
     fn the_first_record_wakes_the_daemon() {
         let place = tempfile::tempdir().unwrap();
@@ -249,23 +289,19 @@ mod tests {
         let mut measured = DataUsageRecord::default();
         measured.add(&app, usage(5, Timestamp::now()), Duration::ZERO);
         let _lock = lock::try_lock(&root.daemon_lock()).unwrap().unwrap();
+        let mut daemon = SignalPrinter::start(&root);
         for is_measured in [false, true] {
-            // It ends by the signal, as a daemon does not.
-            let mut daemon = Command::new("env");
-            daemon.args(["--default-signal=HUP", "sh", "-c", "echo up; exec sleep 60"]);
-            let mut daemon = daemon.stdout(Stdio::piped()).spawn().unwrap();
-            let mut up = [0; 3];
-            daemon.stdout.take().unwrap().read_exact(&mut up).unwrap();
-            fs::write(root.daemon_lock(), daemon.id().to_string()).unwrap();
             DataUsageRecord::default().write(&root).unwrap();
-            assert_eq!(daemon.try_wait().unwrap(), None, "there is nothing to measure");
+            assert_eq!(daemon.count_wakes(), 0, "there is nothing to measure");
             if is_measured {
                 measured.write(&root).unwrap();
             } else {
                 DataUsageRecord::create(&root).unwrap();
             }
-            assert_eq!(daemon.wait().unwrap().signal(), Some(1));
+            assert_eq!(daemon.count_wakes(), 1);
         }
+        measured.write(&root).unwrap();
+        assert_eq!(daemon.count_wakes(), 0, "it knows of the record");
     }
 
     #[test]

@@ -243,8 +243,10 @@ mod tests {
             ("usr/lib/x86_64-linux-gnu/loaders", Regular, "/usr/lib/x86_64-linux-gnu/a.so\n"),
             ("usr/lib/x86_64-linux-gnu/binary", Regular, "a\0b"),
             ("usr/share/keys", Regular, "a\0b"),
+            // Of a package, whose file for the other architecture has another name.
+            ("usr/share/note", Regular, "a note"),
             ("usr/local/share/x", Directory, ""),
-            ("var/lib/dpkg/info/dash.list", Regular, "/.\n/bin/dash\n/usr/share/doc\n"),
+            ("var/lib/dpkg/info/dash.list", Regular, "/.\n/bin/dash\n/usr/share/doc\n/usr/share/note\n"),
             ("var/lib/dpkg/status", Regular, "Package: dash\n"),
         ]);
         #[expect(clippy::disallowed_methods, reason = "a file of the test")]
