@@ -50,3 +50,16 @@ impl PointerCount {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_is_a_short_file_with_its_beginning() {
+        let pointer = [POINTER, b"oid sha256:0\nsize 1\n"].concat();
+        assert!(is_pointer(&pointer) && !is_pointer(&pointer[1..]));
+        let long = [POINTER, &[b'x'; LONGEST_POINTER]].concat();
+        assert!(!is_pointer(&long), "it only begins like one");
+    }
+}
