@@ -162,6 +162,16 @@ fn a_changed_configuration_is_live_when_the_command_ends() {
     import.stdin.take().unwrap().write_all(b"NAME=\"from a file\" # yes\n").unwrap();
     assert!(import.wait().unwrap().success());
     assert_eq!(server.page(), "from a file\n");
+    // Input without an end is not kept in memory.
+    let mut import = server.tool(&["config", "blog", "import"]);
+    let mut import = import.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = import.stdin.take().unwrap();
+    let piece = vec![b'#'; 1 << 16];
+    let pieces = (0..1000).take_while(|_| stdin.write_all(&piece).is_ok()).count();
+    drop(stdin);
+    let out = import.wait_with_output().unwrap();
+    assert!(!out.status.success() && pieces < 1000, "{pieces}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("stdin has more than 8 MiB"), "{out:?}");
 }
 
 /// Serves the value of NAME; exits if it is `bad`.

@@ -1,8 +1,6 @@
 //! `config APP …`: the operator's config. A change makes a release of its own with the tree of the live
 //! one. If that release does not come up, it is removed and the change is not stored.
 
-use std::io::Read;
-
 use anyhow::{Context, ensure};
 use piku_layout::app_lock;
 use piku_layout::name::AppName;
@@ -13,6 +11,7 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
 use piku_report::user_error::{UserError, WithHint};
 
+use super::read_input;
 use crate::cli;
 use crate::config::{ConfigChange, ConfigEdit, ConfigValues, parse_assignment, store};
 use crate::lock;
@@ -47,8 +46,7 @@ pub(in crate::commands) fn run(
         }
         Some(cli::ConfigCommand::Unset { names, no_restart }) => (ConfigEdit::Unset(names), no_restart),
         Some(cli::ConfigCommand::Import { replace, before, no_restart }) => {
-            let mut text = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut text).context("cannot read stdin")?;
+            let mut text = read_input()?;
             if let Some(length) = before {
                 ensure!(length <= text.len(), "stdin ends before the config that --before announces");
                 let edited = text.split_off(length);
@@ -80,8 +78,7 @@ fn only_name(words: &[String]) -> anyhow::Result<String> {
 
 /// Reads a value from stdin, without the newline that ends it.
 fn read_value() -> anyhow::Result<String> {
-    let mut text = String::new();
-    std::io::stdin().lock().read_to_string(&mut text).context("cannot read the value from stdin")?;
+    let mut text = String::from_utf8(read_input()?).context("the value on stdin is not valid UTF-8")?;
     if text.ends_with('\n') {
         text.pop();
     }

@@ -3,8 +3,6 @@
 
 mod export;
 
-use std::io::Read;
-
 use anyhow::Context;
 use piku_layout::paths::PikuRoot;
 use piku_report::output;
@@ -13,14 +11,12 @@ use piku_report::user_error::UserError;
 pub(crate) use export::ForeignPlatform;
 use export::PlatformExport;
 
+use super::read_input;
 use crate::cli::ForeignAppArgs;
 use crate::commands::config;
 use crate::config::ConfigValues;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
-
-/// Largest export, in bytes.
-const LARGEST: u64 = 4 << 20;
 
 /// Largest number of instances of a process type, as `scale` accepts it.
 const MOST_INSTANCES: u32 = 1000;
@@ -28,12 +24,7 @@ const MOST_INSTANCES: u32 = 1000;
 /// Reads the export from stdin, prints what is taken over and what differs, and stores it.
 pub(in crate::commands) fn run(root: &PikuRoot, typed: &ForeignAppArgs) -> anyhow::Result<()> {
     let ForeignAppArgs { app, from, dry_run, no_restart } = typed;
-    let mut text = Vec::new();
-    std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut text).context("cannot read stdin")?;
-    if text.len() as u64 > LARGEST {
-        return Err(UserError::new("stdin has more than 4 MiB, more than any export").into());
-    }
-    let export = PlatformExport::parse(*from, &text)?;
+    let export = PlatformExport::parse(*from, &read_input()?)?;
     if export.config.is_empty() && export.formation.is_empty() {
         let what = format!("stdin has neither settings nor a scale of {}", from.name());
         return Err(UserError::new(what).hint(from.how_to_export(app)).into());
