@@ -15,15 +15,13 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::atomic_file;
-use crate::source_index::{FileMark, IndexContent, IndexFolder};
+use crate::source_index::{FOLDER_MODE, FileMark, IndexContent, IndexFolder};
 use crate::tree::{FileStat, TreeHandle};
 
 /// The first bytes of the file; the number counts its formats.
 const MAGIC: &[u8; 16] = b"piku linked 001\n";
 /// Length of a SHA-256.
 const HASH: usize = 32;
-/// Mode of each directory, without the rights of the group.
-const FOLDER_MODE: u32 = 0o705;
 
 /// The directories of a tree of links, by their paths in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,13 +89,17 @@ impl LinkRecord {
         stat: &FileStat,
     ) -> Option<FolderMark> {
         let found = self.folders.get(path).filter(|found| found.entries == *entries)?;
-        let is_same = found.mark == FileMark::of(stat) && stat.mode_without_group() == FOLDER_MODE;
-        is_same.then_some(*found)
+        (found.mark == FileMark::of(stat) && has_folder_mode(stat)).then_some(*found)
     }
 
     pub(crate) fn insert(&mut self, path: PathBuf, folder: FolderMark) {
         self.folders.insert(path, folder);
     }
+}
+
+/// Returns true for the mode of a directory of a source. The rights of the group do not count.
+pub(crate) fn has_folder_mode(stat: &FileStat) -> bool {
+    stat.mode_without_group() == FOLDER_MODE & !0o070
 }
 
 /// Returns the hash of what an index says of the entries of one directory. Of subdirectories only the names count.

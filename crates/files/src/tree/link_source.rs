@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::link_record::{FolderMark, LinkRecord, hash_entries};
+use crate::link_record::{FolderMark, LinkRecord, has_folder_mode, hash_entries};
 use crate::parallel::{MANY_FOLDERS, THREADS, work_on_all};
-use crate::source_index::{FileMark, IndexContent, IndexEntry, IndexFolder};
+use crate::source_index::{FOLDER_MODE, FileMark, IndexContent, IndexEntry, IndexFolder};
 use crate::tree::directory;
 use crate::tree::error::TreeError;
 use crate::tree::file_stat::FileKind;
@@ -130,8 +130,8 @@ impl<'a> LinkedFolders<'a, '_> {
 
 /// Removes from a directory what `index` does not list. Returns the names that stay.
 fn remove_others<'a>(index: &'a IndexFolder, dir: &TreeHandle) -> Result<HashSet<&'a [u8]>, TreeError> {
-    if dir.metadata("")?.mode_without_group() != 0o705 {
-        dir.set_mode("", 0o755)?;
+    if !has_folder_mode(&dir.metadata("")?) {
+        dir.set_mode("", FOLDER_MODE)?;
     }
     let listed: HashMap<_, _> = index.entries.iter().map(|entry| (entry.os_name(), entry)).collect();
     let mut present = HashSet::new();
