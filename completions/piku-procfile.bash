@@ -665,7 +665,7 @@ _piku__procfile() {
             return 0
             ;;
         piku__subcmd__procfile__subcmd__render__subcmd__nginx)
-            opts="-h --app --procfile --env --upstream --root --data --listen --listen-tls --no-ipv6 --certificate --key --acme-root --cache --passwords --logs --cloudflare-ranges --http2 --maintenance --connections --trusted-proxy --print --main --shutdown-timeout --worker-connections --help"
+            opts="-h --app --procfile --env --upstream --root --data --listen --listen-tls --no-ipv6 --certificate --key --acme-root --cache --passwords --logs --cloudflare-ranges --http2 --maintenance --connections --trusted-proxy --shared --print --main --shutdown-timeout --worker-connections --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -744,7 +744,7 @@ _piku__procfile() {
                     return 0
                     ;;
                 --print)
-                    COMPREPLY=($(compgen -W "server passwords" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "server passwords shared" -- "${cur}"))
                     return 0
                     ;;
                 --main)

@@ -79,12 +79,14 @@ off\t'No HTTP/2'"
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l connections -d 'Maximum number of concurrent requests; further ones get 503' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l trusted-proxy -d 'Proxy in front whose X-Forwarded-* headers are passed on: an address, a range or \'private\'; repeat for several' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l print -d 'File to print' -r -f -a "server\t'The server block'
-passwords\t'The password file'"
+passwords\t'The password file'
+shared\t'The settings that apps share, for \'--shared\''"
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l main -d 'Print the nginx.conf of an instance that uses only DIR and includes DIR/apps/*.conf' -r -F
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l shutdown-timeout -d 'Time for old worker processes to finish their requests after a reload' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l worker-connections -d 'Maximum number of connections per worker process' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l no-ipv6 -d 'Listen on IPv4 only'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l maintenance -d 'Respond to every request with 503 and a maintenance page'
+complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -l shared -d 'Leave out what \'--print shared\' prints, which nginx then has to read once for all apps'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from nginx" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l app -d 'Name of the app' -r
 complete -c piku-procfile -n "__fish_piku_procfile_using_subcommand render; and __fish_seen_subcommand_from systemd" -l procfile -d 'Procfile, or \'-\' for stdin' -r -F

@@ -160,6 +160,9 @@ pub(crate) struct NginxArgs {
     /// several
     #[arg(long = "trusted-proxy", value_name = "RANGE", value_parser = parse_trusted_proxy)]
     trusted_proxies: Vec<String>,
+    /// Leave out what '--print shared' prints, which nginx then has to read once for all apps
+    #[arg(long)]
+    shared: bool,
     /// File to print
     #[arg(long, value_enum, default_value_t)]
     print: PrintedFile,
@@ -169,7 +172,7 @@ pub(crate) struct NginxArgs {
         value_name = "DIR",
         conflicts_with_all = [
             "app", "procfile", "env", "upstreams", "root", "data", "certificate", "acme_root", "cache", "passwords",
-            "logs", "cloudflare_ranges", "http2", "maintenance", "connections", "trusted_proxies", "print",
+            "logs", "cloudflare_ranges", "http2", "maintenance", "connections", "trusted_proxies", "shared", "print",
         ]
     )]
     main: Option<PathBuf>,
@@ -204,6 +207,8 @@ pub(crate) enum PrintedFile {
     Server,
     /// The password file
     Passwords,
+    /// The settings that apps share, for '--shared'
+    Shared,
 }
 
 #[derive(Debug, Args)]
@@ -260,9 +265,11 @@ pub(crate) enum RenderTarget {
         files: AppFileArgs,
         settings: Box<RenderSettings>,
         cloudflare: Option<PathBuf>,
-        print: PrintedFile,
+        /// Print the password file, not the server block.
+        prints_passwords: bool,
     },
     NginxMain(NginxInstance),
+    NginxShared,
     Systemd {
         files: AppFileArgs,
         unit: UnitSettings,
@@ -339,6 +346,9 @@ impl From<NginxArgs> for RenderTarget {
                 status: None,
             });
         }
+        if matches!(args.print, PrintedFile::Shared) {
+            return Self::NginxShared;
+        }
         let path = |path: Option<PathBuf>| path.map(|path| make_absolute(&path));
         let settings = RenderSettings {
             app: args.files.app.clone(),
@@ -363,13 +373,13 @@ impl From<NginxArgs> for RenderTarget {
             trusted_proxies: args.trusted_proxies,
             front: None,
             machines: None,
-            shares_maps: false,
+            shares_settings: args.shared,
         };
         Self::Nginx {
             files: args.files.files(),
             settings: Box::new(settings),
             cloudflare: args.cloudflare_ranges,
-            print: args.print,
+            prints_passwords: matches!(args.print, PrintedFile::Passwords),
         }
     }
 }

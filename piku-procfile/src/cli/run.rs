@@ -15,14 +15,14 @@ use piku_report::user_error::UserError;
 
 use super::container_args::{ContainerArgs, ContainerEngine, UnitDirs};
 use super::input::{platform_variables, print_warnings, read_environment, read_procfile};
-use super::render_args::{AppFileArgs, PrintedFile, RenderTarget};
+use super::render_args::{AppFileArgs, RenderTarget};
 use super::{FileOrStdin, ProcfileAction};
 use crate::env::{self, EnvFile};
 use crate::procfile::{ParseOptions, Procfile};
 use crate::read_file;
 use crate::render::app_values::AppValues;
 use crate::render::container::{ContainerApp, compose, container_variables, kubernetes, quadlet};
-use crate::render::nginx::VirtualHost;
+use crate::render::nginx::{VirtualHost, render_shared_settings};
 use crate::render::systemd::SystemdUnit;
 use crate::render::{crontab, systemd};
 
@@ -60,7 +60,8 @@ fn unknown_type(name: &str, procfile: &Procfile) -> UserError {
 fn render(target: &RenderTarget) -> anyhow::Result<()> {
     match target {
         RenderTarget::NginxMain(instance) => output::write(instance.render()?.as_bytes()),
-        RenderTarget::Nginx { files, settings, cloudflare, print } => {
+        RenderTarget::NginxShared => output::write(render_shared_settings(true).as_bytes()),
+        RenderTarget::Nginx { files, settings, cloudflare, prints_passwords } => {
             let mut settings = settings.clone();
             if let Some(file) = cloudflare {
                 let text = fs::read_to_string(file);
@@ -75,10 +76,11 @@ fn render(target: &RenderTarget) -> anyhow::Result<()> {
             let values = read_values(&files.env, &platform, true)?;
             let host = VirtualHost::read(&settings, &procfile, &values)?;
             print_warnings(&host.warnings);
-            match print {
-                PrintedFile::Server => output::write(host.server_file().as_bytes()),
-                PrintedFile::Passwords => output::write(host.password_file().unwrap_or_default().as_bytes()),
-            }
+            let text = match prints_passwords {
+                true => host.password_file().unwrap_or_default(),
+                false => host.server_file(),
+            };
+            output::write(text.as_bytes())
         }
         RenderTarget::Systemd { files, unit, output } => {
             let procfile = read_procfile_of(files)?;

@@ -9,4 +9,5 @@ mod include;
 mod requests;
 mod server;
 mod settings;
+mod shared;
 mod site_rules;

@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) port: u16,
     pub(crate) tls: u16,
     pub(crate) nginx: PathBuf,
+    /// The app's file leaves out what apps share.
+    is_shared: bool,
     child: Option<Child>,
 }
 
@@ -63,8 +65,16 @@ impl World {
         for folder in ["nginx/apps", "app/public", "data/media", "acme/.well-known/acme-challenge", "cache"] {
             fs::create_dir_all(dir.path().join(folder)).expect(folder);
         }
-        let world = Self { dir, port: free_port(), tls: free_port(), nginx, child: None };
+        let world = Self { dir, port: free_port(), tls: free_port(), nginx, is_shared: false, child: None };
         Some(world.file("app/Procfile", "web: serve\n"))
+    }
+
+    /// The same, for an app whose file leaves out what apps share.
+    pub(crate) fn shared() -> Option<Self> {
+        let mut world = Self::new()?;
+        world.is_shared = true;
+        let shared = world.render(&["--print", "shared"]);
+        Some(world.file("nginx/apps/_shared.conf", shared))
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -108,6 +118,7 @@ impl World {
             .collect();
         let mut all = vec!["--app", "blog", "--root", &paths[0], "--data", &paths[1]];
         all.extend(["--acme-root", &paths[2], "--cache", &paths[3], "--passwords", &paths[4]]);
+        all.extend(self.is_shared.then_some("--shared"));
         all.extend(args);
         let site = self.render(&all);
         all.extend(["--print", "passwords"]);

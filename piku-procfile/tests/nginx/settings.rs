@@ -99,7 +99,10 @@ fn only_cloudflare_and_this_machine_get_an_answer() {
 
 #[test]
 fn the_apps_own_lines_are_served_and_cannot_climb_out() {
-    let Some(world) = World::new() else { return };
+    [World::new(), World::shared()].into_iter().flatten().for_each(own_lines_cannot_climb_out);
+}
+
+fn own_lines_cannot_climb_out(world: World) {
     let app = ServedApp::start();
     let world = world
         .file("app/ENV", "NGINX_SERVER_NAME=blog.test\nNGINX_INCLUDE_FILE=conf/nginx.conf\nNGINX_STATIC_PATHS=/static:public\n")

@@ -12,7 +12,7 @@ use piku_files::sha256;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::ListenAddress;
-use piku_procfile::render::nginx::{render_shared_maps, source_of_line};
+use piku_procfile::render::nginx::{render_shared_settings, source_of_line};
 use piku_report::user_error::UserError;
 
 use super::WebServer;
@@ -60,7 +60,8 @@ impl WebServer {
     /// Returns the hash of everything that the result of a test depends on, in this boot.
     fn test_digest(&self, nginx: &NginxProgram, text: &str) -> anyhow::Result<String> {
         let main = self.build_instance(nginx)?.render()?;
-        let (boot, shared, text) = (piku_procfs::boot_id(), render_shared_maps(), without_ports(text));
+        let shared = render_shared_settings(nginx.build().counts_connections);
+        let (boot, text) = (piku_procfs::boot_id(), without_ports(text));
         let all = [nginx.identity(), &boot, &main, &shared, &text].join("\0");
         let hash = sha256::hash_reader(&mut all.as_bytes()).context("cannot hash the settings")?;
         Ok(sha256::to_hex(&hash))
@@ -77,7 +78,7 @@ impl WebServer {
         nginx: &NginxProgram,
         apps: &[(AppName, String)],
     ) -> anyhow::Result<Result<(), String>> {
-        let dir = self.dir.create_test_dir()?;
+        let dir = self.dir.create_test_dir(nginx.build())?;
         let mut instance = self.build_instance(nginx)?;
         dir.path().clone_into(&mut instance.dir);
         let apps_text: Vec<String> = apps.iter().map(|(_, text)| with_high_ports(text)).collect();
@@ -98,16 +99,22 @@ impl WebServer {
     }
 }
 
-/// Replaces the instances of each upstream by one line that is the same for all ports.
+/// Replaces the instances of each upstream by one line that is the same for all ports, and the port of a single
+/// instance.
 fn without_ports(text: &str) -> String {
-    let is_instance = |line: &str| {
-        let port =
-            line.strip_prefix("    server 127.0.0.1:").and_then(|rest| rest.strip_suffix(" max_fails=0;"));
+    const INSTANCE: &str = "    server PORT;";
+    const SINGLE: &str = "            proxy_pass PORT;";
+    let has_port = |line: &str, before: &str, after: &str| {
+        let port = line.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
         port.is_some_and(|port| port.parse::<u16>().is_ok())
     };
-    let mut lines: Vec<&str> =
-        text.lines().map(|line| if is_instance(line) { "    server PORT;" } else { line }).collect();
-    lines.dedup_by(|next, line| next == line && *line == "    server PORT;");
+    let same = |line| match line {
+        _ if has_port(line, "    server 127.0.0.1:", " max_fails=0;") => INSTANCE,
+        _ if has_port(line, "            proxy_pass http://127.0.0.1:", ";") => SINGLE,
+        _ => line,
+    };
+    let mut lines: Vec<&str> = text.lines().map(same).collect();
+    lines.dedup_by(|next, line| next == line && *line == INSTANCE);
     lines.join("\n")
 }
 
@@ -221,6 +228,10 @@ mod tests {
         let same = without_ports(&upstream(&one));
         assert_eq!(without_ports(&upstream(&two)), same);
         assert_eq!(without_ports(&upstream(&[&*one, &*two].concat())), same);
+        let single =
+            |port: u32| format!("limit_except GET {{\n            proxy_pass http://127.0.0.1:{port};\n}}\n");
+        assert_eq!(without_ports(&single(1)), without_ports(&single(65_535)));
+        assert_ne!(without_ports(&single(1)), without_ports(&single(65_536)));
         for other in
             ["", "    server 127.0.0.1:65536 max_fails=0;\n", "    server 127.0.0.1:1 max_fails=0; x\n"]
         {

@@ -16,10 +16,11 @@ use piku_files::FileLock;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
-use piku_procfile::render::nginx::{DEFAULT_NAME, render_shared_maps};
+use piku_procfile::render::nginx::{DEFAULT_NAME, render_shared_settings};
 use piku_report::user_error::{BUSY, UserError};
 use serde::{Deserialize, Serialize};
 
+use super::program::NginxBuild;
 use crate::lock;
 use crate::releases::current;
 
@@ -29,8 +30,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
 /// Prefix of the directories in which a configuration is tested.
 const TEST_PREFIX: &str = ".trial.";
 
-/// The file of maps beside those of the apps. No app has this name.
-const SHARED_MAPS: &str = "_shared.conf";
+/// The file beside those of the apps with the settings that they share. No app has this name.
+const SHARED_SETTINGS: &str = "_shared.conf";
 
 /// Path of the directory, usually `~/.piku/nginx`.
 #[derive(Debug, Clone)]
@@ -161,9 +162,10 @@ impl NginxDir {
         self.list_apps()?.into_iter().map(read).collect()
     }
 
-    /// Writes the maps that the files of the apps share, unless they are there.
-    pub(super) fn write_shared_maps(&self) -> anyhow::Result<()> {
-        let (path, text) = (self.0.join("apps").join(SHARED_MAPS), render_shared_maps());
+    /// Writes the settings that the files of the apps share, unless they are there.
+    pub(super) fn write_shared_settings(&self, build: NginxBuild) -> anyhow::Result<()> {
+        let path = self.0.join("apps").join(SHARED_SETTINGS);
+        let text = render_shared_settings(build.counts_connections);
         if fs::read_to_string(&path).is_ok_and(|there| there == text) {
             return Ok(());
         }
@@ -337,14 +339,16 @@ impl NginxDir {
     }
 
     /// Creates a directory for testing a configuration; dropping it removes it.
-    pub(super) fn create_test_dir(&self) -> anyhow::Result<tempfile::TempDir> {
+    pub(super) fn create_test_dir(&self, build: NginxBuild) -> anyhow::Result<tempfile::TempDir> {
         let dir = tempfile::Builder::new().prefix(TEST_PREFIX).tempdir_in(&self.0);
         let dir = dir.with_context(|| format!("cannot create a directory in '{}'", self.0.display()))?;
         let apps = dir.path().join("apps");
         DirBuilder::new()
             .mode(0o700)
             .create(&apps)
-            .and_then(|()| fs::write(apps.join(SHARED_MAPS), render_shared_maps()))
+            .and_then(|()| {
+                fs::write(apps.join(SHARED_SETTINGS), render_shared_settings(build.counts_connections))
+            })
             .with_context(|| format!("cannot create '{}'", apps.display()))?;
         Ok(dir)
     }

@@ -52,7 +52,7 @@ impl PreparedSite<'_> {
             SiteChange::Replace(files) => {
                 dir.write_metadata(app, &files.metadata)?;
                 if changes {
-                    dir.write_shared_maps()?;
+                    dir.write_shared_settings(files.build)?;
                     nginx_dir::write_private(&dir.app_conf(app), files.text.as_bytes())?;
                 }
             }

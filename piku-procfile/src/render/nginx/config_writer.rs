@@ -18,9 +18,16 @@ pub(super) struct NginxConfigFile<'a> {
     depth: usize,
     /// The app's directives in the current block.
     own: &'a [NginxDirective],
+    /// Directives that all servers inherit.
+    inherited: Vec<Vec<String>>,
 }
 
 impl<'a> NginxConfigFile<'a> {
+    /// Creates a file whose servers inherit these directives.
+    pub(super) fn inheriting(inherited: Vec<Vec<String>>) -> Self {
+        Self { inherited, ..Self::default() }
+    }
+
     /// Adds `WORD WORD…;` unless the app has set the directive in this block.
     pub(super) fn add(&mut self, words: &[&str]) {
         if is_replaced(words, self.own) {
@@ -28,6 +35,13 @@ impl<'a> NginxConfigFile<'a> {
         }
         self.write_words(words);
         self.text.push_str(";\n");
+    }
+
+    /// Adds a directive to a server unless it inherits it.
+    pub(super) fn add_to_server(&mut self, words: &[&str]) {
+        if !self.inherited.iter().any(|inherited| inherited == words) {
+            self.add(words);
+        }
     }
 
     /// Returns true if the app has set the directive in the current block.

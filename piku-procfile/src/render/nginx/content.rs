@@ -9,6 +9,7 @@ use super::include::written_words;
 use super::moved_paths::add_moved_paths;
 use super::proxy_buffers::{DIRECTIVES, ProxyBuffers};
 use super::settings::directives::DirectiveScope;
+use super::shared_settings::{HTTP_VERSION, NEXT_UPSTREAM, NO_PROXY_REDIRECT};
 use super::site_location::{LocationPath, answers_itself, find_unsafe, own_path};
 use super::{CacheSettings, PathPrefix, StaticDir, VirtualHost};
 
@@ -66,64 +67,30 @@ pub(super) fn add_content<'a>(site: &'a VirtualHost, to: &mut NginxConfigFile<'a
 
 /// Adds the directives for all requests that are passed to the app.
 fn add_proxy_settings(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
-    to.add(&["proxy_http_version", "1.1"]);
-    for [name, value] in &site.proxy_headers() {
-        to.add(&["proxy_set_header", name, value]);
+    to.add_to_server(&HTTP_VERSION);
+    site.add_server_headers(to);
+    for words in site.buffers.directives() {
+        to.add_to_server(&words.iter().map(String::as_str).collect::<Vec<_>>());
     }
-    site.buffers.write(to);
     add_setting_directives(site, DirectiveScope::Proxy, to);
-    // nginx tries another instance only if this one did not respond at all, and never repeats POST, PATCH
-    // or LOCK once the request has been sent.
     if site.machines.is_some() {
         // A machine that is lost refuses nothing: connections to it time out.
         to.add(&["proxy_next_upstream", "error", "timeout"]);
         to.add(&["proxy_next_upstream_timeout", "30s"]);
     } else {
-        to.add(&["proxy_next_upstream", "error"]);
+        to.add_to_server(&NEXT_UPSTREAM);
     }
-    // The app knows its own address by the header 'Host'.
-    to.add(&["proxy_redirect", "off"]);
+    to.add_to_server(&NO_PROXY_REDIRECT);
 }
 
 /// Adds the directives that have variables of their own.
 fn add_setting_directives(site: &VirtualHost, scope: DirectiveScope, to: &mut NginxConfigFile<'_>) {
     for (_, directive, value) in site.directives.iter().filter(|(other, _, _)| *other == scope) {
-        to.add(&[directive, value]);
+        to.add_to_server(&[directive, value]);
     }
 }
 
 impl VirtualHost {
-    /// Returns the headers of requests to the app in locations that get websockets and other requests.
-    fn proxy_headers(&self) -> Vec<[String; 2]> {
-        if self.separates_websockets() {
-            return self.headers_with_upgrade("", "");
-        }
-        self.headers_with_upgrade(&self.common_variable("upgrade"), &self.common_variable("connection"))
-    }
-
-    /// Returns the headers that every request to the app gets. nginx omits those without a value.
-    pub(super) fn headers_with_upgrade(&self, upgrade: &str, connection: &str) -> Vec<[String; 2]> {
-        let host = self.host_variable();
-        let own = |text: &str| text.to_owned();
-        [
-            ["Host", &self.app_host()],
-            ["Upgrade", upgrade],
-            ["Connection", connection],
-            ["X-Forwarded-For", &self.forwarded("forwarded_for", "$proxy_add_x_forwarded_for")],
-            ["X-Forwarded-Host", &self.forwarded("forwarded_host", &host)],
-            ["X-Forwarded-Port", &self.forwarded("forwarded_port", self.own_port())],
-            ["X-Forwarded-Proto", &self.forwarded("scheme", self.own_scheme())],
-            ["X-Real-IP", "$remote_addr"],
-            ["X-Request-Start", "t=$msec"],
-            // Some programs read it as HTTP_PROXY (CVE-2016-5385).
-            ["Proxy", ""],
-        ]
-        .map(|pair| pair.map(own))
-        .into_iter()
-        .chain(self.front_headers())
-        .collect()
-    }
-
     /// Returns the directory whose files are served at `/`.
     pub(super) fn static_root(&self) -> Option<&StaticDir> {
         self.static_dirs.iter().find(|dir| dir.prefix.is_root())
@@ -218,7 +185,7 @@ impl VirtualHost {
         let top: Vec<Vec<&str>> = self.include.top_level("proxy_set_header").collect();
         let is_own =
             |name: &str| top.iter().any(|own| own.get(1).is_some_and(|own| own.eq_ignore_ascii_case(name)));
-        for [name, value] in self.proxy_headers().iter().filter(|[name, _]| !is_own(name)) {
+        for [name, value] in self.proxy_headers().rows().into_iter().filter(|[name, _]| !is_own(name)) {
             to.add(&["proxy_set_header", name, value]);
         }
         for words in &top {

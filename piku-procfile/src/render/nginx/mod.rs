@@ -16,9 +16,10 @@ mod instance;
 mod moved_paths;
 mod paths;
 mod proxy_buffers;
+mod proxy_headers;
 mod server;
 mod settings;
-mod shared_maps;
+mod shared_settings;
 mod site_location;
 mod streaming;
 #[cfg(test)]
@@ -33,7 +34,7 @@ pub(crate) use include::allowed_directives;
 pub use instance::{NginxInstance, StatusSite, TUNNEL_NAME, certificate_link};
 pub(crate) use settings::known::VARIABLES_HELP;
 pub use settings::trusted_proxies::check_trusted_proxy;
-pub use shared_maps::render_shared_maps;
+pub use shared_settings::render_shared_settings;
 
 use indexmap::IndexSet;
 use piku_layout::front_key::FrontKey;
@@ -112,8 +113,8 @@ pub struct RenderSettings {
     /// Key by which the nginx of other machines recognizes requests of this front; the upstreams are these
     /// machines.
     pub machines: Option<FrontKey>,
-    /// True if nginx also reads [`render_shared_maps`]. Otherwise the file contains those maps.
-    pub shares_maps: bool,
+    /// True if nginx also reads [`render_shared_settings`]. Otherwise the file depends on no other one.
+    pub shares_settings: bool,
 }
 
 /// The certificate of an app, and the way in which nginx finds it.
@@ -170,7 +171,7 @@ pub struct VirtualHost {
     connections: Option<u32>,
     front: Option<FrontKey>,
     machines: Option<FrontKey>,
-    shares_maps: bool,
+    shares_settings: bool,
     /// Variables that have no effect.
     pub warnings: Vec<Diagnostic>,
 }

@@ -88,12 +88,21 @@ impl ProxyBuffers {
         u32::try_from((self.first + self.count * self.each).div_ceil(1 << 10)).unwrap_or(u32::MAX)
     }
 
+    /// Returns the words of the directives.
+    pub(super) fn directives(self) -> [Vec<String>; 3] {
+        let busy = self.busy.unwrap_or_else(|| self.shared().min(2 * self.first.max(self.each)));
+        [
+            vec![FIRST.to_owned(), format_size(self.first)],
+            vec![BUFFERS.to_owned(), self.count.to_string(), format_size(self.each)],
+            vec![BUSY.to_owned(), format_size(busy)],
+        ]
+    }
+
     /// Adds the directives.
     pub(super) fn write(self, to: &mut NginxConfigFile<'_>) {
-        let busy = self.busy.unwrap_or_else(|| self.shared().min(2 * self.first.max(self.each)));
-        to.add(&[FIRST, &format_size(self.first)]);
-        to.add(&[BUFFERS, &self.count.to_string(), &format_size(self.each)]);
-        to.add(&[BUSY, &format_size(busy)]);
+        for words in self.directives() {
+            to.add(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        }
     }
 }
 

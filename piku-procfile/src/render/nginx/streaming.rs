@@ -3,7 +3,7 @@
 
 use super::config_writer::NginxConfigFile;
 use super::paths::{MAX_PREFIXES, PathPrefix};
-use super::shared_maps::REPEATABLE_METHODS;
+use super::shared_settings::REPEATABLE_METHODS;
 use super::{CacheSettings, StaticDir, VirtualHost};
 use crate::render::app_values::ValuesReader;
 use piku_report::diagnostic::quote_word;
@@ -82,13 +82,14 @@ impl VirtualHost {
         // for each location.
         to.add(&["proxy_pass", &format!("http://{}", self.zone(""))]);
         let words: Vec<&str> = ["limit_except"].into_iter().chain(REPEATABLE_METHODS).collect();
-        to.add_block(&words, |to| to.add(&["proxy_pass", &format!("http://{}", self.zone(".once"))]));
+        let once = self.once_address().map_or_else(|| self.zone(".once"), str::to_owned);
+        to.add_block(&words, |to| to.add(&["proxy_pass", &format!("http://{once}")]));
     }
 
-    /// Returns true if no location but that of websockets passes one to the app. nginx evaluates the variables of the
-    /// other requests' headers at each of them.
+    /// Returns true if only the location of websockets has their headers, so that nginx evaluates no variables for
+    /// those of other requests. It can be if no other location passes websockets to the app.
     pub(super) fn separates_websockets(&self) -> bool {
-        self.include.directives().is_empty() && self.caching.is_none()
+        self.include.directives().is_empty() && self.caching.is_none() && !self.shares_settings
     }
 
     /// Adds the location for websockets.
@@ -96,7 +97,7 @@ impl VirtualHost {
         let timeout = format!("{}s", self.streams.timeout);
         to.add_block(&["location", WEBSOCKET_LOCATION], |to| {
             if self.separates_websockets() {
-                for [name, value] in &self.headers_with_upgrade("websocket", "upgrade") {
+                for [name, value] in self.headers_with_upgrade("websocket", "upgrade").rows() {
                     to.add(&["proxy_set_header", name, value]);
                 }
             }

@@ -36,7 +36,7 @@ fn settings() -> RenderSettings {
         trusted_proxies: Vec::new(),
         front: None,
         machines: None,
-        shares_maps: false,
+        shares_settings: false,
     }
 }
 

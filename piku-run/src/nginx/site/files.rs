@@ -15,12 +15,14 @@ use crate::nginx::certificates::certificate_links::CertificateLinks;
 use crate::nginx::certificates::operator_certificate::OperatorCertificate;
 use crate::nginx::master::NginxMaster;
 use crate::nginx::nginx_dir::SiteMetadata;
-use crate::nginx::program::NginxProgram;
+use crate::nginx::program::{NginxBuild, NginxProgram};
 use crate::nginx::site::tls_sockets;
 use crate::nginx::{PreparedSite, SiteReachability, WebServer};
 
 /// The rendered files of an app's site.
 pub(in crate::nginx) struct SiteFiles {
+    /// The nginx for which they are.
+    pub(in crate::nginx) build: NginxBuild,
     pub(in crate::nginx) text: String,
     pub(in crate::nginx) metadata: SiteMetadata,
     pub(in crate::nginx) passwords: Option<(PathBuf, String)>,
@@ -112,7 +114,7 @@ impl WebServer {
             boot: ports.is_some_and(|ports| !ports.is_empty()).then(piku_procfs::boot_id),
             certificate: certificate.as_ref().map(|pair| pair.dir.clone()),
         };
-        Ok(SiteFiles { text: site.server_file(), metadata, passwords, certificate })
+        Ok(SiteFiles { build: nginx.build(), text: site.server_file(), metadata, passwords, certificate })
     }
 
     /// Returns how nginx finds the pair. One of an authority is read with the configuration, so that handshakes

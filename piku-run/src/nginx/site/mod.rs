@@ -153,7 +153,7 @@ impl WebServer {
             trusted_proxies: self.trusted_proxies()?,
             front: FrontKey::read(&world.dir).filter(|_| front.is_none()),
             machines: front.map(|front| front.key().clone()),
-            shares_maps: true,
+            shares_settings: true,
         };
         let site = VirtualHost::read(&settings, &procfile, values)?;
         let Some(passwords) = site.password_file() else { return Ok(site) };

@@ -65,7 +65,7 @@ impl WebServer {
             trusted_proxies: Vec::new(),
             front: None,
             machines: None,
-            shares_maps: true,
+            shares_settings: true,
         };
         VirtualHost::read(&settings, &procfile(&world.release), &values)?;
         let names: Vec<String> =

@@ -12,8 +12,12 @@ impl VirtualHost {
         if self.is_behind_proxy() { self.variable(role) } else { own.to_owned() }
     }
 
-    /// Returns the scheme of requests for the app's content: text if all have the same, which nginx need not evaluate.
+    /// Returns the scheme of requests for the app's content: text if all have the same, which nginx need not evaluate,
+    /// unless apps share the headers.
     pub(super) fn own_scheme(&self) -> &str {
+        if self.shares_settings {
+            return "$scheme";
+        }
         match self.content_sockets() {
             (_, []) => "http",
             ([], _) => "https",
@@ -23,6 +27,9 @@ impl VirtualHost {
 
     /// Returns the port on which such a request has arrived, likewise.
     pub(super) fn own_port(&self) -> &str {
+        if self.shares_settings {
+            return "$server_port";
+        }
         let (plain, tls) = self.content_sockets();
         let mut ports = plain.iter().chain(tls).map(|socket| socket_port(socket));
         let first = ports.next().unwrap_or_default();

@@ -4,6 +4,7 @@ use piku_report::diagnostic::{Diagnostic, quote_word};
 
 use super::pattern::find_pattern;
 use super::syntax::NginxDirective;
+use crate::render::nginx::shared_settings::ACME_PATH;
 
 /// Arguments that a directive accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,9 +68,6 @@ const APP: &str = "http://app";
 /// Prefix of all names that the rendered file defines. An app that used them could change where its
 /// requests go.
 const RESERVED_PREFIX: &str = "piku_";
-
-/// The path below which a certificate authority looks for proofs.
-const ACME_PATH: &str = "/.well-known/acme-challenge/";
 
 /// Directives that nginx accepts in a `location` only.
 const LOCATION_ONLY: [(&str, &str); 3] = [

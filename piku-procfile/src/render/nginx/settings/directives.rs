@@ -55,6 +55,13 @@ const ROWS: &[SettingRow] = {
 /// The directives that these variables set, with their scope and value.
 pub(in crate::render::nginx) type SettingDirectives = Vec<(DirectiveScope, &'static str, String)>;
 
+/// Returns the directives for requests to the app of which piku has a value of its own, with that value.
+pub(in crate::render::nginx) fn usual_directives() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ROWS.iter().filter_map(|(_, directive, _, scope, usual)| {
+        usual.filter(|_| *scope == DirectiveScope::Proxy).map(|value| (*directive, value))
+    })
+}
+
 /// Seconds that a front waits longer for a response than the nginx of the machine does.
 const FRONT_ADVANCE: u64 = 5;
 

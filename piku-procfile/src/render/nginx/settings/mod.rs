@@ -129,7 +129,7 @@ impl VirtualHost {
             pages,
             front: settings.front.clone(),
             machines: settings.machines.clone(),
-            shares_maps: settings.shares_maps,
+            shares_settings: settings.shares_settings,
             warnings: Vec::new(),
         };
         host.find_unsafe_locations().into_iter().for_each(|error| read.add_diagnostic(error));

@@ -1,0 +1,121 @@
+//! An app whose file leaves out what all apps share.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::app::{ServedApp, head, header};
+use crate::server::World;
+
+#[test]
+fn an_app_inherits_what_apps_share() {
+    let Some(world) = World::shared() else { return };
+    let app = ServedApp::start();
+    let world = world
+        .file("app/ENV", "NGINX_SERVER_NAME=blog.test\n")
+        .file("acme/.well-known/acme-challenge/tok-en_1", "proof")
+        .file("acme/.well-known/acme-challenge/tok.en", "no token")
+        .site(&["--upstream", &format!("127.0.0.1:{}", app.port)])
+        .start();
+    let text = std::fs::read_to_string(world.path("nginx/apps/blog.conf")).expect("a file");
+    assert!(!["proxy_set_header", "proxy_buffers", "map "].iter().any(|name| text.contains(name)), "{text}");
+    let asked = |host: &str| {
+        world
+            .send(&format!(
+                "POST / HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 1.2.3.4\r\nProxy: evil\r\nContent-Length: 2\r\n\
+                 Connection: close\r\n\r\nhi"
+            ))
+            .body
+    };
+    let port = world.port;
+    for (host, passed) in [("Blog.Test", "blog.test".to_owned()), ("blog.test:81", "blog.test:81".to_owned())]
+    {
+        let body = asked(host);
+        let expected = [
+            ("host", Some(passed.as_str())),
+            ("x-forwarded-host", Some(&passed)),
+            ("x-forwarded-for", Some("1.2.3.4, 127.0.0.1")),
+            ("x-forwarded-proto", Some("http")),
+            ("x-forwarded-port", Some(&port.to_string())),
+            ("x-real-ip", Some("127.0.0.1")),
+            ("connection", None),
+            ("upgrade", None),
+            ("proxy", None),
+        ];
+        for (name, value) in expected {
+            assert_eq!(header(&body, name).as_deref(), value, "{name} of {host}: {body}");
+        }
+    }
+    for (path, status) in [("tok-en_1", 200), ("tok.en", 404), ("", 404), ("none", 404)] {
+        assert_eq!(world.status(&format!("/.well-known/acme-challenge/{path}")), status, "{path}");
+    }
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("nginx listens");
+    let upgrade = "Connection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+    write!(socket, "GET /upgrade?a=%20b HTTP/1.1\r\nHost: blog.test\r\n{upgrade}").expect("nginx reads");
+    let answer = head(&socket).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    assert_eq!(header(&answer, "x-path").as_deref(), Some("/upgrade?a=%20b"));
+    socket.write_all(b"ping").expect("nginx reads");
+    let mut echo = [0; 4];
+    socket.read_exact(&mut echo).expect("an echo");
+    assert_eq!(&echo, b"ping");
+}
+
+#[test]
+fn an_app_replaces_what_apps_share() {
+    let Some(world) = World::shared() else { return };
+    let app = ServedApp::start();
+    let env = "NGINX_SERVER_NAME=blog.test\nNGINX_INCLUDE_FILE=own.inc\nNGINX_CLIENT_MAX_BODY_SIZE=1k\n\
+               NGINX_CACHE_PREFIXES=/thumb\n";
+    let own = "proxy_set_header X-Forwarded-Host own.test;\nproxy_set_header X-Top yes;\n\
+               location /api { proxy_set_header X-Api yes; }\n";
+    let world = world
+        .file("app/ENV", env)
+        .file("app/own.inc", own)
+        .site(&["--upstream", &format!("127.0.0.1:{}", app.port), "--trusted-proxy", "127.0.0.1"])
+        .start();
+    let asked = |path: &str, size: usize| {
+        world.send(&format!(
+            "POST {path} HTTP/1.1\r\nHost: blog.test\r\nX-Forwarded-Proto: https\r\nContent-Length: {size}\r\n\
+             Connection: close\r\n\r\n{}",
+            "x".repeat(size)
+        ))
+    };
+    for (path, api) in [("/", None), ("/api/1", Some("yes"))] {
+        let body = asked(path, 3).body;
+        let expected = [
+            ("host", Some("blog.test")),
+            ("x-forwarded-host", Some("own.test")),
+            ("x-forwarded-proto", Some("https")),
+            ("x-top", Some("yes")),
+            ("x-api", api),
+            ("connection", None),
+        ];
+        for (name, value) in expected {
+            assert_eq!(header(&body, name).as_deref(), value, "{name} of {path}: {body}");
+        }
+    }
+    assert_eq!(asked("/", 1025).status, 413);
+    let cached = ["MISS", "HIT"].map(|_| world.get("blog.test", "/thumb/1").header("x-cache"));
+    assert_eq!(cached, ["MISS", "HIT"].map(|text| Some(text.to_owned())));
+}
+
+#[test]
+fn the_limit_counts_the_requests_of_each_app() {
+    let Some(world) = World::shared() else { return };
+    let app = ServedApp::start();
+    let upstream = format!("127.0.0.1:{}", app.port);
+    let arguments = ["--upstream", upstream.as_str(), "--connections", "1"];
+    let other = world.file("app/ENV", "NGINX_SERVER_NAME=shop.test\n");
+    let text = other.render(&[&["--app", "shop", "--shared"], &arguments[..]].concat());
+    let world = other
+        .file("nginx/apps/shop.conf", text)
+        .file("app/ENV", "NGINX_SERVER_NAME=blog.test\n")
+        .site(&arguments)
+        .start();
+    let mut socket = TcpStream::connect(("127.0.0.1", world.port)).expect("nginx listens");
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    write!(socket, "GET /upgrade HTTP/1.1\r\nHost: blog.test\r\n{upgrade}").expect("nginx reads");
+    assert!(head(&socket).expect("an answer").starts_with("HTTP/1.1 101"));
+    assert_eq!(world.status("/"), 503);
+    assert_eq!(world.get("shop.test", "/").status, 200);
+}
