@@ -198,6 +198,26 @@ fn doctor_repairs_what_is_piku_s() {
     assert_eq!(out.status.code(), Some(2), "{out:?}");
 }
 
+#[test]
+fn doctor_of_a_user_without_apps_names_the_account_that_has_them() {
+    let world = World::new();
+    let path = world.path("lib/installation");
+    let text = fs::read_to_string(&path).expect("a script");
+    let home = world.path("home-without-piku");
+    fs::write(
+        &path,
+        format!("{text}\naccount() {{ echo another; }}\nhome_of() {{ echo '{}'; }}\n", home.display()),
+    )
+    .expect("a script");
+    let mut doctor = world.command(world.path("lib/doctor"));
+    let out = doctor.env_remove("PIKU_ROOT").output().expect("doctor runs");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert!(out.stdout.is_empty() && !home.exists(), "{out:?}");
+    assert!(said.starts_with("doctor: piku runs as the user 'another' on this machine, and '"), "{said}");
+    assert!(said.ends_with("hint: sudo piku doctor\n"), "{said}");
+}
+
 /// Returns doctor's report on a machine with this memory in megabytes, as its kernel would report it.
 fn memory(world: &World, [total, available, swap]: [u64; 3], swaps: &str, words: &[&str]) -> Vec<String> {
     let proc = world.path("proc");
