@@ -37,6 +37,7 @@ fn unknown_requests_are_refused_and_audited() {
         "$(id)",
         "rsync --server .",
         "keys",
+        "doctor",
         "git-receive-pack",
         "git-receive-pack 'a b'",
         "git-receive-pack ../../etc",
@@ -53,7 +54,7 @@ fn unknown_requests_are_refused_and_audited() {
         "alice sh - refused: unknown verb 'sh'; 'help' lists the verbs of this server (piku {version})"
     ));
     server.audited("alice fetch nope error: there is no app 'nope'");
-    assert_eq!(server.audit().len(), 14);
+    assert_eq!(server.audit().len(), 15);
     assert!(!server.path("root/apps").exists(), "nothing was made");
     let log = fs::metadata(server.path("root/audit.log")).unwrap();
     assert_eq!(log.permissions().mode() & 0o777, 0o600);

@@ -351,7 +351,9 @@ fn unknown_verb_message(word: &str) -> String {
         "keys" | "keys:add" | "keys:remove" | "key" => {
             "keys cannot be managed over ssh; on the server: sudo piku keys".to_owned()
         }
-        "grant" | "revoke" | "import-piku" | "notify:test" | "status:password" => format!("{word} does not work over ssh; on the server: sudo piku {word}"),
+        "grant" | "revoke" | "import-piku" | "notify:test" | "status:password" | "domains:host" | "doctor" | "setup" => {
+            format!("{word} does not work over ssh; on the server: sudo piku {word}")
+        }
         "git-lfs-authenticate" | "git-lfs-transfer" => {
             "piku does not store Git LFS files; push with --no-verify, or convert them: git lfs migrate export"
                 .to_owned()

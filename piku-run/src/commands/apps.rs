@@ -87,14 +87,33 @@ pub(super) fn print_urls(root: &PikuRoot, apps: &[AppName]) -> anyhow::Result<()
         let Some(url) = row.urls.first() else {
             let what = format!("{} has no URL: it is {}", row.app, row.state.as_str());
             let hint = match kubernetes::cluster_urls(root, &row.app)? {
-                Some(_) => "in a cluster, NGINX_SERVER_NAME in ENV gives a 'web' its name",
-                None => "its Procfile needs a 'web', and it must run",
+                Some(_) => "in a cluster, NGINX_SERVER_NAME in ENV gives a 'web' its name".to_owned(),
+                None => hint_for_url(root, &row),
             };
             return Err(UserError::new(what).hint(hint).into());
         };
         output::write(format!("{url}\n").as_bytes())?;
     }
     Ok(())
+}
+
+/// Returns what gives an app without a URL one.
+fn hint_for_url(root: &PikuRoot, row: &AppRow) -> String {
+    let app = &row.app;
+    if row.stopped {
+        return format!("piku start {app}");
+    }
+    let dir = root.app(app);
+    let release = row.release.and_then(|number| BuiltRelease::read(&dir.release(number)).ok());
+    let Some(release) = release else { return "its first push gives it one".to_owned() };
+    let has = |kind: &str| release.processes.contains_key(kind);
+    if has("web") {
+        format!("its 'web' does not run; 'piku ps {app}' shows why")
+    } else if has("static") {
+        format!("files are served under a host name: piku domains:add {app} NAME")
+    } else {
+        "only a process type 'web' or 'static' gets requests, and its Procfile has none".to_owned()
+    }
 }
 
 /// Returns the rows of these apps, or of all. Their supervisors are asked in parallel.

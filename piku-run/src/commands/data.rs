@@ -51,7 +51,8 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     "these are the files here; those there: piku run {app} 'tar -cC /data .' >{app}.tar"
                 ),
             )?;
-            run_tar(export_command(root, app)?)
+            let status = export_command(root, app)?.status().context("cannot run 'tar'")?;
+            Ok(ExitCode::from(one_off::exit_code(status)))
         }
         DataAction::Import => {
             super::must_be_there(root, app)?;
@@ -70,7 +71,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                 ),
             )?;
             current::create_data_dir(&dir)?;
-            run_tar(import_command(root, app, &data)?)
+            import(root, app, &data)
         }
         DataAction::Remove { confirm } => {
             remove_data(root, app, &confirm, &dir)?;
@@ -191,10 +192,20 @@ pub(crate) fn pipe_archive(
     }
 }
 
-/// Runs a tar with stdin and stdout of this process, and returns its exit code.
-fn run_tar(mut command: Command) -> anyhow::Result<ExitCode> {
-    let status = command.status().context("cannot run 'tar'")?;
-    Ok(ExitCode::from(one_off::exit_code(status)))
+/// Unpacks the archive on stdin into the data folder.
+///
+/// # Errors
+/// Fails if tar does, which has said why.
+fn import(root: &PikuRoot, app: &AppName, data: &Path) -> anyhow::Result<ExitCode> {
+    let status = import_command(root, app, data)?.status().context("cannot run 'tar'")?;
+    if status.success() {
+        progress::step(&format!("the archive is unpacked into the data of {app}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let what = format!("the archive on stdin was not unpacked to its end into the data of {app}");
+    Err(UserError::new(what)
+        .hint("files before the fault in it are there; it must be a tar archive that is not compressed, as 'piku data:export' writes it")
+        .into())
 }
 
 /// Returns the command that runs `argv` on the data as its owner.

@@ -122,6 +122,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Certs { action: cli::CertsCommand::Renew { app, force } } => {
             if let Some(app) = &app {
                 let hint = "cluster_issuer or traefik_resolver in host.yaml names who issues them";
+                must_be_there(&root()?, app)?;
                 check_not_in_cluster(&root()?, app, "its certificates are those of the ingress there", hint)?;
             }
             nginx::renew_certificates(&root()?, app.as_ref(), force)?;

@@ -155,6 +155,14 @@ impl AppCrontab {
         due
     }
 
+    /// Records that a job runs at `now`, outside of its schedule.
+    pub(crate) fn record_start(&mut self, name: &ProcessName, now: Timestamp) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == *name) {
+            entry.memory.last_run = Some(now);
+            entry.memory.last_exit = None;
+        }
+    }
+
     /// Records the result of a job's run, such as `exit 0`.
     pub(crate) fn record_exit(&mut self, name: &ProcessName, result: &str) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == *name) {

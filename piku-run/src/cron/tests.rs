@@ -124,6 +124,22 @@ fn nothing_is_due_before_the_clock_is_set() {
 }
 
 #[test]
+fn a_run_outside_of_the_schedule_is_the_last_one() {
+    let mut nightly = table("0 3 * * *", TimeZone::UTC, "2026-01-01T12:00:00");
+    assert_eq!(nightly.take_due(at("2026-01-02T03:00:00")).len(), 1);
+    nightly.record_exit(&name(), "exit 1");
+    nightly.record_start(&name(), at("2026-01-02T09:00:00"));
+    let memory = |table: &AppCrontab| table.memories()[&name()].clone();
+    assert_eq!(
+        (memory(&nightly).last_run, memory(&nightly).last_exit),
+        (Some(at("2026-01-02T09:00:00")), None)
+    );
+    nightly.record_exit(&name(), SUCCESS);
+    assert_eq!(memory(&nightly).last_success, Some(at("2026-01-02T09:00:00")));
+    assert_eq!(nightly.next_wakeup(), Some(at("2026-01-03T03:00:00")), "the schedule is as it was");
+}
+
+#[test]
 fn upcoming_runs_are_described() {
     let lines = table("0 3 * * *", TimeZone::UTC, "2026-01-01T12:00:00").describe_upcoming();
     assert_eq!(

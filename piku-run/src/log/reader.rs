@@ -324,7 +324,7 @@ impl LogReader<'_> {
 
 fn no_requests_error(app: &AppName) -> UserError {
     UserError::new(format!("nginx has logged no requests for '{app}'"))
-        .hint("it serves an app that has NGINX_SERVER_NAME, and logs requests unless NGINX_ACCESS_LOG is off")
+        .hint(format!("it serves an app that has a host name ('piku domains {app}' lists them), and logs requests unless NGINX_ACCESS_LOG is off"))
 }
 
 fn no_logs_error(source: &LogSource, only: Option<&str>, all: &[LogName]) -> UserError {

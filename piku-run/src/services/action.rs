@@ -54,7 +54,7 @@ pub(super) fn must_be_service(root: &PikuRoot, service: &AppName) -> anyhow::Res
     let known: Vec<String> = root.services().unwrap_or_default().iter().map(ToString::to_string).collect();
     let error = UserError::new(format!("there is no service '{service}'"));
     Err(if known.is_empty() {
-        error.hint(format!("to make one: piku service:create {service}"))
+        error.hint(format!("to make one: piku service:create KIND --name {service}"))
     } else {
         error.hint(format!("the services are: {}", known.join(", ")))
     }

@@ -60,6 +60,12 @@ impl AppSupervisor {
         }
     }
 
+    /// Records a run that a client has asked for.
+    pub(super) fn cron_asked(&mut self, kind: &ProcessName) {
+        self.crontab.record_start(kind, Timestamp::now());
+        self.save_runs();
+    }
+
     pub(super) fn cron_ended(&mut self, kind: &ProcessName, how: &str) {
         self.crontab.record_exit(kind, how);
         self.save_runs();

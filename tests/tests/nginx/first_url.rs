@@ -231,6 +231,9 @@ fn names_and_certificates_are_listed_and_checked() {
         "app": "blog", "name": "127.0.0.1", "source": "ENV", "url": url, "certificate": "self-signed",
     });
     assert_eq!(json("domains blog --format json"), serde_json::json!([row]));
+    let out = world.ssh("laptop", "certs:renew blog");
+    assert_eq!(out.status.code(), Some(1), "none is requested: {}", text(&out));
+    assert!(text(&out).contains("host.yaml says 'acme: off'"), "{}", text(&out));
     let certificate = &json("certs --format json")[0];
     assert_eq!((&certificate["app"], &certificate["issuer"]), (&"blog".into(), &"self-signed".into()));
     assert!(certificate["not_after"].is_string() && certificate["failures"] == 0, "{certificate}");

@@ -115,7 +115,15 @@ fn list(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Resu
             }));
             continue;
         }
-        let Some(site) = web.site_status(&app) else { continue };
+        let Some(site) = web.site_status(&app) else {
+            let source = stored()?;
+            // A release that cannot be read does not hide the names of the other apps.
+            rows.extend(set_names(root, &app).unwrap_or_default().into_iter().map(|name| {
+                let app = app.clone();
+                DomainRow { app, name, source, url: None, certificate: None }
+            }));
+            continue;
+        };
         let source = if site.is_assigned { "host" } else { stored()? };
         let certificate = site.certificate.as_ref().map(|certificate| certificate.state);
         for name in &site.names {
@@ -130,6 +138,11 @@ fn list(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Resu
     }
     if let ([app], true, OutputFormat::Text) = (apps, rows.is_empty(), format) {
         progress::detail(&format!("{app} has no host name: piku domains:add {app} NAME"));
+    }
+    let is_unserved =
+        |row: &DomainRow| row.url.is_none() && !row.name.starts_with('*') && row.name != DEFAULT_NAME;
+    if format == OutputFormat::Text && rows.iter().any(is_unserved) {
+        progress::detail("this machine does not serve a name without a URL; on the server: sudo piku doctor");
     }
     output::print(format, &rows, || render_table(&rows))
 }
@@ -193,6 +206,22 @@ fn check(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Res
     Ok(!rows.is_empty() && rows.iter().all(|row| row.is_reached))
 }
 
+/// Returns the names in the live release's ENV.
+fn shipped_names(root: &PikuRoot, app: &AppName) -> anyhow::Result<Option<String>> {
+    match current::live_release(&root.app(app))? {
+        Some(number) => ReleaseContext::read(root, app, number)?.shipped(SERVER_NAME),
+        None => Ok(None),
+    }
+}
+
+/// Returns the names that the app sets, whether they are served or not.
+fn set_names(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<String>> {
+    let stored = store::read(&root.app(app))?;
+    let shipped = shipped_names(root, app)?;
+    let names = stored.get(SERVER_NAME).or(shipped.as_deref()).unwrap_or_default();
+    Ok(split_items(names).map(str::to_ascii_lowercase).collect())
+}
+
 /// Changes the names that the app sets, as a change of its config.
 fn change(
     root: &PikuRoot,
@@ -211,10 +240,7 @@ fn change(
     }
     crate::commands::create_if_missing(root, app)?;
     let edit = |stored: &ConfigValues| {
-        let shipped = match current::live_release(&root.app(app))? {
-            Some(number) => ReleaseContext::read(root, app, number)?.shipped(SERVER_NAME)?,
-            None => None,
-        };
+        let shipped = shipped_names(root, app)?;
         let names = edit_names(app, stored.get(SERVER_NAME).or(shipped.as_deref()), &added, &removed)?;
         let mut edited = stored.clone();
         if names.is_empty() && shipped.is_none() {

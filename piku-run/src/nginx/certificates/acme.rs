@@ -13,6 +13,7 @@ use piku_events::journal::{EventResult, JournalEvent};
 use piku_layout::clock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
+use piku_layout::settings::CertificateClient;
 use piku_report::progress;
 use piku_report::user_error::{self, UserError};
 use serde::{Deserialize, Serialize};
@@ -80,9 +81,18 @@ pub(crate) fn renew_certificates(root: &PikuRoot, only: Option<&AppName>, force:
     let web = WebServer::load(root)?;
     let client = AcmeClient::find(&web)?;
     if client.is_none() && web.settings.certificates.is_empty() {
-        progress::detail(
-            "neither acme.sh nor certbot is installed, or host.yaml says 'acme: off': certificates stay self-signed",
-        );
+        let why = if web.settings.acme == CertificateClient::Off {
+            UserError::new("host.yaml says 'acme: off': certificates stay self-signed")
+                .hint("remove that line, or name your own certificates there: docs/nginx.md")
+        } else {
+            UserError::new("neither acme.sh nor certbot is installed: certificates stay self-signed")
+                .hint("on the server: sudo apt-get install certbot")
+        };
+        // The timer has nothing to do; a person who asks for a certificate does not get one.
+        if only.is_some() {
+            return Err(why.into());
+        }
+        progress::detail(&why.to_string());
         return Ok(());
     }
     let now = Timestamp::now();

@@ -195,7 +195,9 @@ impl WebServer {
         let _ = fs::remove_file(&path);
         result?;
         if found.is_empty() {
-            return Err(format!("the name '{name}' has no address"));
+            return Err(format!(
+                "the name '{name}' has no address; it needs a DNS record with that of this machine"
+            ));
         }
         Ok(found.iter().map(std::net::SocketAddr::ip).collect())
     }

@@ -265,6 +265,7 @@ impl AppSupervisor {
             return Err(UserError::new(what).hint("try again when it has").code(BUSY).into());
         }
         let text = format!("{kind} runs now; its output: piku logs {} {kind}", self.app);
+        self.cron_asked(&kind);
         self.events.push_back(CoreEvent::CronDue { kind });
         self.send_reply(client, &SupervisorReply::Step { text });
         self.send_reply(client, &SupervisorReply::Done { error: None });

@@ -61,12 +61,17 @@ fn other_spellings_do_what_they_say() {
     says(&world, "restart blog worker.9", 1);
     says(&world, "restart blog cron-tick", 0);
     wait_for("the run", || says(&world, "logs blog -n 100", 0).contains("the tick has run"));
+    let tick =
+        |world: &World| world.ps("blog").into_iter().find(|row| row["type"] == "cron-tick").expect("the job");
+    wait_for("its result", || tick(&world)["last_exit"] == "exit 0");
+    assert!(tick(&world)["last_run"].is_string(), "a run out of turn has a time, too");
     let worker = says(&world, "logs blog worker --since yesterday", 0);
     assert!(worker.contains("worker has first") && !worker.contains("the tick"), "{worker}");
 
     assert_eq!(says(&world, "run blog 'echo $NAME; exit 7'", 7), "first\n");
     assert_eq!(says(&world, "run blog cron-tick", 0), "the tick has run\n");
     says(&world, "ps:stop blog", 0);
+    assert!(says(&world, "open blog", 1).contains("hint: piku start blog"));
     assert_eq!(says(&world, "apps", 0), "blog  stopped\n");
     says(&world, "maintenance:on blog", 0);
     assert_eq!(says(&world, "apps", 0), "blog  maintenance, stopped\n");
@@ -87,6 +92,12 @@ fn other_spellings_do_what_they_say() {
     for line in ["ps blog --root /", "deploy blog --written", "logs blog --root=/ -f", "apps --urls"] {
         assert!(says(&world, line, 2).contains(": unknown option '--"), "{line}");
     }
+    // No nginx runs here.
+    says(&world, "domains:add blog --no-restart blog.test", 0);
+    let names = says(&world, "domains blog", 0);
+    assert!(names.contains("blog.test") && names.contains("this machine does not serve"), "{names}");
+    assert!(says(&world, "ps blog --wath", 2).contains("did you mean '--watch'?"));
+    assert!(says(&world, "ps blog --root /", 2).contains("hint: piku help ps"));
 }
 
 #[test]
