@@ -48,8 +48,8 @@ pub fn render_shared_settings(count_connections: bool) -> String {
     add_upgrade_maps(&mut to, variable);
     add_port_map(&mut to, variable);
     add_token_map(&mut to);
-    // The servers of apps set it; for the others it exists.
-    to.add_block(&["geo", &variable(HOST)], |to| to.add(&["default", ""]));
+    // The servers of apps set it; for the others it exists. Not by `geo`, which nginx-light of Ubuntu 22.04 lacks.
+    to.add_block(&["map", "", &variable(HOST)], |to| to.add(&["default", ""]));
     for words in server_directives(count_connections) {
         to.add(&words.iter().map(String::as_str).collect::<Vec<_>>());
     }
