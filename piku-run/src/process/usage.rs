@@ -189,7 +189,9 @@ impl SampledState {
 /// Adds the memory to the samples of running instances.
 pub(crate) fn add_memory(instances: &mut [InstanceSample]) {
     for one in instances {
-        let tree = one.pid.and_then(|pid| i32::try_from(pid).ok()).map(process_tree).unwrap_or_default();
+        // Pods of a cluster have no pid here, and are measured there.
+        let Some(pid) = one.pid.and_then(|pid| i32::try_from(pid).ok()) else { continue };
+        let tree = process_tree(pid);
         one.memory_bytes = (!tree.is_empty()).then(|| tree.into_iter().filter_map(memory_share).sum());
     }
 }

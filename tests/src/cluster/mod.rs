@@ -115,6 +115,11 @@ impl KubectlDouble {
         part.map_or_else(|| fs::remove_file(&mark), |part| fs::write(&mark, part)).expect("the mark");
     }
 
+    /// Gives the cluster the metrics API, by which each pod has these containers.
+    pub fn set_metrics(&self, containers: &serde_json::Value) {
+        fs::write(self.dir.join("cluster/metrics"), containers.to_string()).expect("the metrics");
+    }
+
     /// Puts an object into the cluster that the app's deploys have not made.
     pub fn put(&self, object: &serde_json::Value) {
         let path = self.dir.join("cluster/objects.json");

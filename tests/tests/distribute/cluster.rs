@@ -110,6 +110,15 @@ fn every_verb_works_for_an_app_in_a_cluster() {
     }
     assert_eq!(scene.ps(), ["web healthy 1", "worker running 1", "cron-tick waiting 1"]);
     assert!(!scene.world.root().join("run/blog/supervisor.sock").exists(), "nothing runs here");
+    // Not each cluster measures its pods.
+    let usage = || {
+        let rows = scene.world.ps("blog");
+        ["cpu_percent", "memory_bytes"].map(|name| rows[0][name].clone())
+    };
+    assert_eq!(usage(), [serde_json::Value::Null, serde_json::Value::Null]);
+    let containers = serde_json::json!([{"name": "web", "usage": {"cpu": "25m", "memory": "12Mi"}}]);
+    scene.kubectl.set_metrics(&containers);
+    assert_eq!(usage(), [serde_json::json!(2.5), serde_json::json!(12 << 20)]);
 
     // Another config is another release with the same image.
     let said = scene.succeeds("config:set blog GREETING=moin");

@@ -1,6 +1,10 @@
 //! Pods of an app as rows of `ps`, and their logs.
 
 pub(super) mod logs;
+mod metrics;
+
+use std::collections::BTreeMap;
+use std::thread;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -8,6 +12,8 @@ use piku_layout::name::ProcessName;
 use piku_procfile::procfile::ProcessKind;
 use piku_release::manifest::BuiltRelease;
 use serde_json::Value;
+
+use metrics::PodUsage;
 
 use super::KubernetesApp;
 use super::change::component_of;
@@ -24,7 +30,13 @@ impl KubernetesApp {
     pub(super) fn instance_rows(&self) -> anyhow::Result<Value> {
         let Some(live) = current::live_release(&self.dir)? else { return Ok(Value::Array(Vec::new())) };
         let release = BuiltRelease::read(&self.dir.release(live))?;
-        let list: ObjectList = self.kubectl_now().get(&["pods,cronjobs", "--selector", &self.selector()])?;
+        // At the same time: each question takes as long as a kubectl does.
+        let (list, usage) = thread::scope(|scope| {
+            let asked = scope.spawn(|| self.pod_usage());
+            let list = self.kubectl_now().get(&["pods,cronjobs", "--selector", &self.selector()]);
+            (list, asked.join().unwrap_or_default())
+        });
+        let list: ObjectList = list?;
         let mut rows: Vec<(usize, InstanceSample)> = Vec::new();
         let one_off: ProcessName = ONE_OFF.parse().map_err(anyhow::Error::msg)?;
         for item in &list.items {
@@ -32,7 +44,7 @@ impl KubernetesApp {
                 if pod.is_one_off() {
                     // As a job, it is of interest while it runs.
                     let kind = LiveType { name: &one_off, kind: ProcessKind::Release };
-                    rows.extend(self.row_of(item, &kind).map(|row| (usize::MAX, row)));
+                    rows.extend(self.row_of(item, &kind, &usage).map(|row| (usize::MAX, row)));
                     continue;
                 }
             }
@@ -47,16 +59,26 @@ impl KubernetesApp {
             let Some(at) = release.processes.iter().position(|entry| of_it(&entry)) else { continue };
             let Some((name, command)) = release.processes.get_index(at) else { continue };
             let kind = LiveType { name, kind: ProcessKind::classify(name, command) };
-            rows.extend(self.row_of(item, &kind).map(|row| (at, row)));
+            rows.extend(self.row_of(item, &kind, &usage).map(|row| (at, row)));
         }
         rows.sort_by(|(at, row), (other_at, other)| (at, &row.instance).cmp(&(other_at, &other.instance)));
         let rows: Vec<InstanceSample> = rows.into_iter().map(|(_, row)| row).collect();
         serde_json::to_value(rows).context("cannot write the rows as JSON")
     }
 
-    fn row_of(&self, item: &ClusterItem, kind: &LiveType<'_>) -> Option<InstanceSample> {
+    fn row_of(
+        &self,
+        item: &ClusterItem,
+        kind: &LiveType<'_>,
+        usage: &BTreeMap<String, PodUsage>,
+    ) -> Option<InstanceSample> {
         match item {
-            ClusterItem::Pod(pod) => self.pod_row(pod, kind, Timestamp::now()),
+            ClusterItem::Pod(pod) => {
+                let PodUsage { cpu_percent, memory_bytes } =
+                    usage.get(&pod.metadata.name).copied().unwrap_or_default();
+                let row = self.pod_row(pod, kind, Timestamp::now())?;
+                Some(InstanceSample { cpu_percent, memory_bytes, ..row })
+            }
             ClusterItem::CronJob(job) => Some(self.cron_row(job, kind)),
             _ => None,
         }
