@@ -245,7 +245,7 @@ impl BuildJob {
         };
         let mut whole = CombinedPlan::plan(&runtimes, &source, &build_target)?;
         if let Some(machines) = &self.machines {
-            machines.check(whole.plans())?;
+            machines.check(&whole)?;
         }
         let making = ReleaseBuilder {
             at: bench,

@@ -25,3 +25,9 @@ pub(crate) fn no_page() -> UserError {
 pub(crate) fn shown_source(name: &str) -> String {
     format!("'{name}' is not run: the web server shows its text to every visitor")
 }
+
+/// A cluster runs processes, and nginx is no part of an image.
+pub(crate) fn no_process_for_pods() -> UserError {
+    UserError::new("the app runs in a cluster (kubernetes of deploy_to in host.yaml), and it has static files alone: no pod would serve them")
+        .hint("name a program that serves them as 'web' in the Procfile, or remove the lines in host.yaml: this machine's nginx serves files")
+}

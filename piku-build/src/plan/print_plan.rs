@@ -58,7 +58,7 @@ pub(crate) fn plan(
         commit: "",
     };
     let whole = CombinedPlan::plan(&runtimes, &source, &target)?;
-    machines.map_or(Ok(()), |machines| machines.check(whole.plans()))?;
+    machines.map_or(Ok(()), |machines| machines.check(&whole))?;
     source.warnings.iter().for_each(|warning| progress::error(&warning.to_string()));
     for warning in source.notes.iter().chain(&warnings).chain(whole.plans().flat_map(|plan| &plan.warnings)) {
         progress::warning(warning);

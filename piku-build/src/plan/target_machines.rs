@@ -7,12 +7,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use indexmap::IndexMap;
+use piku_layout::name::ProcessName;
+use piku_procfile::procfile::ProcessKind;
 use piku_report::progress;
 use serde::Deserialize;
 
+use crate::app::command_check;
 use crate::errors;
 use crate::pack;
 use crate::plan::build_plan::BuildPlan;
+use crate::plan::combined_plan::CombinedPlan;
 
 /// Directory of the Pythons that machines report.
 const PROGRAMS: &str = "/usr/bin";
@@ -25,6 +30,9 @@ pub(crate) struct MachineList {
     /// True if a machine that cannot run the release fails the deploy.
     all_or_nothing: bool,
     machines: Vec<ListedMachine>,
+    /// True if the release runs in a cluster.
+    #[serde(default)]
+    in_cluster: bool,
 }
 
 /// A machine that has answered.
@@ -48,12 +56,24 @@ impl MachineList {
         list.with_context(|| format!("bad list of machines in '{}'", path.display())).map(Some)
     }
 
+    /// Checks what is planned for these machines.
+    ///
+    /// # Errors
+    /// Fails if it cannot run there.
+    pub(crate) fn check(&self, whole: &CombinedPlan) -> anyhow::Result<()> {
+        let is_guess = whole.plans().any(|plan| plan.is_guess);
+        if self.in_cluster && !is_guess && is_files_alone(&whole.processes) {
+            return Err(errors::files::no_process_for_pods().into());
+        }
+        self.check_interpreters(whole.plans())
+    }
+
     /// Checks that the machines have the interpreters that the plans need of them, and warns of single ones that
     /// do not.
     ///
     /// # Errors
     /// Fails if none has them, or one has not and the deploy is one of all or none.
-    pub(crate) fn check<'a>(&self, plans: impl Iterator<Item = &'a BuildPlan>) -> anyhow::Result<()> {
+    fn check_interpreters<'a>(&self, plans: impl Iterator<Item = &'a BuildPlan>) -> anyhow::Result<()> {
         for plan in plans {
             let Some(minor) = plan.interpreter.as_deref().and_then(system_python) else { continue };
             let lacking: Vec<_> =
@@ -80,6 +100,12 @@ impl MachineList {
     }
 }
 
+/// Returns true if nginx alone serves these process types.
+fn is_files_alone(processes: &IndexMap<ProcessName, String>) -> bool {
+    let entries = command_check::parse_entries(processes);
+    !entries.is_empty() && entries.iter().all(|entry| entry.kind == ProcessKind::Static)
+}
+
 /// Returns the minor version of a Python of the system: `3.13` for `/usr/bin/python3.13`.
 fn system_python(path: &Path) -> Option<String> {
     let name = path.strip_prefix(PROGRAMS).ok()?.to_str()?;
@@ -96,12 +122,12 @@ mod tests {
             python: python.split_whitespace().map(str::to_owned).collect(),
         };
         let machines = pythons.iter().enumerate().map(machine).collect();
-        MachineList { here, all_or_nothing, machines }
+        MachineList { here, all_or_nothing, machines, in_cluster: false }
     }
 
     fn refusal(machines: &MachineList, interpreter: &str) -> Option<String> {
         let plan = BuildPlan { interpreter: Some(interpreter.into()), ..BuildPlan::default() };
-        machines.check([&plan].into_iter()).err().map(|err| err.to_string())
+        machines.check_interpreters([&plan].into_iter()).err().map(|err| err.to_string())
     }
 
     #[test]
@@ -118,6 +144,17 @@ mod tests {
         for path in ["/layers/python/bin/python3.13", "/usr/local/bin/python3.13", "/usr/bin/python3"] {
             assert_eq!(refusal(&list(false, true, &["3.11"]), path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn files_alone_have_no_process() {
+        let of = |types: &[(&str, &str)]| {
+            let types = types.iter().map(|(name, command)| (name.parse().unwrap(), (*command).to_owned()));
+            is_files_alone(&types.collect())
+        };
+        assert!(of(&[("static", "public")]));
+        assert!(!of(&[("static", "public"), ("worker", "./work")]));
+        assert!(!of(&[("web", "./serve")]) && !of(&[]));
     }
 
     #[test]

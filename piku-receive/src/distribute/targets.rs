@@ -96,7 +96,11 @@ pub(super) fn print_targets(
 ) -> anyhow::Result<ExitCode> {
     // A cluster is named in place of this machine, which sends the image there. Nodes of other architectures run a
     // release that is not native.
-    if let Some(named) = to.cluster()?.and_then(|cluster| cluster.architecture.first()) {
+    let cluster = to.cluster()?;
+    if cluster.is_some() {
+        write_asked(file, &AskedMachines::new(to, &[]))?;
+    }
+    if let Some(named) = cluster.and_then(|cluster| cluster.architecture.first()) {
         output::write(format!("{named} must {HERE}\n").as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -132,12 +136,16 @@ pub(super) fn print_targets(
         let kinds: Vec<_> = list.kinds.iter().map(|kind| kind.architecture.as_str()).collect();
         progress::step(&format!("Building a release for each of {}", kinds.join(", ")));
     }
-    if let Some(file) = file {
-        let text = serde_json::to_vec(&AskedMachines::new(to, &machines))?;
-        fs::write(file, text).with_context(|| format!("cannot write '{}'", file.display()))?;
-    }
+    write_asked(file, &AskedMachines::new(to, &machines))?;
     output::write(list.render().as_bytes())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the answers of the hosts to the file, if one is asked for.
+fn write_asked(file: Option<&Path>, asked: &AskedMachines<'_>) -> anyhow::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    let text = serde_json::to_vec(asked)?;
+    fs::write(file, text).with_context(|| format!("cannot write '{}'", file.display()))
 }
 
 /// Answers of the hosts, for the plan of `piku-build`.
@@ -146,6 +154,7 @@ struct AskedMachines<'a> {
     here: bool,
     all_or_nothing: bool,
     machines: Vec<AskedMachine<'a>>,
+    in_cluster: bool,
 }
 
 #[derive(Serialize)]
@@ -160,7 +169,8 @@ impl<'a> AskedMachines<'a> {
         let asked = usable.filter_map(|machine| {
             Some(AskedMachine { name: &machine.name, python: &machine.facts.as_ref()?.python })
         });
-        Self { here: to.here, all_or_nothing: to.all_or_nothing, machines: asked.collect() }
+        let in_cluster = to.kubernetes.is_some();
+        Self { here: to.here, all_or_nothing: to.all_or_nothing, machines: asked.collect(), in_cluster }
     }
 }
 

@@ -35,6 +35,18 @@ fn manifest(scene: &ClusterScene) -> Value {
 }
 
 #[test]
+fn a_site_without_a_process_is_refused_before_the_build() {
+    let Some(scene) = ClusterScene::new() else { return };
+    let repo = scene.world.repo("blog");
+    repo.file("index.html", "hello").commit("Files alone");
+    let said = repo
+        .push()
+        .fails_with(&["it has static files alone: no pod would serve them", "'web' in the Procfile"]);
+    assert!(!said.contains("Packing the image"), "{said}");
+    assert!(scene.world.releases("blog").is_empty());
+}
+
+#[test]
 fn nodes_of_several_architectures_get_one_image_each() {
     let Some(scene) = ClusterScene::new() else { return };
     scene.use_nodes("[x86_64, aarch64]");
