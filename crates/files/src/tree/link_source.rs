@@ -184,6 +184,9 @@ fn copy_entry(from: &TreeHandle, name: &std::ffi::OsStr, to: &TreeHandle) -> Res
 }
 
 #[cfg(test)]
+mod random_edits;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::source_index::{FileMark, IndexFile, SourceKind};
