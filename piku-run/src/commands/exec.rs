@@ -25,7 +25,7 @@ use crate::grants::resolve_grants;
 use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
 use crate::instance::record::RecordFolder;
 use crate::kubernetes;
-use crate::releases::current;
+use crate::releases::{current, release_use};
 use crate::supervisor::crash_hints::no_space::explain_no_space;
 use crate::supervisor::crash_hints::refused_writes::{AppTree, explain_refused_write};
 
@@ -79,6 +79,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, words: &[String]) -> anyhow::R
     let number = current::live_release(&root.app(app))?;
     let number =
         number.ok_or_else(|| UserError::new(format!("{app} has no release yet")).hint("push it first"))?;
+    let _use = release_use::begin(&root.app(app), number)?;
     let world = ReleaseContext::read(root, app, number)?;
     let mut vars = world.vars(ProcessRole { ps: "run.1", kind: "run", port: None })?;
     if let Some(term) = std::env::var_os("TERM").and_then(|term| term.into_string().ok()) {

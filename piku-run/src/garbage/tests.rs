@@ -7,6 +7,7 @@ use piku_release::manifest::ReleaseOrigin;
 use piku_release::removals::finish_removals;
 
 use crate::instance::record::{self, RecordFolder, WorkerRecord};
+use crate::releases::release_use;
 use crate::releases::tests::{set_live, write_release};
 
 struct StoredApp {
@@ -128,7 +129,11 @@ fn a_release_that_an_instance_runs_stays() {
     assert_eq!(app.garbage(CollectScope::Releases), ["release releases/2"]);
     // A record of an ended process keeps nothing.
     records.write(&WorkerRecord { release: 1, boot: String::new(), ..record::tests::own() }).unwrap();
+    let in_use = release_use::begin(&app.at, 2).unwrap();
+    assert_eq!(app.garbage(CollectScope::Releases), ["release releases/1"]);
+    drop(in_use);
     assert_eq!(app.garbage(CollectScope::Releases), ["release releases/1", "release releases/2"]);
+    assert!(release_use::begin(&app.at, 5).is_err());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod current;
 mod info;
+pub(crate) mod release_use;
 pub(crate) mod rename_record;
 mod successor;
 

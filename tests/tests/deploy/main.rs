@@ -11,5 +11,6 @@ mod output;
 mod own_users;
 mod push;
 mod rebuild;
+mod recycled_trees;
 mod stages;
 mod writes;

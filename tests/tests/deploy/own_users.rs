@@ -15,7 +15,7 @@ pub(crate) fn world() -> Option<World> {
 }
 
 /// The same, with more settings.
-fn world_with(settings: &str) -> Option<World> {
+pub(crate) fn world_with(settings: &str) -> Option<World> {
     let world = World::with_settings(&format!("{settings}app_users: own"));
     let mut check = world.tool("piku-chroot");
     check.args(["--check", "--uid-range", "probe", "--uid-registry"]).arg(world.path("home/probe"));
