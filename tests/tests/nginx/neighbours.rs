@@ -131,14 +131,24 @@ fn change_of_another_app_ends_no_connection() {
 }
 
 #[test]
-fn maintenance_ends_open_connections() {
+fn maintenance_restarts_nothing() {
     let (world, ports) = start_server(", drain: 1");
     push_long(&world, "chat", "chat.test");
-    push_long(&world, "blog", "blog.test");
+    let blog = push_long(&world, "blog", "blog.test");
     let (mut chat, mut own) = (open_websocket(ports, "chat.test"), open_websocket(ports, "blog.test"));
+    let pid = || world.ps("blog")[0]["pid"].clone();
+    let before = pid();
     run_verb(&world, "maintenance:on blog");
-    assert!(is_ended(&mut own), "a websocket to an app in maintenance ends");
-    assert_eq!(echo(&mut chat), "ping", "that of another app goes on");
+    assert_eq!(ports.get("blog.test", "/").status, 503);
+    assert_eq!((echo(&mut own), echo(&mut chat)), ("ping".to_owned(), "ping".to_owned()));
+    run_verb(&world, "maintenance:off blog");
+    for _ in 0..50 {
+        assert_eq!(ports.get("blog.test", "/").body, "hello");
+    }
+    assert_eq!((pid(), echo(&mut own)), (before, "ping".to_owned()));
+    // It outlives a deploy, and ends without a restart after it.
+    run_verb(&world, "maintenance:on blog");
+    blog.file("more", "").commit("Two").push().succeeds();
     assert_eq!(ports.get("blog.test", "/").status, 503);
     run_verb(&world, "maintenance:off blog");
     assert_eq!(ports.get("blog.test", "/").body, "hello");

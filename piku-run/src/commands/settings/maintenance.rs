@@ -1,16 +1,13 @@
 //! `maintenance APP on|off`: answers requests with a maintenance page. The mode survives deploys and reboots.
-//! Instances that get requests are replaced when it begins: open connections end with the old ones, after the drain
-//! time.
+//! No instance is restarted: requests that are under way and open connections go on.
 
 use anyhow::Context;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
-use piku_procfile::procfile::ProcessKind;
 use piku_report::progress;
 
 use crate::cli::OnOff;
-use crate::instance::environment::ReleaseContext;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::kubernetes;
@@ -37,28 +34,9 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, state: OnOff) -> 
         OnOff::Off => current::remove_dir(&mark)?,
     }
     client::ask(root, app, &SupervisorRequest::Route).context("it is stored, but nginx does not know it")?;
-    if state == OnOff::On {
-        end_connections(root, app)?;
-    }
     progress::step(&match state {
         OnOff::On => format!("{app} is down for maintenance"),
         OnOff::Off => format!("{app} is up again"),
     });
-    Ok(())
-}
-
-/// Replaces the instances that have connections, if the app runs.
-fn end_connections(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
-    let dir = root.app(app);
-    let Some(number) = current::live_release(&dir)?.filter(|_| !dir.is_stopped()) else { return Ok(()) };
-    let release = ReleaseContext::read(root, app, number)?.release;
-    let kinds =
-        release.processes.iter().filter(|(name, command)| ProcessKind::classify(name, command).has_port());
-    for (name, _) in kinds {
-        let restart = SupervisorRequest::Restart { only: Some(name.clone()), index: None };
-        if let Err(err) = client::ask(root, app, &restart) {
-            progress::detail(&format!("open connections to {name} go on until it is restarted: {err:#}"));
-        }
-    }
     Ok(())
 }
