@@ -17,7 +17,9 @@ use anyhow::Context;
 use piku_layout::deploys::deploy_lock::DeployLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
+use piku_layout::unknown_app::unknown_app;
 use piku_report::output::{self, OutputFormat};
+use piku_report::progress;
 use piku_report::user_error::{BUSY, FAILED, UserError};
 use serde::Serialize;
 
@@ -82,7 +84,11 @@ pub(crate) fn run(asked: &RebuildRequest) -> anyhow::Result<ExitCode> {
     let apps = if asked.apps.is_empty() { running(&asked.root)? } else { asked.apps.clone() };
     for app in &apps {
         if asked.root.app(app).current_number().is_none() {
-            return Err(UserError::new(format!("{app} has no release that could be built again")).into());
+            return Err(if asked.root.app(app).is_there() {
+                UserError::new(format!("{app} has no release that could be built again")).into()
+            } else {
+                unknown_app(&asked.root, app).into()
+            });
         }
     }
     if !apps.is_empty() {
@@ -99,6 +105,10 @@ pub(crate) fn run(asked: &RebuildRequest) -> anyhow::Result<ExitCode> {
         }));
     }
     output::print(asked.format, &rows, || rows.iter().map(summary::format_row).collect())?;
+    // Cron mails what a run over all apps prints.
+    if asked.format == OutputFormat::Text && !asked.apps.is_empty() {
+        rows.iter().filter_map(summary::describe_unchanged).for_each(|line| progress::step(&line));
+    }
     let worst = rows.iter().map(|row| row.result).min_by_key(|result| match result.code() {
         FAILED => 0,
         BUSY => 1,

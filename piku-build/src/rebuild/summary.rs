@@ -27,6 +27,12 @@ pub(super) fn format_row(row: &RebuildRow) -> String {
     row.details.iter().fold(head + "\n", |text, line| text + "  " + line + "\n")
 }
 
+/// Returns the line for someone who waits about an app that is as it was; `None` for others.
+pub(super) fn describe_unchanged(row: &RebuildRow) -> Option<String> {
+    let release = row.release.filter(|_| row.result == RebuildOutcome::Unchanged)?;
+    Some(format!("{}: nothing has changed, release {release} runs on", row.app))
+}
+
 /// Returns the changes from the first release to the second.
 pub(super) fn list_changes(app: &AppDir, before: &BuiltRelease, after: &BuiltRelease) -> Vec<String> {
     let mut lines = Vec::new();

@@ -105,7 +105,7 @@ impl ReceiveCli {
                 return relay::relay_verb(&context, &verb, &args);
             }
             ReceiveAction::Cancel { app: TheApp { app, root }, by } => {
-                deploy::cancel::cancel_build(&app, &absolute_root(root)?.app(&app), &by)?;
+                deploy::cancel::cancel_build(&absolute_root(root)?, &app, &by)?;
             }
             ReceiveAction::Export { repo, commit, dir, update, settings } => {
                 child_env::set_umask();

@@ -14,7 +14,8 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use piku_layout::name::AppName;
-use piku_layout::paths::AppDir;
+use piku_layout::paths::PikuRoot;
+use piku_layout::unknown_app::unknown_app;
 use piku_procfs::ProcessStat;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
@@ -36,7 +37,11 @@ const AFTER_KILL: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Fails if no build is running, or if it survives SIGKILL.
-pub(crate) fn cancel_build(app: &AppName, dir: &AppDir, by: &str) -> anyhow::Result<()> {
+pub(crate) fn cancel_build(root: &PikuRoot, app: &AppName, by: &str) -> anyhow::Result<()> {
+    let dir = &root.app(app);
+    if !dir.is_there() {
+        return Err(unknown_app(root, app).into());
+    }
     let under_way = find_lock_holders(&dir.lock());
     let mut build = Vec::new();
     for (pid, program) in &under_way {

@@ -20,6 +20,7 @@ use piku_layout::jail::DATA;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::{HostSettings, Protection, SandboxMode};
+use piku_layout::unknown_app::unknown_app;
 use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
@@ -36,7 +37,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
     let data = dir.data();
     match action {
         DataAction::Export => {
-            ensure!(data.is_dir(), "{app} has no data");
+            check_remains(root, app, data.is_dir())?;
             if stdout().is_terminal() {
                 let what = "the archive does not go to a terminal";
                 return Err(UserError::new(what)
@@ -86,7 +87,7 @@ fn remove_data(root: &PikuRoot, app: &AppName, confirm: &AppName, dir: &AppDir) 
         let what = format!("'{confirm}' is not the name of the app whose data is to go, '{app}'");
         return Err(UserError::new(what).code(USAGE).into());
     }
-    ensure!(!remains(dir)?.is_empty(), "{app} has no data");
+    check_remains(root, app, !remains(dir)?.is_empty())?;
     // Another process may be restoring it, or creating another app of that name.
     let lock = app_lock::lock_idle_app(dir, app)?;
     if dir.is_there() {
@@ -96,6 +97,16 @@ fn remove_data(root: &PikuRoot, app: &AppName, confirm: &AppName, dir: &AppDir) 
     current::check_not_destroyed(dir)?;
     remove_kept(root, app, dir, lock)?;
     progress::step(&format!("the data of {app} is removed"));
+    Ok(())
+}
+
+/// Fails unless `has_data` is true.
+fn check_remains(root: &PikuRoot, app: &AppName, has_data: bool) -> anyhow::Result<()> {
+    let dir = root.app(app);
+    if !has_data && !dir.is_there() && !dir.destroyed().is_dir() {
+        return Err(unknown_app(root, app).into());
+    }
+    ensure!(has_data, "{app} has no data");
     Ok(())
 }
 
@@ -255,7 +266,7 @@ mod tests {
         fs::remove_file(dir.destroying()).unwrap();
         remove().unwrap();
         assert!(!dir.path().exists());
-        assert_eq!(remove().unwrap_err().to_string(), "blog has no data");
+        assert_eq!(remove().unwrap_err().to_string(), "there is no app 'blog'");
         fs::create_dir_all(dir.path()).unwrap();
         fs::write(dir.usage_history(), "{}").unwrap();
         remove().unwrap();

@@ -97,6 +97,8 @@ fn errors_of_each_command() {
         &["destroy", "blog", "--confirm", "blog"],
         &["maintenance", "blog", "on"],
         &["data", "blog", "export"],
+        &["data", "blog", "import"],
+        &["data", "blog", "remove", "--confirm", "blog"],
         &["certs", "renew", "blog"],
         &["deploy", "blog", "/nonexistent"],
         &["ps", "Blog"],

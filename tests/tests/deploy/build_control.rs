@@ -41,7 +41,11 @@ fn cancelled_build_fails_push() {
     let repo = world.repo("blog");
     repo.serves("good\n").commit("Good").push().succeeds();
     let nothing = world.ssh("laptop", "cancel blog");
-    assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
+    let said = String::from_utf8_lossy(&nothing.stderr).into_owned();
+    assert!(nothing.status.code() == Some(1) && said.contains("blog is not being built"), "{said}");
+    let unknown = world.ssh("laptop", "cancel blgo");
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(said.contains("there is no app 'blgo'\nhint: did you mean 'blog'?"), "{said}");
 
     // Known by a number of seconds that nobody else sleeps.
     let sleeper = format!("sleep {}", 100_000 + std::process::id());
