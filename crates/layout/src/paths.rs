@@ -113,6 +113,12 @@ impl PikuRoot {
         names_in(&self.0.join("replaced"))
     }
 
+    /// Returns the file of a change of an app's settings that is not yet noted for the app's other machines.
+    #[must_use]
+    pub fn unfinished_change(&self, name: &AppName) -> PathBuf {
+        self.0.join("changes").join(format!("{name}.json"))
+    }
+
     /// Returns the file with the subordinate uids of the apps, which piku-chroot writes.
     #[must_use]
     pub fn uid_ranges(&self) -> PathBuf {

@@ -15,6 +15,7 @@ pub(crate) mod front;
 pub(crate) mod missed;
 mod old_layers;
 mod parts;
+pub(crate) mod session_failure;
 mod session_limit;
 mod session_pipe;
 mod settings_catch_up;

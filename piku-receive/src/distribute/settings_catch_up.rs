@@ -4,34 +4,35 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use piku_layout::app_lock;
 use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::deploys::missed_settings::{MachineChanges, MissedChange, MissedSettings};
+use piku_layout::deploys::unfinished_change::UnfinishedChange;
 use piku_layout::paths::AppDir;
 use piku_layout::settings::DeployTo;
 use piku_report::progress;
-use piku_report::user_error::{BUSY, FAILED, UserError};
+use piku_report::user_error::{BUSY, FAILED, advice};
 
 use super::catch_up::{ACTOR, find_machines_back, record_outcome};
 use super::front;
 use super::ssh::SessionInput;
 use super::target_host::TargetHost;
 use crate::app_context::AppContext;
+use crate::relay::relay_order::RelayOrder;
 use crate::session::request::RELAYED;
 
 /// Sends the machines that are back what they lack. Returns exit code 75 if the app is being changed.
 pub(super) fn send_missed_settings(context: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<u8> {
     let app = context.dir();
+    if UnfinishedChange::is_there(context.root, context.app) && take_order(context)?.is_none() {
+        return Ok(BUSY);
+    }
     let waiting = read_missed(&app)?.waiting();
     let has_left = |address: &String| !to.machines.iter().any(|known| known.to_string() == *address);
     let mut machines = find_machines_back(context, to, &waiting)?;
     if machines.is_empty() && !waiting.iter().any(has_left) {
         return Ok(0);
     }
-    let _order = match app_lock::wait_for_relay(&app, ACTOR, Some(Duration::ZERO)) {
-        Err(err) if err.downcast_ref::<UserError>().is_some() => return Ok(BUSY),
-        lock => lock?,
-    };
+    let Some(_order) = take_order(context)? else { return Ok(BUSY) };
     // Changes may have reached them meanwhile.
     let mut missed = read_missed(&app)?;
     let waiting = missed.waiting();
@@ -68,6 +69,14 @@ pub(super) fn send_missed_settings(context: &AppContext<'_>, to: &DeployTo) -> a
     missed.write(&app).context("cannot note what machines lack")?;
     front::refresh(context, to);
     Ok(code)
+}
+
+/// Takes the lock of changes, and notes what a killed one has left; `None` if another process is changing the app.
+fn take_order(context: &AppContext<'_>) -> anyhow::Result<Option<RelayOrder>> {
+    match RelayOrder::wait(context, ACTOR, Some(Duration::ZERO)) {
+        Err(err) if advice(&err).1 == BUSY => Ok(None),
+        order => order.map(Some),
+    }
 }
 
 fn read_missed(app: &AppDir) -> anyhow::Result<MissedSettings> {

@@ -12,9 +12,10 @@ use piku_layout::settings::{self, DeployTo};
 use piku_report::user_error::{BUSY, UserError, advice};
 use serde::Deserialize;
 
-use super::failure_reason::{self, UNKNOWN_NAME};
+use super::failure_reason::UNKNOWN_NAME;
 use super::parts::{PackedPart, PackedParts};
 use super::print_remote_line;
+use super::session_failure::{SessionFailure, SessionFailureKind};
 use super::ssh::{self, EndedSession, NO_CONNECTION, SessionInput, TimeLimit};
 use super::targets::TargetFacts;
 use crate::release::DeployedRelease;
@@ -271,8 +272,11 @@ impl<'a> TargetHost<'a> {
             if ended.sent > 0 {
                 since = Instant::now();
             }
-            let passes = ended.code == NO_CONNECTION && self.connection_hint(&ended.last).is_none()
-                || ended.code == i32::from(BUSY);
+            let passes = self.failure_of(&ended).is_some_and(|failure| match failure.kind {
+                SessionFailureKind::Away => !ended.last.contains(UNKNOWN_NAME),
+                SessionFailureKind::Busy => true,
+                SessionFailureKind::NoAccess | SessionFailureKind::Failed => false,
+            });
             if !passes || since.elapsed() >= patience || self.time_left().is_zero() {
                 return self.check_success(ended);
             }
@@ -288,11 +292,6 @@ impl<'a> TargetHost<'a> {
         format!("ssh {port}{user}{} releases {}", self.address.host, self.app)
     }
 
-    /// Returns the remedy for a connection that retries cannot repair.
-    fn connection_hint(&self, last: &str) -> Option<String> {
-        failure_reason::connection_hint(last, self.address, self.to)
-    }
-
     /// Returns the error of a host whose time has ended. It is not one that is down: it would hold up the next attempt
     /// for as long.
     fn overdue(&self) -> UserError {
@@ -304,25 +303,16 @@ impl<'a> TargetHost<'a> {
 
     /// Turns a failed request into an error.
     pub(super) fn check_success(&self, ended: EndedSession) -> anyhow::Result<EndedSession> {
-        let why = |text: &str| {
-            if ended.last.is_empty() { text.to_owned() } else { format!("{text}: {}", ended.last) }
-        };
-        match ended.code {
-            0 => Ok(ended),
-            NO_CONNECTION if self.time_left().is_zero() => Err(self.overdue().into()),
-            NO_CONNECTION => {
-                let what = why("no connection");
-                Err(match self.connection_hint(&ended.last) {
-                    // The network of a host that is down may have its name server.
-                    Some(hint) if ended.last.contains(UNKNOWN_NAME) => {
-                        LostConnection(format!("{what} ({hint})")).into()
-                    }
-                    Some(hint) => UserError::new(format!("{what} ({hint})")).into(),
-                    None => LostConnection(what).into(),
-                })
-            }
-            code if code == i32::from(BUSY) => Err(UserError::new(why("busy")).code(BUSY).into()),
-            _ => Err(UserError::new(why("failed")).into()),
-        }
+        let Some(failure) = self.failure_of(&ended) else { return Ok(ended) };
+        Err(match failure.kind {
+            _ if ended.code == NO_CONNECTION && self.time_left().is_zero() => self.overdue().into(),
+            SessionFailureKind::Away => LostConnection(failure.why).into(),
+            SessionFailureKind::Busy => UserError::new(failure.why).code(BUSY).into(),
+            SessionFailureKind::NoAccess | SessionFailureKind::Failed => UserError::new(failure.why).into(),
+        })
+    }
+
+    fn failure_of(&self, ended: &EndedSession) -> Option<SessionFailure> {
+        SessionFailure::of(ended, Some(self.address), self.to)
     }
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, poll};
 use piku_events::actor;
-use piku_layout::app_lock;
 use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
@@ -17,13 +16,15 @@ use piku_report::user_error::UserError;
 
 use super::host_output::{HostResult, OWN_NAME, ask_for_json, output_format, print_outputs};
 use super::plan::{self, FanOut, OwnTurn};
-use super::settings_change::{NotedChange, SettingsBefore};
-use super::{explain_failure, lock_app, own_command, repeat_hint, request_words};
+use super::relay_order::RelayOrder;
+use super::settings_change::{BegunChange, NotedChange};
+use super::{lock_app, own_command, repeat_hint, request_words};
 use crate::app_context::AppContext;
 use crate::child_env;
 use crate::distribute::front::{self, HostChange};
 use crate::distribute::missed;
-use crate::distribute::ssh::{self, NO_CONNECTION, SessionInput, TimeLimit};
+use crate::distribute::session_failure::{SessionFailure, SessionFailureKind};
+use crate::distribute::ssh::{self, SessionInput, TimeLimit};
 
 /// Limit for a verb that changes nothing.
 pub(super) const QUERY: TimeLimit = TimeLimit::Whole(Duration::from_secs(30));
@@ -52,8 +53,7 @@ pub(super) fn run_on_each(
         return query_each(context, to, verb, args, how, false);
     }
     let input = if how.reads_stdin { read_input()? } else { Vec::new() };
-    let _order = app_lock::wait_for_relay(&context.dir(), &actor::actor_name(), None)?;
-    let before = plan::changes_settings(verb).then(|| SettingsBefore::read(context)).transpose()?;
+    let order = RelayOrder::wait(context, &actor::actor_name(), None)?;
     let format = output_format(args);
     let args = &ask_for_json(args);
     let mut results = Vec::new();
@@ -61,20 +61,28 @@ pub(super) fn run_on_each(
     // A name that one of them does not have any more is to go from the others.
     let goes_on = verb == "domains:remove";
     let mut lock = if takes_lock { lock_app(context)? } else { None };
+    let begun =
+        plan::changes_settings(verb).then(|| BegunChange::begin(context, &to.machines)).transpose()?;
     if how.here == OwnTurn::First {
         // The own command takes it itself.
         drop(lock.take());
-        let own = run_here(context, verb, args, &input, format)?;
-        if own.failure.is_some() && !goes_on {
-            progress::error("the other machines are unchanged");
+        results.push(order.share(|| run_here(context, verb, args, &input, format))?);
+    }
+    let noted = begun.map(|begun| begun.note(context)).transpose()?;
+    let is_remembered = noted.as_ref().is_some_and(NotedChange::is_remembered);
+    if how.here == OwnTurn::First {
+        let report_others = || {
+            let others = if is_remembered { "get the change later" } else { "are unchanged" };
+            progress::error(&format!("the other machines {others}"));
+        };
+        if results.iter().any(|own| own.failure.is_some()) && !goes_on {
+            report_others();
             return Ok(ExitCode::FAILURE);
         }
-        results.push(own);
         if takes_lock {
-            lock = lock_app(context).inspect_err(|_| progress::error("the other machines are unchanged"))?;
+            lock = lock_app(context).inspect_err(|_| report_others())?;
         }
     }
-    let noted = before.map(|before| before.note(context, &to.machines)).transpose()?;
     let own_results = results.len();
     match verb {
         "stop" => missed::hold(context, true)?,
@@ -94,7 +102,6 @@ pub(super) fn run_on_each(
     } else {
         results.extend(ask_all(&to.machines, ask));
     }
-    let is_remembered = noted.as_ref().is_some_and(NotedChange::is_remembered);
     if let Some(noted) = noted {
         noted.finish(context, &to.machines, &results[own_results..])?;
         front::refresh(context, to);
@@ -133,21 +140,23 @@ fn ask_drained(
     machine: &MachineAddress,
     ask: impl FnOnce(&MachineAddress) -> HostResult,
 ) -> HostResult {
-    let (name, mut output) = (machine.name(), String::new());
+    let (name, mut output, mut has_no_access) = (machine.name(), String::new(), false);
     let (failure, is_reached) = front::change_drained(context, to, &name, HostChange::Restart, || {
         let result = ask(machine);
         output = result.output;
+        has_no_access = result.has_no_access;
         (result.failure, !result.is_away)
     });
-    HostResult { name, output, failure, is_away: !is_reached }
+    HostResult { name, output, failure, is_away: !is_reached, has_no_access }
 }
 
-/// Reports the hosts that get a change later, which is no failure if `may_be_away` is true.
+/// Reports the hosts that get a change later, which is no failure of those that are only away if `may_be_away` is true.
 fn report_away(results: &mut [HostResult], may_be_away: bool) {
     for result in results.iter_mut().filter(|result| result.is_away) {
         let Some(why) = &result.failure else { continue };
-        progress::error(&format!("{}: {why}; it gets the change when it is back", result.name));
-        if may_be_away {
+        let when = if result.has_no_access { "it lets this machine in" } else { "it is back" };
+        progress::error(&format!("{}: {why}; it gets the change when {when}", result.name));
+        if may_be_away && !result.has_no_access {
             result.failure = None;
         }
     }
@@ -231,12 +240,16 @@ fn ask_host(
     let limit = if how.is_query { QUERY } else { change_limit(to) };
     match ssh::run_on_host(&name, machine, to, words, input, limit) {
         Ok(ended) => {
-            let (failure, is_away) = (explain_failure(&ended), ended.code == NO_CONNECTION);
-            HostResult { name, output: ended.answer, failure, is_away }
+            let failure = SessionFailure::of(&ended, Some(machine), to);
+            let is_away = failure.as_ref().is_some_and(SessionFailure::is_unreached);
+            let kind = failure.as_ref().map(|failure| failure.kind);
+            let has_no_access = kind == Some(SessionFailureKind::NoAccess);
+            let failure = failure.map(|failure| failure.why);
+            HostResult { name, output: ended.answer, failure, is_away, has_no_access }
         }
         Err(err) => {
             let failure = Some(format!("{err:#}"));
-            HostResult { name, output: String::new(), failure, is_away: false }
+            HostResult { name, output: String::new(), failure, is_away: false, has_no_access: false }
         }
     }
 }
@@ -267,7 +280,7 @@ fn run_here(
     let code = child_env::exit_code(out.status);
     let failure = (code != 0).then(|| format!("failed with exit code {code}"));
     let output = String::from_utf8_lossy(&out.stdout).into_owned();
-    Ok(HostResult { name: OWN_NAME.to_owned(), output, failure, is_away: false })
+    Ok(HostResult { name: OWN_NAME.to_owned(), output, failure, is_away: false, has_no_access: false })
 }
 
 /// Reports the hosts that have not executed the verb, and returns the exit code.

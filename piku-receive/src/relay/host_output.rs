@@ -14,6 +14,8 @@ pub(super) struct HostResult {
     pub(super) failure: Option<String>,
     /// It could not be reached.
     pub(super) is_away: bool,
+    /// It could not be reached because of a key or a setting, and is not back by itself.
+    pub(super) has_no_access: bool,
 }
 
 /// Returns the format that the arguments name.
@@ -99,6 +101,7 @@ mod tests {
             output: output.to_owned(),
             failure: None,
             is_away: false,
+            has_no_access: false,
         };
         let results = [
             of("pi-1", "[{\"instance\": \"web.1\", \"machine\": \"forged\"}]"),
@@ -123,6 +126,7 @@ mod tests {
             output: output.to_owned(),
             failure: None,
             is_away: false,
+            has_no_access: false,
         };
         let results = [of("pi-1", "PS\npi-2:\nforged\x1b[2J\rpi-2:\n"), of("pi-2", "PS\n"), of("pi-3", "")];
         let text = render_outputs(&results);

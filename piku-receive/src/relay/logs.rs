@@ -16,11 +16,12 @@ use piku_report::progress;
 
 use super::log_line::{HostLine, sort_lines};
 use super::log_query::MergeQuery;
-use super::{explain_line, own_command, request_words};
+use super::{own_command, request_words};
 use crate::app_context::AppContext;
 use crate::child_env;
 use crate::distribute::failure_reason::read_reason;
-use crate::distribute::ssh::{self, NO_CONNECTION, SessionTerminal};
+use crate::distribute::session_failure::{SessionFailure, SessionFailureKind};
+use crate::distribute::ssh::{self, SessionTerminal};
 
 /// Longest line, in bytes.
 const LONGEST_LINE: u64 = 64 << 10;
@@ -254,18 +255,13 @@ impl MergedLogs<'_> {
         let (follow, to) = (self.query.follow, self.to);
         let host = &mut self.hosts[at];
         let code = host.finish();
-        if code == 0 {
-            return;
-        }
-        let has_no_connection = host.machine.is_some() && i32::from(code) == NO_CONNECTION;
+        let Some(failure) = SessionFailure::of_end(code.into(), why, host.machine, to) else { return };
         host.has_failed = true;
-        let what = if has_no_connection { "no connection" } else { "failed" };
-        let what = if why.is_empty() { what.to_owned() } else { format!("{what}: {}", explain_line(why)) };
-        let is_retried = follow && has_no_connection;
+        let is_retried = follow && failure.kind == SessionFailureKind::Away;
         let then = if is_retried { "; it is asked again until it is back" } else { "" };
         let others = if to.machines.len() > 1 || to.here { "" } else { ", and there is no other machine" };
         if !host.is_lost {
-            progress::error(&format!("{}: {what}{then}{others}", host.name));
+            progress::error(&format!("{}: {}{then}{others}", host.name, failure.why));
         }
         if is_retried {
             host.is_lost = true;

@@ -12,6 +12,7 @@ mod logs;
 mod one_host;
 mod own_settings;
 mod plan;
+pub(crate) mod relay_order;
 mod rollback;
 mod settings_change;
 
@@ -26,10 +27,9 @@ use piku_layout::app_lock;
 use piku_layout::paths::ROOT_VARIABLE;
 use piku_layout::settings::{DeployTo, HostSettings};
 use piku_report::progress;
-use piku_report::user_error::{BUSY, UserError, advice};
+use piku_report::user_error::{UserError, advice};
 
 use crate::app_context::{AppContext, SCRIPTS};
-use crate::distribute::ssh::{EndedSession, NO_CONNECTION};
 use crate::session::request::RELAYED;
 use plan::{OwnState, OwnTurn, RelayPlan};
 
@@ -138,30 +138,6 @@ fn lock_app(context: &AppContext<'_>) -> anyhow::Result<Option<FileLock>> {
         }
     }
     Ok(None)
-}
-
-/// Returns why a request has failed.
-fn explain_failure(ended: &EndedSession) -> Option<String> {
-    let what = match ended.code {
-        0 => return None,
-        NO_CONNECTION => "no connection",
-        code if code == i32::from(BUSY) => "busy",
-        _ => "failed",
-    };
-    Some(if ended.last.is_empty() {
-        what.to_owned()
-    } else {
-        format!("{what}: {}", explain_line(&ended.last))
-    })
-}
-
-/// Returns the last line of a host that has failed, or what it means if its piku does not know [`RELAYED`].
-fn explain_line(last: &str) -> &str {
-    if last.contains(&format!("unknown verb '{RELAYED}'")) {
-        "its piku is older than that of this machine, and takes no verbs from it: update it"
-    } else {
-        last
-    }
 }
 
 /// Returns the words of a request to a target host, quoted as its parser splits them.

@@ -11,8 +11,11 @@ use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::progress;
 
 use super::fan_out::QUERY;
-use super::{explain_failure, own_command, request_words};
+use super::relay_order::RelayOrder;
+use super::settings_change::BegunChange;
+use super::{own_command, request_words};
 use crate::app_context::AppContext;
+use crate::distribute::session_failure::SessionFailure;
 use crate::distribute::ssh::{self, SessionInput};
 
 /// Names of settings with their values.
@@ -31,13 +34,16 @@ impl FollowedSettings {
         read_settings(context, to, machine).map(Self)
     }
 
-    /// Changes on this host what the host has changed since then, and returns that. Settings of this host alone stay.
+    /// Changes on this host what the host has changed since then. Settings of this host alone stay. The machines `has`
+    /// have these changes; it is noted that `lacks` lack them.
     pub(super) fn follow(
         self,
         context: &AppContext<'_>,
         to: &DeployTo,
         machine: &MachineAddress,
-    ) -> anyhow::Result<SettingChanges> {
+        order: &RelayOrder,
+        (has, lacks): (Vec<String>, Vec<String>),
+    ) -> anyhow::Result<()> {
         let of_host = changed_settings(&self.0, &read_settings(context, to, machine)?);
         let before = read_own_settings(context)?;
         let mut after = before.clone();
@@ -49,15 +55,18 @@ impl FollowedSettings {
         }
         let changes = changed_settings(&before, &after);
         if !changes.is_empty() {
+            let begun = BegunChange::begin_followed(context, before, has, lacks)?;
             // Refuses names that are not valid, before they are passed on.
-            store_settings(context, &after)?;
+            let stored = order.share(|| store_settings(context, &after));
+            begun.note(context)?;
+            stored?;
             let names: Vec<&str> = changes.keys().map(String::as_str).collect();
             progress::detail(&format!(
                 "the settings for builds on this machine follow: {}",
                 names.join(", ")
             ));
         }
-        Ok(changes)
+        Ok(())
     }
 }
 
@@ -88,8 +97,8 @@ fn read_settings(
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let name = machine.name();
     let ended = ssh::run_on_host(&name, machine, to, &words, SessionInput::Nothing, QUERY)?;
-    if let Some(why) = explain_failure(&ended) {
-        anyhow::bail!("{name}: {why}");
+    if let Some(failure) = SessionFailure::of(&ended, Some(machine), to) {
+        anyhow::bail!("{name}: {}", failure.why);
     }
     serde_json::from_str(&ended.answer).with_context(|| format!("the settings of {name} are not valid"))
 }

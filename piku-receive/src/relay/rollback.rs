@@ -5,9 +5,7 @@ use std::process::{ExitCode, Stdio};
 
 use anyhow::Context;
 use piku_events::actor;
-use piku_layout::app_lock;
 use piku_layout::deploys::missed_release::MissedRelease;
-use piku_layout::deploys::missed_settings::SettingChanges;
 use piku_layout::git_history::short_commit;
 use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::progress;
@@ -18,12 +16,13 @@ use super::fan_out::{QUERY, ask_all, change_limit};
 use super::host_output::OWN_NAME;
 use super::own_settings::FollowedSettings;
 use super::plan::ssh_line;
-use super::settings_change::note_followed;
-use super::{explain_failure, lock_app, own_command, request_words};
+use super::relay_order::RelayOrder;
+use super::{lock_app, own_command, request_words};
 use crate::app_context::AppContext;
 use crate::distribute::front::{self, HostChange};
 use crate::distribute::missed;
-use crate::distribute::ssh::{self, EndedSession, NO_CONNECTION, SessionInput, TimeLimit};
+use crate::distribute::session_failure::SessionFailure;
+use crate::distribute::ssh::{self, EndedSession, SessionInput, TimeLimit};
 
 /// A row of `releases --format json`.
 #[derive(Debug, Clone, Deserialize)]
@@ -94,7 +93,7 @@ struct RollbackHost<'a> {
 
 /// Rolls back one host after the other.
 pub(super) fn roll_back_all(context: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitCode> {
-    let _order = app_lock::wait_for_relay(&context.dir(), &actor::actor_name(), None)?;
+    let order = RelayOrder::wait(context, &actor::actor_name(), None)?;
     let mut lock = lock_app(context)?;
     let hosts = ask_releases(context, to)?;
     let choice = choose_hosts(&hosts).map_err(|what| {
@@ -142,9 +141,10 @@ pub(super) fn roll_back_all(context: &AppContext<'_>, to: &DeployTo) -> anyhow::
             change = HostChange::Restart;
             if let Some((machine, settings)) = settings {
                 follows_settings = false;
-                let followed = settings.and_then(|settings| settings.follow(context, to, machine));
-                let noted = followed.and_then(|changes| note_changes(context, &changes, &choice, &hosts));
-                if let Err(err) = noted {
+                let others = settings_of_others(&choice, &hosts);
+                let followed =
+                    settings.and_then(|settings| settings.follow(context, to, machine, &order, others));
+                if let Err(err) = followed {
                     failed = true;
                     progress::error(&format!(
                         "the settings for builds on this machine are as before: {err:#}"
@@ -185,17 +185,13 @@ fn report_unknown(context: &AppContext<'_>, to: &DeployTo, hosts: &[RollbackHost
     }
 }
 
-/// Notes which hosts have the settings of the release before by the rollback, and which lack them.
-fn note_changes(
-    context: &AppContext<'_>,
-    changes: &SettingChanges,
-    choice: &[usize],
-    hosts: &[RollbackHost<'_>],
-) -> anyhow::Result<()> {
+/// Returns the addresses of the hosts that have the settings of the release before by the rollback, and of those that
+/// lack them.
+fn settings_of_others(choice: &[usize], hosts: &[RollbackHost<'_>]) -> (Vec<String>, Vec<String>) {
     let address = |host: &RollbackHost<'_>| host.machine.map(ToString::to_string);
     let has = choice.iter().filter_map(|at| address(&hosts[*at]));
     let lacks = hosts.iter().filter(|host| host.failure.is_some()).filter_map(address);
-    note_followed(context, changes, has, lacks)
+    (has.collect(), lacks.collect())
 }
 
 /// Asks all hosts for their releases.
@@ -213,11 +209,11 @@ fn ask_releases<'a>(context: &AppContext<'_>, to: &'a DeployTo) -> anyhow::Resul
         let code = out.status.code().unwrap_or(1);
         let answer = String::from_utf8_lossy(&out.stdout).into_owned();
         let ended = EndedSession { code, answer, sent: 0, last: String::new() };
-        hosts.push(RollbackHost::new(OWN_NAME.to_owned(), None, false, Ok(ended)));
+        hosts.push(RollbackHost::new(to, OWN_NAME.to_owned(), None, false, Ok(ended)));
     }
     for (machine, ended) in to.machines.iter().zip(ask_all(&to.machines, ask)) {
         let lacks_last = lack.iter().any(|one| one.address == machine.to_string());
-        hosts.push(RollbackHost::new(machine.name(), Some(machine), lacks_last, ended));
+        hosts.push(RollbackHost::new(to, machine.name(), Some(machine), lacks_last, ended));
     }
     Ok(hosts)
 }
@@ -233,14 +229,15 @@ fn ask_host(
 
 impl<'a> RollbackHost<'a> {
     fn new(
+        to: &DeployTo,
         name: String,
         machine: Option<&'a MachineAddress>,
         lacks_last: bool,
         ended: anyhow::Result<EndedSession>,
     ) -> Self {
-        let read = ended.and_then(|ended| match explain_failure(&ended) {
+        let read = ended.and_then(|ended| match SessionFailure::of(&ended, machine, to) {
             None => HostReleases::parse(&ended.answer),
-            Some(why) => Err(anyhow::anyhow!(why)),
+            Some(failure) => Err(anyhow::anyhow!(failure.why)),
         });
         let (releases, failure) = match read {
             Ok(releases) => (releases, None),
@@ -297,7 +294,11 @@ fn roll_back(
     let words = request_words(context, "rollback", &args);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let roll_back = || match ask_host(machine, to, &words, change_limit(to)) {
-        Ok(ended) => (explain_failure(&ended), ended.code != NO_CONNECTION),
+        Ok(ended) => {
+            let failure = SessionFailure::of(&ended, Some(machine), to);
+            let is_reached = !failure.as_ref().is_some_and(SessionFailure::is_unreached);
+            (failure.map(|failure| failure.why), is_reached)
+        }
         Err(err) => (Some(format!("{err:#}")), true),
     };
     Ok(front::change_drained(context, to, &host.name, change, roll_back))
@@ -345,6 +346,7 @@ mod tests {
             .collect();
         let answer = serde_json::Value::from(rows).to_string();
         RollbackHost::new(
+            &DeployTo::default(),
             name.to_owned(),
             None,
             lacks_last,
@@ -354,8 +356,8 @@ mod tests {
 
     fn away(lacks_last: bool) -> RollbackHost<'static> {
         let last = "no route".to_owned();
-        let ended = EndedSession { code: NO_CONNECTION, answer: String::new(), sent: 0, last };
-        RollbackHost::new("pi-9".to_owned(), None, lacks_last, Ok(ended))
+        let ended = EndedSession { code: 1, answer: String::new(), sent: 0, last };
+        RollbackHost::new(&DeployTo::default(), "pi-9".to_owned(), None, lacks_last, Ok(ended))
     }
 
     #[test]

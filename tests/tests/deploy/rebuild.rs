@@ -107,7 +107,10 @@ fn locked_builds_are_reproducible() {
     assert_eq!(rebuild(&world, &["moves"]), (Some(0), said));
     assert_eq!(rebuild(&world, &["--all"]), (Some(0), String::new()));
     let (code, said) = rebuild(&world, &["move"]);
-    assert!(code == Some(1) && said.contains("there is no app 'move'\nhint: did you mean 'moves'?"), "{said}");
+    assert!(
+        code == Some(1) && said.contains("there is no app 'move'\nhint: did you mean 'moves'?"),
+        "{said}"
+    );
     let random = "preflight: head -c 16 /dev/urandom > noise\nweb: python app.py\n";
     world
         .repo("noisy")

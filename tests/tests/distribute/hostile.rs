@@ -137,5 +137,15 @@ fn a_hostile_machine_is_bounded() {
         &repo,
         &["has changed", "if it was installed anew, forget its old key", "nothing was built"],
     );
+    // It is not away either, for verbs.
+    scene.deploy_to_machines(&[address(&scene, 0)], "here: false, patience: 0, skip_down: true");
+    let later = "it gets the change when it lets this machine in";
+    for (words, then) in [("ps blog", ""), ("logs blog", ""), ("config:set blog A=1", later)] {
+        let out = scene.lan.on(0, || scene.builder.ssh("laptop", words));
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success(), "{words}: {said}");
+        assert!(said.contains("no connection: ") && said.contains("forget its old key"), "{words}: {said}");
+        assert!(said.contains(then), "{words}: {said}");
+    }
     scene.end();
 }

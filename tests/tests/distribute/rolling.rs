@@ -86,6 +86,7 @@ fn a_loss_in_the_middle_of_a_rolling_deploy_fails_no_request() {
     wait_for("the others to catch up", || all_have(&scene, "four"));
     load.end("a push that is killed");
     a_killed_change_reaches_all(&scene);
+    a_change_that_is_killed_here_reaches_all(&scene);
     let said = push(&scene, &repo, "five");
     assert!(said.contains(&format!("{}: release ", scene.name(machines - 1))), "{said}");
     wait_for("all machines", || all_have(&scene, "five"));
@@ -104,11 +105,45 @@ fn a_killed_change_reaches_all(scene: &Scene) {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
     assert!(!running.wait_with_output().expect("ssh").status.success());
-    wait_for("the setting on all machines", || {
-        (0..scene.runners.len()).all(|at| {
-            let out = scene.lan.on(at + 1, || scene.runners[at].ssh("laptop", "config:get blog LATE"));
-            out.stdout == b"1\n"
-        })
-    });
+    wait_for("the setting on all machines", || is_set_on_all(scene, "LATE"));
     load.end("a change that is killed");
+}
+
+fn is_set_on_all(scene: &Scene, name: &str) -> bool {
+    (0..scene.runners.len()).all(|at| {
+        let out =
+            scene.lan.on(at + 1, || scene.runners[at].ssh("laptop", &format!("config:get blog {name}")));
+        out.stdout == b"1\n"
+    })
+}
+
+/// A change is killed before and after the settings of this machine have changed, when no machine has been asked: what
+/// has changed here reaches all, and what has not leaves nothing behind.
+fn a_change_that_is_killed_here_reaches_all(scene: &Scene) {
+    let script = scene.builder.path("lib/piku");
+    let text = std::fs::read_to_string(&script).expect("the script");
+    let (first, rest) = text.split_once('\n').expect("lines");
+    let change = |name: &str, ends: &str| {
+        // The parent of the own command is the relay.
+        let killing =
+            format!("{first}\n[ \"${{PIKU_HERE:-}} $1\" != '1 config:set' ] || {{ {ends}; }}\n{rest}");
+        std::fs::write(&script, killing).expect("the script");
+        let words = format!("config:set blog {name}=1");
+        let out = scene.lan.on(0, || scene.builder.ssh("laptop", &words));
+        std::fs::write(&script, &text).expect("the script");
+        assert!(!out.status.success(), "{name}: {out:?}");
+    };
+    let begun = scene.builder.root().join("changes/blog.json");
+    change("NEVER", "kill -KILL $PPID; exit");
+    assert!(begun.exists());
+    wait_for("the daemon to see that nothing has changed", || !begun.exists());
+    change("HERE", "PIKU_HERE=2 \"$0\" \"$@\"; kill -KILL $PPID; exit");
+    assert!(begun.exists());
+    wait_for("the setting on all machines", || is_set_on_all(scene, "HERE"));
+    assert!(!begun.exists() && !is_set_on_all(scene, "NEVER"));
+    // The own command outlives the relay, and the next change waits for it.
+    change("OUTLIVES", "kill -KILL $PPID; sleep 1");
+    let out = scene.lan.on(0, || scene.builder.ssh("laptop", "config:set blog NEXT=1"));
+    assert!(out.status.success() && is_set_on_all(scene, "NEXT"), "{out:?}");
+    wait_for("the setting on all machines", || is_set_on_all(scene, "OUTLIVES"));
 }

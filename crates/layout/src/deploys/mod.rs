@@ -1,7 +1,9 @@
-//! Records of deploys: the one that runs, a missed one, their totals, and whether new ones are refused.
+//! Records of deploys: the one that runs, a missed one, their totals, and whether new ones are refused; changes of
+//! settings that machines lack.
 
 pub mod deploy_attempt;
 pub mod deploy_lock;
 pub mod deploy_totals;
 pub mod missed_release;
 pub mod missed_settings;
+pub mod unfinished_change;
