@@ -217,6 +217,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_plain_means_the_same_to_clap_in_any_order() {
+        const PARTS: [&str; 16] = [
+            "--app",
+            "/a",
+            "--app=/a",
+            "--app=",
+            "--gate",
+            "--gate=",
+            "--listen",
+            "80",
+            "--oom-score-adj",
+            "-5",
+            "-",
+            "--keep-env",
+            "=",
+            "--data==/d",
+            "--",
+            "--tty",
+        ];
+        let count = PARTS.len();
+        let mut plain = 0;
+        for at in 0..count.pow(3) {
+            let parts = [PARTS[at / count / count], PARTS[at / count % count], PARTS[at % count]];
+            let line = format!("{} -- true", parts.join(" "));
+            if let Some(parsed) = parse(&words(&line)) {
+                plain += 1;
+                assert_eq!(Some(parsed), by_clap(&line), "{line}");
+            }
+        }
+        assert!(plain > 100, "{plain}");
+    }
+
+    #[test]
     fn what_clap_refuses_is_not_plain() {
         for line in [
             "true",
