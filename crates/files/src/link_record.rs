@@ -3,7 +3,8 @@
 //!
 //! The modification time of a directory changes with each entry that is added, removed or renamed. If it has not
 //! changed since the links were made, the directory still has the same entries, and the inodes of its files are
-//! those of the source, which its index vouches for. No process of an app writes to such a tree; what an operator
+//! those of the source, which its index vouches for. The links leave each directory a time in the past, so that a change
+//! right after them is seen, too. No process of an app writes to such a tree; what an operator
 //! changes in it by hand is found and undone.
 
 use std::collections::BTreeMap;

@@ -140,6 +140,29 @@ fn a_release_takes_the_tree_of_one_that_waits_for_its_removal() {
 }
 
 #[test]
+fn a_site_whose_files_were_moved_is_whole() {
+    if !has_jail() {
+        return;
+    }
+    let world = World::new(&[("index.html", "<p>1</p>"), ("site/page", "1")]);
+    for number in 0..500 {
+        world.write(&format!("site/files/{number}"), "same");
+    }
+    world.link("1").good(&[]);
+    fs::rename(world.path("out/1"), world.path("out/.1.gone")).unwrap();
+    let recycle = world.path("out");
+    world.build_with("2", &["--link", "--recycle", recycle.to_str().unwrap()]).good(&[]);
+    assert!(!world.path("out/.1.gone/app").exists(), "its tree was taken");
+    for path in ["index.html", "site/page", "site/files/7"] {
+        assert_eq!(
+            world.inode(&format!("out/2/app/site/{path}")),
+            world.inode(&format!("app/{path}")),
+            "{path}"
+        );
+    }
+}
+
+#[test]
 fn a_file_with_too_many_links_is_copied() {
     if !has_jail() {
         return;

@@ -1,11 +1,13 @@
 //! A tree of hard links to the files of an app's source.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use crate::link_record::{FolderMark, LinkRecord, has_folder_mode, hash_entries};
 use crate::parallel::{MANY_FOLDERS, THREADS, work_on_all};
@@ -16,6 +18,9 @@ use crate::tree::file_stat::FileKind;
 use crate::tree::handle::TreeHandle;
 use crate::tree::read::FolderEntry;
 use crate::tree::walk::WalkStep;
+
+/// More than a tick of any file system's clock. Two changes of a directory within one tick give it the same time.
+const CLOCK_TICK: Duration = Duration::from_secs(2);
 
 impl TreeHandle {
     /// Makes the tree `to` the entries that `index` lists: directories with hard links to the files and symlinks of
@@ -40,8 +45,10 @@ impl TreeHandle {
         let threads = if tasks.len() < MANY_FOLDERS { 1 } else { THREADS };
         let has_copies = AtomicBool::new(false);
         let made = Mutex::new(LinkRecord::default());
+        let now = SystemTime::now();
+        let before = now.checked_sub(CLOCK_TICK).unwrap_or(now);
         let link = |task: LinkTask<'_>| {
-            let (is_linked, mark) = self.link_entries(&task, to)?;
+            let (is_linked, mark) = self.link_entries(&task, to, before)?;
             if !is_linked {
                 has_copies.store(true, Ordering::Relaxed);
             }
@@ -73,12 +80,20 @@ impl TreeHandle {
         })
     }
 
-    /// Links the files that a directory lacks. Returns whether all are links, and the metadata of the directory.
-    fn link_entries(&self, task: &LinkTask<'_>, to: &Self) -> Result<(bool, FileMark), TreeError> {
+    /// Links the files that a directory lacks, and sets its time to `before`, which no later change gives it. Returns
+    /// whether all are links, and the metadata of the directory.
+    fn link_entries(
+        &self,
+        task: &LinkTask<'_>,
+        to: &Self,
+        before: SystemTime,
+    ) -> Result<(bool, FileMark), TreeError> {
         let (from, to) = (self.subtree(&task.path)?, to.subtree(&task.path)?);
         let files = task.index.entries.iter().filter(|entry| matches!(entry.content, IndexContent::File(_)));
         let mut missing = files.filter(|entry| !task.present.contains(entry.name.as_slice()));
         let is_linked = missing.try_fold(true, |all, entry| Ok(link_entry(&from, entry, &to)? && all))?;
+        let dated = directory::set_modified(to.as_fd(), OsStr::new("."), before);
+        dated.map_err(|err| to.error("set the time of", "".as_ref(), err))?;
         Ok((is_linked, FileMark::of(&to.metadata("")?)))
     }
 }
@@ -174,7 +189,7 @@ pub fn is_link_refused(kind: io::ErrorKind) -> bool {
     )
 }
 
-fn copy_entry(from: &TreeHandle, name: &std::ffi::OsStr, to: &TreeHandle) -> Result<(), TreeError> {
+fn copy_entry(from: &TreeHandle, name: &OsStr, to: &TreeHandle) -> Result<(), TreeError> {
     let stat = from.symlink_metadata(name)?;
     if stat.is_symlink() {
         return to.symlink(from.read_link(name)?, name);
