@@ -18,6 +18,7 @@ use crate::cli::{NetworkOption, PrintFormat};
 use crate::confinement::protections::{self, ProtectionLayers};
 use crate::confinement::{capabilities, keyring, landlock, seccomp};
 use crate::errors::diagnosis::{SetupStep, explain_step};
+use crate::errors::kernel_version::KernelVersion;
 use crate::hostfiles::HostFiles;
 use crate::ids::caller::{self, CallerIdentity};
 use crate::ids::{self, newidmap};
@@ -118,7 +119,7 @@ fn try_layers(plan: &JailPlan, identity: CallerIdentity) -> Vec<CheckRow> {
     {
         let tried = match (missing, layer) {
             (Some(protections::LayerFailure { why, fix }), _) => {
-                let (why, fix) = (Some(why.to_owned()), Some(fix.to_owned()));
+                let (why, fix) = (Some(why), Some(fix));
                 CheckRow { layer, required: false, wanted, holds: false, why, fix }
             }
             (None, protections::CGROUP) => {
@@ -157,8 +158,13 @@ fn overlay_row(identity: CallerIdentity, plan: &JailPlan) -> CheckRow {
         root::detach_mounts()?;
         overlay::try_overlay(plan.scratch.as_deref())
     });
-    let advice = "use Linux 5.11 or newer with overlayfs, and keep ~/.piku on a file system that overlayfs can write to, such as ext4, \
-                  XFS or Btrfs";
+    let advice = if KernelVersion::running() < KernelVersion::new(5, 11) {
+        "use Linux 5.11 or newer with overlayfs, and keep ~/.piku on a file system that overlayfs can write to, such as ext4, XFS or \
+         Btrfs"
+    } else {
+        "have the kernel load overlayfs (modprobe overlay), and keep ~/.piku on a file system that it can write to, such as ext4, XFS or \
+         Btrfs; in a container, allow it to mount one"
+    };
     let fix = row.fix.or_else(|| (!row.holds).then(|| advice.to_owned()));
     CheckRow { fix, wanted: false, ..row }
 }

@@ -10,6 +10,7 @@ use crate::cli::NetworkOption;
 use crate::confinement::landlock::LandlockSupport;
 use crate::confinement::{keyring, seccomp};
 use crate::errors::SETUP_FAILED;
+use crate::errors::kernel_version::KernelVersion;
 
 /// Features of the kernel. A layer that the kernel has must hold: if it then fails, nothing starts.
 #[derive(Clone, Copy, Debug)]
@@ -18,10 +19,11 @@ pub(crate) struct ProtectionLayers {
     pub(crate) landlock: LandlockSupport,
     pub(crate) keyring: bool,
     pub(crate) cgroup: bool,
+    pub(crate) kernel: KernelVersion,
 }
 
 /// A layer and its state in a jail.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ProtectionLayer {
     /// Name in `--check` and in reports.
     pub(crate) name: &'static str,
@@ -32,10 +34,10 @@ pub(crate) struct ProtectionLayer {
 }
 
 /// Cause and fix of a missing layer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LayerFailure {
-    pub(crate) why: &'static str,
-    pub(crate) fix: &'static str,
+    pub(crate) why: String,
+    pub(crate) fix: String,
 }
 
 /// Every jail has this layer.
@@ -59,22 +61,23 @@ impl ProtectionLayers {
             landlock: LandlockSupport::probe(),
             keyring: keyring::is_available(),
             cgroup: Path::new("/proc/self/ns/cgroup").exists(),
+            kernel: KernelVersion::running(),
         }
     }
 
     /// Returns the layers of a jail with this network. `restricts_ports` is set with `--listen`.
     pub(crate) fn of_jail(self, net: NetworkOption, restricts_ports: bool) -> [ProtectionLayer; 6] {
-        let layer = |name, holds: bool, why, fix| ProtectionLayer {
+        let layer = |name, holds: bool, why: &str, fix: &str| ProtectionLayer {
             name,
             wanted: true,
-            missing: (!holds).then_some(LayerFailure { why, fix }),
+            missing: (!holds).then(|| LayerFailure { why: why.to_owned(), fix: fix.to_owned() }),
         };
-        let ports = layer(
-            PORTS,
-            self.landlock.ports,
-            "the command can bind every port; this kernel has no Landlock, or one from before Linux 6.7",
-            "use Linux 6.7 or newer with CONFIG_SECURITY_LANDLOCK=y and landlock in its lsm= list",
-        );
+        let landlock = |name, holds: bool, since, effect: &str| ProtectionLayer {
+            name,
+            wanted: true,
+            missing: (!holds).then(|| self.missing_landlock(since, effect)),
+        };
+        let ports = landlock(PORTS, self.landlock.ports, (6, 7), "the command can bind every port");
         [
             layer(
                 SECCOMP,
@@ -82,18 +85,12 @@ impl ProtectionLayers {
                 "this kernel has no seccomp filters, or piku-chroot has none for this architecture",
                 "use a kernel with CONFIG_SECCOMP_FILTER=y, on x86-64, aarch64 or arm",
             ),
-            layer(
-                FILES,
-                self.landlock.files,
-                "this kernel has no Landlock, or one from before Linux 5.19; only the mounts keep files read-only",
-                "use Linux 5.19 or newer with CONFIG_SECURITY_LANDLOCK=y and landlock in its lsm= list",
-            ),
-            layer(
+            landlock(FILES, self.landlock.files, (5, 19), "only the mounts keep files read-only"),
+            landlock(
                 SOCKETS,
                 net != NetworkOption::Shared || self.landlock.sockets,
-                "the command can reach those of the host through the shared network; this kernel has no Landlock, or one from \
-                 before Linux 6.12",
-                "use --net loopback or --net none, or Linux 6.12 or newer with Landlock",
+                (6, 12),
+                "the command can reach those of the host through the shared network, unlike with --net loopback or --net none",
             ),
             ProtectionLayer { wanted: restricts_ports, ..ports },
             layer(
@@ -107,9 +104,28 @@ impl ProtectionLayers {
                 CGROUP,
                 self.cgroup,
                 "this kernel has no cgroup namespaces",
-                "use Linux 4.6 or newer with CONFIG_CGROUPS=y",
+                "use a kernel with CONFIG_CGROUPS=y",
             ),
         ]
+    }
+
+    /// Returns why a protection is missing that Landlock has since this version, and what to do: a kernel that is new
+    /// enough has it switched off, or something hides it.
+    fn missing_landlock(self, (major, minor): (u32, u32), effect: &str) -> LayerFailure {
+        if self.kernel < KernelVersion::new(major, minor) {
+            return LayerFailure {
+                why: format!("this kernel has no Landlock, or one from before Linux {major}.{minor}; {effect}"),
+                fix: format!(
+                    "use Linux {major}.{minor} or newer with CONFIG_SECURITY_LANDLOCK=y and landlock in its lsm= list"
+                ),
+            };
+        }
+        LayerFailure {
+            why: format!("Landlock is switched off in this kernel, or hidden by a container; {effect}"),
+            fix: "boot with landlock in the lsm= list (CONFIG_SECURITY_LANDLOCK=y); in a container, have its filter of system \
+                  calls allow landlock_create_ruleset, landlock_add_rule and landlock_restrict_self"
+                .to_owned(),
+        }
     }
 
     /// Fails if a layer is missing that `--require` names or, with `strict`, that the jail uses.
@@ -165,6 +181,7 @@ mod tests {
             landlock: LandlockSupport::default(),
             keyring: true,
             cgroup: true,
+            kernel: KernelVersion::new(5, 15),
         };
         assert_eq!(missing(raspberry, NetworkOption::Shared), [FILES, SOCKETS]);
         assert_eq!(missing(raspberry, NetworkOption::None), [FILES]);
@@ -175,14 +192,19 @@ mod tests {
         assert!(newest.require(NetworkOption::Shared, true, true, &Protection::ALL).is_ok());
         let err = format!("{:#}", raspberry.require(NetworkOption::None, false, true, &[]).unwrap_err());
         assert!(err.starts_with("--strict: Landlock: this kernel has no Landlock"), "{err}");
+        // One that is new enough does not get better by an update.
+        let hidden = ProtectionLayers { kernel: KernelVersion::new(6, 18), ..raspberry };
+        for LayerFailure { why, fix } in hidden.of_jail(NetworkOption::Shared, true).into_iter().filter_map(|layer| layer.missing) {
+            assert!(why.contains("hidden by a container") && !fix.contains("or newer"), "{why}: {fix}");
+        }
     }
 
     #[test]
     fn ports_are_missed_only_where_they_are_restricted() {
-        let layers = ProtectionLayers { seccomp: true, landlock: LINUX_6_2, keyring: true, cgroup: true };
+        let layers = ProtectionLayers { seccomp: true, landlock: LINUX_6_2, keyring: true, cgroup: true, kernel: KernelVersion::new(6, 2) };
         assert!(layers.require(NetworkOption::None, false, true, &[]).is_ok());
         let err = format!("{:#}", layers.require(NetworkOption::None, true, true, &[]).unwrap_err());
-        assert!(err.starts_with("--strict: guard on TCP ports: the command can bind every port"), "{err}");
+        assert!(err.starts_with("--strict: guard on TCP ports: this kernel has no Landlock"), "{err}");
         assert!(
             ProtectionLayers { landlock: LINUX_6_7, ..layers }
                 .require(NetworkOption::None, true, true, &[])
@@ -192,15 +214,15 @@ mod tests {
 
     #[test]
     fn a_named_protection_is_required_without_strict() {
-        let old = ProtectionLayers { seccomp: true, landlock: LINUX_6_2, keyring: true, cgroup: true };
+        let old = ProtectionLayers { seccomp: true, landlock: LINUX_6_2, keyring: true, cgroup: true, kernel: KernelVersion::new(6, 2) };
         let require = |named: &[Protection]| old.require(NetworkOption::Shared, false, false, named);
         assert!(require(&[Protection::Namespaces, Protection::Seccomp, Protection::Landlock]).is_ok());
         for (one, why) in [
             (
                 Protection::AbstractSockets,
-                "--require abstract-sockets: the command can reach those of the host",
+                "--require abstract-sockets: this kernel has no Landlock, or one from before Linux 6.12",
             ),
-            (Protection::ListenPorts, "--require listen-ports: the command can bind every port"),
+            (Protection::ListenPorts, "--require listen-ports: this kernel has no Landlock, or one from before Linux 6.7"),
         ] {
             let err = format!("{:#}", require(&[one]).unwrap_err());
             assert!(err.starts_with(why), "{err}");

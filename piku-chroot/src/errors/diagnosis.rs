@@ -11,6 +11,7 @@ use piku_report::user_error::{UserError, advice};
 use serde::{Deserialize, Serialize};
 
 use crate::errors::SETUP_FAILED;
+use crate::errors::kernel_version::KernelVersion;
 
 /// Code of an error that no later attempt can avoid (`EX_UNAVAILABLE` of sysexits.h). It stays inside this
 /// program, which ends with [`SETUP_FAILED`] whenever it cannot make a jail.
@@ -48,8 +49,14 @@ fn lacks_system_call(err: &Error) -> bool {
 /// Returns a hint for a missing system call that no step has explained: `mount_setattr` is the newest call
 /// that every jail needs.
 pub(crate) fn missing_call_hint(err: &Error) -> Option<&'static str> {
-    (lacks_system_call(err) && advice(err).0.is_empty())
-        .then_some("use Linux 5.12 or newer; an outer sandbox that hides system calls has the same effect")
+    (lacks_system_call(err) && advice(err).0.is_empty()).then(|| {
+        if KernelVersion::running() < KernelVersion::new(5, 12) {
+            "use Linux 5.12 or newer"
+        } else {
+            "this kernel is new enough: have the container or sandbox around it allow all system calls of Linux 5.12, \
+             such as mount_setattr"
+        }
+    })
 }
 
 /// A step that some kernels, distributions and containers refuse.

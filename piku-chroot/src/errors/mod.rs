@@ -1,6 +1,7 @@
 //! Exit codes and error messages.
 
 pub(crate) mod diagnosis;
+pub(crate) mod kernel_version;
 
 use std::path::Path;
 

@@ -76,10 +76,10 @@ fn split_layers(optional: &[ProtectionLayer]) -> (Vec<String>, Vec<MissingLayer>
     let mut layers = vec![NAMESPACES.to_owned(), "no capabilities".to_owned()];
     let mut missing = Vec::new();
     for layer in optional.iter().filter(|layer| layer.wanted) {
-        match layer.missing {
+        match &layer.missing {
             None => layers.push(layer.name.to_owned()),
             Some(LayerFailure { why, fix }) => {
-                let (layer, why, fix) = (layer.name.to_owned(), why.to_owned(), Some(fix.to_owned()));
+                let (layer, why, fix) = (layer.name.to_owned(), why.clone(), Some(fix.clone()));
                 missing.push(MissingLayer { layer, why, fix });
             }
         }
