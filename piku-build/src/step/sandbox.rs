@@ -53,7 +53,10 @@ impl SandboxPolicy {
                 self.check(holds)?;
                 if loud {
                     // Each build prints what this machine lacks, so that nothing is lost silently.
-                    progress::detail(&format!("Sandbox: {} for the steps of the build (piku doctor explains)", holds.brief_line()));
+                    progress::detail(&format!(
+                        "Sandbox: {} for the steps of the build (piku doctor explains)",
+                        holds.brief_line()
+                    ));
                 }
                 Ok(true)
             }

@@ -114,7 +114,9 @@ impl ProtectionLayers {
     fn missing_landlock(self, (major, minor): (u32, u32), effect: &str) -> LayerFailure {
         if self.kernel < KernelVersion::new(major, minor) {
             return LayerFailure {
-                why: format!("this kernel has no Landlock, or one from before Linux {major}.{minor}; {effect}"),
+                why: format!(
+                    "this kernel has no Landlock, or one from before Linux {major}.{minor}; {effect}"
+                ),
                 fix: format!(
                     "use Linux {major}.{minor} or newer with CONFIG_SECURITY_LANDLOCK=y and landlock in its lsm= list"
                 ),
@@ -194,14 +196,22 @@ mod tests {
         assert!(err.starts_with("--strict: Landlock: this kernel has no Landlock"), "{err}");
         // One that is new enough does not get better by an update.
         let hidden = ProtectionLayers { kernel: KernelVersion::new(6, 18), ..raspberry };
-        for LayerFailure { why, fix } in hidden.of_jail(NetworkOption::Shared, true).into_iter().filter_map(|layer| layer.missing) {
+        for LayerFailure { why, fix } in
+            hidden.of_jail(NetworkOption::Shared, true).into_iter().filter_map(|layer| layer.missing)
+        {
             assert!(why.contains("hidden by a container") && !fix.contains("or newer"), "{why}: {fix}");
         }
     }
 
     #[test]
     fn ports_are_missed_only_where_they_are_restricted() {
-        let layers = ProtectionLayers { seccomp: true, landlock: LINUX_6_2, keyring: true, cgroup: true, kernel: KernelVersion::new(6, 2) };
+        let layers = ProtectionLayers {
+            seccomp: true,
+            landlock: LINUX_6_2,
+            keyring: true,
+            cgroup: true,
+            kernel: KernelVersion::new(6, 2),
+        };
         assert!(layers.require(NetworkOption::None, false, true, &[]).is_ok());
         let err = format!("{:#}", layers.require(NetworkOption::None, true, true, &[]).unwrap_err());
         assert!(err.starts_with("--strict: guard on TCP ports: this kernel has no Landlock"), "{err}");
@@ -214,7 +224,13 @@ mod tests {
 
     #[test]
     fn a_named_protection_is_required_without_strict() {
-        let old = ProtectionLayers { seccomp: true, landlock: LINUX_6_2, keyring: true, cgroup: true, kernel: KernelVersion::new(6, 2) };
+        let old = ProtectionLayers {
+            seccomp: true,
+            landlock: LINUX_6_2,
+            keyring: true,
+            cgroup: true,
+            kernel: KernelVersion::new(6, 2),
+        };
         let require = |named: &[Protection]| old.require(NetworkOption::Shared, false, false, named);
         assert!(require(&[Protection::Namespaces, Protection::Seccomp, Protection::Landlock]).is_ok());
         for (one, why) in [
@@ -222,7 +238,10 @@ mod tests {
                 Protection::AbstractSockets,
                 "--require abstract-sockets: this kernel has no Landlock, or one from before Linux 6.12",
             ),
-            (Protection::ListenPorts, "--require listen-ports: this kernel has no Landlock, or one from before Linux 6.7"),
+            (
+                Protection::ListenPorts,
+                "--require listen-ports: this kernel has no Landlock, or one from before Linux 6.7",
+            ),
         ] {
             let err = format!("{:#}", require(&[one]).unwrap_err());
             assert!(err.starts_with(why), "{err}");

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::output::{self, OutputFormat};
+use piku_report::progress;
 use piku_report::user_error::UserError;
 use serde::Serialize;
 
@@ -105,7 +106,18 @@ pub(crate) fn add_key(path: &Path, added: &NewKeyArgs) -> anyhow::Result<()> {
     }
     let program = std::env::current_exe().context("cannot find this program's own path")?;
     edit.append(&line::render_line(&program, added, now(), &key)?);
-    edit.finish()
+    edit.finish()?;
+    let apps: Vec<&str> = added.apps.iter().map(AppName::as_str).collect();
+    let scope = if apps.is_empty() { "all apps".to_owned() } else { apps.join(", ") };
+    progress::step(&format!("key '{}' is added for {scope}", added.name));
+    if let Ok(root) = PikuRoot::new(added.root.clone()) {
+        for app in added.apps.iter().filter(|app| !root.app(app).is_there()) {
+            progress::detail(&format!(
+                "hint: {app} does not exist yet; the first push of this key creates it"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Prints the keys of piku, in the order of the file.
@@ -161,7 +173,9 @@ pub(crate) fn remove_key(path: &Path, name: &KeyName) -> anyhow::Result<()> {
         let failure = UserError::new(format!("cannot find key '{name}' in '{}'", path.display()));
         return Err(failure.hint("piku keys").into());
     }
-    edit.finish()
+    edit.finish()?;
+    progress::step(&format!("key '{name}' is removed"));
+    Ok(())
 }
 
 #[cfg(test)]

@@ -121,7 +121,16 @@ impl Server {
             add.args(["--app", app]);
         }
         let out = add.stdin(fs::File::open(public).unwrap()).output().unwrap();
-        assert!(out.status.success() && out.stdout.is_empty() && out.stderr.is_empty(), "{out:?}");
+        assert!(out.status.success() && out.stdout.is_empty(), "{out:?}");
+        let said = String::from_utf8(out.stderr).unwrap();
+        let (first, hints) = said.split_once('\n').unwrap();
+        let scope = if apps.is_empty() { "all apps".to_owned() } else { apps.join(", ") };
+        assert_eq!(first, format!("-----> key '{name}' is added for {scope}"));
+        let exists = |app: &&&str| self.path("root/apps").join(app).join("repo.git").exists();
+        let unknown = apps.iter().filter(|app| !exists(app)).map(|app| {
+            format!("       hint: {app} does not exist yet; the first push of this key creates it\n")
+        });
+        assert_eq!(hints, unknown.collect::<String>());
     }
 
     /// A work tree on alice's laptop whose remote `piku` is `app`.

@@ -1,6 +1,10 @@
 //! Scripts stop on errors and can be parsed.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+
+use piku_tests::account::Account;
 
 use piku_tests::tools::repository;
 
@@ -36,4 +40,33 @@ fn scripts_are_posix_and_stop_on_errors() {
         assert!(parsed.success(), "{entry:?}");
     }
     assert!(seen >= 30 && seen_python >= 3, "only {seen} scripts and {seen_python} of Python");
+}
+
+#[test]
+fn help_needs_no_root_and_writes_nothing() {
+    let home = tempfile::tempdir().expect("a folder");
+    let account = Account::for_tests();
+    account.take_ownership(home.path());
+    let mut seen = 0;
+    for entry in fs::read_dir(repository().join("scripts")).expect("scripts").flatten() {
+        let text = fs::read_to_string(entry.path()).unwrap_or_default();
+        // Those of the pipeline, and parts of others, are not called by people.
+        let is_program = entry.metadata().expect("a script").permissions().mode() & 0o111 != 0;
+        if !is_program || !text.contains("\nusage() {") {
+            continue;
+        }
+        seen += 1;
+        let mut help = Command::new(entry.path());
+        help.arg("--help").current_dir("/").env("HOME", home.path());
+        if account.can_reach(&entry.path()) {
+            account.apply_to(&mut help);
+        }
+        let help = help.output().expect("the script");
+        assert!(
+            help.status.success() && help.stderr.is_empty() && help.stdout.len() > 50,
+            "{entry:?}: {help:?}"
+        );
+    }
+    assert!(seen >= 11, "only {seen} scripts have help");
+    assert_eq!(fs::read_dir(home.path()).expect("home").count(), 0);
 }
