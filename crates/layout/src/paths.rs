@@ -350,37 +350,27 @@ impl AppDir {
 
 /// Returns the entries of a folder that can be names of apps, sorted.
 fn names_in(dir: &Path) -> io::Result<Vec<AppName>> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(err) => return Err(err),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        if let Some(name) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
+    parse_entries(dir, |name| name.parse().ok())
 }
 
 /// Returns the numbers N of the entries named `PREFIX N SUFFIX`, ascending.
 fn numbers_in(dir: &Path, prefix: &str, suffix: &str) -> io::Result<Vec<u64>> {
+    parse_entries(dir, |name| name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok())
+}
+
+/// Returns what `parse` makes of the names of a folder's entries, sorted; nothing if there is no folder.
+fn parse_entries<T: Ord>(dir: &Path, parse: impl Fn(&str) -> Option<T>) -> io::Result<Vec<T>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(err) => return Err(err),
     };
-    let mut numbers = Vec::new();
+    let mut found = Vec::new();
     for entry in entries {
-        let name = entry?.file_name();
-        let number: Option<u64> =
-            name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok());
-        numbers.extend(number);
+        found.extend(entry?.file_name().to_str().and_then(&parse));
     }
-    numbers.sort_unstable();
-    Ok(numbers)
+    found.sort_unstable();
+    Ok(found)
 }
 
 #[cfg(test)]
