@@ -27,6 +27,8 @@ use crate::app_context::AppContext;
 
 /// Name of this host in the list.
 const HERE: &str = "here";
+/// Largest number of Pythons of a host, more than any has.
+const MOST_PYTHONS: usize = 32;
 /// Longest reason of a host, in characters.
 const LONGEST_REASON: usize = 300;
 /// Prefix of a host that is down and is left out.
@@ -57,7 +59,9 @@ impl TargetFacts {
         let words = facts.python.iter().chain(&facts.glibc).chain([&facts.architecture]);
         // `any` names a release for every platform.
         ensure!(
-            words.into_iter().all(is_word) && facts.architecture != "any",
+            words.into_iter().all(is_word)
+                && facts.architecture != "any"
+                && facts.python.len() <= MOST_PYTHONS,
             "its response does not describe a machine"
         );
         Ok(facts)
@@ -339,5 +343,8 @@ mod tests {
         assert_eq!(refused, "locked  !     forged\u{fffd}[2J");
         let loud = "{\"architecture\":\"x86_64\",\"python\":[\"3\\u001b[2J\"]}";
         assert!(TargetFacts::parse(loud).is_err());
+        let many = |count| format!(r#"{{"architecture": "x86_64", "python": {:?}}}"#, vec!["3.1"; count]);
+        assert!(TargetFacts::parse(&many(MOST_PYTHONS)).is_ok());
+        assert!(TargetFacts::parse(&many(MOST_PYTHONS + 1)).is_err(), "it would fill the terminal");
     }
 }
