@@ -3,9 +3,9 @@
 use indexmap::IndexMap;
 use piku_procfile::env::EnvFile;
 use piku_procfile::procfile::ParseOptions;
-use piku_report::user_error::UserError;
+use piku_report::user_error::{USAGE, UserError};
 
-use super::ConfigValues;
+use super::{ConfigValues, check_env_name};
 
 /// The edit of one command, applied as a whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,11 +68,12 @@ pub(crate) fn parse_values(text: &[u8]) -> anyhow::Result<(IndexMap<String, Stri
 /// Splits `NAME=value` at the first `=`.
 ///
 /// # Errors
-/// Fails without `=`.
+/// Fails with the exit code of wrong usage without `=`, or if the name is none of a variable.
 pub(crate) fn parse_assignment(text: &str) -> anyhow::Result<(String, String)> {
     let Some((name, value)) = text.split_once('=') else {
         // The text is not repeated, since it may be a secret without its name.
-        return Err(UserError::new("expected NAME=value").hint("such as DEBUG=1").into());
+        return Err(UserError::new("expected NAME=value").hint("such as DEBUG=1").code(USAGE).into());
     };
+    check_env_name(name).map_err(|failure| failure.code(USAGE))?;
     Ok((name.to_owned(), value.to_owned()))
 }

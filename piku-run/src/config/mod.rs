@@ -106,14 +106,18 @@ impl ConfigValues {
     }
 }
 
+/// Checks that the name is one of a variable.
+pub(crate) fn check_env_name(name: &str) -> Result<(), UserError> {
+    if env::is_name(name) {
+        return Ok(());
+    }
+    let hint = "a name is made of A-Z, a-z, 0-9 and '_' and does not begin with a digit";
+    Err(UserError::new(format!("bad name {name:?}")).hint(hint))
+}
+
 /// Checks that an environment can hold the variable.
 fn check_name(name: &str, value: &str) -> anyhow::Result<()> {
-    if !env::is_name(name) {
-        let failure = UserError::new(format!("bad name {name:?}"));
-        return Err(failure
-            .hint("a name is made of A-Z, a-z, 0-9 and '_' and does not begin with a digit")
-            .into());
-    }
+    check_env_name(name)?;
     if value.contains('\0') {
         bail!("the value of {name} holds a NUL byte, which no environment can");
     }

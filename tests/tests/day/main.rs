@@ -48,8 +48,8 @@ fn first_push(scene: &Scene) {
     scene.does("create shop");
     scene.mistake("create shop", 1, "shop exists already");
     // Settings before the push.
-    scene.mistake("config:set shop GREETING", 1, "expected NAME=value");
-    scene.mistake("config:set shop 9A=x", 1, "bad name \"9A\"");
+    scene.mistake("config:set shop GREETING", 2, "expected NAME=value");
+    scene.mistake("config:set shop 9A=x", 2, "bad name \"9A\"");
     scene.does("config:set shop 'GREETING=good morning' SECRET=s3cret");
     // From the platform on which it was before.
     let export = "{\"FROM_HEROKU\": \"a b\", \"HEROKU_SLUG\": \"x\"}\nweb=1:Basic\n";

@@ -9,11 +9,11 @@ use piku_procfile::env::EnvFile;
 use piku_release::manifest::ReleaseOrigin;
 use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
-use piku_report::user_error::{UserError, WithHint};
+use piku_report::user_error::{USAGE, UserError, WithHint};
 
 use super::read_input;
 use crate::cli;
-use crate::config::{ConfigChange, ConfigEdit, ConfigValues, parse_assignment, store};
+use crate::config::{ConfigChange, ConfigEdit, ConfigValues, check_env_name, parse_assignment, store};
 use crate::lock;
 use crate::releases::ReleaseSuccessor;
 use crate::releases::current;
@@ -71,8 +71,11 @@ pub(in crate::commands) fn run(
 /// Returns the name whose value is read from stdin.
 fn only_name(words: &[String]) -> anyhow::Result<String> {
     match words {
-        [name] if !name.contains('=') => Ok(name.clone()),
-        _ => Err(UserError::new("--stdin needs one NAME, without '='").into()),
+        [name] if !name.contains('=') => {
+            check_env_name(name).map_err(|failure| failure.code(USAGE))?;
+            Ok(name.clone())
+        }
+        _ => Err(UserError::new("--stdin needs one NAME, without '='").code(USAGE).into()),
     }
 }
 

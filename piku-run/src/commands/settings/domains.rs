@@ -9,7 +9,7 @@ use piku_procfile::render::app_values::split_items;
 use piku_procfile::render::nginx::{DEFAULT_NAME, HostName, SERVER_NAME};
 use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
-use piku_report::user_error::UserError;
+use piku_report::user_error::{USAGE, UserError};
 use serde::Serialize;
 
 use crate::cli::DomainsCommand;
@@ -230,9 +230,10 @@ fn change(
     removed: &[String],
     no_restart: bool,
 ) -> anyhow::Result<bool> {
-    let [app] = apps else { return Err(UserError::new("one app is needed").into()) };
+    let [app] = apps else { return Err(UserError::new("one app is needed").code(USAGE).into()) };
     let parse = |names: &[String]| -> Result<Vec<HostName>, UserError> {
-        names.iter().map(|name| name.parse().map_err(UserError::new)).collect()
+        let wrong = |why: String| UserError::new(why).code(USAGE);
+        names.iter().map(|name| name.parse().map_err(wrong)).collect()
     };
     let (added, removed) = (parse(added)?, parse(removed)?);
     if added.is_empty() {

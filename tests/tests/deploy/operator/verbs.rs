@@ -187,7 +187,7 @@ fn value_comes_from_stdin_and_names_are_kept_in_config() {
     says(&world, "domains:remove blog --no-restart blog.test", 0);
     assert_eq!(says(&world, "config:get blog NGINX_SERVER_NAME", 0), "www.blog.test\n");
     assert!(says(&world, "domains:remove blog blog.test", 1).contains("has no name 'blog.test' of its own"));
-    assert!(says(&world, "domains:add blog http://x/", 1).contains("is a URL"));
+    assert!(says(&world, "domains:add blog http://x/", 2).contains("is a URL"));
     says(&world, "domains:remove blog --no-restart www.blog.test", 0);
     says(&world, "config:get blog NGINX_SERVER_NAME", 1);
 }
