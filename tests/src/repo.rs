@@ -178,10 +178,21 @@ impl Push {
     }
 }
 
-/// Removes the two lines in which git names the address, the same after each push.
+/// The line of piku-receive itself after the hook's.
+const DRY_RUN: &str = "-----> Dry run: ";
+
+/// Removes the two lines in which git names the address, the same after each push. The line of a dry run comes behind
+/// those of the hook: ssh prints it, and git those, side by side.
 fn without_address(output: &str) -> String {
     let is_address = |line: &&str| {
         line.starts_with("To ssh://") || line.starts_with("error: failed to push some refs to ")
     };
-    output.lines().filter(|line| !is_address(line)).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<&str> = output.lines().filter(|line| !is_address(line)).collect();
+    if let Some(at) = lines.iter().position(|line| line.starts_with(DRY_RUN)) {
+        let own = lines.remove(at);
+        let is_hook = |line: &&str| line.starts_with("----->") || line.starts_with("       ");
+        let behind = lines.iter().rposition(is_hook).map_or(at, |last| last + 1);
+        lines.insert(behind, own);
+    }
+    lines.join("\n")
 }

@@ -89,7 +89,12 @@ mod tests {
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
         drop(clients);
         let claim = guard.release();
-        let back = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        // A process that another test just starts has the guard's sockets until it executes its program.
+        let mut back = None;
+        piku_tests::world::wait_for("the port", || {
+            back = TcpListener::bind(("127.0.0.1", port)).ok();
+            back.is_some()
+        });
         assert_eq!(PortGuard::hold(claim).unwrap_err().port(), port, "it is in use");
         drop(back);
     }
