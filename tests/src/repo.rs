@@ -182,7 +182,7 @@ impl Push {
 const DRY_RUN: &str = "-----> Dry run: ";
 
 /// Removes the two lines in which git names the address, the same after each push. The line of a dry run comes behind
-/// those of the hook: ssh prints it, and git those, side by side.
+/// those of the hook and before those of the refs: ssh prints it, and git the others, side by side.
 fn without_address(output: &str) -> String {
     let is_address = |line: &&str| {
         line.starts_with("To ssh://") || line.starts_with("error: failed to push some refs to ")
@@ -190,9 +190,8 @@ fn without_address(output: &str) -> String {
     let mut lines: Vec<&str> = output.lines().filter(|line| !is_address(line)).collect();
     if let Some(at) = lines.iter().position(|line| line.starts_with(DRY_RUN)) {
         let own = lines.remove(at);
-        let is_hook = |line: &&str| line.starts_with("----->") || line.starts_with("       ");
-        let behind = lines.iter().rposition(is_hook).map_or(at, |last| last + 1);
-        lines.insert(behind, own);
+        let refs = lines.iter().position(|line| line.contains(" -> ")).unwrap_or(lines.len());
+        lines.insert(refs, own);
     }
     lines.join("\n")
 }

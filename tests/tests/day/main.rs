@@ -78,7 +78,7 @@ fn first_push(scene: &Scene) {
 }
 
 fn names(scene: &Scene) {
-    scene.mistake("domains:add shop 'a b'", 1, "");
+    scene.mistake("domains:add shop 'a b'", 2, "");
     scene.does("domains:add shop shop.test www.shop.test");
     scene.mistake("domains:remove shop other.test", 1, "shop has no name 'other.test' of its own");
     scene.does("domains:remove shop www.shop.test");
