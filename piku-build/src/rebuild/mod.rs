@@ -1,5 +1,6 @@
 //! `rebuild`, for cron: builds each app's deployed commit again with the current packages of the host and of
-//! the package servers, and deploys it if the result differs. Prints nothing if nothing has changed.
+//! the package servers, and deploys it if the result differs. If nothing has changed, it reports that to those who wait
+//! for it only.
 
 #![expect(clippy::disallowed_methods, reason = "looks for the tools beside its own program")]
 
@@ -7,7 +8,9 @@ pub(crate) mod cli;
 mod summary;
 mod verify;
 
+use std::env;
 use std::hash::{BuildHasher, RandomState};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
@@ -105,8 +108,8 @@ pub(crate) fn run(asked: &RebuildRequest) -> anyhow::Result<ExitCode> {
         }));
     }
     output::print(asked.format, &rows, || rows.iter().map(summary::format_row).collect())?;
-    // Cron mails what a run over all apps prints.
-    if asked.format == OutputFormat::Text && !asked.apps.is_empty() {
+    // Cron mails whatever is printed.
+    if asked.format == OutputFormat::Text && !asked.apps.is_empty() && is_watched() {
         rows.iter().filter_map(summary::describe_unchanged).for_each(|line| progress::step(&line));
     }
     let worst = rows.iter().map(|row| row.result).min_by_key(|result| match result.code() {
@@ -115,6 +118,11 @@ pub(crate) fn run(asked: &RebuildRequest) -> anyhow::Result<ExitCode> {
         _ => 2,
     });
     Ok(ExitCode::from(worst.map_or(0, RebuildOutcome::code)))
+}
+
+/// Returns true if a user waits for the outcome, at a terminal or over ssh.
+fn is_watched() -> bool {
+    io::stderr().is_terminal() || env::var_os("PIKU_KEY").is_some_and(|key| !key.is_empty())
 }
 
 /// Returns the apps that have a release and are not stopped.
