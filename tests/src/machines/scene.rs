@@ -1,6 +1,7 @@
 //! A build host and target hosts on one LAN.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::lan::Lan;
 use crate::repo::{Push, Repo};
@@ -61,6 +62,16 @@ impl Scene {
 
     fn nginx_settings(more: &str) -> String {
         format!("nginx: {{http: '0.0.0.0:{}', https: [], ipv6: false{more}}}", Self::HTTP_PORT)
+    }
+
+    /// Runs `script` on a machine in place of piku, for the builder's key.
+    pub fn replace_machine(&self, world: &World, script: &str) {
+        let path = world.path("machine");
+        fs::write(&path, script).expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+        let key = fs::read_to_string(self.builder.path("home/ship.pub")).expect("a key");
+        let line = format!("restrict,command=\"{}\" {key}", path.display());
+        fs::write(world.authorized_keys(), line).expect("authorized_keys");
     }
 
     /// Writes `deploy_to` for both apps, with `more` settings for each.

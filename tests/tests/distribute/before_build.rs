@@ -1,10 +1,8 @@
-//! What is known of the machines before a build: a release that they would refuse is not built.
+//! Refusals before a build: a release that the machines would refuse is not built.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use piku_tests::scene::Scene;
-use piku_tests::world::World;
 
 /// Tells of an older system, and does nothing else.
 const MACHINE: &str = r#"#!/bin/sh
@@ -13,16 +11,6 @@ case $SSH_ORIGINAL_COMMAND in
     *) echo 'asked too late' >&2; exit 1 ;;
 esac
 "#;
-
-/// Makes the machine one of an older system, for the builder's key.
-fn age(scene: &Scene, world: &World) {
-    let script = world.path("machine");
-    fs::write(&script, MACHINE).expect("a script");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a mode");
-    let key = fs::read_to_string(scene.builder.path("home/ship.pub")).expect("a key");
-    let line = format!("restrict,command=\"{}\" {key}", script.display());
-    fs::write(world.authorized_keys(), line).expect("authorized_keys");
-}
 
 #[test]
 fn machines_that_would_refuse_a_release_are_known_before_the_build() {
@@ -46,7 +34,7 @@ fn machines_that_would_refuse_a_release_are_known_before_the_build() {
     is_unbuilt(&said);
 
     // One of them has another Python.
-    age(&scene, &scene.runners[1]);
+    scene.replace_machine(&scene.runners[1], MACHINE);
     let missing = format!("which is missing on {name} (3.2)");
     let hint = "install python3.";
     let said = scene.push(repo.commit("Two")).fails_with(&[&missing, hint, "nothing was changed"]);

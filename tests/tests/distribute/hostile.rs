@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 
@@ -35,16 +34,6 @@ esac
 
 /// More than `deploy_log` allows of a deploy's output by default, with some room for the notices in it.
 const LARGEST_LOG: u64 = 11 << 20;
-
-/// Gives the machine to the attacker: the builder's key runs the script there.
-fn take_over(scene: &Scene, world: &World) {
-    let script = world.path("machine");
-    fs::write(&script, MACHINE).expect("a script");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a mode");
-    let key = fs::read_to_string(scene.builder.path("home/ship.pub")).expect("a key");
-    let line = format!("restrict,command=\"{}\" {key}", script.display());
-    fs::write(world.authorized_keys(), line).expect("authorized_keys");
-}
 
 fn behave(world: &World, how: &str) {
     fs::write(world.path("how"), how).expect("a file");
@@ -79,7 +68,7 @@ fn push(scene: &Scene, repo: &Repo, wanted: &[&str]) -> String {
 fn a_hostile_machine_is_bounded() {
     let Some(scene) = Scene::new() else { return };
     let hostile = &scene.runners[1];
-    take_over(&scene, hostile);
+    scene.replace_machine(hostile, MACHINE);
     let repo = scene.builder.repo("blog");
     repo.serves("one");
     let name = scene.name(1);
