@@ -42,7 +42,8 @@ pub(crate) fn answer(mut stream: &TcpStream, count: &AtomicUsize) -> Option<()> 
     if path.starts_with("/fail") {
         return None;
     }
-    if path.starts_with("/upgrade") && header(&head, "upgrade").as_deref() == Some("websocket") {
+    let asks_for = |name: &str, value: &str| header(&head, name).as_deref() == Some(value);
+    if path.starts_with("/upgrade") && asks_for("upgrade", "websocket") && asks_for("connection", "upgrade") {
         let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade";
         write!(stream, "{switch}\r\nX-Path: {path}\r\n\r\n").ok()?;
         let mut message = [0; 4];

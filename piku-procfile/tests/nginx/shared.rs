@@ -18,7 +18,10 @@ fn an_app_inherits_what_apps_share() {
         .start();
     let text = std::fs::read_to_string(world.path("nginx/apps/blog.conf")).expect("a file");
     // Older packages of nginx-light lack the module.
-    assert!(!world.render(&["--print", "shared"]).contains("geo "));
+    let shared = world.render(&["--print", "shared"]);
+    assert!(!shared.contains("geo "), "{shared}");
+    // Each takes a twentieth of a reload.
+    assert_eq!(shared.matches("map ").count(), 3, "{shared}");
     assert!(!["proxy_set_header", "proxy_buffers", "map "].iter().any(|name| text.contains(name)), "{text}");
     let asked = |host: &str| {
         world
@@ -50,16 +53,22 @@ fn an_app_inherits_what_apps_share() {
     for (path, status) in [("tok-en_1", 200), ("tok.en", 404), ("", 404), ("none", 404)] {
         assert_eq!(world.status(&format!("/.well-known/acme-challenge/{path}")), status, "{path}");
     }
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("nginx listens");
-    let upgrade = "Connection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
-    write!(socket, "GET /upgrade?a=%20b HTTP/1.1\r\nHost: blog.test\r\n{upgrade}").expect("nginx reads");
-    let answer = head(&socket).expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
-    assert_eq!(header(&answer, "x-path").as_deref(), Some("/upgrade?a=%20b"));
+    let mut socket = open_websocket(port, "/upgrade?a=%20b");
     socket.write_all(b"ping").expect("nginx reads");
     let mut echo = [0; 4];
     socket.read_exact(&mut echo).expect("an echo");
     assert_eq!(&echo, b"ping");
+}
+
+/// Asks for a websocket, which the app accepts.
+fn open_websocket(port: u16, path: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("nginx listens");
+    let upgrade = "Connection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: blog.test\r\n{upgrade}").expect("nginx reads");
+    let answer = head(&socket).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    assert_eq!(header(&answer, "x-path").as_deref(), Some(path));
+    socket
 }
 
 #[test]
@@ -69,7 +78,8 @@ fn an_app_replaces_what_apps_share() {
     let env = "NGINX_SERVER_NAME=blog.test\nNGINX_INCLUDE_FILE=own.inc\nNGINX_CLIENT_MAX_BODY_SIZE=1k\n\
                NGINX_CACHE_PREFIXES=/thumb\n";
     let own = "proxy_set_header X-Forwarded-Host own.test;\nproxy_set_header X-Top yes;\n\
-               location /api { proxy_set_header X-Api yes; }\n";
+               location /api { proxy_set_header X-Api yes; }\n\
+               location /upgrade/api { proxy_set_header X-Api yes; }\nlocation = /upgrade/exact { }\n";
     let world = world
         .file("app/ENV", env)
         .file("app/own.inc", own)
@@ -97,6 +107,9 @@ fn an_app_replaces_what_apps_share() {
         }
     }
     assert_eq!(asked("/", 1025).status, 413);
+    for path in ["/upgrade", "/upgrade/api", "/upgrade/exact"] {
+        open_websocket(world.port, path);
+    }
     let cached = ["MISS", "HIT"].map(|_| world.get("blog.test", "/thumb/1").header("x-cache"));
     assert_eq!(cached, ["MISS", "HIT"].map(|text| Some(text.to_owned())));
 }
@@ -114,10 +127,7 @@ fn the_limit_counts_the_requests_of_each_app() {
         .file("app/ENV", "NGINX_SERVER_NAME=blog.test\n")
         .site(&arguments)
         .start();
-    let mut socket = TcpStream::connect(("127.0.0.1", world.port)).expect("nginx listens");
-    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    write!(socket, "GET /upgrade HTTP/1.1\r\nHost: blog.test\r\n{upgrade}").expect("nginx reads");
-    assert!(head(&socket).expect("an answer").starts_with("HTTP/1.1 101"));
+    let _websocket = open_websocket(world.port, "/upgrade");
     assert_eq!(world.status("/"), 503);
     assert_eq!(world.get("shop.test", "/").status, 200);
 }

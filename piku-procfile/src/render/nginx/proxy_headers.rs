@@ -2,7 +2,7 @@
 
 use super::VirtualHost;
 use super::config_writer::NginxConfigFile;
-use super::shared_settings::shared_headers;
+use super::shared_settings::{CONNECTION, UPGRADE, shared_headers};
 
 /// The values of the headers that depend on the app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl VirtualHost {
         if self.separates_websockets() {
             return self.headers_with_upgrade("", "");
         }
-        self.headers_with_upgrade(&self.common_variable("upgrade"), &self.common_variable("connection"))
+        self.headers_with_upgrade(&self.common_variable(UPGRADE), &self.common_variable(CONNECTION))
     }
 
     /// Returns the headers with these values of `Upgrade` and `Connection`.

@@ -9,7 +9,7 @@ use super::moved_paths::{add_header_maps, add_moved_maps};
 use super::settings::redirects::HostRedirect;
 use super::shared_settings::{
     self, ACME_PATH, LIMIT_LOG_LEVEL, NO_ROOT, RELATIVE_REDIRECTS, REQUESTS_ZONE, add_method_map,
-    add_port_map, add_requests_zone, add_upgrade_maps, server_directives, token_pattern,
+    add_port_map, add_requests_zone, add_upgrade_map, server_directives,
 };
 use super::{CacheSettings, HostName, Http2Syntax, TlsFiles, VirtualHost};
 
@@ -53,11 +53,6 @@ impl VirtualHost {
         let [address] = &self.upstreams[..] else { return None };
         let names_upstreams = self.caching.is_some() || !self.include.directives().is_empty();
         (self.shares_settings && !names_upstreams).then_some(address.as_str())
-    }
-
-    /// Returns the variable with the token that an ACME server asks for, if apps share it.
-    fn token_variable(&self) -> Option<String> {
-        self.shares_settings.then(|| shared_settings::variable(shared_settings::TOKEN))
     }
 
     /// Returns the variables with the host name and the port that the client has asked for.
@@ -159,7 +154,7 @@ fn add_upstreams(site: &VirtualHost, to: &mut NginxConfigFile<'_>) {
     }
     let (kept, once) = (site.zone(""), site.zone(".once"));
     add_method_map(to, &site.variable("upstream"), &kept, &once);
-    add_upgrade_maps(to, |role| site.variable(role));
+    add_upgrade_map(to, |role| site.variable(role));
 }
 
 /// Adds the variable with the path without a slash at the end: '/about/' is the page 'about.html' too.
@@ -239,7 +234,7 @@ fn add_server<'a>(site: &'a VirtualHost, secure: bool, plain: bool, to: &mut Ngi
             to.add_block(&["if", &format!("({insecure})")], |to| to.add(&["return", "301", &insecure]));
         }
         if let Some(acme) = &site.acme_root {
-            add_acme_challenges(acme, site.token_variable().as_deref(), to);
+            add_acme_challenges(acme, to);
         }
         match redirects {
             Some(tls) => add_redirect(tls, to),
@@ -247,6 +242,7 @@ fn add_server<'a>(site: &'a VirtualHost, secure: bool, plain: bool, to: &mut Ngi
             None => {
                 if site.uses_proxy() {
                     site.add_host_variable(to);
+                    site.add_connection_variable(to);
                 }
                 add_content(site, to);
                 if site.uses_proxy() {
@@ -294,7 +290,7 @@ fn add_redirect_server(site: &VirtualHost, redirect: &HostRedirect, to: &mut Ngi
         to.add(&["server_name", redirect.from.as_str()]);
         to.add_to_server(&NO_ROOT);
         if let Some(acme) = &site.acme_root {
-            add_acme_challenges(acme, site.token_variable().as_deref(), to);
+            add_acme_challenges(acme, to);
         }
         let target = match site.tls.as_ref().filter(|tls| tls.is_required) {
             Some(TlsFiles { port: 443, .. }) => format!("https://{}", redirect.to.as_str()),
@@ -307,20 +303,16 @@ fn add_redirect_server(site: &VirtualHost, redirect: &HostRedirect, to: &mut Ngi
 }
 
 /// Serves the files of an ACME client to any client, before redirects. The name of a file has only characters of a token
-/// (RFC 8555, 8.3), also after a rewrite of the app: the name is the value of the variable `token`, if there is one.
-pub(super) fn add_acme_challenges(root: &str, token: Option<&str>, to: &mut NginxConfigFile<'_>) {
-    let add_files = |to: &mut NginxConfigFile<'_>| {
+/// (RFC 8555, 8.3), also after a rewrite of the app.
+pub(super) fn add_acme_challenges(root: &str, to: &mut NginxConfigFile<'_>) {
+    to.add_block(&["location", "^~", ACME_PATH], |to| {
         to.add(&["root", root]);
         to.add(&["auth_basic", "off"]);
         to.add(&["allow", "all"]);
         to.add(&["default_type", "text/plain"]);
-    };
-    to.add_block(&["location", "^~", ACME_PATH], |to| {
-        if let Some(token) = token {
-            add_files(to);
-            return to.add(&["try_files", &format!("{ACME_PATH}{token}"), "=404"]);
-        }
-        to.add_block(&["location", "~", &token_pattern(None)], add_files);
+        to.add(&["log_not_found", "off"]);
+        // Not a location of its own, which slows down reloads more.
+        to.add(&["rewrite", r"^/\.well-known/acme-challenge/[A-Za-z0-9_-]+$", "$uri", "break"]);
         to.add(&["return", "404"]);
     });
 }

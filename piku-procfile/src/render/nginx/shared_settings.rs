@@ -14,8 +14,11 @@ pub(super) const ONCE: &str = "once";
 /// Role of the variable with the host name, and the port if there is one, that the client has asked for.
 pub(super) const HOST: &str = "host";
 
-/// Role of the variable with the token that an ACME server asks for; empty for any other path below [`ACME_PATH`].
-pub(super) const TOKEN: &str = "token";
+/// Role of the variable that is `websocket` for one, and otherwise empty.
+pub(super) const UPGRADE: &str = "upgrade";
+
+/// Role of the variable with the value of the header `Connection`, which is set for websockets.
+pub(super) const CONNECTION: &str = "connection";
 
 /// URL of the directory with the files of an ACME client.
 pub(super) const ACME_PATH: &str = "/.well-known/acme-challenge/";
@@ -45,11 +48,8 @@ pub fn render_shared_settings(count_connections: bool) -> String {
         add_requests_zone(&mut to, REQUESTS_ZONE, REQUESTS_ZONE_SIZE);
     }
     add_method_map(&mut to, &variable(ONCE), "", ".once");
-    add_upgrade_maps(&mut to, variable);
+    add_upgrade_map(&mut to, variable);
     add_port_map(&mut to, variable);
-    add_token_map(&mut to);
-    // The servers of apps set it; for the others it exists. Not by `geo`, which nginx-light of Ubuntu 22.04 lacks.
-    to.add_block(&["map", "", &variable(HOST)], |to| to.add(&["default", ""]));
     for words in server_directives(count_connections) {
         to.add(&words.iter().map(String::as_str).collect::<Vec<_>>());
     }
@@ -90,8 +90,8 @@ pub(super) const NO_PROXY_REDIRECT: [&str; 2] = ["proxy_redirect", "off"];
 pub(super) fn shared_headers() -> ProxyHeaders {
     let host = variable(HOST);
     ProxyHeaders {
-        upgrade: variable("upgrade"),
-        connection: variable("connection"),
+        upgrade: variable(UPGRADE),
+        connection: variable(CONNECTION),
         forwarded_for: "$proxy_add_x_forwarded_for".to_owned(),
         forwarded_host: host.clone(),
         forwarded_port: "$server_port".to_owned(),
@@ -117,41 +117,25 @@ pub(super) fn add_method_map(to: &mut NginxConfigFile<'_>, name: &str, kept: &st
     });
 }
 
-/// Adds the headers of a websocket. Any other upgrade could bypass this server.
-pub(super) fn add_upgrade_maps(to: &mut NginxConfigFile<'_>, variable: impl Fn(&str) -> String) {
-    let upgrade = variable("upgrade");
-    to.add_block(&["map", "$http_upgrade", &upgrade], |to| {
+/// Adds the variable that is `websocket` for one. Any other upgrade could bypass this server. The group lets
+/// [`CONNECTION`] exist, which servers set after they have read this variable: another map would slow down each
+/// reload.
+pub(super) fn add_upgrade_map(to: &mut NginxConfigFile<'_>, variable: impl Fn(&str) -> String) {
+    let connection = variable(CONNECTION);
+    let pattern = format!("~*^(?<{}>websocket)$", connection.trim_start_matches('$'));
+    to.add_block(&["map", "$http_upgrade", &variable(UPGRADE)], |to| {
         to.add(&["default", ""]);
-        to.add(&["~*^websocket$", "websocket"]);
-    });
-    to.add_block(&["map", &upgrade, &variable("connection")], |to| {
-        to.add(&["default", ""]);
-        to.add(&["websocket", "upgrade"]);
+        to.add(&[&pattern, "websocket"]);
     });
 }
 
-/// Adds the variable with the port that the client has asked for, `:PORT` or nothing.
+/// Adds the variable with the port that the client has asked for, `:PORT` or nothing. The group lets [`HOST`] exist, likewise.
 pub(super) fn add_port_map(to: &mut NginxConfigFile<'_>, variable: impl Fn(&str) -> String) {
     // nginx has checked `$host`, which has no port.
-    let typed = variable("typed");
+    let typed = variable(HOST);
     let pattern = format!("~(?<{}>:[0-9]{{1,5}})$", typed.trim_start_matches('$'));
     to.add_block(&["map", "$http_host", &variable("port")], |to| {
         to.add(&["default", ""]);
         to.add(&[&pattern, &typed]);
     });
-}
-
-fn add_token_map(to: &mut NginxConfigFile<'_>) {
-    let asked = variable("asked_token");
-    to.add_block(&["map", "$uri", &variable(TOKEN)], |to| {
-        to.add(&["default", ""]);
-        to.add(&[&format!("~{}", token_pattern(Some(asked.trim_start_matches('$')))), &asked]);
-    });
-}
-
-/// Returns the pattern of a path below [`ACME_PATH`], in which a group of this name captures the token.
-pub(super) fn token_pattern(group: Option<&str>) -> String {
-    let token = "[A-Za-z0-9_-]+";
-    let token = group.map_or_else(|| token.to_owned(), |name| format!("(?<{name}>{token})"));
-    format!(r"^/\.well-known/acme-challenge/{token}$")
 }

@@ -3,7 +3,7 @@
 
 use super::config_writer::NginxConfigFile;
 use super::paths::{MAX_PREFIXES, PathPrefix};
-use super::shared_settings::REPEATABLE_METHODS;
+use super::shared_settings::{CONNECTION, REPEATABLE_METHODS, UPGRADE};
 use super::{CacheSettings, StaticDir, VirtualHost};
 use crate::render::app_values::ValuesReader;
 use piku_report::diagnostic::quote_word;
@@ -68,8 +68,10 @@ impl VirtualHost {
     pub(super) fn add_proxy_pass(&self, to: &mut NginxConfigFile<'_>) {
         // A location in between for all requests with the header would save others the map, which is 1.5 % of their
         // instructions, and add a tenth to the time of each reload.
-        let is_websocket = format!("({})", self.common_variable("upgrade"));
-        to.add_block(&["if", &is_websocket], |to| {
+        to.add_block(&["if", &self.websocket_condition()], |to| {
+            if !self.separates_websockets() && !self.passes_websockets_anywhere() {
+                self.set_connection(to);
+            }
             // Unlike after a rewrite, the app gets the path as it was sent.
             to.add(&["error_page", WEBSOCKET_STATUS, "=", WEBSOCKET_LOCATION]);
             to.add(&["return", WEBSOCKET_STATUS]);
@@ -87,9 +89,32 @@ impl VirtualHost {
     }
 
     /// Returns true if only the location of websockets has their headers, so that nginx evaluates no variables for
-    /// those of other requests. It can be if no other location passes websockets to the app.
+    /// those of other requests.
     pub(super) fn separates_websockets(&self) -> bool {
-        self.include.directives().is_empty() && self.caching.is_none() && !self.shares_settings
+        !self.passes_websockets_anywhere() && !self.shares_settings
+    }
+
+    /// Returns true if a location other than that of websockets may pass them to the app.
+    fn passes_websockets_anywhere(&self) -> bool {
+        !self.include.directives().is_empty() || self.caching.is_some()
+    }
+
+    /// Returns the condition of `if` for a websocket.
+    fn websocket_condition(&self) -> String {
+        format!("({})", self.common_variable(UPGRADE))
+    }
+
+    /// Sets the value of the header `Connection` for a websocket.
+    fn set_connection(&self, to: &mut NginxConfigFile<'_>) {
+        to.add(&["set", &self.common_variable(CONNECTION), "upgrade"]);
+    }
+
+    /// Sets the value of the header `Connection` for websockets in each location. Where one location passes all of
+    /// them, [`Self::add_proxy_pass`] does.
+    pub(super) fn add_connection_variable(&self, to: &mut NginxConfigFile<'_>) {
+        if self.passes_websockets_anywhere() {
+            to.add_block(&["if", &self.websocket_condition()], |to| self.set_connection(to));
+        }
     }
 
     /// Adds the location for websockets.

@@ -87,7 +87,7 @@ impl StatusSite {
             to.add_block(&["server"], |to| {
                 add_listen(plain, &[], to);
                 to.add(&names);
-                add_acme_challenges(&acme, None, to);
+                add_acme_challenges(&acme, to);
                 if certificate.is_some() {
                     let port = tls_port.filter(|port| *port != 443);
                     let port = port.map_or_else(String::new, |port| format!(":{port}"));
