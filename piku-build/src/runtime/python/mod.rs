@@ -9,6 +9,7 @@ mod default_command;
 mod dependency_files;
 mod django;
 mod failures;
+mod package_bytecode;
 mod package_managers;
 mod server_check;
 mod venv_seed;

@@ -11,6 +11,7 @@ use crate::errors;
 use crate::plan::build_plan::LayerRecipe;
 use crate::runtime::BuildTarget;
 use crate::runtime::python::dependency_files::{PythonDependencies, PythonManager};
+use crate::runtime::python::package_bytecode;
 use crate::runtime::python::package_managers::program::{self, ToolSource};
 use crate::runtime::python::package_managers::{pip, uv};
 use crate::runtime::python::version::interpreter::PythonInterpreter;
@@ -24,8 +25,6 @@ pub(crate) const VARIABLE: &str = "PIKU_INSTALLER";
 const INDEX: &str = "PIP_INDEX_URL";
 /// pip's settings for all users. The jail shows the first.
 const SETTINGS: [&str; 2] = ["/etc/pip.conf", "/etc/xdg/pip/pip.conf"];
-/// Compiles installed modules. Some packages have files of another Python, which do not compile.
-const COMPILE: &str = "\"$0\" -I -m compileall -qq -j 0 \"$1\" || :";
 /// The oldest Python into which uv installs.
 const OLDEST: RuntimeVersion = RuntimeVersion([3, 8, 0]);
 /// Index on Raspberry Pi OS, with wheels for 32-bit ARM alone of what the common index has too.
@@ -177,9 +176,7 @@ pub(crate) fn plan_uv(tool: &ToolSource, target: &VenvTarget<'_>, all: &PythonDe
     if all.hashes && !added.is_empty() {
         steps.push(BuildStep::new(uv::STEP, &[&base, added.as_slice()].concat(), false));
     }
-    // uv's own compiler gives up on a machine that has much to do.
-    let lib = target.venv.join("lib").to_string_lossy().into_owned();
-    steps.push(BuildStep::new("compile", &["/bin/sh", "-c", COMPILE, &python, &lib], true));
+    steps.push(package_bytecode::compile_packages(&python, target.venv));
     let tools = tool.layer.iter().chain(target.seed).cloned().collect();
     LayerRecipe { program: "uv", otherwise: "pip", tools, steps }
 }
