@@ -92,7 +92,8 @@ mod tests {
         let packages = venv.path().join("lib/python3/site-packages");
         fs::create_dir_all(packages.join("deep/er")).unwrap();
         let deep = "(".repeat(5000);
-        let sources = [("good", "x = 1\n"), ("empty", ""), ("old", "print 1\n"), ("nul", "\0"), ("deep", &deep)];
+        let sources =
+            [("good", "x = 1\n"), ("empty", ""), ("old", "print 1\n"), ("nul", "\0"), ("deep", &deep)];
         for (name, text) in sources {
             fs::write(packages.join(format!("{name}.py")), text).unwrap();
         }
@@ -122,7 +123,8 @@ mod tests {
         let told = String::from_utf8_lossy(&out.stderr).into_owned();
         assert_eq!(out.stdout, b"1 7\n", "{told}");
         for name in ["good", "m7"] {
-            let matches = told.lines().any(|line| line.contains("matches") && line.contains(&format!("{name}.py")));
+            let matches =
+                told.lines().any(|line| line.contains("matches") && line.contains(&format!("{name}.py")));
             assert!(matches, "{told}");
         }
 
