@@ -1,8 +1,11 @@
 //! An input that hashes and counts what was read from it.
 
 use std::io::{self, BufRead, Read};
+use std::mem;
 
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
+
+use crate::stream_hash::StreamHash;
 
 /// Size of the buffer in bytes.
 const BUFFER: usize = 1 << 16;
@@ -14,18 +17,18 @@ pub(crate) struct HashedInput<R> {
     buffer: Vec<u8>,
     begin: usize,
     end: usize,
-    hash: Sha256,
+    hash: StreamHash,
     offset: u64,
 }
 
 impl<R: Read> HashedInput<R> {
     pub(crate) fn new(input: R) -> Self {
-        Self { input, buffer: vec![0; BUFFER], begin: 0, end: 0, hash: Sha256::new(), offset: 0 }
+        Self { input, buffer: vec![0; BUFFER], begin: 0, end: 0, hash: StreamHash::default(), offset: 0 }
     }
 
-    /// Returns the hash of the bytes that were read.
-    pub(crate) fn hash(&self) -> Sha256 {
-        self.hash.clone()
+    /// Returns the hash of the bytes that were read, and begins another one.
+    pub(crate) fn take_hash(&mut self) -> Sha256 {
+        mem::take(&mut self.hash).finish()
     }
 
     /// Returns the number of bytes that were read.

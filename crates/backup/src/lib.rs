@@ -17,6 +17,7 @@ mod entry_header;
 mod hashed_input;
 mod head;
 mod reader;
+mod stream_hash;
 #[cfg(test)]
 mod tests;
 mod trailer;

@@ -6,11 +6,12 @@ use std::io::{self, Read};
 use anyhow::{Context, anyhow, ensure};
 use piku_files::sha256::to_hex;
 use piku_report::user_error::UserError;
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 
 use crate::entry_header::{BLOCK, EntryHeader, padding};
 use crate::hashed_input::HashedInput;
 use crate::head::{BackupHead, BackupPart, PartSum};
+use crate::stream_hash::StreamHash;
 use crate::writer::piece_name;
 use crate::{HEAD, PIECE, SUMS, trailer};
 
@@ -84,7 +85,7 @@ pub fn read_archive(input: impl Read, sink: &mut dyn PartSink) -> anyhow::Result
 
 /// Checks the hash of everything, which must be the last of the input.
 fn check_trailer(mut input: HashedInput<impl Read>) -> anyhow::Result<()> {
-    let expected = trailer::render(input.hash());
+    let expected = trailer::render(input.take_hash());
     let mut found = Vec::new();
     input.by_ref().take(trailer::SIZE as u64 + 1).read_to_end(&mut found).context("cannot read it")?;
     ensure!(found.len() >= trailer::SIZE, "its last {} bytes are missing", trailer::SIZE - found.len());
@@ -160,7 +161,11 @@ impl<R: Read> ArchiveEntries<R> {
         }
         taken.map_err(ReadFailure::Sink)?;
         io::copy(&mut content, &mut io::sink())?;
-        Ok(PartSum { part: part.clone(), bytes: content.bytes, sha256: to_hex(&content.hash.finalize()) })
+        Ok(PartSum {
+            part: part.clone(),
+            bytes: content.bytes,
+            sha256: to_hex(&content.hash.finish().finalize()),
+        })
     }
 
     /// Reads the next header; `None` for a block of zeros, which ends the archive.
@@ -210,7 +215,7 @@ struct PartContent<'a, R> {
     left: u64,
     size: u64,
     is_over: bool,
-    hash: Sha256,
+    hash: StreamHash,
     bytes: u64,
     damage: Option<anyhow::Error>,
 }
@@ -218,7 +223,7 @@ struct PartContent<'a, R> {
 impl<'a, R: Read> PartContent<'a, R> {
     fn new(entries: &'a mut ArchiveEntries<R>, name: &str, is_stream: bool) -> Self {
         let name = name.to_owned();
-        let hash = Sha256::new();
+        let hash = StreamHash::default();
         let (pieces, left, size, bytes) = (0, 0, 0, 0);
         Self { entries, name, is_stream, pieces, left, size, is_over: false, hash, bytes, damage: None }
     }

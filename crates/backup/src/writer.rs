@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::entry_header::{BLOCK, EntryHeader, padding};
 use crate::head::{BackupHead, BackupPart, PartSum};
+use crate::stream_hash::StreamHash;
 use crate::{HEAD, PIECE, SUMS, trailer};
 
 /// The best level that a Pi compresses as fast as its disk reads.
@@ -16,7 +17,7 @@ const LEVEL: i32 = 3;
 /// An output that hashes and counts what was written to it.
 struct HashedOutput<W> {
     output: W,
-    hash: Sha256,
+    hash: StreamHash,
     bytes: u64,
 }
 
@@ -48,7 +49,7 @@ impl<W: Write> ArchiveWriter<'_, W> {
     /// # Errors
     /// Fails if the output does.
     pub fn new(head: &BackupHead, output: W) -> anyhow::Result<Self> {
-        let output = HashedOutput { output, hash: Sha256::new(), bytes: 0 };
+        let output = HashedOutput { output, hash: StreamHash::default(), bytes: 0 };
         let mut zstd = zstd::Encoder::new(output, LEVEL).context("cannot compress")?;
         zstd.include_checksum(true).context("cannot compress")?;
         let time = u64::try_from(head.at.as_second()).unwrap_or(0);
@@ -78,7 +79,13 @@ impl<W: Write> ArchiveWriter<'_, W> {
     /// Fails if it is not the next part of the head.
     pub fn stream_part(&mut self, part: &BackupPart) -> anyhow::Result<StreamPart> {
         self.begin_part(part, true)?;
-        Ok(StreamPart { part: part.clone(), hash: Sha256::new(), bytes: 0, pieces: 0, piece: Vec::new() })
+        Ok(StreamPart {
+            part: part.clone(),
+            hash: StreamHash::default(),
+            bytes: 0,
+            pieces: 0,
+            piece: Vec::new(),
+        })
     }
 
     fn begin_part(&mut self, part: &BackupPart, is_stream: bool) -> anyhow::Result<()> {
@@ -100,7 +107,7 @@ impl<W: Write> ArchiveWriter<'_, W> {
         }
         self.zstd.write_all(&[0; 2 * BLOCK]).context(CANNOT_WRITE)?;
         let HashedOutput { mut output, hash, bytes } = self.zstd.finish().context(CANNOT_WRITE)?;
-        output.write_all(&trailer::render(hash)).context(CANNOT_WRITE)?;
+        output.write_all(&trailer::render(hash.finish())).context(CANNOT_WRITE)?;
         output.flush().context(CANNOT_WRITE)?;
         Ok((output, bytes + trailer::SIZE as u64))
     }
@@ -129,7 +136,7 @@ pub(crate) fn piece_name(part: &str, number: u64) -> String {
 #[derive(Debug)]
 pub struct StreamPart {
     part: BackupPart,
-    hash: Sha256,
+    hash: StreamHash,
     bytes: u64,
     pieces: u64,
     piece: Vec<u8>,
@@ -172,7 +179,7 @@ impl StreamPart {
             self.write_piece(archive)?;
         }
         let Self { part, hash, bytes, .. } = self;
-        archive.sums.push(PartSum { part, bytes, sha256: to_hex(&hash.finalize()) });
+        archive.sums.push(PartSum { part, bytes, sha256: to_hex(&hash.finish().finalize()) });
         Ok(bytes)
     }
 
