@@ -53,6 +53,9 @@ fn an_app_inherits_what_apps_share() {
     for (path, status) in [("tok-en_1", 200), ("tok.en", 404), ("", 404), ("none", 404)] {
         assert_eq!(world.status(&format!("/.well-known/acme-challenge/{path}")), status, "{path}");
     }
+    for (path, status) in [("/.git/config", 404), ("/a/%2egit", 404), ("/.gitx", 200)] {
+        assert_eq!(world.status(path), status, "{path}");
+    }
     let mut socket = open_websocket(port, "/upgrade?a=%20b");
     socket.write_all(b"ping").expect("nginx reads");
     let mut echo = [0; 4];
@@ -67,7 +70,7 @@ fn open_websocket(port: u16, path: &str) -> TcpStream {
     write!(socket, "GET {path} HTTP/1.1\r\nHost: blog.test\r\n{upgrade}").expect("nginx reads");
     let answer = head(&socket).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
-    assert_eq!(header(&answer, "x-path").as_deref(), Some(path));
+    assert_eq!(header(&answer, "x-path").as_deref(), Some(path.trim_start_matches("/old")));
     socket
 }
 
@@ -79,7 +82,8 @@ fn an_app_replaces_what_apps_share() {
                NGINX_CACHE_PREFIXES=/thumb\n";
     let own = "proxy_set_header X-Forwarded-Host own.test;\nproxy_set_header X-Top yes;\n\
                location /api { proxy_set_header X-Api yes; }\n\
-               location /upgrade/api { proxy_set_header X-Api yes; }\nlocation = /upgrade/exact { }\n";
+               location /upgrade/api { proxy_set_header X-Api yes; }\nlocation = /upgrade/exact { }\n\
+               rewrite ^/old/(.*)$ /$1 last;\n";
     let world = world
         .file("app/ENV", env)
         .file("app/own.inc", own)
@@ -107,7 +111,8 @@ fn an_app_replaces_what_apps_share() {
         }
     }
     assert_eq!(asked("/", 1025).status, 413);
-    for path in ["/upgrade", "/upgrade/api", "/upgrade/exact"] {
+    assert_eq!(["/old/.git/config", "/.git", "/old/x"].map(|path| world.status(path)), [404, 404, 200]);
+    for path in ["/upgrade", "/upgrade/api", "/upgrade/exact", "/old/upgrade"] {
         open_websocket(world.port, path);
     }
     let cached = ["MISS", "HIT"].map(|_| world.get("blog.test", "/thumb/1").header("x-cache"));

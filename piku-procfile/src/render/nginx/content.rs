@@ -37,7 +37,7 @@ pub(super) fn add_content<'a>(site: &'a VirtualHost, to: &mut NginxConfigFile<'a
             add_proxy_settings(site, to);
         }
         if !(site.git_reaches_app && site.uses_proxy()) {
-            to.add_block(&["location", "~", r"/\.git(?:/|$)"], |to| to.add(&["return", "404"]));
+            site.hide_git_folders(to);
         }
         for dir in &site.static_dirs {
             add_static_dir(site, dir, to);

@@ -19,7 +19,7 @@ impl NginxDirective {
 }
 
 /// Directives of piku's that a block may have several times, each with an effect of its own.
-const REPEATABLE: [&str; 3] = ["error_page", "set", "set_real_ip_from"];
+const REPEATABLE: [&str; 4] = ["error_page", "rewrite", "set", "set_real_ip_from"];
 
 /// Returns true if a block with these directives needs no other one with these `words`: nginx would reject
 /// the second one, or send a header twice.
