@@ -42,7 +42,7 @@ pub(super) struct TargetFacts {
     glibc: Option<String>,
     #[serde(default)]
     python: Vec<String>,
-    /// Why it would refuse a release of the app.
+    /// Reason for which it would refuse a release of the app.
     #[serde(default)]
     refuses: Option<String>,
 }

@@ -28,7 +28,7 @@ pub(super) struct MachineState {
     pub(super) address: Option<SocketAddr>,
     pub(super) is_up: bool,
     pub(super) since: Timestamp,
-    /// Why it is down.
+    /// Reason for which it is down.
     pub(super) reason: Option<String>,
 }
 

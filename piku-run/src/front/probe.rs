@@ -207,11 +207,12 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let sender = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
+            // Longer in all than any pause of the reader before it looks at the clock.
             for byte in b"HTTP/1.1 200 OK" {
                 if stream.write_all(&[*byte]).is_err() {
                     break;
                 }
-                thread::sleep(Duration::from_millis(100));
+                thread::sleep(Duration::from_millis(300));
             }
         });
         let mut stream = connect(address).unwrap();

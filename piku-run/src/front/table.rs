@@ -20,7 +20,7 @@ pub(crate) struct MachineRow {
     pub(crate) state: MachineCondition,
     /// Time since which it is up or down.
     pub(crate) since: Option<Timestamp>,
-    /// Why it is down.
+    /// Reason for which it is down.
     pub(crate) reason: Option<String>,
 }
 

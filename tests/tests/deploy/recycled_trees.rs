@@ -75,10 +75,14 @@ impl ManyFiles {
 
     /// Waits until one removed release is left, whose tree can be taken.
     fn await_spare(&self) -> PathBuf {
-        wait_for("the other removals", || self.removed().len() == 1);
-        let release = self.removed().remove(0);
-        assert!(release.join("links.index").is_file(), "{}", release.display());
-        release.join("app")
+        let mut spare = None;
+        wait_for("the other removals", || {
+            let mut removed = self.removed();
+            spare =
+                removed.pop().filter(|release| removed.is_empty() && release.join("links.index").is_file());
+            spare.is_some()
+        });
+        spare.expect("a release").join("app")
     }
 }
 

@@ -1,6 +1,6 @@
 //! The packages: the version and the changelog agree, the programs in them need nothing of the host's C library, and those for ARM run.
 //!
-//! What looks into packages takes those of `scripts/package`, in target/packages or in the folder that `PIKU_PACKAGES` names.
+//! The tests of packages take those of `scripts/package`, in target/packages or in the folder that `PIKU_PACKAGES` names.
 
 use std::collections::BTreeSet;
 use std::fs;

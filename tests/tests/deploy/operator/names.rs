@@ -1,10 +1,11 @@
 //! `rename`, `clone`, `destroy` and `restore`, over a real ssh.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
+use std::process::Output;
 
 use nix::sys::signal::Signal;
-use piku_tests::repo::Repo;
+use piku_tests::repo::{Push, Repo};
 use piku_tests::world::{World, wait_for};
 
 use crate::operator::operate::says;
@@ -148,8 +149,16 @@ fn old_name_is_not_taken_during_a_renaming() {
     repo.file("page", "two\n").commit("Two");
     std::thread::scope(|scope| {
         let waiting = world.while_locked(&blog.join("lock"), || {
-            let waiting = scope.spawn(|| repo.push());
-            std::thread::sleep(std::time::Duration::from_secs(2));
+            let (mut git, mut said) = (repo.start_push(), String::new());
+            let mut stderr = BufReader::new(git.stderr.take().expect("stderr"));
+            while !said.contains("Waiting for ") {
+                assert_ne!(stderr.read_line(&mut said).expect("a line"), 0, "it does not wait: {said}");
+            }
+            let waiting = scope.spawn(move || {
+                stderr.read_to_string(&mut said).expect("lines");
+                let out = git.wait_with_output().expect("git");
+                Push::from(Output { stderr: said.into_bytes(), ..out })
+            });
             fs::rename(&blog, &shop).expect("the move");
             waiting
         });
