@@ -104,8 +104,9 @@ fn rlimits_hold_what_no_cgroup_does() {
         assert_eq!(has("Max processes 21 21"), by_cgroup(&scene, "pids").is_err(), "{out}");
         // The tests themselves may be run with another priority.
         let own: i32 = run(&mut scene.command("nice")).out.trim().parse().unwrap();
-        let nicer = has(&(own + 10).min(19).to_string());
-        assert_eq!(nicer, own < 19 && by_cgroup(&scene, "cpu").is_err(), "{out}");
+        let is_nicer = has(&(own + 10).min(19).to_string());
+        // There is no lower priority than 19.
+        assert!(own == 19 || is_nicer == by_cgroup(&scene, "cpu").is_err(), "{out}");
     }
 }
 
