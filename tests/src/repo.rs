@@ -1,9 +1,10 @@
 //! A work tree on the laptop: write files, commit, `git push` through the real git and ssh.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use crate::snapshot::{IntoData, assert_redacted};
 
@@ -19,6 +20,18 @@ pub struct Push {
     ok: bool,
     said: String,
 }
+
+/// A push that is under way, and what it has said so far.
+#[derive(Debug)]
+pub struct RunningPush {
+    git: Child,
+    stderr: BufReader<ChildStderr>,
+    said: String,
+}
+
+/// A release task that waits for [`open_gate`](crate::world::World::open_gate).
+pub const GATED_RELEASE: &str =
+    "release: n=0; until [ -e /data/gate ] || [ $n -gt 2000 ]; do sleep 0.05; n=$((n + 1)); done";
 
 /// A web server for tests: answers every path with the text in the file `page`; `#!` Python, no dependency.
 pub const SERVE: &str = r#"#!/usr/bin/python3
@@ -127,10 +140,36 @@ impl Repo {
         git.spawn().expect("git runs")
     }
 
+    /// Starts `git push piku main`, for a test that waits for what it says.
+    #[must_use]
+    pub fn run_push(&self) -> RunningPush {
+        let mut git = self.start_push();
+        let stderr = BufReader::new(git.stderr.take().expect("stderr"));
+        RunningPush { git, stderr, said: String::new() }
+    }
+
     /// Runs `git push` with these arguments.
     #[must_use]
     pub fn push_with(&self, words: &[&str]) -> Push {
         Push::from(self.command().arg("push").args(words).output().expect("git runs"))
+    }
+}
+
+impl RunningPush {
+    /// Waits until it has said this.
+    pub fn until_said(&mut self, text: &str) {
+        while !self.said.contains(text) {
+            let read = self.stderr.read_line(&mut self.said).expect("a line");
+            assert_ne!(read, 0, "it ended before {text:?}: {}", self.said);
+        }
+    }
+
+    /// Waits for its end.
+    #[must_use]
+    pub fn finish(mut self) -> Push {
+        self.stderr.read_to_string(&mut self.said).expect("lines");
+        let out = self.git.wait_with_output().expect("git");
+        Push::from(Output { stderr: self.said.into_bytes(), ..out })
     }
 }
 

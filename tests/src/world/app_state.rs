@@ -15,6 +15,11 @@ impl World {
         serde_json::from_slice(&out.stdout).expect("an array")
     }
 
+    /// Lets release tasks end that wait for the file `/data/gate`.
+    pub fn open_gate(&self, app: &str) {
+        fs::write(self.app(app).join("data/gate"), "").expect("the gate");
+    }
+
     /// Returns the port of the app's first listening instance.
     #[must_use]
     pub fn port(&self, app: &str) -> u16 {

@@ -4,7 +4,7 @@
 use std::fs;
 
 use piku_tests::processes;
-use piku_tests::repo::{Push, Repo};
+use piku_tests::repo::{GATED_RELEASE, Push, Repo};
 use piku_tests::snapshot::{IntoData, str};
 use piku_tests::world::{World, wait_for};
 
@@ -258,10 +258,13 @@ fn finish_deploy() {
     let world = World::new();
     let repo = world.repo("blog");
     repo.serves("good\n").commit("Good").push().succeeds();
-    repo.file("Procfile", "web: ./serve\nrelease: sleep 2\n").file("page", "better\n").commit("Better");
+    repo.file("Procfile", format!("web: ./serve\n{GATED_RELEASE}\n"))
+        .file("page", "better\n")
+        .commit("Better");
     let push = repo.start_push();
-    wait_for("the release task", || !processes::find(&world.root(), "sleep 2").is_empty());
+    wait_for("the release task", || !processes::find(&world.root(), "/data/gate").is_empty());
     fs::remove_file(world.app("blog").join("verdict.json")).expect("the verdict");
+    world.open_gate("blog");
     let out = push.wait_with_output().expect("git push");
     Push::from(out).fails_as(str![[r#"
 -----> Binary app detected: there is a Procfile

@@ -4,7 +4,7 @@
 use nix::sys::signal::Signal;
 use piku_tests::http;
 use piku_tests::processes::{self, kill_all};
-use piku_tests::repo::Repo;
+use piku_tests::repo::{GATED_RELEASE, Repo};
 use piku_tests::world::{World, wait_for};
 
 /// A world with a good release of `blog` live, and the laptop's work tree.
@@ -155,14 +155,13 @@ fn killed_in(stage: &str, kill: impl Fn(&World) -> bool) {
 #[test]
 fn deploy_survives_lost_client() {
     let (world, repo) = live();
-    repo.file("Procfile", "web: ./serve\nrelease: sleep 2; touch /data/released\n");
-    repo.file("page", "better\n").commit("Better");
+    gate(&repo).file("page", "better\n").commit("Better");
     let mut push = repo.start_push();
-    wait_for("the release task", || !processes::find(&world.root(), "sleep 2").is_empty());
+    wait_for_task(&world);
     kill_all(&processes::find(&world.path("laptop"), "ssh"));
     push.kill().expect("kill git");
     push.wait().expect("wait for git");
-    wait_for("the deploy's end", || world.app("blog").join("data/released").exists());
+    world.open_gate("blog");
     wait_for("the new release", || http::get(world.port("blog"), "/").is_ok_and(|page| page.1 == "better\n"));
     repo.file("page", "best\n").commit("Best").push().succeeds();
     assert_eq!(world.page("blog"), "best\n");
@@ -171,11 +170,11 @@ fn deploy_survives_lost_client() {
 #[test]
 fn destroy_during_push_is_refused() {
     let (world, repo) = live();
-    repo.file("Procfile", "web: ./serve\nrelease: sleep 2\n").file("page", "better\n").commit("Better");
-    let push = repo.start_push();
-    wait_for("the release task", || !processes::find(&world.root(), "sleep 2").is_empty());
+    let push = gate(&repo).file("page", "better\n").commit("Better").start_push();
+    wait_for_task(&world);
     let out = world.ssh("laptop", "destroy blog --confirm blog");
     assert_eq!(out.status.code(), Some(75), "{out:?}");
+    world.open_gate("blog");
     assert!(push.wait_with_output().expect("git push").status.success());
     assert_eq!(world.page("blog"), "better\n");
 }
@@ -184,15 +183,26 @@ fn destroy_during_push_is_refused() {
 fn concurrent_pushes_deploy_in_turn() {
     let (world, repo) = live();
     world.add_key("second", &[]);
-    repo.file("Procfile", "web: ./serve\nrelease: sleep 2\n").file("page", "first\n").commit("First");
+    gate(&repo).file("page", "first\n").commit("First");
     let second = world.repo_with_key("blog", "second");
     second.git(&["pull", "-q", repo.path().to_str().expect("text"), "main"]);
     let first = repo.start_push();
-    wait_for("the first deploy", || !processes::find(&world.root(), "sleep 2").is_empty());
+    wait_for_task(&world);
 
-    let said = second.file("page", "second\n").commit("Second").push().succeeds();
-    assert!(said.contains("laptop"), "the one that waits is told for whom:\n{said}");
+    let mut waiting = second.file("page", "second\n").commit("Second").run_push();
+    waiting.until_said("Waiting for laptop, ");
+    world.open_gate("blog");
+    waiting.finish().succeeds();
     assert!(first.wait_with_output().expect("git push").status.success());
     assert_eq!(world.page("blog"), "second\n");
     assert_eq!(world.releases("blog"), ["1", "2", "3"]);
+}
+
+/// Has the next release wait in its release task.
+fn gate(repo: &Repo) -> &Repo {
+    repo.file("Procfile", format!("web: ./serve\n{GATED_RELEASE}\n"))
+}
+
+fn wait_for_task(world: &World) {
+    wait_for("the release task", || !processes::find(&world.root(), "/data/gate").is_empty());
 }

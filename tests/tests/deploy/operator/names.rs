@@ -1,11 +1,10 @@
 //! `rename`, `clone`, `destroy` and `restore`, over a real ssh.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::process::Output;
+use std::io::{BufRead, BufReader};
 
 use nix::sys::signal::Signal;
-use piku_tests::repo::{Push, Repo};
+use piku_tests::repo::Repo;
 use piku_tests::world::{World, wait_for};
 
 use crate::operator::operate::says;
@@ -147,23 +146,13 @@ fn old_name_is_not_taken_during_a_renaming() {
     fs::remove_file(blog.join("stopped")).expect("stopped");
     fs::write(blog.join("former-names"), "blog\n").expect("former names");
     repo.file("page", "two\n").commit("Two");
-    std::thread::scope(|scope| {
-        let waiting = world.while_locked(&blog.join("lock"), || {
-            let (mut git, mut said) = (repo.start_push(), String::new());
-            let mut stderr = BufReader::new(git.stderr.take().expect("stderr"));
-            while !said.contains("Waiting for ") {
-                assert_ne!(stderr.read_line(&mut said).expect("a line"), 0, "it does not wait: {said}");
-            }
-            let waiting = scope.spawn(move || {
-                stderr.read_to_string(&mut said).expect("lines");
-                let out = git.wait_with_output().expect("git");
-                Push::from(Output { stderr: said.into_bytes(), ..out })
-            });
-            fs::rename(&blog, &shop).expect("the move");
-            waiting
-        });
-        waiting.join().expect("push").fails_with(&["blog is called shop now"]);
+    let waiting = world.while_locked(&blog.join("lock"), || {
+        let mut push = repo.run_push();
+        push.until_said("Waiting for ");
+        fs::rename(&blog, &shop).expect("the move");
+        push
     });
+    waiting.finish().fails_with(&["blog is called shop now"]);
     assert!(!blog.join("repo.git").exists());
     assert!(says(&world, "create blog", 75).contains("is being renamed to shop"));
     world.end_daemon(Signal::SIGKILL);
