@@ -1,6 +1,8 @@
 //! Makes the output of untrusted programs safe for a terminal: only text and colours remain, nothing that
 //! moves the cursor, fills the clipboard, changes the title or requests a response from the terminal.
 
+use std::str::Chars;
+
 /// Maximum length of a colour sequence: two 24-bit colours and all attributes fit.
 const LONGEST_SGR: usize = 64;
 
@@ -34,8 +36,13 @@ fn clean(line: &[u8], colours: bool) -> String {
     let text = String::from_utf8_lossy(line);
     let mut clean = String::with_capacity(text.len());
     let mut coloured = false;
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
+    let mut rest = text.chars();
+    loop {
+        // Nearly all of a log is such text: copied at once, not by character.
+        let (plain, other) = rest.as_str().split_at(plain_length(rest.as_str()));
+        clean.push_str(plain);
+        rest = other.chars();
+        let Some(c) = rest.next() else { break };
         match c {
             '\x1b' => match rest.next() {
                 Some('[') => {
@@ -53,10 +60,12 @@ fn clean(line: &[u8], colours: bool) -> String {
             // The same as one character of ISO 6429's second set (C1).
             '\u{9b}' => drop(control_sequence(&mut rest)),
             '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => skip_string(&mut rest),
-            '\t' => clean.push(c),
             // A progress bar that is drawn anew: its states stay apart, and nothing is hidden by what
             // comes after.
-            '\r' if rest.peek().is_some_and(|c| *c != '\r') && !clean.is_empty() && !clean.ends_with(' ') => {
+            '\r' if rest.clone().next().is_some_and(|c| c != '\r')
+                && !clean.is_empty()
+                && !clean.ends_with(' ') =>
+            {
                 clean.push(' ');
             }
             c if c.is_control() || is_direction_mark(c) => {}
@@ -67,6 +76,11 @@ fn clean(line: &[u8], colours: bool) -> String {
         clean.push_str(RESET);
     }
     clean
+}
+
+/// Returns the length of the printable ASCII characters and tabs at the start of the text.
+fn plain_length(text: &str) -> usize {
+    text.bytes().take_while(|byte| matches!(byte, b'\t' | b' '..=b'~')).count()
 }
 
 /// Reads the rest of a control sequence, including its final character.
@@ -88,15 +102,25 @@ fn is_sgr(sequence: &str) -> bool {
 }
 
 /// Skips the rest of a sequence that selects a character set: `tput sgr0` prints `ESC ( B` after colours.
-fn skip_letters(rest: &mut std::iter::Peekable<impl Iterator<Item = char>>) {
-    while rest.next_if(|c| (' '..='/').contains(c)).is_some() {}
-    rest.next_if(|c| ('0'..='~').contains(c));
+fn skip_letters(rest: &mut Chars<'_>) {
+    while skip_if(rest, |c| (' '..='/').contains(&c)) {}
+    skip_if(rest, |c| ('0'..='~').contains(&c));
+}
+
+/// Skips the next character if it is a wanted one; returns true if it was.
+fn skip_if(rest: &mut Chars<'_>, is_wanted: impl Fn(char) -> bool) -> bool {
+    let mut after = rest.clone();
+    let is_skipped = after.next().is_some_and(is_wanted);
+    if is_skipped {
+        *rest = after;
+    }
+    is_skipped
 }
 
 /// Skips a string for the terminal, up to BEL, ESC \, its C1 form or the end of the line.
-fn skip_string(rest: &mut std::iter::Peekable<impl Iterator<Item = char>>) {
+fn skip_string(rest: &mut Chars<'_>) {
     while let Some(c) = rest.next() {
-        if matches!(c, '\x07' | '\u{9c}') || c == '\x1b' && rest.next_if_eq(&'\\').is_some() {
+        if matches!(c, '\x07' | '\u{9c}') || c == '\x1b' && skip_if(rest, |c| c == '\\') {
             break;
         }
     }
