@@ -23,6 +23,9 @@ const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Interval between two looks at the workers during a reload.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
+/// The same after the old ones were asked to finish, which they do at once unless the processor is busy: it grows to the other.
+const FINISH_INTERVAL: Duration = Duration::from_millis(1);
+
 /// Time without a new worker after which the reason is searched.
 const LATE_RELOAD: Duration = Duration::from_secs(2);
 
@@ -94,6 +97,8 @@ impl NginxMaster {
         let count = old.iter().filter(|worker| !is_leaving(worker.pid)).count();
         kill(self.pid, Signal::SIGHUP).context("cannot signal nginx to reload")?;
         let since = Instant::now();
+        let mut pause = POLL_INTERVAL;
+        let mut asked_to_finish = false;
         let mut diagnose = Some(diagnose);
         loop {
             let workers = self.workers();
@@ -113,13 +118,15 @@ impl NginxMaster {
                 // all started: the old ones need not wait. A worker that starts later would look like one of
                 // the next reload.
                 old.iter().filter(|worker| !is_leaving(worker.pid)).for_each(OldWorker::finish);
+                pause = if asked_to_finish { POLL_INTERVAL.min(pause * 2) } else { FINISH_INTERVAL };
+                asked_to_finish = true;
             }
             if since.elapsed() > RELOAD_TIMEOUT {
                 let what = "nginx does not load its new configuration";
                 let hint = format!("the reason is in '{}'", dir.error_log().display());
                 return Err(UserError::new(what).hint(hint).into());
             }
-            sleep(POLL_INTERVAL);
+            sleep(pause);
         }
     }
 
