@@ -21,6 +21,10 @@ pub const USAGE: u8 = 2;
 /// Exit code 75: busy, try again (`EX_TEMPFAIL` of sysexits.h).
 pub const BUSY: u8 = 75;
 
+/// The hint of an error without one that comes from a full disk, also one without free inodes.
+const DISK_FULL_HINT: &str =
+    "free some space: 'df -h' and 'df -i' show which disk is full, 'piku gc' removes what no app needs";
+
 /// An error with hints and an exit code. It travels inside an [`anyhow::Error`].
 #[derive(Debug)]
 pub struct UserError {
@@ -101,7 +105,10 @@ pub fn advice(err: &anyhow::Error) -> (Vec<String>, u8) {
 /// Diagnostics begin with the name of their file, not of the tool.
 #[must_use]
 pub fn report(tool: &str, err: &anyhow::Error) -> ExitCode {
-    let (hints, code) = advice(err);
+    let (mut hints, code) = advice(err);
+    if hints.is_empty() && is_disk_full(&format!("{err:#}")) {
+        hints.push(DISK_FULL_HINT.to_owned());
+    }
     let mut text = match err.downcast_ref::<Diagnostics>() {
         Some(diagnostics) => diagnostics.to_string(),
         None => format!("{}{err:#}", caller::message_prefix(tool)),
@@ -112,6 +119,12 @@ pub fn report(tool: &str, err: &anyhow::Error) -> ExitCode {
     }
     tell(&text);
     ExitCode::from(code)
+}
+
+/// Returns whether a message ends with what the kernel says of a full disk or a used-up quota. The text counts, since
+/// errors of a supervisor come as text.
+fn is_disk_full(message: &str) -> bool {
+    message.ends_with("(os error 28)") || message.ends_with("(os error 122)")
 }
 
 /// Prints whole lines on stderr, during a deploy in the form that the push shows.
@@ -156,6 +169,14 @@ mod tests {
             .unwrap_err();
         assert_eq!(format!("{err:#}"), "cannot deploy: locked");
         assert_eq!(advice(&err), (vec!["wait".to_owned()], BUSY));
+    }
+
+    #[test]
+    fn a_full_disk_is_known_by_its_text() {
+        let full = std::io::Error::from_raw_os_error(28);
+        let err = anyhow::Error::from(full).context("cannot write 'x'");
+        assert!(is_disk_full(&format!("{err:#}")));
+        assert!(!is_disk_full("cannot write 'x': Permission denied (os error 13)"));
     }
 
     #[test]

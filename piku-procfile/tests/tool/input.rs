@@ -144,7 +144,9 @@ fn a_reader_that_leaves_is_no_crash_and_a_full_disk_is_told() {
     assert_eq!(
         run(full.into()),
         (
-            "piku-procfile: cannot write to stdout: No space left on device (os error 28)\n".to_owned(),
+            "piku-procfile: cannot write to stdout: No space left on device (os error 28)\nhint: free some space: \
+             'df -h' and 'df -i' show which disk is full, 'piku gc' removes what no app needs\n"
+                .to_owned(),
             Some(1)
         )
     );

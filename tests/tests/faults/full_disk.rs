@@ -1,4 +1,4 @@
-//! Deploys where the disk of the app's folder is full: a real file system without room, in a mount namespace of the command's own.
+//! A deploy and a destroy where the disk of the app's folder is full: a real file system without room, in a mount namespace of the command's own.
 
 use std::process::Output;
 
@@ -33,4 +33,15 @@ fn deploy_on_full_disk_fails_cleanly() {
     assert_eq!(world.page("blog"), "good\n");
     repo.serves("better\n").commit("Better").push().succeeds();
     assert_eq!(world.page("blog"), "better\n");
+}
+
+/// The verb that makes room must not need any.
+#[test]
+fn destroy_on_full_disk_succeeds() {
+    let world = World::new();
+    world.repo("blog").serves("good\n").commit("Good").push().succeeds();
+    let out = on_a_full_disk(&world, "blog", &["piku-run", "destroy", "blog", "--confirm", "blog"]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    assert!(said.contains("blog is destroyed; what it had is kept until "), "{said}");
 }

@@ -60,6 +60,10 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &DestroyArgs) -> anyhow::
         atomic_file::write(&dir.destroying(), b"", 0o600)
             .with_context(|| format!("cannot write '{}'", dir.destroying().display()))?;
     }
+    // What follows writes a little: on a full disk this makes room for it.
+    for path in [dir.cache(), dir.layers(), dir.log()] {
+        current::remove_dir(&path)?;
+    }
     // The next app of this name may belong to another user.
     root.change_grants(app, |_| Ok(Vec::new())).context("cannot take back what was granted")?;
     WebServer::load(root)?.purge_app(app)?;
