@@ -244,7 +244,12 @@ fn only_valid_certificate_is_installed() {
     assert_eq!(asked(), 1);
     let (good, said) = renew(&[]);
     assert!(good && said.contains(" failed; the next one is after "), "{said}");
+    let (good, said) = renew(&["blog"]);
+    assert!(!good && said.contains("hint: to try now: piku certs:renew blog --force"), "{said}");
     assert_eq!(asked(), 1, "not asked again at once");
+    let mut doctor = world.command(world.path("lib/doctor"));
+    let doctor = text(&doctor.env("PIKU_ROOT", world.root()).output().expect("doctor"));
+    assert!(doctor.contains("warn  certificates: the last attempt failed: blog: at "), "{doctor}");
     fs::remove_file(home("refuse")).expect("a file");
     fs::write(home("empty"), "").expect("a file");
     let (good, said) = renew(&["--force"]);
@@ -276,6 +281,9 @@ fn only_valid_certificate_is_installed() {
     assert!(!state().contains("failed"), "{}", state());
     assert!(!text(&world.ssh("laptop", "ps blog")).contains("certificate failed"));
     assert!(renew(&[]).0 && !attempt.exists(), "a current certificate needs no other attempt");
+    repo.file("ENV", "NGINX_SERVER_NAME=pi.local\n").commit("Five").push().succeeds();
+    let (good, said) = renew(&["blog"]);
+    assert!(!good && said.contains("no authority issues a certificate for pi.local"), "{said}");
 }
 
 #[test]

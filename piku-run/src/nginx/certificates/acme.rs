@@ -76,7 +76,7 @@ impl FailedAttempt {
 }
 
 /// Renews the certificates that are self-signed or expire soon. `force` ignores the pause after a failed
-/// attempt.
+/// attempt. A person who asks for that of one app learns why none is requested.
 pub(crate) fn renew_certificates(root: &PikuRoot, only: Option<&AppName>, force: bool) -> anyhow::Result<()> {
     let web = WebServer::load(root)?;
     let client = AcmeClient::find(&web)?;
@@ -113,7 +113,7 @@ pub(crate) fn renew_certificates(root: &PikuRoot, only: Option<&AppName>, force:
     let mut hints: Vec<String> = Vec::new();
     for owner in owners {
         // One failure does not stop the others.
-        if let Err(err) = web.renew_for(client.as_ref(), owner, force) {
+        if let Err(err) = web.renew_for(client.as_ref(), owner, only.is_some(), force) {
             send_certificate_event(owner, EventResult::Failed, &format!("{owner}: no certificate: {err:#}"));
             failed.push(format!("{owner}: {err:#}"));
             hints.extend(user_error::advice(&err).0);
@@ -139,13 +139,18 @@ impl WebServer {
         &self,
         client: Option<&AcmeClient>,
         owner: CertificateOwner<'_>,
+        asked: bool,
         force: bool,
     ) -> anyhow::Result<()> {
         let all = owner.names(self)?;
         let pairs = owner.pairs(&self.root);
         let current = pairs.read_current();
         if self.settings.https.is_empty() {
-            return Ok(());
+            return if asked {
+                Err(UserError::new("nginx has no port for HTTPS in host.yaml").into())
+            } else {
+                Ok(())
+            };
         }
         let names = public_names(&all);
         let client = client.filter(|_| !names.is_empty());
@@ -162,21 +167,30 @@ impl WebServer {
             // An authority's certificate does not depend on it.
             Err(err) => progress::detail(&format!("{owner}: {err:#}")),
         }
-        let Some(client) = client else { return Ok(()) };
+        let Some(client) = client else {
+            return if asked { Err(why_none_is_requested(&all, &names)) } else { Ok(()) };
+        };
         let is_current = current.as_ref().is_some_and(|pair| {
             !pair.metadata.self_signed
                 && pair.metadata.names.is_superset(&names)
                 && !pair.is_renewal_due(Timestamp::now())
         });
         if is_current {
+            if asked {
+                progress::detail(&format!("{owner}: the certificate is not due for renewal yet"));
+            }
             return FailedAttempt::remove(&pairs);
         }
         let last = FailedAttempt::read(&pairs, &names);
         if let Some(last) = last.as_ref().filter(|last| !force && last.is_recent(Timestamp::now())) {
             let (at, next) = (last.at, last.next_attempt());
-            progress::detail(&format!(
-                "{owner}: the attempt at {at:.0} failed; the next one is after {next:.0}"
-            ));
+            let what = format!("the attempt at {at:.0} failed; the next one is after {next:.0}");
+            if asked {
+                let error =
+                    UserError::new(what).hint(format!("to try now: piku certs:renew {owner} --force"));
+                return Err(error.into());
+            }
+            progress::detail(&format!("{owner}: {what}"));
             return Ok(());
         }
         if NginxMaster::find(&self.dir).is_none() {
@@ -219,6 +233,24 @@ impl WebServer {
         send_certificate_event(owner, EventResult::Done, &message);
         FailedAttempt::remove(&pairs)
     }
+}
+
+/// Returns the error for an app for whose names no authority is asked.
+fn why_none_is_requested(all: &BTreeSet<String>, public: &BTreeSet<String>) -> anyhow::Error {
+    let join = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let error = if all.is_empty() {
+        UserError::new("it has no host name").hint("piku domains:add APP NAME adds one")
+    } else if public.is_empty() {
+        UserError::new(format!("no authority issues a certificate for {}", join(all)))
+            .hint("piku domains:add APP NAME adds a name of the public DNS")
+    } else {
+        UserError::new(format!(
+            "no certificate of host.yaml covers {}, and there is no ACME client",
+            join(public)
+        ))
+        .hint("on the server: sudo apt-get install certbot")
+    };
+    error.into()
 }
 
 /// Returns those of the host names for which an authority issues certificates.
