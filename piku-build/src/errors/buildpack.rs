@@ -15,9 +15,25 @@ pub(crate) fn unknown(name: &str, from: &str, there: &[String]) -> UserError {
         .hint("write the name of one of the host's, a folder of the app such as './buildpack', or a URL such as https://host/repo.git#branch")
 }
 
+/// The hint for a `bin/detect` or `bin/compile` that the kernel does not start.
+pub(crate) const HOW_TO_MAKE_EXECUTABLE: &str = "in the buildpack, run 'git update-index --chmod=+x bin/detect bin/compile' and commit; \
+     their first lines, such as '#!/bin/sh', must name a program of this machine";
+
+pub(crate) fn archive(url: &str, from: &str) -> UserError {
+    UserError::new(format!("{from} names the archive '{url}'; a buildpack is cloned by git"))
+        .hint("write the URL of its repository, such as https://host/repo.git#branch")
+}
+
 pub(crate) fn no_folder(path: &str, from: &str) -> UserError {
-    UserError::new(format!("{from} names '{path}', but that folder of the app has no bin/compile"))
-        .hint("a path is one inside the app; what the operator keeps on the host goes by its name alone")
+    let error =
+        UserError::new(format!("{from} names '{path}', but that folder of the app has no bin/compile"));
+    if let Some(language) = path.strip_prefix("heroku/").filter(|name| !name.contains('/')) {
+        return error.hint(format!(
+            "piku builds most languages itself, without {from}; Heroku's own buildpack is \
+             https://github.com/heroku/heroku-buildpack-{language}"
+        ));
+    }
+    error.hint("a path is one inside the app; what the operator keeps on the host goes by its name alone")
 }
 
 pub(crate) fn empty_file(name: &str) -> UserError {

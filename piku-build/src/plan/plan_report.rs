@@ -1,5 +1,7 @@
 //! Serialises a plan for the command `plan`.
 
+use std::borrow::Cow;
+
 use indexmap::IndexMap;
 use piku_layout::name::ProcessName;
 use serde::Serialize;
@@ -104,6 +106,14 @@ fn list_unmade<'a>(tools: &'a [LayerPlan], stores: ToolStores<'_>, found: &mut V
     }
 }
 
+/// Shortens a command with a script of several lines to its first and last line. JSON has all of it.
+fn on_one_line(command: &str) -> Cow<'_, str> {
+    match (command.split_once('\n'), command.rsplit_once('\n')) {
+        (Some((first, _)), Some((_, last))) => format!("{first} … {last}").into(),
+        _ => command.into(),
+    }
+}
+
 impl std::fmt::Display for PlanReport<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for runtime in &self.runtimes {
@@ -121,7 +131,7 @@ impl std::fmt::Display for PlanReport<'_> {
             writeln!(f, "layer    {} {} {}", layer.name, layer.key, if layer.hit { "hit" } else { "miss" })?;
         }
         for step in &self.steps {
-            writeln!(f, "step     {}: {}", step.name, step.run)?;
+            writeln!(f, "step     {}: {}", step.name, on_one_line(&step.run))?;
         }
         for (name, command) in self.processes {
             writeln!(f, "process  {name}: {command} ({})", self.processes_from)?;

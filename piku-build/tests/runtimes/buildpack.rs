@@ -38,7 +38,8 @@ fn several_packs_work_one_after_the_other() {
         (".buildpacks", "# two\ntool\n./second\n"),
         ("ENV", "SECRET=s3 c'ret\n"),
     ]);
-    pack(&world.path("buildpacks/tool"), "marker", TOOL, "default_process_types:\\n  web: first\\n");
+    let release = "config_vars:\\n  GREETING: hello\\n  LEVEL: 3\\n  no-name: x\\ndefault_process_types:\\n  web: first\\n";
+    pack(&world.path("buildpacks/tool"), "marker", TOOL, release);
     let second = "\"$TOOL\"; printf 'exported %s, env %s\\n' \"$TOOL\" \"$(cat \"$3/SECRET\" | wc -c)\"; pwd; echo built > \"$1/made\"";
     pack(
         &world.app().join("second"),
@@ -57,6 +58,8 @@ fn several_packs_work_one_after_the_other() {
     ran.not_said("s3 c'ret");
     let release = world.release("1");
     assert_eq!((release.processes["web"].as_str(), release.profile), ("tool --serve", true));
+    assert_eq!((release.env["GREETING"].as_str(), release.env["LEVEL"].as_str()), ("hello", "3"));
+    assert!(!release.env.contains_key("no-name"), "{:?}", release.env);
     assert!(!crate::support::names(&world.path("out/1/app")).iter().any(|name| name.starts_with(".piku")));
     // A Procfile wins; the cache is kept.
     world.write("Procfile", "web: tool\n");
@@ -126,9 +129,36 @@ piku-build: step 'fetch' failed with exit code 128
   fatal: Remote branch v2 not found in upstream origin
 
 "#]]);
+    let head = std::process::Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .current_dir(&pack_dir)
+        .output()
+        .unwrap();
+    let commit = String::from_utf8(head.stdout).unwrap();
+    world.write("ENV", format!("BUILDPACK_URL=file://{url}#{commit}"));
+    world.build("3").good(&["BUILDPACK_URL in ENV names pack\n", "       A marker app\n"]);
+    world.write("ENV", "BUILDPACK_URL=https://host/pack.tgz\n");
+    world.build("4").fails(str![[r#"
+piku-build: BUILDPACK_URL in ENV names the archive 'https://host/pack.tgz'; a buildpack is cloned by git
+hint: write the URL of its repository, such as https://host/repo.git#branch
+
+"#]]);
+    world.write("ENV", "BUILDPACK_URL=heroku/python\n");
+    world.build("4").fails(str![[r#"
+piku-build: BUILDPACK_URL in ENV names 'heroku/python', but that folder of the app has no bin/compile
+hint: piku builds most languages itself, without BUILDPACK_URL in ENV; Heroku's own buildpack is https://github.com/heroku/heroku-buildpack-python
+
+"#]]);
     fs::remove_file(world.app().join("ENV")).unwrap();
+    let compile = world.path("buildpacks/mark/bin/compile");
+    fs::set_permissions(&compile, fs::Permissions::from_mode(0o644)).expect("a mode");
+    let said = world.build_with("4", &with).failure();
+    assert!(
+        said.contains("hint: in the buildpack, run 'git update-index --chmod=+x bin/detect bin/compile'"),
+        "{said}"
+    );
     pack(&world.path("buildpacks/mark"), "marker", "echo the reason; exit 9", "");
-    world.build_with("3", &with).fails(str![[r#"
+    world.build_with("4", &with).fails(str![[r#"
 piku-build: step 'compile' failed with exit code 9
 
 "#]]);

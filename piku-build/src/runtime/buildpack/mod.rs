@@ -40,6 +40,8 @@ const PACKS: &str = "/buildpacks";
 const RELEASE: &str = ".piku-release";
 /// The value of `STACK` for buildpacks: the Heroku stack that is as old as Debian 12 and 13.
 const STACK: &str = "heroku-24";
+/// Exit code of the shell for a file that cannot be executed.
+const NOT_EXECUTABLE: i32 = 126;
 /// Names of steps.
 const DETECT: &str = "detect";
 const COMPILE: &str = "compile";
@@ -49,6 +51,27 @@ const COMPILE: &str = "compile";
 #[serde(default)]
 struct ReleaseScriptOutput {
     default_process_types: IndexMap<ProcessName, String>,
+    /// Defaults of variables, which ENV and the config take precedence over.
+    config_vars: IndexMap<String, ConfigValue>,
+}
+
+/// A value as YAML reads it: `PORT: 80` is a number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ConfigValue {
+    Text(String),
+    Number(i64),
+    Flag(bool),
+}
+
+impl ConfigValue {
+    fn into_text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Number(number) => number.to_string(),
+            Self::Flag(flag) => flag.to_string(),
+        }
+    }
 }
 
 pub(super) struct BuildpackRuntime;
@@ -122,10 +145,13 @@ impl Runtime for BuildpackRuntime {
             let pack = step.run.last().map_or("", String::as_str);
             return told::not_its_own(pack).into();
         }
+        if matches!(step.name, DETECT | COMPILE) && ended.code == NOT_EXECUTABLE {
+            return super::unexplained(step, ended).hint(told::HOW_TO_MAKE_EXECUTABLE).into();
+        }
         super::unexplained(step, ended).into()
     }
 
-    /// Takes the process types from `bin/release`. A Procfile that a buildpack wrote comes before them.
+    /// Takes the process types and the defaults of variables from `bin/release`. A Procfile that a buildpack wrote comes before them.
     fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let read = |name: &str| app_file::read_bytes(&view.tree, Path::new(name));
         let mut said = Vec::new();
@@ -135,7 +161,11 @@ impl Runtime for BuildpackRuntime {
             view.tree.remove_file(&name)?;
             let one: Option<ReleaseScriptOutput> =
                 untrusted_yaml::parse(&text).map_err(|err| told::bad_release(&err.to_string()))?;
-            said.push(one.unwrap_or_default());
+            let mut one = one.unwrap_or_default();
+            let variables = std::mem::take(&mut one.config_vars).into_iter();
+            let valid = variables.filter(|(name, _)| is_name(name) && name != "PORT");
+            plan.env.extend(valid.map(|(name, value)| (name, value.into_text())));
+            said.push(one);
         }
         if plan.processes_from.is_none() {
             return Ok(());
@@ -168,6 +198,13 @@ fn pack_steps(
         }
         BuildpackOrigin::App(path) => {
             format!("mkdir -p \"$HOME/packs\" && cp -R {} {here}", quoted(&format!("./{path}")))
+        }
+        BuildpackOrigin::Git { url, branch: Some(commit) } if is_commit(commit) => {
+            let url = quoted(url);
+            format!(
+                "mkdir -p \"$HOME/packs\" && git clone --quiet --no-checkout -- {url} {here} && cd {here} && \
+                 git checkout --quiet {commit} && git submodule --quiet update --init --recursive"
+            )
         }
         BuildpackOrigin::Git { url, branch } => {
             let branch =
@@ -202,6 +239,11 @@ fn pack_steps(
         step(COMPILE, compile, false),
         step("release", release, true),
     ]
+}
+
+/// Returns whether a revision looks like a commit: its full hash, or the first digits.
+fn is_commit(revision: &str) -> bool {
+    (7..=64).contains(&revision.len()) && revision.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 fn quoted(text: &str) -> String {

@@ -21,7 +21,7 @@ pub(super) enum BuildpackOrigin {
     /// A git repository.
     Git {
         url: String,
-        /// Branch or tag.
+        /// Branch, tag or commit.
         branch: Option<String>,
     },
 }
@@ -49,6 +49,9 @@ impl BuildpackReference {
                 .chars()
                 .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
                 .collect();
+            if [".tgz", ".tar.gz"].iter().any(|ending| url.ends_with(ending)) {
+                return Err(told::archive(url, from).into());
+            }
             let name = if is_safe_name(&name) { name } else { "git".to_owned() };
             return Ok(Self {
                 name,
