@@ -15,6 +15,9 @@ use crate::user_error::{self, TALK, USAGE, UserError};
 /// Environment variable with the verb of `piku` that runs the tool.
 pub const VERB: &str = "PIKU_VERB";
 
+/// Environment variable with the options of the verb, separated by blanks, when its help is asked for.
+const VERB_OPTIONS: &str = "PIKU_VERB_OPTIONS";
+
 /// Returns the verb of `piku` that runs this tool, if one does.
 #[must_use]
 pub fn typed_verb() -> Option<String> {
@@ -51,8 +54,8 @@ pub fn parse_arguments(
     words: impl IntoIterator<Item = OsString>,
 ) -> anyhow::Result<ArgMatches> {
     let Some(verb) = typed_verb() else { return Ok(command.get_matches_from(words)) };
-    // The verb takes no paths.
-    let command = hide_paths(command).disable_version_flag(true);
+    let own = env::var(VERB_OPTIONS).ok();
+    let command = hide_options(command, own.as_deref()).disable_version_flag(true);
     match command.try_get_matches_from(words) {
         Ok(matches) => Ok(matches),
         Err(err) if err.kind() == ErrorKind::DisplayHelp => {
@@ -63,16 +66,19 @@ pub fn parse_arguments(
     }
 }
 
-/// Hides the options for paths of this machine in the help.
-fn hide_paths(command: Command) -> Command {
+/// Hides in the help the options for paths of this machine, and those that are not among `own`, if it is known: the verb
+/// does not pass them on.
+fn hide_options(command: Command, own: Option<&str>) -> Command {
+    let is_own =
+        |long: &str| own.is_none_or(|own| own.split(' ').any(|one| one.trim_start_matches('-') == long));
     command
         .mut_args(|arg| {
             let hides = ["root", "scripts", "by", "authorized-keys"];
-            let is_path = arg.get_long().is_some_and(|long| hides.contains(&long));
-            let arg = arg.hide(is_path);
+            let is_hidden = arg.get_long().is_some_and(|long| hides.contains(&long) || !is_own(long));
+            let arg = if is_hidden { arg.hide(true) } else { arg };
             if arg.get_action().takes_values() { arg.hide_env(true) } else { arg }
         })
-        .mut_subcommands(hide_paths)
+        .mut_subcommands(|command| hide_options(command, own))
 }
 
 /// Returns the help of a tool without its usage, for which `piku` has its own.

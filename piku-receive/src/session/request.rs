@@ -338,6 +338,12 @@ fn parse_verb(word: &str, args: Vec<String>, is_relayed: bool) -> Result<KeyRequ
         (VerbArguments::NoApp | VerbArguments::Service, _) | (VerbArguments::OptionalApp, None) => None,
         (VerbArguments::App, None) => return refuse(format!("{verb} needs an app's name")),
         (VerbArguments::OptionalApp, Some(option)) if option.starts_with('-') => None,
+        (_, Some(option)) if option.starts_with('-') => {
+            return refuse(format!(
+                "{verb}: expected an app's name before {}; piku help {verb}",
+                quoted(option)
+            ));
+        }
         (_, Some(name)) => match parse_app_name(name) {
             Ok(app) => Some(app),
             Err(err) => return refuse(format!("{verb}: {err}")),

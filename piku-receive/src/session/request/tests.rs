@@ -122,6 +122,11 @@ fn verbs_keep_their_arguments_as_they_are() {
         refused(command);
     }
     assert_eq!(ok("ps"), KeyRequest::Verb { verb: "ps", app: None, args: vec![], is_relayed: false });
+    for command in ["rebuild --all", "restart --foo blog", "service:bind postgres --foo"] {
+        let said = refused(command);
+        assert!(said.contains("an app's name"), "{command}: {said}");
+        assert!(!said.contains("bad app name"), "{command}: {said}");
+    }
     assert!(matches!(ok("ps --format json"), KeyRequest::Verb { verb: "ps", app: None, .. }));
     assert!(matches!(ok("ps blog"), KeyRequest::Verb { verb: "ps", app: Some(name), .. } if name == app));
     assert!(matches!(ok("apps"), KeyRequest::Verb { verb: "apps", app: None, .. }));
