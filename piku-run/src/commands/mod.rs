@@ -23,7 +23,7 @@ use clap::FromArgMatches;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
 use piku_layout::unknown_app::unknown_app;
-use piku_report::user_error::UserError;
+use piku_report::user_error::{FAILED, UserError};
 use piku_report::{caller, output};
 
 pub(crate) use apps::{AppRow, AppState, describe_app};
@@ -259,7 +259,11 @@ pub(crate) fn create_if_missing(root: &PikuRoot, app: &AppName) -> anyhow::Resul
     creator.args(["create", app.as_str(), "--if-missing"]);
     creator.env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
     let status = creator.status().with_context(|| format!("cannot run '{CREATOR}'"))?;
-    if status.success() { Ok(()) } else { Err(UserError::new(format!("cannot create {app}")).into()) }
+    if !status.success() {
+        // It has said why.
+        std::process::exit(status.code().unwrap_or(i32::from(FAILED)));
+    }
+    Ok(())
 }
 
 /// Returns the command that runs another tool of piku, from the directory of this one.

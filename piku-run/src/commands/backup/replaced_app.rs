@@ -72,8 +72,9 @@ fn write_file(
 /// Fails if there is none.
 pub(in crate::commands) fn open_last(root: &PikuRoot, app: &AppName) -> anyhow::Result<File> {
     let Some(path) = list_files(&root.replaced(app))?.pop() else {
-        let error = UserError::new(format!("no replaced {app} is kept"));
-        return Err(error.hint("restore --replace keeps one, for keep_destroyed of host.yaml").into());
+        crate::commands::must_be_there(root, app)?;
+        let error = UserError::new(format!("nothing of {app} is kept from before a 'restore --replace'"));
+        return Err(error.hint("each keeps the state before it, for keep_destroyed of host.yaml").into());
     };
     File::open(&path).with_context(|| format!("cannot read '{}'", path.display()))
 }
@@ -140,7 +141,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let root = PikuRoot::new(Some(place.path().to_owned())).unwrap();
         let app: AppName = "blog".parse().unwrap();
-        assert!(open_last(&root, &app).unwrap_err().to_string().contains("no replaced blog"));
+        assert!(open_last(&root, &app).unwrap_err().to_string().contains("there is no app 'blog'"));
         fs::create_dir_all(root.replaced(&app)).unwrap();
         let now = Timestamp::now();
         let hours = |hours: i64| now - jiff::SignedDuration::from_hours(hours);

@@ -189,7 +189,12 @@ fn change_running(
         return Ok(true);
     }
     progress::step(&format!("Configuration: {differs}"));
-    deploy_successor(root, app, live, config, &differs, change)
+    let deployed = deploy_successor(root, app, live, config, &differs, change);
+    if deployed.is_err() {
+        // It may have got another name meanwhile.
+        crate::commands::must_be_there(root, app)?;
+    }
+    deployed
         .with_context(|| match dir.current_number() {
             Some(now) if now == live => {
                 format!("the change is neither live nor stored; {app} runs on as it did")

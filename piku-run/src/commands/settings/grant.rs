@@ -2,6 +2,8 @@
 //! server changes them: scripts/piku passes neither verb on from a key.
 
 use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use anyhow::Context;
 use piku_chroot::jail;
@@ -63,10 +65,8 @@ fn describe_grant(root: &PikuRoot, app: &AppName, path: &GrantedPath, users: App
             let fix = match &problem {
                 GrantProblem::Refused { hint: Some(hint), .. } => hint.clone(),
                 GrantProblem::Missing => {
-                    format!(
-                        "plug it in, and restart the app; or: sudo piku revoke {app} {}",
-                        path.path().display()
-                    )
+                    let (path, how) = (path.path(), how_to_supply(path.path()));
+                    format!("{how}, and restart the app; or: sudo piku revoke {app} {}", path.display())
                 }
                 GrantProblem::Refused { .. } => format!("sudo piku revoke {app} {}", path.path().display()),
             };
@@ -150,6 +150,17 @@ pub(in crate::commands) fn revoke_paths(
     apply_to_instances(root, app, no_restart)
 }
 
+/// Returns what makes a path exist that does not.
+fn how_to_supply(path: &Path) -> &'static str {
+    if path.starts_with("/dev") || path.starts_with("/sys") {
+        "plug it in"
+    } else if path.starts_with("/run") || path.starts_with("/var/run") {
+        "start its server"
+    } else {
+        "create it"
+    }
+}
+
 fn join(paths: &[GrantedPath]) -> String {
     paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -158,7 +169,12 @@ fn resolve_or_refuse(root: &PikuRoot, path: &GrantedPath) -> anyhow::Result<Reso
     resolve_grant(root, path).map_err(|problem| {
         let error = UserError::new(format!("{} {problem}", path.path().display()));
         match problem {
-            GrantProblem::Missing => error.hint("plug it in or start its server first, or check its name"),
+            GrantProblem::Missing if path.path().as_os_str().as_bytes().ends_with(b":rw") => {
+                error.hint("a grant without ':ro' after its path lets the app write: leave out ':rw'")
+            }
+            GrantProblem::Missing => {
+                error.hint(format!("{} first, or check its name", how_to_supply(path.path())))
+            }
             GrantProblem::Refused { hint: Some(hint), .. } => error.hint(hint),
             GrantProblem::Refused { .. } => error,
         }

@@ -275,7 +275,10 @@ fn app_is_replaced_as_a_whole_and_can_come_back() {
     says(&world, "unlock blog", 0);
     feeds(&world, "restore blog --replace", &whole[..whole.len() - 50], 1);
     assert!(feeds(&world, "restore --replace --dry-run", &whole, 0).contains("would replace blog"));
-    assert!(says(&world, "restore blog --replace --kept", 1).contains("no replaced blog is kept"));
+    assert!(
+        says(&world, "restore blog --replace --kept", 1)
+            .contains("nothing of blog is kept from before a 'restore --replace'")
+    );
     assert_eq!((world.page("blog").as_str(), state()), ("two\n", later.clone()));
     let kept = world.root().join("replaced/blog");
     assert!(!kept.exists());
