@@ -86,6 +86,23 @@ fn install_for(world: &World) {
 }
 
 #[test]
+fn doctor_reports_bad_settings_once() {
+    let world = World::new();
+    let settings = world.root().join("host.yaml");
+    let before = fs::read_to_string(&settings).expect("host.yaml");
+    fs::write(&settings, format!("{before}no_such: 1\n")).expect("host.yaml");
+    let mut doctor = world.command(world.path("lib/doctor"));
+    let out = doctor.arg("--quiet").env("PIKU_ROOT", world.root()).output().expect("doctor runs");
+    let said = String::from_utf8(out.stdout).expect("text");
+    assert!(said.contains("FAIL  settings: bad settings in '"), "{said}");
+    assert!(
+        said.contains("\n      fix: correct it there, then: sudo systemctl restart piku piku-nginx\n"),
+        "{said}"
+    );
+    assert_eq!(said.matches("bad settings in").count(), 1, "{said}");
+}
+
+#[test]
 fn doctor_changes_no_owner_through_a_link() {
     let world = World::new();
     if fs::metadata("/proc/self").expect("a process").uid() != 0 {

@@ -59,7 +59,15 @@ rm /etc/ssh/sshd_config.d/piku.conf
 part 'what setup mends'
 usermod --shell /bin/sh piku
 chmod 700 /home/piku/.ssh
+# files of apps carry these ids
+echo "blog 365535 $(sed -n 's/^piku:\([0-9]*\):.*/\1/p' /etc/subgid)" >"$root/uid-ranges"
 piku setup --no-key >/dev/null
+is "$(grep ^piku: /etc/subuid)" piku:300000:65536 'the range with the ids of the apps'
+echo 'blog 365536 365536' >"$root/uid-ranges"
+doctor >/dev/null
+finds 'FAIL  subordinate ids: 365536-365536, which apps have, are not in /etc/subuid' 'sudo usermod --add-subuids 365536-365536 piku'
+finds 'FAIL  subordinate ids: 365536-365536, which apps have, are not in /etc/subgid' 'sudo usermod --add-subgids 365536-365536 piku'
+rm "$root/uid-ranges"
 doctor >/dev/null
 is "$(grep ^FAIL /tmp/said | cut -d : -f 1 | tr '\n' ' ')" 'FAIL  sshd FAIL  daemon ' 'what fails'
 
