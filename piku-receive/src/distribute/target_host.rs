@@ -24,7 +24,7 @@ use crate::release::DeployedRelease;
 const UNKNOWN_STEP: &str = "expected offer APP";
 /// Limit for a request that does no work.
 const ANSWER: TimeLimit = TimeLimit::Whole(Duration::from_secs(60));
-/// Time for a rollback, even if the deploy has used up the time of the host.
+/// Time for a rollback, even if the deploy has used up the time of the host, or the limit is shorter.
 const UNDO: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -35,8 +35,8 @@ pub(super) struct TargetHost<'a> {
     app: &'a AppName,
     pub(super) address: &'a settings::MachineAddress,
     to: &'a DeployTo,
-    /// Time that its requests have taken, of the `time_limit` for all of them.
-    spent: Cell<Duration>,
+    /// Time that its further requests may take, of the `time_limit` for all of them.
+    time_left: Cell<Duration>,
     /// Its platform, once it has been asked.
     pub(super) facts: Option<TargetFacts>,
     /// Directory of the release for it.
@@ -81,7 +81,7 @@ impl<'a> TargetHost<'a> {
             app,
             address,
             to,
-            spent: Cell::new(Duration::ZERO),
+            time_left: Cell::new(Duration::from_secs(to.time_limit)),
             facts: None,
             folder,
             missing_layers: lacks,
@@ -181,7 +181,7 @@ impl<'a> TargetHost<'a> {
         // Not repeated: after a lost connection the deploy may go on there.
         let ended = self.run_session(&words, SessionInput::Nothing, self.work())?;
         self.is_outcome_unknown = ended.code == NO_CONNECTION;
-        if self.is_outcome_unknown && self.time_left().is_zero() {
+        if self.is_outcome_unknown && self.time_left.get().is_zero() {
             let what = format!("{}; see the result with: {}", self.overdue(), self.how_to_ask());
             return Err(UserError::new(what).into());
         }
@@ -212,8 +212,7 @@ impl<'a> TargetHost<'a> {
         }
         let Some(release) = self.release.take() else { return };
         let number = release.to_string();
-        let limit = Duration::from_secs(self.to.time_limit);
-        self.spent.set(self.spent.get().min(limit.saturating_sub(UNDO)));
+        self.allow_undo();
         let undone = self.retry(&mut |machine| {
             let words = ["release:undo", machine.app.as_str(), &number];
             machine.run_session(&words, SessionInput::Nothing, machine.work())
@@ -223,19 +222,19 @@ impl<'a> TargetHost<'a> {
         }
     }
 
+    /// Leaves time for a rollback.
+    fn allow_undo(&self) {
+        self.time_left.set(self.time_left.get().max(UNDO));
+    }
+
     fn selects<'b>(&self, packed: &'b PackedParts) -> impl Iterator<Item = &'b PackedPart> + use<'b> {
         let lacks = self.missing_layers.clone();
         packed.parts.iter().filter(move |part| part.layer.as_ref().is_none_or(|key| lacks.contains(key)))
     }
 
-    /// Returns the time that its further requests may take.
-    fn time_left(&self) -> Duration {
-        Duration::from_secs(self.to.time_limit).saturating_sub(self.spent.get())
-    }
-
     /// Returns the limit of a request that does work.
     pub(super) fn work(&self) -> TimeLimit {
-        TimeLimit::of_work(self.time_left())
+        TimeLimit::of_work(self.time_left.get())
     }
 
     /// Sends a request, which also ends when the time of the host does.
@@ -245,9 +244,9 @@ impl<'a> TargetHost<'a> {
         input: SessionInput<'_>,
         limit: TimeLimit,
     ) -> anyhow::Result<EndedSession> {
-        let (begin, limit) = (Instant::now(), limit.at_most(self.time_left()));
+        let (begin, limit) = (Instant::now(), limit.at_most(self.time_left.get()));
         let ended = ssh::run_on_host(&self.name, self.address, self.to, words, input, limit);
-        self.spent.set(self.spent.get() + begin.elapsed());
+        self.time_left.set(self.time_left.get().saturating_sub(begin.elapsed()));
         ended
     }
 
@@ -277,7 +276,7 @@ impl<'a> TargetHost<'a> {
                 SessionFailureKind::Busy => true,
                 SessionFailureKind::NoAccess | SessionFailureKind::Failed => false,
             });
-            if !passes || since.elapsed() >= patience || self.time_left().is_zero() {
+            if !passes || since.elapsed() >= patience || self.time_left.get().is_zero() {
                 return self.check_success(ended);
             }
             print_remote_line(&self.name, "       trying again");
@@ -305,7 +304,7 @@ impl<'a> TargetHost<'a> {
     pub(super) fn check_success(&self, ended: EndedSession) -> anyhow::Result<EndedSession> {
         let Some(failure) = self.failure_of(&ended) else { return Ok(ended) };
         Err(match failure.kind {
-            _ if ended.code == NO_CONNECTION && self.time_left().is_zero() => self.overdue().into(),
+            _ if ended.code == NO_CONNECTION && self.time_left.get().is_zero() => self.overdue().into(),
             SessionFailureKind::Away => LostConnection(failure.why).into(),
             SessionFailureKind::Busy => UserError::new(failure.why).code(BUSY).into(),
             SessionFailureKind::NoAccess | SessionFailureKind::Failed => UserError::new(failure.why).into(),
@@ -314,5 +313,25 @@ impl<'a> TargetHost<'a> {
 
     fn failure_of(&self, ended: &EndedSession) -> Option<SessionFailure> {
         SessionFailure::of(ended, Some(self.address), self.to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollback_has_its_time_after_any_limit() {
+        let (app, address) = ("blog".parse().unwrap(), "piku@pi-1".parse().unwrap());
+        for (time_limit, expected) in [(5, UNDO), (3600, Duration::from_secs(3600))] {
+            let to = DeployTo { time_limit, ..DeployTo::default() };
+            let host = TargetHost::new(&app, &address, &to);
+            host.allow_undo();
+            let TimeLimit::Silence { whole, .. } = host.work() else { panic!("it does work") };
+            assert_eq!(whole, expected);
+            host.time_left.set(Duration::ZERO);
+            host.allow_undo();
+            assert_eq!(host.time_left.get(), UNDO);
+        }
     }
 }
