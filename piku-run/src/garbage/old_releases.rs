@@ -12,9 +12,9 @@ const MIN_KEPT: usize = 2;
 /// Splits the release numbers into those to remove and those to keep, both ascending.
 ///
 /// Kept are the newest `keep`, the live release, newer ones (one may be starting), and each release that an
-/// instance still runs, perhaps finishing its requests, or a command of `piku run`. If all of the newest have the same app tree because
-/// only the config changed, the newest release with another tree is kept too, so that a rollback can restore
-/// the previous code.
+/// instance still runs, perhaps finishing its requests, or a command of `piku run`. If all of the newest have the
+/// same app tree because only the config changed, the newest release with another tree is kept too, so that a
+/// rollback can restore the previous code.
 pub(super) fn split_releases(dir: &AppDir, live: u64, keep: usize) -> anyhow::Result<(Vec<u64>, Vec<u64>)> {
     let numbers = dir.release_numbers()?;
     let running = running_releases(dir)?;

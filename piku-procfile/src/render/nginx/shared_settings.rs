@@ -1,6 +1,6 @@
-//! The settings that do not depend on the app: maps, and the directives that most servers have. nginx allocates and clears a megabyte
-//! for each map that it reads, and looks for each directive in all of its modules, so with many apps on one nginx all of
-//! them share one file.
+//! The settings that do not depend on the app: maps, and the directives that most servers have. nginx allocates and
+//! clears a megabyte for each map that it reads, and looks for each directive in all of its modules, so with many
+//! apps on one nginx all of them share one file.
 
 use super::config_writer::NginxConfigFile;
 use super::proxy_buffers::ProxyBuffers;
