@@ -23,7 +23,7 @@ _piku__chroot() {
 
     case "${cmd}" in
         piku__chroot)
-            opts="-h -V --root-from-host --root --bind --ro --grant --grant-ro --grant-device --group --tmpfs --tmp-size --app --data --scratch --keep --keep-only --tell-discarded --remove-in-background --net --listen --connect --env --keep-env --env-prefix --hostname --chdir --user --uid-range --uid-registry --give-back --make-user-namespace --user-namespace --die-with --gate --tty --profile --limit --oom-score-adj --report --strict --require --check --format --quiet --help --version"
+            opts="-h -V --root-from-host --root --bind --ro --grant --grant-ro --grant-device --group --tmpfs --tmp-size --app --data --scratch --keep --keep-only --tell-discarded --remove-in-background --net --listen --connect --env --keep-env --env-prefix --hostname --chdir --user --uid-range --uid-registry --give-back --prepare --prepared --die-with --gate --tty --profile --limit --oom-score-adj --report --strict --require --check --format --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -129,7 +129,7 @@ _piku__chroot() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --user-namespace)
+                --prepared)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -26,7 +26,7 @@ complete -c piku-chroot -l chdir -d 'Working directory in the jail [default: /ap
 complete -c piku-chroot -l user -d 'Become this user first; only root can' -r
 complete -c piku-chroot -l uid-range -d 'Run COMMAND as its own user: NAME keeps one of the caller\'s subordinate uids and gids' -r
 complete -c piku-chroot -l uid-registry -d 'File that records the uid and gid of each NAME [default: ~/.local/state/piku-chroot/uid-ranges]' -r -F
-complete -c piku-chroot -l user-namespace -d 'Join the user namespace of the open descriptor FD, which --make-user-namespace has sent for the same NAME and groups, instead of making one' -r
+complete -c piku-chroot -l prepared -d 'Take a copy of what --prepare has made and sent as the open descriptor FD instead of making it, which saves time' -r
 complete -c piku-chroot -l die-with -d 'Kill COMMAND when the caller, the process PID, ends; otherwise COMMAND keeps running' -r
 complete -c piku-chroot -l profile -d 'Set the options of a built-in profile; other options override them' -r -f -a "build\t'A build step. piku adds the app at /app, a directory for HOME and temporary files, caches and layers'
 run\t'A process of an app: a worker, a release task, a cron job or an operator\'s command. piku adds the app, its data, its layers, its environment and its host name'"
@@ -40,7 +40,7 @@ complete -c piku-chroot -l root-from-host -d 'Show the host\'s programs and libr
 complete -c piku-chroot -l keep-only -d 'Leave /app read-only, except the paths of --keep'
 complete -c piku-chroot -l remove-in-background -d 'Exit before the folder of --scratch is removed, which another process does'
 complete -c piku-chroot -l give-back -d 'Make the caller the owner of DIR of --data again, and of everything of NAME\'s in it, then run COMMAND as the caller'
-complete -c piku-chroot -l make-user-namespace -d 'Make the user namespace of --uid-range and --group, send its descriptor on the Unix socket that is stdin, and end'
+complete -c piku-chroot -l prepare -d 'Make what jails with the same options have in common, their user namespace and a root with the programs, /etc and /dev, send its descriptor on the Unix socket that is stdin, and end'
 complete -c piku-chroot -l gate -d 'Wait for a byte on stdin before anything is made, and make nothing if stdin ends first; stdin of COMMAND is /dev/null'
 complete -c piku-chroot -l tty -d 'Give COMMAND its own terminal, connected to stdin and stdout; input counts as typed'
 complete -c piku-chroot -l strict -d 'Refuse to start if any layer is missing, even one that is not required'

@@ -79,7 +79,7 @@ fn try_layers(plan: &JailPlan, identity: CallerIdentity) -> Vec<CheckRow> {
     let enter = || {
         let host =
             HostFiles::new(plan, identity).read(false, false).context("cannot read the host's /etc")?;
-        root::enter_new_root(plan, identity, &host.files, None, WritableApp::default())
+        root::enter_new_root(plan, identity, &host.files, None, WritableApp::default(), None)
     };
     let restrict = || {
         enter()?;

@@ -29,6 +29,7 @@ mod monitor;
 mod namespaces;
 mod network;
 mod plan;
+mod prepared;
 mod root;
 mod scratch;
 mod signal_wait;
@@ -46,6 +47,7 @@ pub use ids::ranges::SUBORDINATE_ID_FILES;
 pub use ids::{may_lend_group, rename_own_user};
 pub use network::find_pasta;
 pub use plan::{BASE_DIRECTORIES, DEFAULT_PATH};
+pub use root::watch::HostRootWatch;
 pub use scratch::check_kept_path;
 pub use sys::release_memory;
 
@@ -76,7 +78,7 @@ fn run(cli: cli::ChrootCli) -> Result<u8> {
     drop(cli);
     match () {
         () if check => check::run(&plan, format, quiet),
-        () if plan.make_user_namespace => ids::shared_namespace::send_new(&plan),
+        () if plan.prepare => prepared::send_new(&plan),
         () => monitor::run(plan),
     }
 }

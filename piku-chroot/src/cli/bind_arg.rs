@@ -39,6 +39,11 @@ pub(crate) fn join_pair(first: &Path, second: &Path) -> OsString {
     OsString::from_vec(word)
 }
 
+/// Returns one path with escapes.
+pub(crate) fn escape_path(path: &Path) -> OsString {
+    OsString::from_vec(escape(path))
+}
+
 fn escape(path: &Path) -> Vec<u8> {
     let mut out = Vec::new();
     for byte in path.as_os_str().as_bytes() {

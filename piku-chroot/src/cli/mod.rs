@@ -14,7 +14,7 @@ use piku_layout::settings::Protection;
 use piku_layout::writable_path::WritablePath;
 use piku_report::number_arg::number_arg;
 
-pub(crate) use self::bind_arg::join_pair;
+pub(crate) use self::bind_arg::{escape_path, join_pair};
 pub(crate) use self::values::{BindPair, NetworkOption, PrintFormat, TmpfsMount};
 use self::values::{parse_kept_path, parse_oom_score, parse_port, parse_variable};
 use crate::limits::{JailLimits, MemoryAmount};
@@ -166,19 +166,21 @@ pub(crate) struct ChrootCli {
     /// Reverses --uid-range. Does nothing if NAME has no uid yet. COMMAND may be left out.
     #[arg(long)]
     pub(crate) give_back: bool,
-    /// Make the user namespace of --uid-range and --group, send its descriptor on the Unix socket that is stdin,
-    /// and end
-    #[arg(long, requires = "uid_range", conflicts_with_all = ["give_back", "check", "user_namespace", "command"])]
-    pub(crate) make_user_namespace: bool,
-    /// Join the user namespace of the open descriptor FD, which --make-user-namespace has sent for the same
-    /// NAME and groups, instead of making one
+    /// Make what jails with the same options have in common, their user namespace and a root with the programs,
+    /// /etc and /dev, send its descriptor on the Unix socket that is stdin, and end
+    #[arg(long, conflicts_with_all = ["give_back", "check", "prepared", "command"])]
+    pub(crate) prepare: bool,
+    /// Take a copy of what --prepare has made and sent as the open descriptor FD instead of making it, which saves
+    /// time
     ///
-    /// Jails that share one start sooner: newuidmap and newgidmap have run once for all of them. The jail makes its own
-    /// all the same where no cgroup enforces a limit on processes, since the limit would count the processes of all
-    /// jails together, and where the system refuses to join one.
-    #[arg(long, value_name = "FD", requires = "uid_range", conflicts_with_all = ["give_back", "check"],
+    /// The options that concern users, groups, the host name, the network and the mounts outside of /app must be
+    /// the same, and so must HOME. Mounts of the host, and changes of its /etc except for the files about names and
+    /// the time, appear only in what is prepared later. The jail makes its own all the same where no cgroup enforces
+    /// a limit on processes, since the limit would count the processes of all jails together, and where the system
+    /// refuses to join one.
+    #[arg(long, value_name = "FD", conflicts_with_all = ["give_back", "check"],
         value_parser = number_arg("the number of a descriptor from 3 on", 3..=i32::MAX))]
-    pub(crate) user_namespace: Option<i32>,
+    pub(crate) prepared: Option<i32>,
     /// Kill COMMAND when the caller, the process PID, ends; otherwise COMMAND keeps running
     ///
     /// In a caller with several threads, the end of the thread that started piku-chroot counts.
@@ -227,7 +229,7 @@ pub(crate) struct ChrootCli {
     #[arg(long)]
     pub(crate) quiet: bool,
     /// Command and its arguments
-    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["check", "give_back", "make_user_namespace"])]
+    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["check", "give_back", "prepare"])]
     pub(crate) command: Vec<OsString>,
 }
 

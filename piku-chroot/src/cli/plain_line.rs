@@ -11,7 +11,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 
 use super::values::{parse_kept_path, parse_oom_score, parse_port};
-use super::{BindPair, ChrootCli};
+use super::{BindPair, ChrootCli, TmpfsMount};
 
 /// Parses the words after the program's name; `None` if they are not plain or not valid.
 pub(super) fn parse(words: &[OsString]) -> Option<ChrootCli> {
@@ -42,7 +42,7 @@ fn take_flag(cli: &mut ChrootCli, name: &[u8]) -> Option<()> {
         b"--keep-only" => &mut cli.keep_only,
         b"--remove-in-background" => &mut cli.remove_in_background,
         b"--give-back" => &mut cli.give_back,
-        b"--make-user-namespace" => &mut cli.make_user_namespace,
+        b"--prepare" => &mut cli.prepare,
         b"--gate" => &mut cli.gate,
         b"--tty" => &mut cli.tty,
         _ => return None,
@@ -66,13 +66,14 @@ fn take_value(cli: &mut ChrootCli, name: &[u8], value: &OsStr) -> Option<()> {
         b"--tmp-size" => set(&mut cli.tmp_size, parse_text(value)),
         b"--net" => set(&mut cli.net, ValueEnum::from_str(value.to_str()?, false).ok()),
         b"--oom-score-adj" => set(&mut cli.oom_score_adj, parse_oom_score(value.to_str()?).ok()),
-        b"--user-namespace" => set(&mut cli.user_namespace, parse_text(value).filter(|fd| *fd > 2)),
+        b"--prepared" => set(&mut cli.prepared, parse_text(value).filter(|fd| *fd > 2)),
         b"--die-with" => set(&mut cli.die_with, parse_text(value).filter(|pid| *pid > 0)),
         b"--ro" => add(&mut cli.ro, BindPair::parse(value).ok()),
         b"--bind" => add(&mut cli.bind, BindPair::parse(value).ok()),
         b"--grant" => add(&mut cli.grant, BindPair::parse(value).ok()),
         b"--grant-ro" => add(&mut cli.grant_ro, BindPair::parse(value).ok()),
         b"--grant-device" => add(&mut cli.grant_device, BindPair::parse(value).ok()),
+        b"--tmpfs" => add(&mut cli.tmpfs, TmpfsMount::parse(value).ok()),
         b"--group" => add(&mut cli.group, parse_text(value)),
         b"--keep" => add(&mut cli.keep, parse_kept_path(value).ok()),
         b"--limit" => add(&mut cli.limit, parse_text(value)),
@@ -99,7 +100,7 @@ fn add<T>(option: &mut Vec<T>, value: Option<T>) -> Option<()> {
 
 /// Returns whether the options do not conflict and have what they need, as far as clap checks that.
 fn is_consistent(cli: &ChrootCli) -> bool {
-    let has_command = !cli.command.is_empty() || cli.give_back || cli.make_user_namespace;
+    let has_command = !cli.command.is_empty() || cli.give_back || cli.prepare;
     let has_overlay = cli.scratch.is_some();
     let can_keep = has_overlay && cli.app.is_some() && cli.data.is_some();
     has_command
@@ -109,9 +110,8 @@ fn is_consistent(cli: &ChrootCli) -> bool {
         && (cli.tell_discarded.is_none() || has_overlay)
         && (!cli.remove_in_background || has_overlay)
         && !(cli.gate && cli.tty)
-        && (cli.uid_range.is_some() || cli.user_namespace.is_none() && !cli.make_user_namespace)
-        && !(cli.give_back && (cli.user_namespace.is_some() || cli.make_user_namespace))
-        && !(cli.make_user_namespace && (cli.user_namespace.is_some() || !cli.command.is_empty()))
+        && !(cli.give_back && (cli.prepared.is_some() || cli.prepare))
+        && !(cli.prepare && (cli.prepared.is_some() || !cli.command.is_empty()))
 }
 
 #[cfg(test)]
@@ -148,8 +148,8 @@ mod tests {
             r"--profile=build --ro=/a\:b:/c --ro=/d:/e --bind=/f:/g --chdir=/app --env-prefix=P_ --die-with=7 --tty -- x",
             "--root-from-host --uid-range=a --uid-registry=/r --group=5 --group=6 --grant=/a:/a --grant-ro=/b:/b -- x",
             "--uid-range=a --give-back --data=/d --",
-            "--uid-range=a --group=5 --make-user-namespace --",
-            "--uid-range=a --user-namespace=3 -- x",
+            "--uid-range=a --group=5 --prepare --",
+            "--uid-range=a --prepared=3 -- x",
             "--limit=memory=512m,pids=5 --limit=cpu=0.5 --tmp-size=5% --net=own --listen=0 --listen=5000 --connect=15400 -- x",
             "--require=seccomp --require=landlock --report=/r --hostname=h --oom-score-adj=5 --grant-device=/dev/x:/dev/x -- x",
         ] {
@@ -175,7 +175,7 @@ mod tests {
             .remove_in_background()
             .own_user("blog", path)
             .group(5)
-            .user_namespace(null.as_fd())
+            .prepared(null.as_fd())
             .gate();
         let mounts = JailSpec::new()
             .bind(path, path)
@@ -199,14 +199,18 @@ mod tests {
             .die_with_caller();
         let mut options = BTreeSet::new();
         for jail in [overlay, mounts, others] {
+            let prepare = jail.to_prepared(Some("/app")).map(|spec| spec.command());
             let command = jail.command([("A", "b")], &["true".to_owned()]);
-            let words: Vec<OsString> = command.get_args().map(OsStr::to_owned).collect();
-            let parsed = parse(&words);
-            assert!(parsed.is_some(), "{words:?}");
-            let by_clap = ChrootCli::try_parse_from([OsString::from("piku-chroot")].iter().chain(&words));
-            assert_eq!(parsed, by_clap.ok(), "{words:?}");
-            let names = words.iter().filter_map(|word| word.to_str()?.split('=').next().map(str::to_owned));
-            options.extend(names.filter(|name| name.starts_with("--")));
+            for command in prepare.into_iter().chain([command]) {
+                let words: Vec<OsString> = command.get_args().map(OsStr::to_owned).collect();
+                let parsed = parse(&words);
+                assert!(parsed.is_some(), "{words:?}");
+                let by_clap = ChrootCli::try_parse_from([OsString::from("piku-chroot")].iter().chain(&words));
+                assert_eq!(parsed, by_clap.ok(), "{words:?}");
+                let names =
+                    words.iter().filter_map(|word| word.to_str()?.split('=').next().map(str::to_owned));
+                options.extend(names.filter(|name| name.starts_with("--")));
+            }
         }
         // Every option that a jail can have is among them.
         let source = include_str!("../jail/mod.rs").split("#[cfg(test)]").next().unwrap();
@@ -266,12 +270,10 @@ mod tests {
             "--oom-score-adj -5 -- true",
             "/a -- true",
             "--group=5 -- true",
-            "--user-namespace=3 -- true",
-            "--uid-range=a --user-namespace=2 -- true",
-            "--uid-range=a --user-namespace=3 --give-back --data=/d -- true",
-            "--uid-range=a --make-user-namespace -- true",
-            "--uid-range=a --make-user-namespace --user-namespace=3 --",
-            "--make-user-namespace --",
+            "--uid-range=a --prepared=2 -- true",
+            "--uid-range=a --prepared=3 --give-back --data=/d -- true",
+            "--uid-range=a --prepare -- true",
+            "--uid-range=a --prepare --prepared=3 --",
             "--keep=db --scratch=/s -- true",
             "--keep-only --scratch=/s -- true",
             "--tell-discarded=X -- true",

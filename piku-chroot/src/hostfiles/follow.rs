@@ -23,8 +23,10 @@ use crate::hostfiles::{FileContent, HostFiles, HostSnapshot};
 pub(crate) const CHANGED: Signal = Signal::SIGIO;
 /// Interval between reads if the kernel reports no changes (it lacks dnotify, or fs.dir-notify-enable is 0).
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
-/// Temporary name of a new file, which no program looks for.
+/// Temporary name of a new file, before its number; no program looks for it.
 const NEW: &str = ".piku-chroot-new";
+/// Bound of these numbers.
+const MOST_WRITERS: u32 = 1000;
 
 /// The files, and the jail in which they are kept up to date.
 #[derive(Debug)]
@@ -78,11 +80,7 @@ impl FollowedFiles {
     pub(crate) fn update(&mut self) {
         let Some(etc) = &self.etc else { return };
         let Ok(now) = self.files.read(true, false) else { return };
-        for (name, content) in &now.files {
-            if read_current(etc, name).ok().as_ref() != Some(content) {
-                let _ = replace_file(etc, name, content);
-            }
-        }
+        let _ = bring_up_to_date(etc, &now.files);
         (self.folders, self.fully_watched) = (now.folders, now.fully_watched);
     }
 }
@@ -103,15 +101,46 @@ fn read_current(etc: &OwnedFd, name: &str) -> Result<FileContent, Errno> {
     Ok(FileContent::Text(text))
 }
 
+/// Writes those of these files that differ. An `/etc` that several jails share has several writers.
+///
+/// # Errors
+/// Fails with the first file that could not be written, after trying all.
+pub(crate) fn bring_up_to_date(etc: &OwnedFd, files: &[(&'static str, FileContent)]) -> io::Result<()> {
+    let mut result = Ok(());
+    for (name, content) in files {
+        if read_current(etc, name).ok().as_ref() != Some(content) {
+            result = result.and(replace_file(etc, name, content));
+        }
+    }
+    result
+}
+
 /// Replaces a file by a rename, so that no process reads half of it.
 fn replace_file(etc: &OwnedFd, name: &str, content: &FileContent) -> io::Result<()> {
-    let _ = unlinkat(etc, NEW, AtFlags::empty());
-    match content {
-        FileContent::Absent => return Ok(unlinkat(etc, name, AtFlags::empty())?),
-        FileContent::Text(text) => write_new(etc, Path::new(NEW), text)?,
-        FileContent::Link(target) => symlinkat(target, etc, NEW)?,
+    let new = match content {
+        FileContent::Absent => {
+            return match unlinkat(etc, name, AtFlags::empty()) {
+                // Another writer was faster.
+                Err(Errno::NOENT) => Ok(()),
+                removed => Ok(removed?),
+            };
+        }
+        FileContent::Text(text) => under_free_name(|new| write_new(etc, Path::new(new), text))?,
+        FileContent::Link(target) => under_free_name(|new| Ok(symlinkat(target, etc, new)?))?,
+    };
+    Ok(renameat(etc, &new, etc, name)?)
+}
+
+/// Makes a file under a name that no other writer has, and returns the name. One that was killed may have left some.
+fn under_free_name(make: impl Fn(&str) -> io::Result<()>) -> io::Result<String> {
+    for number in 0..MOST_WRITERS {
+        let name = format!("{NEW}.{number}");
+        match make(&name) {
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+            result => return result.map(|()| name),
+        }
     }
-    Ok(renameat(etc, NEW, etc, name)?)
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 fn write_new(etc: impl AsFd, name: &Path, text: &[u8]) -> io::Result<()> {

@@ -26,7 +26,7 @@ use crate::plan::JailPlan;
 /// Files from the host with any base, since the network is the host's.
 const NETWORK_FILES: [&str; 2] = ["resolv.conf", "hosts"];
 /// Files from the host if the programs are the host's too.
-const HOST_FILES: [&str; 5] = ["nsswitch.conf", "localtime", "timezone", "host.conf", "gai.conf"];
+pub(crate) const HOST_FILES: [&str; 5] = ["nsswitch.conf", "localtime", "timezone", "host.conf", "gai.conf"];
 /// Bytes read of a file: some hosts block a million host names in /etc/hosts.
 const MAX_SIZE: u64 = 65536;
 

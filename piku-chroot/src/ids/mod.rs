@@ -9,7 +9,6 @@ pub(crate) mod newidmap;
 mod owner_change;
 pub(crate) mod ranges;
 mod registry;
-pub(crate) mod shared_namespace;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -26,9 +25,10 @@ use crate::confinement::capabilities;
 use crate::errors::diagnosis::{SetupStep, explain_step};
 use crate::errors::{SETUP_FAILED, print_error};
 use crate::ids::caller::CallerIdentity;
+use crate::namespaces;
 use crate::plan::{JailPlan, UidRange};
 use crate::scratch::folder;
-use crate::{namespaces, sys};
+use crate::sys::{self, Namespaces};
 use piku_nss::UserAccount;
 
 pub use registry::rename_own_user;
@@ -63,7 +63,7 @@ impl JailIds {
         let Some(own) = self.own else { return Ok(()) };
         let mapped = newidmap::map_ids(init, self.caller, own, groups)
             .context("--uid-range")
-            .and_then(|()| tell_mapped(life));
+            .and_then(|()| self.tell_mapped(life));
         if mapped.is_err() {
             let _ = kill(init, Signal::SIGKILL);
             let _ = waitpid(init, None);
@@ -71,10 +71,22 @@ impl JailIds {
         mapped.map(drop)
     }
 
-    /// Waits, in init, until the ids are mapped, and leaves all groups but these.
-    pub(crate) fn wait_for_map(self, groups: &[Gid], monitor: impl AsFd) -> Result<()> {
-        if self.own.is_none() {
-            return namespaces::map_caller(self.caller);
+    /// Tells init, which waits in [`Self::wait_for_map`], to go on.
+    pub(crate) fn tell_mapped(self, life: impl AsFd) -> Result<()> {
+        if self.own.is_some() {
+            let told = rustix::io::write(life, b"\n").map_err(io::Error::from);
+            told.context("cannot tell the jail to go on")?;
+        }
+        Ok(())
+    }
+
+    /// Waits, in init, until the ids are mapped, and leaves all groups but these. They `are_mapped` already in the user
+    /// namespace of a prepared root.
+    pub(crate) fn wait_for_map(self, groups: &[Gid], monitor: impl AsFd, are_mapped: bool) -> Result<()> {
+        match self.own {
+            None if are_mapped => return Ok(()),
+            None => return namespaces::map_caller(self.caller),
+            Some(_) => {}
         }
         let mut word = [0];
         let count = rustix::io::retry_on_intr(|| rustix::io::read(&monitor, &mut word))
@@ -92,6 +104,19 @@ impl JailIds {
             (Some(own), Some(dir)) => owner_change::give_to_own_user(dir, self.caller, own).context("--data"),
             _ => Ok(()),
         }
+    }
+
+    /// Makes a user namespace for this jail alone, below the one of a prepared root: no capability in it would reach the
+    /// mounts, and the kernel counts processes and other resources for each jail. An own user would need newuidmap again
+    /// and stays in the shared one.
+    pub(crate) fn leave_shared_namespace(self) -> Result<()> {
+        if self.own.is_some() {
+            return Ok(());
+        }
+        let made = nix::sched::unshare(Namespaces::CLONE_NEWUSER).map_err(io::Error::from);
+        made.map_err(|err| explain_step(SetupStep::Namespaces, &err))
+            .context("cannot make a user namespace")?;
+        namespaces::map_caller(self.caller)
     }
 
     /// Becomes the command's user. Returns whether that is another user.
@@ -121,11 +146,6 @@ impl JailIds {
     }
 }
 
-/// Tells a process that waits in [`JailIds::wait_for_map`] to go on.
-pub(crate) fn tell_mapped(life: impl AsFd) -> Result<()> {
-    rustix::io::write(life, b"\n").map_err(io::Error::from).context("cannot tell the jail to go on").map(drop)
-}
-
 /// Makes the caller the owner of all files of `--data` that belong to the name's user. Returns an exit code.
 pub(crate) fn give_back(plan: &JailPlan, caller: CallerIdentity) -> Result<u8> {
     let (Some(range), Some(dir)) = (&plan.uid_range, plan.data_source()) else { return Ok(0) };
@@ -138,25 +158,27 @@ pub(crate) fn give_back(plan: &JailPlan, caller: CallerIdentity) -> Result<u8> {
         // The caller could not remove it any more.
         folder::remove_abandoned(scratch, JailIds { caller, own: Some(own) }).context("--scratch")?;
     }
-    run_in_user_namespace(JailIds { caller, own: Some(own) }, &[], || {
+    let ids = JailIds { caller, own: Some(own) };
+    run_in_user_namespace(ids, &[], Namespaces::empty(), || {
         owner_change::give_to_caller(dir, caller, own).context("--data")
     })
 }
 
-/// Runs `work` in a process in a user namespace with both users and these groups, and returns its exit code. The process
-/// prints its own error.
+/// Runs `work` in a process in a user namespace with the users of `ids` and these groups, and in new namespaces of
+/// `more` kinds. Returns its exit code; the process prints its own error.
 pub(crate) fn run_in_user_namespace(
     ids: JailIds,
     groups: &[Gid],
+    more: Namespaces,
     work: impl FnOnce() -> Result<()>,
 ) -> Result<u8> {
     let (alive, life) =
         pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe")?;
     let mut ends = Some((alive, life));
-    let pid = sys::spawn(sys::Namespaces::CLONE_NEWUSER, || {
+    let pid = sys::spawn(more | Namespaces::CLONE_NEWUSER, || {
         let Some((alive, life)) = ends.take() else { return SETUP_FAILED };
         drop(life);
-        match ids.wait_for_map(groups, alive).and_then(|()| work()) {
+        match ids.wait_for_map(groups, alive, false).and_then(|()| work()) {
             Ok(()) => 0,
             Err(err) => print_error(&err),
         }
@@ -184,7 +206,8 @@ pub(crate) fn try_mapping(range: Option<&UidRange>, caller: CallerIdentity) -> R
         bail!("the caller's ranges contain no usable uid or gid");
     };
     let own = CallerIdentity { uid: uid.into(), gid: gid.into() };
-    match run_in_user_namespace(JailIds { caller, own: Some(own) }, &[], || Ok(()))? {
+    let ids = JailIds { caller, own: Some(own) };
+    match run_in_user_namespace(ids, &[], Namespaces::empty(), || Ok(()))? {
         0 => Ok(()),
         _ => bail!("the process that tried it failed"),
     }

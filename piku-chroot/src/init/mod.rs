@@ -22,6 +22,7 @@ use crate::hostfiles::FileContent;
 use crate::ids::JailIds;
 use crate::limits::rlimits::CommandRlimits;
 use crate::plan::JailPlan;
+use crate::prepared::PreparedCopy;
 use crate::scratch::WritableApp;
 use crate::scratch::folder::ScratchPlace;
 use crate::{namespaces, network, root, signal_wait, sys, terminal};
@@ -48,6 +49,8 @@ pub(crate) struct MonitorLink {
     pub(crate) host: Vec<(&'static str, FileContent)>,
     /// Takes the new `/etc`, if it is kept up to date, and the terminal, if the command has one.
     pub(crate) channel: Option<OwnedFd>,
+    /// Brings the copy of a prepared root, in whose user namespace this process is.
+    pub(crate) prepared: Option<PreparedCopy>,
 }
 
 /// Runs the jail and returns the exit code. `signals` are blocked already.
@@ -78,7 +81,8 @@ fn start_command(
     inside: MonitorLink,
     started_pipe: &mut Option<OwnedFd>,
 ) -> Result<Pid> {
-    ids.wait_for_map(&plan.groups, &inside.monitor)?;
+    let is_prepared = inside.prepared.is_some();
+    ids.wait_for_map(&plan.groups, &inside.monitor, is_prepared)?;
     plan.oom_score_adj.map(raise_oom_score).transpose()?;
     die_with(&inside.monitor)?;
     if inside.layers.cgroup {
@@ -91,13 +95,16 @@ fn start_command(
     let etc = inside.channel.as_ref().filter(|_| !inside.host.is_empty());
     let writable = WritableApp::prepare(plan, ids, inside.scratch.as_ref())?;
     let is_read_only = writable.is_read_only();
-    root::enter_new_root(plan, ids.command(), &inside.host, etc, writable)?;
+    root::enter_new_root(plan, ids.command(), &inside.host, etc, writable, inside.prepared)?;
     namespaces::set_hostname(plan)?;
     namespaces::raise_loopback(plan)?;
     // Before this process hides itself: pasta enters its namespaces meanwhile.
     network::wait_until_connected(inside.network)?;
-    if ids.become_command()? {
-        // The kernel forgets this when a process becomes another user.
+    if is_prepared {
+        ids.leave_shared_namespace()?;
+    }
+    if ids.become_command()? || is_prepared {
+        // The kernel forgets this when a process becomes another user, and may with another namespace.
         die_with(&inside.monitor)?;
     }
     drop((inside.monitor, inside.scratch));

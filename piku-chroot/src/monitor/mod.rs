@@ -23,7 +23,7 @@ use crate::errors::diagnosis::{JailObstacle, SetupStep, explain_step};
 use crate::hostfiles::HostFiles;
 use crate::hostfiles::follow::{self, FollowedFiles};
 use crate::ids::JailIds;
-use crate::ids::{caller, shared_namespace};
+use crate::ids::caller;
 use crate::init::MonitorLink;
 use crate::limits::LimitHold;
 use crate::monitor::reporter::JailReporter;
@@ -32,7 +32,7 @@ use crate::plan::JailPlan;
 use crate::scratch::folder::ScratchFolder;
 use crate::terminal::output_tail::OutputTail;
 use crate::terminal::relay;
-use crate::{fd_channel, ids, init, limits, namespaces, signal_wait, sys};
+use crate::{fd_channel, ids, init, limits, namespaces, prepared, signal_wait, sys};
 
 /// Signals that are forwarded to the command's process group.
 pub(crate) const FORWARDED: [Signal; 8] = [
@@ -48,7 +48,7 @@ pub(crate) const FORWARDED: [Signal; 8] = [
 
 /// Makes the jail, waits for its end and returns the command's exit code.
 pub(crate) fn run(plan: JailPlan) -> Result<u8> {
-    let shared = plan.user_namespace.map(sys::take_inherited).transpose().context("--user-namespace")?;
+    let prepared = plan.prepared.map(sys::take_inherited).transpose().context("--prepared")?;
     caller::refuse_open_directories()?;
     let ids = JailIds::resolve(&plan, caller::become_requested_user(&plan)?)?;
     let layers = ProtectionLayers::probe();
@@ -85,8 +85,8 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
         signals: &signals,
         hold: &hold,
         scratch: scratch.as_ref(),
-        // The kernel counts the processes of a user in each user namespace: those of all jails in a shared one.
-        shared: shared.filter(|_| !hold.rlimits.limits_processes()),
+        // The kernel counts the processes of a user in each user namespace, and own users stay in the shared one.
+        prepared: prepared.filter(|_| ids.own.is_none() || !hold.rlimits.limits_processes()),
     };
     let code = start_jail(plan, &mut followed, surroundings).and_then(|jail| {
         let channel = jail.channel;
@@ -149,7 +149,7 @@ struct RunningJail {
     /// The process that connects its network.
     link: Option<NetworkLink>,
     /// Pipe whose end tells init that the monitor is gone, even before init can ask the kernel to die with
-    /// it. The only byte ever written says that the ids are mapped; see [`JailIds::map_for`].
+    /// it. The only byte ever written says that the ids are mapped; see [`JailIds::tell_mapped`].
     _life: OwnedFd,
 }
 
@@ -161,8 +161,8 @@ struct JailSurroundings<'a> {
     signals: &'a SigSet,
     hold: &'a LimitHold,
     scratch: Option<&'a ScratchFolder>,
-    /// User namespace to be joined.
-    shared: Option<OwnedFd>,
+    /// Prepared root to be used.
+    prepared: Option<OwnedFd>,
 }
 
 fn start_jail(
@@ -170,7 +170,7 @@ fn start_jail(
     followed: &mut FollowedFiles,
     around: JailSurroundings<'_>,
 ) -> Result<RunningJail> {
-    let JailSurroundings { ids, layers, signals, hold, scratch, shared } = around;
+    let JailSurroundings { ids, layers, signals, hold, scratch, prepared } = around;
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe");
     let (alive, life) = pipe()?;
     let (started, start) = if plan.report.is_some() {
@@ -197,33 +197,38 @@ fn start_jail(
         channel: init_channel,
         layers,
         scratch: scratch.map(|scratch| scratch.place().clone()),
+        prepared: None,
     };
     let mut given = Some((life, started, channel, connect, inside, plan));
-    let mut child = || match given.take() {
+    let mut child = |prepared| match given.take() {
         Some((life, started, channel, connect, inside, plan)) => {
             drop((life, started, channel, connect));
             followed.close_folders();
-            init::run(plan, ids, signals, &hold.rlimits, inside)
+            init::run(plan, ids, signals, &hold.rlimits, MonitorLink { prepared, ..inside })
         }
         None => SETUP_FAILED,
     };
-    let joined = match shared {
-        Some(namespace) => shared_namespace::spawn_in(namespace, hold, flags, &mut child)?,
+    let joined = match prepared {
+        Some(prepared) => prepared::spawn_in(prepared, hold, flags, |copy| child(Some(copy)))?,
         None => None,
     };
-    let pid = match joined {
-        Some(pid) => pid,
-        None => hold.spawn(flags, &mut child).map_err(|err| explain_step(SetupStep::Namespaces, &err))?,
+    let pid = if let Some(joined) = &joined {
+        joined.pid
+    } else {
+        let spawned = hold.spawn(flags, || child(None));
+        spawned.map_err(|err| explain_step(SetupStep::Namespaces, &err))?
     };
     // The monitor waits for months, and needs only these ends.
     let (life, started, channel, connect, inside, plan) = given.context("the jail was not started")?;
     drop(inside);
     let mounts = plan.remove_in_background.then(|| namespaces::open_mounts(pid)).flatten();
     let namespaces = JailNamespaces::open(&plan, pid)?;
-    if joined.is_some() {
-        ids::tell_mapped(&life)?;
-    } else {
-        ids.map_for(pid, &plan.groups, &life)?;
+    match joined {
+        Some(joined) => {
+            ids.tell_mapped(&life)?;
+            joined.reap_helper()?;
+        }
+        None => ids.map_for(pid, &plan.groups, &life)?,
     }
     let link = namespaces.map(|jail| NetworkLink::connect(&plan, &jail)).transpose()?;
     drop(plan);

@@ -63,10 +63,10 @@ pub(crate) struct JailPlan {
     pub(crate) uid_range: Option<UidRange>,
     /// Groups of the host that the command's own user is in.
     pub(crate) groups: Vec<Gid>,
-    /// Descriptor of the user namespace to be joined.
-    pub(crate) user_namespace: Option<RawFd>,
-    /// Only make a user namespace and send it to the caller.
-    pub(crate) make_user_namespace: bool,
+    /// Descriptor of the prepared root to be used.
+    pub(crate) prepared: Option<RawFd>,
+    /// Only make a prepared root and send it to the caller.
+    pub(crate) prepare: bool,
     /// Give the command its own terminal.
     pub(crate) tty: bool,
     /// Refuse to start if any layer is missing.
@@ -147,8 +147,8 @@ impl JailPlan {
             user: options.user.clone(),
             uid_range: options.uid_range.as_deref().map(|name| uid_range(name, options)).transpose()?,
             groups: options.group.iter().copied().map(Gid::from_raw).collect(),
-            user_namespace: options.user_namespace,
-            make_user_namespace: options.make_user_namespace,
+            prepared: options.prepared,
+            prepare: options.prepare,
             tty: options.tty,
             strict: options.strict,
             require: options.require.clone(),
@@ -200,6 +200,12 @@ impl JailPlan {
         };
         let mounts = self.mounts.iter().filter(is_writable).map(|mount| mount.dst.clone());
         mounts.chain(self.keep.iter().map(|kept| Path::new(APP).join(kept.path()))).collect()
+    }
+
+    /// Returns whether the mount point of a mount is in the root itself, in no other mount.
+    #[must_use]
+    pub(crate) fn is_mounted_on_root(&self, mount: &JailMount) -> bool {
+        mount.inside.is_none() && !self.mounts.iter().any(|other| other.is_memory_around(mount))
     }
 
     /// Returns whether an option mounts something at this path of the new root.

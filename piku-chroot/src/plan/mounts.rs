@@ -45,6 +45,14 @@ pub(crate) enum MountContent {
     },
 }
 
+impl JailMount {
+    /// Returns whether this is a tmpfs that contains the mount point of `other`.
+    pub(crate) fn is_memory_around(&self, other: &Self) -> bool {
+        let is_memory = matches!(self.content, MountContent::Memory { .. });
+        is_memory && self.dst != other.dst && other.dst.starts_with(&self.dst)
+    }
+}
+
 /// Access to a granted path, beside reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GrantAccess {

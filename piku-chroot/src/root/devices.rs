@@ -11,7 +11,7 @@ use rustix::mount::MountAttrFlags;
 use crate::plan::JailPlan;
 use crate::root::filesystem;
 use crate::root::folder::OpenedFolder;
-use crate::root::tree::{DEVICE, HostTree};
+use crate::root::tree::{self, DEVICE, HostTree};
 
 /// Names and numbers of devices, from the kernel's list.
 const DEVICES: [(&str, u32, u32); 6] =
@@ -31,12 +31,7 @@ pub(crate) fn make_entries(dev: &OpenedFolder, plan: &JailPlan) -> Result<()> {
     for (link, target) in LINKS.iter().filter(|(link, _)| ours(link)) {
         dev.make_symlink(Path::new(link), Path::new(target))?;
     }
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let terminals =
-        filesystem::new_filesystem("devpts", &[("ptmxmode", "0666"), ("mode", "0620")], attributes)
-            .context("cannot make /dev/pts")?;
     dev.make_dir(Path::new("pts"))?;
-    dev.mount(Path::new("pts"), terminals)?;
     for (name, major, minor) in DEVICES.iter().filter(|(name, ..)| ours(name)) {
         let tree =
             copy_device(name, *major, *minor).with_context(|| format!("cannot mount '/dev/{name}'"))?;
@@ -44,6 +39,15 @@ pub(crate) fn make_entries(dev: &OpenedFolder, plan: &JailPlan) -> Result<()> {
         dev.mount(Path::new(name), tree)?;
     }
     Ok(())
+}
+
+/// Mounts a jail's own terminals.
+pub(crate) fn mount_terminals(root: &OpenedFolder) -> Result<()> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let terminals =
+        filesystem::new_filesystem("devpts", &[("ptmxmode", "0666"), ("mode", "0620")], attributes)
+            .context("cannot make /dev/pts")?;
+    tree::attach_mount(terminals, root.open_mount_point(Path::new("dev/pts"))?)
 }
 
 /// Copies the mount of a device of the host and checks its number.

@@ -40,6 +40,9 @@ const FILES: [&str; 19] = [
     "services",
     "timezone",
 ];
+/// The directory of the base, and the one of its entries of which only [`SSL`] is shown.
+const TOP: &str = "etc";
+const OF_SSL: &str = "etc/ssl";
 /// Entries of the base's `ssl`, which contains private keys too.
 const SSL: [&str; 2] = ["certs", "openssl.cnf"];
 /// Prefixes of names: interpreters and the like keep their settings in directories with a version.
@@ -77,19 +80,28 @@ pub(crate) fn make_entries(
             FileContent::Link(target) => etc.make_symlink(name, target)?,
         }
     }
+    let ours: Vec<&str> = host.iter().map(|(name, _)| *name).collect();
+    for (from, folder, entries) in list_shown(base, &ours)? {
+        let below = Path::new(from).strip_prefix("etc").unwrap_or(Path::new(""));
+        show_entries(base, from, &folder, entries, &etc.make_dirs(below)?, plan)?;
+    }
+    etc.make_dir(Path::new("ssl"))
+}
+
+/// Entries of a directory of the base: its path, and the directory itself.
+type ShownEntries = (&'static str, OwnedFd, Vec<BaseEntry>);
+
+/// Returns the entries of the base's `/etc` that are shown, without those that `ours` names.
+pub(crate) fn list_shown(base: &OpenedBase, ours: &[&str]) -> Result<Vec<ShownEntries>> {
     let wanted = |name: &OsStr| {
         let family = |family: &&str| name.as_bytes().starts_with(family.as_bytes());
-        let of_host = host.iter().any(|(file, _)| name == *file);
-        !of_host && (FILES.iter().any(|file| name == *file) || FAMILIES.iter().any(family))
+        let is_ours = ours.iter().any(|file| name == *file);
+        !is_ours && (FILES.iter().any(|file| name == *file) || FAMILIES.iter().any(family))
     };
-    if let Some((folder, entries)) = base.list(Path::new("etc"), wanted)? {
-        show_entries(base, "etc", &folder, entries, etc, plan)?;
-    }
-    let ssl = etc.open_or_make_dir(Path::new("ssl"))?;
-    match base.open_dir(Path::new("etc/ssl"))? {
-        Some(folder) => show_entries(base, "etc/ssl", &folder, SSL.map(BaseEntry::new), &ssl, plan),
-        None => Ok(()),
-    }
+    let top = base.list(Path::new(TOP), wanted)?.map(|(folder, entries)| (TOP, folder, entries));
+    let ssl = base.open_dir(Path::new(OF_SSL))?;
+    let ssl = ssl.map(|folder| (OF_SSL, folder, SSL.map(BaseEntry::new).into()));
+    Ok(top.into_iter().chain(ssl).collect())
 }
 
 /// Returns the one user that exists, and names that programs expect.

@@ -10,6 +10,7 @@ pub(crate) mod folder;
 mod granted;
 pub(crate) mod proc;
 pub(crate) mod tree;
+pub(crate) mod watch;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -27,10 +28,11 @@ use rustix::process::pivot_root;
 
 use crate::errors::diagnosis::{SetupStep, explain_step};
 use crate::errors::quoted;
-use crate::hostfiles::FileContent;
+use crate::hostfiles::{FileContent, follow};
 use crate::ids::caller::CallerIdentity;
 use crate::limits::MemoryAmount;
 use crate::plan::{JailMount, JailPlan, MountContent};
+use crate::prepared::PreparedCopy;
 use crate::root::base::OpenedBase;
 use crate::root::folder::OpenedFolder;
 use crate::root::tree::{HostTree, READ_ONLY, WRITABLE};
@@ -51,6 +53,7 @@ pub(crate) fn enter_new_root(
     host: &[(&'static str, FileContent)],
     channel: Option<&OwnedFd>,
     mut writable: WritableApp,
+    prepared: Option<PreparedCopy>,
 ) -> Result<()> {
     // Later mounts of the host must not appear in the jail.
     detach_mounts()?;
@@ -61,18 +64,19 @@ pub(crate) fn enter_new_root(
         None => open_source(mount),
     };
     let asked = plan.mounts.iter().map(&mut open).collect::<Result<Vec<_>>>()?;
-    let base = plan.base.as_deref().map(OpenedBase::open).transpose().context("--root")?;
     let old_etc = channel.and_then(|_| open_directory(Path::new("/etc")));
-
-    let attributes = READ_ONLY.difference(MountAttrFlags::MOUNT_ATTR_RDONLY);
-    let root = filesystem::new_tmpfs(MemoryAmount::Percent(50), "755", attributes)
-        .context("cannot make the new root")?;
-    // It covers the old root, which needs no empty directory on the host.
-    move_mount(&root, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .map_err(io::Error::from)
-        .context("cannot mount the new root")?;
-    let root = OpenedFolder::new(root);
-    make_common_entries(&root, plan, identity, base.as_ref(), host)?;
+    let prepared = prepared.and_then(PreparedCopy::receive).map(OpenedFolder::new);
+    let prepared = prepared.filter(|root| has_places(root, plan, &asked) && cover_old(root).is_ok());
+    let root = match prepared {
+        Some(root) => {
+            let etc = root.open_mount_point(Path::new("etc"))?;
+            follow::bring_up_to_date(&etc, host).context("cannot bring /etc up to date")?;
+            root
+        }
+        None => make_shared_root(plan, identity, host)?,
+    };
+    devices::mount_terminals(&root)?;
+    proc::mount_proc(&root, identity)?;
     if let Some(channel) = channel {
         send_etc(&root, old_etc, channel).context("cannot pass on /etc")?;
     }
@@ -100,14 +104,50 @@ pub(crate) fn detach_mounts() -> Result<()> {
         .context("cannot detach from the host's mounts")
 }
 
-/// Makes the entries that every jail has.
-fn make_common_entries(
-    root: &OpenedFolder,
+/// Makes a root with the entries that are the same in all jails of an app, and leaves the old one for good: the new
+/// root can be copied from this mount namespace.
+pub(crate) fn become_shared_root(
     plan: &JailPlan,
     identity: CallerIdentity,
-    base: Option<&OpenedBase>,
     host: &[(&'static str, FileContent)],
 ) -> Result<()> {
+    detach_mounts()?;
+    let asked = plan.mounts.iter().map(open_source).collect::<Result<Vec<_>>>()?;
+    let root = make_shared_root(plan, identity, host)?;
+    for (mount, tree) in plan.mounts.iter().zip(&asked).filter(|(mount, _)| plan.is_mounted_on_root(mount)) {
+        make_place(&root, mount, tree.as_ref()).with_context(|| describe_mount(mount))?;
+    }
+    become_root(&root)
+}
+
+/// Returns whether a prepared root has all mount points of the plan, so that nothing has to be made in it.
+fn has_places(root: &OpenedFolder, plan: &JailPlan, asked: &[Option<HostTree>]) -> bool {
+    let mut mounts = plan.mounts.iter().zip(asked).filter(|(mount, _)| plan.is_mounted_on_root(mount));
+    mounts.all(|(mount, tree)| {
+        let place = root.open_mount_point(&mount.dst).and_then(tree::is_folder);
+        place.is_ok_and(|folder| folder == tree.as_ref().is_none_or(|tree| tree.folder))
+    })
+}
+
+/// Covers the old root, which needs no empty directory on the host.
+fn cover_old(root: &OpenedFolder) -> Result<()> {
+    move_mount(root, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(io::Error::from)
+        .context("cannot mount the new root")
+}
+
+/// Makes a root, over the old one, with the entries that are the same in all jails of an app.
+fn make_shared_root(
+    plan: &JailPlan,
+    identity: CallerIdentity,
+    host: &[(&'static str, FileContent)],
+) -> Result<OpenedFolder> {
+    let base = plan.base.as_deref().map(OpenedBase::open).transpose().context("--root")?;
+    let attributes = READ_ONLY.difference(MountAttrFlags::MOUNT_ATTR_RDONLY);
+    let root = filesystem::new_tmpfs(MemoryAmount::Percent(50), "755", attributes)
+        .context("cannot make the new root")?;
+    let root = OpenedFolder::new(root);
+    cover_old(&root)?;
     for name in EMPTY {
         root.make_dir(Path::new(name))?;
     }
@@ -117,12 +157,13 @@ fn make_common_entries(
     {
         var.make_symlink(Path::new(link), Path::new(target))?;
     }
-    if let Some(base) = base {
-        base.mount_in(root, plan)?;
+    if let Some(base) = &base {
+        base.mount_in(&root, plan)?;
     }
-    etc::make_entries(&root.open_or_make_dir(Path::new("etc"))?, plan, identity, base, host)?;
+    etc::make_entries(&root.open_or_make_dir(Path::new("etc"))?, plan, identity, base.as_ref(), host)?;
     devices::make_entries(&root.open_or_make_dir(Path::new("dev"))?, plan)?;
-    proc::mount_proc(root, identity)
+    proc::make_entries(&root, &var)?;
+    Ok(root)
 }
 
 /// Opens a directory of the old root.
@@ -177,14 +218,21 @@ fn make_mount_point(
     tree: Option<&HostTree>,
     largest: Option<u64>,
 ) -> Result<()> {
+    make_place(root, mount, tree)?;
+    match (tree, &mount.content) {
+        (None, MountContent::Memory { size, mode }) => {
+            tree::attach_mount(make_tmpfs(*size, mode, largest)?, root.open_mount_point(&mount.dst)?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes an empty file or directory to be mounted on.
+fn make_place(root: &OpenedFolder, mount: &JailMount, tree: Option<&HostTree>) -> Result<()> {
     let (Some(parent), Some(name)) = (mount.dst.parent(), mount.dst.file_name()) else { return Ok(()) };
     let (parent, name) = (root.make_dirs(parent)?, Path::new(name));
-    match (tree, &mount.content) {
-        (Some(tree), _) if !tree.folder => parent.make_file(name),
-        (None, MountContent::Memory { size, mode }) => {
-            parent.make_dir(name)?;
-            parent.mount(name, make_tmpfs(*size, mode, largest)?)
-        }
+    match tree {
+        Some(tree) if !tree.folder => parent.make_file(name),
         _ => parent.make_dir(name),
     }
 }

@@ -59,8 +59,15 @@ pub(crate) fn new_proc() -> Result<OwnedFd> {
     filesystem::new_filesystem("proc", &[], attributes).map_err(|err| explain_step(SetupStep::Proc, &err))
 }
 
-pub(crate) fn mount_proc(root: &OpenedFolder, identity: CallerIdentity) -> Result<()> {
+/// Makes the directory for `/proc`, and the covers of its entries in `var`.
+pub(crate) fn make_entries(root: &OpenedFolder, var: &OpenedFolder) -> Result<()> {
     root.make_dir(Path::new("proc"))?;
+    var.make_file(Path::new(EMPTY_FILE))?;
+    var.make_dir(Path::new(EMPTY_FOLDER))
+}
+
+/// Mounts a jail's own `/proc`.
+pub(crate) fn mount_proc(root: &OpenedFolder, identity: CallerIdentity) -> Result<()> {
     let proc = new_proc()?;
     root.mount(Path::new("proc"), &proc)?;
     let proc = OpenedFolder::new(proc);
@@ -74,8 +81,6 @@ pub(crate) fn mount_proc(root: &OpenedFolder, identity: CallerIdentity) -> Resul
     }
     let more = if identity.uid.is_root() { &MASKED_FOR_ROOT[..] } else { &[] };
     let var = root.open_or_make_dir(Path::new("var"))?;
-    var.make_file(Path::new(EMPTY_FILE))?;
-    var.make_dir(Path::new(EMPTY_FOLDER))?;
     mask_entries(&proc, MASKED_FILES.iter().chain(more), &var, EMPTY_FILE)?;
     mask_entries(&proc, MASKED_FOLDERS.iter(), &var, EMPTY_FOLDER)
 }

@@ -163,7 +163,7 @@ impl ScratchEnd {
         if !self.needs_namespace() {
             return end();
         }
-        let code = ids::run_in_user_namespace(self.ids, &[], end)?;
+        let code = ids::run_in_user_namespace(self.ids, &[], sys::Namespaces::empty(), end)?;
         ensure!(code == 0, "cannot remove {}", quoted(folder));
         Ok(())
     }

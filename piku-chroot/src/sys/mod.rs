@@ -35,6 +35,19 @@ pub(crate) fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Opens the user namespace that owns a namespace.
+pub(crate) fn owning_user_namespace(namespace: impl AsFd) -> io::Result<OwnedFd> {
+    /// `NS_GET_USERNS` of linux/nsfs.h.
+    const GET_OWNER: libc::c_ulong = nix::request_code_none!(0xb7, 0x1);
+    // SAFETY: no memory is passed. A descriptor that is not of a namespace is an error.
+    let number = unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), GET_OWNER as _) };
+    if number == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it, for this call alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Forks this process, in new namespaces if the flags ask for them. The copy runs `child` and exits with its
 /// result. With `CLONE_PARENT` it is a child of this process's parent.
 ///

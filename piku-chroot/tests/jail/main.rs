@@ -11,6 +11,7 @@ mod environment;
 mod filesystem;
 mod kernel;
 mod limits;
+mod prepared;
 mod processes;
 mod profile;
 mod programs;

@@ -9,7 +9,6 @@
 )]
 
 use std::fs;
-use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -88,8 +87,6 @@ pub(crate) struct CommandOptions<'a> {
     pub(crate) listen: &'a [u16],
     /// Devices, sockets and directories of the machine that it may use.
     pub(crate) grants: &'a [ResolvedGrant],
-    /// User namespace of the app's own user, for a command that inherits it; `None` if the jail makes one.
-    pub(crate) user_namespace: Option<BorrowedFd<'a>>,
     /// Port at which it is reached, also from outside its own network namespace.
     pub(crate) port: Option<u16>,
     /// End it when the calling process ends.
@@ -265,76 +262,94 @@ impl ReleaseContext {
         report: &Path,
         around: CommandOptions<'_>,
     ) -> anyhow::Result<Command> {
+        let jail = self.jail(isolation, vars, report, around)?;
+        self.command_in(jail.as_ref(), vars, argv)
+    }
+
+    /// Returns the jail of such a command; `None` if the release has none.
+    pub(crate) fn jail(
+        &self,
+        isolation: &AppIsolation,
+        vars: &Vars,
+        report: &Path,
+        around: CommandOptions<'_>,
+    ) -> anyhow::Result<Option<JailSpec>> {
         self.check_sandbox(isolation.sandbox)?;
         let own_network = self.network_mode(vars, isolation.network.of(&self.app))?;
         if own_network == NetworkMode::Own {
             network::check(self.release.jailed, true)?;
         }
-        let tree = self.tree();
+        if !self.release.jailed {
+            return Ok(None);
+        }
+        let mut jail =
+            JailSpec::profile(BuiltinProfile::Run).app(&self.tree()).data(&self.data()).report(report);
+        let access = TreeAccess::of(vars)?;
+        if !access.is_read_only || !access.kept.is_empty() {
+            jail =
+                jail.scratch(&self.dir.scratch()).keep(&access.kept).tell_discarded(writable_paths::VARIABLE);
+            if around.gated {
+                // Its supervisor starts the next process meanwhile.
+                jail = jail.remove_in_background();
+            }
+        }
+        if access.is_read_only && !access.kept.is_empty() {
+            jail = jail.keep_only();
+        }
+        for layer in &self.release.layers {
+            jail = jail.ro(&self.dir.layers().join(&layer.key).join("content"), &layer.mount);
+        }
+        for folder in &self.release.host {
+            interpreter_home::check(folder, &self.root)?;
+            jail = jail.ro(folder, folder);
+        }
+        jail = jail.require(&isolation.protections);
+        if isolation.users == AppUsers::Own {
+            jail = jail.own_user(self.app.as_str(), &self.uids);
+        } else if self.data_is_of_an_own_user()? {
+            jail = jail.no_own_user(self.app.as_str(), &self.uids);
+        }
+        if around.terminal {
+            jail = jail.tty();
+        }
+        if around.gated {
+            jail = jail.gate();
+        }
+        if around.dies_with_caller {
+            jail = jail.die_with_caller();
+        }
+        if !around.limits.is_empty() {
+            jail = jail.limit(around.limits);
+        }
+        if let Some(size) = around.tmp_size {
+            jail = jail.tmp_size(size);
+        }
+        jail = match own_network {
+            NetworkMode::Own => services::connect_jail(jail.own_network(), &self.root, &self.app)?,
+            NetworkMode::Shared => around.listen.iter().fold(jail.listen(0), |jail, port| jail.listen(*port)),
+        };
+        jail = around.port.iter().fold(jail, |jail, port| jail.listen(*port));
+        for grant in around.grants {
+            jail = grant.add_to(jail);
+            let groups = grant.lent_groups(isolation.users);
+            jail = groups.fold(jail, |jail, group| jail.group(group.gid.as_raw()));
+        }
+        let notify = Path::new(ready_socket::FOLDER_INSIDE);
+        jail = around.notify.iter().fold(jail.place(notify), |jail, folder| jail.ro_at_place(folder, notify));
+        Ok(Some(jail.hostname(self.app.as_str())))
+    }
+
+    /// Returns the command that runs `argv` in this jail of [`Self::jail`], or without one.
+    pub(crate) fn command_in(
+        &self,
+        jail: Option<&JailSpec>,
+        vars: &Vars,
+        argv: &[String],
+    ) -> anyhow::Result<Command> {
         let with_profile = self.release.profile.then(|| argv_with_profile(argv));
         let argv = with_profile.as_deref().unwrap_or(argv);
-        if self.release.jailed {
-            let mut jail =
-                JailSpec::profile(BuiltinProfile::Run).app(&tree).data(&self.data()).report(report);
-            let access = TreeAccess::of(vars)?;
-            if !access.is_read_only || !access.kept.is_empty() {
-                jail = jail
-                    .scratch(&self.dir.scratch())
-                    .keep(&access.kept)
-                    .tell_discarded(writable_paths::VARIABLE);
-                if around.gated {
-                    // Its supervisor starts the next process meanwhile.
-                    jail = jail.remove_in_background();
-                }
-            }
-            if access.is_read_only && !access.kept.is_empty() {
-                jail = jail.keep_only();
-            }
-            for layer in &self.release.layers {
-                jail = jail.ro(&self.dir.layers().join(&layer.key).join("content"), &layer.mount);
-            }
-            for folder in &self.release.host {
-                interpreter_home::check(folder, &self.root)?;
-                jail = jail.ro(folder, folder);
-            }
-            jail = jail.require(&isolation.protections);
-            if isolation.users == AppUsers::Own {
-                jail = jail.own_user(self.app.as_str(), &self.uids);
-                jail = around.user_namespace.into_iter().fold(jail, JailSpec::user_namespace);
-            } else if self.data_is_of_an_own_user()? {
-                jail = jail.no_own_user(self.app.as_str(), &self.uids);
-            }
-            if around.terminal {
-                jail = jail.tty();
-            }
-            if around.gated {
-                jail = jail.gate();
-            }
-            if around.dies_with_caller {
-                jail = jail.die_with_caller();
-            }
-            if !around.limits.is_empty() {
-                jail = jail.limit(around.limits);
-            }
-            if let Some(size) = around.tmp_size {
-                jail = jail.tmp_size(size);
-            }
-            jail = match own_network {
-                NetworkMode::Own => services::connect_jail(jail.own_network(), &self.root, &self.app)?,
-                NetworkMode::Shared => {
-                    around.listen.iter().fold(jail.listen(0), |jail, port| jail.listen(*port))
-                }
-            };
-            jail = around.port.iter().fold(jail, |jail, port| jail.listen(*port));
-            for grant in around.grants {
-                jail = grant.add_to(jail);
-                let groups = grant.lent_groups(isolation.users);
-                jail = groups.fold(jail, |jail, group| jail.group(group.gid.as_raw()));
-            }
-            if let Some(folder) = around.notify {
-                jail = jail.ro(folder, Path::new(ready_socket::FOLDER_INSIDE));
-            }
-            return Ok(jail.hostname(self.app.as_str()).command(vars, argv));
+        if let Some(jail) = jail {
+            return Ok(jail.command(vars, argv));
         }
         if self.data_is_of_an_own_user()? {
             let data = self.dir.data();
@@ -349,7 +364,7 @@ impl ReleaseContext {
         make_home(&self.dir.data())?;
         let (program, rest) = argv.split_first().context("no command")?;
         let mut command = Command::new(program);
-        command.args(rest).env_clear().envs(vars).current_dir(&tree);
+        command.args(rest).env_clear().envs(vars).current_dir(self.tree());
         Ok(command)
     }
 }

@@ -8,7 +8,7 @@ mod interpreter_home;
 pub(crate) mod launch;
 pub(crate) mod observation;
 pub(crate) mod opt_outs;
+pub(crate) mod prepared_root;
 pub(crate) mod ready_socket;
 pub(crate) mod record;
 pub(crate) mod unkept_files;
-pub(crate) mod user_namespace;

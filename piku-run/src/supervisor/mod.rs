@@ -39,8 +39,8 @@ use crate::cron::{AppCrontab, CronTimer};
 use crate::desired::{self, HealthCheck};
 use crate::instance::environment::ReleaseContext;
 use crate::instance::health_probe::HealthProbe;
+use crate::instance::prepared_root::AppRoot;
 use crate::instance::record::{RecordFolder, StartCount};
-use crate::instance::user_namespace::SharedUserNamespace;
 use crate::ipc::connections::ClientTable;
 use crate::ipc::socket::ControlSocket;
 use crate::lock;
@@ -103,8 +103,8 @@ struct AppSupervisor {
     /// Workers of nginx that may still send requests to retired instances.
     old: OldWorkers,
     clients: ClientTable,
-    /// User namespace for the next jail, if the app has its own user.
-    namespace: SharedUserNamespace,
+    /// Prepared root for the next jail.
+    prepared: AppRoot,
     /// Output on its way from any instance to its log.
     block: BlockBuffer,
     /// Clients that follow the logs.
@@ -170,7 +170,7 @@ pub(crate) fn run(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
         reach: SiteReachability::Unnamed,
         old: OldWorkers::default(),
         clients: ClientTable::default(),
-        namespace: SharedUserNamespace::default(),
+        prepared: AppRoot::default(),
         block: BlockBuffer::default(),
         followers: BTreeSet::new(),
         beat: Duration::ZERO,

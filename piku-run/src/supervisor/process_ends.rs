@@ -82,10 +82,10 @@ impl AppSupervisor {
             (_, exit) => exit,
         };
         if started.is_none() && exit == ProcessExit::Code(SETUP_FAILED.into()) {
-            self.namespace.give_up();
+            self.prepared.give_up();
         }
         if started.as_ref().is_some_and(JailStart::counts_processes_by_user) {
-            self.namespace.keep_apart();
+            self.prepared.keep_apart();
         }
         // A process that was terminated may have been killed by this supervisor.
         let was_told = self.core.instance(id).is_some_and(crate::core::AppInstance::is_leaving);

@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use nix::unistd::Pid;
+use piku_chroot::jail::JailSpec;
 use piku_chroot::{limits as jail_limits, report};
 use piku_layout::settings::{AppUsers, HostSettings};
 use piku_procfile::command::argv;
@@ -25,8 +26,8 @@ use super::AppSupervisor;
 use super::process_ends::InstanceEnd;
 use crate::core::{InstanceId, InstanceName, InstanceState, JobId};
 use crate::desired::{extra_listen_ports, limits};
-use crate::grants::{ResolvedGrant, resolve_grants};
-use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
+use crate::grants::resolve_grants;
+use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext, Vars};
 use crate::instance::launch;
 use crate::instance::ready_socket::{self, NotifySocket};
 use crate::instance::record::{RecordFolder, StartCount, WorkerRecord};
@@ -265,15 +266,8 @@ impl AppSupervisor {
         }
         let listen = extra_listen_ports(&vars, &self.settings)?;
         let tmp_size = limits::tmp_size(kind, &vars)?;
-        let (grants, mut remarks) = resolve_grants(&self.root, settings.grants.of(&self.app), record.users);
-        let namespace = if world.is_jailed() && record.users == AppUsers::Own {
-            self.shared_namespace(&grants, &mut remarks)
-        } else {
-            None
-        };
-        let namespace = namespace.as_ref().map(AsFd::as_fd);
+        let (grants, remarks) = resolve_grants(&self.root, settings.grants.of(&self.app), record.users);
         let around = CommandOptions {
-            user_namespace: namespace,
             limits: &record.limits,
             tmp_size: tmp_size.as_deref(),
             notify: notifies.then_some(&folder),
@@ -284,7 +278,11 @@ impl AppSupervisor {
             ..CommandOptions::default()
         };
         let isolation = AppIsolation::new(record.users, settings);
-        let command = world.command(&isolation, &vars, &argv(line), &report, around)?;
+        let jail = world.jail(&isolation, &vars, &report, around)?;
+        let prepared = jail.as_ref().and_then(|jail| self.prepared_root(jail, &vars));
+        let prepared = prepared.as_ref().map(AsFd::as_fd);
+        let jail = jail.map(|jail| prepared.into_iter().fold(jail, JailSpec::prepared));
+        let command = world.command_in(jail.as_ref(), &vars, &argv(line))?;
 
         let mut log = self.open_log(&name).context("cannot open its log")?;
         for warning in remarks {
@@ -302,7 +300,7 @@ impl AppSupervisor {
         let lock = lock.context("the one before it is still there")?;
         let mut kept = vec![lock.as_fd()];
         kept.extend(self.ports.get(&record.id).map(crate::ports::PortClaim::fd));
-        kept.extend(namespace);
+        kept.extend(prepared);
 
         let waiting = if world.is_jailed() {
             launch::prepare_gated(command, end.as_fd(), &kept)
@@ -318,26 +316,22 @@ impl AppSupervisor {
         }
         self.records.write(&record).context("cannot write its record")?;
         waiting.open_gate().context("it ended at once")?;
+        // The instance is starting meanwhile.
+        if let Err(err) = self.prepared.make_if_due() {
+            let what = "the app's instances start more slowly: cannot prepare their jails";
+            log.write_remark(&format!("{what}: {err:#}"), Timestamp::now());
+        }
         Ok(InstanceProcess::new(record, None, output, log, notify))
     }
 
-    /// Returns the user namespace for the next jail, if it would join one.
-    fn shared_namespace(
-        &mut self,
-        grants: &[ResolvedGrant],
-        remarks: &mut Vec<String>,
-    ) -> Option<Rc<OwnedFd>> {
+    /// Returns the prepared root for the next jail, if it would use one.
+    fn prepared_root(&mut self, jail: &JailSpec, vars: &Vars) -> Option<Rc<OwnedFd>> {
+        let spec = jail.to_prepared(vars.get("HOME").map(String::as_str))?;
         let reports = self.workers.keys().map(|id| report::read(&self.records.report(*id)).0);
-        if reports.flatten().any(|started| started.counts_processes_by_user()) {
-            self.namespace.keep_apart();
+        if spec.has_own_user() && reports.flatten().any(|started| started.counts_processes_by_user()) {
+            self.prepared.keep_apart();
         }
-        let groups = grants.iter().flat_map(|grant| grant.lent_groups(AppUsers::Own));
-        let groups = groups.map(|group| group.gid.as_raw()).collect();
-        self.namespace.for_next(&self.app, &self.root.uid_ranges(), groups).unwrap_or_else(|err| {
-            let what = "the app's instances start more slowly: cannot make a user namespace for all of them";
-            remarks.push(format!("{what}: {err:#}"));
-            None
-        })
+        self.prepared.for_next(spec, &self.root.uid_ranges())
     }
 
     /// Writes the record of an instance that has become ready or live.

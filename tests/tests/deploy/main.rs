@@ -9,6 +9,7 @@ mod deploy_key;
 mod operator;
 mod output;
 mod own_users;
+mod prepared_roots;
 mod push;
 mod rebuild;
 mod recycled_trees;

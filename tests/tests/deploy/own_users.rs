@@ -175,21 +175,21 @@ fn release_task_runs_as_app_user() {
     wait_for("the worker under the new daemon", || world.ps("blog")[0]["pid"] == pid);
     assert_eq!(world.page("blog"), "one\n");
     assert_eq!(exec(&world, "blog", &["cat", "/data/task"]), "task\n");
-    run(&world, &["scale", "blog", "web=3"]);
+    run(&world, &["scale", "blog", "web=4"]);
     let rows = world.ps("blog");
     let shares = |row: &serde_json::Value| {
         let line = fs::read(format!("/proc/{}/cmdline", row["pid"])).expect("a command line");
-        String::from_utf8_lossy(&line).contains("--user-namespace=")
+        String::from_utf8_lossy(&line).contains("--prepared=")
     };
     let row = |name: &str| rows.iter().find(|row| row["instance"] == name).expect("an instance");
-    // Some start of this supervisor came before the last one, and the first of all gave the app its ids. Without a cgroup
-    // that limits processes, the kernel would count those of all instances together.
+    // Two starts of this supervisor came before the last one. Without a cgroup that limits processes, the kernel would
+    // count those of all instances together.
     let reports = fs::read_dir(world.root().join("run/blog/workers")).expect("records").flatten();
     let reports = reports.filter(|file| file.path().extension().is_some_and(|end| end == "report"));
     let by_rlimit = reports
         .map(|file| fs::read_to_string(file.path()).expect("a report"))
         .any(|report| report.contains(r#""limit":"pids","by":"rlimit""#));
-    assert_eq!((shares(row("web.1")), shares(row("web.3"))), (false, !by_rlimit), "{rows:#?}");
+    assert_eq!((shares(row("web.1")), shares(row("web.4"))), (false, !by_rlimit), "{rows:#?}");
     assert!(rows.iter().all(|row| row["state"] == "healthy"), "{rows:#?}");
     run(&world, &["stop", "blog"]);
     wait_for("the end of its processes", || !std::path::Path::new(&format!("/proc/{pid}")).exists());

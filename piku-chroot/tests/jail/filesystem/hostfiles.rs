@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -29,7 +30,7 @@ if [ -L "$name" ]; then printf 'link to %s' "$(readlink "$name")"
 elif [ -f "$name" ]; then tr '\n' '|' < "$name"
 else printf 'not there'; fi; echo; done"#;
 
-struct Machine<'a> {
+pub(crate) struct Machine<'a> {
     scene: &'a Scene,
     shell: Child,
     orders: ChildStdin,
@@ -37,7 +38,7 @@ struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    fn new(scene: &'a Scene) -> Self {
+    pub(crate) fn new(scene: &'a Scene) -> Self {
         let mut command = Command::new("unshare");
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
         command.arg(if geteuid().is_root() { "-m" } else { "-Urm" });
@@ -56,10 +57,25 @@ impl<'a> Machine<'a> {
     }
 
     /// Does this as the machine's root.
-    fn does(&mut self, script: &str) {
+    pub(crate) fn does(&mut self, script: &str) {
         assert!(!script.contains('\n'));
         writeln!(self.orders, "{script}").unwrap();
         assert_eq!(self.line(), "done", "{script}");
+    }
+
+    /// Returns a command, to be completed, that runs in the machine as the user.
+    pub(crate) fn enter(&self) -> Command {
+        let mut command = self.scene.command("nsenter");
+        command.args(["-m", "-t", &self.shell.id().to_string()]);
+        if !geteuid().is_root() {
+            command.args(["-U", "--preserve-credentials"]);
+        }
+        command.arg("--");
+        if self.scene.user() == User::Nobody {
+            let id = NOBODY.to_string();
+            command.uid(0).gid(0).args(["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"]);
+        }
+        command
     }
 
     /// Starts a jail of the user's.

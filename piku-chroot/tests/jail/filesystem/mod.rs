@@ -2,5 +2,5 @@
 
 mod files;
 mod grants;
-mod hostfiles;
+pub(crate) mod hostfiles;
 mod scratch;

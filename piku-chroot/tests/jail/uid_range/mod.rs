@@ -2,5 +2,5 @@
 
 mod command_user;
 mod ownership;
+mod prepared_root;
 pub(crate) mod scene;
-mod shared_namespace;

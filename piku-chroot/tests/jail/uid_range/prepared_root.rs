@@ -1,46 +1,29 @@
-//! Level 2: jails of one name in one user namespace.
+//! Level 2: jails of one name with a prepared root, whose user namespace they share.
 
 use std::fs;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use piku_tests::snapshot::{assert_redacted, str};
 
+use crate::prepared::{LOOK, option_for, prepare};
 use crate::scene::{Outcome, Running, processes_with, rounds, run, unique, until};
 use crate::uid_range::scene::Two;
 
-/// Makes a namespace for a name.
+/// Prepares a root for a name.
 fn make(two: &Two, name: &str, options: &[&str]) -> OwnedFd {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let mut command = two.command(&[&["--uid-range", name, "--make-user-namespace"], options].concat());
-    let status = command.stdin(Stdio::from(OwnedFd::from(theirs))).status().unwrap();
-    assert!(status.success(), "{status}");
-    drop(command);
-    let (mut byte, mut space) = ([0], nix::cmsg_space!([i32; 1]));
-    let mut parts = [std::io::IoSliceMut::new(&mut byte)];
-    let message =
-        recvmsg::<()>(ours.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
-    let Some(ControlMessageOwned::ScmRights(fds)) = message.cmsgs().unwrap().next() else {
-        panic!("no descriptor")
-    };
-    // A second name for it, which this test owns.
-    let path = format!("/proc/self/fd/{}", fds[0]);
-    let namespace = fs::File::open(path).unwrap().into();
-    nix::unistd::close(fds[0]).unwrap();
-    namespace
+    let common =
+        ["--root-from-host", "--tmpfs=/app", "--tmpfs=/data", "--env=HOME=/app", "--uid-range", name];
+    prepare(two.command(&[&common, options].concat()))
 }
 
-/// Returns a jail in this namespace.
-fn jail_in(two: &Two, name: &str, namespace: &OwnedFd, options: &[&str]) -> Command {
-    fcntl(namespace, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
-    let number = namespace.as_raw_fd().to_string();
-    two.command(&[&["--root-from-host", "--uid-range", name, "--user-namespace", &number], options].concat())
+/// Returns a jail with this root.
+fn jail_in(two: &Two, name: &str, root: &OwnedFd, options: &[&str]) -> Command {
+    let prepared = option_for(root);
+    two.command(&[&["--root-from-host", "--uid-range", name, &prepared], options].concat())
 }
 
 fn sh(two: &Two, name: &str, namespace: &OwnedFd, options: &[&str], script: &str) -> Outcome {
@@ -64,24 +47,22 @@ fn the_command_is_as_confined_as_in_a_namespace_of_its_own() {
             "report",
         ]);
         // Nothing that the two print may differ but the namespace itself.
-        let script = "cat /proc/self/uid_map /proc/self/gid_map; id; grep -E '^(Groups|Cap|NoNewPrivs|Seccomp)' /proc/self/status
-            ls -l /proc/self/fd | grep -c -- '->'; cat /proc/self/mountinfo | cut -d ' ' -f 5-6; ls /proc | grep '^[0-9]' | head -n 2
-            cat /proc/1/environ; ls /proc/1/fd /proc/1/root; touch /etc/x /x; mount -t tmpfs x /tmp; unshare -U true
-            nsenter --user=/proc/self/ns/user true; echo $$; cat /proc/self/oom_score_adj; hostname; stat -c %u /data
-            echo lost > /app/lost; cat /app/lost; echo kept >> /data/file; stat -c %u:%g /data/file";
-        let alone = two.sh("blog", &options, script);
-        let shared = sh(&two, "blog", &namespace, &options, script);
+        let script = format!(
+            "{LOOK}
+            echo lost > /app/lost; cat /app/lost; echo kept >> /data/file; stat -c %u:%g /data /data/file"
+        );
+        let alone = two.sh("blog", &options, &script);
+        let shared = sh(&two, "blog", &namespace, &options, &script);
         assert_eq!((alone.code, &alone.out, &alone.err), (shared.code, &shared.out, &shared.err));
         assert!(alone.err.lines().count() >= 6, "{}", alone.err);
         let link =
             "readlink /proc/self/ns/user; readlink /proc/self/ns/pid /proc/self/ns/mnt /proc/self/ns/ipc";
         let first = sh(&two, "blog", &namespace, &options, link).out;
         let second = sh(&two, "blog", &namespace, &options, link).out;
-        let inode = format!("user:[{}]", rustix::fs::fstat(&namespace).unwrap().st_ino);
-        for out in [&first, &second] {
-            assert_eq!(out.lines().next(), Some(inode.as_str()));
-        }
-        assert!(!two.ok("blog", &options, link).contains(&inode));
+        let (user, others) = first.split_once('\n').unwrap();
+        assert!(user.starts_with("user:[") && second.starts_with(user), "{first}{second}");
+        assert!(others.lines().count() == 3 && others.lines().all(|line| !second.contains(line)));
+        assert!(!two.ok("blog", &options, link).contains(user));
         let is_empty =
             || fs::read_dir(&scratch).unwrap().flatten().all(|entry| entry.file_type().unwrap().is_file());
         until("the end of the changes", is_empty);
@@ -133,7 +114,7 @@ fn killed_at_any_instant_nothing_is_left() {
 fn the_number_of_processes_is_that_of_one_jail() {
     for two in Two::each() {
         let namespace = make(&two, "blog", &[]);
-        let inode = format!("user:[{}]\n", rustix::fs::fstat(&namespace).unwrap().st_ino);
+        let inode = sh(&two, "blog", &namespace, &[], "readlink /proc/self/ns/user").out;
         let limited = sh(&two, "blog", &namespace, &["--limit", "pids=5"], "readlink /proc/self/ns/user");
         let check = run(two.command(&["--check", "--format", "json"]));
         let rows: serde_json::Value = serde_json::from_str(&check.out).unwrap();
@@ -148,11 +129,12 @@ fn the_number_of_processes_is_that_of_one_jail() {
 fn where_the_system_refuses_to_join_the_jail_makes_its_own() {
     // That of a process of root, which only root may join.
     let mut stranger = Command::new("unshare");
-    stranger.args(["--user", "sh", "-c", "echo up; exec sleep 600"]);
+    stranger.args(["--user", "--mount", "sh", "-c", "echo up; exec sleep 600"]);
     let mut stranger = Running::start(&mut stranger);
     stranger.until_line("up");
-    let foreign = fs::File::open(format!("/proc/{}/ns/user", stranger.pid())).unwrap().into();
-    let inode = format!("user:[{}]\n", rustix::fs::fstat(&foreign).unwrap().st_ino);
+    let open = |kind: &str| fs::File::open(format!("/proc/{}/ns/{kind}", stranger.pid())).unwrap();
+    let foreign = open("mnt").into();
+    let inode = format!("user:[{}]\n", rustix::fs::fstat(open("user")).unwrap().st_ino);
     let script = "readlink /proc/self/ns/user; id -u; cat /proc/self/uid_map; echo kept >>/data/file";
     for two in Two::each().iter().filter(|two| two.ranges.is_some() && two.caller != 0) {
         let data = two.folder("data");
@@ -180,11 +162,11 @@ fn what_cannot_be_joined_is_refused() {
             assert!(refused.code == Some(125) && refused.out.is_empty(), "{refused:#?}");
             said += &refused.err;
         }
-        let mut closed = two.command(&["--root-from-host", "--uid-range", "blog", "--user-namespace", "999"]);
+        let mut closed = two.command(&["--root-from-host", "--uid-range", "blog", "--prepared", "999"]);
         let closed = run(closed.args(["--", "true"]));
         assert_eq!(closed.code, Some(125));
         said += &closed.err;
-        let mut no_socket = two.command(&["--uid-range", "blog", "--make-user-namespace"]);
+        let mut no_socket = two.command(&["--uid-range", "blog", "--prepare"]);
         let no_socket = run(no_socket.stdin(Stdio::null()));
         assert_eq!(no_socket.code, Some(125));
         said += &no_socket.err;
@@ -192,11 +174,11 @@ fn what_cannot_be_joined_is_refused() {
             &said,
             &[],
             str![[r#"
-piku-chroot: --user-namespace: cannot start a process in it: Invalid argument (os error 22)
-piku-chroot: --user-namespace: cannot start a process in it: Invalid argument (os error 22)
+piku-chroot: --prepared: not a prepared root that this process could use: Inappropriate ioctl for device (os error 25)
+piku-chroot: --prepared: not a prepared root that this process could use: Invalid argument (os error 22)
 piku-chroot: --uid-range: cannot become its group: EINVAL: Invalid argument
-piku-chroot: --user-namespace: Bad file descriptor (os error 9)
-piku-chroot: --make-user-namespace: cannot send it on stdin: Socket operation on non-socket (os error 88)
+piku-chroot: --prepared: Bad file descriptor (os error 9)
+piku-chroot: --prepare: cannot send it on stdin: Socket operation on non-socket (os error 88)
 
 "#]],
         );

@@ -1,0 +1,256 @@
+//! Jails with a prepared root: as confined as others, and apart from each other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::Signal;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use piku_tests::snapshot::{assert_redacted, str};
+
+use crate::filesystem::hostfiles::Machine;
+use crate::scene::{Outcome, Running, Scene, processes_with, rounds, run, unique, until, users};
+
+/// Options with which most are made.
+const COMMON: [&str; 4] = ["--root-from-host", "--tmpfs=/app", "--tmpfs=/data", "--hostname=blog"];
+
+/// Prints what a command sees of its jail.
+pub(crate) const LOOK: &str = "cat /proc/self/uid_map /proc/self/gid_map; id; hostname
+    grep -E '^(Groups|Cap|NoNewPrivs|Seccomp)' /proc/self/status; ls -l /proc/self/fd | grep -c -- '->'
+    cut -d ' ' -f 4-6 /proc/self/mountinfo | sort; ls /proc | grep '^[0-9]' | head -n 2; cat /proc/1/environ; ls /proc/1/root
+    cat /proc/keys /proc/modules; cd /etc; for file in *; do if [ -f $file ] && [ $file != mtab ]; then echo $file $(cksum < $file); fi; done
+    for place in / /etc /etc/ssl /dev /dev/pts /var /run /home /tmp /dev/shm; do cd $place; ls -A | while read -r name; do stat -c '%A %u:%g %N' $name; done; done
+    for place in / /etc /dev /var /var/empty /usr /proc/1 /app /proc/sys/kernel; do touch $place/x; done; echo x > /etc/hosts; echo x > /var/null
+    mv /etc/hosts /etc/other; ln /etc/hosts /etc/more; chmod 666 /etc/hosts; echo > /proc/sys/kernel/hostname
+    mount -t tmpfs x /tmp; mount -o remount,rw /; umount /usr; unshare -U true; unshare -m true; nsenter --user=/proc/self/ns/user true
+    nsenter --mount=/proc/self/ns/mnt true; chroot / true; echo $$; cat /proc/self/oom_score_adj";
+
+/// Runs this command, which prepares a root, and returns that.
+pub(crate) fn prepare(mut command: Command) -> OwnedFd {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let status = command.arg("--prepare").stdin(Stdio::from(OwnedFd::from(theirs))).status().unwrap();
+    assert!(status.success(), "{status}");
+    drop(command);
+    let (mut byte, mut space) = ([0], nix::cmsg_space!([i32; 1]));
+    let mut parts = [std::io::IoSliceMut::new(&mut byte)];
+    let message =
+        recvmsg::<()>(ours.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
+    let Some(ControlMessageOwned::ScmRights(fds)) = message.cmsgs().unwrap().next() else {
+        panic!("no descriptor")
+    };
+    // A second name for it, which this test owns.
+    let path = format!("/proc/self/fd/{}", fds[0]);
+    let root = fs::File::open(path).unwrap().into();
+    nix::unistd::close(fds[0]).unwrap();
+    root
+}
+
+/// Returns the option for a descriptor that a command inherits.
+pub(crate) fn option_for(root: &OwnedFd) -> String {
+    fcntl(root, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    format!("--prepared={}", root.as_raw_fd())
+}
+
+fn jail_with(scene: &Scene, root: &OwnedFd, options: &[&str]) -> Command {
+    let mut command = scene.jail(&["--root-from-host", "--hostname=blog", &option_for(root)]);
+    command.args(options);
+    command
+}
+
+fn sh(scene: &Scene, root: &OwnedFd, options: &[&str], script: &str) -> Outcome {
+    run(jail_with(scene, root, options).args(["--", "sh", "-c", script]))
+}
+
+/// Returns the name of its mount namespace.
+fn name_of(root: &OwnedFd) -> PathBuf {
+    format!("mnt:[{}]", rustix::fs::fstat(root).unwrap().st_ino).into()
+}
+
+#[test]
+fn the_command_sees_and_may_do_the_same() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let (data, app, scratch) = (scene.folder("data"), scene.folder("app"), scene.folder("scratch"));
+        let [data, app, scratch] = [&data, &app, &scratch].map(|path| path.to_str().unwrap());
+        let root = prepare(scene.jail(&COMMON));
+        let options =
+            ["--data", data, "--app", app, "--scratch", scratch, "--oom-score-adj=500", "--env=HOME=/tmp"];
+        let alone = scene.sh(&[&options[..], &["--hostname=blog"]].concat(), LOOK);
+        let prepared = sh(&scene, &root, &options, LOOK);
+        assert_eq!((alone.code, &alone.out, &alone.err), (prepared.code, &prepared.out, &prepared.err));
+        assert!(alone.err.lines().count() >= 20, "{}", alone.err);
+    }
+}
+
+#[test]
+fn the_jails_do_not_see_each_other_and_leave_nothing() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let (app, scratch) = (scene.folder("app"), scene.folder("scratch"));
+        let [app, scratch] = [&app, &scratch].map(|path| path.to_str().unwrap());
+        let options = ["--app", app, "--scratch", scratch];
+        let root = prepare(scene.jail(&COMMON));
+        let word = unique("prepared");
+        let start = || {
+            let mut jail = jail_with(&scene, &root, &options);
+            let script = "echo mine | tee /tmp/x /dev/shm/x /app/x; ls /dev/pts; sleep 600; :";
+            let mut jail = Running::start(jail.args(["--", "sh", "-c", script, &word]));
+            jail.until_line("ptmx");
+            jail
+        };
+        let (mut first, mut second) = (start(), start());
+        let pids = processes_with(&word);
+        for kind in ["user", "pid", "mnt", "ipc", "uts"] {
+            let link = |pid: &i32| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+            let kinds: BTreeSet<_> = pids.iter().map(link).collect();
+            // Those of the monitors, and of each jail.
+            assert!(kinds.len() == 3 && !kinds.contains(&name_of(&root)), "{kinds:?}");
+        }
+        for pid in pids {
+            let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+            let open: Vec<_> = open.filter_map(|fd| fs::read_link(fd.path()).ok()).collect();
+            assert!(!open.contains(&name_of(&root)), "{open:?}");
+        }
+        let look =
+            "cat /proc/[0-9]*/comm | grep -c sleep; ls /tmp /dev/shm /app /dev/pts; kill -9 -1; kill -9 2";
+        let third = sh(&scene, &root, &options, look);
+        assert_eq!(third.out, "0\n/app:\n\n/dev/pts:\nptmx\n\n/dev/shm:\n\n/tmp:\n", "{third:#?}");
+        first.signal(Signal::SIGTERM);
+        assert_eq!(first.wait().code(), Some(143));
+        nix::sys::signal::kill(second.pid(), Signal::SIGKILL).unwrap();
+        second.wait();
+        until("the end of the jails", || processes_with(&word).is_empty());
+    }
+}
+
+#[test]
+fn many_starts_at_once_have_the_same_root() {
+    let scene = &Scene::new(users()[0]);
+    let root = &prepare(scene.jail(&COMMON));
+    let script = "for file in /etc/*; do if [ -f $file ]; then cksum $file; fi; done; ls -A /etc /dev /var";
+    let expected = &scene.ok(&["--hostname=blog", "--env=HOME=/tmp"], script);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(move || {
+                for _ in 0..4 {
+                    let outcome = sh(scene, root, &[], script);
+                    assert_eq!((outcome.out.as_str(), outcome.err.as_str()), (expected.as_str(), ""));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn killed_at_any_instant_nothing_is_left() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let (root, word) = (prepare(scene.jail(&COMMON)), unique("instant"));
+        for round in 0..rounds(40) {
+            let mut jail = jail_with(&scene, &root, &[]);
+            jail.args(["--", "sh", "-c", "sleep 600 & sleep 600", &word]).stdin(Stdio::null());
+            let mut jail = Running::start(jail);
+            thread::sleep(Duration::from_micros(u64::from(round % 40) * 200 + u64::from(round / 40) * 17));
+            jail.signal(Signal::SIGKILL);
+            jail.wait();
+        }
+        until("the end of the jails", || processes_with(&word).is_empty());
+        let left = sh(&scene, &root, &[], "ls -A /etc | grep '^[.]'; ls -A /run /home /app /data");
+        assert_eq!(left.out, "/app:\n\n/data:\n\n/home:\n\n/run:\n", "{left:#?}");
+    }
+}
+
+#[test]
+fn what_was_not_prepared_is_made_by_the_jail_alone() {
+    let scene = Scene::new(users()[0]);
+    let (folder, file) = (scene.folder("folder"), scene.file("file", "content\n"));
+    let option = |src: &std::path::Path| format!("--ro={}:/srv/it", src.display());
+    let root = prepare(scene.jail(&[&COMMON[..], &[&option(&folder)]].concat()));
+    let of_file = sh(&scene, &root, &[&option(&file)], "cat /srv/it");
+    assert_eq!((of_file.out.as_str(), of_file.err.as_str()), ("content\n", ""));
+    let of_folder = sh(&scene, &root, &[&option(&folder)], "cd /srv/it && ls /");
+    assert!(of_folder.out.contains("srv") && of_folder.code == Some(0), "{of_folder:#?}");
+    let elsewhere = format!("--ro={}:/opt/other/it", file.display());
+    let other = sh(&scene, &root, &[&elsewhere, "--tmpfs=/mnt"], "cat /opt/other/it; echo x > /mnt/x");
+    assert_eq!((other.out.as_str(), other.err.as_str()), ("content\n", ""));
+    // Nor does the next one see a trace of it.
+    let next = sh(&scene, &root, &[], "ls /opt /mnt /srv/it/");
+    assert_eq!((next.code, next.out.as_str()), (Some(2), "/srv/it/:\n"), "{next:#?}");
+}
+
+#[test]
+fn files_of_the_host_are_up_to_date_in_all_its_jails() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let mut machine = Machine::new(&scene);
+        let enter = |machine: &Machine<'_>, options: &[&str]| {
+            let mut command = machine.enter();
+            command.arg(scene.program()).args(["--root-from-host", "--hostname=blog"]).args(options);
+            command
+        };
+        machine.does("echo one > /etc/resolv.conf; echo Mars/One > /etc/timezone");
+        let root = prepare(enter(&machine, &["--tmpfs=/app"]));
+        let prepared = option_for(&root);
+        let has = |machine: &Machine<'_>, script: &str| {
+            let outcome = run(enter(machine, &[&prepared]).args(["--", "sh", "-c", script]));
+            assert_eq!(outcome.err, "");
+            outcome.out
+        };
+        assert_eq!(has(&machine, "cat /etc/resolv.conf /etc/timezone"), "one\nMars/One\n");
+        // By a rename, in place, and gone.
+        machine.does("echo two > /etc/new; mv /etc/new /etc/resolv.conf; rm /etc/timezone");
+        assert_eq!(has(&machine, "cat /etc/resolv.conf; ls -A /etc | grep -E 'timezone|^[.]'"), "two\n");
+        let wait = "echo up; for i in $(seq 3000); do if grep -q three /etc/resolv.conf; then echo three; fi; sleep 0.01; done";
+        let start = || {
+            let mut jail = Running::start(enter(&machine, &[&prepared]).args(["--", "sh", "-c", wait]));
+            jail.until_line("up");
+            jail
+        };
+        let mut jails = [start(), start(), start()];
+        machine.does("echo three > /etc/new; mv /etc/new /etc/resolv.conf");
+        for jail in &mut jails {
+            jail.until_line("three");
+            jail.signal(Signal::SIGKILL);
+            jail.wait();
+        }
+        machine.does("ln -sf ../usr/share/zoneinfo/UTC /etc/localtime; echo Mars/Two > /etc/timezone");
+        let zone = "cat /etc/timezone; readlink /etc/localtime; ls -A /etc | grep '^[.]'";
+        assert_eq!(has(&machine, zone), "Mars/Two\n../usr/share/zoneinfo/UTC\n");
+    }
+}
+
+#[test]
+fn what_is_no_prepared_root_is_refused() {
+    let scene = Scene::new(users()[0]);
+    let file: OwnedFd = fs::File::open("/dev/null").unwrap().into();
+    let own: OwnedFd = fs::File::open("/proc/self/ns/mnt").unwrap().into();
+    let mut said = String::new();
+    for fd in [&file, &own] {
+        let refused = sh(&scene, fd, &[], "echo in");
+        assert!(refused.code == Some(125) && refused.out.is_empty(), "{refused:#?}");
+        said += &refused.err;
+    }
+    let closed = run(scene.jail(&["--root-from-host", "--prepared=999", "--", "true"]));
+    assert_eq!(closed.code, Some(125));
+    said += &closed.err;
+    let no_socket = run(scene.jail(&["--root-from-host", "--prepare"]));
+    assert_eq!(no_socket.code, Some(125));
+    said += &no_socket.err;
+    assert_redacted(
+        &said,
+        &[],
+        str![[r#"
+piku-chroot: --prepared: not a prepared root that this process could use: Inappropriate ioctl for device (os error 25)
+piku-chroot: --prepared: not a prepared root that this process could use: Invalid argument (os error 22)
+piku-chroot: --prepared: Bad file descriptor (os error 9)
+piku-chroot: --prepare: cannot send it on stdin: Socket operation on non-socket (os error 88)
+
+"#]],
+    );
+}
