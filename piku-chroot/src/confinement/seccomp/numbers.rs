@@ -148,6 +148,8 @@ pub(super) const PERSONALITY: SystemCall = SystemCall::new(135, 92, 136);
 pub(super) const SOCKET: SystemCall = SystemCall::new(41, 198, 281);
 pub(super) const SOCKETPAIR: SystemCall = SystemCall::new(53, 199, 288);
 pub(super) const IOCTL: SystemCall = SystemCall::new(16, 29, 54);
+pub(super) const FCNTL: SystemCall = SystemCall::new(72, 25, 55);
+pub(super) const FCNTL64: SystemCall = SystemCall::new(NONE, NONE, 221);
 
 #[cfg(test)]
 mod tests {
@@ -198,6 +200,7 @@ mod tests {
             (SOCKET, libc::SYS_socket),
             (SOCKETPAIR, libc::SYS_socketpair),
             (IOCTL, libc::SYS_ioctl),
+            (FCNTL, libc::SYS_fcntl),
         ] {
             assert_eq!(call.number(own), u32::try_from(number).ok(), "{number}");
         }

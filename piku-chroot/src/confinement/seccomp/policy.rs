@@ -156,7 +156,17 @@ pub(super) const CHECKED: &[(SystemCall, ArgumentCheck)] = &[
             ..ArgumentCheck::ARGUMENT_0
         },
     ),
+    (numbers::FCNTL, NO_LEASES),
+    (numbers::FCNTL64, NO_LEASES),
 ];
+
+/// Refuses leases: whoever opens a leased file waits until its holder gives it back, or for 45 seconds. Apps may be the
+/// owners of files that piku, nginx and the builds of other apps open.
+const NO_LEASES: ArgumentCheck = ArgumentCheck {
+    argument: 1,
+    cases: &[(Equals(F_SETLEASE), Refuse(EPERM)), (Equals(F_SETDELEG), Refuse(EPERM))],
+    ..ArgumentCheck::ARGUMENT_0
+};
 
 /// Socket families.
 const FAMILIES: ArgumentCheck = ArgumentCheck {
@@ -235,3 +245,6 @@ const OWN_COPIES: u32 = 0x200 | 0x400 | 0x4_0000 | 0x100 | 0x800 | 0x1_0000;
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
 const TIOCSETD: u32 = 0x5423;
+const F_SETLEASE: u32 = 1024;
+/// Of Linux 6.19.
+const F_SETDELEG: u32 = 1040;

@@ -85,6 +85,8 @@ fn samples() -> Vec<[u64; 6]> {
         41,
         0x80,
         0x200,
+        1024,
+        1040,
         0x5401,
         0x5412,
         0x541c,
@@ -277,6 +279,13 @@ fn sockets_terminals_and_personalities() {
             assert_eq!(said(SYS_ioctl, [0, request | high, 0, 0, 0, 0]), errno_action(EPERM), "{request:#x}");
         }
         assert_eq!(said(SYS_ioctl, [request, 0x5413, request, request, 0, 0]), ALLOW, "another argument");
+    }
+    for (command, expected) in
+        [(1024, errno_action(EPERM)), (1040, errno_action(EPERM)), (1, ALLOW), (1030, ALLOW)]
+    {
+        for high in [0, 1 << 32] {
+            assert_eq!(said(SYS_fcntl, [3, command | high, 1024, 0, 0, 0]), expected, "{command}");
+        }
     }
     for harmless in [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff, u64::MAX] {
         assert_eq!(said(SYS_personality, first(harmless)), ALLOW);
