@@ -110,13 +110,20 @@ impl JailIds {
     /// mounts, and the kernel counts processes and other resources for each jail. An own user would need newuidmap again
     /// and stays in the shared one.
     pub(crate) fn leave_shared_namespace(self) -> Result<()> {
+        match self.own {
+            Some(_) => Ok(()),
+            None => self.try_to_leave().and_then(|()| namespaces::map_caller(self.caller)),
+        }
+    }
+
+    /// Makes that namespace without a map: the last that the maker of a prepared root does, so that it fails where each
+    /// jail would.
+    pub(crate) fn try_to_leave(self) -> Result<()> {
         if self.own.is_some() {
             return Ok(());
         }
         let made = nix::sched::unshare(Namespaces::CLONE_NEWUSER).map_err(io::Error::from);
-        made.map_err(|err| explain_step(SetupStep::Namespaces, &err))
-            .context("cannot make a user namespace")?;
-        namespaces::map_caller(self.caller)
+        made.map_err(|err| explain_step(SetupStep::Namespaces, &err)).context("cannot make a user namespace")
     }
 
     /// Becomes the command's user. Returns whether that is another user.

@@ -36,6 +36,7 @@ pub(crate) fn send_new(plan: &JailPlan) -> Result<u8> {
         // Opened while the host's /proc is visible.
         let own = File::open("/proc/self/ns/mnt").context("cannot open the namespace")?;
         root::become_shared_root(plan, ids.command(), &host.files)?;
+        ids.try_to_leave()?;
         fd_channel::send_fd(stdio::stdin(), &own)
             .map_err(io::Error::from)
             .context("--prepare: cannot send it on stdin")

@@ -125,3 +125,14 @@ fn a_kernel_without_landlock_or_filters_or_ipv6_makes_jails() {
         }
     }
 }
+
+#[test]
+fn no_root_is_prepared_that_no_jail_could_use() {
+    let scene = Scene::new(users()[0]);
+    let words = kernel(&scene, &["unshare:0x10000000=EPERM"]);
+    let mut command = scene.command(words[0]);
+    command.args(&words[1..]).arg(scene.program()).args(["--root-from-host", "--prepare"]);
+    let outcome = run(&mut command);
+    assert_eq!(outcome.code, Some(125), "{outcome:#?}");
+    assert!(outcome.err.starts_with("piku-chroot: cannot make a user namespace: "), "{}", outcome.err);
+}
