@@ -24,7 +24,7 @@ use rustix::mount::{
     MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change,
     move_mount, open_tree, unmount,
 };
-use rustix::process::pivot_root;
+use rustix::process::{pivot_root, umask};
 
 use crate::errors::diagnosis::{SetupStep, explain_step};
 use crate::errors::quoted;
@@ -55,8 +55,7 @@ pub(crate) fn enter_new_root(
     mut writable: WritableApp,
     prepared: Option<PreparedCopy>,
 ) -> Result<()> {
-    // Later mounts of the host must not appear in the jail.
-    detach_mounts()?;
+    begin_root()?;
     // Read while the host's /proc is visible.
     let largest = plan.limits.memory.map(MemoryAmount::bytes);
     let mut open = |mount| match writable.take_overlay(mount) {
@@ -97,6 +96,12 @@ pub(crate) fn enter_new_root(
     become_root(&root)
 }
 
+/// Keeps later mounts of the host out of the root, and makes its entries readable for an own user.
+fn begin_root() -> Result<()> {
+    umask(Mode::from_raw_mode(0o022));
+    detach_mounts()
+}
+
 /// Makes the mounts of this namespace independent of the host's.
 pub(crate) fn detach_mounts() -> Result<()> {
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
@@ -111,7 +116,7 @@ pub(crate) fn become_shared_root(
     identity: CallerIdentity,
     host: &[(&'static str, FileContent)],
 ) -> Result<()> {
-    detach_mounts()?;
+    begin_root()?;
     let asked = plan.mounts.iter().map(open_source).collect::<Result<Vec<_>>>()?;
     let root = make_shared_root(plan, identity, host)?;
     for (mount, tree) in plan.mounts.iter().zip(&asked).filter(|(mount, _)| plan.is_mounted_on_root(mount)) {
