@@ -44,6 +44,9 @@ pub(crate) fn wait_until_ended(
             }
             Some(Signal::SIGCHLD) => {
                 if let Some(code) = ended()? {
+                    if let Some(followed) = &mut followed {
+                        followed.finish();
+                    }
                     return Ok(code);
                 }
             }

@@ -13,16 +13,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use rustix::fs::{AtFlags, Mode, OFlags, openat, readlinkat, renameat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
 use crate::hostfiles::{FileContent, HostFiles, HostSnapshot};
+use crate::sys;
 
 /// Signal for a possible change.
 pub(crate) const CHANGED: Signal = Signal::SIGIO;
 /// Interval between reads if the kernel reports no changes (it lacks dnotify, or fs.dir-notify-enable is 0).
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
+/// Bound of updates when a jail has ended.
+const LAST_UPDATES: u32 = 3;
 /// Temporary name of a new file, before its number; no program looks for it.
 const NEW: &str = ".piku-chroot-new";
 /// Bound of these numbers.
@@ -83,6 +86,23 @@ impl FollowedFiles {
         let _ = bring_up_to_date(etc, &now.files);
         (self.folders, self.fully_watched) = (now.folders, now.fully_watched);
     }
+
+    /// Writes what has changed when the jail has ended: this process may be the last that has written a file which other
+    /// jails share, with a content that was old by then.
+    pub(crate) fn finish(&mut self) {
+        for _ in 0..LAST_UPDATES {
+            if !is_change_pending() {
+                break;
+            }
+            self.update();
+        }
+    }
+}
+
+/// Returns whether the kernel has reported a change since the last time that this was asked.
+fn is_change_pending() -> bool {
+    let changed = SigSet::from(CHANGED);
+    matches!(sys::wait_for_signal(&changed, Some(Duration::ZERO)), Ok(Some(_)))
 }
 
 /// Returns the content in the jail.
@@ -95,7 +115,9 @@ fn read_current(etc: &OwnedFd, name: &str) -> Result<FileContent, Errno> {
         Err(Errno::NOENT) => return Ok(FileContent::Absent),
         Err(_) => {}
     }
-    let file = openat(etc, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    // Without waiting for a lease, which the command could take where no filter refuses it.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(etc, name, flags, Mode::empty())?;
     let mut text = Vec::new();
     File::from(file).read_to_end(&mut text).map_err(|_| Errno::IO)?;
     Ok(FileContent::Text(text))
@@ -149,4 +171,34 @@ fn write_new(etc: impl AsFd, name: &Path, text: &[u8]) -> io::Result<()> {
     let file = openat(etc, name, flags, Mode::from_raw_mode(0o644))?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
     File::from(file).write_all(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_leased_file_is_replaced_without_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let hosts = dir.path().join("hosts");
+        fs::write(&hosts, "old").unwrap();
+        let lease = r#"$SIG{IO} = "IGNORE"; open F, "<", $ARGV[0]; fcntl F, 1024, 1 or die; $| = 1; print "leased\n"; <STDIN>"#;
+        let mut perl = Command::new("perl");
+        perl.args(["-e", lease]).arg(&hosts).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = perl.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let etc = OwnedFd::from(File::open(dir.path()).unwrap());
+        let read = read_current(&etc, "hosts");
+        let replaced = bring_up_to_date(&etc, &[("hosts", FileContent::Text(b"new".to_vec()))]);
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+        assert_eq!((line.as_str(), read), ("leased\n", Err(Errno::AGAIN)));
+        replaced.unwrap();
+        assert_eq!(fs::read_to_string(&hosts).unwrap(), "new");
+    }
 }

@@ -226,6 +226,63 @@ fn files_of_the_host_are_up_to_date_in_all_its_jails() {
 }
 
 #[test]
+fn all_users_may_read_the_root_whatever_the_umask() {
+    let scene = Scene::new(users()[0]);
+    let with_umask = |options: &[&str]| {
+        let mut command = scene.command("sh");
+        command.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(scene.program());
+        command.args(["--root-from-host", "--hostname=blog"]).args(options);
+        command
+    };
+    let root = prepare(with_umask(&COMMON[1..3]));
+    for more in ["--tmpfs=/mnt".to_owned(), option_for(&root)] {
+        let look = "stat -c '%a %n' /etc /etc/hostname /dev /var /home /etc/ssl; umask";
+        let outcome = run(with_umask(&[&more]).args(["--", "sh", "-c", look]));
+        assert_eq!(
+            outcome.out, "755 /etc\n644 /etc/hostname\n755 /dev\n755 /var\n755 /home\n755 /etc/ssl\n0022\n",
+            "{more}: {outcome:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_jail_that_ends_leaves_no_old_file_to_the_others() {
+    let scene = Scene::new(users()[0]);
+    let mut machine = Machine::new(&scene);
+    let enter = |machine: &Machine<'_>, options: &[&str], script: &str| {
+        let mut command = machine.enter();
+        command.arg(scene.program()).args(["--root-from-host", "--hostname=blog"]).args(options);
+        command.args(["--", "sh", "-c", script]);
+        command
+    };
+    machine.does("echo one > /etc/resolv.conf");
+    let mut command = machine.enter();
+    command.arg(scene.program()).args(["--root-from-host", "--hostname=blog"]);
+    let root = prepare(command);
+    let option = option_for(&root);
+    let word = unique("ending");
+    let mut ending = Running::start(enter(&machine, &[&option], "echo up; sleep 600; :").arg(&word));
+    let wait = "echo up; for i in $(seq 3000); do grep two /etc/resolv.conf && break; sleep 0.01; done";
+    let mut other = Running::start(enter(&machine, &[&option], wait));
+    ending.until_line("up");
+    other.until_line("up");
+    other.signal(Signal::SIGSTOP);
+    ending.signal(Signal::SIGSTOP);
+    // Its end and the change are reported to the monitor at once.
+    machine.does("echo two > /etc/resolv.conf");
+    let is_shell =
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sh\n");
+    let inside = processes_with(&word).into_iter().find(is_shell).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(inside), Signal::SIGKILL).unwrap();
+    until("its end", || processes_with(&word).iter().all(|pid| *pid != inside));
+    ending.signal(Signal::SIGCONT);
+    assert_eq!(ending.wait().code(), Some(137));
+    other.until_line("two");
+    other.signal(Signal::SIGKILL);
+    other.wait();
+}
+
+#[test]
 fn what_is_no_prepared_root_is_refused() {
     let scene = Scene::new(users()[0]);
     let file: OwnedFd = fs::File::open("/dev/null").unwrap().into();
