@@ -160,8 +160,8 @@ pub(super) const CHECKED: &[(SystemCall, ArgumentCheck)] = &[
     (numbers::FCNTL64, NO_LEASES),
 ];
 
-/// Refuses leases: whoever opens a leased file waits until its holder gives it back, or for 45 seconds. Apps may be the
-/// owners of files that piku, nginx and the builds of other apps open.
+/// Refuses leases: any process that opens a leased file waits until its holder gives it back, or for 45 seconds. Apps may
+/// own files that piku, nginx and the builds of other apps open.
 const NO_LEASES: ArgumentCheck = ArgumentCheck {
     argument: 1,
     cases: &[(Equals(F_SETLEASE), Refuse(EPERM)), (Equals(F_SETDELEG), Refuse(EPERM))],
