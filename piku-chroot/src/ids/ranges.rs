@@ -44,7 +44,9 @@ fn read_file(file: &'static str, user: &UserAccount) -> Result<IdRanges> {
     let ranges = parse(&text, &user.name, user.uid);
     if ranges.is_empty() {
         let option = if file == UIDS { "--add-subuids" } else { "--add-subgids" };
-        let hint = format!("as root: usermod {option} 100000-165535 {}, or any other free range", user.name);
+        let first = first_free(&text);
+        let last = first.saturating_add(65535);
+        let hint = format!("as root: usermod {option} {first}-{last} {}, or any other free range", user.name);
         let failure = UserError::new(format!("'{}' has no range in {file}", user.name));
         return Err(failure.hint(hint).code(SETUP_FAILED).into());
     }
@@ -62,6 +64,15 @@ fn parse(text: &str, name: &str, uid: Uid) -> Vec<(u32, u32)> {
         (fits && parts.next().is_none() && (owner == name || owner == number)).then_some((first, count))
     };
     text.lines().filter_map(line).collect()
+}
+
+/// Returns the first id above those that any user has by these lines: two users must not share ids.
+fn first_free(text: &str) -> u32 {
+    let ends = text.lines().filter_map(|line| {
+        let mut numbers = line.split(':').skip(1).map(str::parse::<u32>);
+        Some(numbers.next()?.ok()?.saturating_add(numbers.next()?.ok()?))
+    });
+    ends.max().unwrap_or(0).max(100_000)
 }
 
 impl IdRanges {
@@ -91,6 +102,13 @@ mod tests {
         let text = "piku:100000:3\nother:1:9\n7:200000:1\npiku:x:1\npiku:1\npiku:1:2:3\n\npiku:5:0\npiku:4294967295:2\n";
         assert_eq!(parse(text, "piku", Uid::from_raw(7)), [(100_000, 3), (200_000, 1)]);
         assert!(parse(text, "pik", Uid::from_raw(0)).is_empty());
+    }
+
+    #[test]
+    fn a_proposed_range_is_of_nobody_else() {
+        assert_eq!(first_free(""), 100_000);
+        assert_eq!(first_free("alice:100000:65536\nbob:1:9\nx\ncarol:231072:10\n"), 231_082);
+        assert_eq!(first_free("alice:4294967295:2\n"), u32::MAX);
     }
 
     #[test]

@@ -67,7 +67,10 @@ pub(crate) fn find_or_add(file: &Path, name: &str, ranges: &UserRanges) -> Resul
                 quoted(file),
                 ranges.file
             );
-            UserError::new(what).code(SETUP_FAILED).hint(format!("give the range back in {}", ranges.file))
+            UserError::new(what).code(SETUP_FAILED).hint(format!(
+                "give it back in {}, unless another user has it there: two users must not share ids",
+                ranges.file
+            ))
         };
         ranges.contains(id).then_some(()).ok_or_else(failure)
     };

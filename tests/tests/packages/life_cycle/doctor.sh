@@ -67,6 +67,21 @@ echo 'blog 365536 365536' >"$root/uid-ranges"
 doctor >/dev/null
 finds 'FAIL  subordinate ids: 365536-365536, which apps have, are not in /etc/subuid' 'sudo usermod --add-subuids 365536-365536 piku'
 finds 'FAIL  subordinate ids: 365536-365536, which apps have, are not in /etc/subgid' 'sudo usermod --add-subgids 365536-365536 piku'
+echo someone:365000:1000 >>/etc/subuid
+groupadd --gid 365536 someones
+doctor >/dev/null
+finds 'FAIL  subordinate ids: 365536-365536, which apps have, are those of someone; two users must not share ids' 'give someone other ids'
+finds 'FAIL  subordinate ids: 365536-365536, which apps have, are those of someones; two users must not share ids' 'give someones other ids'
+cp /etc/subuid /tmp/subuid
+sed -i '/^piku:/d' /etc/subuid
+! piku setup --no-key >/tmp/said 2>&1 || fail 'setup shares ids'
+has /tmp/said 'the ids 365536-365536, which apps have, are those of someone; two users must not share ids'
+! grep ^piku: /etc/subuid || fail 'setup gave ids'
+grep -v ^someone: /tmp/subuid >/etc/subuid
+groupdel someones
+echo 'blog 1000 1000' >"$root/uid-ranges"
+doctor >/dev/null
+finds 'FAIL  subordinate ids: 1000-1000, which apps have, are those of the system' 'no app has ids below 65536'
 rm "$root/uid-ranges"
 doctor >/dev/null
 is "$(grep ^FAIL /tmp/said | cut -d : -f 1 | tr '\n' ' ')" 'FAIL  sshd FAIL  daemon ' 'what fails'
