@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{execve, fchdir, getcwd, setsid};
+use piku_report::user_error::UserError;
 use rustix::fs::{CWD, OFlags, ResolveFlags, openat2};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -105,10 +106,14 @@ fn execute(plan: &JailPlan) -> (u8, Error) {
             err => return exec_error(name, err),
         }
     }
-    match denied {
-        Some(err) => exec_error(name, err),
-        None => (NOT_FOUND, Error::msg(format!("{}: no such command in the jail", quoted(Path::new(name))))),
+    if let Some(err) = denied {
+        return exec_error(name, err);
     }
+    let error = UserError::new(format!("{}: no such command in the jail", quoted(Path::new(name))));
+    if plan.base.is_some() {
+        return (NOT_FOUND, error.into());
+    }
+    (NOT_FOUND, error.hint("without --root-from-host or --root, the jail is empty").into())
 }
 
 /// Returns the files that a command's name may mean.

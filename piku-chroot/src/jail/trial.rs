@@ -27,17 +27,21 @@ pub struct TrialError {
     message: String,
     hints: Vec<String>,
     obstacle: JailObstacle,
+    /// piku-chroot is missing, or is another program: that does not pass by itself.
+    is_broken: bool,
 }
 
 impl TrialError {
     /// Returns an error with this cause.
     #[must_use]
     pub fn new(message: String, hints: Vec<String>, obstacle: JailObstacle) -> Self {
-        Self { message, hints, obstacle }
+        Self { message, hints, obstacle, is_broken: false }
     }
 
-    fn temporary(message: String, hint: String) -> Self {
-        Self::new(message, vec![hint], JailObstacle::Temporary)
+    /// Returns the error for a program that is missing or another one. It is temporary, since it is no reason to run a command
+    /// without a jail.
+    fn broken_installation(message: String, hint: String) -> Self {
+        Self { is_broken: true, ..Self::new(message, vec![hint], JailObstacle::Temporary) }
     }
 
     /// Returns whether this machine can never make a jail. Any other obstacle may pass, and an app may have
@@ -47,11 +51,11 @@ impl TrialError {
         self.obstacle == JailObstacle::Absent
     }
 
-    /// Returns the error with its hints for the user; a temporary one has the exit code [`BUSY`].
+    /// Returns the error with its hints for the user; one that may pass by itself has the exit code [`BUSY`].
     #[must_use]
     pub fn failure(&self) -> UserError {
         let failure = self.hints.iter().fold(UserError::new(&self.message), UserError::hint);
-        if self.is_absence() { failure } else { failure.code(BUSY) }
+        if self.is_absence() || self.is_broken { failure } else { failure.code(BUSY) }
     }
 
     /// Returns lines that say how to remove the obstacle.
@@ -94,7 +98,7 @@ fn run_trial(scoped: bool) -> Result<JailTrial, TrialError> {
     let jail = JailSpec { scoped, ..jail };
     let output = jail.command(env, &["true".to_owned()]).stdin(Stdio::null()).output().map_err(|err| {
         let hint = format!("install {PROGRAM} beside this program, or name it in {PROGRAM_VARIABLE}");
-        TrialError::temporary(format!("cannot run '{}': {err}", find_program().display()), hint)
+        TrialError::broken_installation(format!("cannot run '{}': {err}", find_program().display()), hint)
     })?;
     read_result(&output).map(|started| {
         let has_cgroup = started.limits.iter().any(|held| held.by == LimitEnforcer::Cgroup);
@@ -110,7 +114,10 @@ fn read_result(output: &Output) -> Result<JailStart, TrialError> {
         return started.ok_or_else(|| {
             let program = find_program();
             let message = format!("no jail can be made now: '{}' does not say what holds", program.display());
-            TrialError::temporary(message, format!("install the {PROGRAM} that came with this program"))
+            TrialError::broken_installation(
+                message,
+                format!("install the {PROGRAM} that came with this program"),
+            )
         });
     }
     let stderr = String::from_utf8_lossy(&output.stderr);

@@ -38,6 +38,12 @@ fn a_command_that_is_not_there_or_cannot_be_run() {
         assert_eq!(outcome("no-such"), (Some(127), said("'no-such': no such command in the jail")));
         assert_eq!(outcome("/no/such"), (Some(127), said("'/no/such': no such command in the jail")));
         assert_eq!(outcome(""), (Some(127), said("'': no such command in the jail")));
+        let empty = run(scene.jail(&["--", "ls"]));
+        let hint = "hint: without --root-from-host or --root, the jail is empty";
+        assert_eq!(
+            (empty.code, empty.err),
+            (Some(127), said(&format!("'ls': no such command in the jail\n{hint}")))
+        );
         let (code, err) = outcome("/etc/passwd");
         assert_eq!(code, Some(126));
         assert_snapshot(
