@@ -107,11 +107,12 @@ fn open_lock_file(path: &Path) -> io::Result<File> {
 
 fn sign(mut lock: FileLock, by: &str, path: &Path) -> anyhow::Result<FileLock> {
     let text = format!("{by} {} {:.0}\n", std::process::id(), Timestamp::now());
-    lock.set_len(0)
-        .and_then(|()| lock.rewind())
-        .and_then(|()| lock.write_all(text.as_bytes()))
-        .with_context(|| format!("cannot write '{}'", path.display()))?;
-    Ok(lock)
+    let signed = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(text.as_bytes()));
+    match signed {
+        // A change that makes room must not need any: others learn that the app is locked, but not by whom.
+        Err(err) if matches!(err.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => Ok(lock),
+        signed => signed.map(|()| lock).with_context(|| format!("cannot write '{}'", path.display())),
+    }
 }
 
 /// Returns `lock_timeout` of the host settings.

@@ -93,6 +93,11 @@ impl AppLock {
         Ok(lock)
     }
 
+    /// Removes the app's directory if it holds nothing but this lock, because what was to be made in it has failed.
+    pub(crate) fn remove_empty_dir(self, app: &AppDir) {
+        app_lock::remove_empty_dir(app, ManuallyDrop::into_inner(self.file));
+    }
+
     /// Returns the notes since the lock was acquired.
     pub(crate) fn notes(&self) -> Vec<LockNote> {
         let text = fs::read_to_string(&self.path).unwrap_or_default();

@@ -53,7 +53,10 @@ pub(crate) fn receive_push(context: &AppContext<'_>) -> anyhow::Result<PushOutco
     let lock = AppLock::acquire(&app, context.key)?;
     // It may have been renamed or destroyed meanwhile.
     create::check_name(context)?;
-    setup::ensure_repository(&app, context.scripts)?;
+    if let Err(err) = setup::ensure_repository(&app, context.scripts) {
+        lock.remove_empty_dir(&app);
+        return Err(err);
+    }
     git_leftovers::remove_leftovers(&app.repo())?;
     // An unfinished deploy was interrupted: no other process holds the lock.
     let known = deploy_record::mark_failed_if_unfinished(&app)?;

@@ -28,7 +28,7 @@ pub(crate) fn create_app(context: &AppContext<'_>, if_missing: bool) -> anyhow::
     if if_missing {
         check_name(context)?;
     }
-    let _lock = AppLock::acquire(&dir, context.key)?;
+    let lock = AppLock::acquire(&dir, context.key)?;
     if dir.repo().exists() {
         if if_missing {
             return Ok(());
@@ -52,7 +52,10 @@ pub(crate) fn create_app(context: &AppContext<'_>, if_missing: bool) -> anyhow::
             .into());
     }
     former_names::forget(context.root, app)?;
-    setup::ensure_repository(&dir, context.scripts)?;
+    if let Err(err) = setup::ensure_repository(&dir, context.scripts) {
+        lock.remove_empty_dir(&dir);
+        return Err(err);
+    }
     progress::step(&format!("Created {app}; push to it with: git push {} main", client::push_address(app)));
     Ok(())
 }

@@ -10,7 +10,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use git2::{Repository, RepositoryInitOptions};
@@ -86,7 +86,12 @@ pub(crate) fn ensure_repository(app: &AppDir, scripts: &Path) -> anyhow::Result<
     check_hooks(scripts)?;
     let repo = app.repo();
     if !repo.exists() {
-        return create_repository(app, &repo, scripts)
+        let aside = app.path().join("repo.git.new");
+        return create_repository(&aside, &repo, scripts)
+            .inspect_err(|_| {
+                // Nothing half made remains, such as on a full disk.
+                let _ = remove_all(&aside);
+            })
             .with_context(|| format!("cannot make the repository '{}'", repo.display()));
     }
     write_config(&repo, scripts)?;
@@ -156,17 +161,16 @@ pub(crate) fn hooks_option(scripts: &Path) -> [std::ffi::OsString; 2] {
     ["-c".into(), hooks]
 }
 
-fn create_repository(app: &AppDir, repo: &Path, scripts: &Path) -> anyhow::Result<()> {
-    let aside: PathBuf = app.path().join("repo.git.new");
+fn create_repository(aside: &Path, repo: &Path, scripts: &Path) -> anyhow::Result<()> {
     // Left by a process that was killed.
-    remove_all(&aside)?;
+    remove_all(aside)?;
     let mut options = RepositoryInitOptions::new();
     options.bare(true).no_reinit(true).external_template(false).initial_head("main");
-    Repository::init_opts(&aside, &options).map(drop).map_err(repository::plain_error)?;
-    write_config(&aside, scripts)?;
+    Repository::init_opts(aside, &options).map(drop).map_err(repository::plain_error)?;
+    write_config(aside, scripts)?;
     // Synced before the refs, which git syncs itself.
-    TreeHandle::open(&aside)?.write_out(None)?;
-    fs::rename(&aside, repo)?;
+    TreeHandle::open(aside)?.write_out(None)?;
+    fs::rename(aside, repo)?;
     atomic_file::order_parent(repo)?;
     Ok(())
 }
@@ -174,6 +178,8 @@ fn create_repository(app: &AppDir, repo: &Path, scripts: &Path) -> anyhow::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
+
     use git2::Config;
     use piku_layout::paths::PikuRoot;
 

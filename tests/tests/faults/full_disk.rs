@@ -45,3 +45,40 @@ fn destroy_on_full_disk_succeeds() {
     assert_eq!(out.status.code(), Some(0), "{said}");
     assert!(said.contains("blog is destroyed; what it had is kept until "), "{said}");
 }
+
+#[test]
+fn destroy_needs_nothing_to_remove_first() {
+    let world = World::new();
+    for words in
+        [&["destroy", "shop", "--confirm", "shop"][..], &["destroy", "shop", "--confirm", "shop", "--now"]]
+    {
+        let created =
+            world.tool("piku-receive").args(["create", "shop"]).output().expect("piku-receive runs");
+        assert!(created.status.success(), "{created:?}");
+        // Its next holder finds no room in it.
+        std::fs::write(world.app("shop").join("lock"), "").expect("a lock");
+        let out = on_a_full_disk(&world, "shop", &[&["piku-run"], words].concat());
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(0), "{said}");
+        assert!(said.contains("shop is destroyed"), "{said}");
+        std::fs::remove_dir_all(world.app("shop")).expect("the folder");
+        std::fs::remove_dir_all(world.path("home/aside")).expect("the copy");
+    }
+}
+
+#[test]
+fn create_on_full_disk_leaves_nothing() {
+    let world = World::new();
+    let script = r#"set -e
+mount -t tmpfs -o size=64k,mode=700 tmpfs "$1"
+dd if=/dev/zero of="$1/filler" bs=4k 2>/dev/null || :
+! piku-receive create blog
+ls -A "$1""#;
+    let mut command = world.command("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(world.root().join("apps"));
+    std::fs::create_dir_all(world.root().join("apps")).expect("the folder");
+    let out = command.output().expect("unshare runs");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("No space left on device"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "filler\n", "{said}");
+}
