@@ -72,7 +72,7 @@ pub(crate) enum ConfigCommand {
     /// Set values and deploy a new release with them; if it does not come up, nothing changes
     #[command(after_long_help = exit_status::CHANGE)]
     Set {
-        /// Values to set
+        /// Values to set; of a name given twice, the last one
         #[arg(required = true, value_name = "NAME=VALUE")]
         pairs: Vec<String>,
         /// Read the value of the only NAME from stdin, without its last newline

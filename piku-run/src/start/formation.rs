@@ -27,8 +27,11 @@ pub(super) fn types(
     formation: &[(ProcessName, u32)],
 ) -> anyhow::Result<Vec<ProcessType>> {
     let known = || entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(", ");
-    let named = |name: &str| formation.iter().rfind(|(one, _)| one.as_str() == name).map(|(_, count)| *count);
-    for (name, _) in formation {
+    let named = |name: &str| formation.iter().find(|(one, _)| one.as_str() == name).map(|(_, count)| *count);
+    for (at, (name, _)) in formation.iter().enumerate() {
+        if formation.iter().take(at).any(|(earlier, _)| earlier == name) {
+            return Err(UserError::new(format!("{name} is named twice")).code(USAGE).into());
+        }
         if name.as_str() != ALL && !entries.iter().any(|entry| entry.name == *name) {
             let failure = UserError::new(format!("the Procfile has no process type '{name}'")).code(USAGE);
             let near = nearest_name(name.as_str(), entries.iter().map(|entry| entry.name.as_str()));
@@ -111,5 +114,6 @@ mod tests {
         assert_eq!(parse_counts(&[("release", 1)]).unwrap(), [0, 0, 1]);
         assert!(parse_counts(&[("web", 0)]).is_err());
         assert!(parse_counts(&[("wep", 1)]).is_err());
+        assert!(parse_counts(&[("web", 1), ("web", 2)]).is_err());
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::paths::PikuRoot;
 use piku_report::output::{self, OutputFormat};
+use piku_report::user_error::{USAGE, UserError};
 
 use crate::desired;
 use crate::instance::environment::ReleaseContext;
@@ -22,8 +23,28 @@ pub(in crate::commands) fn run(
     if counts.is_empty() {
         return print_formation(root, app, format);
     }
+    let counts = collect_counts(counts)?;
     crate::commands::create_if_missing(root, app)?;
-    client::ask(root, app, &SupervisorRequest::Scale { counts: counts.into_iter().collect() })
+    client::ask(root, app, &SupervisorRequest::Scale { counts })
+}
+
+/// Returns the counts by process type.
+///
+/// # Errors
+/// Fails with the exit code of wrong usage if a type is named twice.
+pub(crate) fn collect_counts(counts: Vec<(ProcessName, u32)>) -> anyhow::Result<BTreeMap<ProcessName, u32>> {
+    let mut collected = BTreeMap::new();
+    for (name, count) in counts {
+        if collected.contains_key(&name) {
+            let what = format!("{name} is named twice");
+            return Err(UserError::new(what)
+                .hint(format!("such as {name}={count}, once"))
+                .code(USAGE)
+                .into());
+        }
+        collected.insert(name, count);
+    }
+    Ok(collected)
 }
 
 /// Prints the number of instances that each process type has, or will have when it is started.
@@ -41,4 +62,19 @@ fn print_formation(root: &PikuRoot, app: &AppName, format: OutputFormat) -> anyh
         lines.concat()
     };
     output::print(format, &counts, render)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_type_is_counted_once() {
+        let collect = |words: &[(&str, u32)]| {
+            collect_counts(words.iter().map(|(name, count)| (name.parse().unwrap(), *count)).collect())
+        };
+        assert_eq!(collect(&[("web", 1), ("worker", 2)]).unwrap().len(), 2);
+        let twice = collect(&[("web", 1), ("worker", 2), ("web", 1)]).unwrap_err();
+        assert_eq!(twice.to_string(), "web is named twice");
+    }
 }
