@@ -140,6 +140,17 @@ fn certificate_problem(
     if !clock::is_set(now.as_second()) {
         return None;
     }
+    let as_problem = |text| HostProblem {
+        kind: ProblemKind::Certificate,
+        app: Some(app.clone()),
+        subject: String::new(),
+        text,
+    };
+    if has_failed_first_request(certificate) {
+        let text =
+            format!("{app}: no authority has issued its certificate; piku certs {app} shows what failed");
+        return Some(as_problem(text));
+    }
     let end = certificate.not_after?;
     let is_near = end.duration_since(now) < SignedDuration::from_hours(24 * CERTIFICATE_DAYS);
     if certificate.state == CertificateState::SelfSigned || !is_near {
@@ -147,5 +158,11 @@ fn certificate_problem(
     }
     let what = if end < now { "expired" } else { "expires" };
     let text = format!("{app}: its certificate {what} at {end:.0}; piku certs {app} shows what failed");
-    Some(HostProblem { kind: ProblemKind::Certificate, app: Some(app.clone()), subject: String::new(), text })
+    Some(as_problem(text))
+}
+
+/// Returns whether an app has a certificate that browsers do not trust because a request for another one failed. The first
+/// request may be in progress, since it is recorded before it is made.
+fn has_failed_first_request(certificate: &CertificateStatus) -> bool {
+    certificate.is_self_signed() && (certificate.error.is_some() || certificate.failures > 1)
 }

@@ -50,7 +50,7 @@ fn certbot_gets_what_browsers_trust_through_pikus_nginx() {
         !good && said.contains("connection refused") && said.contains("certbot got no certificate"),
         "{said}"
     );
-    assert!(said.contains("hint: its reason stands above"), "{said}");
+    assert!(said.contains("hint: all that it said stands above"), "{said}");
     assert_eq!(in_use(), before);
     assert_eq!(ports.get_securely("blog.example.org", "/", Some(&own)).status, 401);
     authority.lead_to("127.0.0.1");

@@ -204,7 +204,7 @@ case $1 in
     while [ "$1" != --webroot ]; do shift; done
     echo proof >"$2/.well-known/acme-challenge/token"
     [ "$(curl -s -H 'Host: blog.example.org' "http://127.0.0.1:$(cat "$HOME/port")/.well-known/acme-challenge/token")" = proof ]
-    [ ! -e "$HOME/refuse" ] ;;
+    [ ! -e "$HOME/refuse" ] || { echo '[Mon Nov 30 12:00:00 UTC 2026] no A record found' >&2; echo "Please add '--debug'"; exit 1; } ;;
 --install-cert)
     while [ "$#" -gt 0 ]; do
         case $1 in
@@ -244,6 +244,10 @@ fn only_valid_certificate_is_installed() {
     assert_eq!(asked(), 1);
     let (good, said) = renew(&[]);
     assert!(good && said.contains(" failed; the next one is after "), "{said}");
+    assert!(text(&world.ssh("laptop", "certs blog")).contains("no A record found"));
+    let problem = "blog: no authority has issued its certificate; piku certs blog shows what failed";
+    let status = text(&world.ssh("laptop", "status"));
+    assert!(status.contains(problem), "{status}");
     let (good, said) = renew(&["blog"]);
     assert!(!good && said.contains("hint: to try now: piku certs:renew blog --force"), "{said}");
     assert_eq!(asked(), 1, "not asked again at once");

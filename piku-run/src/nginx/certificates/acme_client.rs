@@ -2,19 +2,26 @@
 
 #![expect(clippy::disallowed_methods, reason = "certificates that acme.sh or certbot writes")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context;
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
 use piku_layout::settings::CertificateClient;
 use piku_report::user_error::UserError;
 
 use crate::nginx::WebServer;
 use crate::nginx::certificates::app_certificates::CertificatePair;
 use crate::nginx::certificates::certificate_owner::CertificateOwner;
+use crate::nginx::certificates::client_reason;
 use crate::nginx::program::find_program;
 use crate::releases::current;
+
+/// Longest wait for the rest of the output of a client that has ended.
+const AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// The installed program that speaks ACME, with its path.
 pub(in crate::nginx) enum AcmeClient {
@@ -68,12 +75,13 @@ impl AcmeClient {
                     issue.args(["--accountemail", email]);
                 }
                 // 2: its certificate is not due for renewal.
-                self.run_command(&mut issue, &[0, 2])?;
+                self.run_command(issue, &[0, 2])?;
                 let mut install = Command::new(program);
                 install
                     .args(["--install-cert", "--ecc", "-d", main, "--fullchain-file"])
                     .arg(pair.certificate());
-                self.run_command(install.arg("--key-file").arg(pair.key()), &[0])
+                install.arg("--key-file").arg(pair.key());
+                self.run_command(install, &[0])
             }
             Self::Certbot(program) => {
                 let own = web.root.acme().join("certbot");
@@ -101,7 +109,7 @@ impl AcmeClient {
                 if let Some(server) = &settings.acme_server {
                     certbot.args(["--server", server]);
                 }
-                self.run_command(&mut certbot, &[0])?;
+                self.run_command(certbot, &[0])?;
                 let live = own.join("config/live").join(owner.store_name());
                 for (from, to) in [("fullchain.pem", pair.certificate()), ("privkey.pem", pair.key())] {
                     let from = live.join(from);
@@ -113,15 +121,24 @@ impl AcmeClient {
     }
 
     /// Runs the client with its output on stderr. Fails unless its exit code is one of `good`.
-    fn run_command(&self, command: &mut Command, good: &[i32]) -> anyhow::Result<()> {
-        let status = command.stdin(Stdio::null()).stdout(std::io::stderr()).status();
-        let status = status.with_context(|| format!("cannot run {}", self.name()))?;
+    fn run_command(&self, mut command: Command, good: &[i32]) -> anyhow::Result<()> {
+        let (output, input) = pipe2(OFlag::O_CLOEXEC).context("cannot make a pipe")?;
+        let second = input.try_clone().context("cannot copy a descriptor")?;
+        command.stdin(Stdio::null()).stdout(input).stderr(second);
+        let mut child = command.spawn().with_context(|| format!("cannot run {}", self.name()))?;
+        // The write ends that it holds would keep the pipe open for ever.
+        drop(command);
+        let reason = client_reason::forward_output(File::from(output));
+        let status = child.wait().with_context(|| format!("cannot wait for {}", self.name()))?;
         if status.code().is_some_and(|code| good.contains(&code)) {
             return Ok(());
         }
-        let what = format!("{} got no certificate: {status}", self.name());
+        // A hook of the client may have left a process that holds the pipe.
+        let reason = reason.recv_timeout(AFTERWARDS).ok().flatten();
+        let what =
+            format!("{} got no certificate: {}", self.name(), reason.unwrap_or_else(|| status.to_string()));
         Err(UserError::new(what)
-            .hint("its reason stands above; try again in an hour, or with --force")
+            .hint("all that it said stands above; try again in an hour, or with --force")
             .into())
     }
 }

@@ -5,5 +5,6 @@ pub(super) mod acme_client;
 pub(super) mod app_certificates;
 pub(super) mod certificate_links;
 mod certificate_owner;
+mod client_reason;
 pub(super) mod imported_certificate;
 pub(super) mod operator_certificate;

@@ -25,6 +25,9 @@ use crate::releases::current;
 /// Longest wait for an answer of a checked host name.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Issuer of a certificate that piku has made itself.
+const SELF_SIGNED: &str = "self-signed";
+
 /// The site of an app as nginx serves it.
 #[derive(Debug, Clone)]
 pub(crate) struct SiteStatus {
@@ -61,6 +64,11 @@ pub(crate) struct CertificateStatus {
 }
 
 impl CertificateStatus {
+    /// Returns whether no authority has issued it.
+    pub(crate) fn is_self_signed(&self) -> bool {
+        self.issuer == SELF_SIGNED
+    }
+
     /// Returns the name of whom it belongs to, for tables.
     pub(crate) fn owner(&self) -> &str {
         self.app.as_ref().map_or("status page", AppName::as_str)
@@ -223,7 +231,7 @@ fn describe_certificate(
         names: pair.metadata.names.iter().cloned().collect(),
         missing: missing.cloned().collect(),
         issuer: match details {
-            _ if pair.metadata.self_signed => "self-signed".to_owned(),
+            _ if pair.metadata.self_signed => SELF_SIGNED.to_owned(),
             details => details.map(|known| known.issuer).unwrap_or_default(),
         },
         state: CertificateState::of(pairs, pair, not_after, names),
