@@ -12,7 +12,7 @@ use piku_files::sha256;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::ListenAddress;
-use piku_procfile::render::nginx::{render_shared_settings, source_of_line};
+use piku_procfile::render::nginx::{add_missing_variables, render_shared_settings, source_of_line};
 use piku_report::user_error::UserError;
 
 use super::WebServer;
@@ -49,7 +49,8 @@ impl WebServer {
             return Ok(());
         }
         let alone = [(app.clone(), text.to_owned())];
-        if let Err(reason) = self.test_files(nginx, &alone)? {
+        let shared = render_shared_settings(nginx.build().counts_connections);
+        if let Err(reason) = self.test_with(nginx, &alone, &shared)? {
             return Err(UserError::new(format!("nginx rejects the app's settings: {reason}"))
                 .hint("the text it names comes from NGINX_INCLUDE_FILE or another NGINX_ variable")
                 .into());
@@ -72,13 +73,26 @@ impl WebServer {
         self.test_files(&NginxProgram::require(&self.dir)?, &self.dir.read_app_confs()?)
     }
 
-    /// Tests exactly these files. The inner error is nginx's message.
+    /// Tests exactly these installed files, which another version of piku may have written. The inner error is nginx's
+    /// message.
     pub(super) fn test_files(
         &self,
         nginx: &NginxProgram,
         apps: &[(AppName, String)],
     ) -> anyhow::Result<Result<(), String>> {
-        let dir = self.dir.create_test_dir(nginx.build())?;
+        let shared = render_shared_settings(nginx.build().counts_connections);
+        let shared = add_missing_variables(shared, apps.iter().map(|(_, text)| text.as_str()));
+        self.test_with(nginx, apps, &shared)
+    }
+
+    /// Tests these files with these settings of all apps. The inner error is nginx's message.
+    fn test_with(
+        &self,
+        nginx: &NginxProgram,
+        apps: &[(AppName, String)],
+        shared: &str,
+    ) -> anyhow::Result<Result<(), String>> {
+        let dir = self.dir.create_test_dir(shared)?;
         let mut instance = self.build_instance(nginx)?;
         dir.path().clone_into(&mut instance.dir);
         let apps_text: Vec<String> = apps.iter().map(|(_, text)| with_high_ports(text)).collect();

@@ -16,7 +16,7 @@ use piku_files::FileLock;
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
-use piku_procfile::render::nginx::{DEFAULT_NAME, render_shared_settings};
+use piku_procfile::render::nginx::{DEFAULT_NAME, add_missing_variables, render_shared_settings};
 use piku_report::user_error::{BUSY, UserError};
 use serde::{Deserialize, Serialize};
 
@@ -162,14 +162,23 @@ impl NginxDir {
         self.list_apps()?.into_iter().map(read).collect()
     }
 
-    /// Writes the settings that the files of the apps share, unless they are there.
+    /// Writes the settings that the files of the apps share, unless they are there. The caller holds the lock of the files.
     pub(super) fn write_shared_settings(&self, build: NginxBuild) -> anyhow::Result<()> {
         let path = self.0.join("apps").join(SHARED_SETTINGS);
         let text = render_shared_settings(build.counts_connections);
         if fs::read_to_string(&path).is_ok_and(|there| there == text) {
             return Ok(());
         }
-        write_private(&path, text.as_bytes())
+        self.fit_shared_settings(build)
+    }
+
+    /// Writes the shared settings with all variables that the installed files name, also those of another version of
+    /// piku. The caller holds the lock of the files.
+    pub(super) fn fit_shared_settings(&self, build: NginxBuild) -> anyhow::Result<()> {
+        let confs = self.read_app_confs()?;
+        let text = render_shared_settings(build.counts_connections);
+        let text = add_missing_variables(text, confs.iter().map(|(_, conf)| conf.as_str()));
+        write_private(&self.0.join("apps").join(SHARED_SETTINGS), text.as_bytes())
     }
 
     /// Returns the cached version of nginx.
@@ -338,17 +347,15 @@ impl NginxDir {
         Ok(())
     }
 
-    /// Creates a directory for testing a configuration; dropping it removes it.
-    pub(super) fn create_test_dir(&self, build: NginxBuild) -> anyhow::Result<tempfile::TempDir> {
+    /// Creates a directory for testing a configuration with these settings of all apps; dropping it removes it.
+    pub(super) fn create_test_dir(&self, shared: &str) -> anyhow::Result<tempfile::TempDir> {
         let dir = tempfile::Builder::new().prefix(TEST_PREFIX).tempdir_in(&self.0);
         let dir = dir.with_context(|| format!("cannot create a directory in '{}'", self.0.display()))?;
         let apps = dir.path().join("apps");
         DirBuilder::new()
             .mode(0o700)
             .create(&apps)
-            .and_then(|()| {
-                fs::write(apps.join(SHARED_SETTINGS), render_shared_settings(build.counts_connections))
-            })
+            .and_then(|()| fs::write(apps.join(SHARED_SETTINGS), shared))
             .with_context(|| format!("cannot create '{}'", apps.display()))?;
         Ok(dir)
     }

@@ -112,7 +112,7 @@ pub(crate) fn run(root: &PikuRoot) -> anyhow::Result<ExitCode> {
 fn start_or_adopt(web: WebServer, nginx: &NginxProgram, lock: FileLock) -> anyhow::Result<NginxService> {
     let reloads = web.dir.lock_reload()?;
     let files = web.dir.lock()?;
-    web.dir.write_shared_settings(nginx.build())?;
+    web.dir.fit_shared_settings(nginx.build())?;
     web.ensure_status_certificate();
     web.remove_bad_sites(nginx)?;
     web.write_main_conf(nginx)?;

@@ -73,12 +73,20 @@ fn nginx_service_takes_up_new_program_without_losing_connections() {
     let master = || fs::read_to_string(world.root().join("nginx/nginx.pid")).expect("nginx runs");
     let first = master();
 
+    // Files of another version name a variable that the shared settings of this one lack.
+    let conf = world.root().join("nginx/apps/echo.conf");
+    let text = fs::read_to_string(&conf).expect("a site");
+    let other = text.replacen("    server_name ", "    set $other_version $piku_former;\n    server_name ", 1);
+    assert_ne!(other, text);
+    fs::write(&conf, other).expect("a site");
     replace(&program, |new| tools::copy("piku-run", new));
     assert_ne!(running(), program, "the old file is gone");
     kill(service, Signal::SIGHUP).expect("the service runs");
     wait_for("the new program", || running() == program);
     wait_for("the new program serves", || world.nginx_log().matches("nginx serves").count() == 2);
     assert_eq!(master(), first, "nginx is the same");
+    assert!(!world.nginx_log().contains("is left out"), "{}", world.nginx_log());
+    wait_for("a site of this version", || fs::read_to_string(&conf).is_ok_and(|now| now == text));
     assert!(echoes(&mut stream), "{}", world.nginx_log());
     assert_eq!(ports.get("echo.test", "/").status, 200);
     let second = world.tool("piku-run").arg("nginx").output().expect("piku-run runs");

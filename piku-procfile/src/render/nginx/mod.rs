@@ -34,7 +34,7 @@ pub(crate) use include::allowed_directives;
 pub use instance::{NginxInstance, StatusSite, TUNNEL_NAME, certificate_link};
 pub(crate) use settings::known::VARIABLES_HELP;
 pub use settings::trusted_proxies::check_trusted_proxy;
-pub use shared_settings::render_shared_settings;
+pub use shared_settings::{add_missing_variables, render_shared_settings};
 
 use indexmap::IndexSet;
 use piku_layout::front_key::FrontKey;

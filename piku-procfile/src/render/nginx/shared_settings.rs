@@ -2,6 +2,8 @@
 //! clears a megabyte for each map that it reads, and looks for each directive in all of its modules, so with many
 //! apps on one nginx all of them share one file.
 
+use std::collections::BTreeSet;
+
 use super::config_writer::NginxConfigFile;
 use super::proxy_buffers::ProxyBuffers;
 use super::proxy_headers::ProxyHeaders;
@@ -57,6 +59,31 @@ pub fn render_shared_settings(count_connections: bool) -> String {
         to.add(&["proxy_set_header", name, value]);
     }
     to.finish()
+}
+
+/// Returns the shared settings with an empty variable for each that these files of apps name and that they lack. Files of
+/// another version of piku do; nginx would reject them, although it only serves them until they are rendered again.
+#[must_use]
+pub fn add_missing_variables<'a>(shared: String, files: impl IntoIterator<Item = &'a str>) -> String {
+    let known = shared_roles(&shared);
+    let named: BTreeSet<&str> = files.into_iter().flat_map(shared_roles).collect();
+    let mut missing = NginxConfigFile::default();
+    for role in named.difference(&known) {
+        missing.add_block(&["map", "", &variable(role)], |to| to.add(&["default", ""]));
+    }
+    let missing = missing.finish();
+    shared + &missing
+}
+
+/// Returns the roles of the shared variables that a text names. Names of an app's own have another part.
+fn shared_roles(text: &str) -> BTreeSet<&str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices("piku_")
+        .filter(|(at, _)| text[..*at].ends_with(['$', '{', '<']))
+        .map(|(at, prefix)| &text[at + prefix.len()..])
+        .map(|rest| &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())])
+        .filter(|role| !role.is_empty() && role.bytes().all(|byte| byte.is_ascii_lowercase()))
+        .collect()
 }
 
 /// Returns the directives that a server with usual settings inherits. Those for requests to an app have no effect on
