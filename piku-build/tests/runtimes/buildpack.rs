@@ -38,14 +38,14 @@ fn several_packs_work_one_after_the_other() {
         (".buildpacks", "# two\ntool\n./second\n"),
         ("ENV", "SECRET=s3 c'ret\n"),
     ]);
-    let release = "config_vars:\\n  GREETING: hello\\n  LEVEL: 3\\n  no-name: x\\ndefault_process_types:\\n  web: first\\n";
+    let release = "config_vars:\\n  GREETING: hello\\n  LEVEL: 3\\n  RATIO: 0.5\\n  NOTHING:\\n  PATH: /nowhere\\n  NUL: \"a\\\\0\"\\n  no-name: x\\ndefault_process_types:\\n  web: first\\n";
     pack(&world.path("buildpacks/tool"), "marker", TOOL, release);
     let second = "\"$TOOL\"; printf 'exported %s, env %s\\n' \"$TOOL\" \"$(cat \"$3/SECRET\" | wc -c)\"; pwd; echo built > \"$1/made\"";
     pack(
         &world.app().join("second"),
         "marker",
         second,
-        "default_process_types:\\n  web: tool --serve\\n  worker: cat made\\n",
+        "config_vars:\\ndefault_process_types:\\n  web: tool --serve\\n  worker: cat made\\n",
     );
     let ran = world.build_with("1", &["--buildpacks", "buildpacks"]);
     ran.good(&[
@@ -59,7 +59,9 @@ fn several_packs_work_one_after_the_other() {
     let release = world.release("1");
     assert_eq!((release.processes["web"].as_str(), release.profile), ("tool --serve", true));
     assert_eq!((release.env["GREETING"].as_str(), release.env["LEVEL"].as_str()), ("hello", "3"));
-    assert!(!release.env.contains_key("no-name"), "{:?}", release.env);
+    assert_eq!((release.env["RATIO"].as_str(), release.env["NOTHING"].as_str()), ("0.5", ""));
+    assert!(!release.env.values().any(|value| value == "/nowhere"), "{:?}", release.env);
+    assert!(!["no-name", "NUL"].iter().any(|name| release.env.contains_key(*name)), "{:?}", release.env);
     assert!(!crate::support::names(&world.path("out/1/app")).iter().any(|name| name.starts_with(".piku")));
     // A Procfile wins; the cache is kept.
     world.write("Procfile", "web: tool\n");

@@ -50,9 +50,9 @@ const COMPILE: &str = "compile";
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct ReleaseScriptOutput {
-    default_process_types: IndexMap<ProcessName, String>,
+    default_process_types: Option<IndexMap<ProcessName, String>>,
     /// Defaults of variables, which ENV and the config take precedence over.
-    config_vars: IndexMap<String, ConfigValue>,
+    config_vars: Option<IndexMap<String, Option<ConfigValue>>>,
 }
 
 /// A value as YAML reads it: `PORT: 80` is a number.
@@ -61,6 +61,7 @@ struct ReleaseScriptOutput {
 enum ConfigValue {
     Text(String),
     Number(i64),
+    Fraction(f64),
     Flag(bool),
 }
 
@@ -69,6 +70,7 @@ impl ConfigValue {
         match self {
             Self::Text(text) => text,
             Self::Number(number) => number.to_string(),
+            Self::Fraction(number) => number.to_string(),
             Self::Flag(flag) => flag.to_string(),
         }
     }
@@ -155,6 +157,8 @@ impl Runtime for BuildpackRuntime {
     fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let read = |name: &str| app_file::read_bytes(&view.tree, Path::new(name));
         let mut said = Vec::new();
+        // An old buildpack sets `PATH` for a system that is not this one.
+        let own: Vec<String> = plan.env.keys().cloned().collect();
         for at in 0.. {
             let name = format!("{RELEASE}-{at}");
             let Some(text) = read(&name)? else { break };
@@ -162,9 +166,12 @@ impl Runtime for BuildpackRuntime {
             let one: Option<ReleaseScriptOutput> =
                 untrusted_yaml::parse(&text).map_err(|err| told::bad_release(&err.to_string()))?;
             let mut one = one.unwrap_or_default();
-            let variables = std::mem::take(&mut one.config_vars).into_iter();
-            let valid = variables.filter(|(name, _)| is_name(name) && name != "PORT");
-            plan.env.extend(valid.map(|(name, value)| (name, value.into_text())));
+            for (name, value) in one.config_vars.take().unwrap_or_default() {
+                let text = value.map_or_else(String::new, ConfigValue::into_text);
+                if is_name(&name) && name != "PORT" && !own.contains(&name) && !text.contains('\0') {
+                    plan.env.insert(name, text);
+                }
+            }
             said.push(one);
         }
         if plan.processes_from.is_none() {
@@ -177,7 +184,7 @@ impl Runtime for BuildpackRuntime {
             return Ok(());
         }
         // The last buildpack is for the app; those before it install what that needs.
-        let types = said.into_iter().map(|one| one.default_process_types).rfind(|types| !types.is_empty());
+        let types = said.into_iter().filter_map(|one| one.default_process_types).rfind(|types| !types.is_empty());
         plan.processes = types.ok_or_else(told::nothing_started)?;
         Ok(())
     }
