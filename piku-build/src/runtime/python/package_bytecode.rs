@@ -28,7 +28,12 @@ for top, folders, names in os.walk(sys.argv[1]):
     paths = [os.path.join(top, name) for name in names if name.endswith('.py')]
     found += [path for path in paths if os.path.isfile(path) and not is_compiled(path)]
 found.sort(key=os.path.getsize, reverse=True)
-queue = os.memfd_create('queue')
+try:
+    queue = os.memfd_create('queue')
+except (AttributeError, OSError):
+    from tempfile import TemporaryFile
+    file = TemporaryFile()
+    queue = file.fileno()
 with open(queue, 'wb', closefd=False) as numbers:
     for number in range(len(found)):
         numbers.write(number.to_bytes(4, 'little'))
