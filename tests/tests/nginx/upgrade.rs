@@ -76,7 +76,8 @@ fn nginx_service_takes_up_new_program_without_losing_connections() {
     // Files of another version name a variable that the shared settings of this one lack.
     let conf = world.root().join("nginx/apps/echo.conf");
     let text = fs::read_to_string(&conf).expect("a site");
-    let other = text.replacen("    server_name ", "    set $other_version $piku_former;\n    server_name ", 1);
+    let other =
+        text.replacen("    server_name ", "    set $other_version $piku_former;\n    server_name ", 1);
     assert_ne!(other, text);
     fs::write(&conf, other).expect("a site");
     replace(&program, |new| tools::copy("piku-run", new));

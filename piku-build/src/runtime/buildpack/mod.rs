@@ -184,7 +184,8 @@ impl Runtime for BuildpackRuntime {
             return Ok(());
         }
         // The last buildpack is for the app; those before it install what that needs.
-        let types = said.into_iter().filter_map(|one| one.default_process_types).rfind(|types| !types.is_empty());
+        let types =
+            said.into_iter().filter_map(|one| one.default_process_types).rfind(|types| !types.is_empty());
         plan.processes = types.ok_or_else(told::nothing_started)?;
         Ok(())
     }
