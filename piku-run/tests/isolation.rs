@@ -103,6 +103,12 @@ fn a_temporary_shortage_is_not_recorded() {
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(75), "{said}");
     assert!(said.contains("cannot tell what protects apps here: no jail can be made now"), "{said}");
+    // A program that is missing does not come back by itself.
+    let mut tool = server.tool(&["protections", "--record"]);
+    let out = tool.env("PIKU_CHROOT", server.path("missing")).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains("hint: install piku-chroot beside this program"), "{said}");
     assert_eq!(fs::read_to_string(server.root().join("host.yaml")).unwrap(), before);
 }
 

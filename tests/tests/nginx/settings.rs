@@ -248,6 +248,14 @@ fn only_valid_certificate_is_installed() {
     let problem = "blog: no authority has issued its certificate; piku certs blog shows what failed";
     let status = text(&world.ssh("laptop", "status"));
     assert!(status.contains(problem), "{status}");
+    let host = world.root().join("host.yaml");
+    let before_notify = fs::read_to_string(&host).expect("host.yaml");
+    let command = format!("notify: {{command: \"cat >>'{}'\"}}\n", home("told").display());
+    fs::write(&host, format!("{before_notify}\n{command}")).expect("host.yaml");
+    let out = world.tool("piku-run").arg("notify").output().expect("piku-run");
+    let told = fs::read_to_string(home("told")).unwrap_or_default();
+    assert!(told.contains(problem) && told.contains("\"certificate\""), "{told} {}", text(&out));
+    fs::write(&host, before_notify).expect("host.yaml");
     let (good, said) = renew(&["blog"]);
     assert!(!good && said.contains("hint: to try now: piku certs:renew blog --force"), "{said}");
     assert_eq!(asked(), 1, "not asked again at once");
