@@ -1,29 +1,38 @@
 //! Changes of what a root with the host's programs is made of. A prepared root shows what was there when it was made:
 //! live directories, but also copies of small files, and files that may since have been replaced.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
+use std::io::{self, BufRead, BufReader, Seek};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, FileType, Stat, statat};
 use rustix::io::Errno;
-use std::os::fd::AsFd;
 
 use crate::hostfiles::HOST_FILES;
 use crate::plan::BASE_DIRECTORIES;
 use crate::root::base::OpenedBase;
 use crate::root::etc;
 
+/// Directories below which mounts come and go with sessions, containers and disks, and which no root shows: where an
+/// entry of `/etc` leads into one, the file or directory at its end is looked at.
+const ELSEWHERE: [&str; 11] =
+    ["/boot", "/home", "/media", "/mnt", "/proc", "/root", "/run", "/srv", "/sys", "/tmp", "/var"];
+
 /// Watches the host's mounts, its `/etc` and the directories of its programs.
 #[derive(Debug)]
 pub struct HostRootWatch {
-    /// The list of mounts, which is never read.
+    /// The list of mounts.
     mounts: File,
-    /// Number of times at which the mounts were seen to have changed.
+    /// Number of times at which they were seen to have changed.
     changes: u64,
+    /// That number when the list was read, and the hash of those mounts that a root may show.
+    shown: Option<(u64, u64)>,
 }
 
 impl HostRootWatch {
@@ -32,7 +41,7 @@ impl HostRootWatch {
     /// # Errors
     /// Fails if /proc cannot be read.
     pub fn open() -> io::Result<Self> {
-        Ok(Self { mounts: File::open("/proc/thread-self/mountinfo")?, changes: 0 })
+        Ok(Self { mounts: File::open("/proc/thread-self/mountinfo")?, changes: 0, shown: None })
     }
 
     /// Returns a number that stays the same as long as a new root would show the same, except for the files that each
@@ -41,16 +50,8 @@ impl HostRootWatch {
     /// # Errors
     /// Fails if the files cannot be looked at.
     pub fn state(&mut self) -> Result<u64> {
-        // The kernel reports each change of the mounts once, as an error.
-        let mut fds = [PollFd::new(&self.mounts, PollFlags::PRI)];
-        poll(&mut fds, Some(&Timespec::default()))
-            .map_err(io::Error::from)
-            .context("cannot ask for mounts")?;
-        if fds[0].revents().contains(PollFlags::ERR) {
-            self.changes += 1;
-        }
         let mut state = DefaultHasher::new();
-        self.changes.hash(&mut state);
+        self.shown_mounts()?.hash(&mut state);
         let base = OpenedBase::open(Path::new("/"))?;
         for name in BASE_DIRECTORIES {
             hash_entry(&base, Path::new(name), &mut state)?;
@@ -64,6 +65,53 @@ impl HostRootWatch {
         }
         Ok(state.finish())
     }
+
+    /// Returns a number that stays the same as long as no mount of the host comes or goes, wherever it is.
+    ///
+    /// # Errors
+    /// Fails if the kernel does not say.
+    pub fn mount_changes(&mut self) -> Result<u64> {
+        // The kernel reports each change once, as an error.
+        let mut fds = [PollFd::new(&self.mounts, PollFlags::PRI)];
+        poll(&mut fds, Some(&Timespec::default()))
+            .map_err(io::Error::from)
+            .context("cannot ask for mounts")?;
+        if fds[0].revents().contains(PollFlags::ERR) {
+            self.changes += 1;
+        }
+        Ok(self.changes)
+    }
+
+    /// Returns a hash of the mounts that a root may show, which are read again only after a change.
+    fn shown_mounts(&mut self) -> Result<u64> {
+        let changes = self.mount_changes()?;
+        match self.shown {
+            Some((then, shown)) if then == changes => Ok(shown),
+            _ => {
+                let shown = hash_mounts(&self.mounts).context("cannot read the list of mounts")?;
+                self.shown = Some((changes, shown));
+                Ok(shown)
+            }
+        }
+    }
+}
+
+/// Returns a hash of the lines about mounts that a root may show. A mount that takes another's place has another line, or
+/// shows the same: what a prepared root shows keeps its device number.
+fn hash_mounts(mut list: &File) -> io::Result<u64> {
+    list.rewind()?;
+    let mut state = DefaultHasher::new();
+    let mut lines = BufReader::new(list);
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        // The fifth word is the mount point.
+        let place = line.split(|byte| *byte == b' ').nth(4).map(OsStr::from_bytes).unwrap_or_default();
+        if !ELSEWHERE.iter().any(|folder| Path::new(place).starts_with(folder)) {
+            line.hash(&mut state);
+        }
+        line.clear();
+    }
+    Ok(state.finish())
 }
 
 /// Adds an entry of a directory: of a directory only which one it is, since it is shown as it is at any time; of a
@@ -152,16 +200,36 @@ mod tests {
         let watched = std::thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNS).unwrap();
             mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).unwrap();
-            let dir = tempfile::tempdir().unwrap();
             let mut watch = HostRootWatch::open().unwrap();
             let first = watch.state().unwrap();
             assert_eq!(watch.state().unwrap(), first);
+            // A disk, a container or a session.
+            let dir = tempfile::tempdir_in("/var/tmp").unwrap();
             mount_bind(dir.path(), dir.path()).unwrap();
+            assert_eq!(watch.state().unwrap(), first);
+            let (share, games) = (Path::new("/usr/share"), Path::new("/usr/games"));
+            mount_bind(share, games).unwrap();
             let second = watch.state().unwrap();
             assert_eq!(watch.state().unwrap(), second);
             unmount(dir.path(), UnmountFlags::empty()).unwrap();
+            assert_eq!(watch.state().unwrap(), second);
+            // Another one in its place, and none.
+            unmount(games, UnmountFlags::empty()).unwrap();
+            mount_bind(dir.path(), games).unwrap();
             let third = watch.state().unwrap();
-            assert!(first != second && second != third && third != first);
+            unmount(games, UnmountFlags::empty()).unwrap();
+            let fourth = watch.state().unwrap();
+            assert!(
+                first != second && second != third && third != fourth,
+                "{first} {second} {third} {fourth}"
+            );
+            assert_eq!(first, fourth);
+            let changes = watch.mount_changes().unwrap();
+            assert_eq!(watch.mount_changes().unwrap(), changes);
+            mount_bind(share, games).unwrap();
+            unmount(games, UnmountFlags::empty()).unwrap();
+            assert!(watch.mount_changes().unwrap() > changes);
+            assert_eq!(watch.state().unwrap(), first);
         });
         watched.join().unwrap();
     }

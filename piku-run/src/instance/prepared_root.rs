@@ -70,11 +70,20 @@ impl AppRoot {
     /// Fails if none can be made, once for the same purpose.
     pub(crate) fn make_if_due(&mut self) -> anyhow::Result<()> {
         if let (None, false, true, Some(wanted)) = (&self.made, self.given_up, self.is_due, &self.wanted) {
-            let made = wanted.spec.make();
+            let spec = wanted.spec.clone();
+            let before = self.mount_changes();
+            let made = spec.make();
             self.given_up = made.is_err();
-            self.made = Some(Rc::new(made?));
+            let made = Rc::new(made?);
+            // Otherwise it may show a mount that has gone again, and is made again after the next start.
+            self.made = (before.is_some() && self.mount_changes() == before).then_some(made);
         }
         Ok(())
+    }
+
+    /// Returns the number of changes of the mounts of the host, if it is known.
+    fn mount_changes(&mut self) -> Option<u64> {
+        self.watch.as_mut()?.mount_changes().ok()
     }
 
     /// Makes none for an own user from here on: no cgroup limits the number of processes, and the jails would not join it.
