@@ -336,8 +336,8 @@ fn operators_wildcard_certificate_is_used_and_renewed() {
     let authority = dir.join("fullchain.pem");
     assert_eq!(ports.get_securely("any.wild.test", "/", Some(&authority)).body, "page\n");
 
-    let renew = || {
-        let out = world.tool("piku-run").args(["certs", "renew"]).output().expect("piku-run");
+    let renew = |more: &[&str]| {
+        let out = world.tool("piku-run").args(["certs", "renew"]).args(more).output().expect("piku-run");
         (out.status.success(), text(&out))
     };
     // A key of another certificate changes nothing.
@@ -346,13 +346,15 @@ fn operators_wildcard_certificate_is_used_and_renewed() {
     issue();
     let (renewed, renewed_key) = (fs::read(&authority), fs::read(dir.join("privkey.pem")));
     fs::write(dir.join("privkey.pem"), key).expect("the key before");
-    let (good, said) = renew();
+    let (good, said) = renew(&[]);
     assert!(!good && said.contains("is not the key of its certificate"), "{said}");
     fs::write(&authority, before).expect("the certificate before");
     assert_eq!(ports.get_securely("any.wild.test", "/", Some(&authority)).body, "page\n");
     fs::write(&authority, renewed.expect("the new certificate")).expect("a file");
     fs::write(dir.join("privkey.pem"), renewed_key.expect("its key")).expect("a file");
-    let (good, said) = renew();
+    let (good, said) = renew(&[]);
     assert!(good, "{said}");
     assert_eq!(ports.get_securely("any.wild.test", "/", Some(&authority)).body, "page\n");
+    let (good, said) = renew(&["blog"]);
+    assert!(good && said.contains("blog: the certificate of host.yaml is in use"), "{said}");
 }

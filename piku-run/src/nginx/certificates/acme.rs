@@ -161,7 +161,12 @@ impl WebServer {
                 send_certificate_event(owner, EventResult::Done, &message);
                 return FailedAttempt::remove(&pairs);
             }
-            Ok(OperatorCertificate::InUse) => return FailedAttempt::remove(&pairs),
+            Ok(OperatorCertificate::InUse) => {
+                if asked {
+                    progress::detail(&format!("{owner}: the certificate of host.yaml is in use"));
+                }
+                return FailedAttempt::remove(&pairs);
+            }
             Ok(OperatorCertificate::Missing) => {}
             Err(err) if client.is_none() => return Err(err),
             // An authority's certificate does not depend on it.
