@@ -317,7 +317,7 @@ fn option_word(name: &str, value: impl AsRef<OsStr>) -> OsString {
 
 /// Finds the program: the one that [`PROGRAM_VARIABLE`] names, else one beside the running program, one
 /// directory above it (tests run in `target/debug/deps`), or on PATH.
-fn find_program() -> PathBuf {
+pub(crate) fn find_program() -> PathBuf {
     if let Some(named) = std::env::var_os(PROGRAM_VARIABLE).filter(|named| !named.is_empty()) {
         return named.into();
     }

@@ -11,10 +11,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, FileType, Stat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Stat, statat};
 use rustix::io::Errno;
 
 use crate::hostfiles::HOST_FILES;
+use crate::jail;
 use crate::plan::BASE_DIRECTORIES;
 use crate::root::base::OpenedBase;
 use crate::root::etc;
@@ -50,7 +51,13 @@ impl HostRootWatch {
     /// # Errors
     /// Fails if the files cannot be looked at.
     pub fn state(&mut self) -> Result<u64> {
+        self.state_with(&jail::find_program())
+    }
+
+    /// Returns it for roots that this program makes: after an upgrade, the new one makes its own.
+    fn state_with(&mut self, program: &Path) -> Result<u64> {
         let mut state = DefaultHasher::new();
+        hash_entry(CWD, program, &mut state)?;
         self.shown_mounts()?.hash(&mut state);
         let base = OpenedBase::open(Path::new("/"))?;
         for name in BASE_DIRECTORIES {
@@ -149,7 +156,6 @@ mod tests {
 
     use nix::sched::{CloneFlags, unshare};
     use nix::unistd::geteuid;
-    use rustix::fs::CWD;
     use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 
     use super::*;
@@ -189,6 +195,20 @@ mod tests {
         expect(true, "a directory");
         fs::write(entry.join("in it"), "").unwrap();
         expect(false, "a directory is shown as it is");
+    }
+
+    #[test]
+    fn an_upgrade_of_the_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let (program, new) = (dir.path().join("program"), dir.path().join("new"));
+        fs::write(&program, "one").unwrap();
+        let mut watch = HostRootWatch::open().unwrap();
+        let state = |watch: &mut HostRootWatch| watch.state_with(&program).unwrap();
+        let before = state(&mut watch);
+        assert_eq!(state(&mut watch), before);
+        fs::write(&new, "two").unwrap();
+        fs::rename(&new, &program).unwrap();
+        assert_ne!(state(&mut watch), before);
     }
 
     #[test]
