@@ -210,8 +210,8 @@ impl Running {
         status.unwrap()
     }
 
-    /// Reads its output up to and with this line.
-    pub(crate) fn until_line(&mut self, wanted: &str) {
+    /// Reads its output up to and with this line, and returns it.
+    pub(crate) fn until_line(&mut self, wanted: &str) -> String {
         let out = self.child.stdout.as_mut().unwrap();
         let mut seen = String::new();
         let mut byte = [0];
@@ -219,6 +219,7 @@ impl Running {
             assert!(out.read(&mut byte).unwrap() == 1, "it ended before '{wanted}': {seen}");
             seen.push(byte[0].into());
         }
+        seen
     }
 }
 

@@ -57,12 +57,19 @@ fn the_command_is_as_confined_as_in_a_namespace_of_its_own() {
         assert!(alone.err.lines().count() >= 6, "{}", alone.err);
         let link =
             "readlink /proc/self/ns/user; readlink /proc/self/ns/pid /proc/self/ns/mnt /proc/self/ns/ipc";
-        let first = sh(&two, "blog", &namespace, &options, link).out;
+        // The kernel gives the number of a namespace that has ended to the next one: the first jail stays.
+        let mut first = jail_in(&two, "blog", &namespace, &options);
+        let mut first =
+            Running::start(first.args(["--", "sh", "-c", &format!("{link}; echo up; sleep 600")]));
+        let links = first.until_line("up");
         let second = sh(&two, "blog", &namespace, &options, link).out;
-        let (user, others) = first.split_once('\n').unwrap();
-        assert!(user.starts_with("user:[") && second.starts_with(user), "{first}{second}");
+        let alone = two.ok("blog", &options, link);
+        first.signal(Signal::SIGTERM);
+        assert_eq!(first.wait().code(), Some(143));
+        let (user, others) = links.trim_end_matches("up\n").split_once('\n').unwrap();
+        assert!(user.starts_with("user:[") && second.starts_with(user), "{links}{second}");
         assert!(others.lines().count() == 3 && others.lines().all(|line| !second.contains(line)));
-        assert!(!two.ok("blog", &options, link).contains(user));
+        assert!(!alone.contains(user), "{links}{alone}");
         let is_empty =
             || fs::read_dir(&scratch).unwrap().flatten().all(|entry| entry.file_type().unwrap().is_file());
         until("the end of the changes", is_empty);
