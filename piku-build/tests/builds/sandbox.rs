@@ -48,7 +48,6 @@ fn a_failure_that_may_pass_never_builds_without_a_jail() {
         "exit 125",
         "exit 1",
         "exit 127",
-        "exit 0",
         "kill -9 $$",
         "kill -SEGV $$",
         "echo 'piku-chroot: cannot begin a session keyring: Disk quota exceeded' >&2; exit 125",
@@ -61,12 +60,20 @@ fn a_failure_that_may_pass_never_builds_without_a_jail() {
         }
         assert!(world.outputs().is_empty() && !world.path("ran").exists(), "{script}");
     }
+}
+
+#[test]
+fn a_missing_or_foreign_jail_program_never_builds_without_a_jail() {
     let mut world = world("exit 0");
+    let foreign = build(&world, "", &[]);
+    foreign.said(&["does not say what holds", "hint: install the piku-chroot that came with this program"]);
     world.env("PIKU_CHROOT", "/no/such/piku-chroot");
-    let ran = build(&world, "", &[]);
-    assert_eq!(ran.code, Some(75), "{ran}");
-    ran.said(&["cannot run '/no/such/piku-chroot'"]);
-    assert!(!world.path("ran").exists());
+    let missing = build(&world, "", &[]);
+    missing.said(&["cannot run '/no/such/piku-chroot'", "hint: install piku-chroot beside this program"]);
+    for ran in [foreign, missing] {
+        assert_eq!(ran.code, Some(1), "{ran}");
+    }
+    assert!(world.outputs().is_empty() && !world.path("ran").exists());
 }
 
 #[test]
