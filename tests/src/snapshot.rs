@@ -29,10 +29,6 @@ const PATTERNS: &[(&str, &str)] = &[
     ("[VERSION]", r"(\bpipenv==|\bpoetry==|\buv==|/ruby/)(?<redacted>\d+(\.\d+)+)"),
     ("[BIN]", r"(?<redacted>/(usr|opt|home|root)[^ ']*/bin)/(go|mvn|gradle|cargo|bundle)\b"),
     ("[PYTHON]", r"/(usr|opt|home|root)[^ ']*/bin/python3(\.\d+)?\b"),
-    ("[SCRIPT]", r"(?s) -c '(?<redacted>import [^\n]*\n.*?\n)' node_modules"),
-    ("[SCRIPT]", r"(?s) -c '(?<redacted>from venv import .*?)' /tools/pip"),
-    ("[SCRIPT]", r"(?s)/tools/pip '(?<redacted>import base64.*?\n)'\n"),
-    ("[SCRIPT]", r"(?s)/python '(?<redacted>import os, sys\n.*?\n)' [^\n']*/lib"),
     ("[PROTECTIONS]", r"Sandbox: (?<redacted>.+)"),
 ];
 

@@ -45,6 +45,16 @@ struct ShownLayer<'a> {
 struct ShownStep {
     name: &'static str,
     run: String,
+    /// The command on one line.
+    #[serde(skip)]
+    line: String,
+}
+
+impl From<&BuildStep> for ShownStep {
+    fn from(step: &BuildStep) -> Self {
+        let line = shell_words::join(step.run.iter().map(|word| first_line(word)));
+        Self { name: step.name, run: shell_words::join(&step.run), line }
+    }
 }
 
 /// Compares a plan with the store: existing layers need no steps. `env` holds all variables that steps and
@@ -70,8 +80,7 @@ pub(crate) fn show<'a>(
             unmade(tools).into_iter().chain(steps)
         });
         let trees = plan.tree_layers.iter().filter(|layer| !hit(&layer.key)).flat_map(|layer| &layer.steps);
-        let run = |step: &BuildStep| ShownStep { name: step.name, run: shell_words::join(&step.run) };
-        steps.extend(missed.chain(trees).chain(unmade(&plan.tools)).chain(&plan.steps).map(run));
+        steps.extend(missed.chain(trees).chain(unmade(&plan.tools)).chain(&plan.steps).map(ShownStep::from));
     }
     let runtime = |plan: &'a BuildPlan| ShownRuntime {
         runtime: plan.runtime,
@@ -106,12 +115,9 @@ fn list_unmade<'a>(tools: &'a [LayerPlan], stores: ToolStores<'_>, found: &mut V
     }
 }
 
-/// Shortens a command with a script of several lines to its first and last line. JSON has all of it.
-fn on_one_line(command: &str) -> Cow<'_, str> {
-    match (command.split_once('\n'), command.rsplit_once('\n')) {
-        (Some((first, _)), Some((_, last))) => format!("{first} … {last}").into(),
-        _ => command.into(),
-    }
+/// Shortens a script of several lines to its first one. JSON has all of it.
+fn first_line(word: &str) -> Cow<'_, str> {
+    word.split_once('\n').map_or(word.into(), |(first, _)| format!("{first} …").into())
 }
 
 impl std::fmt::Display for PlanReport<'_> {
@@ -131,7 +137,7 @@ impl std::fmt::Display for PlanReport<'_> {
             writeln!(f, "layer    {} {} {}", layer.name, layer.key, if layer.hit { "hit" } else { "miss" })?;
         }
         for step in &self.steps {
-            writeln!(f, "step     {}: {}", step.name, on_one_line(&step.run))?;
+            writeln!(f, "step     {}: {}", step.name, step.line)?;
         }
         for (name, command) in self.processes {
             writeln!(f, "process  {name}: {command} ({})", self.processes_from)?;
