@@ -67,6 +67,17 @@ fn sh(scene: &Scene, root: &OwnedFd, options: &[&str], script: &str) -> Outcome 
     run(jail_with(scene, root, options).args(["--", "sh", "-c", script]))
 }
 
+/// Returns descriptors that are no prepared root: of a file, and of this process's own namespace.
+pub(crate) fn strangers() -> [OwnedFd; 2] {
+    ["/dev/null", "/proc/self/ns/mnt"].map(|path| fs::File::open(path).unwrap().into())
+}
+
+/// Returns what a start says that must be refused.
+pub(crate) fn refusal(outcome: Outcome) -> String {
+    assert!(outcome.code == Some(125) && outcome.out.is_empty(), "{outcome:#?}");
+    outcome.err
+}
+
 /// Returns the name of its mount namespace.
 fn name_of(root: &OwnedFd) -> PathBuf {
     format!("mnt:[{}]", rustix::fs::fstat(root).unwrap().st_ino).into()
@@ -285,20 +296,9 @@ fn a_jail_that_ends_leaves_no_old_file_to_the_others() {
 #[test]
 fn what_is_no_prepared_root_is_refused() {
     let scene = Scene::new(users()[0]);
-    let file: OwnedFd = fs::File::open("/dev/null").unwrap().into();
-    let own: OwnedFd = fs::File::open("/proc/self/ns/mnt").unwrap().into();
-    let mut said = String::new();
-    for fd in [&file, &own] {
-        let refused = sh(&scene, fd, &[], "echo in");
-        assert!(refused.code == Some(125) && refused.out.is_empty(), "{refused:#?}");
-        said += &refused.err;
-    }
-    let closed = run(scene.jail(&["--root-from-host", "--prepared=999", "--", "true"]));
-    assert_eq!(closed.code, Some(125));
-    said += &closed.err;
-    let no_socket = run(scene.jail(&["--root-from-host", "--prepare"]));
-    assert_eq!(no_socket.code, Some(125));
-    said += &no_socket.err;
+    let mut said = strangers().map(|fd| refusal(sh(&scene, &fd, &[], "echo in"))).concat();
+    said += &refusal(run(scene.jail(&["--root-from-host", "--prepared=999", "--", "true"])));
+    said += &refusal(run(scene.jail(&["--root-from-host", "--prepare"])));
     assert_redacted(
         &said,
         &[],
