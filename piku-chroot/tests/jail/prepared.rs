@@ -7,7 +7,6 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
@@ -15,7 +14,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use piku_tests::snapshot::{assert_redacted, str};
 
 use crate::filesystem::hostfiles::Machine;
-use crate::scene::{Outcome, Running, Scene, processes_with, rounds, run, unique, until, users};
+use crate::scene::{Outcome, Running, Scene, kill_at_any_instant, processes_with, run, unique, until, users};
 
 /// Options with which most are made.
 const COMMON: [&str; 4] = ["--root-from-host", "--tmpfs=/app", "--tmpfs=/data", "--hostname=blog"];
@@ -162,16 +161,8 @@ fn many_starts_at_once_have_the_same_root() {
 fn killed_at_any_instant_nothing_is_left() {
     for user in users() {
         let scene = Scene::new(user);
-        let (root, word) = (prepare(scene.jail(&COMMON)), unique("instant"));
-        for round in 0..rounds(40) {
-            let mut jail = jail_with(&scene, &root, &[]);
-            jail.args(["--", "sh", "-c", "sleep 600 & sleep 600", &word]).stdin(Stdio::null());
-            let mut jail = Running::start(jail);
-            thread::sleep(Duration::from_micros(u64::from(round % 40) * 200 + u64::from(round / 40) * 17));
-            jail.signal(Signal::SIGKILL);
-            jail.wait();
-        }
-        until("the end of the jails", || processes_with(&word).is_empty());
+        let root = prepare(scene.jail(&COMMON));
+        kill_at_any_instant(200, || jail_with(&scene, &root, &[]));
         let left = sh(&scene, &root, &[], "ls -A /etc | grep '^[.]'; ls -A /run /home /app /data");
         assert_eq!(left.out, "/app:\n\n/data:\n\n/home:\n\n/run:\n", "{left:#?}");
     }

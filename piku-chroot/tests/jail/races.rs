@@ -5,15 +5,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::scene::{Running, Scene, processes_with, rounds, run, unique, until, users};
+use crate::scene::{Scene, kill_at_any_instant, rounds, run, users};
 
 /// Returns mounts of the host that a jail may have leaked.
 fn mounts() -> BTreeSet<String> {
@@ -106,19 +103,11 @@ fn links_that_are_swapped_in_lead_nowhere() {
 fn killed_at_any_instant_nothing_is_left() {
     for user in users() {
         let scene = Scene::new(user);
-        let (app, word) = (scene.folder("app"), unique("instant"));
+        let app = scene.folder("app");
         let before = mounts();
-        for round in 0..rounds(40) {
-            let mut command =
-                scene.jail(&["--root-from-host", "--app", app.to_str().unwrap(), "--data", "app"]);
-            command.args(["--", "sh", "-c", "sleep 600 & sleep 600", &word]).stdin(Stdio::null());
-            let mut jail = Running::start(&mut command);
-            // From the first instant to when the command has been running for a while.
-            thread::sleep(Duration::from_micros(u64::from(round % 40) * 250 + u64::from(round / 40) * 17));
-            jail.signal(Signal::SIGKILL);
-            jail.wait();
-        }
-        until("the end of the jails", || processes_with(&word).is_empty());
+        kill_at_any_instant(250, || {
+            scene.jail(&["--root-from-host", "--app", app.to_str().unwrap(), "--data", "app"])
+        });
         assert_eq!(mounts(), before);
         assert_eq!(fs::read_dir(&app).unwrap().count(), 0);
     }
@@ -128,17 +117,14 @@ fn killed_at_any_instant_nothing_is_left() {
 fn a_caller_that_is_killed_at_any_instant_leaves_nothing() {
     for user in users() {
         let scene = Scene::new(user);
-        let word = unique("caller");
-        for round in 0..rounds(40) {
+        kill_at_any_instant(250, || {
             let mut shell = scene.command("sh");
-            shell.args(["-c", "\"$0\" --die-with=$$ \"$@\" & wait"]).arg(scene.program());
-            shell.args(["--root-from-host", "--", "sh", "-c", "sleep 600 & sleep 600", &word]);
-            let mut parent = Running::start(shell.stdin(Stdio::null()));
-            thread::sleep(Duration::from_micros(u64::from(round % 40) * 250 + u64::from(round / 40) * 17));
-            parent.signal(Signal::SIGKILL);
-            parent.wait();
-        }
-        until("the end of the jails", || processes_with(&word).is_empty());
+            shell
+                .args(["-c", "\"$0\" --die-with=$$ \"$@\" & wait"])
+                .arg(scene.program())
+                .arg("--root-from-host");
+            shell
+        });
     }
 }
 

@@ -241,6 +241,21 @@ pub(crate) fn rounds(few: u32) -> u32 {
     std::env::var("PIKU_ROUNDS").map_or(few, |rounds| rounds.parse().expect("PIKU_ROUNDS is a number"))
 }
 
+/// Starts these jails one after another, each with two processes inside, and kills each monitor `step` microseconds later than the one
+/// before. All processes must end.
+pub(crate) fn kill_at_any_instant(step: u64, jail: impl Fn() -> Command) {
+    let word = unique("instant");
+    for round in 0..rounds(40) {
+        let mut jail = jail();
+        jail.args(["--", "sh", "-c", "sleep 600 & sleep 600", &word]).stdin(Stdio::null());
+        let mut jail = Running::start(jail);
+        thread::sleep(Duration::from_micros(u64::from(round % 40) * step + u64::from(round / 40) * 17));
+        jail.signal(Signal::SIGKILL);
+        jail.wait();
+    }
+    until("the end of the jails", || processes_with(&word).is_empty());
+}
+
 /// Waits until it is so.
 pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let start = Instant::now();

@@ -3,14 +3,12 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use piku_tests::snapshot::{assert_redacted, str};
 
 use crate::prepared::{LOOK, option_for, prepare, refusal, strangers};
-use crate::scene::{Outcome, Running, processes_with, rounds, run, unique, until};
+use crate::scene::{Outcome, Running, kill_at_any_instant, processes_with, run, unique, until};
 use crate::uid_range::scene::Two;
 
 /// Prepares a root for a name.
@@ -103,17 +101,9 @@ fn its_jails_do_not_see_each_other_and_end_with_their_monitors() {
 #[test]
 fn killed_at_any_instant_nothing_is_left() {
     for two in Two::each() {
-        let (namespace, word) = (make(&two, "blog", &[]), unique("instant"));
-        for round in 0..rounds(40) {
-            let mut jail = jail_in(&two, "blog", &namespace, &[]);
-            jail.args(["--", "sh", "-c", "sleep 600 & sleep 600", &word]).stdin(Stdio::null());
-            let mut jail = Running::start(jail);
-            // As root, unshare and setpriv take the first milliseconds.
-            thread::sleep(Duration::from_micros(u64::from(round % 40) * 300 + u64::from(round / 40) * 17));
-            jail.signal(Signal::SIGKILL);
-            jail.wait();
-        }
-        until("the end of the jails", || processes_with(&word).is_empty());
+        let namespace = make(&two, "blog", &[]);
+        // As root, unshare and setpriv take the first milliseconds.
+        kill_at_any_instant(300, || jail_in(&two, "blog", &namespace, &[]));
     }
 }
 
