@@ -38,9 +38,9 @@ pub(crate) fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
 /// Opens the user namespace that owns a namespace.
 pub(crate) fn owning_user_namespace(namespace: impl AsFd) -> io::Result<OwnedFd> {
     /// `NS_GET_USERNS` of linux/nsfs.h.
-    const GET_OWNER: libc::c_ulong = nix::request_code_none!(0xb7, 0x1);
+    const GET_OWNER: libc::Ioctl = nix::request_code_none!(0xb7, 0x1);
     // SAFETY: no memory is passed. A descriptor that is not of a namespace is an error.
-    let number = unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), GET_OWNER as _) };
+    let number = unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), GET_OWNER) };
     if number == -1 {
         return Err(io::Error::last_os_error());
     }
@@ -213,7 +213,7 @@ pub(crate) fn raise_loopback() -> io::Result<()> {
         nix::sys::socket::socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     let request = InterfaceFlags { name: *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0", flags: IFF_UP, rest: [0; 22] };
     // SAFETY: the kernel reads the structure, which outlives the call and is the one of this request.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
