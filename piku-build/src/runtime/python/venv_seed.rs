@@ -71,14 +71,27 @@ ensurepip._run_pip = install
 ensurepip.bootstrap(upgrade=True, default_pip=True)
 ";
 
-/// Makes a virtualenv in the second folder with the packages of the one in the first, and its programs.
+/// Makes a virtualenv in the second folder with the packages of the one in the first, and its programs. pip, which
+/// has most files, is copied beside the other packages, while Python makes the rest.
 const COPY: &str = "\
-from venv import main
-import os, subprocess, sys
+import os, sys
 seed, made = sys.argv[1:]
-main(['--without-pip', made])
-lib = 'lib/python%d.%d/site-packages/' % sys.version_info[:2]
-subprocess.check_call(['cp', '-a', os.path.join(seed, lib, '.'), os.path.join(made, lib)])
+lib = 'lib/python%d.%d/site-packages' % sys.version_info[:2]
+packages, place = os.path.join(seed, lib), os.path.join(made, lib)
+os.makedirs(place)
+names = os.listdir(packages)
+copies = []
+for part in [name for name in names if name == 'pip'], [name for name in names if name != 'pip']:
+    paths = [os.path.join(packages, name) for name in part]
+    if paths:
+        copies.append(os.spawnvp(os.P_NOWAIT, 'cp', ['cp', '-a', '-t', place] + paths))
+try:
+    from venv import main
+    main(['--without-pip', made])
+finally:
+    failed = [copy for copy in copies if os.waitpid(copy, 0)[1]]
+if failed:
+    sys.exit('cannot copy pip')
 for name in os.listdir(os.path.join(seed, 'bin')):
     if 'pip' in name or name.startswith('easy_install'):
         with open(os.path.join(seed, 'bin', name), 'rb') as f: text = f.read()
@@ -133,10 +146,16 @@ pub(crate) fn venv_step(
     seed: Option<&LayerPlan>,
     venv: &Path,
 ) -> BuildStep {
-    let Some(seed) = seed else { return python.make_venv(name, venv, true) };
-    let (program, from, venv) =
-        (python.path.to_string_lossy(), seed.mount.to_string_lossy(), venv.to_string_lossy());
-    BuildStep::new(name, &[&program, "-I", "-c", COPY, &from, &venv], true)
+    match seed {
+        Some(seed) => copy_step(name, &python.path, &seed.mount, venv),
+        None => python.make_venv(name, venv, true),
+    }
+}
+
+/// Returns the step that makes the virtualenv `venv` like `seed`.
+fn copy_step(name: &'static str, python: &Path, seed: &Path, venv: &Path) -> BuildStep {
+    let [python, seed, venv] = [python, seed, venv].map(Path::to_string_lossy);
+    BuildStep::new(name, &[&python, "-I", "-c", COPY, &seed, &venv], true)
 }
 
 #[cfg(test)]
@@ -197,6 +216,17 @@ mod tests {
             "{:?}",
             other.iter().map(|(name, file)| (name, file.0)).collect::<Vec<_>>()
         );
+
+        let copy = dir.path().join("copy");
+        run(&copy_step("venv", Path::new("/usr/bin/python3"), &fast, &copy));
+        assert_eq!(list_files(&copy), found);
+        let program = |venv: &Path| fs::read_to_string(venv.join("bin/pip")).unwrap();
+        let own = format!("#!{}/bin/python", copy.display());
+        assert!(program(&copy).starts_with(&own) && !program(&fast).starts_with(&own));
+        let broken = copy_step("venv", Path::new("/usr/bin/python3"), &fast, &dir.path().join("broken"));
+        let limited = ["-c", "ulimit -f 40; exec \"$@\"", "sh"].map(str::to_owned);
+        let out = Command::new("/bin/sh").args(limited).args(&broken.run).output().unwrap();
+        assert!(!out.status.success(), "a copy that fails is none: {out:?}");
 
         let records_compiled = |venv: &Path| {
             let record = list_files(venv).into_keys().find(|name| name.ends_with("/RECORD")).unwrap();
