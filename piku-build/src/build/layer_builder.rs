@@ -2,6 +2,7 @@
 //! is tried first.
 
 use std::path::Path;
+use std::thread;
 
 use anyhow::Context;
 use piku_release::removals;
@@ -97,9 +98,16 @@ impl ReleaseBuilder<'_> {
         mounts.extend(plan.host.iter().chain(&layer.host).map(|folder| StepMount::read_only(folder)));
         mounts.push(StepMount { real: unfinished.content(), inside: layer.mount.clone(), writable: true });
         let runner = self.at.step_runner(app, layer.writes_app, mounts, &env);
-        for step in steps {
+        let content = unfinished.tree()?;
+        for (number, step) in (1..).zip(steps) {
             let quiet = step.quiet || afterwards;
-            let ended = runner.run(&BuildStep { quiet, ..step.clone() })?;
+            let ended = thread::scope(|scope| {
+                if number > 1 && number == steps.len() {
+                    // The disk writes the packages while the processor compiles them.
+                    scope.spawn(|| content.begin_write_out());
+                }
+                runner.run(&BuildStep { quiet, ..step.clone() })
+            })?;
             runtime.check_step(step, &ended, plan, view)?;
             if quiet && !step.quiet {
                 ended.lines.iter().for_each(|line| progress::detail(line));

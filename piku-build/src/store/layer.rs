@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use piku_files::{FileKind, FileLock, TreeError, TreeHandle, atomic_file, remove_all};
 use piku_release::layers::{COMPLETE, CONTENT, is_same_folder, open_layer};
 use piku_report::progress;
@@ -231,15 +231,20 @@ impl UnfinishedLayer {
 
     /// Records the layer's native files and marks it as complete. `about` describes it for people.
     pub(crate) fn finish_for(self, machine: &TargetMachine, about: &str) -> anyhow::Result<()> {
+        let tree = self.tree()?;
         let mut search = NativeSearch::new(machine);
-        search.add_tree(&self.tree()?, Path::new(""))?;
-        self.finish(&format!("{about}\n{}", record::write(&search)))
+        thread::scope(|scope| {
+            let written = scope.spawn(|| tree.write_out(None));
+            search.add_tree(&tree, Path::new(""))?;
+            let written = written.join().map_err(|_| anyhow!("the thread that writes the layer panicked"))?;
+            Ok::<_, anyhow::Error>(written?)
+        })?;
+        self.mark_complete(&format!("{about}\n{}", record::write(&search)))
     }
 
-    /// Marks the layer as complete.
-    fn finish(mut self, about: &str) -> anyhow::Result<()> {
+    /// Marks the layer as complete, whose files are on the disk.
+    fn mark_complete(mut self, about: &str) -> anyhow::Result<()> {
         let cannot = || format!("cannot finish the layer '{}'", self.dir.display());
-        self.tree()?.write_out(None)?;
         atomic_file::write_ordered(&self.dir.join(COMPLETE), about.as_bytes(), 0o644).with_context(cannot)?;
         atomic_file::order_parent(&self.dir).with_context(cannot)?;
         self.lock.take().map_or(Ok(()), FileLock::unlock).with_context(cannot)
@@ -288,6 +293,12 @@ mod tests {
     use super::*;
     use piku_release::layers::{list_unused, withdraw_layer};
     use std::collections::BTreeSet;
+
+    impl UnfinishedLayer {
+        fn finish(self, about: &str) -> anyhow::Result<()> {
+            self.finish_for(&TargetMachine::detect()?, about)
+        }
+    }
 
     fn build(store: &LayerStore, key: &str) -> UnfinishedLayer {
         match store.find_or_lock(key).unwrap() {

@@ -104,6 +104,19 @@ impl TreeHandle {
         }
     }
 
+    /// Begins to write the content of all files to the disk and does not wait. What is written early need not
+    /// be waited for later; errors are reported then. The tree may change meanwhile.
+    pub fn begin_write_out(&self) {
+        let _ = self.walk(|entry| {
+            if entry.stat().is_file() && entry.stat().len > 0 {
+                if let Ok(file) = entry.open_file() {
+                    let _ = sys::begin_write(&file.file);
+                }
+            }
+            Ok::<_, TreeError>(WalkStep::Into)
+        });
+    }
+
     /// Writes the content of the new files, many at a time.
     fn write_new(&self, old: Option<&Self>) -> Result<(), TreeError> {
         let mut files = NewFiles::default();
@@ -169,6 +182,7 @@ mod tests {
         let mut names = new.new_entries(Some(&old)).unwrap();
         names.sort();
         assert_eq!(names, ["", "c", "sub", "sub/d", "sub/e"].map(PathBuf::from));
+        new.begin_write_out();
         for old in [Some(&old), None] {
             new.write_new(old).unwrap();
             new.sync_new(old).unwrap();
