@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "Nodes of the machine")]
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -224,10 +225,18 @@ fn list_installed(target: &BuildTarget) -> Vec<InstalledNode> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         bins.extend(entries.map(|entry| entry.path().join("bin")));
     }
-    let mut installed: Vec<InstalledNode> = bins.into_iter().filter_map(|bin| inspect(bin, target)).collect();
+    let mut installed: Vec<InstalledNode> =
+        distinct_folders(bins).into_iter().filter_map(|bin| inspect(bin, target)).collect();
     let first = installed.first().map(|node| node.bin.clone());
     installed.sort_by_key(|node| (first.as_ref() != Some(&node.bin), std::cmp::Reverse(node.version)));
     installed
+}
+
+/// Returns the directories that exist, each once: `/bin` is often a link to `/usr/bin`.
+fn distinct_folders(mut folders: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut known = HashSet::new();
+    folders.retain(|folder| folder.canonicalize().is_ok_and(|real| known.insert(real)));
+    folders
 }
 
 fn inspect(bin: PathBuf, target: &BuildTarget) -> Option<InstalledNode> {
@@ -241,4 +250,24 @@ fn inspect(bin: PathBuf, target: &BuildTarget) -> Option<InstalledNode> {
         .output()
         .ok()?;
     parse_exact(&String::from_utf8_lossy(&output.stdout)).map(|version| InstalledNode { version, bin })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_linked_folder_is_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let [usr, bin, other, gone] = ["usr", "bin", "other", "gone"].map(|name| dir.path().join(name));
+        fs::create_dir(&usr).unwrap();
+        fs::create_dir(&other).unwrap();
+        symlink("usr", &bin).unwrap();
+        assert_eq!(
+            distinct_folders(vec![usr.clone(), bin.clone(), other.clone(), gone]),
+            [usr.clone(), other]
+        );
+        assert_eq!(distinct_folders(vec![bin.clone(), usr]), [bin]);
+    }
 }
