@@ -7,6 +7,7 @@ mod handshakes;
 mod local_names;
 mod logs;
 mod neighbours;
+mod order_limits;
 mod settings;
 mod sites;
 mod status_page;

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
+use piku_events::actor;
 use piku_events::journal::{EventResult, JournalEvent};
 use piku_layout::clock;
 use piku_layout::name::AppName;
@@ -19,9 +20,10 @@ use piku_report::user_error::{self, UserError};
 use serde::{Deserialize, Serialize};
 
 use crate::nginx::certificates::acme_client::AcmeClient;
-use crate::nginx::certificates::app_certificates::{AppCertificates, CertificateMetadata};
+use crate::nginx::certificates::app_certificates::{AppCertificates, CertificateMetadata, CertificatePair};
 use crate::nginx::certificates::certificate_owner::CertificateOwner;
 use crate::nginx::certificates::operator_certificate::{OperatorCertificate, is_key_of};
+use crate::nginx::certificates::order_log::{OrderReason, PlacedOrder};
 use crate::nginx::master::NginxMaster;
 use crate::nginx::{WebServer, nginx_dir};
 use crate::releases::current;
@@ -75,6 +77,15 @@ impl FailedAttempt {
     }
 }
 
+/// Who wants a renewal.
+#[derive(Debug, Clone, Copy)]
+struct RenewalCaller {
+    /// Somebody asks for the certificate of one app, unlike the timer.
+    asked: bool,
+    /// Without a pause after a failed attempt.
+    force: bool,
+}
+
 /// Renews the certificates that are self-signed or expire soon. `force` ignores the pause after a failed
 /// attempt. A person who asks for that of one app learns why none is requested.
 pub(crate) fn renew_certificates(root: &PikuRoot, only: Option<&AppName>, force: bool) -> anyhow::Result<()> {
@@ -109,11 +120,14 @@ pub(crate) fn renew_certificates(root: &PikuRoot, only: Option<&AppName>, force:
     if only.is_none() && !web.page_names().is_empty() {
         owners.push(CertificateOwner::StatusPage);
     }
+    // What expires goes first, in case the authority refuses the rest.
+    owners.sort_by_cached_key(|owner| !web.is_renewal_due(*owner));
+    let by = RenewalCaller { asked: only.is_some(), force };
     let mut failed = Vec::new();
     let mut hints: Vec<String> = Vec::new();
     for owner in owners {
         // One failure does not stop the others.
-        if let Err(err) = web.renew_for(client.as_ref(), owner, only.is_some(), force) {
+        if let Err(err) = web.renew_for(client.as_ref(), owner, by) {
             send_certificate_event(owner, EventResult::Failed, &format!("{owner}: no certificate: {err:#}"));
             failed.push(format!("{owner}: {err:#}"));
             hints.extend(user_error::advice(&err).0);
@@ -135,13 +149,46 @@ fn send_certificate_event(owner: CertificateOwner<'_>, result: EventResult, mess
 }
 
 impl WebServer {
+    /// Returns true if the certificate of the owner expires soon, and is to be had again for the same names.
+    fn is_renewal_due(&self, owner: CertificateOwner<'_>) -> bool {
+        let Ok(all) = owner.names(self) else { return false };
+        owner.pairs(&self.root).read_current().is_some_and(|pair| is_renewal(&pair, &public_names(&all)))
+    }
+
+    /// Records the request of a certificate. Returns `None` if a limit refuses one that the timer makes.
+    fn place_order(
+        &self,
+        owner: CertificateOwner<'_>,
+        names: &BTreeSet<String>,
+        is_renewal: bool,
+        by: RenewalCaller,
+    ) -> anyhow::Result<Option<PlacedOrder>> {
+        let reason = match (is_renewal, by.asked) {
+            _ if by.force && actor::calling_key().is_none() => OrderReason::Forced,
+            (true, false) => OrderReason::ScheduledRenewal,
+            (true, true) => OrderReason::AskedRenewal,
+            (false, _) => OrderReason::NewNames,
+        };
+        let now = Timestamp::now();
+        let refused = match PlacedOrder::record(&self.root, owner.store_name(), names, reason, now)? {
+            Ok(order) => return Ok(Some(order)),
+            Err(refused) => refused.message(),
+        };
+        if by.asked {
+            let hint = format!("on the server, the operator may: sudo piku certs:renew {owner} --force");
+            return Err(UserError::new(refused).hint(hint).into());
+        }
+        progress::detail(&format!("{owner}: {refused}"));
+        Ok(None)
+    }
+
     fn renew_for(
         &self,
         client: Option<&AcmeClient>,
         owner: CertificateOwner<'_>,
-        asked: bool,
-        force: bool,
+        by: RenewalCaller,
     ) -> anyhow::Result<()> {
+        let RenewalCaller { asked, force } = by;
         let all = owner.names(self)?;
         let pairs = owner.pairs(&self.root);
         let current = pairs.read_current();
@@ -201,6 +248,10 @@ impl WebServer {
         if NginxMaster::find(&self.dir).is_none() {
             bail!("piku's nginx does not run, so the authority could not check the host names");
         }
+        let is_renewal = current.as_ref().is_some_and(|pair| is_renewal(pair, &names));
+        let Some(order) = self.place_order(owner, &names, is_renewal, by)? else {
+            return Ok(());
+        };
         let failures = last.map_or(0, |last| last.failures) + 1;
         // Recorded before the attempt, so that one cut short by a kill counts too.
         current::create_dir(pairs.path())?;
@@ -210,6 +261,7 @@ impl WebServer {
         progress::step(&format!("Requesting a certificate for {owner}: {joined}"));
         let metadata = CertificateMetadata { names, self_signed: false, at: Timestamp::now() };
         let pair = pairs.create_pair(&metadata, |pair| client.fetch_certificate(self, owner, pair));
+        order.finish(pair.is_ok())?;
         let pair = match pair {
             Ok(pair) => pair,
             Err(err) => {
@@ -238,6 +290,13 @@ impl WebServer {
         send_certificate_event(owner, EventResult::Done, &message);
         FailedAttempt::remove(&pairs)
     }
+}
+
+/// Returns true if the pair is that of an authority for all these names, and expires soon.
+fn is_renewal(pair: &CertificatePair, names: &BTreeSet<String>) -> bool {
+    !pair.metadata.self_signed
+        && pair.metadata.names.is_superset(names)
+        && pair.is_renewal_due(Timestamp::now())
 }
 
 /// Returns the error for an app for whose names no authority is asked.

@@ -8,3 +8,4 @@ mod certificate_owner;
 mod client_reason;
 pub(super) mod imported_certificate;
 pub(super) mod operator_certificate;
+mod order_log;
