@@ -27,7 +27,7 @@ fn an_app_inherits_what_apps_share() {
         world
             .send(&format!(
                 "POST / HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 1.2.3.4\r\nProxy: evil\r\nContent-Length: 2\r\n\
-                 Connection: close\r\n\r\nhi"
+                 Forwarded: for=9.9.9.9;proto=https\r\nX-Forwarded-Ssl: on\r\nX-Forwarded-Scheme: https\r\nConnection: close\r\n\r\nhi"
             ))
             .body
     };
@@ -45,6 +45,9 @@ fn an_app_inherits_what_apps_share() {
             ("connection", None),
             ("upgrade", None),
             ("proxy", None),
+            ("forwarded", None),
+            ("x-forwarded-ssl", None),
+            ("x-forwarded-scheme", None),
         ];
         for (name, value) in expected {
             assert_eq!(header(&body, name).as_deref(), value, "{name} of {host}: {body}");
@@ -53,7 +56,18 @@ fn an_app_inherits_what_apps_share() {
     for (path, status) in [("tok-en_1", 200), ("tok.en", 404), ("", 404), ("none", 404)] {
         assert_eq!(world.status(&format!("/.well-known/acme-challenge/{path}")), status, "{path}");
     }
-    for (path, status) in [("/.git/config", 404), ("/a/%2egit", 404), ("/.gitx", 200)] {
+    for (path, status) in [
+        ("/.git/config", 404),
+        ("/a/%2egit", 404),
+        ("//.git//config", 404),
+        ("/a/../.git/config", 404),
+        ("/%2f.git%2fconfig", 404),
+        ("/a/%2e%2e/%2E%67it", 404),
+        ("/.well-known/acme-challenge/../../.git/config", 404),
+        ("http://blog.test/.git/config", 404),
+        ("http://blog.test/.gitx", 200),
+        ("/.gitx", 200),
+    ] {
         assert_eq!(world.status(path), status, "{path}");
     }
     let mut socket = open_websocket(port, "/upgrade?a=%20b");
@@ -83,7 +97,8 @@ fn an_app_replaces_what_apps_share() {
     let own = "proxy_set_header X-Forwarded-Host own.test;\nproxy_set_header X-Top yes;\n\
                location /api { proxy_set_header X-Api yes; }\n\
                location /upgrade/api { proxy_set_header X-Api yes; }\nlocation = /upgrade/exact { }\n\
-               rewrite ^/old/(.*)$ /$1 last;\n";
+               rewrite ^/old/(.*)$ /$1 last;\nrewrite ^/hidden/(.*)$ /.$1 last;\n\
+               location ^~ /moved/ { rewrite ^/moved/(.*)$ /.$1 last; }\n";
     let world = world
         .file("app/ENV", env)
         .file("app/own.inc", own)
@@ -112,6 +127,8 @@ fn an_app_replaces_what_apps_share() {
     }
     assert_eq!(asked("/", 1025).status, 413);
     assert_eq!(["/old/.git/config", "/.git", "/old/x"].map(|path| world.status(path)), [404, 404, 200]);
+    let made = ["/hidden/git/config", "/hidden/git", "/moved/git/config", "/hidden/gitx"];
+    assert_eq!(made.map(|path| world.status(path)), [404, 404, 404, 200]);
     for path in ["/upgrade", "/upgrade/api", "/upgrade/exact", "/old/upgrade"] {
         open_websocket(world.port, path);
     }

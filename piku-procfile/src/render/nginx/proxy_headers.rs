@@ -34,6 +34,10 @@ impl ProxyHeaders {
             ["X-Request-Start", "t=$msec"],
             // Some programs read it as HTTP_PROXY (CVE-2016-5385).
             ["Proxy", ""],
+            // Rack, Spring and others prefer these to the headers above.
+            ["Forwarded", ""],
+            ["X-Forwarded-Scheme", ""],
+            ["X-Forwarded-Ssl", ""],
         ]
         .into_iter()
         .chain(own)

@@ -5,6 +5,7 @@ use super::config_writer::NginxConfigFile;
 use super::content::add_content;
 use super::forwarded::add_forwarded_maps;
 use super::host_name::DEFAULT_PATTERN;
+use super::include::syntax::NginxDirective;
 use super::moved_paths::{add_header_maps, add_moved_maps};
 use super::settings::redirects::HostRedirect;
 use super::shared_settings::{
@@ -82,7 +83,13 @@ impl VirtualHost {
     pub(super) fn hide_git_folders(&self, to: &mut NginxConfigFile<'_>) {
         if self.acme_root.is_some() {
             // This is no token.
-            return to.add(&["rewrite", GIT_FOLDER, &format!("{ACME_PATH}.git"), "last"]);
+            to.add(&["rewrite", GIT_FOLDER, &format!("{ACME_PATH}.git"), "last"]);
+            let changes_paths =
+                |own: &NginxDirective| matches!(own.name(), "rewrite" | "error_page" | "auth_request");
+            if self.include.find(&changes_paths).is_none() {
+                return;
+            }
+            // The app's own rewrites come later, and may make such a path of another one.
         }
         to.add_block(&["location", "~", GIT_FOLDER], |to| to.add(&["return", "404"]));
     }
