@@ -77,10 +77,10 @@ impl FailedAttempt {
     }
 }
 
-/// Who wants a renewal.
+/// The caller of a renewal.
 #[derive(Debug, Clone, Copy)]
 struct RenewalCaller {
-    /// Somebody asks for the certificate of one app, unlike the timer.
+    /// A user asks for the certificate of one app, unlike the timer.
     asked: bool,
     /// Without a pause after a failed attempt.
     force: bool,
@@ -149,7 +149,7 @@ fn send_certificate_event(owner: CertificateOwner<'_>, result: EventResult, mess
 }
 
 impl WebServer {
-    /// Returns true if the certificate of the owner expires soon, and is to be had again for the same names.
+    /// Returns true if the certificate of the owner expires soon, and another one for the same names would replace it.
     fn is_renewal_due(&self, owner: CertificateOwner<'_>) -> bool {
         let Ok(all) = owner.names(self) else { return false };
         owner.pairs(&self.root).read_current().is_some_and(|pair| is_renewal(&pair, &public_names(&all)))

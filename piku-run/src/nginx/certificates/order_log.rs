@@ -55,7 +55,7 @@ pub(super) struct RefusedOrder {
     next: Timestamp,
 }
 
-/// What became of an order. One that was cut short stays pending, and counts as issued.
+/// Outcome of an order. One that was cut short stays pending, and counts as issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum OrderState {
@@ -80,7 +80,7 @@ struct CertificateOrder {
 pub(super) enum OrderReason {
     /// The timer renews a certificate: no limit, since the pause after failures bounds it.
     ScheduledRenewal,
-    /// Somebody asks for the renewal of one that is due: the limits of the app.
+    /// A user asks for the renewal of one that is due: the limits of the app.
     AskedRenewal,
     /// A certificate for names that the current one does not cover: all limits.
     NewNames,
@@ -234,7 +234,7 @@ impl RefusedOrder {
     }
 }
 
-/// Returns the part of a host name for which somebody has registered it, as authorities count certificates.
+/// Returns the registered domain of a host name, below which authorities count certificates.
 fn registered_domain(name: &str) -> &str {
     let mut dots = name.rmatch_indices('.').map(|(at, _)| at);
     let (last, second, third) = (dots.next(), dots.next(), dots.next());
