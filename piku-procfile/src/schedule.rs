@@ -70,6 +70,11 @@ pub fn split_schedule(text: &str) -> Result<(String, &str), BadSchedule> {
         fields.push(word);
         rest = after.trim_start_matches([' ', '\t']);
     }
+    // As a command, it would be the names of the files in the directory.
+    if next_word(rest).0 == "*" {
+        let message = "the schedule has a sixth field: seconds and years cannot be given".to_owned();
+        return Err(BadSchedule { at: text.len() - rest.len(), message });
+    }
     Ok((fields.join(" "), rest))
 }
 
@@ -221,6 +226,8 @@ mod tests {
     fn fields_have_a_form_and_a_range() {
         for (text, at, word) in [
             ("60 * * * * x", 0, "minute"),
+            ("0 0 3 * * * ./backup", 10, "sixth field"),
+            ("*/5 * * * * *", 12, "sixth field"),
             ("0 24 * * * x", 2, "hour"),
             ("0 0 0 * * x", 4, "day of the month"),
             ("0 0 32 * * x", 4, "day of the month"),
