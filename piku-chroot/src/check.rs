@@ -77,9 +77,8 @@ fn try_layers(plan: &JailPlan, identity: CallerIdentity) -> Vec<CheckRow> {
     let nothing = || Ok(());
     let layers = ProtectionLayers::probe();
     let enter = || {
-        let host =
-            HostFiles::new(plan, identity).read(false, false).context("cannot read the host's /etc")?;
-        root::enter_new_root(plan, identity, &host.files, None, WritableApp::default(), None)
+        let host = HostFiles::new(plan, identity);
+        root::enter_new_root(plan, identity, host.names(), None, WritableApp::default(), None)
     };
     let restrict = || {
         enter()?;

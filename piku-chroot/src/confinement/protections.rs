@@ -17,6 +17,7 @@ use crate::errors::kernel_version::KernelVersion;
 pub(crate) struct ProtectionLayers {
     pub(crate) seccomp: bool,
     pub(crate) landlock: LandlockSupport,
+    /// Seccomp keeps the command away from keyrings; without it, the command gets its own session keyring.
     pub(crate) keyring: bool,
     pub(crate) cgroup: bool,
     pub(crate) kernel: KernelVersion,
@@ -56,10 +57,11 @@ pub(crate) const CGROUP: &str = "cgroup namespace";
 impl ProtectionLayers {
     /// Asks the kernel, without changing anything.
     pub(crate) fn probe() -> Self {
+        let seccomp = seccomp::is_available();
         Self {
-            seccomp: seccomp::is_available(),
+            seccomp,
             landlock: LandlockSupport::probe(),
-            keyring: keyring::is_available(),
+            keyring: seccomp || keyring::is_available(),
             cgroup: Path::new("/proc/self/ns/cgroup").exists(),
             kernel: KernelVersion::running(),
         }
@@ -95,8 +97,7 @@ impl ProtectionLayers {
             ProtectionLayer { wanted: restricts_ports, ..ports },
             layer(
                 KEYRING,
-                // Without seccomp, the command gets its own session keyring.
-                self.seccomp || self.keyring,
+                self.keyring,
                 "this kernel has neither seccomp filters nor keyrings",
                 "use a kernel with CONFIG_SECCOMP_FILTER=y",
             ),

@@ -35,7 +35,7 @@ const MOST_WRITERS: u32 = 1000;
 #[derive(Debug)]
 pub(crate) struct FollowedFiles {
     files: HostFiles,
-    /// Contents of the files at the start, until init has them.
+    /// Contents of the files at the start, until the jail has them.
     first: Vec<(&'static str, FileContent)>,
     /// Watched directories of the host; watched as long as they are open.
     folders: Vec<OwnedFd>,
@@ -46,31 +46,32 @@ pub(crate) struct FollowedFiles {
 }
 
 impl FollowedFiles {
+    pub(crate) fn new(files: HostFiles) -> Self {
+        Self { files, first: Vec::new(), folders: Vec::new(), fully_watched: false, etc: None }
+    }
+
+    /// Returns the names of the files.
+    pub(crate) fn names(&self) -> &[&'static str] {
+        self.files.names()
+    }
+
     /// Reads the files and begins to watch them. [`CHANGED`] must be blocked.
-    pub(crate) fn watch(files: HostFiles) -> Result<Self> {
-        let HostSnapshot { files: first, folders, fully_watched } =
-            files.read(true, true).context("cannot read the host's /etc")?;
-        Ok(Self { files, first, folders, fully_watched, etc: None })
+    pub(crate) fn watch(&mut self) -> Result<()> {
+        if !self.names().is_empty() {
+            let now = self.files.read(true, true).context("cannot read the host's /etc")?;
+            let HostSnapshot { files, folders, fully_watched } = now;
+            (self.first, self.folders, self.fully_watched) = (files, folders, fully_watched);
+        }
+        Ok(())
     }
 
-    /// Takes the contents at the start.
-    pub(crate) fn take_first(&mut self) -> Vec<(&'static str, FileContent)> {
-        std::mem::take(&mut self.first)
-    }
-
-    /// Closes the host's directories, of which init needs no copies.
-    pub(crate) fn close_folders(&mut self) {
-        self.folders.clear();
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.files.is_empty()
-    }
-
-    /// Sets the directory that later changes are written to. A change since [`Self::watch`] has left a
-    /// pending signal.
-    pub(crate) fn write_to(&mut self, etc: OwnedFd) {
-        self.etc = Some(etc);
+    /// Writes the files to the jail's `/etc`, as later changes will be. A change since [`Self::watch`] has left
+    /// a pending signal.
+    pub(crate) fn write_to(&mut self, etc: OwnedFd) -> Result<()> {
+        let first = std::mem::take(&mut self.first);
+        bring_up_to_date(&etc, &first).context("cannot bring /etc up to date")?;
+        self.etc = Some(etc).filter(|_| !self.names().is_empty());
+        Ok(())
     }
 
     /// Returns how long to wait for a signal; `None` is forever.

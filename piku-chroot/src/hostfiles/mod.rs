@@ -1,7 +1,6 @@
 //! Files of the host's `/etc` that change while a machine runs: it gets its network late, its resolver
 //! replaces `/etc/resolv.conf` by a symlink into /run, it moves to another time zone. They are read on the
-//! host's side, before anything covers its root, and the monitor keeps the jail's copies up to date; see
-//! [`follow`].
+//! host's side by the monitor, which writes the jail's copies and keeps them up to date; see [`follow`].
 
 pub(crate) mod follow;
 mod resolver;
@@ -84,8 +83,9 @@ impl HostFiles {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.names.is_empty()
+    /// Returns the names of the files.
+    pub(crate) fn names(&self) -> &[&'static str] {
+        &self.names
     }
 
     /// Reads the files. With `watches`, the kernel reports later changes by [`follow::CHANGED`]; with

@@ -18,11 +18,10 @@ use crate::confinement::capabilities;
 use crate::confinement::protections::ProtectionLayers;
 use crate::errors::diagnosis::JailObstacle;
 use crate::errors::print_error;
-use crate::hostfiles::FileContent;
 use crate::ids::JailIds;
 use crate::limits::rlimits::CommandRlimits;
 use crate::plan::JailPlan;
-use crate::prepared::PreparedCopy;
+use crate::prepared::PreparedRoot;
 use crate::scratch::WritableApp;
 use crate::scratch::folder::ScratchPlace;
 use crate::{namespaces, network, root, signal_wait, sys, terminal};
@@ -45,12 +44,12 @@ pub(crate) struct MonitorLink {
     pub(crate) layers: ProtectionLayers,
     /// Folder for changes to /app.
     pub(crate) scratch: Option<ScratchPlace>,
-    /// Contents of the host's files in `/etc`.
-    pub(crate) host: Vec<(&'static str, FileContent)>,
-    /// Takes the new `/etc`, if it is kept up to date, and the terminal, if the command has one.
-    pub(crate) channel: Option<OwnedFd>,
-    /// Brings the copy of a prepared root, in whose user namespace this process is.
-    pub(crate) prepared: Option<PreparedCopy>,
+    /// Names of the host's files in `/etc`, which the monitor writes.
+    pub(crate) host_files: Vec<&'static str>,
+    /// Takes the new `/etc`, brings a byte when it is complete, and takes the terminal, if the command has one.
+    pub(crate) channel: OwnedFd,
+    /// The prepared root in whose user namespace this process is.
+    pub(crate) prepared: Option<PreparedRoot>,
 }
 
 /// Runs the jail and returns the exit code. `signals` are blocked already.
@@ -92,14 +91,16 @@ fn start_command(
     // twice. The command begins a session; a second one would only cost the kernel a scheduling group.
     setpgid(None, None).map_err(io::Error::from).context("cannot lead a process group")?;
     ids.change_data_owner(plan)?;
-    let etc = inside.channel.as_ref().filter(|_| !inside.host.is_empty());
     let writable = WritableApp::prepare(plan, ids, inside.scratch.as_ref())?;
     let is_read_only = writable.is_read_only();
-    root::enter_new_root(plan, ids.command(), &inside.host, etc, writable, inside.prepared)?;
+    let channel = &inside.channel;
+    root::enter_new_root(plan, ids.command(), &inside.host_files, Some(channel), writable, inside.prepared)?;
     namespaces::set_hostname(plan)?;
     namespaces::raise_loopback(plan)?;
     // Before this process hides itself: pasta enters its namespaces meanwhile.
     network::wait_until_connected(inside.network)?;
+    // The monitor opens the files of this process in /proc meanwhile, too.
+    wait_for_monitor(channel)?;
     if is_prepared {
         ids.leave_shared_namespace()?;
     }
@@ -110,8 +111,8 @@ fn start_command(
     drop((inside.monitor, inside.scratch));
     capabilities::drop_all()?;
     capabilities::hide()?;
-    let terminal =
-        inside.channel.filter(|_| plan.tty).map(|channel| terminal::open_terminal(&channel)).transpose()?;
+    let terminal = plan.tty.then(|| terminal::open_terminal(channel)).transpose()?;
+    drop(inside.channel);
     let mut came_back = false;
     let command = sys::spawn_and_exec(|| {
         let code = exec::exec_command(plan, rlimits, inside.layers, terminal.as_ref());
@@ -138,6 +139,16 @@ fn raise_oom_score(score: u16) -> Result<()> {
         if own < score.into() { fs::write(FILE, score.to_string()) } else { Ok(()) }
     };
     raise().context("--oom-score-adj: cannot raise the score")
+}
+
+/// Waits until the monitor has done its part: the jail's /etc is complete.
+fn wait_for_monitor(channel: &OwnedFd) -> Result<()> {
+    let mut word = [0];
+    let count = rustix::io::retry_on_intr(|| rustix::io::read(channel, &mut word))
+        .map_err(io::Error::from)
+        .context("cannot wait for the monitor")?;
+    ensure!(count > 0, "the monitor was killed");
+    Ok(())
 }
 
 /// Lets the kernel kill this process, and so the whole jail, when the monitor ends.

@@ -12,6 +12,7 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getppid};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::set_parent_process_death_signal;
@@ -75,7 +76,7 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
     let mut reporter = JailReporter::open(&plan, ids, layers)?;
     let scratch = ScratchFolder::make(&plan, ids)?;
     let hold = limits::prepare_limits(&plan.limits, plan.strict)?;
-    let mut followed = FollowedFiles::watch(HostFiles::new(&plan, ids.caller))?;
+    let mut followed = FollowedFiles::new(HostFiles::new(&plan, ids.caller));
     let (tty, in_background) = (plan.tty, plan.remove_in_background);
     let (mut obstacle, mut mounts) = (None, None);
     let mut tail = OutputTail::default();
@@ -87,19 +88,12 @@ pub(crate) fn run(plan: JailPlan) -> Result<u8> {
         scratch: scratch.as_ref(),
         // The kernel counts the processes of a user in each user namespace, and own users stay in the shared one.
         prepared: prepared.filter(|_| ids.own.is_none() || !hold.rlimits.limits_processes()),
+        host_files: followed.names().to_vec(),
     };
-    let code = start_jail(plan, &mut followed, surroundings).and_then(|jail| {
-        let channel = jail.channel;
-        mounts = jail.mounts;
-        let receive = |wanted: bool| match &channel {
-            Some(channel) if wanted => fd_channel::receive_fd(channel),
-            _ => Ok(None),
-        };
-        if let Some(etc) = receive(!followed.is_empty())? {
-            followed.write_to(etc);
-        }
-        let terminal = receive(tty).context("--tty")?;
-        drop(channel);
+    let code = start_jail(plan, surroundings).and_then(|mut jail| {
+        mounts = jail.complete(&mut followed, in_background)?;
+        let receive = |channel: OwnedFd| fd_channel::receive_fd(channel).context("--tty");
+        let terminal = jail.channel.take().filter(|_| tty).map(receive).transpose()?.flatten();
         match jail.started.as_ref().map(wait_for_start) {
             Some(Ok(is_read_only)) => reporter.report_start(&hold.held, is_read_only),
             Some(Err(kind)) => obstacle = Some(kind),
@@ -141,11 +135,9 @@ struct RunningJail {
     /// Pipe on which init writes a byte when the command runs; closed without a byte if it could not be
     /// started.
     started: Option<OwnedFd>,
-    /// Socket on which init sends the jail's `/etc`, if it has files to be followed, and the command's
-    /// terminal, if it has one.
+    /// Socket on which init sends the jail's `/etc` and, if it has left one, its old mount namespace; waits for a
+    /// byte; and sends the command's terminal, if it has one.
     channel: Option<OwnedFd>,
-    /// Its mount namespace, if its mounts end in the background.
-    mounts: Option<OwnedFd>,
     /// The process that connects its network.
     link: Option<NetworkLink>,
     /// Pipe whose end tells init that the monitor is gone, even before init can ask the kernel to die with
@@ -163,14 +155,39 @@ struct JailSurroundings<'a> {
     scratch: Option<&'a ScratchFolder>,
     /// Prepared root to be used.
     prepared: Option<OwnedFd>,
+    /// Names of the host's files in the jail's `/etc`.
+    host_files: Vec<&'static str>,
 }
 
-fn start_jail(
-    plan: JailPlan,
-    followed: &mut FollowedFiles,
-    around: JailSurroundings<'_>,
-) -> Result<RunningJail> {
-    let JailSurroundings { ids, layers, signals, hold, scratch, prepared } = around;
+impl RunningJail {
+    /// Writes the host's files to its `/etc`, while init makes the rest of the root, and lets init go on. Returns its
+    /// mount namespace, if that is to be taken down in the background.
+    fn complete(&self, followed: &mut FollowedFiles, in_background: bool) -> Result<Option<OwnedFd>> {
+        let completed = self.try_to_complete(followed, in_background);
+        if completed.is_err() {
+            let _ = kill(self.pid, Signal::SIGKILL);
+            let _ = waitpid(self.pid, None);
+        }
+        completed
+    }
+
+    fn try_to_complete(&self, followed: &mut FollowedFiles, in_background: bool) -> Result<Option<OwnedFd>> {
+        let Some(channel) = &self.channel else { return Ok(None) };
+        followed.watch()?;
+        let mut received = fd_channel::receive_fds(channel)?.into_iter();
+        // Without one, the jail has ended, and its SIGCHLD is next.
+        let Some(etc) = received.next() else { return Ok(None) };
+        let mounts = in_background.then(|| namespaces::open_mounts(self.pid)).flatten();
+        followed.write_to(etc)?;
+        let _ = rustix::io::write(channel, b"\n");
+        // Only then: the kernel takes its time for the old mount namespace.
+        drop(received);
+        Ok(mounts)
+    }
+}
+
+fn start_jail(plan: JailPlan, around: JailSurroundings<'_>) -> Result<RunningJail> {
+    let JailSurroundings { ids, layers, signals, hold, scratch, prepared, host_files } = around;
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe");
     let (alive, life) = pipe()?;
     let (started, start) = if plan.report.is_some() {
@@ -178,9 +195,7 @@ fn start_jail(
     } else {
         (None, None)
     };
-    let host = followed.take_first();
-    let hands_out = plan.tty || !host.is_empty();
-    let (channel, init_channel) = hands_out.then(fd_channel::open_channel).transpose()?.unzip();
+    let (channel, init_channel) = fd_channel::open_channel()?;
     let flags = namespaces::clone_flags(&plan);
     let (connected, connect) = if plan.net == NetworkOption::Own {
         pipe().map(|(read, write)| (Some(read), Some(write)))?
@@ -193,7 +208,7 @@ fn start_jail(
         monitor: alive,
         started: start,
         network: connected,
-        host,
+        host_files,
         channel: init_channel,
         layers,
         scratch: scratch.map(|scratch| scratch.place().clone()),
@@ -203,7 +218,6 @@ fn start_jail(
     let mut child = |prepared| match given.take() {
         Some((life, started, channel, connect, inside, plan)) => {
             drop((life, started, channel, connect));
-            followed.close_folders();
             init::run(plan, ids, signals, &hold.rlimits, MonitorLink { prepared, ..inside })
         }
         None => SETUP_FAILED,
@@ -221,7 +235,6 @@ fn start_jail(
     // The monitor waits for months, and needs only these ends.
     let (life, started, channel, connect, inside, plan) = given.context("the jail was not started")?;
     drop(inside);
-    let mounts = plan.remove_in_background.then(|| namespaces::open_mounts(pid)).flatten();
     let namespaces = JailNamespaces::open(&plan, pid)?;
     match joined {
         Some(joined) => {
@@ -235,7 +248,7 @@ fn start_jail(
     if let Some(connect) = connect {
         rustix::io::write(&connect, b"\n").map_err(io::Error::from).context("--net own")?;
     }
-    Ok(RunningJail { pid, started, channel, mounts, link, _life: life })
+    Ok(RunningJail { pid, started, channel: Some(channel), link, _life: life })
 }
 
 /// Adds the signal for a changed file of the host.

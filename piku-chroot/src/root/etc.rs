@@ -12,7 +12,7 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
 use crate::errors::quoted;
-use crate::hostfiles::{FileContent, leads_to_usr};
+use crate::hostfiles::leads_to_usr;
 use crate::ids::caller::CallerIdentity;
 use crate::plan::JailPlan;
 use crate::root::base::{self, BaseEntry, OpenedBase};
@@ -51,12 +51,13 @@ const FAMILIES: [&str; 9] =
 /// Size up to which a file is copied: for larger ones a mount costs less than the memory.
 const SMALL: u64 = 4096;
 
+/// Makes all entries but the files of the host that are kept up to date, which have these names.
 pub(crate) fn make_entries(
     etc: &OpenedFolder,
     plan: &JailPlan,
     identity: CallerIdentity,
     base: Option<&OpenedBase>,
-    host: &[(&'static str, FileContent)],
+    host_files: &[&'static str],
 ) -> Result<()> {
     let make = |name: &str, text: &[u8]| {
         if plan.is_mount_point(&Path::new("/etc").join(name)) {
@@ -72,16 +73,7 @@ pub(crate) fn make_entries(
         etc.make_symlink(Path::new("mtab"), Path::new("/proc/self/mounts"))?;
     }
     let Some(base) = base else { return Ok(()) };
-    for (name, content) in host {
-        let name = Path::new(name);
-        match content {
-            FileContent::Absent => {}
-            FileContent::Text(text) => etc.write_file(name, text)?,
-            FileContent::Link(target) => etc.make_symlink(name, target)?,
-        }
-    }
-    let ours: Vec<&str> = host.iter().map(|(name, _)| *name).collect();
-    for (from, folder, entries) in list_shown(base, &ours)? {
+    for (from, folder, entries) in list_shown(base, host_files)? {
         let below = Path::new(from).strip_prefix("etc").unwrap_or(Path::new(""));
         show_entries(base, from, &folder, entries, &etc.make_dirs(below)?, plan)?;
     }

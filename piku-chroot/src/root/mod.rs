@@ -13,7 +13,7 @@ pub(crate) mod tree;
 pub(crate) mod watch;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -32,7 +32,7 @@ use crate::hostfiles::{FileContent, follow};
 use crate::ids::caller::CallerIdentity;
 use crate::limits::MemoryAmount;
 use crate::plan::{JailMount, JailPlan, MountContent};
-use crate::prepared::PreparedCopy;
+use crate::prepared::{PreparedCopy, PreparedRoot};
 use crate::root::base::OpenedBase;
 use crate::root::folder::OpenedFolder;
 use crate::root::tree::{HostTree, READ_ONLY, WRITABLE};
@@ -44,48 +44,58 @@ const EMPTY: [&str; 2] = ["home", "run"];
 /// Symlinks in `/var` and their targets.
 const VAR_LINKS: [(&str, &str); 2] = [("tmp", "/tmp"), ("run", "/run")];
 
-/// Makes the new root and leaves the old one for good. The new `/etc` is sent on `channel`, if there is one,
-/// so that the monitor can keep the host's files in it up to date. `writable` has the mounts that make /app
-/// writable.
+/// Makes the new root and leaves the old one for good. The new `/etc`, which lacks the `host_files` unless the root is
+/// `prepared`, is sent on `channel`, if there is one, so that the monitor can write them and keep them up to date.
+/// `writable` has the mounts that make /app writable.
 pub(crate) fn enter_new_root(
     plan: &JailPlan,
     identity: CallerIdentity,
-    host: &[(&'static str, FileContent)],
+    host_files: &[&'static str],
     channel: Option<&OwnedFd>,
     mut writable: WritableApp,
-    prepared: Option<PreparedCopy>,
+    prepared: Option<PreparedRoot>,
 ) -> Result<()> {
-    begin_root()?;
-    // Read while the host's /proc is visible.
+    // The entries are readable for an own user.
+    umask(Mode::from_raw_mode(0o022));
+    if prepared.is_none() {
+        detach_mounts()?;
+    }
+    // First all that follows from the host's mounts, which a prepared root lacks.
     let largest = plan.limits.memory.map(MemoryAmount::bytes);
     let mut open = |mount| match writable.take_overlay(mount) {
         Some(overlay) => Ok(Some(overlay)),
         None => open_source(mount),
     };
     let asked = plan.mounts.iter().map(&mut open).collect::<Result<Vec<_>>>()?;
-    let old_etc = channel.and_then(|_| open_directory(Path::new("/etc")));
-    let prepared = prepared.and_then(PreparedCopy::receive).map(OpenedFolder::new);
-    let prepared = prepared.filter(|root| has_places(root, plan, &asked) && cover_old(root).is_ok());
-    let root = match prepared {
-        Some(root) => {
-            let etc = root.open_mount_point(Path::new("etc"))?;
-            follow::bring_up_to_date(&etc, host).context("cannot bring /etc up to date")?;
-            root
-        }
-        None => make_shared_root(plan, identity, host)?,
+    let proc = proc::new_proc()?;
+    let enter = |prepared: PreparedRoot| prepared.enter_copy(|root| open_places(root, plan, &asked));
+    let copied = prepared.map(enter).transpose()?.flatten();
+    let is_copied = copied.is_some();
+    let (root, mut places, handed) = if let Some(PreparedCopy { root, places, etc, left }) = copied {
+        (root, places, [Some(etc), Some(left)])
+    } else {
+        let old_etc = channel.and_then(|_| open_directory(Path::new("/etc")).ok());
+        let root = make_shared_root(plan, identity, host_files)?;
+        let etc = channel.map(|_| copy_etc(&root, old_etc).context("cannot pass on /etc")).transpose()?;
+        (root, plan.mounts.iter().map(|_| None).collect(), [etc, None])
     };
-    devices::mount_terminals(&root)?;
-    proc::mount_proc(&root, identity)?;
     if let Some(channel) = channel {
-        send_etc(&root, old_etc, channel).context("cannot pass on /etc")?;
+        let handed: Vec<BorrowedFd<'_>> = handed.iter().flatten().map(AsFd::as_fd).collect();
+        fd_channel::send_fds(channel, &handed).map_err(io::Error::from).context("cannot pass on /etc")?;
     }
+    drop(handed);
+    devices::mount_terminals(&root)?;
+    proc::mount_proc(&root, proc, identity)?;
     // So far the new root holds only entries of ours and read-only trees, and all mount points are made
     // before anything else is mounted.
-    for (mount, tree) in plan.mounts.iter().zip(&asked).filter(|(mount, _)| mount.inside.is_none()) {
-        make_mount_point(&root, mount, tree.as_ref(), largest).with_context(|| describe_mount(mount))?;
+    let mut mounts: Vec<_> = plan.mounts.iter().zip(&asked).zip(&mut places).collect();
+    for ((mount, tree), place) in mounts.iter_mut().filter(|((mount, _), _)| mount.inside.is_none()) {
+        make_mount_point(&root, mount, tree.as_ref(), place, largest)
+            .with_context(|| describe_mount(mount))?;
     }
-    for (mount, tree) in plan.mounts.iter().zip(&asked) {
-        attach_source(&root, mount, tree.as_ref(), largest).with_context(|| describe_mount(mount))?;
+    for ((mount, tree), place) in mounts {
+        attach_source(&root, mount, tree.as_ref(), place.take(), largest)
+            .with_context(|| describe_mount(mount))?;
     }
     for (place, tree) in writable.binds() {
         root.open_mount_point(place)
@@ -93,16 +103,10 @@ pub(crate) fn enter_new_root(
             .with_context(|| format!("--keep: cannot mount at {}", quoted(place)))?;
     }
     sys::set_mount_attributes(&root, READ_ONLY, false).context("cannot make the new root read-only")?;
-    become_root(&root)
+    if is_copied { chdir("/").context("cannot enter the new root") } else { become_root(&root) }
 }
 
-/// Keeps later mounts of the host out of the root, and makes its entries readable for an own user.
-fn begin_root() -> Result<()> {
-    umask(Mode::from_raw_mode(0o022));
-    detach_mounts()
-}
-
-/// Makes the mounts of this namespace independent of the host's.
+/// Makes the mounts of this namespace independent of the host's: later ones stay out of the root.
 pub(crate) fn detach_mounts() -> Result<()> {
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .map_err(|err| explain_step(SetupStep::Rights, &err.into()))
@@ -116,23 +120,35 @@ pub(crate) fn become_shared_root(
     identity: CallerIdentity,
     host: &[(&'static str, FileContent)],
 ) -> Result<()> {
-    begin_root()?;
+    umask(Mode::from_raw_mode(0o022));
+    detach_mounts()?;
     let asked = plan.mounts.iter().map(open_source).collect::<Result<Vec<_>>>()?;
-    let root = make_shared_root(plan, identity, host)?;
+    let host_files: Vec<&str> = host.iter().map(|(name, _)| *name).collect();
+    let root = make_shared_root(plan, identity, &host_files)?;
+    let etc = root.open_mount_point(Path::new("etc"))?;
+    follow::bring_up_to_date(&etc, host).context("cannot write /etc")?;
     for (mount, tree) in plan.mounts.iter().zip(&asked).filter(|(mount, _)| plan.is_mounted_on_root(mount)) {
         make_place(&root, mount, tree.as_ref()).with_context(|| describe_mount(mount))?;
     }
     become_root(&root)
 }
 
-/// Returns whether a prepared root has all mount points of the plan, so that nothing has to be made in it.
-fn has_places(root: &OpenedFolder, plan: &JailPlan, asked: &[Option<HostTree>]) -> bool {
-    let mut mounts = plan.mounts.iter().zip(asked).filter(|(mount, _)| plan.is_mounted_on_root(mount));
-    mounts.all(|(mount, tree)| {
-        let place = root.open_mount_point(&mount.dst).and_then(tree::is_folder);
-        place.is_ok_and(|folder| folder == tree.as_ref().is_none_or(|tree| tree.folder))
-    })
+/// Opens the mount points of the plan that are on a prepared root itself. Returns `None` if it lacks one: nothing may be
+/// made in it.
+fn open_places(root: &OpenedFolder, plan: &JailPlan, asked: &[Option<HostTree>]) -> Option<MountPlaces> {
+    let open = |(mount, tree): (&JailMount, &Option<HostTree>)| {
+        if !plan.is_mounted_on_root(mount) {
+            return Some(None);
+        }
+        let place = root.open_mount_point(&mount.dst).ok()?;
+        let fits = tree::is_folder(&place).ok()? == tree.as_ref().is_none_or(|tree| tree.folder);
+        fits.then_some(Some(place))
+    };
+    plan.mounts.iter().zip(asked).map(open).collect()
 }
+
+/// The opened mount point of each mount, if there is one already.
+pub(crate) type MountPlaces = Vec<Option<OwnedFd>>;
 
 /// Covers the old root, which needs no empty directory on the host.
 fn cover_old(root: &OpenedFolder) -> Result<()> {
@@ -145,7 +161,7 @@ fn cover_old(root: &OpenedFolder) -> Result<()> {
 fn make_shared_root(
     plan: &JailPlan,
     identity: CallerIdentity,
-    host: &[(&'static str, FileContent)],
+    host_files: &[&'static str],
 ) -> Result<OpenedFolder> {
     let base = plan.base.as_deref().map(OpenedBase::open).transpose().context("--root")?;
     let attributes = READ_ONLY.difference(MountAttrFlags::MOUNT_ATTR_RDONLY);
@@ -165,22 +181,22 @@ fn make_shared_root(
     if let Some(base) = &base {
         base.mount_in(&root, plan)?;
     }
-    etc::make_entries(&root.open_or_make_dir(Path::new("etc"))?, plan, identity, base.as_ref(), host)?;
+    etc::make_entries(&root.open_or_make_dir(Path::new("etc"))?, plan, identity, base.as_ref(), host_files)?;
     devices::make_entries(&root.open_or_make_dir(Path::new("dev"))?, plan)?;
     proc::make_entries(&root, &var)?;
     Ok(root)
 }
 
-/// Opens a directory of the old root.
-fn open_directory(path: &Path) -> Option<OwnedFd> {
-    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
+/// Opens a directory of the root of this process.
+pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    Ok(open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// Sends a separate mount of `/etc`, since the root's becomes read-only.
+/// Makes a separate mount of `/etc`, since the root's becomes read-only.
 ///
 /// It is attached to the old root, with which it is unmounted. To close a mount that was never attached takes a
 /// grace period of the kernel, which would delay each end of a jail.
-fn send_etc(root: &OpenedFolder, old_etc: Option<OwnedFd>, channel: &OwnedFd) -> Result<()> {
+fn copy_etc(root: &OpenedFolder, old_etc: Option<OwnedFd>) -> Result<OwnedFd> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let etc = open_tree(root.open_mount_point(Path::new("etc"))?, c"", flags).map_err(io::Error::from)?;
@@ -188,8 +204,7 @@ fn send_etc(root: &OpenedFolder, old_etc: Option<OwnedFd>, channel: &OwnedFd) ->
         // If this fails, the end of the jail takes longer.
         let _ = tree::attach_mount(&etc, place);
     }
-    fd_channel::send_fd(channel, &etc).map_err(io::Error::from)?;
-    Ok(())
+    Ok(etc)
 }
 
 /// Returns the context of an error.
@@ -221,15 +236,24 @@ fn make_mount_point(
     root: &OpenedFolder,
     mount: &JailMount,
     tree: Option<&HostTree>,
+    place: &mut Option<OwnedFd>,
     largest: Option<u64>,
 ) -> Result<()> {
-    make_place(root, mount, tree)?;
+    if place.is_none() {
+        make_place(root, mount, tree)?;
+    }
     match (tree, &mount.content) {
         (None, MountContent::Memory { size, mode }) => {
-            tree::attach_mount(make_tmpfs(*size, mode, largest)?, root.open_mount_point(&mount.dst)?)
+            let tmpfs = make_tmpfs(*size, mode, largest)?;
+            tree::attach_mount(tmpfs, mount_point(root, mount, place.take())?)
         }
         _ => Ok(()),
     }
+}
+
+/// Returns the opened mount point, or opens it.
+fn mount_point(root: &OpenedFolder, mount: &JailMount, place: Option<OwnedFd>) -> Result<OwnedFd> {
+    place.map_or_else(|| root.open_mount_point(&mount.dst), Ok)
 }
 
 /// Makes an empty file or directory to be mounted on.
@@ -247,10 +271,11 @@ fn attach_source(
     root: &OpenedFolder,
     mount: &JailMount,
     tree: Option<&HostTree>,
+    place: Option<OwnedFd>,
     largest: Option<u64>,
 ) -> Result<()> {
     match (tree, &mount.content) {
-        (Some(tree), _) => tree::attach_mount(tree, root.open_mount_point(&mount.dst)?),
+        (Some(tree), _) => tree::attach_mount(tree, mount_point(root, mount, place)?),
         (None, MountContent::Memory { size, mode }) if mount.inside.is_some() => {
             tree::attach_mount(make_tmpfs(*size, mode, largest)?, root.open_mount_point(&mount.dst)?)
         }

@@ -51,7 +51,7 @@ const MASKED_FOR_ROOT: [&str; 10] = [
 const EMPTY_FILE: &str = "null";
 const EMPTY_FOLDER: &str = "empty";
 
-/// Makes a `/proc` of this process namespace.
+/// Makes a `/proc` of this process namespace, which the kernel allows only where a whole one is visible.
 pub(crate) fn new_proc() -> Result<OwnedFd> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
@@ -66,9 +66,8 @@ pub(crate) fn make_entries(root: &OpenedFolder, var: &OpenedFolder) -> Result<()
     var.make_dir(Path::new(EMPTY_FOLDER))
 }
 
-/// Mounts a jail's own `/proc`.
-pub(crate) fn mount_proc(root: &OpenedFolder, identity: CallerIdentity) -> Result<()> {
-    let proc = new_proc()?;
+/// Mounts a jail's own `/proc`, which [`new_proc`] has made.
+pub(crate) fn mount_proc(root: &OpenedFolder, proc: OwnedFd, identity: CallerIdentity) -> Result<()> {
     root.mount(Path::new("proc"), &proc)?;
     let proc = OpenedFolder::new(proc);
     // Not every kernel has all of these entries.

@@ -124,11 +124,6 @@ impl AsFd for HostTree {
     }
 }
 
-/// Copies all mounts that this process sees, as a detached tree.
-pub(crate) fn copy_root() -> io::Result<OwnedFd> {
-    Ok(open_copy(CWD, Path::new("/"), OpenTreeFlags::empty(), true)?)
-}
-
 /// Attaches a detached mount at `place`.
 pub(crate) fn attach_mount(mount: impl AsFd, place: impl AsFd) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
