@@ -122,6 +122,12 @@ pub(super) fn has_musl(machine: u16) -> bool {
     })
 }
 
+/// Returns whether this machine has musl and no glibc for programs of this architecture, named as `uname -m` prints
+/// it.
+pub(crate) fn has_only_musl(architecture: &str) -> bool {
+    header::machine_number(architecture).is_some_and(|machine| has_musl(machine) && glibc(machine).is_none())
+}
+
 /// Returns whether this loader belongs to musl.
 pub(super) fn is_musl(loader: &Path) -> bool {
     loader.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ld-musl-"))
@@ -147,10 +153,12 @@ mod tests {
         let mut stream = header::open_stream(&file).unwrap().unwrap();
         let machine = stream.ehdr.e_machine;
         if let Some(here) = glibc(machine) {
+            assert!(!has_only_musl(std::env::consts::ARCH));
             let needs = needed(&mut stream).unwrap();
             assert!(GlibcVersion::ANY < needs && needs <= here, "{needs} {here}");
         }
         assert_eq!(glibc(0), None);
         assert!(!has_musl(0));
+        assert!(!has_only_musl("no architecture"));
     }
 }

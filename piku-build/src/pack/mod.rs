@@ -12,7 +12,7 @@
 //! Entries are sorted by name and have no owners, so the same release gives the same bytes.
 
 pub(crate) mod cli;
-mod clib;
+pub(crate) mod clib;
 mod content_hash;
 mod fits;
 mod head;

@@ -12,6 +12,7 @@ use super::package_json::PackageJson;
 use super::version_range::{NodeRange, parse_exact};
 use crate::app::app_source::{AppSource, decode};
 use crate::errors::node as errors;
+use crate::pack::clib::has_only_musl;
 use crate::plan::build_target::BuildTarget;
 use crate::runtime::version::{
     RequestedVersion, RuntimeVersion, TOOL_VERSIONS, VersionMatch, find_tool_version, nearest,
@@ -197,7 +198,8 @@ fn plan_fetch(
     // npm does not know nvm's names, `lts/iron`, nor commas in ranges.
     let is_npms = !requested.text.contains(['/', ',']) && !requested.text.contains("==");
     let spec = if is_npms { requested.text.trim_start_matches('v').to_owned() } else { range.range.to_npm() };
-    let package = package.filter(|_| cfg!(target_env = "gnu"));
+    // Programs of these packages are linked against glibc.
+    let package = package.filter(|_| !has_only_musl(target.architecture));
     let versions = || installed.iter().map(|node| node.version).collect::<Vec<_>>();
     let package = package.ok_or_else(|| errors::no_such_version(requested, &versions()))?;
     Ok(ChosenNode {
