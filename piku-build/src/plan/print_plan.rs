@@ -24,7 +24,13 @@ use piku_release::target::{self, TargetArchitecture};
 /// Runs `detect DIR`.
 pub(crate) fn detect(dir: &Path, format: OutputFormat) -> anyhow::Result<()> {
     let source = app_folder::read_app(dir, None)?;
-    let RuntimeChoice { detected, warnings, .. } = runtime::choose(&source)?;
+    let choice = runtime::choose(&source);
+    if choice.is_err() && format != OutputFormat::Text {
+        if let Some(missing) = runtime::none_fits(&source)? {
+            output::print(format, &missing, String::new)?;
+        }
+    }
+    let RuntimeChoice { detected, warnings, .. } = choice?;
     source.notes.iter().chain(&warnings).for_each(|warning| progress::warning(warning));
     output::print(format, &detected, || detected.to_string())
 }

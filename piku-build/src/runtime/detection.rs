@@ -42,19 +42,50 @@ pub(crate) struct OtherRuntime {
     pub(crate) because: String,
 }
 
+/// An app that no runtime fits, in the form of [`DetectedRuntime`].
+#[derive(Serialize)]
+pub(crate) struct NoRuntime {
+    runtime: (),
+    runtimes: [&'static str; 0],
+    because: (),
+    others: Vec<OtherRuntime>,
+}
+
 /// Chooses the runtimes for an app.
 ///
 /// # Errors
 /// Fails if none fits, with the list of what was looked for; when one that fits refuses.
 pub(crate) fn choose(source: &AppSource) -> anyhow::Result<RuntimeChoice> {
-    let asked = VARIABLES.iter().find_map(|name| {
-        let (value, from) = source.variable(name)?;
-        (!value.trim().is_empty()).then(|| (format!("{name} in {from}"), value))
-    });
-    match asked {
+    match named_runtimes(source) {
         Some((from, value)) => choose_named(source, &from, value),
         None => choose_first(source),
     }
+}
+
+/// Returns what each runtime misses in an app, or nothing if one fits or the app names its runtimes.
+pub(crate) fn none_fits(source: &AppSource) -> anyhow::Result<Option<NoRuntime>> {
+    if named_runtimes(source).is_some() {
+        return Ok(None);
+    }
+    let mut others = Vec::new();
+    for runtime in RUNTIMES {
+        others.push(match runtime.detect(source)? {
+            DetectResult::Match(_) | DetectResult::WeakMatch(_) => return Ok(None),
+            DetectResult::Unsupported(failure) | DetectResult::Resembles { failure, .. } => {
+                not_chosen(*runtime, failure.to_string())
+            }
+            DetectResult::NoMatch(because) => not_chosen(*runtime, because),
+        });
+    }
+    Ok(Some(NoRuntime { runtime: (), runtimes: [], because: (), others }))
+}
+
+/// Returns where an app names its runtimes, and the names.
+fn named_runtimes(source: &AppSource) -> Option<(String, &str)> {
+    VARIABLES.iter().find_map(|name| {
+        let (value, from) = source.variable(name)?;
+        (!value.trim().is_empty()).then(|| (format!("{name} in {from}"), value))
+    })
 }
 
 fn choose_named(source: &AppSource, from: &str, value: &str) -> anyhow::Result<RuntimeChoice> {

@@ -33,7 +33,7 @@ use crate::plan::build_target::BuildTarget;
 use crate::step::build_step::{BuildStep, StepOutcome};
 use crate::tree::root_view::RootView;
 
-pub(crate) use detection::{DetectedRuntime, RuntimeChoice, choose};
+pub(crate) use detection::{DetectedRuntime, RuntimeChoice, choose, none_fits};
 pub(crate) use version::RequestedVersion;
 
 /// All runtimes; the first that matches is chosen. A back end comes before the language that its front end

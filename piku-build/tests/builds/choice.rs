@@ -8,6 +8,26 @@ use piku_tests::snapshot::{assert_snapshot, file, str};
 use crate::support::World;
 
 #[test]
+fn an_app_that_nothing_fits_has_its_reasons_as_data() {
+    let world = World::new(&[("notes.txt", "")]);
+    for format in ["json", "yaml"] {
+        let detected = world.run(&["detect", "app", "--format", format]);
+        assert_eq!(detected.code, Some(1), "{detected}");
+        assert!(detected.stderr.starts_with("piku-build: no runtime fits this app"), "{detected}");
+        let data: serde_yaml::Value = serde_yaml::from_str(&detected.stdout).unwrap();
+        assert!(data["runtime"].is_null() && data["because"].is_null(), "{detected}");
+        let others = data["others"].as_sequence().unwrap();
+        assert!(others.iter().any(|other| other["runtime"] == "go"), "{detected}");
+    }
+    let text = world.run(&["detect", "app"]);
+    assert_eq!((text.code, text.stdout.as_str()), (Some(1), ""), "{text}");
+    // The app has chosen, and wrongly.
+    world.write("ENV", "RUNTIME=cobol\n");
+    let named = world.run(&["detect", "app", "--format", "json"]);
+    assert_eq!((named.code, named.stdout.as_str()), (Some(1), ""), "{named}");
+}
+
+#[test]
 fn better_match_comes_first_unless_the_app_chooses() {
     let world = World::new(&[("Procfile", "web: ./run\n"), ("tool.py", ""), (".env", "SECRET=1\n")]);
     world.executable("run", "#!/bin/sh\n");
