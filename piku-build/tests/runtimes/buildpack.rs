@@ -63,11 +63,14 @@ fn several_packs_work_one_after_the_other() {
     assert!(!release.env.values().any(|value| value == "/nowhere"), "{:?}", release.env);
     assert!(!["no-name", "NUL"].iter().any(|name| release.env.contains_key(*name)), "{:?}", release.env);
     assert!(!crate::support::names(&world.path("out/1/app")).iter().any(|name| name.starts_with(".piku")));
-    // A Procfile wins; the cache is kept.
+    // A Procfile wins; the cache is kept. What a step names like the output of a third buildpack is none.
     world.write("Procfile", "web: tool\n");
+    let stray = "printf 'config_vars: {STRAY: x}' > \"$1/.piku-release-2\"";
+    script(&world.app().join("second/bin/compile"), stray);
     world
         .build_with("2", &["--buildpacks", "buildpacks"])
         .good(&["compiled 2 times\n", "Process types: web\n"]);
+    assert!(!world.release("2").env.contains_key("STRAY"));
     fs::remove_file(world.app().join("marker")).unwrap();
     world.build_with("3", &["--buildpacks", "buildpacks"]).fails(str![[r#"
 piku-build: the buildpack 'tool' does not detect this app

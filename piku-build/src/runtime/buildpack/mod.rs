@@ -37,7 +37,7 @@ use reference::{BuildpackOrigin, BuildpackReference};
 /// Path at which build steps see the host's buildpacks.
 const PACKS: &str = "/buildpacks";
 /// File in the tree with the output of `bin/release`, until it is read.
-const RELEASE: &str = ".piku-release";
+const RELEASE_OUTPUT: &str = ".piku-release";
 /// The value of `STACK` for buildpacks: the Heroku stack that is as old as Debian 12 and 13.
 const STACK: &str = "heroku-24";
 /// Exit code of the shell for a file that cannot be executed.
@@ -45,6 +45,7 @@ const NOT_EXECUTABLE: i32 = 126;
 /// Names of steps.
 const DETECT: &str = "detect";
 const COMPILE: &str = "compile";
+const RELEASE: &str = "release";
 
 /// The output of `bin/release`.
 #[derive(Deserialize, Default)]
@@ -153,14 +154,17 @@ impl Runtime for BuildpackRuntime {
         super::unexplained(step, ended).into()
     }
 
-    /// Takes the process types and the defaults of variables from `bin/release`. A Procfile that a buildpack wrote comes before them.
+    /// Takes the process types and the defaults of variables from `bin/release`. A Procfile that a buildpack wrote comes
+    /// before them.
     fn complete_plan(&self, plan: &mut BuildPlan, view: &RootView) -> anyhow::Result<()> {
         let read = |name: &str| app_file::read_bytes(&view.tree, Path::new(name));
         let mut said = Vec::new();
         // An old buildpack sets `PATH` for a system that is not this one.
         let own: Vec<String> = plan.env.keys().cloned().collect();
-        for at in 0.. {
-            let name = format!("{RELEASE}-{at}");
+        // A step may have made more such files.
+        let packs = plan.steps.iter().filter(|step| step.name == RELEASE).count();
+        for at in 0..packs {
+            let name = format!("{RELEASE_OUTPUT}-{at}");
             let Some(text) = read(&name)? else { break };
             view.tree.remove_file(&name)?;
             let one: Option<ReleaseScriptOutput> =
@@ -234,7 +238,7 @@ fn pack_steps(
         name = pack.name
     );
     let release =
-        format!("if [ -x {here}/bin/release ]; then {here}/bin/release \"$PWD\"; fi >{RELEASE}-{at}");
+        format!("if [ -x {here}/bin/release ]; then {here}/bin/release \"$PWD\"; fi >{RELEASE_OUTPUT}-{at}");
     let step = |name, text: String, quiet| BuildStep {
         name,
         // The last word only names the buildpack to the reader of a plan.
@@ -245,7 +249,7 @@ fn pack_steps(
         step("fetch", fetch, true),
         step(DETECT, format!("{here}/bin/detect \"$PWD\""), false),
         step(COMPILE, compile, false),
-        step("release", release, true),
+        step(RELEASE, release, true),
     ]
 }
 
