@@ -34,8 +34,8 @@ use piku_report::user_error::UserError;
 
 use crate::config::{ConfigValues, store};
 use crate::desired::{TreeAccess, network};
-use crate::grants::ResolvedGrant;
 pub(crate) use crate::instance::app_isolation::AppIsolation;
+pub(crate) use crate::instance::command_options::CommandOptions;
 use crate::instance::{interpreter_home, opt_outs, ready_socket};
 use crate::services::{self, ServiceProcess};
 
@@ -70,29 +70,6 @@ pub(crate) struct ProcessRole<'a> {
     /// Process type: `web`.
     pub(crate) kind: &'a str,
     pub(crate) port: Option<u16>,
-}
-
-/// Properties of a command beside its environment.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct CommandOptions<'a> {
-    /// Allocate a terminal.
-    pub(crate) terminal: bool,
-    /// Argument of `piku-chroot --limit`. Without a jail, the caller sets limits.
-    pub(crate) limits: &'a str,
-    /// Argument of `piku-chroot --tmp-size`; `None` for the default.
-    pub(crate) tmp_size: Option<&'a str>,
-    /// Directory of its `NOTIFY_SOCKET`.
-    pub(crate) notify: Option<&'a Path>,
-    /// TCP ports that it may bind beside ephemeral ones, if the kernel can enforce that.
-    pub(crate) listen: &'a [u16],
-    /// Devices, sockets and directories of the machine that it may use.
-    pub(crate) grants: &'a [ResolvedGrant],
-    /// Port at which it is reached, also from outside its own network namespace.
-    pub(crate) port: Option<u16>,
-    /// End it when the calling process ends.
-    pub(crate) dies_with_caller: bool,
-    /// A jail waits at its own gate: see [`crate::instance::launch`].
-    pub(crate) gated: bool,
 }
 
 impl ReleaseContext {
@@ -282,13 +259,36 @@ impl ReleaseContext {
         if !self.release.jailed {
             return Ok(None);
         }
-        let mut jail =
-            JailSpec::profile(BuiltinProfile::Run).app(&self.tree()).data(&self.data()).report(report);
+        let jail = JailSpec::profile(BuiltinProfile::Run).app(&self.tree()).data(&self.data()).report(report);
+        let mut jail = self.mount_release(jail, vars, around.gated)?.require(&isolation.protections);
+        if isolation.users == AppUsers::Own {
+            jail = jail.own_user(self.app.as_str(), &self.uids);
+        } else if self.data_is_of_an_own_user()? {
+            jail = jail.no_own_user(self.app.as_str(), &self.uids);
+        }
+        jail = around.add_to(jail);
+        jail = match own_network {
+            NetworkMode::Own => services::connect_jail(jail.own_network(), &self.root, &self.app)?,
+            NetworkMode::Shared => around.listen.iter().fold(jail.listen(0), |jail, port| jail.listen(*port)),
+        };
+        jail = around.port.iter().fold(jail, |jail, port| jail.listen(*port));
+        for grant in around.grants {
+            jail = grant.add_to(jail);
+            let groups = grant.lent_groups(isolation.users);
+            jail = groups.fold(jail, |jail, group| jail.group(group.gid.as_raw()));
+        }
+        let notify = Path::new(ready_socket::FOLDER_INSIDE);
+        jail = around.notify.iter().fold(jail.place(notify), |jail, folder| jail.ro_at_place(folder, notify));
+        Ok(Some(jail.hostname(self.app.as_str())))
+    }
+
+    /// Adds the changes that the process may make in its tree, and what the release needs beside that.
+    fn mount_release(&self, mut jail: JailSpec, vars: &Vars, gated: bool) -> anyhow::Result<JailSpec> {
         let access = TreeAccess::of(vars)?;
         if !access.is_read_only || !access.kept.is_empty() {
             jail =
                 jail.scratch(&self.dir.scratch()).keep(&access.kept).tell_discarded(writable_paths::VARIABLE);
-            if around.gated {
+            if gated {
                 // Its supervisor starts the next process meanwhile.
                 jail = jail.remove_in_background();
             }
@@ -303,40 +303,7 @@ impl ReleaseContext {
             interpreter_home::check(folder, &self.root)?;
             jail = jail.ro(folder, folder);
         }
-        jail = jail.require(&isolation.protections);
-        if isolation.users == AppUsers::Own {
-            jail = jail.own_user(self.app.as_str(), &self.uids);
-        } else if self.data_is_of_an_own_user()? {
-            jail = jail.no_own_user(self.app.as_str(), &self.uids);
-        }
-        if around.terminal {
-            jail = jail.tty();
-        }
-        if around.gated {
-            jail = jail.gate();
-        }
-        if around.dies_with_caller {
-            jail = jail.die_with_caller();
-        }
-        if !around.limits.is_empty() {
-            jail = jail.limit(around.limits);
-        }
-        if let Some(size) = around.tmp_size {
-            jail = jail.tmp_size(size);
-        }
-        jail = match own_network {
-            NetworkMode::Own => services::connect_jail(jail.own_network(), &self.root, &self.app)?,
-            NetworkMode::Shared => around.listen.iter().fold(jail.listen(0), |jail, port| jail.listen(*port)),
-        };
-        jail = around.port.iter().fold(jail, |jail, port| jail.listen(*port));
-        for grant in around.grants {
-            jail = grant.add_to(jail);
-            let groups = grant.lent_groups(isolation.users);
-            jail = groups.fold(jail, |jail, group| jail.group(group.gid.as_raw()));
-        }
-        let notify = Path::new(ready_socket::FOLDER_INSIDE);
-        jail = around.notify.iter().fold(jail.place(notify), |jail, folder| jail.ro_at_place(folder, notify));
-        Ok(Some(jail.hostname(self.app.as_str())))
+        Ok(jail)
     }
 
     /// Returns the command that runs `argv` in this jail of [`Self::jail`], or without one.

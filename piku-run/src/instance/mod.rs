@@ -2,6 +2,7 @@
 //! health check.
 
 mod app_isolation;
+mod command_options;
 pub(crate) mod environment;
 pub(crate) mod health_probe;
 mod interpreter_home;

@@ -9,6 +9,7 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -129,6 +130,15 @@ impl InstanceProcess {
     }
 }
 
+/// Returns the command line of a process type, without the schedule in front of that of a cron job.
+fn command_line<'a>(world: &'a ReleaseContext, kind: &str, runs: StartCount) -> anyhow::Result<&'a str> {
+    let line = world.release.processes.get(kind).with_context(|| format!("the release has no '{kind}'"))?;
+    if runs != StartCount::Once {
+        return Ok(line);
+    }
+    Ok(schedule::split_schedule(line).map_or(line, |(_, command)| command))
+}
+
 fn shown(line: &[u8]) -> String {
     String::from_utf8_lossy(&line[..line.len().min(LINE_BYTES)]).trim_end_matches('\r').to_owned()
 }
@@ -235,14 +245,7 @@ impl AppSupervisor {
             None => std::rc::Rc::new(ReleaseContext::read(&self.root, &self.app, record.release)?),
         };
         let kind = record.ps.kind.as_str();
-        let line =
-            world.release.processes.get(kind).with_context(|| format!("the release has no '{kind}'"))?;
-        // Strip the schedule in front of a cron type's command.
-        let line = if record.runs == StartCount::Once {
-            schedule::split_schedule(line).map_or(line.as_str(), |(_, line)| line)
-        } else {
-            line
-        };
+        let line = command_line(&world, kind, record.runs)?;
         let name = record.ps.to_string();
         let role = ProcessRole { ps: &name, kind, port: record.port };
         let mut vars = world.vars(role)?;
@@ -264,21 +267,8 @@ impl AppSupervisor {
             let path = NotifySocket::path(&folder, world.release.jailed);
             vars.insert(ready_socket::VARIABLE.to_owned(), path.display().to_string());
         }
-        let listen = extra_listen_ports(&vars, &self.settings)?;
-        let tmp_size = limits::tmp_size(kind, &vars)?;
-        let (grants, remarks) = resolve_grants(&self.root, settings.grants.of(&self.app), record.users);
-        let around = CommandOptions {
-            limits: &record.limits,
-            tmp_size: tmp_size.as_deref(),
-            notify: notifies.then_some(&folder),
-            listen: &listen,
-            grants: &grants,
-            port: record.port,
-            gated: true,
-            ..CommandOptions::default()
-        };
-        let isolation = AppIsolation::new(record.users, settings);
-        let jail = world.jail(&isolation, &vars, &report, around)?;
+        let (jail, remarks) =
+            self.jail_of(&world, &record, &vars, notifies.then_some(folder.as_path()), settings)?;
         let prepared = jail.as_ref().and_then(|jail| self.prepared_root(jail, &vars));
         let prepared = prepared.as_ref().map(AsFd::as_fd);
         let jail = jail.map(|jail| prepared.into_iter().fold(jail, JailSpec::prepared));
@@ -288,14 +278,7 @@ impl AppSupervisor {
         for warning in remarks {
             log.write_remark(&warning, Timestamp::now());
         }
-        let fifo = self.records.fifo(record.id);
-        let output = open_fifo(&fifo).context("cannot make its fifo")?;
-        let output = LogIntake::open(output, &self.records.spool(record.id), &mut log);
-        let end = open_fifo_for_worker(&fifo).context("cannot open its fifo")?;
-        if record.users == AppUsers::Own {
-            // For programs that open /dev/stdout again. Only piku can enter the directory of the fifo.
-            fs::set_permissions(&fifo, Permissions::from_mode(0o622)).context("cannot share its fifo")?;
-        }
+        let (output, end) = self.open_output(&record, &mut log)?;
         let lock = lock::try_lock(&self.records.lock(record.id)).context("cannot lock")?;
         let lock = lock.context("the one before it is still there")?;
         let mut kept = vec![lock.as_fd()];
@@ -322,6 +305,50 @@ impl AppSupervisor {
             log.write_remark(&format!("{what}: {err:#}"), Timestamp::now());
         }
         Ok(InstanceProcess::new(record, None, output, log, notify))
+    }
+
+    /// Returns the jail of a process, if the release has one, and remarks for its log. It is told to report its readiness
+    /// in the folder `notify`, if there is one.
+    fn jail_of(
+        &self,
+        world: &ReleaseContext,
+        record: &WorkerRecord,
+        vars: &Vars,
+        notify: Option<&Path>,
+        settings: HostSettings,
+    ) -> anyhow::Result<(Option<JailSpec>, Vec<String>)> {
+        let listen = extra_listen_ports(vars, &self.settings)?;
+        let tmp_size = limits::tmp_size(record.ps.kind.as_str(), vars)?;
+        let (grants, remarks) = resolve_grants(&self.root, settings.grants.of(&self.app), record.users);
+        let around = CommandOptions {
+            limits: &record.limits,
+            tmp_size: tmp_size.as_deref(),
+            notify,
+            listen: &listen,
+            grants: &grants,
+            port: record.port,
+            gated: true,
+            ..CommandOptions::default()
+        };
+        let isolation = AppIsolation::new(record.users, settings);
+        Ok((world.jail(&isolation, vars, &self.records.report(record.id), around)?, remarks))
+    }
+
+    /// Opens the fifo for the output of a process: the end that is read into its log, and the end of the process.
+    fn open_output(
+        &self,
+        record: &WorkerRecord,
+        log: &mut LogWriter,
+    ) -> anyhow::Result<(LogIntake, OwnedFd)> {
+        let fifo = self.records.fifo(record.id);
+        let output = open_fifo(&fifo).context("cannot make its fifo")?;
+        let output = LogIntake::open(output, &self.records.spool(record.id), log);
+        let end = open_fifo_for_worker(&fifo).context("cannot open its fifo")?;
+        if record.users == AppUsers::Own {
+            // For programs that open /dev/stdout again. Only piku can enter the directory of the fifo.
+            fs::set_permissions(&fifo, Permissions::from_mode(0o622)).context("cannot share its fifo")?;
+        }
+        Ok((output, end))
     }
 
     /// Returns the prepared root for the next jail, if it would use one.
