@@ -80,19 +80,16 @@ fn decide(
     verb: &str,
     args: &[String],
 ) -> Option<RelayPlan> {
-    let has = |name: &str| args.iter().any(|arg| arg == name || arg.starts_with(&format!("{name}=")));
-    let serves_here = to.here || to.front.is_some();
-    let refuse = |why: &str, hint: &str| RelayPlan::Refuse {
-        why: format!("{app} runs on other machines, {why}"),
-        hint: hint.to_owned(),
-    };
+    if let Some((why, hint)) = refuse(app, to, first, state, verb, args) {
+        return Some(RelayPlan::Refuse { why: format!("{app} runs on other machines, {why}"), hint });
+    }
+    let has = |name: &str| has_option(args, name);
     let here = if to.here { OwnTurn::First } else { OwnTurn::None };
     let at_once = FanOut { is_in_turn: false, here, reads_stdin: false, is_query: false };
     let query = FanOut { is_query: true, ..at_once };
     let in_turn = FanOut { is_in_turn: true, ..at_once };
     // Settings are stored here, too: builds and the front read them.
     let settings = FanOut { here: OwnTurn::First, ..in_turn };
-    let on_one = format!("on one of them: {} {verb} {app} …", ssh_line(to, first));
     Some(match verb {
         "ps" if to.front.is_some() => RelayPlan::Each(FanOut { here: OwnTurn::First, ..query }),
         "ps" | "releases" | "releases:info" => RelayPlan::Each(query),
@@ -101,16 +98,8 @@ fn decide(
             RelayPlan::Each(query)
         }
         "ps:scale" | "start" | "stop" => RelayPlan::Each(at_once),
-        "rollback" if !args.is_empty() => refuse(
-            "and each numbers its releases by itself",
-            &format!("without a number, each returns to its previous release; {on_one}"),
-        ),
         "rollback" => RelayPlan::RollBack,
         "restart" => RelayPlan::Each(in_turn),
-        "config:edit" | "config:import" if verb == "config:edit" || has("--before") => refuse(
-            "and config:edit does not reach them",
-            &format!("on all of them: piku config:set {app} NAME=VALUE, piku config:unset {app} NAME"),
-        ),
         "config:set" => RelayPlan::Each(FanOut { reads_stdin: has("--stdin"), ..settings }),
         "config:unset" => RelayPlan::Each(settings),
         "import-heroku" | "import-dokku" if has("--dry-run") => RelayPlan::Here,
@@ -127,41 +116,19 @@ fn decide(
         "restore" if has("--kept") && !has("--replace") => {
             RelayPlan::Each(FanOut { here: OwnTurn::Last, ..at_once })
         }
-        "restore" if state.is_destroyed && args.is_empty() => refuse(
-            "which have destroyed it, too",
-            &format!("to bring it back on all: piku restore {app} --kept"),
-        ),
         // The log of a deploy is that of the push.
-        "logs" if has("--deploy") => RelayPlan::Here,
-        "logs" if has("--nginx") || has("--access") => {
-            if serves_here {
-                RelayPlan::Here
-            } else {
-                refuse("whose nginx keeps its logs there", &on_one)
-            }
-        }
+        "logs" if has("--deploy") || names_nginx_log(args) => RelayPlan::Here,
         // More names may be those of apps.
         "logs" => RelayPlan::Logs,
-        "data:export" | "data:import" | "data:remove" if !to.here => {
-            refuse("and each has data of its own", &on_one)
-        }
-        "service:bind" | "service:console" | "service:dump" | "service:restore" if !to.here => refuse(
-            "which reach no service of this one",
-            "set the address of a database that all of them reach by config:set, or bind a service on each machine",
-        ),
         // What nginx has of the app is on the machines, as long as no front serves it here.
-        "domains" | "domains:check" | "certs" if !serves_here && names_no_other(args) => {
+        "domains" | "domains:check" | "certs" if !is_served_here(to) && names_no_other(args) => {
             RelayPlan::Each(query)
         }
-        "open" if !serves_here => RelayPlan::OnOne,
+        "open" if !is_served_here(to) => RelayPlan::OnOne,
         "run" | "cron:run" | "open" | "domains" | "domains:add" | "domains:remove" | "domains:check"
         | "certs" | "certs:renew" | "maintenance:on" | "maintenance:off" | "data:export" | "data:import"
         | "data:remove" | "service:bind" | "service:console" | "service:dump" | "service:restore"
         | "restore" => RelayPlan::Here,
-        "rebuild" if !to.here => refuse(
-            "and no release of it is here to be built again",
-            &format!("to build and deploy it on all: piku deploy {app}"),
-        ),
         "backup" | "clone" if !to.here && (verb == "backup" || has("--data")) => {
             let warning =
                 format!("{app} runs on other machines: the files in /data there are not part of it");
@@ -174,6 +141,63 @@ fn decide(
         }
         _ => return None,
     })
+}
+
+/// Returns why a verb about an app of target hosts, `first` and others, is executed nowhere, and a hint; `None` for all
+/// others.
+fn refuse(
+    app: &AppName,
+    to: &DeployTo,
+    first: &MachineAddress,
+    state: OwnState,
+    verb: &str,
+    args: &[String],
+) -> Option<(&'static str, String)> {
+    let on_one = || format!("on one of them: {} {verb} {app} …", ssh_line(to, first));
+    Some(match verb {
+        "rollback" if !args.is_empty() => (
+            "and each numbers its releases by itself",
+            format!("without a number, each returns to its previous release; {}", on_one()),
+        ),
+        "config:edit" | "config:import" if verb == "config:edit" || has_option(args, "--before") => (
+            "and config:edit does not reach them",
+            format!("on all of them: piku config:set {app} NAME=VALUE, piku config:unset {app} NAME"),
+        ),
+        "restore" if state.is_destroyed && args.is_empty() => (
+            "which have destroyed it, too",
+            format!("to bring it back on all: piku restore {app} --kept"),
+        ),
+        "logs" if names_nginx_log(args) && !has_option(args, "--deploy") && !is_served_here(to) => {
+            ("whose nginx keeps its logs there", on_one())
+        }
+        "data:export" | "data:import" | "data:remove" if !to.here => {
+            ("and each has data of its own", on_one())
+        }
+        "service:bind" | "service:console" | "service:dump" | "service:restore" if !to.here => (
+            "which reach no service of this one",
+            "set the address of a database that all of them reach by config:set, or bind a service on each machine"
+                .to_owned(),
+        ),
+        "rebuild" if !to.here => (
+            "and no release of it is here to be built again",
+            format!("to build and deploy it on all: piku deploy {app}"),
+        ),
+        _ => return None,
+    })
+}
+
+fn has_option(args: &[String], name: &str) -> bool {
+    args.iter().any(|arg| arg.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+}
+
+/// Returns true if the arguments of `logs` ask for nginx's.
+fn names_nginx_log(args: &[String]) -> bool {
+    has_option(args, "--nginx") || has_option(args, "--access")
+}
+
+/// Returns true if this host's nginx serves the app.
+fn is_served_here(to: &DeployTo) -> bool {
+    to.here || to.front.is_some()
 }
 
 /// Returns true if no argument may be the name of another app.
