@@ -125,7 +125,7 @@ impl BackupPart {
 
     /// Returns true if its size is not known when it begins.
     #[must_use]
-    pub fn is_stream(&self) -> bool {
+    pub(crate) fn is_stream(&self) -> bool {
         matches!(self, Self::Repository(_) | Self::Data(_) | Self::Service(..) | Self::Host)
     }
 }

@@ -44,4 +44,4 @@ pub use tree::{
     CopyLimit, FileKind, FileStat, FolderCursor, FolderEntry, TreeEntry, TreeError, TreeFile, TreeHandle,
     WalkStep, is_link_refused, remove_all,
 };
-pub use write_order::{NewFiles, keeps_order, order_folder, write_out};
+pub use write_order::{NewFiles, keeps_order, write_out};

@@ -138,7 +138,7 @@ impl IndexFile {
 impl IndexEntry {
     /// Returns the name as the file system takes it.
     #[must_use]
-    pub fn os_name(&self) -> &OsStr {
+    pub(crate) fn os_name(&self) -> &OsStr {
         OsStr::from_bytes(&self.name)
     }
 }
@@ -263,7 +263,7 @@ impl IndexFile {
 
 /// Returns the path of the index of the source in `dir`: `DIR.index`.
 #[must_use]
-pub fn index_path(dir: &Path) -> PathBuf {
+pub(crate) fn index_path(dir: &Path) -> PathBuf {
     let mut name = dir.file_name().unwrap_or_default().to_owned();
     name.push(".index");
     dir.with_file_name(name)

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 pub const EARLIEST: i64 = 1_740_787_200;
 
 /// Dates that are less than this ahead of the clock are those of a clock that was set back a little.
-pub const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Returns whether a clock that says `seconds` since 1970 has been set since it began at some time of its
 /// own.

@@ -6,7 +6,7 @@ use std::fmt;
 /// Family of 32-bit ARM processors, whatever their version.
 pub const ARM: &str = "arm";
 /// Family of 32-bit PCs, `i386` to `i686`.
-pub const I386: &str = "i386";
+pub(crate) const I386: &str = "i386";
 /// Family of 64-bit PCs, whatever their level.
 pub const X86_64: &str = "x86_64";
 /// The oldest ARM that Linux distributions have programs for.

@@ -67,7 +67,7 @@ impl TargetMachine {
     /// which differ if a 32-bit system runs on a 64-bit kernel. The jail allows no other families, and a
     /// library needs a program of its family.
     #[must_use]
-    pub fn from_facts(facts: &MachineFacts<'_>) -> Self {
+    pub(crate) fn from_facts(facts: &MachineFacts<'_>) -> Self {
         let is_sister = |shell: &&str| matches!((facts.own, *shell), (ARM, "aarch64") | ("aarch64", ARM));
         let level = |family: &str| match family {
             // An ARM of 64 bits runs all that those of 32 bits run, where it runs any of it.

@@ -30,7 +30,7 @@ pub fn typed_verb() -> Option<String> {
 
 /// Returns what the user called: `piku VERB`, or the tool.
 #[must_use]
-pub fn called_name(tool: &str) -> Cow<'_, str> {
+pub(crate) fn called_name(tool: &str) -> Cow<'_, str> {
     typed_verb().map_or(Cow::Borrowed(tool), |verb| format!("piku {verb}").into())
 }
 

@@ -25,7 +25,7 @@ use crate::profile::BuiltinProfile;
 /// Prefix of each variable that is meant for the command in the jail.
 pub const PREFIX: &str = "PIKU_JAILED_";
 /// Variable that names the `piku-chroot` program if it is neither beside its caller nor on PATH.
-pub const PROGRAM_VARIABLE: &str = "PIKU_CHROOT";
+pub(crate) const PROGRAM_VARIABLE: &str = "PIKU_CHROOT";
 const PROGRAM: &str = "piku-chroot";
 const OWN_USER: &str = "--uid-range";
 const GIVE_BACK: &str = "--give-back";

@@ -47,7 +47,7 @@ pub fn write_out(file: &File) -> io::Result<()> {
 ///
 /// # Errors
 /// Fails if the disk does.
-pub fn order_folder(folder: &File) -> io::Result<()> {
+pub(crate) fn order_folder(folder: &File) -> io::Result<()> {
     if keeps_order(folder) { Ok(()) } else { folder.sync_all() }
 }
 

@@ -148,7 +148,7 @@ impl AppDir {
 
     /// Returns the file that is locked while a change of the app is passed on to other machines.
     #[must_use]
-    pub fn relay_lock(&self) -> PathBuf {
+    pub(crate) fn relay_lock(&self) -> PathBuf {
         self.run.join("relay.lock")
     }
 

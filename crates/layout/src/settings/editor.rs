@@ -92,7 +92,7 @@ impl SettingsKey {
     /// Returns the text with `value` for an app in the key's list of apps, which keeps its other lines;
     /// `None` removes the app. The list must have at least one line for each app.
     #[must_use]
-    pub fn replace_app_in(self, text: &str, app: &AppName, value: Option<&str>) -> String {
+    pub(crate) fn replace_app_in(self, text: &str, app: &AppName, value: Option<&str>) -> String {
         let line = value.map(|value| format!("  {app}: {value}"));
         let is_head = |old: &str| old.strip_prefix(self.name).is_some_and(is_blank);
         if !text.lines().any(is_head) {

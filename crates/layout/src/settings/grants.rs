@@ -100,7 +100,7 @@ impl AppGrants {
 
     /// Returns the paths of an app as a list in YAML.
     #[must_use]
-    pub fn format_list(paths: &[GrantedPath]) -> String {
+    pub(crate) fn format_list(paths: &[GrantedPath]) -> String {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
         let word = |path: &GrantedPath| {
             let text = path.to_string();

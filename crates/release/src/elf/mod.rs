@@ -92,7 +92,7 @@ impl ElfFile {
 
     /// Reads the header of the running program.
     #[expect(clippy::disallowed_methods, reason = "its own program, by the kernel's name for it")]
-    pub fn read_self() -> io::Result<Option<Self>> {
+    pub(crate) fn read_self() -> io::Result<Option<Self>> {
         Self::read(&File::open("/proc/self/exe")?)
     }
 }

@@ -34,7 +34,7 @@ impl HostName {
 
     /// Returns true if it stands for other names.
     #[must_use]
-    pub fn is_pattern(&self) -> bool {
+    pub(crate) fn is_pattern(&self) -> bool {
         self.is_default() || self.0.starts_with("*.")
     }
 }
