@@ -21,7 +21,7 @@ pub const USAGE: u8 = 2;
 /// Exit code 75: busy, try again (`EX_TEMPFAIL` of sysexits.h).
 pub const BUSY: u8 = 75;
 
-/// The hint of an error without one that comes from a full disk, also one without free inodes.
+/// Hint of an error without one that comes from a full disk, also one without free inodes.
 const DISK_FULL_HINT: &str =
     "free some space: 'df -h' and 'df -i' show which disk is full, 'piku gc' removes what no app needs";
 
@@ -31,12 +31,13 @@ pub struct UserError {
     message: String,
     hints: Vec<String>,
     code: u8,
+    is_printed: bool,
 }
 
 impl UserError {
     /// Creates an error with exit code 1 and no hint.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hints: Vec::new(), code: FAILED }
+        Self { message: message.into(), hints: Vec::new(), code: FAILED, is_printed: false }
     }
 
     /// Adds a hint: a line that says what to do.
@@ -64,6 +65,13 @@ impl UserError {
         self.code = code;
         self
     }
+
+    /// Keeps [`report`] from printing it: a tool that this one ran has printed why it failed.
+    #[must_use]
+    pub fn printed(mut self) -> Self {
+        self.is_printed = true;
+        self
+    }
 }
 
 impl fmt::Display for UserError {
@@ -85,7 +93,7 @@ impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
         self.map_err(|err| {
             let err = err.into();
             let (hints, code) = advice(&err);
-            let mut failure = UserError { message: format!("{err:#}"), hints, code };
+            let mut failure = UserError { hints, ..UserError::new(format!("{err:#}")).code(code) };
             failure.hints.push(hint.into());
             failure.into()
         })
@@ -95,9 +103,11 @@ impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
 /// Returns the hints and the exit code of an error, from anywhere in its chain.
 #[must_use]
 pub fn advice(err: &anyhow::Error) -> (Vec<String>, u8) {
-    err.chain()
-        .find_map(|cause| cause.downcast_ref::<UserError>())
-        .map_or((Vec::new(), FAILED), |failure| (failure.hints.clone(), failure.code))
+    find_user_error(err).map_or((Vec::new(), FAILED), |failure| (failure.hints.clone(), failure.code))
+}
+
+fn find_user_error(err: &anyhow::Error) -> Option<&UserError> {
+    err.chain().find_map(|cause| cause.downcast_ref())
 }
 
 /// Prints the error on stderr and returns the exit code, even if stderr is closed.
@@ -106,6 +116,9 @@ pub fn advice(err: &anyhow::Error) -> (Vec<String>, u8) {
 #[must_use]
 pub fn report(tool: &str, err: &anyhow::Error) -> ExitCode {
     let (mut hints, code) = advice(err);
+    if find_user_error(err).is_some_and(|failure| failure.is_printed) {
+        return ExitCode::from(code);
+    }
     if hints.is_empty() && is_disk_full(&format!("{err:#}")) {
         hints.push(DISK_FULL_HINT.to_owned());
     }

@@ -23,7 +23,7 @@ use clap::FromArgMatches;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
 use piku_layout::unknown_app::unknown_app;
-use piku_report::user_error::{FAILED, UserError};
+use piku_report::user_error::UserError;
 use piku_report::{caller, output};
 
 pub(crate) use apps::{AppRow, AppState, describe_app};
@@ -42,7 +42,6 @@ use settings::{certs, check, config, deploy_lock, domains, foreign_app, grant, m
 
 use crate::cli::{DataUsageArgs, NotifyArgs, RunCli, RunCommand};
 use crate::instance::launch;
-use crate::kubernetes::check_not_in_cluster;
 use crate::python_home::ImportOptions;
 use crate::{
     cli, daemon, data_limit, front, log_forwarding, nginx, notify, protections, python_home, releases, start,
@@ -120,12 +119,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Nginx { check: true } => nginx::check_config(&root()?)?,
         RunCommand::Nginx { check: false } => return nginx::run(&root()?),
         RunCommand::Certs { action: cli::CertsCommand::Renew { app, force } } => {
-            if let Some(app) = &app {
-                let hint = "cluster_issuer or traefik_resolver in host.yaml names who issues them";
-                must_be_there(&root()?, app)?;
-                check_not_in_cluster(&root()?, app, "its certificates are those of the ingress there", hint)?;
-            }
-            nginx::renew_certificates(&root()?, app.as_ref(), force)?;
+            certs::renew(&root()?, app.as_ref(), force)?;
         }
         RunCommand::Certs { action: cli::CertsCommand::List { apps, format, none: false } } => {
             certs::list(&root()?, &apps, format)?;
@@ -259,11 +253,15 @@ pub(crate) fn create_if_missing(root: &PikuRoot, app: &AppName) -> anyhow::Resul
     creator.args(["create", app.as_str(), "--if-missing"]);
     creator.env(ROOT_VARIABLE, root.path()).stdin(Stdio::null());
     let status = creator.status().with_context(|| format!("cannot run '{CREATOR}'"))?;
-    if !status.success() {
-        // It has said why.
-        std::process::exit(status.code().unwrap_or(i32::from(FAILED)));
+    if status.success() {
+        return Ok(());
     }
-    Ok(())
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Err(match code {
+        Some(code) => UserError::new(format!("cannot create {app}")).code(code).printed(),
+        None => UserError::new(format!("cannot create {app}: '{CREATOR}' was killed")),
+    }
+    .into())
 }
 
 /// Returns the command that runs another tool of piku, from the directory of this one.

@@ -1,13 +1,14 @@
 //! `certs list [APP]`: who issued the certificates, until when they are valid, and what failed last. That of the
-//! status page is among those of all apps.
+//! status page is among those of all apps. `certs renew [APP]` requests new ones.
 
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
 
-use crate::kubernetes::cluster_urls;
-use crate::nginx::{CertificateState, CertificateStatus, WebServer};
+use crate::commands::must_be_there;
+use crate::kubernetes::{check_not_in_cluster, cluster_urls};
+use crate::nginx::{self, CertificateState, CertificateStatus, WebServer};
 
 /// Prints the certificates of these apps, or of all.
 pub(in crate::commands) fn list(
@@ -45,6 +46,16 @@ pub(in crate::commands) fn list(
         }
     }
     Ok(())
+}
+
+/// Renews the certificates, or those of one app.
+pub(in crate::commands) fn renew(root: &PikuRoot, app: Option<&AppName>, force: bool) -> anyhow::Result<()> {
+    if let Some(app) = app {
+        let hint = "cluster_issuer or traefik_resolver in host.yaml names who issues them";
+        must_be_there(root, app)?;
+        check_not_in_cluster(root, app, "its certificates are those of the ingress there", hint)?;
+    }
+    nginx::renew_certificates(root, app, force)
 }
 
 fn render_table(rows: &[CertificateStatus]) -> String {

@@ -155,6 +155,13 @@ fn old_name_is_not_taken_during_a_renaming() {
     waiting.finish().fails_with(&["blog is called shop now"]);
     assert!(!blog.join("repo.git").exists());
     assert!(says(&world, "create blog", 75).contains("is being renamed to shop"));
+    let set = world.tool("piku-run").args(["config", "blog", "set", "A=1"]).output().expect("piku-run");
+    let said = String::from_utf8_lossy(&set.stderr);
+    assert_eq!(set.status.code(), Some(1), "{said}");
+    assert!(said.contains("blog is called shop now") && !said.contains("cannot create"), "{said}");
+    let audit = fs::read_to_string(world.root().join("audit.log")).expect("the audit log");
+    let last = audit.lines().last().unwrap_or_default();
+    assert!(last.contains("config:set") && last.contains("exit 1"), "{audit}");
     world.end_daemon(Signal::SIGKILL);
     world.start_daemon();
     wait_for("the end of the renaming", || !is_between());
