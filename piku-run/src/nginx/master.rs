@@ -23,7 +23,8 @@ const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Interval between two looks at the workers during a reload.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The same after the old ones were asked to finish, which they do at once unless the processor is busy: it grows to the other.
+/// First interval after the old workers were asked to finish, which they do at once unless the processor is busy. It
+/// doubles up to [`POLL_INTERVAL`].
 const FINISH_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Time without a new worker after which the reason is searched.

@@ -30,7 +30,8 @@ pub(super) fn types(
     let named = |name: &str| formation.iter().find(|(one, _)| one.as_str() == name).map(|(_, count)| *count);
     for (at, (name, _)) in formation.iter().enumerate() {
         if formation.iter().take(at).any(|(earlier, _)| earlier == name) {
-            return Err(UserError::new(format!("{name} is named twice")).code(USAGE).into());
+            let hint = format!("write one number for it, such as {name}=2");
+            return Err(UserError::new(format!("{name} is named twice")).hint(hint).code(USAGE).into());
         }
         if name.as_str() != ALL && !entries.iter().any(|entry| entry.name == *name) {
             let failure = UserError::new(format!("the Procfile has no process type '{name}'")).code(USAGE);

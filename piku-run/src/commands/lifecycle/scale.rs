@@ -38,7 +38,7 @@ pub(crate) fn collect_counts(counts: Vec<(ProcessName, u32)>) -> anyhow::Result<
         if collected.contains_key(&name) {
             let what = format!("{name} is named twice");
             return Err(UserError::new(what)
-                .hint(format!("such as {name}={count}, once"))
+                .hint(format!("write one number for it, such as {name}={count}"))
                 .code(USAGE)
                 .into());
         }

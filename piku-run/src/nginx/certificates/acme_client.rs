@@ -130,11 +130,12 @@ impl AcmeClient {
         drop(command);
         let reason = client_reason::forward_output(File::from(output));
         let status = child.wait().with_context(|| format!("cannot wait for {}", self.name()))?;
+        // All that it said is printed before this process says more, or ends. A hook of the client may have left a process
+        // that holds the pipe.
+        let reason = reason.recv_timeout(AFTERWARDS).ok().flatten();
         if status.code().is_some_and(|code| good.contains(&code)) {
             return Ok(());
         }
-        // A hook of the client may have left a process that holds the pipe.
-        let reason = reason.recv_timeout(AFTERWARDS).ok().flatten();
         let what =
             format!("{} got no certificate: {}", self.name(), reason.unwrap_or_else(|| status.to_string()));
         Err(UserError::new(what)
