@@ -65,8 +65,11 @@ impl PreparedSpec {
         if !has_ended {
             let _ = maker.kill();
         }
-        maker.wait().context("cannot wait for piku-chroot")?;
-        received?.ok_or_else(|| anyhow!(maker.stderr.and_then(first_line).unwrap_or_default()))
+        let status = maker.wait().context("cannot wait for piku-chroot")?;
+        received?.ok_or_else(|| {
+            let reason = maker.stderr.and_then(first_line);
+            anyhow!(reason.unwrap_or_else(|| format!("piku-chroot ended without a reason: {status}")))
+        })
     }
 }
 
