@@ -1,4 +1,4 @@
-//! What the caller of a command decides about its jail.
+//! Options of the jail of a command, which its caller decides.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! When an instance is ready.
+//! The conditions for an instance to be ready.
 
 use super::*;
 
