@@ -15,6 +15,8 @@ use super::{GrantProblem, resolve_grant};
 
 /// Directories whose paths are looked for.
 const PLACES: [&str; 3] = ["/dev/", "/run/", "/var/run/"];
+/// Directories of those that are never granted as a whole.
+const SHARED_FOLDERS: [&str; 3] = ["/dev", "/run", "/var/run"];
 /// Largest number of paths that are looked up on the machine.
 const MOST_PATHS: usize = 50;
 
@@ -29,18 +31,10 @@ pub(crate) fn explain_missing(
     let named = lines.iter().rev().flat_map(|line| find_paths(line)).take(MOST_PATHS);
     named.into_iter().find_map(|named| {
         let path: GrantedPath = named.parse().ok()?;
-        let about = fs::metadata(path.path()).ok()?.file_type();
-        // Never a disk: an app could print its name to have it granted.
-        let is_device = about.is_char_device();
-        if !(is_device || about.is_socket() || about.is_dir()) || is_granted(path.path()) {
+        let text = path_to_grant(path.path())?.to_str()?;
+        if is_granted(path.path()) {
             return None;
         }
-        // A server makes its socket anew at each start, and only a directory shows the new one.
-        let wanted = match path.path().parent() {
-            Some(folder) if about.is_socket() && folder != Path::new("/run") => folder.to_owned(),
-            _ => path.path().to_owned(),
-        };
-        let text = wanted.to_str()?;
         match resolve_grant(root, &text.parse().ok()?) {
             Ok(_) => Some(format!(
                 "{app} may not use {}; the operator can grant it: piku grant {app} {}",
@@ -50,6 +44,29 @@ pub(crate) fn explain_missing(
             Err(GrantProblem::Missing | GrantProblem::Refused { .. }) => None,
         }
     })
+}
+
+/// Returns the path to grant for the use of a device, a socket or a directory; nothing if no grant would help.
+fn path_to_grant(path: &Path) -> Option<&Path> {
+    let folder =
+        path.parent().filter(|folder| !SHARED_FOLDERS.contains(&folder.to_str().unwrap_or_default()));
+    let Ok(about) = fs::metadata(path).map(|about| about.file_type()) else {
+        // The server of the socket is down.
+        return folder.filter(|folder| is_socket_name(path) && folder.is_dir());
+    };
+    match about {
+        // A server makes its socket anew at each start, and only a directory shows the new one.
+        about if about.is_socket() => Some(folder.unwrap_or(path)),
+        // Never a disk: an app could print its name to have it granted.
+        about if about.is_char_device() || about.is_dir() => Some(path),
+        _ => None,
+    }
+}
+
+/// Returns whether servers name their sockets so.
+fn is_socket_name(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(".s.PGSQL.") || [".sock", ".socket"].iter().any(|ending| name.ends_with(ending))
 }
 
 /// Returns the paths below [`PLACES`] in a line, without punctuation around them.
@@ -84,6 +101,28 @@ fn quote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn socket_of_a_server_that_is_down_leads_to_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path();
+        for name in [".s.PGSQL.5432", "mysqld.sock", "x.socket"] {
+            assert_eq!(path_to_grant(&folder.join(name)), Some(folder), "{name}");
+        }
+        let socket = folder.join("up.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert_eq!(path_to_grant(&socket), Some(folder));
+        fs::write(folder.join("file.sock"), "").unwrap();
+        for path in [
+            folder.join("pid"),
+            folder.join("file.sock"),
+            folder.join("gone/x.sock"),
+            "/run/nowhere.sock".into(),
+        ] {
+            assert_eq!(path_to_grant(&path), None, "{path:?}");
+        }
+        assert_eq!(path_to_grant(Path::new("/dev/null")), Some(Path::new("/dev/null")));
+    }
 
     #[test]
     fn paths_in_lines_of_programs() {

@@ -53,8 +53,11 @@ pub(crate) fn unknown_type<'a>(
     name: &ProcessName,
 ) -> UserError {
     let known: Vec<&str> = known.map(ProcessName::as_str).collect();
+    let error = UserError::new(format!("{app} has no process type '{name}'"));
+    if known.is_empty() {
+        return error.hint("its release has only files, which nginx serves: no process can be scaled");
+    }
     let near = nearest_name(name.as_str(), known.iter().copied());
     let near = near.map(|near| format!("did you mean '{near}'? ")).unwrap_or_default();
-    UserError::new(format!("{app} has no process type '{name}'"))
-        .hint(format!("{near}it has: {}", known.join(", ")))
+    error.hint(format!("{near}it has: {}", known.join(", ")))
 }
