@@ -6,16 +6,18 @@
 //! renames it, so that no process inside reads half a file. In the jail `/etc` is read-only, and no directory
 //! of the host appears there.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
-use rustix::fs::{AtFlags, Mode, OFlags, openat, readlinkat, renameat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, readlinkat, renameat, statat, symlinkat, unlinkat};
 use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::hostfiles::{FileContent, HostFiles, HostSnapshot};
 use crate::sys;
@@ -26,10 +28,12 @@ pub(crate) const CHANGED: Signal = Signal::SIGIO;
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
 /// Bound of updates when a jail has ended.
 const LAST_UPDATES: u32 = 3;
-/// Temporary name of a new file, before its number; no program looks for it.
-const NEW: &str = ".piku-chroot-new";
-/// Bound of these numbers.
-const MOST_WRITERS: u32 = 1000;
+/// Prefix of the temporary name of a new file, before a random number; no program looks for it.
+const NEW: &str = ".piku-chroot-new.";
+/// Age of a temporary file whose writer was killed: a write takes milliseconds.
+const STALE: Duration = Duration::from_secs(60);
+/// Bound of attempts to write a file. After a jump of the clock, another writer may take the new file for a stale one.
+const ATTEMPTS: u32 = 3;
 
 /// The files, and the jail in which they are kept up to date.
 #[derive(Debug)]
@@ -140,7 +144,23 @@ pub(crate) fn bring_up_to_date(etc: &OwnedFd, files: &[(&'static str, FileConten
 
 /// Replaces a file by a rename, so that no process reads half of it.
 fn replace_file(etc: &OwnedFd, name: &str, content: &FileContent) -> io::Result<()> {
-    let new = match content {
+    // Costs nothing but time.
+    let _ = remove_stale_at(etc, SystemTime::now());
+    for _ in 1..ATTEMPTS {
+        match try_replace_file(etc, name, content) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            result => return result,
+        }
+    }
+    try_replace_file(etc, name, content)
+}
+
+fn try_replace_file(etc: &OwnedFd, name: &str, content: &FileContent) -> io::Result<()> {
+    // Never used twice, so that a name that was found stale is not that of a new file by the time it is removed.
+    let mut random = [0; 8];
+    getrandom(&mut random, GetRandomFlags::empty())?;
+    let new = format!("{NEW}{:016x}", u64::from_ne_bytes(random));
+    match content {
         FileContent::Absent => {
             return match unlinkat(etc, name, AtFlags::empty()) {
                 // Another writer was faster.
@@ -148,22 +168,29 @@ fn replace_file(etc: &OwnedFd, name: &str, content: &FileContent) -> io::Result<
                 removed => Ok(removed?),
             };
         }
-        FileContent::Text(text) => under_free_name(|new| write_new(etc, Path::new(new), text))?,
-        FileContent::Link(target) => under_free_name(|new| Ok(symlinkat(target, etc, new)?))?,
-    };
+        FileContent::Text(text) => write_new(etc, Path::new(&new), text)?,
+        FileContent::Link(target) => symlinkat(target, etc, &new)?,
+    }
     Ok(renameat(etc, &new, etc, name)?)
 }
 
-/// Makes a file under a name that no other writer has, and returns the name. One that was killed may have left some.
-fn under_free_name(make: impl Fn(&str) -> io::Result<()>) -> io::Result<String> {
-    for number in 0..MOST_WRITERS {
-        let name = format!("{NEW}.{number}");
-        match make(&name) {
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
-            result => return result.map(|()| name),
+/// Removes what killed writers have left: a prepared root has them as long as the app's supervisor runs.
+fn remove_stale_at(etc: &OwnedFd, now: SystemTime) -> io::Result<()> {
+    for entry in Dir::read_from(etc)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_bytes().starts_with(NEW.as_bytes()) && is_stale_at(etc, name, now) {
+            unlinkat(etc, name, AtFlags::empty())?;
         }
     }
-    Err(io::ErrorKind::AlreadyExists.into())
+    Ok(())
+}
+
+fn is_stale_at(etc: &OwnedFd, name: &CStr, now: SystemTime) -> bool {
+    let Ok(stat) = statat(etc, name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
+    let Ok(changed) = u64::try_from(stat.st_ctime) else { return false };
+    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(changed);
+    now.duration_since(changed).is_ok_and(|age| age > STALE)
 }
 
 fn write_new(etc: impl AsFd, name: &Path, text: &[u8]) -> io::Result<()> {
@@ -181,6 +208,29 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn what_killed_writers_have_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let etc = OwnedFd::from(File::open(dir.path()).unwrap());
+        fs::write(dir.path().join(".piku-chroot-new.1"), "half").unwrap();
+        std::os::unix::fs::symlink("x", dir.path().join(".piku-chroot-new.2")).unwrap();
+        let names = || {
+            let mut names: Vec<_> =
+                fs::read_dir(dir.path()).unwrap().map(|one| one.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let old = |name: &CStr| is_stale_at(&etc, name, SystemTime::now() + STALE * 2);
+        assert!(old(c".piku-chroot-new.1") && old(c".piku-chroot-new.2") && !old(c"missing"));
+        for number in 0..3 {
+            let text = FileContent::Text(format!("{number}").into_bytes());
+            bring_up_to_date(&etc, &[("hosts", text)]).unwrap();
+        }
+        assert_eq!(names(), [".piku-chroot-new.1", ".piku-chroot-new.2", "hosts"], "they may be under way");
+        remove_stale_at(&etc, SystemTime::now() + STALE * 2).unwrap();
+        assert_eq!(names(), ["hosts"]);
+    }
 
     #[test]
     fn a_leased_file_is_replaced_without_waiting() {
