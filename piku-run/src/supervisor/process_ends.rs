@@ -39,8 +39,11 @@ impl AppSupervisor {
         }
         let search = worker.family().search_leftovers();
         worker.end = Some(InstanceEnd { exit, search, lock_until: None });
-        self.probes.remove(&id);
-        self.events.push_back(CoreEvent::Ending { id });
+        let starts_again = worker.uses_prepared_root && self.has_no_jail(id, exit);
+        if !starts_again {
+            self.probes.remove(&id);
+            self.events.push_back(CoreEvent::Ending { id });
+        }
         self.advance_end(id);
     }
 
@@ -68,6 +71,16 @@ impl AppSupervisor {
         }
     }
 
+    /// Returns true if the jail of an instance could not be made. An older piku-chroot does not know prepared roots.
+    fn has_no_jail(&self, id: InstanceId, exit: ProcessExit) -> bool {
+        exit == ProcessExit::Code(SETUP_FAILED.into()) && report::read(&self.records.report(id)).0.is_none()
+    }
+
+    /// Returns true if the instance has been told to end.
+    fn is_leaving(&self, id: InstanceId) -> bool {
+        self.core.instance(id).is_some_and(crate::core::AppInstance::is_leaving)
+    }
+
     /// Handles the end of an instance, of which no process is left.
     fn finish_end(&mut self, id: InstanceId, exit: ProcessExit) {
         while self.take_output(id) {}
@@ -81,14 +94,24 @@ impl AppSupervisor {
             (Some(ended), ProcessExit::Unknown) => ProcessExit::Code(ended.exit_code.into()),
             (_, exit) => exit,
         };
-        if started.is_none() && exit == ProcessExit::Code(SETUP_FAILED.into()) {
-            self.prepared.give_up();
+        if worker.uses_prepared_root && self.has_no_jail(id, exit) && !self.is_leaving(id) {
+            worker.log.flush();
+            let record = worker.record.clone();
+            drop(worker);
+            if let Err(err) = self.spawn_without_prepared_root(record) {
+                let reason = format!("{err:#}");
+                self.events.push_back(match id {
+                    TASK => CoreEvent::TaskEnded(Err(reason)),
+                    _ => CoreEvent::SpawnFailed { id, reason },
+                });
+            }
+            return;
         }
         if started.as_ref().is_some_and(JailStart::counts_processes_by_user) {
             self.prepared.keep_apart();
         }
         // A process that was terminated may have been killed by this supervisor.
-        let was_told = self.core.instance(id).is_some_and(crate::core::AppInstance::is_leaving);
+        let was_told = self.is_leaving(id);
         let shortage = self.shortage.explain_exit(exit).filter(|_| !was_told);
         worker.log.flush();
         let is_trial = !worker.record.live || id == TASK;

@@ -60,6 +60,8 @@ pub(super) struct InstanceProcess {
     pub(super) processor: ProcessorMeter,
     /// Its end, once the process has ended: the pid is that of nobody, or of another process.
     pub(super) end: Option<InstanceEnd>,
+    /// Set if its jail was to have the prepared root.
+    pub(super) uses_prepared_root: bool,
 }
 
 impl InstanceProcess {
@@ -93,7 +95,18 @@ impl InstanceProcess {
     ) -> Self {
         let processor = ProcessorMeter::new(record.pid, record.start);
         let pid = Pid::from_raw(record.pid);
-        Self { pid, pidfd, record, output, log, notify, partial: Vec::new(), processor, end: None }
+        Self {
+            pid,
+            pidfd,
+            record,
+            output,
+            log,
+            notify,
+            partial: Vec::new(),
+            processor,
+            end: None,
+            uses_prepared_root: false,
+        }
     }
 
     pub(super) fn is_child(&self, pid: Pid) -> bool {
@@ -183,6 +196,18 @@ impl AppSupervisor {
         let worker = self.start_process(record, settings)?;
         self.workers.insert(id, worker);
         Ok(port)
+    }
+
+    /// Starts the process of an instance again, whose jail could not be made with the prepared root.
+    pub(super) fn spawn_without_prepared_root(&mut self, record: WorkerRecord) -> anyhow::Result<()> {
+        self.prepared.give_up();
+        let id = record.id;
+        self.counter += 1;
+        let record = WorkerRecord { pid: 0, start: 0, mark: None, since: Timestamp::now(), ..record };
+        let settings = self.current_settings();
+        let worker = self.start_process(record, settings)?;
+        self.workers.insert(id, worker);
+        Ok(())
     }
 
     pub(super) fn start_task(&mut self, release: u64, job: JobId) -> anyhow::Result<()> {
@@ -304,7 +329,8 @@ impl AppSupervisor {
             let what = "the app's instances start more slowly: cannot prepare their jails";
             log.write_remark(&format!("{what}: {err:#}"), Timestamp::now());
         }
-        Ok(InstanceProcess::new(record, None, output, log, notify))
+        let uses_prepared_root = prepared.is_some();
+        Ok(InstanceProcess { uses_prepared_root, ..InstanceProcess::new(record, None, output, log, notify) })
     }
 
     /// Returns the jail of a process, if the release has one, and remarks for its log. It is told to report its readiness

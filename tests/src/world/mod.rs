@@ -201,13 +201,23 @@ impl World {
 
     /// Starts the daemon and waits for its socket.
     pub fn start_daemon(&mut self) {
+        self.start_daemon_with(&[]);
+    }
+
+    /// Does the same, with these variables in its environment.
+    pub fn start_daemon_with(&mut self, vars: &[(&str, &Path)]) {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.path("daemon.log"))
             .expect("daemon.log");
         let mut daemon = self.tool("piku-run");
-        daemon.arg("daemon").stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log);
+        daemon
+            .envs(vars.iter().copied())
+            .arg("daemon")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("log"))
+            .stderr(log);
         self.daemon = Some(daemon.spawn().expect("piku-run daemon"));
         let socket = self.root().join("run/daemon.sock");
         wait_for("the daemon's socket", || UnixStream::connect(&socket).is_ok());
