@@ -80,13 +80,13 @@ pub(crate) fn spawn_in(
     let (read, write) =
         pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).context("cannot make a pipe")?;
     let flags = flags.difference(Namespaces::CLONE_NEWUSER) | Namespaces::CLONE_PARENT;
-    let mut given = Some((users, write, prepared));
+    let mut given = Some((users, read, write, prepared));
     let helper = sys::spawn(Namespaces::empty(), || {
         let started = join(given.as_ref().map(|(users, ..)| users)).and_then(|()| {
             hold.spawn(flags, || {
-                let Some((users, write, prepared)) = given.take() else { return SETUP_FAILED };
+                let Some((users, read, write, prepared)) = given.take() else { return SETUP_FAILED };
                 // The jail needs nothing else.
-                drop((users, write));
+                drop((users, read, write));
                 child(PreparedRoot(prepared))
             })
         });
@@ -94,11 +94,11 @@ pub(crate) fn spawn_in(
             Ok(pid) => pid.as_raw(),
             Err(err) => -err.raw_os_error().unwrap_or(EIO),
         };
-        let Some((_, write, _)) = &given else { return SETUP_FAILED };
+        let Some((_, _, write, _)) = &given else { return SETUP_FAILED };
         if rustix::io::write(write, &word.to_ne_bytes()).is_ok() { 0 } else { SETUP_FAILED }
     });
-    drop(given);
     let helper = helper.context("cannot start a process")?;
+    let read = given.map(|(_, read, ..)| read).context("cannot start a process")?;
     let mut word = [0; 4];
     let count = rustix::io::retry_on_intr(|| rustix::io::read(&read, &mut word));
     if count == Ok(word.len()) {
@@ -138,23 +138,25 @@ impl PreparedRoot {
         open_places: impl FnOnce(&OpenedFolder) -> Option<MountPlaces>,
     ) -> Result<Option<PreparedCopy>> {
         if let Ok(left) = File::open(OWN_MOUNTS).map(OwnedFd::from) {
-            let entered = self.join_copy().ok();
-            let entered = entered.and_then(|(root, etc)| Some((open_places(&root)?, root, etc)));
-            if let Some((places, root, etc)) = entered {
-                return Ok(Some(PreparedCopy { root, places, etc, left }));
+            if setns(&self.0, Namespaces::CLONE_NEWNS).is_ok() {
+                let copied = copy_joined().ok();
+                let copied = copied.and_then(|(root, etc)| Some((open_places(&root)?, root, etc)));
+                if let Some((places, root, etc)) = copied {
+                    return Ok(Some(PreparedCopy { root, places, etc, left }));
+                }
+                setns(&left, Namespaces::CLONE_NEWNS).context("cannot leave the prepared root")?;
             }
-            setns(&left, Namespaces::CLONE_NEWNS).context("cannot leave the prepared root")?;
         }
         root::detach_mounts().map(|()| None)
     }
+}
 
-    /// Returns the root of the copy, and the `/etc` of the prepared root itself.
-    fn join_copy(self) -> io::Result<(OpenedFolder, OwnedFd)> {
-        setns(&self.0, Namespaces::CLONE_NEWNS)?;
-        let etc = root::open_directory(Path::new("/etc"))?;
-        unshare(Namespaces::CLONE_NEWNS)?;
-        Ok((OpenedFolder::new(root::open_directory(Path::new("/"))?), etc))
-    }
+/// Exchanges a prepared root that this process has joined for a copy. Returns the root of the copy, and the `/etc` of the
+/// prepared root itself.
+fn copy_joined() -> io::Result<(OpenedFolder, OwnedFd)> {
+    let etc = root::open_directory(Path::new("/etc"))?;
+    unshare(Namespaces::CLONE_NEWNS)?;
+    Ok((OpenedFolder::new(root::open_directory(Path::new("/"))?), etc))
 }
 
 /// The mount namespace of this process, while the host's /proc is visible.

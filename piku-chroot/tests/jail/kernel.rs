@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::prepared::{LOOK, name_of, option_for, prepare};
 use crate::scene::{Outcome, Scene, run, users};
 
 /// Runs a command without some system calls; the file says how.
@@ -135,4 +136,31 @@ fn no_root_is_prepared_that_no_jail_could_use() {
     let outcome = run(&mut command);
     assert_eq!(outcome.code, Some(125), "{outcome:#?}");
     assert!(outcome.err.starts_with("piku-chroot: cannot make a user namespace: "), "{}", outcome.err);
+}
+
+#[test]
+fn where_no_prepared_root_can_be_copied_the_jail_makes_its_own() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let common = ["--root-from-host", "--hostname=blog", "--env=HOME=/tmp"];
+        let root = prepare(scene.jail(&common));
+        let script = format!("{LOOK}; readlink /proc/self/ns/mnt");
+        let start = |answers: &[&str], options: &[&str]| {
+            let words = kernel(&scene, answers);
+            let mut command = scene.command(words[0]);
+            command.args(&words[1..]).arg(scene.program()).args(common).args(options);
+            let Outcome { out, err, .. } = run(command.args(["--", "sh", "-c", &script]));
+            let (seen, mounts) = out.trim_end().rsplit_once('\n').unwrap();
+            (seen.to_owned(), mounts.to_owned(), err)
+        };
+        let option = option_for(&root);
+        // Such as the limit of a user's mount namespaces.
+        let alone = start(&["unshare:0x20000=ENOSPC"], &[]);
+        let refused = start(&["unshare:0x20000=ENOSPC"], &[&option]);
+        assert_eq!((&alone.0, &alone.2), (&refused.0, &refused.2));
+        assert_ne!(refused.1, name_of(&root));
+        // The prepared one is as before.
+        let copied = start(&["setgroups=EPERM"], &[&option]);
+        assert_eq!((alone.0, alone.2), (copied.0, copied.2));
+    }
 }

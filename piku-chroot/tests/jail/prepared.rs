@@ -1,12 +1,14 @@
 //! Jails with a prepared root: as confined as others, and apart from each other.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
@@ -14,7 +16,9 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use piku_tests::snapshot::{assert_redacted, str};
 
 use crate::filesystem::hostfiles::Machine;
-use crate::scene::{Outcome, Running, Scene, kill_at_any_instant, processes_with, run, unique, until, users};
+use crate::scene::{
+    Outcome, Running, Scene, kill_at_any_instant, processes_with, rounds, run, unique, until, users,
+};
 
 /// Options with which most are made.
 const COMMON: [&str; 4] = ["--root-from-host", "--tmpfs=/app", "--tmpfs=/data", "--hostname=blog"];
@@ -78,8 +82,22 @@ pub(crate) fn refusal(outcome: Outcome) -> String {
 }
 
 /// Returns the name of its mount namespace.
-fn name_of(root: &OwnedFd) -> PathBuf {
-    format!("mnt:[{}]", rustix::fs::fstat(root).unwrap().st_ino).into()
+pub(crate) fn name_of(root: &OwnedFd) -> String {
+    format!("mnt:[{}]", rustix::fs::fstat(root).unwrap().st_ino)
+}
+
+/// Returns the open descriptors of a process, with their names.
+fn descriptors(pid: i32) -> BTreeSet<(OsString, String)> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let named = |fd: fs::DirEntry| {
+        Some((fd.file_name(), fs::read_link(fd.path()).ok()?.to_string_lossy().into_owned()))
+    };
+    open.filter_map(named).collect()
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    list.split_whitespace().map(|child| child.parse().unwrap()).collect()
 }
 
 #[test]
@@ -118,15 +136,20 @@ fn the_jails_do_not_see_each_other_and_leave_nothing() {
         let pids = processes_with(&word);
         for kind in ["user", "pid", "mnt", "ipc", "uts"] {
             let link = |pid: &i32| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+            let link = |pid| link(pid).to_string_lossy().into_owned();
             let kinds: BTreeSet<_> = pids.iter().map(link).collect();
             // Those of the monitors, and of each jail.
             assert!(kinds.len() == 3 && !kinds.contains(&name_of(&root)), "{kinds:?}");
         }
         for pid in pids {
-            let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
-            let open: Vec<_> = open.filter_map(|fd| fs::read_link(fd.path()).ok()).collect();
-            assert!(!open.contains(&name_of(&root)), "{open:?}");
+            let open = descriptors(pid);
+            assert!(open.iter().all(|(_, name)| *name != name_of(&root)), "{open:?}");
         }
+        let monitor = first.pid().as_raw();
+        let init = children(monitor)[0];
+        // What the monitor has too was inherited, for instance a lock of the caller's.
+        let own: Vec<_> = descriptors(init).difference(&descriptors(monitor)).cloned().collect();
+        assert!(own.is_empty(), "{own:?}");
         let look =
             "cat /proc/[0-9]*/comm | grep -c sleep; ls /tmp /dev/shm /app /dev/pts; kill -9 -1; kill -9 2";
         let third = sh(&scene, &root, &options, look);
@@ -301,4 +324,67 @@ piku-chroot: --prepare: cannot send it on stdin: Socket operation on non-socket 
 
 "#]],
     );
+}
+
+#[test]
+fn the_command_waits_for_a_monitor_that_is_stopped_at_any_instant() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let mut machine = Machine::new(&scene);
+        let enter = |machine: &Machine<'_>| {
+            let mut command = machine.enter();
+            command.arg(scene.program()).args(["--root-from-host", "--hostname=blog"]);
+            command
+        };
+        let root = prepare(enter(&machine));
+        let option = option_for(&root);
+        for round in 0..rounds(20) {
+            machine.does(&format!("echo {round} > /etc/resolv.conf"));
+            let mut jail = enter(&machine);
+            let mut jail =
+                Running::start(jail.args([&option, "--", "sh", "-c", "cat /etc/resolv.conf; echo up"]));
+            thread::sleep(Duration::from_micros(u64::from(round) * 600));
+            jail.signal(Signal::SIGSTOP);
+            thread::sleep(Duration::from_millis(20));
+            jail.signal(Signal::SIGCONT);
+            assert_eq!(jail.until_line("up"), format!("{round}\nup\n"));
+            assert_eq!(jail.wait().code(), Some(0));
+        }
+    }
+}
+
+#[test]
+fn later_mounts_of_the_host_stay_outside_and_those_of_the_jail_inside() {
+    for user in users() {
+        let scene = Scene::new(user);
+        let (data, given) = (scene.folder("data"), scene.folder("given"));
+        let places = [scene.folder("data/sub"), scene.folder("given/sub")];
+        let mut machine = Machine::new(&scene);
+        machine.does("mount --make-rshared /");
+        let bind = format!("--ro={}:/srv/given", given.display());
+        let enter = |machine: &Machine<'_>, options: &[&str]| {
+            let mut command = machine.enter();
+            command.arg(scene.program()).args(["--root-from-host", "--hostname=blog", &bind]).args(options);
+            command
+        };
+        let root = prepare(enter(&machine, &["--tmpfs=/data"]));
+        for option in [&[option_for(&root)][..], &[]] {
+            machine.does("mounts=$(wc -l < /proc/self/mountinfo)");
+            let mut jail = enter(&machine, &["--data", data.to_str().unwrap()]);
+            let look = "echo up; read -r line; ls /data/sub /srv/given/sub; echo end";
+            let jail = jail.args(option).args(["--", "sh", "-c", look]).stdin(Stdio::piped());
+            let mut jail = Running::start(jail);
+            jail.until_line("up");
+            machine.does("test $(wc -l < /proc/self/mountinfo) = $mounts");
+            for place in &places {
+                let place = place.display();
+                machine.does(&format!("mount -t tmpfs later {place} && echo > {place}/later"));
+            }
+            jail.child.stdin.take().unwrap().write_all(b"\n").unwrap();
+            assert_eq!(jail.until_line("end"), "/data/sub:\n\n/srv/given/sub:\nend\n");
+            for place in &places {
+                machine.does(&format!("umount {}", place.display()));
+            }
+        }
+    }
 }
