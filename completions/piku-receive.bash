@@ -335,13 +335,17 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__export)
-            opts="-h --update --settings --help"
+            opts="-h --update --settings --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --settings)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

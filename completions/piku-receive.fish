@@ -106,6 +106,7 @@ complete -c piku-receive -n "__fish_piku_receive_using_subcommand relay" -l root
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand relay" -l scripts -d 'Directory of post-receive and piku [default: ../lib/piku beside this program]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand relay" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand export" -l settings -d 'host.yaml with the disk space that stays free [default: the defaults]' -r -F
+complete -c piku-receive -n "__fish_piku_receive_using_subcommand export" -l config -d 'config.json of the app, with the key for private submodules [default: no key]' -r -F
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand export" -l update -d 'Make the directory of an earlier export with this option equal to the commit'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-receive -n "__fish_piku_receive_using_subcommand begin-deploy" -l repo -d 'Bare repository' -r -F

@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod architecture;
+pub mod deploy_key;
 pub mod elf;
 pub mod folded;
 pub mod image_bases;

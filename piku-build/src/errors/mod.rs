@@ -234,12 +234,6 @@ pub(crate) fn placed_outside(name: &Path) -> UserError {
     .hint("let the step make a folder there, or a link to one inside the app that is relative")
 }
 
-/// The value of `DEPLOY_KEY` is not repeated: it may be a key after all.
-pub(crate) fn bad_deploy_key() -> UserError {
-    UserError::new("DEPLOY_KEY is not a private key")
-        .hint("its value is the file that ssh-keygen wrote, without a passphrase, in base64: config:set APP DEPLOY_KEY=$(base64 -w0 < KEY)")
-}
-
 // Errors about the machine.
 
 pub(crate) fn no_jail(err: &TrialError) -> UserError {

@@ -4,44 +4,27 @@
 
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use piku_files::{TreeError, TreeHandle};
+use piku_release::deploy_key::DeployKey;
 use piku_release::manifest::DEPLOY_KEY;
 
-use crate::errors;
 use crate::step::environment::Variables;
 
 /// Names of the files in HOME.
 const FILE: &str = "deploy_key";
 const KNOWN_HOSTS: &str = "known_hosts";
-/// The beginning of every private key that ssh reads.
-const BEGIN: &str = "-----BEGIN ";
 
-/// A private key for ssh, as the content of its file.
-pub(crate) struct DeployKey(String);
+/// The key of the app in the HOME of a step.
+pub(crate) struct KeyFile(DeployKey);
 
-impl DeployKey {
-    /// Takes the key out of the variables of a step. The value is the file itself, or the file in base64,
-    /// which is one word.
+impl KeyFile {
+    /// Takes the key out of the variables of a step.
     ///
     /// # Errors
-    /// Fails if the value is not a private key. It is never repeated.
+    /// Fails if the value is not a private key.
     pub(crate) fn take(env: &mut Variables) -> anyhow::Result<Option<Self>> {
-        let Some(value) = env.remove(DEPLOY_KEY).filter(|value| !value.trim().is_empty()) else {
-            return Ok(None);
-        };
-        let mut text = value.replace("\\n", "\n");
-        if !text.trim_start().starts_with(BEGIN) {
-            let word: String = text.split_whitespace().collect();
-            let decoded = STANDARD.decode(word).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            text = decoded.unwrap_or_default();
-        }
-        if !text.trim_start().starts_with(BEGIN) {
-            return Err(errors::bad_deploy_key().into());
-        }
-        // ssh refuses a key whose last line does not end.
-        Ok(Some(Self(format!("{}\n", text.trim().replace("\r\n", "\n")))))
+        let value = env.remove(DEPLOY_KEY).unwrap_or_default();
+        Ok(DeployKey::parse(&value)?.map(Self))
     }
 
     /// Writes the key into the HOME of a step, which sees it at `inside`, and adds the variables by which git
@@ -50,7 +33,7 @@ impl DeployKey {
     /// # Errors
     /// Fails if the file cannot be written.
     pub(crate) fn install(&self, home: &Path, inside: &Path, env: &mut Variables) -> Result<(), TreeError> {
-        TreeHandle::open(home)?.write(FILE, &self.0, 0o600)?;
+        TreeHandle::open(home)?.write(FILE, self.0.text(), 0o600)?;
         let place = |name: &str| inside.join(name).display().to_string();
         // The first key of a host is accepted: a build cannot ask, and its folder is new each time.
         let ssh = format!(
@@ -81,25 +64,6 @@ mod tests {
 
     const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nYWJj\n-----END OPENSSH PRIVATE KEY-----\n";
 
-    fn take(value: &str) -> anyhow::Result<Option<String>> {
-        let mut env = Variables::from([(DEPLOY_KEY.to_owned(), value.to_owned())]);
-        let key = DeployKey::take(&mut env)?.map(|key| key.0);
-        assert!(env.is_empty(), "no step gets the variable");
-        Ok(key)
-    }
-
-    #[test]
-    fn a_key_is_a_file_or_one_word() {
-        for value in
-            [KEY.to_owned(), KEY.trim().replace('\n', "\\n"), STANDARD.encode(KEY), format!("\n{KEY}")]
-        {
-            assert_eq!(take(&value).unwrap().as_deref(), Some(KEY), "{value}");
-        }
-        assert_eq!(take(" ").unwrap(), None);
-        let err = take("secret").unwrap_err().to_string();
-        assert!(!err.contains("secret"), "{err}");
-    }
-
     #[test]
     fn the_file_is_private_and_replaces_what_a_step_has_left() {
         use std::os::unix::fs::{PermissionsExt, symlink};
@@ -107,12 +71,15 @@ mod tests {
         fs::write(dir.path().join("other"), "").unwrap();
         symlink("other", dir.path().join(FILE)).unwrap();
         let mut env = Variables::new();
-        DeployKey(KEY.to_owned()).install(dir.path(), Path::new("/build"), &mut env).unwrap();
+        env.insert(DEPLOY_KEY.to_owned(), KEY.to_owned());
+        let key = KeyFile::take(&mut env).unwrap().unwrap();
+        assert!(env.is_empty(), "no step gets the variable");
+        key.install(dir.path(), Path::new("/build"), &mut env).unwrap();
         let meta = fs::symlink_metadata(dir.path().join(FILE)).unwrap();
         assert!(meta.is_file() && meta.permissions().mode() & 0o777 == 0o600);
         assert_eq!(fs::read_to_string(dir.path().join("other")).unwrap(), "");
         assert!(env["GIT_SSH_COMMAND"].contains("-i '/build/deploy_key'"));
-        DeployKey::remove(dir.path()).unwrap();
+        KeyFile::remove(dir.path()).unwrap();
         assert!(!dir.path().join(FILE).exists());
     }
 }

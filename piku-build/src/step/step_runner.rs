@@ -20,7 +20,7 @@ use piku_procfile::listen_ports::{self, VARIABLE};
 
 use crate::errors;
 use crate::step::build_step::{self, BuildStep, StepOutcome};
-use crate::step::deploy_key::DeployKey;
+use crate::step::deploy_key::KeyFile;
 use crate::step::environment::Variables;
 use crate::step::resources;
 
@@ -111,7 +111,7 @@ impl StepRunner<'_> {
                 place(name, &cache.join(folder).join(below));
             }
         }
-        let key = DeployKey::take(&mut env)?;
+        let key = KeyFile::take(&mut env)?;
         if let Some(key) = &key {
             key.install(&self.home, home, &mut env)?;
         }
@@ -123,7 +123,7 @@ impl StepRunner<'_> {
         let mut ended = build_step::run_command(step.name, command, step.quiet)
             .with_context(|| format!("step '{}'", step.name))?;
         if key.is_some() {
-            DeployKey::remove(&self.home)?;
+            KeyFile::remove(&self.home)?;
         }
         let mut whole = None;
         if let Some(jail) = self.jailed.then(|| report::read(&self.report())).and_then(|(_, end)| end) {

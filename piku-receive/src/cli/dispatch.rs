@@ -17,7 +17,7 @@ use super::{
 use crate::app_context::{self, AppContext};
 use crate::deploy::{self, DeploySubject, deploy_event};
 use crate::distribute::catch_up;
-use crate::export::ExportMode;
+use crate::export::{ExportMode, ExportOptions};
 use crate::key::{self, NewKeyArgs};
 use crate::push::push_options::PushOptions;
 use crate::session::KeySession;
@@ -107,11 +107,11 @@ impl ReceiveCli {
             ReceiveAction::Cancel { app: TheApp { app, root }, by } => {
                 deploy::cancel::cancel_build(&absolute_root(root)?, &app, &by)?;
             }
-            ReceiveAction::Export { repo, commit, dir, update, settings } => {
+            ReceiveAction::Export { repo, commit, dir, update, settings, config } => {
                 child_env::set_umask();
                 let settings = settings.as_deref().map(HostSettings::read).transpose()?.unwrap_or_default();
                 let mode = if update { ExportMode::Update } else { ExportMode::New };
-                export::export_commit(&repo, &commit, &dir, mode, &settings)?;
+                export::export_commit(&repo, &commit, &dir, mode, &ExportOptions { settings, config })?;
             }
             ReceiveAction::BeginDeploy { repo, app, by } => {
                 deploy::begin::begin_deploy(&repo, &app.app_dir()?, &by)?;

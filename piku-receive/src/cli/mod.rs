@@ -169,6 +169,9 @@ enum ReceiveAction {
         /// host.yaml with the disk space that stays free [default: the defaults].
         #[arg(long, value_name = "FILE")]
         settings: Option<PathBuf>,
+        /// config.json of the app, with the key for private submodules [default: no key].
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
     /// Begin the deploy of a push (for the hook).
     ///

@@ -4,6 +4,7 @@
 mod blobs;
 mod count;
 mod entry;
+mod fetch_access;
 mod link;
 mod pointers;
 mod submodules;
@@ -38,13 +39,22 @@ pub(crate) enum ExportMode {
     Update,
 }
 
+/// Limits and access of an export.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ExportOptions {
+    /// Settings with the limits.
+    pub(crate) settings: HostSettings,
+    /// `config.json` of the app, with the key for private submodules.
+    pub(crate) config: Option<PathBuf>,
+}
+
 /// Writes the tree of `commit` in `repo` to `dir`.
 pub(crate) fn export_commit(
     repo: &Path,
     commit: &str,
     dir: &Path,
     mode: ExportMode,
-    settings: &HostSettings,
+    options: &ExportOptions,
 ) -> anyhow::Result<()> {
     limits::bound_memory().context("cannot bound this process's memory")?;
     let dir = std::path::absolute(dir).with_context(|| format!("bad path '{}'", dir.display()))?;
@@ -65,7 +75,7 @@ pub(crate) fn export_commit(
         ));
         return Err(failure.hint("add the app's files: git add -A, git commit, git push").into());
     }
-    let walk = |top, written| ExportWalk::new(repo, top, settings, written);
+    let walk = |top, written| ExportWalk::new(repo, top, options, written);
     match mode {
         ExportMode::New => write_new(&opened, &tree, &dir, |top| walk(top, None)),
         ExportMode::Update => update(&opened, &tree, &dir, |top| walk(top, Some(NewFiles::default()))),

@@ -9,20 +9,17 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context;
 use git2::{ObjectType, Oid, Repository, RepositoryInitOptions, Tree};
 use piku_files::{remove_all, sha256};
-use piku_layout::settings::HostSettings;
 use piku_report::progress;
 use piku_report::user_error::{UserError, WithHint};
 use sha2::{Digest, Sha256};
 
+use super::ExportOptions;
+use super::fetch_access::{self, FetchAccess};
 use crate::child_env;
 use crate::client::quoted;
 use crate::limits::{self, AMPLE_SPACE, IntakeLimit};
 use crate::repository;
 
-/// Protocols for git; `file` and `ext` would reach files and programs of this host.
-const PROTOCOLS: &str = "https:http:ssh:git";
-/// No user is present to confirm the key of an unknown host: it is accepted the first time.
-const SSH: &str = "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=30";
 /// Longest `.gitmodules` in bytes.
 const LONGEST: usize = 1 << 20;
 /// Gives up on a server that sends nothing for a minute.
@@ -31,16 +28,16 @@ const PATIENCE: [&str; 4] = ["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedT
 /// Fetched repositories, one for each URL.
 pub(super) struct SubmoduleRepos {
     repo: PathBuf,
-    /// Settings with the limits for a fetch.
-    settings: HostSettings,
+    /// Limits for a fetch, and the key for it.
+    options: ExportOptions,
     /// URLs by path, for each `.gitmodules` by its blob.
     read: HashMap<Oid, HashMap<String, String>>,
 }
 
 impl SubmoduleRepos {
     /// Keeps submodules below the bare repository `repo`, in the directory that git uses for them.
-    pub(super) fn beside(repo: &Path, settings: &HostSettings) -> Self {
-        Self { repo: repo.to_owned(), settings: settings.clone(), read: HashMap::new() }
+    pub(super) fn beside(repo: &Path, options: &ExportOptions) -> Self {
+        Self { repo: repo.to_owned(), options: options.clone(), read: HashMap::new() }
     }
 
     /// Returns a repository with `commit` of the submodule at `path` in the tree `top` of `repo`, fetched if
@@ -59,18 +56,26 @@ impl SubmoduleRepos {
                 UserError::new(format!("the submodule {} is at {}: {why}", quoted(shown), quoted(&url)));
             return Err(failure.hint("use an https:// or ssh:// URL in .gitmodules").into());
         }
-        let home = self.repo.join("modules").join(format!("{}.git", folder_name(&url)));
+        let folder = self.repo.join("modules");
+        let home = folder.join(format!("{}.git", folder_name(&url)));
         if let Some(repo) = open_fetched(&home, commit) {
             return Ok(repo);
         }
         progress::step(&format!("Fetching submodule {shown} from {}", without_password(&url)));
-        let most = IntakeLimit::read_limit(&self.settings, &self.repo, AMPLE_SPACE)?.allowed_bytes()?;
-        fetch_commit(&home, &url, commit, most)
+        let most =
+            IntakeLimit::read_limit(&self.options.settings, &self.repo, AMPLE_SPACE)?.allowed_bytes()?;
+        let access = FetchAccess::write(&folder, self.options.config.as_deref())?;
+        let shown_url = without_password(&url);
+        let hint = if access.has_key() || shown_url.starts_with("http") {
+            format!("the server must be able to reach {shown_url} and to find commit {commit} there")
+        } else {
+            format!(
+                "the server must be able to reach {shown_url} and to find commit {commit} there; a private one needs a deploy key: config:set APP DEPLOY_KEY=$(base64 -w0 < KEY); see docs/runtimes.md"
+            )
+        };
+        fetch_commit(&home, &url, commit, most, &access)
             .with_context(|| format!("cannot fetch the submodule {}", quoted(shown)))
-            .hint(format!(
-                "the server must be able to reach {} and to find commit {commit} there",
-                without_password(&url)
-            ))
+            .hint(hint)
     }
 
     fn find_url(
@@ -180,7 +185,13 @@ fn open_fetched(home: &Path, commit: Oid) -> Option<Repository> {
 
 /// Fetches the commit alone if the server allows it, otherwise all refs; no file of more than `most` bytes.
 /// Leftovers of a killed fetch are removed.
-fn fetch_commit(home: &Path, url: &str, commit: Oid, most: u64) -> anyhow::Result<Repository> {
+fn fetch_commit(
+    home: &Path,
+    url: &str,
+    commit: Oid,
+    most: u64,
+    access: &FetchAccess,
+) -> anyhow::Result<Repository> {
     let alone = format!("+{commit}:{}", marker_ref(commit));
     let tries: [&[&str]; 2] =
         [&["--depth=1", "--no-tags", "--", url, &alone], &["--no-tags", "--", url, "+refs/*:refs/remote/*"]];
@@ -190,6 +201,7 @@ fn fetch_commit(home: &Path, url: &str, commit: Oid, most: u64) -> anyhow::Resul
             create_empty(home)?;
         }
         let mut git = git_command(home)?;
+        access.grant(&mut git);
         git.args(PATIENCE)
             .args([
                 "-c",
@@ -232,17 +244,11 @@ fn create_empty(home: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot create '{}'", home.display()))
 }
 
-/// Returns a git command for this repository, without prompts and with limited protocols.
+/// Returns a git command for this repository, without prompts and with limited protocols and access.
 fn git_command(repo: &Path) -> anyhow::Result<Command> {
     let mut git = child_env::clean_command("git")?;
-    git.env("GIT_DIR", repo)
-        .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_ASKPASS", "true")
-        .env("GIT_SSH_COMMAND", SSH)
-        .env("LC_ALL", "C")
-        .env_remove("GIT_PROTOCOL")
-        .stdin(Stdio::null());
+    fetch_access::bound_command(&mut git);
+    git.env("GIT_DIR", repo).env("LC_ALL", "C").env_remove("GIT_PROTOCOL").stdin(Stdio::null());
     Ok(git)
 }
 

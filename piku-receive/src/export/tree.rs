@@ -18,10 +18,10 @@ use git2::{Blob, Oid, Repository, Tree};
 use piku_files::free_space::SpaceNeeded;
 use piku_files::source_index::{FileMark, IndexContent, IndexEntry, IndexFile, IndexFolder, SourceKind};
 use piku_files::{NewFiles, TreeHandle};
-use piku_layout::settings::HostSettings;
 use piku_release::removals;
 use piku_report::user_error::UserError;
 
+use super::ExportOptions;
 use super::blobs::BlobReader;
 use super::count::{TreeCount, too_deep};
 use super::entry::{ExportFolder, NewEntry, object_name, remove_others};
@@ -73,13 +73,13 @@ impl ExportWalk {
     pub(super) fn new(
         repo: &Path,
         top: TreeHandle,
-        settings: &HostSettings,
+        options: &ExportOptions,
         written: Option<NewFiles>,
     ) -> Self {
         Self {
-            modules: SubmoduleRepos::beside(repo, settings),
+            modules: SubmoduleRepos::beside(repo, options),
             top,
-            reserve: settings.reserve_bytes(),
+            reserve: options.settings.reserve_bytes(),
             need: SpaceNeeded::default(),
             entries: 0,
             pointers: PointerCount::default(),

@@ -13,13 +13,13 @@ use crate::place::Place;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `git daemon` on loopback, ended with the test.
-struct Daemon {
+pub(crate) struct Daemon {
     process: Child,
     port: u16,
 }
 
 impl Daemon {
-    fn start(base: &Path) -> Self {
+    pub(crate) fn start(base: &Path) -> Self {
         for _ in 0..5 {
             let port = free_port();
             let mut process = Command::new("git")
@@ -51,7 +51,7 @@ impl Daemon {
         panic!("git daemon does not answer");
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("git://127.0.0.1:{}/{path}", self.port)
     }
 }
@@ -67,7 +67,7 @@ impl Drop for Daemon {
 
 impl Place {
     /// A submodule by hand: `git submodule add` would want to fetch it.
-    fn submodule(&self, path: &str, url: &str, commit: &str) {
+    pub(crate) fn submodule(&self, path: &str, url: &str, commit: &str) {
         let modules = fs::read_to_string(self.work().join(".gitmodules")).unwrap_or_default();
         let modules = format!("{modules}[submodule \"{path}\"]\n\tpath = {path}\n\turl = {url}\n");
         self.file(".gitmodules", modules);
@@ -76,7 +76,7 @@ impl Place {
     }
 
     /// Commits what is in the index.
-    fn commit_index(&self) -> String {
+    pub(crate) fn commit_index(&self) -> String {
         self.git(&["commit", "-qm", "x"], &self.work());
         self.git(&["rev-parse", "HEAD"], &self.work())
     }
