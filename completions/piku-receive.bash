@@ -34,6 +34,9 @@ _piku__receive() {
             piku__receive,deploy)
                 cmd="piku__receive__subcmd__deploy"
                 ;;
+            piku__receive,distribute)
+                cmd="piku__receive__subcmd__distribute"
+                ;;
             piku__receive,export)
                 cmd="piku__receive__subcmd__export"
                 ;;
@@ -51,9 +54,6 @@ _piku__receive() {
                 ;;
             piku__receive,relay)
                 cmd="piku__receive__subcmd__relay"
-                ;;
-            piku__receive,ship)
-                cmd="piku__receive__subcmd__ship"
                 ;;
             piku__receive,targets)
                 cmd="piku__receive__subcmd__targets"
@@ -76,6 +76,9 @@ _piku__receive() {
             piku__receive__subcmd__help,deploy)
                 cmd="piku__receive__subcmd__help__subcmd__deploy"
                 ;;
+            piku__receive__subcmd__help,distribute)
+                cmd="piku__receive__subcmd__help__subcmd__distribute"
+                ;;
             piku__receive__subcmd__help,export)
                 cmd="piku__receive__subcmd__help__subcmd__export"
                 ;;
@@ -93,9 +96,6 @@ _piku__receive() {
                 ;;
             piku__receive__subcmd__help,relay)
                 cmd="piku__receive__subcmd__help__subcmd__relay"
-                ;;
-            piku__receive__subcmd__help,ship)
-                cmd="piku__receive__subcmd__help__subcmd__ship"
                 ;;
             piku__receive__subcmd__help,targets)
                 cmd="piku__receive__subcmd__help__subcmd__targets"
@@ -149,7 +149,7 @@ _piku__receive() {
 
     case "${cmd}" in
         piku__receive)
-            opts="-h -V --key --app --root --scripts --help --version key create deploy cancel targets ship catch-up relay export begin-deploy finish-deploy record admit help"
+            opts="-h -V --key --app --root --scripts --help --version key create deploy cancel targets distribute catch-up relay export begin-deploy finish-deploy record admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -334,6 +334,40 @@ _piku__receive() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__receive__subcmd__distribute)
+            opts="-h --targets --root --scripts --app --by --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --targets)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --scripts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --by)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__receive__subcmd__export)
             opts="-h --update --settings --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -379,7 +413,7 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help)
-            opts="key create deploy cancel targets ship catch-up relay export begin-deploy finish-deploy record admit help"
+            opts="key create deploy cancel targets distribute catch-up relay export begin-deploy finish-deploy record admit help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -463,6 +497,20 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help__subcmd__deploy)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__receive__subcmd__help__subcmd__distribute)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -603,20 +651,6 @@ _piku__receive() {
             return 0
             ;;
         piku__subcmd__receive__subcmd__help__subcmd__relay)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        piku__subcmd__receive__subcmd__help__subcmd__ship)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -868,40 +902,6 @@ _piku__receive() {
                     return 0
                     ;;
                 --scripts)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        piku__subcmd__receive__subcmd__ship)
-            opts="-h --targets --root --scripts --app --by --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --targets)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --root)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --scripts)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --app)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --by)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

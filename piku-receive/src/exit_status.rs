@@ -23,7 +23,7 @@ Exit status:
   1  no build is running
   2  wrong usage
   75 the build survives SIGKILL";
-pub(crate) const SHIP: &str = "\
+pub(crate) const DISTRIBUTE: &str = "\
 Exit status:
   0  success on every machine
   1  failure on at least one machine

@@ -83,7 +83,7 @@ impl ReceiveCli {
                 let context = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
                 return distribute::print_targets(&context, machines.as_deref());
             }
-            ReceiveAction::Ship { releases, targets, paths, whose: AppKeyArgs { app, by } } => {
+            ReceiveAction::Distribute { releases, targets, paths, whose: AppKeyArgs { app, by } } => {
                 child_env::set_umask();
                 let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
                 let context = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };

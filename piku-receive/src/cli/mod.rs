@@ -113,8 +113,9 @@ enum ReceiveAction {
         whose: AppKeyArgs,
     },
     /// Send each machine in `deploy_to` the release for its platform and deploy it there.
-    #[command(after_long_help = exit_status::SHIP)]
-    Ship {
+    // Hooks of older versions call it by its alias.
+    #[command(alias = "ship", after_long_help = exit_status::DISTRIBUTE)]
+    Distribute {
         /// Directory with a release for each architecture, by its name, or one named 'any'.
         releases: PathBuf,
         /// List from 'targets'.

@@ -26,7 +26,7 @@ pub(super) fn recorded_action(action: &ReceiveAction) -> Option<(RecordedVerb, O
         | ReceiveAction::Record { .. }
         // The session or the tools record the verb.
         | ReceiveAction::Relay { .. }
-        | ReceiveAction::Ship { .. }
+        | ReceiveAction::Distribute { .. }
         | ReceiveAction::Targets { .. } => None,
         // The deploy itself is the event.
         ReceiveAction::Deploy { app, rebuild, paths, by, .. } => {

@@ -1,4 +1,4 @@
-//! Distribution of releases to the hosts in `deploy_to` (`targets` and `ship`). Each host deploys the
+//! Distribution of releases to the hosts in `deploy_to` (`targets` and `distribute`). Each host deploys the
 //! release for its platform as its own; the module `release` is the other end.
 //!
 //! All hosts are asked before anything is packed, and have all parts before any of them deploys. Lines from

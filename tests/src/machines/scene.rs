@@ -34,7 +34,7 @@ impl Scene {
         let start = |at| lan.on(at, || World::listening_on("0.0.0.0", ""));
         let runners: Vec<World> = (1..=count).map(start).collect();
         let builder = lan.on(0, World::new);
-        let key = builder.create_server_key("ship");
+        let key = builder.create_server_key("distribute");
         for world in &runners {
             world.authorize_key("builder", &key.with_extension("pub"), &["blog"]);
         }
@@ -69,7 +69,7 @@ impl Scene {
         let path = world.path("machine");
         fs::write(&path, script).expect("a script");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
-        let key = fs::read_to_string(self.builder.path("home/ship.pub")).expect("a key");
+        let key = fs::read_to_string(self.builder.path("home/distribute.pub")).expect("a key");
         let line = format!("restrict,command=\"{}\" {key}", path.display());
         fs::write(world.authorized_keys(), line).expect("authorized_keys");
     }
@@ -87,7 +87,7 @@ impl Scene {
         let machines: Vec<_> = machines.iter().map(|machine| format!("'{machine}'")).collect();
         let home = self.builder.path("home");
         let of_app = format!(
-            "{{machines: [{}], identity: '{home}/ship', known_hosts: '{home}/known', {more}}}",
+            "{{machines: [{}], identity: '{home}/distribute', known_hosts: '{home}/known', {more}}}",
             machines.join(", "),
             home = home.display()
         );

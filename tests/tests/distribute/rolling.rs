@@ -76,9 +76,9 @@ fn a_loss_in_the_middle_of_a_rolling_deploy_fails_no_request() {
     repo.file("page", "four").commit("Four");
     let running = scene.lan.on(0, || repo.start_push());
     wait_for("the deploy there", || state(&scene, lost) == "draining");
-    let ship = processes::find(&scene.builder.root(), "piku-receive ship");
-    assert!(!ship.is_empty());
-    for pid in ship {
+    let distribute = processes::find(&scene.builder.root(), "piku-receive distribute");
+    assert!(!distribute.is_empty());
+    for pid in distribute {
         // It may have ended.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }

@@ -215,14 +215,22 @@ fn known_attacks_fail() {
             "web: ./serve\npreflight: trap '' TERM; ./attack all $(cat facts) || :\n\
          worker: trap '' TERM; ./attack all own=ro $(cat facts); trap - TERM; while :; do sleep 0.1; done\n",
         );
-    let log = || {
-        let out = world.ssh("laptop", "logs evil --ps worker.1");
+    let log = |worker: &str| {
+        let out = world.ssh("laptop", &format!("logs evil --ps {worker}"));
         String::from_utf8_lossy(&out.stdout).into_owned()
     };
     let pushed = evil.commit("Attack").push().succeeds();
-    wait_for("the attack of the worker", || log().contains("attacked: "));
+    wait_for("the attack of the worker", || log("worker.1").contains("attacked: "));
     assert_held(&pushed);
-    assert_held(&log());
+    assert_held(&log("worker.1"));
+    // In a copy of the root that its supervisor has prepared.
+    let scaled = world.ssh("laptop", "ps:scale evil worker=3");
+    assert!(scaled.status.success(), "{scaled:?}");
+    let third = world.ps("evil").into_iter().find(|row| row["instance"] == "worker.3").expect("worker.3");
+    let line = std::fs::read_to_string(format!("/proc/{}/cmdline", third["pid"])).expect("a command line");
+    assert!(line.contains("--prepared="), "{line:?}");
+    wait_for("the attack of the third worker", || log("worker.3").contains("attacked: "));
+    assert_held(&log("worker.3"));
     drop(outside.stdin.take());
     assert_eq!(said.next().expect("a verdict"), "held: all is as it was");
     assert!(outside.wait().expect("outside").success());

@@ -246,6 +246,14 @@ fn config_edit_removes_nothing_that_is_set_meanwhile() {
     assert_eq!(out.status.code(), Some(0), "{out:?}");
     assert!(config().contains("LATER=1") && config().contains("ADDED=1"), "{}", config());
     assert!(!is_kept());
+
+    // vi would wait for a person who is not there, such as in a job of cron.
+    let mut alone = Command::new("sh");
+    alone.arg(repository().join("scripts/piku")).arg("config:edit").current_dir(repo.path()).env_clear();
+    alone.env("PATH", "/usr/bin:/bin").env("HOME", folder.path()).env("GIT_SSH_COMMAND", &ssh);
+    let out = alone.stdin(Stdio::null()).output().expect("sh");
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
+    assert!(text(&out).contains("needs a terminal, or the name of an editor in EDITOR"), "{out:?}");
 }
 
 #[test]
