@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::name::AppName;
 
 mod app_markers;
+mod root_check;
 mod service_dirs;
 
 pub use service_dirs::SERVICE_ASIDE;

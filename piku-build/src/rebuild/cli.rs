@@ -49,10 +49,10 @@ pub(crate) struct RebuildArgs {
 impl RebuildArgs {
     /// Runs the command.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let root = PikuRoot::new(self.root)?;
-        let path = std::path::absolute(root.path()).context("cannot tell where this is")?;
+        let root = PikuRoot::absolute(self.root).context("cannot tell where the root is")?;
+        root.check_exists()?;
         super::run(&RebuildRequest {
-            root: PikuRoot::new(Some(path))?,
+            root,
             apps: self.apps,
             verify: self.verify,
             jitter: Duration::from_secs(self.jitter),

@@ -62,7 +62,7 @@ impl ReceiveCli {
             }
             ReceiveAction::Deploy { app, branch, dry_run, no_cache, rebuild, wait, paths, by } => {
                 child_env::set_umask();
-                let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
+                let (root, scripts) = (existing_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
                 let context = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
                 let options = PushOptions { dry_run, no_cache, rebuild: rebuild.is_some() };
                 let what = match rebuild {
@@ -78,14 +78,14 @@ impl ReceiveCli {
                 return Ok(ExitCode::from(outcome.exit_code()));
             }
             ReceiveAction::Targets { machines, paths, whose: AppKeyArgs { app, by } } => {
-                let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
+                let (root, scripts) = (existing_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
                 child_env::set_umask();
                 let context = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
                 return distribute::print_targets(&context, machines.as_deref());
             }
             ReceiveAction::Distribute { releases, targets, paths, whose: AppKeyArgs { app, by } } => {
                 child_env::set_umask();
-                let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
+                let (root, scripts) = (existing_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
                 let context = AppContext { root: &root, scripts: &scripts, app: &app, key: &by };
                 return distribute::distribute_releases(
                     &context,
@@ -95,17 +95,17 @@ impl ReceiveCli {
             }
             ReceiveAction::CatchUp { app, paths } => {
                 child_env::set_umask();
-                let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
+                let (root, scripts) = (existing_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
                 let context = AppContext { root: &root, scripts: &scripts, app: &app, key: catch_up::ACTOR };
                 return Ok(ExitCode::from(catch_up::catch_up(&context)?));
             }
             ReceiveAction::Relay { paths, app, verb, args } => {
-                let (root, scripts) = (absolute_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
+                let (root, scripts) = (existing_root(paths.root)?, app_context::scripts_dir(paths.scripts)?);
                 let context = AppContext { root: &root, scripts: &scripts, app: &app, key: "" };
                 return relay::relay_verb(&context, &verb, &args);
             }
             ReceiveAction::Cancel { app: TheApp { app, root }, by } => {
-                deploy::cancel::cancel_build(&absolute_root(root)?, &app, &by)?;
+                deploy::cancel::cancel_build(&existing_root(root)?, &app, &by)?;
             }
             ReceiveAction::Export { repo, commit, dir, update, settings, config } => {
                 child_env::set_umask();
@@ -176,14 +176,19 @@ impl KeyFileArgs {
 
 impl OneApp {
     fn app_dir(self) -> anyhow::Result<AppDir> {
-        Ok(absolute_root(self.root)?.app(&self.app))
+        Ok(existing_root(self.root)?.app(&self.app))
     }
 }
 
-/// Returns the root with an absolute path: programs in other directories use it.
 fn absolute_root(given: Option<PathBuf>) -> anyhow::Result<PikuRoot> {
-    let root = PikuRoot::new(given)?;
-    Ok(PikuRoot::new(Some(absolute(root.path())?))?)
+    PikuRoot::absolute(given).context("cannot tell where the root is")
+}
+
+/// Returns the root of a command about an app that is there.
+fn existing_root(given: Option<PathBuf>) -> anyhow::Result<PikuRoot> {
+    let root = absolute_root(given)?;
+    root.check_exists()?;
+    Ok(root)
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {

@@ -5,7 +5,7 @@ use piku_layout::name::AppName;
 use piku_report::number_arg::number_arg;
 use piku_report::output::OutputFormat;
 
-use super::{CertsCommand, RunCommand, exit_status};
+use super::{BackupAction, BackupArgs, CertsCommand, RunCommand, exit_status};
 
 /// Actions of `service`.
 #[derive(Debug, Subcommand)]
@@ -137,6 +137,18 @@ pub(crate) enum ServiceAction {
 }
 
 impl RunCommand {
+    /// Returns false for a command that makes what it needs of the root, or reads nothing there.
+    pub(crate) fn needs_root(&self) -> bool {
+        !matches!(
+            self,
+            Self::Daemon
+                | Self::Nginx { .. }
+                | Self::Start(_)
+                | Self::Protections { record: false, .. }
+                | Self::Backup(BackupArgs { action: Some(BackupAction::Verify { .. }), .. })
+        )
+    }
+
     /// Returns the app of a command that has no meaning for a service.
     pub(crate) fn app_only(&self) -> Option<&AppName> {
         match self {

@@ -69,6 +69,9 @@ fn parse_words(words: &[OsString]) -> anyhow::Result<RunCli> {
 
 /// Runs the subcommand and records it, if it changes something.
 fn run_recorded(cli: RunCli) -> anyhow::Result<ExitCode> {
+    if cli.command.needs_root() {
+        find_root(cli.root.as_ref())?.check_exists()?;
+    }
     if let Some(name) = cli.command.app_only() {
         service::refuse_service(&find_root(cli.root.as_ref())?, name)?;
     }
@@ -84,11 +87,8 @@ fn run_recorded(cli: RunCli) -> anyhow::Result<ExitCode> {
     end
 }
 
-/// Returns the root with an absolute path, since supervisors and instances have other working directories.
 fn find_root(given: Option<&PathBuf>) -> anyhow::Result<PikuRoot> {
-    let root = PikuRoot::new(given.cloned())?;
-    let path = std::path::absolute(root.path()).context("cannot tell where this is")?;
-    Ok(PikuRoot::new(Some(path))?)
+    PikuRoot::absolute(given.cloned()).context("cannot tell where the root is")
 }
 
 /// Parses the subcommands that stay for long, without clap: building the whole command line would double the
