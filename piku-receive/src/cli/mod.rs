@@ -325,6 +325,18 @@ mod tests {
     }
 
     #[test]
+    fn hooks_of_older_versions_are_understood() {
+        let line = "piku-receive ship /r --targets /t --app blog";
+        let cli = ReceiveCli::try_parse_from(line.split(' ')).unwrap();
+        assert!(matches!(cli.action, Some(ReceiveAction::Distribute { .. })));
+        for (name, same) in [("select", "begin-deploy"), ("settle", "finish-deploy")] {
+            let command = ReceiveCli::command();
+            let found = command.find_subcommand(name).unwrap();
+            assert_eq!(found.get_name(), same);
+        }
+    }
+
+    #[test]
     fn arguments_of_a_relayed_verb_are_not_options() {
         let line = "piku-receive relay blog run -- --root /x -- --scripts /y";
         let cli = ReceiveCli::try_parse_from(line.split(' ')).unwrap();
