@@ -18,7 +18,7 @@ impl PikuRoot {
         std::path::absolute(Self::new(given)?.0).map(Self)
     }
 
-    /// Refuses a root that does not exist: nobody has set piku up there, or its path is misspelt.
+    /// Refuses a root that does not exist: piku is not set up there, or its path is misspelt.
     ///
     /// # Errors
     /// Fails if there is no such directory, or if it cannot be reached.
