@@ -6,6 +6,7 @@
 mod cli;
 pub mod command;
 pub mod env;
+mod layout_marks;
 pub mod listen_ports;
 pub mod misspelt;
 pub mod procfile;

@@ -2,6 +2,7 @@
 //! `docs/procfile-and-env.md`, whose rows are tests in `tests/procfile.rs`.
 
 mod parser;
+pub(crate) mod static_entry;
 mod unserved;
 
 use std::fmt;

@@ -232,6 +232,42 @@ fn p29_control_characters() {
 }
 
 #[test]
+fn invisible_marks_are_warned_of() {
+    let procfile =
+        Procfile::parse("web: a\u{202e}b\nworker: c\u{2028}d\n".as_bytes(), ParseOptions::default());
+    let warnings: Vec<String> =
+        procfile.expect("is taken").warnings.iter().map(ToString::to_string).collect();
+    assert!(
+        warnings[0].starts_with("Procfile:1:7: warning: an invisible character (U+202E)"),
+        "{warnings:?}"
+    );
+    assert!(warnings[0].contains("\n    web: a\u{fffd}b\n"), "{warnings:?}");
+    assert!(
+        warnings[1].starts_with("Procfile:2:10: warning: an invisible character (U+2028)"),
+        "{warnings:?}"
+    );
+    assert_eq!(warnings.len(), 2);
+}
+
+#[test]
+fn directories_of_static() {
+    bad("static: ../x\n", &["Procfile:1: static: '../x': '..' is not allowed"]);
+    bad("static: /a:/etc/../..\n", &["Procfile:1: static: 'etc/../..': '..' is not allowed"]);
+    bad("static: /a?b:public\n", &["Procfile:1: static: '/a?b': '?' is not allowed in a URL path"]);
+    let warnings = |text: &str| {
+        let procfile = Procfile::parse(text.as_bytes(), ParseOptions::default()).expect(text);
+        procfile.warnings.iter().map(|one| first_line(&one.to_string())).collect::<Vec<_>>()
+    };
+    for text in ["public", "/", "/a:public", "/app/public", "/data/media", "/a:/data/media", "."] {
+        assert_eq!(warnings(&format!("static: {text}\n")), [""; 0], "{text}");
+    }
+    assert_eq!(
+        warnings("static: /etc\n"),
+        ["Procfile:1:9: warning: static: this is the directory 'etc' of the app"]
+    );
+}
+
+#[test]
 fn p30_a_missing_colon() {
     let text = bad("web cmd", &["Procfile:1: this is not 'name: command'"]);
     assert!(text.ends_with("hint: the colon is missing: write 'web: …'"), "{text}");

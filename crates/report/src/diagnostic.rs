@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::terminal::is_layout_mark;
+
 /// Number of diagnostics that are shown per file; the rest are counted.
 const MAX_SHOWN: usize = 20;
 /// Number of characters of a quoted line that are shown.
@@ -153,11 +155,8 @@ pub fn readable(text: &str) -> String {
 fn visible(c: char) -> char {
     match c {
         '\t' | '\n' => ' ',
-        // Text direction marks: a line is shown in its actual order.
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
-            '\u{fffd}'
-        }
-        c if c.is_control() => '\u{fffd}',
+        '\u{feff}' => '\u{fffd}',
+        c if c.is_control() || is_layout_mark(c) => '\u{fffd}',
         c => c,
     }
 }

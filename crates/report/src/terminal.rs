@@ -68,7 +68,7 @@ fn clean(line: &[u8], colours: bool) -> String {
             {
                 clean.push(' ');
             }
-            c if c.is_control() || is_direction_mark(c) => {}
+            c if c.is_control() || is_layout_mark(c) => {}
             c => clean.push(c),
         }
     }
@@ -126,9 +126,11 @@ fn skip_string(rest: &mut Chars<'_>) {
     }
 }
 
-/// Returns true for characters that change the order in which a line is displayed.
-fn is_direction_mark(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Returns true for invisible characters that change the order in which a line is displayed, or end it: marks of
+/// direction, and the separators of lines and paragraphs.
+#[must_use]
+pub fn is_layout_mark(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -183,7 +185,7 @@ mod tests {
             let is_text = |c: char| !c.is_control();
             assert!(shown.chars().all(is_text), "{:?} of {:?}", shown, String::from_utf8_lossy(attack));
         }
-        assert_eq!(coloured_text("a\u{202e}b\u{2066}c".as_bytes()), "abc");
+        assert_eq!(coloured_text("a\u{202e}b\u{2066}c\u{2028}".as_bytes()), "abc");
         let rich = "\x1b[1;38;2;255;255;255;48:2::255:255:255mx";
         assert_eq!(coloured_text(rich.as_bytes()), format!("{rich}\x1b[0m"));
     }

@@ -7,6 +7,7 @@ use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, colu
 
 use super::expand::{ExpandMode, ExpandProblem, MAX_STRING, ValueExpander};
 use super::{EnvFile, is_name};
+use crate::layout_marks::{find_layout_mark, layout_mark};
 use crate::procfile::ParseOptions;
 
 const BLANKS: [char; 2] = [' ', '\t'];
@@ -219,6 +220,11 @@ impl<'a> EnvParser<'a> {
 
     /// Expands the value and sets the variable, or adds an error.
     fn set_variable(&mut self, line: EnvLine<'a>, name: &str, value: EnvValue<'a>) {
+        if let Some((at, c)) = find_layout_mark(value.text) {
+            let (file, text) = (self.file, self.text);
+            let problem = ExpandProblem::new(at, layout_mark(c));
+            self.warnings.push(|| locate_problem(file, text, line, value.start, problem).warning());
+        }
         let mut expander = ValueExpander::new(value.text, value.mode, value.crlf, &self.vars, self.platform);
         let result = expander.expand();
         let warnings = std::mem::take(&mut expander.warnings);

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use piku_layout::name::{MAX_LEN, ProcessName};
 use piku_report::diagnostic::{Diagnostic, DiagnosticCollector, Diagnostics, quote_word};
 
+use super::static_entry::StaticEntry;
 use super::{ParseOptions, ProcessKind, Procfile, ProcfileEntry, unserved};
+use crate::layout_marks::{find_layout_mark, layout_mark};
 use crate::schedule;
 
 /// Other white space, such as a no-break space, is part of a command.
@@ -166,6 +168,11 @@ impl ProcfileParser<'_> {
                 Diagnostic::error(file, number, foreign.message).quote(line).hint(foreign.hint)
             });
         }
+        if let Some(Err(why)) = (kind == ProcessKind::Static).then(|| StaticEntry::split(command).check()) {
+            return self.add_error(CompatRule::BecomesWarning, |file| {
+                Diagnostic::error(file, number, format!("static: {why}")).quote(line)
+            });
+        }
         if ends_in_backslash(command) {
             self.continued = true;
             return self.add_error(CompatRule::StaysError, |file| {
@@ -231,8 +238,17 @@ impl ProcfileParser<'_> {
         if line[..colon].ends_with(BLANKS) {
             warn("blanks before the colon".to_owned(), line[..colon].trim_end_matches(BLANKS).len());
         }
+        let start = line.len() - line[colon + 1..].trim_start_matches(BLANKS).len();
+        if let Some((at, c)) = find_layout_mark(line) {
+            warn(layout_mark(c), at);
+        }
+        if kind == ProcessKind::Static {
+            let entry = StaticEntry::split(line[start..].trim_end_matches(BLANKS));
+            if let Some(message) = entry.warning() {
+                warn(message, start);
+            }
+        }
         if kind == ProcessKind::Worker && schedule::is_cron_name(name.as_str()) {
-            let start = line.len() - line[colon + 1..].trim_start_matches(BLANKS).len();
             warn(format!("{} has no schedule: it runs as a plain worker", quote_word(name.as_str())), start);
         }
     }

@@ -44,6 +44,7 @@ hint: write a name such as 'blog.example.org', or '*.example.org' for all names 
             1,
             str![[r#"
  !     Procfile:1: static: 'etc/..': '..' is not allowed
+ !         static: /etc/..
 
 "#]],
         );

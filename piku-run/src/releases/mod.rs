@@ -12,6 +12,7 @@ use piku_layout::deploys::deploy_attempt::DeployAttempt;
 use piku_layout::git_history::short_commit;
 use piku_layout::paths::AppDir;
 use piku_release::manifest::{BuiltRelease, ReleaseOrigin};
+use piku_report::diagnostic::readable;
 use piku_report::output::{self, OutputFormat};
 use serde::{Deserialize, Serialize};
 
@@ -168,10 +169,9 @@ fn render_table(rows: &[ReleaseRow]) -> String {
     let cells = |row: &ReleaseRow| {
         let at = row.at.map_or_else(|| "-".to_owned(), |at| format!("{at:.0}"));
         let commit = short_commit(&row.commit).to_owned();
-        let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
         let state = row.state.as_str().to_owned();
-        let machine = plain(row.architecture.as_deref().unwrap_or_default());
-        vec![row.release.to_string(), state, at, commit, machine, plain(&row.by), plain(&row.subject)]
+        let machine = readable(row.architecture.as_deref().unwrap_or_default());
+        vec![row.release.to_string(), state, at, commit, machine, readable(&row.by), readable(&row.subject)]
     };
     if rows.is_empty() {
         return String::new();

@@ -14,7 +14,7 @@ mod host_name;
 mod include;
 mod instance;
 mod moved_paths;
-mod paths;
+pub(crate) mod paths;
 mod proxy_buffers;
 mod proxy_headers;
 mod server;

@@ -14,7 +14,7 @@ pub(super) const MAX_PREFIXES: usize = 100;
 
 /// The beginning of a URL path, such as `/static`, without the `/` at the end. The prefix `/` is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct PathPrefix(String);
+pub(crate) struct PathPrefix(String);
 
 impl PathPrefix {
     /// Returns the prefix without a slash at the end.
@@ -68,7 +68,7 @@ impl FromStr for PathPrefix {
 /// A path as an app writes it: in its tree (`public`, `/app/public`) or in its data directory
 /// (`/data/media`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum AppPath {
+pub(crate) enum AppPath {
     /// Relative to the app tree; empty for the tree itself.
     Tree(PathBuf),
     /// Relative to the data directory.

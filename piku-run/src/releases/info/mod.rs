@@ -98,22 +98,21 @@ pub(crate) fn print_release(root: &PikuRoot, app: &AppName, asked: &ReleaseQuery
 impl ReleaseInfo {
     fn render(&self, app: &AppName) -> String {
         let row = &self.row;
-        let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
         let origin = match row.origin {
             ReleaseOrigin::Deploy => "deploy",
             ReleaseOrigin::Config | ReleaseOrigin::Rollback => "",
         };
-        let change = [origin, plain(&row.subject).as_str()].join(" ");
+        let change = [origin, readable(&row.subject).as_str()].join(" ");
         let runtime = [self.runtime.as_deref(), self.version.as_deref()];
         let runtime = runtime.into_iter().flatten().collect::<Vec<_>>().join(" ");
         let at = row.at.map(|at| format!("{at:.0}")).unwrap_or_default();
         let lines = [
             ("release", format!("{} of {app}, {}", row.release, row.state.as_str())),
             ("change", change.trim().to_owned()),
-            ("commit", plain(&row.commit)),
-            ("by", plain(&row.by)),
+            ("commit", readable(&row.commit)),
+            ("by", readable(&row.by)),
             ("at", at),
-            ("runtime", plain(&runtime)),
+            ("runtime", readable(&runtime)),
         ];
         // Writing to a string cannot fail.
         let mut text = String::new();

@@ -1,5 +1,7 @@
 //! A writer of HTML that escapes all text: only markup that stands in the source reaches the page as it is.
 
+use piku_report::terminal::is_layout_mark;
+
 /// HTML text that grows.
 #[derive(Debug, Default)]
 pub(super) struct HtmlWriter(String);
@@ -20,8 +22,8 @@ impl HtmlWriter {
                 '"' => self.0.push_str("&quot;"),
                 '\'' => self.0.push_str("&#39;"),
                 '\n' | '\t' => self.0.push(c),
-                // HTML has no other control characters, and marks of direction would show a text as another one.
-                c if c.is_control() || is_direction_mark(c) => self.0.push('\u{fffd}'),
+                // HTML has no other control characters, and these marks would show a text as another one.
+                c if c.is_control() || is_layout_mark(c) => self.0.push('\u{fffd}'),
                 c => self.0.push(c),
             }
         }
@@ -76,10 +78,6 @@ impl HtmlWriter {
 
 /// Elements within a line of text.
 const INLINE: [&str; 6] = ["a", "span", "time", "code", "strong", "pre"];
-
-fn is_direction_mark(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
 
 #[cfg(test)]
 mod tests {

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use piku_layout::jail::{APP, DATA, KEPT_IN_DATA};
+use piku_layout::jail::KEPT_IN_DATA;
 use piku_report::diagnostic::{Diagnostic, quote_word};
 
+use crate::procfile::static_entry::StaticEntry;
 use crate::procfile::{self, ProcessKind, Procfile};
 use crate::render::app_values::ValuesReader;
 use crate::render::nginx::paths::{AppPath, MAX_PREFIXES, PathPrefix, to_nginx_path};
@@ -42,14 +43,8 @@ pub(super) fn static_dirs(
     };
     let mut dirs: Vec<StaticDir> = Vec::new();
     if let Some(entry) = procfile.entries.iter().find(|entry| entry.kind == ProcessKind::Static) {
-        let (prefix, text) = match entry.command.split_once(':') {
-            Some((prefix, text)) if prefix.starts_with('/') => (prefix, text),
-            _ => ("/", entry.command.as_str()),
-        };
-        // The Python piku reads '/public' as 'public'.
-        let is_absolute = [APP, DATA].iter().any(|top| Path::new(text).starts_with(top));
-        let text = if is_absolute { text } else { text.trim_start_matches('/') };
-        match parse_dir(prefix.trim(), if text.is_empty() { "." } else { text.trim() }) {
+        let given = StaticEntry::split(&entry.command);
+        match parse_dir(given.prefix, given.directory) {
             Ok(dir) => dirs.push(dir),
             Err(message) => {
                 read.add_diagnostic(Diagnostic::error(
