@@ -67,12 +67,13 @@ struct BaseDescription {
 /// Finds the base of these packages, or makes it.
 pub(super) fn find(
     bases: &Path,
+    sources: DebianSources,
     packages: &BTreeSet<String>,
     request: &BaseRequest<'_>,
 ) -> anyhow::Result<ImageBase> {
     fs::create_dir_all(bases).with_context(|| format!("cannot keep a base in '{}'", bases.display()))?;
     let own = query(Command::new("dpkg").arg("--print-architecture"))?;
-    let shelf = BaseShelf { bases, sources: DebianSources::read()?, own: own.trim(), packages, request };
+    let shelf = BaseShelf { bases, sources, own: own.trim(), packages, request };
     let architecture = shelf.sources.architecture(&request.platform.debian);
     let _lock = lock(bases)?;
     let dir = shelf.provide(architecture)?;

@@ -28,6 +28,7 @@ use super::image_config::ImageLayer;
 use super::layer_content::{LayerContent, LayerTree, TreeKind};
 use super::platform::ImagePlatform;
 use crate::errors::image as errors;
+use apt_sources::DebianSources;
 use root_archive::STATUS;
 
 /// Request for a base.
@@ -81,8 +82,10 @@ pub(super) fn find(request: &BaseRequest<'_>, release: &OpenedRelease) -> anyhow
                 .context("--bases is needed")?
                 .image_bases(),
         };
+        // Before the long search for packages: without sources there is no base.
+        let sources = DebianSources::read()?;
         let packages = packages::find_needed(release, request.packages)?;
-        return debian::find(&bases, &packages, request);
+        return debian::find(&bases, sources, &packages, request);
     };
     if !request.packages.is_empty() {
         return Err(errors::packages_of_own_base(own).into());
