@@ -24,6 +24,8 @@ pub(crate) fn observe_processes(roots: &[i32]) -> StartObservation {
         listeners: OwnedSockets::of(roots).listeners(),
         cpu: stats.iter().map(|(_, stat)| stat.cpu_time()).sum::<Duration>(),
         is_asleep: running.clone().next().is_some() && running.clone().all(|(_, stat)| stat.state == 'S'),
+        is_runnable: running.clone().any(|(_, stat)| stat.state == 'R'),
+        waits_for_disk: running.clone().any(|(_, stat)| stat.state == 'D'),
         processes: running
             .map(|(pid, stat)| ObservedProcess { pid: *pid, parent: stat.parent, name: command_name(*pid) })
             .collect(),

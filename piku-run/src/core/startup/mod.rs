@@ -35,6 +35,10 @@ pub(crate) struct StartObservation {
     pub(crate) cpu: Duration,
     /// There are processes, and all of them sleep: none waits for a disk.
     pub(crate) is_asleep: bool,
+    /// A process wants to run: it runs, or waits for a processor.
+    pub(crate) is_runnable: bool,
+    /// A process waits for a disk.
+    pub(crate) waits_for_disk: bool,
     pub(crate) processes: Vec<ObservedProcess>,
 }
 
@@ -143,9 +147,22 @@ impl StartupWatch {
     fn activity(&self) -> String {
         let used = self.seen.as_ref().map_or(Duration::ZERO, |(_, seen)| seen.cpu).as_secs_f64();
         if self.load >= WORKING {
-            format!("it is working ({used:.1} s of CPU time so far)")
-        } else {
-            format!("it uses no CPU time ({used:.1} s so far): it may wait for something, such as a database")
+            return format!("it is working ({used:.1} s of CPU time so far)");
+        }
+        match &self.seen {
+            Some((_, seen)) if seen.is_runnable => {
+                format!(
+                    "it gets hardly any CPU time ({used:.1} s so far): the processors are busy, or limited"
+                )
+            }
+            Some((_, seen)) if seen.waits_for_disk => {
+                format!("it waits for a disk ({used:.1} s of CPU time so far)")
+            }
+            _ => {
+                format!(
+                    "it uses no CPU time ({used:.1} s so far): it may wait for something, such as a database"
+                )
+            }
         }
     }
 }

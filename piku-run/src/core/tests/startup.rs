@@ -86,6 +86,20 @@ fn each_bad_status_is_said_once_and_not_without_end() {
 }
 
 #[test]
+fn an_app_that_wants_to_run_is_not_said_to_wait_for_a_database() {
+    for (seen, wanted) in [
+        (StartObservation { is_runnable: true, ..busy(0) }, "it gets hardly any CPU time (0.0 s so far)"),
+        (StartObservation { waits_for_disk: true, ..busy(0) }, "it waits for a disk"),
+    ] {
+        let mut trial = Trial::begin();
+        let said: Vec<String> =
+            (0..31).flat_map(|_| trial.observed(Some(ProbeOutcome::Refused), seen.clone())).collect();
+        assert!(said.iter().any(|line| line.contains(wanted)), "{said:?}");
+        assert!(said.iter().all(|line| !line.contains("database")), "{said:?}");
+    }
+}
+
+#[test]
 fn a_slow_start_is_called_slow_and_says_whether_it_works() {
     let mut trial = Trial::begin();
     let mut said = vec![];
