@@ -1108,7 +1108,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__config__subcmd__import)
-            opts="-h --replace --before --no-restart --root --help"
+            opts="-h --replace --allow-empty --before --no-restart --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -294,6 +294,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_see
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from import" -l before -d 'Refuse if the config is not the first BYTES of stdin, as `config` prints it; the file follows' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from import" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from import" -l replace -d 'Remove the values that the file does not have'
+complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from import" -l allow-empty -d 'With --replace: remove all values if the file has none'
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from import" -l no-restart -d 'Only store the change, for the next release or restart of the whole app'
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "get" -d 'Print one value'

@@ -105,7 +105,7 @@ fn read_settings(
 
 /// Replaces the settings of this host in one step. The words of the command are shown if it fails.
 fn store_settings(context: &AppContext<'_>, settings: &SettingValues) -> anyhow::Result<()> {
-    let args = ["--replace", "--no-restart"].map(str::to_owned);
+    let args = ["--replace", "--allow-empty", "--no-restart"].map(str::to_owned);
     let mut command = own_command(context, "config:import", &args);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().context("cannot run the script of the verbs")?;

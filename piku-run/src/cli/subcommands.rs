@@ -98,6 +98,9 @@ pub(crate) enum ConfigCommand {
         /// Remove the values that the file does not have
         #[arg(long)]
         replace: bool,
+        /// With --replace: remove all values if the file has none
+        #[arg(long, requires = "replace")]
+        allow_empty: bool,
         /// Refuse if the config is not the first BYTES of stdin, as `config` prints it; the file follows
         #[arg(long, value_name = "BYTES", requires = "replace")]
         before: Option<usize>,

@@ -8,7 +8,7 @@
 )]
 
 use std::fs;
-use std::io::{ErrorKind, IsTerminal, Write, stdin, stdout};
+use std::io::{ErrorKind, IsTerminal, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -29,6 +29,7 @@ use super::one_off;
 use crate::cli::DataAction;
 use crate::instance::environment;
 use crate::kubernetes;
+use crate::process::standard_input::expect_input;
 use crate::releases::current;
 use crate::services;
 
@@ -57,13 +58,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
         }
         DataAction::Import => {
             super::must_be_there(root, app)?;
-            if stdin().is_terminal() {
-                let what = "expected an archive on stdin";
-                return Err(UserError::new(what)
-                    .hint(format!("piku data:import {app} <{app}.tar"))
-                    .code(USAGE)
-                    .into());
-            }
+            expect_input("an archive", &format!("piku data:import {app} <{app}.tar"))?;
             kubernetes::warn_of_cluster_files(
                 root,
                 app,

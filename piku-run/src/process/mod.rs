@@ -1,4 +1,4 @@
-//! Processes of this host: ending a process family, reaping children, signals, waiting for descriptors,
+//! Processes of this host: ending a process family, reaping children, signals, stdin, waiting for descriptors,
 //! resource usage, memory, git, the own program.
 
 pub(crate) mod family;
@@ -9,5 +9,6 @@ pub(crate) mod own_program;
 pub(crate) mod processor_meter;
 pub(crate) mod reap;
 pub(crate) mod signals;
+pub(crate) mod standard_input;
 pub(crate) mod usage;
 pub(crate) mod wait;

@@ -15,6 +15,7 @@ use super::binding_values::parse_prefix;
 use super::open_service::name_one;
 use super::state::{BindingState, BoundService, bindings};
 use crate::commands::must_be_there;
+use crate::process::standard_input::expect_input;
 
 /// Finds the only binding of an app, or that with this prefix of its variables.
 fn find_bound(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow::Result<BoundService> {
@@ -61,12 +62,7 @@ pub(crate) fn print_dump(root: &PikuRoot, app: &AppName, variable: Option<&str>)
 
 /// Replaces the binding's data by a dump on stdin. The client reads it there itself.
 pub(crate) fn read_restore(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow::Result<()> {
-    if stdin().is_terminal() {
-        return Err(UserError::new("expected a dump on stdin")
-            .hint(format!("piku service:restore {app} <{app}.dump"))
-            .code(USAGE)
-            .into());
-    }
+    expect_input("a dump", &format!("piku service:restore {app} <{app}.dump"))?;
     let bound = find_bound(root, app, variable)?;
     restore(root, &bound, Stdio::inherit())?;
     progress::step(&format!("the data of {app} in {} is that of the dump", bound.service));

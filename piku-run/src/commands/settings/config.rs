@@ -32,6 +32,7 @@ pub(in crate::commands) fn run(
         crate::commands::must_be_there(root, app)?;
     }
     let mut expected = None;
+    let mut may_remove_all = true;
     let (edit, no_restart) = match action {
         None => return print_values(&store::read(&dir)?, format),
         Some(cli::ConfigCommand::Get { name, format }) => {
@@ -45,7 +46,8 @@ pub(in crate::commands) fn run(
             (ConfigEdit::Set(pairs), no_restart)
         }
         Some(cli::ConfigCommand::Unset { names, no_restart }) => (ConfigEdit::Unset(names), no_restart),
-        Some(cli::ConfigCommand::Import { replace, before, no_restart }) => {
+        Some(cli::ConfigCommand::Import { replace, allow_empty, before, no_restart }) => {
+            may_remove_all = !replace || allow_empty;
             let mut text = read_input()?;
             if let Some(length) = before {
                 ensure!(length <= text.len(), "stdin ends before the config that --before announces");
@@ -56,7 +58,10 @@ pub(in crate::commands) fn run(
         }
     };
     // A bad value creates nothing.
-    edit.apply(&ConfigValues::default())?;
+    let (alone, _) = edit.apply(&ConfigValues::default())?;
+    if matches!(edit, ConfigEdit::Import(_)) && alone.0.is_empty() {
+        progress::detail("stdin has no settings");
+    }
     crate::commands::create_if_missing(root, app)?;
     change_config(root, app, no_restart, &|stored| {
         // Under the lock of the store, or for a change that is a difference from `stored`.
@@ -64,8 +69,21 @@ pub(in crate::commands) fn run(
             let what = format!("the settings of {app} were changed meanwhile; nothing was stored");
             return Err(UserError::new(what).into());
         }
-        edit.apply(stored)
+        let edited = edit.apply(stored)?;
+        if !may_remove_all && edited.0.0.is_empty() && !stored.0.is_empty() {
+            return Err(all_would_be_removed(app, stored.0.len()).into());
+        }
+        Ok(edited)
     })
+}
+
+/// Returns the error for a file without settings, which is more often an accident than what is meant.
+fn all_would_be_removed(app: &AppName, count: usize) -> UserError {
+    let settings = if count == 1 { "the only setting" } else { &format!("all {count} settings") };
+    UserError::new(format!(
+        "stdin has no settings, and would remove {settings} of {app}; nothing was changed"
+    ))
+    .hint(format!("to remove them: piku config:import {app} --replace --allow-empty </dev/null"))
 }
 
 /// Returns the name whose value is read from stdin.
