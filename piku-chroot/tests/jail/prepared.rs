@@ -291,8 +291,11 @@ fn a_jail_that_ends_leaves_no_old_file_to_the_others() {
     let mut other = Running::start(enter(&machine, &[&option], wait));
     ending.until_line("up");
     other.until_line("up");
-    other.signal(Signal::SIGSTOP);
-    ending.signal(Signal::SIGSTOP);
+    for monitor in [&other, &ending] {
+        monitor.signal(Signal::SIGSTOP);
+        let stat = format!("/proc/{}/stat", monitor.pid());
+        until("the stop of a monitor", || fs::read_to_string(&stat).unwrap().contains(") T "));
+    }
     // Its end and the change are reported to the monitor at once.
     machine.does("echo two > /etc/resolv.conf");
     let is_shell =
