@@ -178,6 +178,10 @@ mod tests {
         expect(true, "made");
         fs::write(&entry, "four").unwrap();
         expect(true, "written in place");
+        // Beyond the resolution of the file system's clock.
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        fs::write(&entry, "five").unwrap();
+        expect(true, "written in place with the same size");
         fs::write(&new, "five").unwrap();
         fs::rename(&new, &entry).unwrap();
         expect(true, "replaced");

@@ -96,7 +96,8 @@ mod tests {
             Certbot failed to authenticate some domains (authenticator: webroot).\n\
             \x20 Domain: blog.example.org\n  Type:   dns\n  Detail: DNS problem: NXDOMAIN\n\n\
             Hint: The Certificate Authority failed to download the files.\n\n\
-            Some challenges have failed.\nAsk for help or search for solutions at https://community\n- - - -\n";
+            Some challenges have failed.\nAsk for help or search for solutions at https://community\n\
+            1 renew failure(s), 0 parse failure(s)\n- - - -\n";
         assert_eq!(reason_of(certbot).unwrap(), "DNS problem: NXDOMAIN");
         assert_eq!(reason_of("- - -\n\n"), None);
     }

@@ -348,6 +348,23 @@ mod tests {
         assert_eq!(OrderLog::read(&root, at(5)).0.len(), 4, "a refused one is none");
         assert_eq!(OrderLog::read(&root, at(7 * 24 * 60 + 1)).0.len(), 2);
         assert!(OrderLog::read(&root, at(-2 * 24 * 60)).0.is_empty(), "the clock was ahead");
+        fs::remove_file(OrderLog::path(&root)).unwrap();
+        let reasons = [OrderReason::AskedRenewal, OrderReason::ScheduledRenewal, OrderReason::Forced];
+        for (owner, reason) in ["asked", "scheduled", "forced"].into_iter().zip(reasons) {
+            let order = PlacedOrder::record(&root, owner, &names, reason, Timestamp::now()).unwrap().unwrap();
+            order.finish(owner != "asked").unwrap();
+        }
+        let log = OrderLog::read(&root, Timestamp::now()).0;
+        let recorded: Vec<_> =
+            log.iter().map(|order| (order.owner.as_str(), order.is_renewal, order.state)).collect();
+        assert_eq!(
+            recorded,
+            [
+                ("asked", true, OrderState::Failed),
+                ("scheduled", true, OrderState::Issued),
+                ("forced", false, OrderState::Issued)
+            ]
+        );
         fs::write(OrderLog::path(&root), "{").unwrap();
         assert!(record(6).is_ok(), "a damaged record stops no renewal");
     }
