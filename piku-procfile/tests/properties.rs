@@ -80,8 +80,10 @@ proptest! {
             prop_assert_eq!(&again.entries, &procfile.entries);
             prop_assert_eq!(again.to_string(), procfile.to_string());
         } else {
-            prop_assert!(lines.iter().any(|(name, command)| name.starts_with("cron")
-                && command.starts_with(|c: char| c.is_ascii_digit() || c == '*' || c == '@')));
+            // A directory of 'static' that nginx would refuse has any characters.
+            prop_assert!(lines.iter().any(|(name, command)| name == "static"
+                || name.starts_with("cron")
+                    && command.starts_with(|c: char| c.is_ascii_digit() || c == '*' || c == '@')));
         }
     }
 
@@ -115,7 +117,7 @@ proptest! {
         let text = EnvFile { vars: vars.clone(), ..EnvFile::default() }.to_text();
         let again = EnvFile::parse(text.as_bytes(), &IndexMap::new(), ParseOptions::default()).unwrap();
         prop_assert_eq!(again.vars, vars);
-        prop_assert!(again.warnings.is_empty());
+        prop_assert!(again.warnings.iter().all(|warning| warning.message.contains("an invisible character")));
     }
 }
 
