@@ -255,12 +255,15 @@ fn root_keeps_no_apps_and_no_keys_of_its_own() {
         (&["key", "add", "alice"][..], key.as_path()),
         (&["key", "list"], Path::new("/dev/null")),
         (&["--key", "alice"], Path::new("/dev/null")),
-        (&["deploy", "blog"], Path::new("/dev/null")),
     ] {
         let out = run(words, input);
         let refused = out.status.code() == Some(1) && stderr(&out).contains("sudo piku keys:add");
         assert_eq!(refused, is_root, "{words:?}: {out:?}");
     }
     assert_eq!(home.path().join(".ssh/authorized_keys").exists(), !is_root);
+    if is_root {
+        let out = run(&["deploy", "blog"], Path::new("/dev/null"));
+        assert!(out.status.code() == Some(1) && stderr(&out).contains("does not exist"), "{out:?}");
+    }
     assert!(!home.path().join(".piku").exists() || !is_root);
 }

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use piku_layout::name::ProcessName;
 use piku_procfile::command;
 use piku_procfile::procfile::{ParseOptions, ProcessKind, Procfile, ProcfileEntry};
+use piku_report::diagnostic::Diagnostics;
 use piku_report::user_error::UserError;
 
 use crate::errors::process_start::{self, StartProblem};
@@ -43,7 +44,8 @@ pub(crate) fn check(
 ) -> Result<Vec<String>, UserError> {
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
-    for entry in parse_entries(processes) {
+    let entries = parse(processes).map_err(|found| process_start::cannot_read(&found))?;
+    for entry in entries {
         match check_entry(&entry, view, on) {
             Ok(warning) => warnings.extend(warning.map(|text| format!("{}: {text}", entry.name))),
             Err(problem) => problems.push((entry, problem)),
@@ -52,13 +54,16 @@ pub(crate) fn check(
     if problems.is_empty() { Ok(warnings) } else { Err(process_start::cannot_start(&problems)) }
 }
 
-/// Parses the process types as lines of a Procfile: only its parser tells a schedule from a command.
+/// Parses the process types as lines of a Procfile: only its parser tells a schedule from a command. Returns none if
+/// one is refused, which [`check`] reports.
 pub(crate) fn parse_entries(processes: &IndexMap<ProcessName, String>) -> Vec<ProcfileEntry> {
+    parse(processes).unwrap_or_default()
+}
+
+fn parse(processes: &IndexMap<ProcessName, String>) -> Result<Vec<ProcfileEntry>, Diagnostics> {
     let lines: Vec<_> = processes.iter().map(|(name, command)| format!("{name}: {command}")).collect();
-    let text = lines.join("\n");
-    Procfile::parse(text.as_bytes(), ParseOptions::default())
-        .map(|procfile| procfile.entries)
-        .unwrap_or_default()
+    let procfile = Procfile::parse(lines.join("\n").as_bytes(), ParseOptions::default())?;
+    Ok(procfile.entries)
 }
 
 /// Returns the words of a command if it is one simple command with a literal program name.

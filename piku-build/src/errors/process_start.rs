@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use piku_procfile::procfile::ProcfileEntry;
+use piku_report::diagnostic::Diagnostics;
 use piku_report::user_error::UserError;
 
 use piku_release::architecture::ProgramArchitecture;
@@ -174,6 +175,13 @@ impl StartProblem {
         Self::new(format!("'{path}' is a Git LFS pointer, not the file itself"))
             .hint("the machine has no LFS store: commit the file itself")
     }
+}
+
+/// Returns the error for process types, set by other files than the Procfile, that a Procfile could not have.
+pub(crate) fn cannot_read(found: &Diagnostics) -> UserError {
+    let lines: Vec<_> = found.0.iter().map(|problem| format!("Procfile: {}", problem.message)).collect();
+    let hints = found.0.iter().filter_map(|problem| problem.hint.as_ref());
+    hints.fold(UserError::new(lines.join("\n")), UserError::hint)
 }
 
 pub(crate) fn cannot_start(problems: &[(ProcfileEntry, StartProblem)]) -> UserError {

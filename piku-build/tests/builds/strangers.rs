@@ -46,6 +46,7 @@ hint: the smallest Python app is an app.py, a requirements.txt and a Procfile wi
     ]);
     let ran = world.build("1");
     ran.fails(str![[r#"
+ !     ENV:1:18: warning: an invisible character (U+202E) that changes the order of the line in many editors and terminals
 piku-build: PYTHON_VERSION in ENV asks for Python '3�': '3�' is not a version
 hint: examples: 3.12, 3.12.1, python-3.12.1, >=3.11,<3.14
 

@@ -201,7 +201,8 @@ hint: the smallest Python app is an app.py, a requirements.txt and a Procfile wi
 
 "#]]);
     assert_eq!(world.build("1").failure(), detected.failure());
-    assert_eq!(detected.stdout, "");
+    let data: serde_json::Value = serde_json::from_str(&detected.stdout).unwrap();
+    assert!(data["runtime"].is_null() && data["others"][8]["runtime"] == "binary", "{data}");
     fs::remove_file(world.app().join("README.md")).unwrap();
     world.build("1").fails(str![[r#"
 piku-build: no runtime fits this app; looked for:

@@ -69,8 +69,7 @@ fn a_staticfile_marks_a_site() {
     assert_eq!(crate::support::names(&world.path("out/2/app/site")), ["web"]);
     world.write("Staticfile", "root: ../outside\n");
     world.build("3").fails(str![[r#"
-piku-build: Procfile: static: there is no folder '../outside' in the app
-hint: git keeps no empty folders: put a file into it
+piku-build: Procfile: static: '../outside': '..' is not allowed
 
 "#]]);
 }

@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -110,7 +111,8 @@ impl Server {
         let mut daemon = self.tool(&["daemon"]);
         daemon.stdout(log.try_clone().unwrap()).stderr(log);
         self.daemon = Some(daemon.spawn().unwrap());
-        until("the daemon's socket", || socket.exists());
+        // The file is there a moment before the daemon listens.
+        until("the daemon", || UnixStream::connect(&socket).is_ok());
     }
 
     /// Sends the daemon a signal and waits until it has ended.
