@@ -1,9 +1,6 @@
 //! The compiled packages of Go's standard library that web programs use. They are compiled once for each Go
-//! of the machine, by piku alone, and given to the build cache of each app: the large files, nearly all of
-//! its size, as symlinks into the layer, which no step may write to, and the others as copies.
-//!
-//! go writes a large file again only if another one with the same hash is to be in its place. It forgets
-//! what it has not used for days, by the date of a link's target; then the next build makes the links again.
+//! of the machine, by piku alone, and copied into the build cache of each app, which the app's steps may
+//! write to.
 
 #![expect(clippy::disallowed_methods, reason = "compilers of the machine")]
 
@@ -18,12 +15,10 @@ use crate::step::build_step::BuildStep;
 use piku_files::free_space::SpaceNeeded;
 
 const NAME: &str = "go-std";
-/// Name of the step that gives them to the app's cache.
+/// Name of the step that copies them.
 const COPY_STEP: &str = "go cache";
-/// Name of the steps that make the layer.
-const STEP: &str = "go std";
 /// Increased when the layers are made in another way.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 1;
 /// The packages; those that they import come with them.
 const PACKAGES: [&str; 19] = [
     "archive/zip",
@@ -46,22 +41,10 @@ const PACKAGES: [&str; 19] = [
     "text/tabwriter",
     "time/tzdata",
 ];
-/// Moves the large files of the layer's cache into a folder of their own, and leaves links.
-const SPLIT: &str = r#"set -e
-cd -- "$0"
-mkdir large
-find ?? -name '*-d' -size +63k | while read -r file; do
-    mv -- "$file" large
-    ln -s -- "$0/large/${file#*/}" "$file"
-done"#;
-/// Copies links and small files, once for each Go and again when links are gone, and removes the links of
-/// other Gos. An incomplete copy does no harm: go checks what it reads, and compiles the rest.
-const COPY: &str = r#"cd "$0/large" 2>/dev/null || exit 0
-for one in *; do break; done
-[ ! -e "$GOCACHE/$1" ] || [ ! -e "$GOCACHE/${one%"${one#??}"}/$one" ] || exit 0
-mkdir -p "$GOCACHE" && rm -f "$GOCACHE/$1" && find "$GOCACHE" -xtype l -delete &&
-cp -R --remove-destination "$0"/?? "$GOCACHE" && : >"$GOCACHE/$1" || find "$GOCACHE" -type l -delete
-exit 0"#;
+/// Copies the packages, once for each Go. An incomplete copy does no harm: go checks what it reads, and
+/// compiles the rest.
+const COPY: &str = r#"[ -d "$0" ] && [ ! -e "$GOCACHE/$1" ] || exit 0
+mkdir -p "$GOCACHE" && cp -R "$0/." "$GOCACHE" && : >"$GOCACHE/$1" || exit 0"#;
 
 /// Plans the layer with the packages; `None` where apps share no tools, or compile for another machine or
 /// with a Go that is fetched first.
@@ -92,10 +75,7 @@ pub(super) fn plan_layer(
     run.extend(PACKAGES.iter().filter(|name| choice.minor() >= 21 || **name != "log/slog"));
     Some(LayerPlan {
         name: NAME,
-        steps: vec![
-            BuildStep::new(STEP, &run, true),
-            BuildStep::new(STEP, &["/bin/sh", "-c", SPLIT, &mount.to_string_lossy()], true),
-        ],
+        steps: vec![BuildStep::new("go std", &run, true)],
         key,
         mount,
         need: SpaceNeeded { bytes: 150_000_000, files: 1000 },
