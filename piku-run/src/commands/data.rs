@@ -58,7 +58,6 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
         }
         DataAction::Import => {
             super::must_be_there(root, app)?;
-            expect_input("an archive", &format!("piku data:import {app} <{app}.tar"))?;
             kubernetes::warn_of_cluster_files(
                 root,
                 app,
@@ -66,6 +65,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     "the files go here, not there; to put them there: piku run {app} 'tar -xC /data' <{app}.tar"
                 ),
             )?;
+            expect_input("an archive", &format!("piku data:import {app} <{app}.tar"))?;
             current::create_data_dir(&dir)?;
             import(root, app, &data)
         }

@@ -62,8 +62,8 @@ pub(crate) fn print_dump(root: &PikuRoot, app: &AppName, variable: Option<&str>)
 
 /// Replaces the binding's data by a dump on stdin. The client reads it there itself.
 pub(crate) fn read_restore(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow::Result<()> {
-    expect_input("a dump", &format!("piku service:restore {app} <{app}.dump"))?;
     let bound = find_bound(root, app, variable)?;
+    expect_input("a dump", &format!("piku service:restore {app} <{app}.dump"))?;
     restore(root, &bound, Stdio::inherit())?;
     progress::step(&format!("the data of {app} in {} is that of the dump", bound.service));
     Ok(())

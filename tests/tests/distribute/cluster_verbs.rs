@@ -63,7 +63,7 @@ const LINES: &[(&str, i32, &str)] = &[
     ("service:dump blog", 1, "is bound to no service"),
     ("service:restore blog", 1, "is bound to no service"),
     ("data:export blog", 1, "blog has no data"),
-    ("data:import blog", 1, "blog runs in a cluster: the files go here, not there"),
+    ("data:import blog", 2, "blog runs in a cluster: the files go here, not there"),
     ("data:remove blog --confirm blog", 1, "blog"),
     ("backup blog", 0, "blog runs in a cluster: its files there are not saved"),
     ("rename blog diary", 1, "key 'guest' may not use 'diary', only blog"),
