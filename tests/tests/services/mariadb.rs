@@ -72,7 +72,12 @@ fn database_follows_its_app_through_its_life() {
     let parts = [&dump[..dump.len() / 2], &dump[..dump.len() - 60]];
     for damaged in parts.into_iter().chain([&bad[..], &named, &made, &chosen, b""]) {
         let (is_good, said) = restore(&world, "blog", damaged);
-        assert!(!is_good && said.contains("the dump is not restored"), "{said}");
+        let why = if damaged.is_empty() {
+            "which is empty; nothing was changed"
+        } else {
+            "the dump is not restored"
+        };
+        assert!(!is_good && said.contains(why), "{said}");
         assert_eq!(world.page("blog"), "2\n");
         assert_eq!(sql(&world, "blog", "SELECT total FROM counts; SELECT * FROM later"), "total\n2\n");
     }
