@@ -56,6 +56,19 @@ pub(super) struct OwnState {
     pub(super) is_destroyed: bool,
 }
 
+/// A verb about an app of target hosts.
+#[derive(Clone, Copy)]
+struct AskedVerb<'a> {
+    app: &'a AppName,
+    to: &'a DeployTo,
+    /// The first of the target hosts.
+    first: &'a MachineAddress,
+    state: OwnState,
+    verb: &'a str,
+    /// Without the app.
+    args: &'a [String],
+}
+
 /// Returns the plan for a verb with these arguments, the app not among them.
 pub(super) fn plan_verb(
     app: &AppName,
@@ -65,22 +78,17 @@ pub(super) fn plan_verb(
     args: &[String],
 ) -> RelayPlan {
     let (Some(first), None) = (to.machines.first(), &to.kubernetes) else { return RelayPlan::Here };
-    decide(app, to, first, state, verb, args).unwrap_or_else(|| RelayPlan::Refuse {
+    let asked = AskedVerb { app, to, first, state, verb, args };
+    decide(&asked).unwrap_or_else(|| RelayPlan::Refuse {
         why: format!("{app} runs on other machines, and this piku does not know what '{verb}' does there"),
         hint: format!("on one of them: {} {verb} {app} …", ssh_line(to, first)),
     })
 }
 
-/// Returns the plan for a verb about an app of target hosts, `first` and others; `None` for a verb that is not known.
-fn decide(
-    app: &AppName,
-    to: &DeployTo,
-    first: &MachineAddress,
-    state: OwnState,
-    verb: &str,
-    args: &[String],
-) -> Option<RelayPlan> {
-    if let Some((why, hint)) = refuse(app, to, first, state, verb, args) {
+/// Returns the plan for a verb; `None` for one that is not known.
+fn decide(asked: &AskedVerb<'_>) -> Option<RelayPlan> {
+    let AskedVerb { app, to, state, verb, args, .. } = *asked;
+    if let Some((why, hint)) = refuse(asked) {
         return Some(RelayPlan::Refuse { why: format!("{app} runs on other machines, {why}"), hint });
     }
     let has = |name: &str| has_option(args, name);
@@ -143,16 +151,9 @@ fn decide(
     })
 }
 
-/// Returns why a verb about an app of target hosts, `first` and others, is executed nowhere, and a hint; `None` for all
-/// others.
-fn refuse(
-    app: &AppName,
-    to: &DeployTo,
-    first: &MachineAddress,
-    state: OwnState,
-    verb: &str,
-    args: &[String],
-) -> Option<(&'static str, String)> {
+/// Returns why a verb is executed nowhere, and a hint; `None` for all others.
+fn refuse(asked: &AskedVerb<'_>) -> Option<(&'static str, String)> {
+    let AskedVerb { app, to, first, state, verb, args } = *asked;
     let on_one = || format!("on one of them: {} {verb} {app} …", ssh_line(to, first));
     Some(match verb {
         "rollback" if !args.is_empty() => (
