@@ -261,7 +261,10 @@ impl WebServer {
         progress::step(&format!("Requesting a certificate for {owner}: {joined}"));
         let metadata = CertificateMetadata { names, self_signed: false, at: Timestamp::now() };
         let pair = pairs.create_pair(&metadata, |pair| client.fetch_certificate(self, owner, pair));
-        order.finish(pair.is_ok())?;
+        if let Err(err) = order.finish(pair.is_ok()) {
+            // It stays recorded as under way, which counts like an issued one. The certificate is used all the same.
+            progress::detail(&format!("{owner}: the end of the request is not recorded: {err:#}"));
+        }
         let pair = match pair {
             Ok(pair) => pair,
             Err(err) => {
