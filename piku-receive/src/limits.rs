@@ -83,9 +83,14 @@ impl IntakeLimit {
         Ok(limit)
     }
 
+    /// Returns the free disk space without `disk_reserve`, in bytes.
+    pub(crate) fn spare_bytes(&self) -> u64 {
+        self.free.saturating_sub(self.reserve)
+    }
+
     /// Returns true if the disk, and not `max_push_size`, keeps out this many bytes.
     fn lacks_space(&self, bytes: u64) -> bool {
-        bytes.min(self.most) > self.free.saturating_sub(self.reserve)
+        bytes.min(self.most) > self.spare_bytes()
     }
 
     /// Returns the limit in bytes.
@@ -93,7 +98,7 @@ impl IntakeLimit {
     /// # Errors
     /// Fails if no data is allowed at all.
     pub(crate) fn allowed_bytes(&self) -> Result<u64, UserError> {
-        match self.most.min(self.free.saturating_sub(self.reserve)) {
+        match self.most.min(self.spare_bytes()) {
             0 => Err(self.refusal(0)),
             bytes => Ok(bytes),
         }
@@ -101,7 +106,7 @@ impl IntakeLimit {
 
     /// Fails if `bytes` exceed the limit; the error names the setting that sets it.
     pub(crate) fn check_bytes(&self, bytes: u64) -> Result<(), UserError> {
-        let fits = bytes <= self.most && bytes <= self.free.saturating_sub(self.reserve);
+        let fits = bytes <= self.most && bytes <= self.spare_bytes();
         if fits { Ok(()) } else { Err(self.refusal(bytes)) }
     }
 

@@ -181,7 +181,7 @@ fn a_refused_push_names_the_setting_that_bounds_it() {
     settings("max_push_size: 1\n");
     // git's lines and piku's come by different streams, in either order.
     laptop.push().fails_with(&[
-        "fatal: pack exceeds maximum allowed size\n",
+        "fatal: pack exceeds maximum allowed size",
         " !     git refused the push; the reason is above\n       a push may contain 1.0 MiB (max_push_size in host.yaml) and \
          must leave 64.0 MiB of disk space free (disk_reserve in host.yaml); ",
         " ! [remote rejected] main -> main (unpacker error)\n",
@@ -238,6 +238,82 @@ fn a_commit_whose_message_fills_memory_is_refused() {
  !     hint: write a shorter message
  ! [remote rejected] [COMMIT] -> main (pre-receive hook declined)
 "#]]);
+    assert_eq!(server.deploys().len(), 1);
+}
+
+/// Writes blobs to the laptop's repository in one pack of a megabyte: noise, and `count` blobs of 20 megabytes, each of which
+/// is a difference from the blob before it. The branch `bomb` has all of them.
+fn pack_large_blobs(laptop: &Repo, count: usize) {
+    let noise: Vec<u8> = (0..1_u64 << 20)
+        .scan(1_u64, |state, _| {
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            Some((*state >> 56) as u8)
+        })
+        .collect();
+    let mut import = laptop.command();
+    import.args(["-c", "fastimport.unpackLimit=1", "fast-import", "--quiet"]);
+    let mut import = import.stdin(Stdio::piped()).spawn().unwrap();
+    let mut to = import.stdin.take().unwrap();
+    for number in 0..=count {
+        let blob = if number == 0 { noise.clone() } else { noise.repeat(20) };
+        write!(to, "blob\nmark :{}\ndata {}\n{number:04}", number + 1, blob.len() + 4).unwrap();
+        to.write_all(&blob).unwrap();
+    }
+    write!(to, "\ncommit refs/heads/bomb\ncommitter A <a@x> 1 +0000\ndata 1\nx\n").unwrap();
+    for number in 0..=count {
+        writeln!(to, "M 100644 :{} f{number}", number + 1).unwrap();
+    }
+    drop(to);
+    assert!(import.wait().unwrap().success());
+}
+
+fn bytes_below(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).unwrap().flatten();
+    entries
+        .map(|entry| match entry.metadata().unwrap() {
+            meta if meta.is_dir() => bytes_below(&entry.path()),
+            meta => meta.len(),
+        })
+        .sum()
+}
+
+#[test]
+fn a_small_pack_of_large_objects_stays_small() {
+    let (server, laptop) = deployed();
+    pack_large_blobs(&laptop, 3);
+    let repo = server.app("blog").join("repo.git");
+    laptop.push_with(&["piku", "bomb"]).succeeds();
+    assert!(bytes_below(&repo) < 4 << 20, "{}", bytes_below(&repo));
+    // Also when no branch names it any more, and git packs the repository again.
+    laptop.push_with(&["piku", ":bomb"]).succeeds();
+    let gc = Command::new("git").arg("-C").arg(&repo).args(["gc", "--quiet"]).output().unwrap();
+    assert!(gc.status.success(), "{gc:?}");
+    assert!(bytes_below(&repo) < 4 << 20, "{}", bytes_below(&repo));
+}
+
+#[test]
+fn refs_beyond_a_bound_are_refused() {
+    let (server, laptop) = deployed();
+    let head = laptop.git(&["rev-parse", "HEAD"]);
+    let before = laptop.git(&["ls-remote", "piku"]);
+    let tags: Vec<String> = (0..10_000).map(|number| format!("{head} refs/tags/t{number:05}\n")).collect();
+    laptop.file(".git/packed-refs", tags.concat());
+    laptop.push_with(&["piku", "--tags"]).fails_with(&[
+        " !     the app would have 10001 branches and tags, and 10000 are allowed\n \
+         !     hint: push the branch that is deployed alone, or delete others: git push REMOTE --delete NAME\n",
+    ]);
+    assert_eq!(laptop.git(&["ls-remote", "piku"]), before);
+    // What is stored is reported in a few lines.
+    let said = laptop
+        .push_with(&[
+            "piku",
+            "refs/tags/t0000*:refs/tags/a*",
+            "refs/tags/t0001*:refs/tags/b*",
+            "refs/tags/t0002*:refs/tags/c*",
+        ])
+        .succeeds();
+    assert_eq!(said.matches(" is stored, not deployed: it is a tag").count(), 20, "{said}");
+    assert!(said.contains("-----> 10 more branches and tags are stored, not deployed\n"), "{said}");
     assert_eq!(server.deploys().len(), 1);
 }
 

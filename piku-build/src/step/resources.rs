@@ -29,10 +29,12 @@ pub(crate) fn lower_priority(settings: &HostSettings) -> anyhow::Result<()> {
         );
     }
     nice(i32::from(settings.build_nice)).context("cannot step back (nice)")?;
-    // git sets a soft memory limit in its hooks; a build has its own limits.
-    let data = getrlimit(Resource::Data);
-    setrlimit(Resource::Data, Rlimit { current: data.maximum, ..data })
-        .context("cannot lift the bound of memory")?;
+    // piku-receive sets soft limits for git, which its hooks inherit; a build has its own limits.
+    for resource in [Resource::Data, Resource::Fsize] {
+        let limit = getrlimit(resource);
+        setrlimit(resource, Rlimit { current: limit.maximum, ..limit })
+            .context("cannot lift the limits of git")?;
+    }
     Ok(())
 }
 

@@ -130,7 +130,7 @@ impl ReceiveCli {
             ReceiveAction::Admit { root, app } => {
                 let root = absolute_root(root)?;
                 let app = app.as_ref().map(|app| (app, root.app(app)));
-                push::pre_receive::check_push(app.as_ref().map(|(app, dir)| (*app, dir)))?;
+                push::pre_receive::check_push(&root, app.as_ref().map(|(app, dir)| (*app, dir)))?;
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -26,15 +26,26 @@ use crate::repository;
 use crate::repository::branch::{self, BranchTip, PREFIX};
 
 pub(crate) const TAGS: &str = "refs/tags/";
+/// Number of refs that a push reports one by one.
+const REPORTED_REFS: usize = 20;
 /// Longest commit subject that is kept, in characters.
 const LONGEST_SUBJECT: usize = 300;
 
 /// A changed ref, from a line that git passes to a hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RefUpdate {
+    /// Old target; zero for a new ref.
+    pub(crate) old: Oid,
     /// New target; zero for a deleted ref.
     pub(crate) new: Oid,
     pub(crate) reference: String,
+}
+
+impl RefUpdate {
+    /// Returns true for a ref that did not exist.
+    pub(crate) fn is_created(&self) -> bool {
+        self.old.is_zero() && !self.new.is_zero()
+    }
 }
 
 /// Reads `OLD NEW REF` lines from stdin.
@@ -47,13 +58,15 @@ pub(crate) fn read_ref_updates() -> anyhow::Result<Vec<RefUpdate>> {
 
 fn parse_ref_update(line: &str) -> anyhow::Result<RefUpdate> {
     let mut words = line.splitn(3, ' ');
-    let (Some(_), Some(new), Some(reference)) = (words.next(), words.next(), words.next()) else {
+    let (Some(old), Some(new), Some(reference)) = (words.next(), words.next(), words.next()) else {
         anyhow::bail!("expected 'OLD NEW REF' on stdin, found {}", client::quoted(line));
     };
-    let new = Oid::from_str(new)
-        .map_err(repository::plain_error)
-        .with_context(|| format!("bad object name {} on stdin", client::quoted(new)))?;
-    Ok(RefUpdate { new, reference: reference.to_owned() })
+    let parse_id = |id: &str| {
+        Oid::from_str(id)
+            .map_err(repository::plain_error)
+            .with_context(|| format!("bad object name {} on stdin", client::quoted(id)))
+    };
+    Ok(RefUpdate { old: parse_id(old)?, new: parse_id(new)?, reference: reference.to_owned() })
 }
 
 /// If a deploy is due, records that it begins, unless it is a dry run, and prints four lines: `COMMIT NUMBER
@@ -147,28 +160,41 @@ fn find_due_branch(repo: &Repository, updates: &[RefUpdate]) -> anyhow::Result<O
 fn report_stored_refs(repo: &Repository, app: &AppDir, updates: &[RefUpdate], deploys: bool) {
     let app = app.path().file_name().unwrap_or_default().to_string_lossy();
     let deployed = branch::find_deploy_branch(repo);
-    for update in updates.iter().filter(|update| !update.new.is_zero()) {
-        if let Some(tag) = update.reference.strip_prefix(TAGS) {
-            if !deploys {
-                progress::step(&format!("{tag} is stored, not deployed: it is a tag"));
-                if let Some(tip) = &deployed {
-                    let spec = format!("{tag}^{{}}:{}", branch::short_name(&tip.reference));
-                    progress::detail(&format!("to deploy it: git push REMOTE {}", client::shell_word(&spec)));
-                }
-            }
-        } else if let (Some(name), Some(tip)) = (update.reference.strip_prefix(PREFIX), &deployed) {
-            if tip.reference != update.reference {
-                let main = branch::short_name(&tip.reference);
-                let spec = format!("{name}:{main}");
-                progress::step(&format!("{name} is stored, not deployed: {app} deploys {main}"));
-                progress::detail(&format!(
-                    "to deploy it: {} deploy {app} {} (or: git push REMOTE {})",
-                    client::ssh_command(),
-                    client::shell_word(name),
-                    client::shell_word(&spec)
-                ));
-            }
+    let is_reported = |update: &&RefUpdate| {
+        let is_stored = match &deployed {
+            _ if update.reference.starts_with(TAGS) => !deploys,
+            Some(tip) => tip.reference != update.reference,
+            None => false,
+        };
+        is_stored && !update.new.is_zero()
+    };
+    let stored: Vec<&RefUpdate> = updates.iter().filter(is_reported).collect();
+    let (first, more) = stored.split_at(stored.len().min(REPORTED_REFS));
+    for update in first {
+        report_stored_ref(&app, &update.reference, deployed.as_ref());
+    }
+    if !more.is_empty() {
+        progress::step(&format!("{} more branches and tags are stored, not deployed", more.len()));
+    }
+}
+
+fn report_stored_ref(app: &str, reference: &str, deployed: Option<&BranchTip>) {
+    let main = deployed.map(|tip| branch::short_name(&tip.reference));
+    if let Some(tag) = reference.strip_prefix(TAGS) {
+        progress::step(&format!("{tag} is stored, not deployed: it is a tag"));
+        if let Some(main) = main {
+            let spec = format!("{tag}^{{}}:{main}");
+            progress::detail(&format!("to deploy it: git push REMOTE {}", client::shell_word(&spec)));
         }
+    } else if let (Some(name), Some(main)) = (reference.strip_prefix(PREFIX), main) {
+        let spec = format!("{name}:{main}");
+        progress::step(&format!("{name} is stored, not deployed: {app} deploys {main}"));
+        progress::detail(&format!(
+            "to deploy it: {} deploy {app} {} (or: git push REMOTE {})",
+            client::ssh_command(),
+            client::shell_word(name),
+            client::shell_word(&spec)
+        ));
     }
 }
 
@@ -183,7 +209,11 @@ mod tests {
         let read = parse_ref_update(&format!("{zero} {new} refs/heads/a b")).unwrap();
         assert_eq!(
             read,
-            RefUpdate { new: Oid::from_str(&new).unwrap(), reference: "refs/heads/a b".to_owned() }
+            RefUpdate {
+                old: Oid::zero(),
+                new: Oid::from_str(&new).unwrap(),
+                reference: "refs/heads/a b".to_owned()
+            }
         );
         for bad in ["", "x", "x y", "0 g refs/heads/x"] {
             assert!(parse_ref_update(bad).is_err(), "{bad:?}");
@@ -198,7 +228,8 @@ mod tests {
     }
 
     fn pushed(references: &[(&str, Oid)]) -> Vec<RefUpdate> {
-        references.iter().map(|(name, new)| RefUpdate { new: *new, reference: (*name).to_owned() }).collect()
+        let update = |name: &str, new: Oid| RefUpdate { old: Oid::zero(), new, reference: name.to_owned() };
+        references.iter().map(|(name, new)| update(name, *new)).collect()
     }
 
     fn due_branch(repo: &Repository, references: &[(&str, Oid)]) -> Option<String> {

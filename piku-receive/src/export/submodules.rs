@@ -183,7 +183,8 @@ fn open_fetched(home: &Path, commit: Oid) -> Option<Repository> {
     Some(repo)
 }
 
-/// Fetches the commit alone if the server allows it, otherwise all refs; no file of more than `most` bytes.
+/// Fetches the commit alone if the server allows it, otherwise those of all refs; no file of more than
+/// `most` bytes.
 /// Leftovers of a killed fetch are removed.
 fn fetch_commit(
     home: &Path,
@@ -193,8 +194,11 @@ fn fetch_commit(
     access: &FetchAccess,
 ) -> anyhow::Result<Repository> {
     let alone = format!("+{commit}:{}", marker_ref(commit));
-    let tries: [&[&str]; 2] =
-        [&["--depth=1", "--no-tags", "--", url, &alone], &["--no-tags", "--", url, "+refs/*:refs/remote/*"]];
+    // A dry run stores the objects and no ref: a server can have more of them than the disk has inodes.
+    let tries: [&[&str]; 2] = [
+        &["--depth=1", "--no-tags", "--", url, &alone],
+        &["--dry-run", "--no-tags", "--", url, "+refs/*:refs/remote/*"],
+    ];
     let mut said = String::new();
     for (at, args) in tries.into_iter().enumerate() {
         if at > 0 || repository::open(home).is_err() {
@@ -206,6 +210,9 @@ fn fetch_commit(
             .args([
                 "-c",
                 "gc.auto=0",
+                "-c",
+                // As in a repository that receives pushes.
+                "fetch.unpackLimit=1",
                 "-c",
                 "core.hooksPath=/dev/null",
                 "fetch",

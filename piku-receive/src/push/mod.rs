@@ -13,6 +13,7 @@ mod dry_run;
 mod outcome;
 pub(crate) mod pre_receive;
 pub(crate) mod push_options;
+mod ref_limits;
 
 use std::fs;
 use std::path::Path;
@@ -68,7 +69,7 @@ pub(crate) fn receive_push(context: &AppContext<'_>) -> anyhow::Result<PushOutco
     let settings = HostSettings::read(&context.root.settings())?;
     let intake = IntakeLimit::read_limit(&settings, app.path(), AMPLE_SPACE)?;
     let objects = ObjectsTime::read_time(&app.repo());
-    let status = receive_pack(context, intake.allowed_bytes()?)?;
+    let status = receive_pack(context, &intake)?;
     let notes = lock.notes();
     if notes.contains(&LockNote::DryRun) {
         return finish_dry_run(context, &refs, &notes);
@@ -203,8 +204,9 @@ pub(crate) fn deploy_tip(
     })
 }
 
-/// Runs `git receive-pack`, which accepts at most `most` bytes, and waits for everything that it started.
-fn receive_pack(context: &AppContext<'_>, most: u64) -> anyhow::Result<ExitStatus> {
+/// Runs `git receive-pack`, within the limit on what a push may bring, and waits for everything that it started.
+fn receive_pack(context: &AppContext<'_>, intake: &IntakeLimit) -> anyhow::Result<ExitStatus> {
+    let most = intake.allowed_bytes()?;
     // If the client disconnects, git is killed by SIGPIPE. The hook goes on and becomes a child of this
     // process.
     prctl::set_child_subreaper(true).context("cannot become a subreaper")?;
@@ -213,7 +215,9 @@ fn receive_pack(context: &AppContext<'_>, most: u64) -> anyhow::Result<ExitStatu
         .args(["-c", &format!("receive.maxInputSize={most}")])
         .arg("receive-pack")
         .arg(context.dir().repo());
-    let status = limits::spawn_bounded(&mut git, None)
+    // git completes a pack with objects that the repository has, and packs the repository again: what it writes can
+    // be larger than what it has received.
+    let status = limits::spawn_bounded(&mut git, Some(intake.spare_bytes()))
         .and_then(|mut git| git.wait())
         .context("cannot run 'git receive-pack'")?;
     if !status.success() {

@@ -11,7 +11,8 @@ use piku_files::free_space::size;
 use piku_layout::deploys::deploy_lock;
 use piku_layout::git_history::short_commit;
 use piku_layout::name::AppName;
-use piku_layout::paths::AppDir;
+use piku_layout::paths::{AppDir, PikuRoot};
+use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 
 use crate::client::{quoted, shell_word};
@@ -19,6 +20,7 @@ use crate::deploy::begin::{RefUpdate, TAGS, read_ref_updates};
 use crate::deploy::lock::{self, LockNote};
 use crate::limits;
 use crate::push::push_options::PushOptions;
+use crate::push::ref_limits;
 use crate::repository;
 use crate::repository::branch::{self, PREFIX};
 
@@ -28,7 +30,7 @@ const LONGEST_NAME: usize = 200;
 const LARGEST: usize = 1 << 20;
 
 /// Checks every ref update. One refused update refuses the whole push.
-pub(crate) fn check_push(app: Option<(&AppName, &AppDir)>) -> anyhow::Result<()> {
+pub(crate) fn check_push(root: &PikuRoot, app: Option<(&AppName, &AppDir)>) -> anyhow::Result<()> {
     let (name, app) = app.unzip();
     append_note(app, &LockNote::Received)?;
     limits::bound_memory().context("cannot bound this process's memory")?;
@@ -49,6 +51,8 @@ pub(crate) fn check_push(app: Option<(&AppName, &AppDir)>) -> anyhow::Result<()>
     for update in &updates {
         check_update(&repo, update)?;
     }
+    let settings = HostSettings::read(&root.settings())?;
+    ref_limits::check_new_refs(&repo, &updates, settings.reserve_bytes())?;
     write_out_objects()?;
     append_note(app, &LockNote::Admitted)
 }
@@ -158,7 +162,7 @@ mod tests {
 
     fn said(reference: &str) -> String {
         let new = Oid::from_str(&"1".repeat(40)).unwrap();
-        let update = RefUpdate { new, reference: reference.to_owned() };
+        let update = RefUpdate { old: Oid::zero(), new, reference: reference.to_owned() };
         check_name(&update).map_or_else(|err| err.to_string(), |()| String::new())
     }
 

@@ -53,10 +53,20 @@ const SETTINGS: [(&str, &[(&str, &str)]); 4] = [
             ("denyNonFastForwards", "false"),
             ("denyCurrentBranch", "ignore"),
             ("fsckObjects", "true"),
+            // Objects stay packed as they came. Written one by one, a pack of a megabyte whose objects are
+            // differences from one of them can fill any disk.
+            ("unpackLimit", "1"),
         ],
     ),
-    // A background process would keep the app's lock.
-    ("gc", &[("autoDetach", "false")]),
+    (
+        "gc",
+        &[
+            // A background process would keep the app's lock.
+            ("autoDetach", "false"),
+            // For the same reason, objects that nothing names any more stay packed until they are removed.
+            ("cruftPacks", "true"),
+        ],
+    ),
     ("maintenance", &[("autoDetach", "false")]),
 ];
 

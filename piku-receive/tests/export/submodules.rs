@@ -82,6 +82,14 @@ impl Place {
     }
 }
 
+/// The repositories of the submodules that were fetched.
+fn fetched(place: &Place) -> Vec<std::path::PathBuf> {
+    let all = fs::read_dir(place.work().join(".git/modules")).unwrap().flatten();
+    let all: Vec<_> = all.map(|entry| entry.path()).filter(|path| path.join("HEAD").exists()).collect();
+    assert!(!all.is_empty());
+    all
+}
+
 #[test]
 fn submodules_are_fetched_with_their_own_and_kept() {
     let place = Place::new();
@@ -112,6 +120,12 @@ fn submodules_are_fetched_with_their_own_and_kept() {
     assert_eq!(fs::read_to_string(out.join("lib/lib.txt")).unwrap(), "lib");
     assert_eq!(fs::read_to_string(out.join("lib/vendor/inner/deep.txt")).unwrap(), "deep");
     assert!(!out.join("lib/.git").exists());
+
+    // Objects stay packed as they came: a small pack can hold gigabytes.
+    for home in fetched(&place) {
+        let objects = fs::read_dir(home.join("objects")).unwrap().flatten();
+        assert!(objects.into_iter().all(|entry| entry.file_name().len() > 2), "{}", home.display());
+    }
 
     // The next deploy needs no network.
     let port = daemon.port;
@@ -184,6 +198,8 @@ fn unreachable_submodule_is_reported() {
         &gone.commit_index(),
         "cannot fetch the submodule 'lib': the remote does not have the commit",
     );
+    // All refs of a server, of any number, have been fetched, and none is a file here.
+    assert!(fetched(&gone).iter().all(|home| !home.join("refs/remote").exists()));
     let nowhere = Place::new();
     nowhere.submodule("lib", &daemon.url("nowhere.git"), &commit);
     nowhere.refused(&nowhere.commit_index(), "cannot fetch the submodule 'lib'");
