@@ -23,7 +23,7 @@ use crate::build::host_paths::{self, HostPaths};
 use crate::build::placed_tree::PlacedTree;
 use crate::build::release_builder::{ReleaseBuilder, capital};
 use crate::build::unchanged;
-use crate::build::work_folder::{WorkFolder, replace_caches};
+use crate::build::work_folder::{LAYERS, WorkFolder, remove_caches, replace_caches};
 use crate::native::native_search::NativeSearch;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::build_target::BuildTarget;
@@ -100,6 +100,15 @@ pub(crate) enum ReusePolicy {
 
 /// Builds the release.
 pub(crate) fn run_build(build: &BuildJob) -> anyhow::Result<()> {
+    let result = build_within_limits(build);
+    if interrupt::has_filled_disk() {
+        // What steps have written there would keep the disk full. The error of the build is reported.
+        let _ = remove_caches(&build.cache);
+    }
+    result
+}
+
+fn build_within_limits(build: &BuildJob) -> anyhow::Result<()> {
     interrupt::watch_signals()?;
     let begin = Instant::now();
     let mut settings = build.place.read_settings()?;
@@ -130,12 +139,13 @@ pub(crate) fn run_build(build: &BuildJob) -> anyhow::Result<()> {
 
     let cache = host_paths::create_folder(&build.cache)?;
     let layers =
-        host_paths::create_folder(build.place.layers.as_deref().unwrap_or(&build.cache.join("layers")))?;
+        host_paths::create_folder(build.place.layers.as_deref().unwrap_or(&build.cache.join(LAYERS)))?;
     let mut store = LayerStore::new(&layers)?;
     if build.reuse != ReusePolicy::All {
         store = store.new_generation(build.reuse == ReusePolicy::Nothing);
     }
     let work = WorkFolder::new(parent)?;
+    interrupt::limit_disk(parent.to_owned(), settings.reserve_bytes())?;
     let fresh = work.join("cache");
     let used =
         if build.reuse == ReusePolicy::Nothing { host_paths::create_folder(&fresh)? } else { cache.clone() };

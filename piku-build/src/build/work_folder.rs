@@ -13,9 +13,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use nix::unistd::Uid;
 use piku_files::{FileLock, TreeError, TreeHandle, remove_all};
+use piku_release::layers::TOOLS;
 
 /// Prefix of the names of work folders.
 pub(crate) const PREFIX: &str = ".piku-build-";
+
+/// Folder of the layers, if they lie beside the caches.
+pub(crate) const LAYERS: &str = "layers";
 
 /// A work folder, which is removed on drop.
 pub(crate) struct WorkFolder {
@@ -101,6 +105,17 @@ pub(crate) fn replace_caches(caches: &Path, fresh: &Path, away: &Path) -> Result
             // If the cache is on another file system, the next build fetches the files again.
             Err(err) if err.kind() == io::ErrorKind::CrossesDevices => {}
             done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// Removes the build caches, but not the layers and tools that may lie beside them.
+pub(crate) fn remove_caches(caches: &Path) -> Result<(), TreeError> {
+    let caches = TreeHandle::open(caches)?;
+    for entry in caches.read_dir("")? {
+        if entry.name != LAYERS && entry.name != TOOLS {
+            caches.remove_all(&entry.name)?;
         }
     }
     Ok(())

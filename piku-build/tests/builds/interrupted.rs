@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use piku_tests::snapshot::str;
 
@@ -101,4 +102,27 @@ hint: build_timeout in host.yaml sets the limit, in seconds
 
 "#]]);
     assert!(world.outputs().is_empty(), "{:?}", world.outputs());
+}
+
+/// The work folder is on a file system of its own, in a mount namespace of the command's.
+#[test]
+fn a_build_that_uses_up_the_disk_is_ended() {
+    let fill = "mkdir -p $PIP_CACHE_DIR; echo x >$PIP_CACHE_DIR/x; trap '' TERM; head -c 40m /dev/zero >big; sleep 1000";
+    let mut world = World::new(&[("Procfile", &format!("preflight: {fill}\nweb: true\n"))]);
+    world.settings("disk_reserve: 32\nbuild_timeout: 60\n");
+    fs::create_dir(world.path("out")).unwrap();
+    let build = world.build_command("1", &[]);
+    let mount = "mount -t tmpfs -o size=64m tmpfs out && { \"$@\"; code=$?; ls -A out; exit $code; }";
+    let mut all = Command::new("unshare");
+    all.args(["--map-root-user", "--mount", "sh", "-c", mount, "sh"]).arg(build.get_program());
+    all.args(build.get_args()).env_clear().current_dir(build.get_current_dir().unwrap());
+    all.envs(build.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ran = Ran::of(all.stdin(Stdio::null()).output().unwrap());
+    ran.fails(str![[r#"
+piku-build: step 'preflight': the build has used up the disk; nothing was kept, and its caches were removed
+hint: disk_reserve in host.yaml sets how much of it stays free for the other apps
+
+"#]]);
+    assert!(ran.stdout.is_empty(), "{ran}");
+    assert!(!world.path("cache/pip").exists());
 }
