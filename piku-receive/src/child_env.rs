@@ -27,6 +27,14 @@ pub(crate) fn tools_dir() -> anyhow::Result<PathBuf> {
     Ok(exe.parent().map(Path::to_owned).unwrap_or_default())
 }
 
+/// Returns a `PATH` that begins with the directory of the tools.
+pub(crate) fn search_path() -> anyhow::Result<OsString> {
+    let mut path = OsString::from(tools_dir()?);
+    path.push(":");
+    path.push(env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| DEFAULT_PATH.into()));
+    Ok(path)
+}
+
 /// Returns a command without `GIT_*` (except `GIT_PROTOCOL`, which git itself sends), `PIKU_*` and
 /// `SSH_ORIGINAL_COMMAND`.
 pub(crate) fn clean_command(program: impl AsRef<OsStr>) -> anyhow::Result<Command> {
@@ -36,10 +44,7 @@ pub(crate) fn clean_command(program: impl AsRef<OsStr>) -> anyhow::Result<Comman
             command.env_remove(&name);
         }
     }
-    let mut path = OsString::from(tools_dir()?);
-    path.push(":");
-    path.push(env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| DEFAULT_PATH.into()));
-    command.env("PATH", path);
+    command.env("PATH", search_path()?);
     // Replacement refs would let a client substitute one object for another.
     command.env("GIT_NO_REPLACE_OBJECTS", "1");
     Ok(command)

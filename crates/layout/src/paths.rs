@@ -120,6 +120,12 @@ impl PikuRoot {
         self.0.join("changes").join(format!("{name}.json"))
     }
 
+    /// Returns the file of a rollback of the machines of an app that has not ended.
+    #[must_use]
+    pub fn unfinished_rollback(&self, name: &AppName) -> PathBuf {
+        self.0.join("changes").join(format!("{name}.rollback.json"))
+    }
+
     /// Returns the file with the subordinate uids of the apps, which piku-chroot writes.
     #[must_use]
     pub fn uid_ranges(&self) -> PathBuf {

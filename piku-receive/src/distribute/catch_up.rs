@@ -8,15 +8,19 @@ use std::time::Duration;
 use piku_events::audit::{self, AuditedAction};
 use piku_layout::app_lock;
 use piku_layout::deploys::missed_release::{MissedReason, MissedRelease};
+use piku_layout::deploys::unfinished_rollback::UnfinishedRollback;
 use piku_layout::settings::DeployTo;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, FAILED, UserError};
 
-use super::settings_catch_up::send_missed_settings;
+use super::settings_catch_up::{send_missed_settings, take_order};
 use super::target_host::TargetHost;
 use super::{IS_QUIET, for_each_healthy, front, missed, send_to_machines, targets};
 use crate::app_context::AppContext;
 use crate::deploy::lock::AppLock;
+use crate::relay::killed_rollback;
+use crate::relay::relay_order::RelayOrder;
+use crate::relay::rollback_run::AbsentHosts;
 
 /// Name of the actor in records.
 pub(crate) const ACTOR: &str = "catch-up";
@@ -29,6 +33,11 @@ pub(crate) fn catch_up(context: &AppContext<'_>) -> anyhow::Result<u8> {
     }
     // This machine and the others have deployed it, and keep it.
     let to = DeployTo { all_or_nothing: false, skip_down: true, ..super::deploy_to(context)? };
+    // First: settings would make another release of the one to be left.
+    if UnfinishedRollback::is_there(context.root, context.app) {
+        let Some(order) = take_order(context)? else { return Ok(BUSY) };
+        finish_rollback(context, &to, &order)?;
+    }
     let code = send_missed_settings(context, &to)?;
     let missed = MissedRelease::of(&app);
     let waiting = missed.waiting();
@@ -83,6 +92,19 @@ pub(crate) fn catch_up(context: &AppContext<'_>) -> anyhow::Result<u8> {
         record_outcome(context, &outcome);
     }
     Ok(if machines.iter().any(TargetHost::has_failed) { FAILED } else { 0 })
+}
+
+/// Finishes a rollback that was killed, as far as its machines are back.
+fn finish_rollback(context: &AppContext<'_>, to: &DeployTo, order: &RelayOrder) -> anyhow::Result<()> {
+    let failed = killed_rollback::finish(context, to, order, AbsentHosts::Awaited)?;
+    if UnfinishedRollback::is_there(context.root, context.app) {
+        return Ok(());
+    }
+    if let Some(failed) = failed {
+        let outcome = if failed { "error: a rollback is not finished" } else { "finished a rollback" };
+        record_outcome(context, outcome);
+    }
+    Ok(())
 }
 
 /// Returns those of the waiting machines that answer. One that is still away, or does not let this machine in, is nothing

@@ -72,7 +72,7 @@ pub(super) fn send_missed_settings(context: &AppContext<'_>, to: &DeployTo) -> a
 }
 
 /// Takes the lock of changes, and notes what a killed one has left; `None` if another process is changing the app.
-fn take_order(context: &AppContext<'_>) -> anyhow::Result<Option<RelayOrder>> {
+pub(super) fn take_order(context: &AppContext<'_>) -> anyhow::Result<Option<RelayOrder>> {
     match RelayOrder::wait(context, ACTOR, Some(Duration::ZERO)) {
         Err(err) if advice(&err).1 == BUSY => Ok(None),
         order => order.map(Some),

@@ -9,14 +9,17 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, poll};
 use piku_events::actor;
+use piku_layout::deploys::unfinished_rollback::UnfinishedRollback;
 use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use super::host_output::{HostResult, OWN_NAME, ask_for_json, output_format, print_outputs};
+use super::killed_rollback;
 use super::plan::{self, FanOut, OwnTurn};
 use super::relay_order::RelayOrder;
+use super::rollback_run::AbsentHosts;
 use super::settings_change::{BegunChange, NotedChange};
 use super::{lock_app, own_command, repeat_hint, request_words};
 use crate::app_context::AppContext;
@@ -54,6 +57,11 @@ pub(super) fn run_on_each(
     }
     let input = if how.reads_stdin { read_input()? } else { Vec::new() };
     let order = RelayOrder::wait(context, &actor::actor_name(), None)?;
+    if verb == "destroy" {
+        UnfinishedRollback::end(context.root, context.app).context("cannot forget the rollback")?;
+    }
+    // What has failed is reported.
+    killed_rollback::finish(context, to, &order, AbsentHosts::Reported)?;
     let format = output_format(args);
     let args = &ask_for_json(args);
     let mut results = Vec::new();

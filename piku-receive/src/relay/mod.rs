@@ -6,6 +6,8 @@
 
 mod fan_out;
 mod host_output;
+mod host_releases;
+pub(crate) mod killed_rollback;
 mod log_line;
 mod log_query;
 mod logs;
@@ -14,6 +16,7 @@ mod own_settings;
 mod plan;
 pub(crate) mod relay_order;
 mod rollback;
+pub(crate) mod rollback_run;
 mod settings_change;
 
 use std::os::unix::process::CommandExt;
@@ -29,7 +32,8 @@ use piku_layout::settings::{DeployTo, HostSettings};
 use piku_report::progress;
 use piku_report::user_error::{UserError, advice};
 
-use crate::app_context::{AppContext, SCRIPTS};
+use crate::app_context::{AppContext, KEY, SCRIPTS};
+use crate::child_env;
 use crate::session::request::RELAYED;
 use plan::{OwnState, OwnTurn, RelayPlan};
 
@@ -108,11 +112,18 @@ fn record(context: &AppContext<'_>, verb: &str, outcome: &str) {
     }
 }
 
-/// Returns the command of the verb on this host. It has the environment of this process, with the key's scope.
+/// Returns the command of the verb on this host. It has the environment of this process, with the key's scope; in a
+/// session of a key, that of its verbs.
 fn own_command(context: &AppContext<'_>, verb: &str, args: &[String]) -> Command {
     let mut command = Command::new(context.scripts.join("piku"));
     command.arg(verb).args(own_words(context, verb, args));
     command.env(HERE, "1").env(ROOT_VARIABLE, context.root.path()).env(SCRIPTS, context.scripts);
+    if let Ok(path) = child_env::search_path() {
+        command.env("PATH", path);
+    }
+    if !context.key.is_empty() {
+        command.env(KEY, context.key);
+    }
     command
 }
 

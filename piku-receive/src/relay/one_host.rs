@@ -3,7 +3,6 @@
 use std::io::{self, IsTerminal};
 use std::os::unix::process::CommandExt;
 use std::process::{ExitCode, Stdio};
-use std::time::Duration;
 
 use anyhow::Context;
 use piku_layout::deploys::missed_release::MissedRelease;
@@ -11,13 +10,10 @@ use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
+use super::host_releases::{HostReleases, ask_host_releases};
 use super::request_words;
-use super::rollback::HostReleases;
 use crate::app_context::AppContext;
-use crate::distribute::ssh::{self, SessionInput, SessionTerminal, TimeLimit};
-
-/// Time in which a host tells that it has a live release.
-const ANSWER: TimeLimit = TimeLimit::Whole(Duration::from_secs(30));
+use crate::distribute::ssh::{self, SessionTerminal};
 
 /// Becomes the request to the first target host that answers and has a live release; those that have missed the last
 /// deploy come last. Only `run` reads stdin.
@@ -27,10 +23,8 @@ pub(super) fn run_on_one(
     verb: &str,
     args: &[String],
 ) -> anyhow::Result<ExitCode> {
-    let words = request_words(context, "releases", &["--format", "json"].map(str::to_owned));
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let has_release = |machine: &&&MachineAddress| {
-        let asked = ssh::run_on_host(&machine.name(), machine, to, &words, SessionInput::Nothing, ANSWER);
+        let asked = ask_host_releases(context, to, machine);
         let asked = asked.ok().filter(|ended| ended.code == 0);
         asked.is_some_and(|ended| matches!(HostReleases::parse(&ended.answer), Ok(Some(_))))
     };

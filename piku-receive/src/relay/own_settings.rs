@@ -21,53 +21,37 @@ use crate::distribute::ssh::{self, SessionInput};
 /// Names of settings with their values.
 pub(super) type SettingValues = BTreeMap<String, String>;
 
-/// The settings of a target host before it rolls back.
-pub(super) struct FollowedSettings(SettingValues);
-
-impl FollowedSettings {
-    /// Asks the host for its settings.
-    pub(super) fn of_host(
-        context: &AppContext<'_>,
-        to: &DeployTo,
-        machine: &MachineAddress,
-    ) -> anyhow::Result<Self> {
-        read_settings(context, to, machine).map(Self)
+/// Changes on this host what a target host has changed since it had the settings `before_there`. Settings of this host
+/// alone stay. The machines `has` have these changes; it is noted that `lacks` lack them.
+pub(super) fn follow_settings(
+    context: &AppContext<'_>,
+    to: &DeployTo,
+    machine: &MachineAddress,
+    order: &RelayOrder,
+    before_there: &SettingValues,
+    (has, lacks): (Vec<String>, Vec<String>),
+) -> anyhow::Result<()> {
+    let of_host = changed_settings(before_there, &read_settings(context, to, machine)?);
+    let before = read_own_settings(context)?;
+    let mut after = before.clone();
+    for (name, value) in of_host {
+        match value {
+            Some(value) => after.insert(name, value),
+            None => after.remove(&name),
+        };
     }
-
-    /// Changes on this host what the host has changed since then. Settings of this host alone stay. The machines `has`
-    /// have these changes; it is noted that `lacks` lack them.
-    pub(super) fn follow(
-        self,
-        context: &AppContext<'_>,
-        to: &DeployTo,
-        machine: &MachineAddress,
-        order: &RelayOrder,
-        (has, lacks): (Vec<String>, Vec<String>),
-    ) -> anyhow::Result<()> {
-        let of_host = changed_settings(&self.0, &read_settings(context, to, machine)?);
-        let before = read_own_settings(context)?;
-        let mut after = before.clone();
-        for (name, value) in of_host {
-            match value {
-                Some(value) => after.insert(name, value),
-                None => after.remove(&name),
-            };
-        }
-        let changes = changed_settings(&before, &after);
-        if !changes.is_empty() {
-            let begun = BegunChange::begin_followed(context, before, has, lacks)?;
-            // Refuses names that are not valid, before they are passed on.
-            let stored = order.share(|| store_settings(context, &after));
-            begun.note(context)?;
-            stored?;
-            let names: Vec<&str> = changes.keys().map(String::as_str).collect();
-            progress::detail(&format!(
-                "the settings for builds on this machine follow: {}",
-                names.join(", ")
-            ));
-        }
-        Ok(())
+    let changes = changed_settings(&before, &after);
+    if changes.is_empty() {
+        return Ok(());
     }
+    let begun = BegunChange::begin_followed(context, before, has, lacks)?;
+    // Refuses names that are not valid, before they are passed on.
+    let stored = order.share(|| store_settings(context, &after));
+    begun.note(context)?;
+    stored?;
+    let names: Vec<&str> = changes.keys().map(String::as_str).collect();
+    progress::detail(&format!("the settings for builds on this machine follow: {}", names.join(", ")));
+    Ok(())
 }
 
 /// Returns the settings of this host; none for an app that it does not know yet.
@@ -88,7 +72,8 @@ pub(super) fn changed_settings(old: &SettingValues, new: &SettingValues) -> Sett
     names.map(|name| (name.clone(), new.get(name).cloned())).collect()
 }
 
-fn read_settings(
+/// Returns the settings of a target host.
+pub(super) fn read_settings(
     context: &AppContext<'_>,
     to: &DeployTo,
     machine: &MachineAddress,

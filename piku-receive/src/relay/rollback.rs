@@ -1,83 +1,27 @@
 //! `rollback` of all hosts of an app. "Previous" is relative to what is live on each: so all are asked first, and only
 //! those roll back that have the release to be left.
 
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use piku_events::actor;
 use piku_layout::deploys::missed_release::MissedRelease;
-use piku_layout::git_history::short_commit;
+use piku_layout::deploys::unfinished_rollback::{RollbackTurn, UnfinishedRollback};
 use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::progress;
 use piku_report::user_error::UserError;
-use serde::Deserialize;
 
-use super::fan_out::{QUERY, ask_all, change_limit};
+use super::fan_out::ask_all;
 use super::host_output::OWN_NAME;
-use super::own_settings::FollowedSettings;
+use super::host_releases::{HostReleases, ask_host_releases, ask_own_releases};
+use super::killed_rollback;
+use super::lock_app;
 use super::plan::ssh_line;
 use super::relay_order::RelayOrder;
-use super::{lock_app, own_command, request_words};
+use super::rollback_run::{AbsentHosts, HostState, RollbackRun};
 use crate::app_context::AppContext;
-use crate::distribute::front::{self, HostChange};
-use crate::distribute::missed;
 use crate::distribute::session_failure::SessionFailure;
-use crate::distribute::ssh::{self, EndedSession, SessionInput, TimeLimit};
-
-/// A row of `releases --format json`.
-#[derive(Debug, Clone, Deserialize)]
-struct ReleaseEntry {
-    release: u64,
-    commit: String,
-    subject: String,
-    state: String,
-    origin: String,
-}
-
-impl ReleaseEntry {
-    /// Returns true if both are the same release on different hosts, each of which has its own numbers.
-    fn is_same(&self, other: &Self) -> bool {
-        // The subject of a rollback has the number of a release in it.
-        self.commit == other.commit
-            && self.origin == other.origin
-            && (self.origin == "rollback" || self.subject == other.subject)
-    }
-}
-
-/// The releases of a host: the live one, and the one to which it would go back.
-#[derive(Debug, Clone)]
-pub(super) struct HostReleases {
-    live: ReleaseEntry,
-    before: Option<ReleaseEntry>,
-}
-
-impl HostReleases {
-    /// Returns the releases in the output of `releases`; `None` if none is live.
-    pub(super) fn parse(output: &str) -> anyhow::Result<Option<Self>> {
-        let rows: Vec<ReleaseEntry> =
-            serde_json::from_str(output).context("its list of releases is not valid")?;
-        let Some(live) = rows.iter().find(|row| row.state == "live").cloned() else { return Ok(None) };
-        let is_kept = |row: &&ReleaseEntry| ["previous", "broken"].contains(&row.state.as_str());
-        let before = rows.iter().filter(is_kept).filter(|row| row.release < live.release);
-        let before = before.max_by_key(|row| row.release).cloned();
-        Ok(Some(Self { live, before }))
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        let is_same_before = match (&self.before, &other.before) {
-            (Some(one), Some(other)) => one.is_same(other),
-            (None, None) => true,
-            _ => false,
-        };
-        is_same_before && self.live.is_same(&other.live)
-    }
-
-    fn describe(&self) -> String {
-        let of = |row: &ReleaseEntry| format!("{} ({})", short_commit(&row.commit), row.origin);
-        let before = self.before.as_ref().map_or_else(|| "nothing".to_owned(), of);
-        format!("{} after {before}", of(&self.live))
-    }
-}
+use crate::distribute::ssh::EndedSession;
 
 /// A host of the app.
 struct RollbackHost<'a> {
@@ -91,10 +35,14 @@ struct RollbackHost<'a> {
     failure: Option<String>,
 }
 
-/// Rolls back one host after the other.
+/// Rolls back one host after the other, or finishes a rollback that was killed: the hosts have different releases after
+/// that one.
 pub(super) fn roll_back_all(context: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitCode> {
     let order = RelayOrder::wait(context, &actor::actor_name(), None)?;
-    let mut lock = lock_app(context)?;
+    if let Some(failed) = killed_rollback::finish(context, to, &order, AbsentHosts::Reported)? {
+        return Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+    }
+    let lock = lock_app(context)?;
     let hosts = ask_releases(context, to)?;
     let choice = choose_hosts(&hosts).map_err(|what| {
         UserError::new(format!("{}: {what}", context.app)).hint(format!(
@@ -103,71 +51,36 @@ pub(super) fn roll_back_all(context: &AppContext<'_>, to: &DeployTo) -> anyhow::
             context.app
         ))
     })?;
-    let before = choice.first().and_then(|at| hosts[*at].releases.as_ref()?.before.clone());
-    missed::withdraw(context, to, |address| {
-        let host = hosts.iter().position(|host| host.machine.is_some_and(|one| one.to_string() == address));
-        host.is_some_and(|at| {
-            let live = hosts[at].releases.as_ref().map(|releases| &releases.live);
-            choice.contains(&at)
-                || before.as_ref().is_some_and(|before| live.is_some_and(|live| live.is_same(before)))
-        })
-    })?;
+    let record = plan_turns(to, &hosts, &choice).context("no release to go back to")?;
     for (at, host) in hosts.iter().enumerate() {
         if host.failure.is_none() && !choice.contains(&at) {
             progress::step(&format!("{} has not that release, and is left as it is", host.name));
         }
     }
-    let mut failed = hosts.iter().any(|host| host.failure.is_some() && !host.lacks_last);
     report_unknown(context, to, &hosts);
-    let mut follows_settings = !to.here;
-    let mut change = front_change(&choice, &hosts);
-    for (turn, at) in choice.iter().enumerate() {
-        let host = &hosts[*at];
-        let number =
-            host.releases.as_ref().and_then(|releases| releases.before.as_ref()).map(|row| row.release);
-        let number = number.context("no release to go back to")?.to_string();
-        if host.machine.is_none() {
-            // The own command takes it itself.
-            drop(lock.take());
-        }
-        let settings = host.machine.filter(|_| follows_settings);
-        let settings = settings.map(|machine| (machine, FollowedSettings::of_host(context, to, machine)));
-        let (failure, is_reached) = roll_back(context, to, host, &number, change)?;
-        if host.machine.is_none() && failure.is_none() {
-            lock = lock_app(context)?;
-        }
-        let Some(why) = failure else {
-            // The settings of the front have gone back with the first one.
-            change = HostChange::Restart;
-            if let Some((machine, settings)) = settings {
-                follows_settings = false;
-                let others = settings_of_others(&choice, &hosts);
-                let followed =
-                    settings.and_then(|settings| settings.follow(context, to, machine, &order, others));
-                if let Err(err) = followed {
-                    failed = true;
-                    progress::error(&format!(
-                        "the settings for builds on this machine are as before: {err:#}"
-                    ));
-                    progress::detail(&format!("piku config {} shows them", context.app));
-                }
-            }
-            continue;
-        };
-        failed = true;
-        progress::error(&format!("{}: {why}", host.name));
-        let left = if is_reached { &choice[turn..] } else { &choice[turn..=turn] };
-        let names: Vec<_> = left.iter().map(|at| hosts[*at].name.as_str()).collect();
-        progress::error(&format!("{} is not rolled back on {}", context.app, names.join(", ")));
-        for at in left {
-            progress::detail(&format!("there: {}", how_to_roll_back(context, to, &hosts[*at])));
-        }
-        if is_reached {
-            break;
-        }
-    }
-    drop(lock);
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let is_any_unknown = hosts.iter().any(|host| host.failure.is_some() && !host.lacks_last);
+    let failed = RollbackRun::begin(context, to, &order, lock, record)?.run(|_| HostState::Due)?;
+    Ok(if failed || is_any_unknown { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Returns the turns of the chosen hosts, with what a rollback that is killed needs in order to be finished.
+fn plan_turns(to: &DeployTo, hosts: &[RollbackHost<'_>], choice: &[usize]) -> Option<UnfinishedRollback> {
+    let address = |host: &RollbackHost<'_>| host.machine.map(ToString::to_string);
+    let turns: Option<Vec<RollbackTurn>> =
+        choice.iter().map(|at| hosts[*at].releases.as_ref()?.turn(address(&hosts[*at]))).collect();
+    let first = hosts[*choice.first()?].releases.as_ref()?;
+    let before = first.before.as_ref()?;
+    let has_before = |host: &&RollbackHost<'_>| {
+        host.releases.as_ref().is_some_and(|releases| releases.live.is_same(before))
+    };
+    Some(UnfinishedRollback {
+        turns: turns?,
+        is_same_commit: before.commit == first.live.commit,
+        current: hosts.iter().filter(has_before).filter_map(address).collect(),
+        unknown: hosts.iter().filter(|host| host.failure.is_some()).filter_map(address).collect(),
+        follows_settings: !to.here,
+        settings: None,
+    })
 }
 
 /// Reports the hosts whose releases are unknown.
@@ -185,46 +98,19 @@ fn report_unknown(context: &AppContext<'_>, to: &DeployTo, hosts: &[RollbackHost
     }
 }
 
-/// Returns the addresses of the hosts that have the settings of the release before by the rollback, and of those that
-/// lack them.
-fn settings_of_others(choice: &[usize], hosts: &[RollbackHost<'_>]) -> (Vec<String>, Vec<String>) {
-    let address = |host: &RollbackHost<'_>| host.machine.map(ToString::to_string);
-    let has = choice.iter().filter_map(|at| address(&hosts[*at]));
-    let lacks = hosts.iter().filter(|host| host.failure.is_some()).filter_map(address);
-    (has.collect(), lacks.collect())
-}
-
 /// Asks all hosts for their releases.
 fn ask_releases<'a>(context: &AppContext<'_>, to: &'a DeployTo) -> anyhow::Result<Vec<RollbackHost<'a>>> {
-    let args = ["--format", "json"].map(str::to_owned);
-    let words = request_words(context, "releases", &args);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let lack = MissedRelease::of(&context.dir()).machines();
-    let ask = |machine: &MachineAddress| ask_host(machine, to, &words, QUERY);
     let mut hosts = Vec::new();
     if to.here {
-        let mut command = own_command(context, "releases", &args);
-        let out = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-        let out = out.context("cannot run the script of the verbs")?;
-        let code = out.status.code().unwrap_or(1);
-        let answer = String::from_utf8_lossy(&out.stdout).into_owned();
-        let ended = EndedSession { code, answer, sent: 0, last: String::new() };
-        hosts.push(RollbackHost::new(to, OWN_NAME.to_owned(), None, false, Ok(ended)));
+        hosts.push(RollbackHost::new(to, OWN_NAME.to_owned(), None, false, Ok(ask_own_releases(context)?)));
     }
-    for (machine, ended) in to.machines.iter().zip(ask_all(&to.machines, ask)) {
+    let asked = ask_all(&to.machines, |machine| ask_host_releases(context, to, machine));
+    for (machine, ended) in to.machines.iter().zip(asked) {
         let lacks_last = lack.iter().any(|one| one.address == machine.to_string());
         hosts.push(RollbackHost::new(to, machine.name(), Some(machine), lacks_last, ended));
     }
     Ok(hosts)
-}
-
-fn ask_host(
-    machine: &MachineAddress,
-    to: &DeployTo,
-    words: &[&str],
-    limit: TimeLimit,
-) -> anyhow::Result<EndedSession> {
-    ssh::run_on_host(&machine.name(), machine, to, words, SessionInput::Nothing, limit)
 }
 
 impl<'a> RollbackHost<'a> {
@@ -275,54 +161,6 @@ fn choose_hosts(hosts: &[RollbackHost<'_>]) -> Result<Vec<usize>, String> {
         return Err("there is no release before the live one".to_owned());
     }
     Ok((0..hosts.len()).filter(|at| is_same(&hosts[*at])).collect())
-}
-
-/// Rolls a host back to its release of this number. Returns why that has failed, and true if the host could be reached.
-fn roll_back(
-    context: &AppContext<'_>,
-    to: &DeployTo,
-    host: &RollbackHost<'_>,
-    number: &str,
-    change: HostChange,
-) -> anyhow::Result<(Option<String>, bool)> {
-    let args = [number.to_owned()];
-    let Some(machine) = host.machine else {
-        let status = own_command(context, "rollback", &args).stdin(Stdio::null()).status();
-        let status = status.context("cannot run the script of the verbs")?;
-        return Ok(((!status.success()).then(|| "failed".to_owned()), true));
-    };
-    let words = request_words(context, "rollback", &args);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let roll_back = || match ask_host(machine, to, &words, change_limit(to)) {
-        Ok(ended) => {
-            let failure = SessionFailure::of(&ended, Some(machine), to);
-            let is_reached = !failure.as_ref().is_some_and(SessionFailure::is_unreached);
-            (failure.map(|failure| failure.why), is_reached)
-        }
-        Err(err) => (Some(format!("{err:#}")), true),
-    };
-    Ok(front::change_drained(context, to, &host.name, change, roll_back))
-}
-
-/// Returns the change that the front is told of for the first host: the settings of another deploy may be in the
-/// release of another commit only.
-fn front_change(choice: &[usize], hosts: &[RollbackHost<'_>]) -> HostChange {
-    let releases = choice.first().and_then(|at| hosts[*at].releases.as_ref());
-    let is_same = releases.is_some_and(|releases| {
-        releases.before.as_ref().is_some_and(|before| before.commit == releases.live.commit)
-    });
-    if is_same { HostChange::Restart } else { HostChange::Rollback }
-}
-
-/// Returns the command that rolls back one host.
-fn how_to_roll_back(context: &AppContext<'_>, to: &DeployTo, host: &RollbackHost<'_>) -> String {
-    let before = host.releases.as_ref().and_then(|releases| releases.before.as_ref());
-    let number = before.map_or_else(String::new, |row| format!(" {}", row.release));
-    let command = format!("rollback {}{number}", context.app);
-    match host.machine {
-        Some(machine) => format!("{} {command}", ssh_line(to, machine)),
-        None => format!("PIKU_HERE=1 piku {command}"),
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use anyhow::Context;
 use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::deploys::missed_settings::MissedSettings;
 use piku_layout::deploys::unfinished_change::UnfinishedChange;
+use piku_layout::deploys::unfinished_rollback::UnfinishedRollback;
 use piku_layout::name::AppName;
 use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
 
@@ -45,13 +46,15 @@ impl CatchUpTimer {
     }
 }
 
-/// Returns whether a machine waits for a release or settings of the app, or may do so after a change that was killed.
+/// Returns whether a machine waits for a release or settings of the app, or may do so after a change or a rollback that was
+/// killed.
 fn is_waiting(root: &PikuRoot, app: &AppName) -> bool {
     let dir = root.app(app);
     // What cannot be read is reported by the next change.
     !MissedRelease::of(&dir).waiting().is_empty()
         || MissedSettings::read(&dir).is_ok_and(|missed| !missed.waiting().is_empty())
         || UnfinishedChange::is_there(root, app)
+        || UnfinishedRollback::is_there(root, app)
 }
 
 fn start_catch_up(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ mod control_plane;
 mod delivery;
 mod front;
 mod hostile;
+mod killed_rollback;
 mod kinds;
 mod platforms;
 mod real_node;

@@ -1,15 +1,11 @@
 //! A change of settings that has begun on this machine and is not yet noted for the other machines of the app.
 
-#![expect(clippy::disallowed_methods, reason = "a file that only piku writes")]
-
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 
-use piku_files::atomic_file;
 use serde::{Deserialize, Serialize};
 
+use super::change_record;
 use super::missed_settings::MissedChange;
 use crate::name::AppName;
 use crate::paths::PikuRoot;
@@ -33,7 +29,7 @@ impl UnfinishedChange {
     /// Returns true if a change of the app has begun.
     #[must_use]
     pub fn is_there(root: &PikuRoot, app: &AppName) -> bool {
-        root.unfinished_change(app).exists()
+        change_record::is_there(&root.unfinished_change(app))
     }
 
     /// Reads the change; `None` if none has begun.
@@ -41,11 +37,7 @@ impl UnfinishedChange {
     /// # Errors
     /// Fails if the file cannot be read.
     pub fn read(root: &PikuRoot, app: &AppName) -> io::Result<Option<Self>> {
-        match fs::read(root.unfinished_change(app)) {
-            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(err) => Err(err),
-        }
+        change_record::read(&root.unfinished_change(app))
     }
 
     /// Writes the change, before it is made.
@@ -53,12 +45,7 @@ impl UnfinishedChange {
     /// # Errors
     /// Fails if the file cannot be written.
     pub fn begin(&self, root: &PikuRoot, app: &AppName) -> io::Result<()> {
-        let path = root.unfinished_change(app);
-        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-            atomic_file::sync_parent(folder)?;
-        }
-        atomic_file::write(&path, &serde_json::to_vec(self)?, 0o600)
+        change_record::write(&root.unfinished_change(app), self)
     }
 
     /// Removes the file of a change that is noted, or was not made.
@@ -66,10 +53,6 @@ impl UnfinishedChange {
     /// # Errors
     /// Fails if the file cannot be removed.
     pub fn end(root: &PikuRoot, app: &AppName) -> io::Result<()> {
-        let path = root.unfinished_change(app);
-        match fs::remove_file(&path) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.and_then(|()| atomic_file::sync_parent(&path)),
-        }
+        change_record::remove(&root.unfinished_change(app))
     }
 }

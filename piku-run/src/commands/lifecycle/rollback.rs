@@ -20,9 +20,22 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, number: Option<u6
             let hint = format!("name the release to go back to; piku releases {app} lists them");
             return Err(UserError::new(what).hint(hint).code(BUSY).into());
         }
+        if let Some(number) = number.filter(|number| is_back(&root.app(app), *number).unwrap_or(false)) {
+            progress::detail(&format!("release {number} is back meanwhile: another rollback was faster"));
+            return Ok(());
+        }
         progress::detail("another release has gone live meanwhile: once more");
     }
     Ok(())
+}
+
+/// Returns true if the live release is a rollback to this one.
+fn is_back(dir: &AppDir, number: u64) -> anyhow::Result<bool> {
+    let Some(live) = current::live_release(dir)? else { return Ok(false) };
+    let (live, old) = (BuiltRelease::read(&dir.release(live))?, BuiltRelease::read(&dir.release(number))?);
+    Ok(live.origin == ReleaseOrigin::Rollback
+        && live.tree_of == Some(old.tree_of.unwrap_or(number))
+        && store::of_release(dir, live.number)? == store::of_release(dir, number)?)
 }
 
 /// Makes the release live again. Returns false if another one has become live meanwhile.

@@ -1,0 +1,113 @@
+//! A rollback of the machines of an app that has begun and has not ended.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::change_record;
+use crate::name::AppName;
+use crate::paths::PikuRoot;
+
+/// The file `changes/APP.rollback.json` below the root: it is written before the first machine rolls back, again as
+/// each of them has done so, and removed after the last one. A rollback that is killed is finished by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnfinishedRollback {
+    /// Turns that are left, in their order.
+    pub turns: Vec<RollbackTurn>,
+    /// True if the release to be left and the one before it are of the same commit.
+    pub is_same_commit: bool,
+    /// Addresses of the machines that have missed the last deploy and have what the others go back to.
+    pub current: Vec<String>,
+    /// Addresses of the machines that did not tell their releases.
+    pub unknown: Vec<String>,
+    /// True until the settings of this machine have followed those of the first machine that has rolled back.
+    pub follows_settings: bool,
+    /// Settings of the machine whose turn it is, while `follows_settings` is true.
+    pub settings: Option<SettingsBefore>,
+}
+
+/// A host that is to roll back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollbackTurn {
+    /// Address in `deploy_to`; `None` for this machine.
+    pub address: Option<String>,
+    /// Number of the release to be left there.
+    pub leaves: u64,
+    /// Number of the release before it.
+    pub returns_to: u64,
+    /// Commit of the release before it.
+    pub commit: String,
+}
+
+/// The settings of a machine before it rolls back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsBefore {
+    /// Address of the machine.
+    pub address: String,
+    /// Names and values.
+    pub values: BTreeMap<String, String>,
+}
+
+impl UnfinishedRollback {
+    /// Returns true if a rollback of the app has begun.
+    #[must_use]
+    pub fn is_there(root: &PikuRoot, app: &AppName) -> bool {
+        change_record::is_there(&root.unfinished_rollback(app))
+    }
+
+    /// Reads the rollback; `None` if none has begun.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read.
+    pub fn read(root: &PikuRoot, app: &AppName) -> io::Result<Option<Self>> {
+        change_record::read(&root.unfinished_rollback(app))
+    }
+
+    /// Writes what is left of the rollback, or removes the file if no turn is left.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written.
+    pub fn write(&self, root: &PikuRoot, app: &AppName) -> io::Result<()> {
+        if self.turns.is_empty() {
+            return Self::end(root, app);
+        }
+        change_record::write(&root.unfinished_rollback(app), self)
+    }
+
+    /// Removes the file.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be removed.
+    pub fn end(root: &PikuRoot, app: &AppName) -> io::Result<()> {
+        change_record::remove(&root.unfinished_rollback(app))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_lasts_as_long_as_a_turn_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
+        let app = "blog".parse().unwrap();
+        let turn = RollbackTurn { address: None, leaves: 2, returns_to: 1, commit: "a".to_owned() };
+        let mut record = UnfinishedRollback {
+            turns: vec![turn],
+            is_same_commit: false,
+            current: Vec::new(),
+            unknown: vec!["pi-1".to_owned()],
+            follows_settings: true,
+            settings: Some(SettingsBefore { address: "pi-2".to_owned(), values: BTreeMap::new() }),
+        };
+        record.write(&root, &app).unwrap();
+        assert_eq!(UnfinishedRollback::read(&root, &app).unwrap().as_ref(), Some(&record));
+        record.turns.clear();
+        record.write(&root, &app).unwrap();
+        assert!(!UnfinishedRollback::is_there(&root, &app));
+        assert_eq!(UnfinishedRollback::read(&root, &app).unwrap(), None);
+        UnfinishedRollback::end(&root, &app).unwrap();
+    }
+}

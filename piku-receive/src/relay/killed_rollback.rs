@@ -1,0 +1,127 @@
+//! Finishes a rollback of all hosts that was killed. What each host has tells whether its turn is over.
+
+use anyhow::Context;
+use piku_layout::deploys::unfinished_rollback::{RollbackTurn, UnfinishedRollback};
+use piku_layout::settings::{DeployTo, HostSettings};
+use piku_report::progress;
+
+use super::fan_out::ask_all;
+use super::host_releases::{HostReleases, ask_host_releases, ask_own_releases};
+use super::relay_order::RelayOrder;
+use super::rollback_run::{AbsentHosts, HostState, RollbackRun, TurnFailure};
+use crate::app_context::AppContext;
+use crate::child_env;
+use crate::distribute::session_failure::{SessionFailure, SessionFailureKind};
+use crate::distribute::ssh::EndedSession;
+
+/// Finishes the rollback of an app before a push or another deploy begins. The caller does not hold the app's lock.
+pub(crate) fn finish_before_deploy(context: &AppContext<'_>) -> anyhow::Result<()> {
+    if !UnfinishedRollback::is_there(context.root, context.app) {
+        return Ok(());
+    }
+    child_env::refuse_root(context.root)?;
+    let mut settings = HostSettings::read(&context.root.settings())?;
+    let to = settings.deploy_to.remove(context.app).unwrap_or_default();
+    let order = RelayOrder::wait(context, context.key, None)?;
+    // What has failed is reported: the machines get the new release.
+    finish(context, &to, &order, AbsentHosts::Reported).map(drop)
+}
+
+/// Finishes the rollback. Returns `None` if there is none, and true if a host has not rolled back.
+pub(crate) fn finish(
+    context: &AppContext<'_>,
+    to: &DeployTo,
+    order: &RelayOrder,
+    absent: AbsentHosts,
+) -> anyhow::Result<Option<bool>> {
+    let record = UnfinishedRollback::read(context.root, context.app);
+    let Some(record) = record.context("cannot read which rollback was interrupted")? else { return Ok(None) };
+    let states = ask_states(context, to, &record.turns);
+    let is_absent = |(_, state): &(_, HostState)| match state {
+        HostState::Unknown(failure) => failure.is_absence(),
+        _ => false,
+    };
+    if absent == AbsentHosts::Awaited && !states.is_empty() && states.iter().all(is_absent) {
+        return Ok(Some(false));
+    }
+    progress::step(&format!("Finishing the rollback of {} that was interrupted", context.app));
+    let state = |turn: &RollbackTurn| {
+        let known = states.iter().find(|(one, _)| one == turn);
+        known.map_or(HostState::Changed, |(_, state)| state.clone())
+    };
+    RollbackRun::resume(context, to, order, record, absent)?.run(state).map(Some)
+}
+
+/// Asks the hosts of the turns that `host.yaml` still names.
+fn ask_states(
+    context: &AppContext<'_>,
+    to: &DeployTo,
+    turns: &[RollbackTurn],
+) -> Vec<(RollbackTurn, HostState)> {
+    let of = |address: Option<&str>| turns.iter().find(|turn| turn.address.as_deref() == address).cloned();
+    let mut states = Vec::new();
+    if let Some(turn) = of(None).filter(|_| to.here) {
+        let ended = ask_own_releases(context);
+        let read = ended.map_err(|err| failed(&err)).and_then(|ended| read_answer(&ended));
+        states.push((turn.clone(), state_of(&turn, read)));
+    }
+    let machines: Vec<_> =
+        to.machines.iter().filter(|one| of(Some(&one.to_string())).is_some()).cloned().collect();
+    let answers = ask_all(&machines, |machine| {
+        // This machine may be short of something for a moment.
+        let absent = |err: anyhow::Error| TurnFailure { kind: SessionFailureKind::Away, ..failed(&err) };
+        let ended = ask_host_releases(context, to, machine).map_err(absent)?;
+        match SessionFailure::of(&ended, Some(machine), to) {
+            Some(failure) => Err(failure.into()),
+            None => read_answer(&ended),
+        }
+    });
+    for (machine, read) in machines.iter().zip(answers) {
+        states.extend(of(Some(&machine.to_string())).map(|turn| (turn.clone(), state_of(&turn, read))));
+    }
+    states
+}
+
+fn failed(err: &anyhow::Error) -> TurnFailure {
+    TurnFailure::failed(format!("{err:#}"))
+}
+
+fn read_answer(ended: &EndedSession) -> Result<Option<HostReleases>, TurnFailure> {
+    HostReleases::parse(&ended.answer).map_err(|err| failed(&err))
+}
+
+fn state_of(turn: &RollbackTurn, read: Result<Option<HostReleases>, TurnFailure>) -> HostState {
+    match read {
+        Err(failure) => HostState::Unknown(failure),
+        Ok(Some(releases)) if releases.live.release == turn.leaves => HostState::Due,
+        Ok(Some(releases)) if releases.is_after(turn) => HostState::IsBack,
+        Ok(_) => HostState::Changed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(live: &str) -> HostState {
+        let turn = RollbackTurn { address: None, leaves: 4, returns_to: 3, commit: "b".to_owned() };
+        let (release, origin, commit) = match live.split(' ').collect::<Vec<_>>()[..] {
+            [release, origin, commit] => (release.parse::<u64>().unwrap(), origin, commit),
+            _ => return state_of(&turn, Ok(None)),
+        };
+        let row = serde_json::json!([
+            {"release": release, "commit": commit, "subject": "", "state": "live", "origin": origin}
+        ]);
+        state_of(&turn, Ok(HostReleases::parse(&row.to_string()).unwrap()))
+    }
+
+    #[test]
+    fn what_a_host_has_tells_whether_its_turn_is_over() {
+        assert_eq!(state("4 deploy a"), HostState::Due);
+        assert_eq!(state("5 rollback b"), HostState::IsBack);
+        // Someone else has changed it: by a rollback, a setting or a push.
+        for live in ["3 deploy b", "5 rollback a", "5 config b", "5 deploy c", ""] {
+            assert_eq!(state(live), HostState::Changed, "{live}");
+        }
+    }
+}
