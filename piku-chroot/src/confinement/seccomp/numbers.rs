@@ -149,6 +149,8 @@ pub(super) const SOCKET: SystemCall = SystemCall::new(41, 198, 281);
 pub(super) const SOCKETPAIR: SystemCall = SystemCall::new(53, 199, 288);
 pub(super) const IOCTL: SystemCall = SystemCall::new(16, 29, 54);
 pub(super) const FCNTL: SystemCall = SystemCall::new(72, 25, 55);
+pub(super) const MKNOD: SystemCall = SystemCall::new(133, NONE, 14);
+pub(super) const MKNODAT: SystemCall = SystemCall::new(259, 33, 324);
 pub(super) const FCNTL64: SystemCall = SystemCall::new(NONE, NONE, 221);
 
 #[cfg(test)]
@@ -201,6 +203,7 @@ mod tests {
             (SOCKETPAIR, libc::SYS_socketpair),
             (IOCTL, libc::SYS_ioctl),
             (FCNTL, libc::SYS_fcntl),
+            (MKNODAT, libc::SYS_mknodat),
         ] {
             assert_eq!(call.number(own), u32::try_from(number).ok(), "{number}");
         }

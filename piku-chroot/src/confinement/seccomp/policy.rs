@@ -158,6 +158,8 @@ pub(super) const CHECKED: &[(SystemCall, ArgumentCheck)] = &[
     ),
     (numbers::FCNTL, NO_LEASES),
     (numbers::FCNTL64, NO_LEASES),
+    (numbers::MKNOD, ArgumentCheck { argument: 1, ..NO_DEVICES }),
+    (numbers::MKNODAT, NO_DEVICES),
 ];
 
 /// Refuses leases: any process that opens a leased file waits until its holder gives it back, or for 45 seconds. Apps may
@@ -167,6 +169,12 @@ const NO_LEASES: ArgumentCheck = ArgumentCheck {
     cases: &[(Equals(F_SETLEASE), Refuse(EPERM)), (Equals(F_SETDELEG), Refuse(EPERM))],
     ..ArgumentCheck::ARGUMENT_0
 };
+
+/// Refuses device nodes. The kernel lets anybody make the one with the numbers 0 and 0, overlayfs's mark of a removed file,
+/// which archives of the app's files would have to carry. The bit is that of character and block devices, and of no type
+/// that mknod makes otherwise; the kernel looks only at the lower half.
+const NO_DEVICES: ArgumentCheck =
+    ArgumentCheck { argument: 2, cases: &[(HasAny(S_IFCHR), Refuse(EPERM))], ..ArgumentCheck::ARGUMENT_0 };
 
 /// Socket families.
 const FAMILIES: ArgumentCheck = ArgumentCheck {
@@ -245,6 +253,7 @@ const OWN_COPIES: u32 = 0x200 | 0x400 | 0x4_0000 | 0x100 | 0x800 | 0x1_0000;
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
 const TIOCSETD: u32 = 0x5423;
+const S_IFCHR: u32 = 0o02_0000;
 const F_SETLEASE: u32 = 1024;
 /// Of Linux 6.19.
 const F_SETDELEG: u32 = 1040;

@@ -87,6 +87,8 @@ fn samples() -> Vec<[u64; 6]> {
         0x200,
         1024,
         1040,
+        0x2000,
+        0x6000,
         0x5401,
         0x5412,
         0x541c,
@@ -101,7 +103,10 @@ fn samples() -> Vec<[u64; 6]> {
         0x1_0000_0000,
         u64::MAX,
     ];
-    words.iter().flat_map(|word| [[*word, 0, 0, 0, 0, 1], [u64::MAX, *word, 1, 0, 0, 0]]).collect()
+    words
+        .iter()
+        .flat_map(|word| [[*word, 0, 0, 0, 0, 1], [u64::MAX, *word, 1, 0, 0, 0], [1, 0, *word, 0, 0, 0]])
+        .collect()
 }
 
 /// Returns the error that a check answers with, if any.
@@ -285,6 +290,19 @@ fn sockets_terminals_and_personalities() {
     {
         for high in [0, 1 << 32] {
             assert_eq!(said(SYS_fcntl, [3, command | high, 1024, 0, 0, 0]), expected, "{command}");
+        }
+    }
+    for (mode, expected) in [
+        (S_IFCHR, errno_action(EPERM)),
+        (S_IFBLK, errno_action(EPERM)),
+        (S_IFREG, ALLOW),
+        (S_IFIFO, ALLOW),
+        (S_IFSOCK, ALLOW),
+        (0, ALLOW),
+    ] {
+        for high in [0, 1 << 32] {
+            let mode = u64::from(mode | 0o7777) | high;
+            assert_eq!(said(SYS_mknodat, [7, 7, mode, 0, 0, 0]), expected, "{mode:o}");
         }
     }
     for harmless in [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff, u64::MAX] {

@@ -78,6 +78,7 @@ fn no_mounts_no_other_root_no_devices() {
             "umount /etc/ssl/certs",
             "chroot / true",
             "mknod /tmp/null c 1 3",
+            "mknod /tmp/removed c 0 0",
             "mknod /tmp/disk b 8 0",
             "hostname other",
             "nsenter -t 1 -m true",

@@ -12,7 +12,7 @@ use crate::verdict::{Verdict, Ways};
 pub(crate) const ROWS: [Row; 2] = [
     Row {
         name: "make-device",
-        attempt: "mknod of null, of a disk and of the memory",
+        attempt: "mknod of null, of a disk, of the memory and of 0:0",
         expected: "EPERM",
         run: make,
     },
@@ -27,9 +27,13 @@ pub(crate) const ROWS: [Row; 2] = [
 fn make(_: &Facts) -> Verdict {
     let mut ways = Ways::default();
     for folder in ["/tmp", "/dev", "/dev/shm", "/data"] {
-        for (kind, major, minor) in
-            [(libc::S_IFCHR, 1, 3), (libc::S_IFBLK, 8, 0), (libc::S_IFCHR, 1, 1), (libc::S_IFCHR, 10, 229)]
-        {
+        for (kind, major, minor) in [
+            (libc::S_IFCHR, 0, 0),
+            (libc::S_IFCHR, 1, 3),
+            (libc::S_IFBLK, 8, 0),
+            (libc::S_IFCHR, 1, 1),
+            (libc::S_IFCHR, 10, 229),
+        ] {
             let path = format!("{folder}/piku-attack-device\0");
             let device = libc::makedev(major, minor);
             let answer = call!(libc::SYS_mknodat, libc::AT_FDCWD, path.as_bytes(), kind | 0o666, device);
