@@ -680,12 +680,16 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__backup)
-            opts="-h --all --host --without-services --root --help list run verify help"
+            opts="-h --all --host --without-services --max-hours --root --help list run verify help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --max-hours)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -422,6 +422,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -l confirm -d
 complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -l now -d 'Keep nothing, not even the data'
 complete -c piku-run -n "__fish_piku_run_using_subcommand destroy" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -l max-hours -d 'Give up after so many hours, such as 0.5 [default: never]' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -l all -d 'Write all apps'
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and not __fish_seen_subcommand_from list run verify help" -l host -d 'Write all apps, and the settings, keys and certificates of the machine'

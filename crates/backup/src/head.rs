@@ -7,8 +7,11 @@ use std::str::FromStr;
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use piku_layout::name::AppName;
+use piku_report::diagnostic;
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
+
+use crate::left_out::LeftOut;
 
 /// Version of the format; increased when older versions cannot read the stream.
 pub const FORMAT: u32 = 1;
@@ -46,6 +49,27 @@ pub struct BackupHead {
     pub apps: Vec<SavedApp>,
     /// All parts, in the order of the stream.
     pub parts: Vec<BackupPart>,
+    /// Apps that were asked for and could not be saved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingApp>,
+}
+
+/// An app that is not in a backup that should have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingApp {
+    /// Name of the app.
+    pub app: AppName,
+    /// Error in a single line.
+    pub error: String,
+}
+
+impl MissingApp {
+    /// Describes an app that could not be saved.
+    #[must_use]
+    pub fn new(app: AppName, error: &str) -> Self {
+        let error = diagnostic::readable(&diagnostic::shorten_text(error, LONGEST / 4));
+        Self { app, error: error.replace('\t', " ") }
+    }
 }
 
 /// Description of an app in a backup.
@@ -200,6 +224,9 @@ pub struct PartSum {
     pub bytes: u64,
     /// SHA-256 in hex digits.
     pub sha256: String,
+    /// Files and data that could not be saved; `None` for a part that lacks nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
 }
 
 /// The one field that every format has.
@@ -220,6 +247,11 @@ impl BackupHead {
         ensure!(head.apps.len() <= MOST && head.parts.len() <= MOST, "bad head: it has too many parts");
         let is_shown = |text: &String| text.len() <= LONGEST && !text.chars().any(char::is_control);
         ensure!(is_shown(&head.host) && is_shown(&head.piku), "bad head: a name cannot be printed");
+        let is_told = |one: &MissingApp| is_shown(&one.error);
+        ensure!(
+            head.missing.len() <= MOST && head.missing.iter().all(is_told),
+            "bad head: an error cannot be printed"
+        );
         let mut apps = BTreeSet::new();
         for SavedApp { app, branch, commit, .. } in &head.apps {
             ensure!(apps.insert(app), "bad head: it has the app '{app}' twice");

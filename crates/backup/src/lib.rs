@@ -6,7 +6,7 @@
 //! - `backup.json`: the head, with the apps and their parts ([`BackupHead`]);
 //! - the parts, in the order of the head. A part whose size is not known when it begins is a folder of pieces,
 //!   `apps/blog/data.tar/00000000` and so on, so that neither side needs memory or disk for the whole;
-//! - `sums.json`: size and SHA-256 of each part ([`PartSum`]).
+//! - `sums.json`: size and SHA-256 of each part, and what it lacks ([`PartSum`]).
 //!
 //! After the compressed frame, one more frame, which decompressors skip, has the SHA-256 of all bytes before it.
 //! A file that was cut off or changed anywhere is therefore refused.
@@ -16,6 +16,7 @@
 mod entry_header;
 mod hashed_input;
 mod head;
+mod left_out;
 mod reader;
 mod stream_hash;
 #[cfg(test)]
@@ -23,7 +24,8 @@ mod tests;
 mod trailer;
 mod writer;
 
-pub use head::{BackupHead, BackupKind, BackupPart, FORMAT, PartSum, SavedApp, SavedService};
+pub use head::{BackupHead, BackupKind, BackupPart, FORMAT, MissingApp, PartSum, SavedApp, SavedService};
+pub use left_out::{LeftFile, LeftOut};
 pub use reader::{PartSink, is_backup, read_archive};
 pub use writer::{ArchiveWriter, StreamPart};
 

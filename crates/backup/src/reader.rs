@@ -11,6 +11,7 @@ use sha2::Digest;
 use crate::entry_header::{BLOCK, EntryHeader, padding};
 use crate::hashed_input::HashedInput;
 use crate::head::{BackupHead, BackupPart, PartSum};
+use crate::left_out::LeftOut;
 use crate::stream_hash::StreamHash;
 use crate::writer::piece_name;
 use crate::{HEAD, PIECE, SUMS, trailer};
@@ -128,7 +129,7 @@ impl<R: Read> ArchiveEntries<R> {
             sums.push(self.read_part(part, sink)?);
         }
         SUMS.clone_into(&mut self.place);
-        self.check_sums(&sums)?;
+        self.check_sums(&mut sums)?;
         Ok((head, sums))
     }
 
@@ -139,14 +140,17 @@ impl<R: Read> ArchiveEntries<R> {
     }
 
     /// Reads the sums and the end of the archive.
-    fn check_sums(&mut self, sums: &[PartSum]) -> anyhow::Result<()> {
+    fn check_sums(&mut self, sums: &mut [PartSum]) -> anyhow::Result<()> {
         let mut text = Vec::new();
         PartContent::new(self, SUMS, true).take(LONGEST_TEXT).read_to_end(&mut text)?;
         let expected: Vec<PartSum> = serde_json::from_slice(&text)?;
-        for (found, expected) in sums.iter().zip(&expected) {
-            ensure!(found == expected, "'{}' is not what was written", found.part);
-        }
         ensure!(sums.len() == expected.len(), "its sums are of other parts");
+        for (found, expected) in sums.iter_mut().zip(expected) {
+            // Only its writer knows what could not be read.
+            found.left_out.clone_from(&expected.left_out);
+            ensure!(*found == expected, "'{}' is not what was written", found.part);
+            found.left_out.iter().try_for_each(LeftOut::check)?;
+        }
         ensure!(self.next.is_none(), "it goes on behind its sums");
         self.read_end()
     }
@@ -165,6 +169,7 @@ impl<R: Read> ArchiveEntries<R> {
             part: part.clone(),
             bytes: content.bytes,
             sha256: to_hex(&content.hash.finish().finalize()),
+            left_out: None,
         })
     }
 

@@ -65,6 +65,7 @@ fn head(parts: &[BackupPart]) -> BackupHead {
         piku: "0.2.0".to_owned(),
         apps: vec![SavedApp { services: services.collect(), ..saved }],
         parts: parts.to_vec(),
+        missing: Vec::new(),
     }
 }
 
@@ -81,7 +82,7 @@ fn backup(config: &[u8], data: &[u8], dump: &[u8]) -> Vec<u8> {
     for (part, content) in [(&parts[1], data), (&parts[2], dump)] {
         let mut stream = archive.stream_part(part).unwrap();
         stream.copy_from(&mut { content }, &mut archive).unwrap();
-        stream.finish(&mut archive).unwrap();
+        stream.finish(&mut archive, LeftOut::default()).unwrap();
     }
     let (bytes, size) = archive.finish().unwrap();
     assert_eq!(bytes.len() as u64, size);
@@ -222,6 +223,29 @@ fn heads_that_no_piku_writes_are_refused() {
         assert_ne!(bad, good, "{from}");
         assert!(refused(&bad).contains(told), "{}", refused(&bad));
     }
+}
+
+#[test]
+fn what_a_part_lacks_comes_back_with_it() {
+    let part = BackupPart::Data("blog".parse().unwrap());
+    let mut head = head(std::slice::from_ref(&part));
+    head.missing.push(MissingApp::new("shop".parse().unwrap(), "no\u{1b}disk\t!"));
+    let write = |left_out: LeftOut| {
+        let mut archive = ArchiveWriter::new(&head, Vec::new()).unwrap();
+        archive.stream_part(&part).unwrap().finish(&mut archive, left_out).unwrap();
+        archive.finish().unwrap().0
+    };
+    let mut left_out = LeftOut::default();
+    left_out.add("./closed", "Permission denied");
+    let (read_head, sums) = read_archive(write(left_out.clone()).as_slice(), &mut LazySink).unwrap();
+    assert_eq!(sums[0].left_out.as_ref(), Some(&left_out));
+    assert_eq!(read_head, head);
+    let (_, sums) = read_archive(write(LeftOut::default()).as_slice(), &mut LazySink).unwrap();
+    assert_eq!(sums[0].left_out, None);
+    // Such as that of an attacker.
+    left_out.files[0].name = "\u{1b}[2J".to_owned();
+    let told = format!("{:#}", read(&write(left_out)).err().unwrap());
+    assert!(told.contains("the list of what it lacks is bad"), "{told}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::entry_header::{BLOCK, EntryHeader, padding};
 use crate::head::{BackupHead, BackupPart, PartSum};
+use crate::left_out::LeftOut;
 use crate::stream_hash::StreamHash;
 use crate::{HEAD, PIECE, SUMS, trailer};
 
@@ -69,7 +70,7 @@ impl<W: Write> ArchiveWriter<'_, W> {
         self.begin_part(part, false)?;
         self.write_entry(&part.to_string(), content)?;
         let sha256 = to_hex(&Sha256::digest(content));
-        self.sums.push(PartSum { part: part.clone(), bytes: content.len() as u64, sha256 });
+        self.sums.push(PartSum { part: part.clone(), bytes: content.len() as u64, sha256, left_out: None });
         Ok(())
     }
 
@@ -93,6 +94,12 @@ impl<W: Write> ArchiveWriter<'_, W> {
         ensure!(next.as_ref() == Some(part), "the part '{part}' is not the next one of the head");
         ensure!(part.is_stream() == is_stream, "the part '{part}' is of the other kind");
         Ok(())
+    }
+
+    /// Returns the sums of the parts that were written.
+    #[must_use]
+    pub fn sums(&self) -> &[PartSum] {
+        &self.sums
     }
 
     /// Writes the sums and the hash of everything; returns the output and its size in bytes.
@@ -169,17 +176,23 @@ impl StreamPart {
         }
     }
 
-    /// Ends the part.
+    /// Ends the part, which lacks what is given.
     ///
     /// # Errors
     /// Fails if the output does.
-    pub fn finish<W: Write>(mut self, archive: &mut ArchiveWriter<'_, W>) -> anyhow::Result<u64> {
+    pub fn finish<W: Write>(
+        mut self,
+        archive: &mut ArchiveWriter<'_, W>,
+        left_out: LeftOut,
+    ) -> anyhow::Result<u64> {
         // Also an empty part has a piece.
         if !self.piece.is_empty() || self.pieces == 0 {
             self.write_piece(archive)?;
         }
         let Self { part, hash, bytes, .. } = self;
-        archive.sums.push(PartSum { part, bytes, sha256: to_hex(&hash.finish().finalize()) });
+        let sha256 = to_hex(&hash.finish().finalize());
+        let left_out = Some(left_out).filter(|left_out| !left_out.is_empty());
+        archive.sums.push(PartSum { part, bytes, sha256, left_out });
         Ok(bytes)
     }
 

@@ -28,7 +28,7 @@ mod ports;
 mod protection;
 mod status_page;
 
-pub use backups::{AgeRecipient, BackupPlace, BackupPlan, PlannedApps};
+pub use backups::{AgeRecipient, BackupPlace, BackupPlan, HourLimit, PlannedApps};
 pub use cluster_target::ClusterTarget;
 pub use deploy_to::{DeployTo, MachineAddress, expand_home};
 pub use editor::SettingsKey;

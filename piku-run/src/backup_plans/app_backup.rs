@@ -28,11 +28,19 @@ pub(crate) struct AppBackup {
     pub(crate) bytes: Option<u64>,
     /// Error of the last run; `None` if it succeeded. It does not say why to a limited key.
     pub(crate) error: Option<String>,
+    /// Description of what the last backup lacks; `None` if it lacks nothing.
+    #[serde(default)]
+    pub(crate) lacks: Option<String>,
     /// The plan was not complete for two of its times.
     pub(crate) is_overdue: bool,
 }
 
 impl AppBackup {
+    /// Returns true if it neither failed nor is overdue, and lacks nothing.
+    pub(crate) fn is_well(&self) -> bool {
+        self.error.is_none() && self.lacks.is_none() && !self.is_overdue
+    }
+
     /// Describes the state in a few words, without the plan.
     pub(crate) fn describe(&self) -> String {
         let age = self.age_s.map(format_duration);
@@ -41,7 +49,8 @@ impl AppBackup {
             (Some(_), ..) => format!("failed{last}"),
             (None, true, _) => format!("overdue{last}"),
             (None, false, Some(age)) => {
-                format!("{age} ago, {}", free_space::size(self.bytes.unwrap_or_default()))
+                let state = if self.lacks.is_some() { "not whole, " } else { "" };
+                format!("{state}{age} ago, {}", free_space::size(self.bytes.unwrap_or_default()))
             }
             (None, false, None) => "none yet".to_owned(),
         }
@@ -92,6 +101,9 @@ impl AppBackups {
                     bytes: result.filter(|_| at.is_some()).map(|result| result.bytes),
                     error: result
                         .and_then(|result| result.shown_error(self.is_limited))
+                        .map(ToOwned::to_owned),
+                    lacks: result
+                        .and_then(|result| result.shown_lacks(self.is_limited))
                         .map(ToOwned::to_owned),
                     is_overdue: record.is_overdue(schedule, &zone, self.now),
                 }

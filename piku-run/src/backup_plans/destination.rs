@@ -21,6 +21,7 @@ use super::error_relay::ErrorRelay;
 use super::file_name::{BackupSeries, part_name};
 use super::stream_guard::StreamGuard;
 use crate::nginx::find_program;
+use crate::process::deadline::{Deadline, TimedPipe, end_child};
 
 /// A backup on its way. What is not finished is ended, and no reader takes it for whole.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub(super) struct BackupDelivery<'a> {
     guard: Option<StreamGuard>,
     /// File that is being written.
     file: Option<(PathBuf, File)>,
+    deadline: Deadline,
 }
 
 impl<'a> BackupDelivery<'a> {
@@ -45,11 +47,13 @@ impl<'a> BackupDelivery<'a> {
         plan: &'a BackupPlan,
         series: BackupSeries<'a>,
         name: &'a str,
+        deadline: Deadline,
     ) -> anyhow::Result<(Self, Box<dyn Write>)> {
-        let mut delivery = Self { plan, series, name, programs: Vec::new(), guard: None, file: None };
+        let mut delivery =
+            Self { plan, series, name, programs: Vec::new(), guard: None, file: None, deadline };
         let end = delivery.open_end()?;
         let Some(recipient) = &plan.age else {
-            return Ok((delivery, end.into_writer()));
+            return Ok((delivery, end.into_writer(deadline)));
         };
         if find_program("age").is_none() {
             let error = UserError::new("encrypted backups need age");
@@ -60,7 +64,7 @@ impl<'a> BackupDelivery<'a> {
         let input = delivery.start("age", &mut age)?;
         // It is the first that the stream passes.
         delivery.programs.rotate_right(1);
-        Ok((delivery, input.into_writer()))
+        Ok((delivery, input.into_writer(deadline)))
     }
 
     /// Opens the last station of the stream.
@@ -132,24 +136,27 @@ impl<'a> BackupDelivery<'a> {
         Ok(ssh)
     }
 
-    /// Ends the delivery of a backup that was written to its end, and removes old files.
+    /// Ends the delivery of a backup that was written to its end, and removes old files, but not `last_whole`.
     ///
     /// # Errors
-    /// Fails if a program has failed; the backup then has no name.
-    pub(super) fn finish(mut self) -> anyhow::Result<()> {
+    /// Fails if a program has failed, or does not end in time; the backup then has no name.
+    pub(super) fn finish(mut self, last_whole: Option<&str>) -> anyhow::Result<()> {
         while !self.programs.is_empty() {
             if self.programs.len() == 1 {
                 self.guard.take().map_or(Ok(()), StreamGuard::release)?;
             }
+            // If it does not end, it is killed with what it has started.
+            let first = &self.programs[0];
+            self.deadline.wait_end(&first.child).with_context(|| format!("{} does not end", first.name))?;
             let StreamProgram { name, mut child, errors } = self.programs.remove(0);
             let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
             ensure!(status.success(), "{name} failed ({status}){}", errors.reason());
         }
         match (&self.plan.to, self.file.take()) {
-            (Some(BackupPlace::Ssh { path, .. }), _) => self.name_remote(path),
+            (Some(BackupPlace::Ssh { path, .. }), _) => self.name_remote(path, last_whole),
             (_, Some((folder, file))) => {
                 file.sync_all().context("cannot sync the backup")?;
-                self.name_local(&folder)
+                self.name_local(&folder, last_whole)
             }
             _ => Ok(()),
         }
@@ -172,7 +179,7 @@ impl<'a> BackupDelivery<'a> {
         err
     }
 
-    fn name_local(&self, folder: &Path) -> anyhow::Result<()> {
+    fn name_local(&self, folder: &Path, last_whole: Option<&str>) -> anyhow::Result<()> {
         let path = folder.join(self.name);
         fs::rename(folder.join(part_name(self.name)), &path)
             .and_then(|()| atomic_file::sync_parent(&path))
@@ -182,19 +189,19 @@ impl<'a> BackupDelivery<'a> {
         for entry in fs::read_dir(folder).with_context(list)? {
             names.extend(entry.with_context(list)?.file_name().into_string());
         }
-        for old in self.series.find_old(names.iter().map(String::as_str), self.plan.keep) {
+        for old in self.series.find_old(names.iter().map(String::as_str), self.plan.keep, last_whole) {
             let old = folder.join(old);
             fs::remove_file(&old).with_context(|| format!("cannot remove '{}'", old.display()))?;
         }
         Ok(())
     }
 
-    fn name_remote(&self, path: &str) -> anyhow::Result<()> {
+    fn name_remote(&self, path: &str, last_whole: Option<&str>) -> anyhow::Result<()> {
         let (part, name) = (part_name(self.name), self.name);
         let listed = self.run_ssh(&format!(
             "cd '{path}' && {{ sync '{part}' 2>/dev/null || sync; }} && mv '{part}' '{name}' && ls -A"
         ))?;
-        let old = self.series.find_old(listed.lines(), self.plan.keep);
+        let old = self.series.find_old(listed.lines(), self.plan.keep, last_whole);
         if !old.is_empty() {
             // The names have no characters that a shell reads.
             self.run_ssh(&format!("cd '{path}' && rm -f -- {}", old.join(" ")))?;
@@ -203,11 +210,19 @@ impl<'a> BackupDelivery<'a> {
     }
 
     fn run_ssh(&self, line: &str) -> anyhow::Result<String> {
-        let out = self.ssh(line)?.stdin(Stdio::null()).output();
-        let out = out.context("cannot run ssh")?;
-        let errors = ErrorRelay::start(io::Cursor::new(out.stderr));
-        ensure!(out.status.success(), "ssh failed ({}){}", out.status, errors.reason());
-        Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+        let mut ssh = self.ssh(line)?;
+        let mut child = ssh.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = child.as_mut().map_err(|err| anyhow!("cannot run ssh: {err}"))?;
+        let errors = ErrorRelay::start(child.stderr.take().context("no stderr")?);
+        let output = child.stdout.take().context("no stdout")?;
+        let said = io::read_to_string(TimedPipe { pipe: output, deadline: self.deadline });
+        if said.is_err() {
+            end_child(child);
+        }
+        let said = said.context("ssh does not end")?;
+        let status = self.deadline.wait_child(child).context("ssh does not end")?;
+        ensure!(status.success(), "ssh failed ({status}){}", errors.reason());
+        Ok(said)
     }
 }
 
@@ -244,10 +259,10 @@ enum StreamEnd {
 }
 
 impl StreamEnd {
-    fn into_writer(self) -> Box<dyn Write> {
+    fn into_writer(self, deadline: Deadline) -> Box<dyn Write> {
         match self {
             Self::File(file) => Box::new(file),
-            Self::Program(input) => Box::new(input),
+            Self::Program(input) => Box::new(TimedPipe { pipe: input, deadline }),
         }
     }
 

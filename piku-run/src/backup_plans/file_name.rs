@@ -26,8 +26,13 @@ impl BackupSeries<'_> {
     }
 
     /// Returns those of the names that are files of the series beyond the newest `keep`, and what interrupted runs
-    /// have left.
-    pub(super) fn find_old<'a>(self, names: impl Iterator<Item = &'a str>, keep: usize) -> Vec<&'a str> {
+    /// have left. The file `last_whole` is kept as well.
+    pub(super) fn find_old<'a>(
+        self,
+        names: impl Iterator<Item = &'a str>,
+        keep: usize,
+        last_whole: Option<&str>,
+    ) -> Vec<&'a str> {
         let (mut whole, mut old) = (Vec::new(), Vec::new());
         for name in names {
             let part = name.strip_prefix('.').and_then(|name| name.strip_suffix(PART));
@@ -39,6 +44,7 @@ impl BackupSeries<'_> {
         }
         whole.sort_unstable();
         whole.truncate(whole.len().saturating_sub(keep));
+        whole.retain(|name| Some(*name) != last_whole);
         old.extend(whole);
         old
     }
@@ -92,10 +98,12 @@ mod tests {
             "notes",
             part.as_str(),
         ];
-        let old = series.find_old(names.into_iter(), 2);
+        let old = series.find_old(names.into_iter(), 2, None);
         let expected =
             [part.as_str(), "blog-20261126T030000Z-n-ly.tar.zst", "blog-20261127T030000Z-n-ly.tar.zst"];
         assert_eq!(old, expected);
-        assert_eq!(series.find_old(names.into_iter(), 9), [part.as_str()]);
+        assert_eq!(series.find_old(names.into_iter(), 9, None), [part.as_str()]);
+        let kept = series.find_old(names.into_iter(), 2, Some("blog-20261126T030000Z-n-ly.tar.zst"));
+        assert_eq!(kept, [part.as_str(), "blog-20261127T030000Z-n-ly.tar.zst"]);
     }
 }

@@ -24,11 +24,15 @@ struct ListedBackup {
     file: Option<String>,
     /// Error of the last run.
     error: Option<String>,
+    /// Description of what the last backup lacks.
+    lacks: Option<String>,
+    /// Number of files that it lacks.
+    left_out: u64,
     is_overdue: bool,
     next: Option<Timestamp>,
 }
 
-/// A failed or overdue backup.
+/// A failed or overdue backup, or one that lacks something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BackupProblem {
     /// `None` if the plans cannot be read.
@@ -47,10 +51,11 @@ pub(crate) fn print_backups(root: &PikuRoot, format: OutputFormat) -> anyhow::Re
         let rows: Vec<Vec<String>> = listed
             .iter()
             .map(|one| {
-                let state = match &one.error {
-                    Some(error) => format!("failed: {error}"),
-                    None if one.is_overdue => "overdue".to_owned(),
-                    None => "ok".to_owned(),
+                let state = match (&one.error, &one.lacks) {
+                    (Some(error), _) => format!("failed: {error}"),
+                    (None, _) if one.is_overdue => "overdue".to_owned(),
+                    (None, Some(lacks)) => lacks.clone(),
+                    (None, None) => "ok".to_owned(),
                 };
                 vec![
                     one.plan.to_string(),
@@ -90,6 +95,8 @@ fn list_backups(root: &PikuRoot, now: Timestamp) -> anyhow::Result<Vec<ListedBac
             bytes: None,
             file: None,
             error: None,
+            lacks: None,
+            left_out: 0,
             is_overdue,
             next,
         };
@@ -103,6 +110,8 @@ fn list_backups(root: &PikuRoot, now: Timestamp) -> anyhow::Result<Vec<ListedBac
                 bytes: is_saved.then_some(result.bytes),
                 file: is_saved.then(|| result.file.clone()),
                 error: result.error.clone(),
+                lacks: result.lacks.clone(),
+                left_out: result.left_out,
                 ..row(Some(app))
             });
         }
@@ -118,15 +127,16 @@ pub(crate) fn find_backup_problems(root: &PikuRoot, now: Timestamp) -> anyhow::R
     for (name, (_, schedule)) in read_plans(root)? {
         let Some(one) = record.0.get(&name) else { continue };
         for (app, result) in &one.apps {
-            let Some(error) = result.shown_error(key_scope().is_some()) else { continue };
-            problems.push(BackupProblem {
-                plan: Some(name.clone()),
-                app: Some(app.clone()),
-                is_overdue: false,
-                text: format!(
-                    "{app}: the backup '{name}' failed: {error}; piku backup:list shows the last one"
-                ),
-            });
+            let is_limited = key_scope().is_some();
+            let text = match (result.shown_error(is_limited), result.shown_lacks(is_limited)) {
+                (Some(error), _) => {
+                    format!("{app}: the backup '{name}' failed: {error}; piku backup:list shows the last one")
+                }
+                (None, Some(lacks)) => format!("{app}: the backup '{name}' {lacks}"),
+                (None, None) => continue,
+            };
+            let (plan, app) = (Some(name.clone()), Some(app.clone()));
+            problems.push(BackupProblem { plan, app, is_overdue: false, text });
         }
         if one.is_overdue(&schedule, &zone, now) {
             problems.push(BackupProblem {

@@ -39,6 +39,18 @@ pub(crate) struct AppResult {
     pub(crate) file: String,
     /// Error of the last run; `None` if it succeeded.
     pub(crate) error: Option<String>,
+    /// Description of what the last backup lacks; `None` if it lacks nothing.
+    #[serde(default)]
+    pub(crate) lacks: Option<String>,
+    /// Number of files that the last backup lacks.
+    #[serde(default)]
+    pub(crate) left_out: u64,
+    /// Name of the last file that lacks nothing, if that is an older one.
+    #[serde(default)]
+    pub(crate) whole_file: Option<String>,
+    /// Begin of the backup that its limit of time has ended, if it was the last one.
+    #[serde(default)]
+    pub(crate) slow_at: Option<Timestamp>,
 }
 
 impl AppResult {
@@ -47,6 +59,17 @@ impl AppResult {
     pub(crate) fn shown_error(&self, is_limited: bool) -> Option<&str> {
         let error = self.error.as_deref()?;
         Some(if is_limited { "the operator knows why" } else { error })
+    }
+
+    /// Returns what the last backup lacks for its reader.
+    pub(crate) fn shown_lacks(&self, is_limited: bool) -> Option<&str> {
+        let lacks = self.lacks.as_deref()?;
+        Some(if is_limited { "lacks something: the operator knows what" } else { lacks })
+    }
+
+    /// Returns the name of the last file that lacks nothing.
+    pub(crate) fn last_whole(&self) -> Option<&str> {
+        if self.lacks.is_none() { self.at.map(|_| self.file.as_str()) } else { self.whole_file.as_deref() }
     }
 }
 

@@ -19,9 +19,10 @@ use super::file_name::BackupSeries;
 use super::read_plans;
 use super::record::{AppResult, BackupRecord, PlanRecord};
 use super::timer;
-use crate::commands::{BackupScope, list_apps, write_backup};
+use crate::commands::{BackupRequest, BackupScope, WrittenBackup, list_apps, write_backup};
 use crate::cron::CronSchedule;
 use crate::lock;
+use crate::process::deadline::{Deadline, is_time_limit};
 use crate::releases::current;
 
 /// Niceness of scheduled backups.
@@ -79,7 +80,7 @@ fn next_of(root: &PikuRoot, name: &AppName, schedule: &CronSchedule) -> anyhow::
     Ok(record.0.get(name).and_then(|one| one.next_run(schedule, &TimeZone::system())))
 }
 
-/// Runs a plan now, or all. Returns whether all apps were saved.
+/// Runs a plan now, or all. Returns whether all apps were saved and lack nothing.
 ///
 /// # Errors
 /// Fails as busy while a backup runs, and if there is no such plan.
@@ -111,47 +112,35 @@ fn lock_backups(root: &PikuRoot) -> anyhow::Result<Option<FileLock>> {
     lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))
 }
 
-/// Saves the apps of a plan and records the results. Returns whether all were saved.
+/// Saves the apps of a plan and records the results. Returns whether all were saved and lack nothing.
 fn run_one(root: &PikuRoot, name: &AppName, plan: &BackupPlan) -> anyhow::Result<bool> {
     let begun = Timestamp::now();
+    let deadline = Deadline::after(plan.max_hours.duration());
     let mut record = BackupRecord::read(root)?;
     let one = record.0.entry(name.clone()).or_insert_with(|| PlanRecord::new(begun));
     one.begun = begun;
-    let apps = match &plan.apps {
+    let mut apps = match &plan.apps {
         PlannedApps::All => list_apps(root, &[])?,
         PlannedApps::Some(apps) => apps.clone(),
     };
     one.apps.retain(|app, _| apps.contains(app));
+    // What took all of the time once does not take that of the others again.
+    apps.sort_by_key(|app| one.apps.get(app).and_then(|last| last.slow_at));
     // If it is killed, it has begun.
     record.write(root)?;
-    let mut all_well = true;
+    let (mut is_complete, mut all_well) = (true, true);
     for app in &apps {
-        let at = Timestamp::now();
         let series = BackupSeries { plan: name, app };
-        let file = series.file_name(at, plan.age.is_some());
-        progress::step(&format!("{name}: saving {app} as {file}"));
-        let saved = save(root, plan, series, &file);
+        let last = BackupRecord::read(root)?.0.remove(name).and_then(|mut one| one.apps.remove(app));
+        let result = save_app(root, plan, series, last.unwrap_or_default(), deadline);
+        is_complete &= result.error.is_none();
+        all_well &= result.error.is_none() && result.lacks.is_none();
         let mut record = BackupRecord::read(root)?;
         let one = record.0.entry(name.clone()).or_insert_with(|| PlanRecord::new(begun));
-        let result = one.apps.entry(app.clone()).or_default();
-        match saved {
-            Ok(bytes) => {
-                progress::detail(&free_space::size(bytes));
-                *result = AppResult { at: Some(at), bytes, file, error: None };
-            }
-            Err(err) => {
-                let text = format!("{err:#}");
-                progress::error(&format!("{app}: {text}"));
-                for hint in piku_report::user_error::advice(&err).0 {
-                    progress::detail(&hint);
-                }
-                result.error = Some(text);
-                all_well = false;
-            }
-        }
+        one.apps.insert(app.clone(), result);
         record.write(root)?;
     }
-    if all_well {
+    if is_complete {
         let mut record = BackupRecord::read(root)?;
         if let Some(one) = record.0.get_mut(name) {
             one.complete = begun;
@@ -161,15 +150,74 @@ fn run_one(root: &PikuRoot, name: &AppName, plan: &BackupPlan) -> anyhow::Result
     Ok(all_well)
 }
 
-/// Saves an app; returns the size in bytes.
-fn save(root: &PikuRoot, plan: &BackupPlan, series: BackupSeries<'_>, file: &str) -> anyhow::Result<u64> {
-    let (delivery, output) = BackupDelivery::open(plan, series, file)?;
+/// Saves an app; returns the result, from the last one.
+fn save_app(
+    root: &PikuRoot,
+    plan: &BackupPlan,
+    series: BackupSeries<'_>,
+    last: AppResult,
+    deadline: Deadline,
+) -> AppResult {
+    if deadline.check().is_err() {
+        let error = "the time of the run (max_hours) was over before its turn".to_owned();
+        progress::error(&format!("{}: {error}", series.app));
+        return AppResult { error: Some(error), ..last };
+    }
+    let at = Timestamp::now();
+    let file = series.file_name(at, plan.age.is_some());
+    progress::step(&format!("{}: saving {} as {file}", series.plan, series.app));
+    match save(root, plan, series, &file, last.last_whole(), deadline) {
+        Ok(WrittenBackup { bytes, lacking }) => {
+            progress::detail(&free_space::size(bytes));
+            let lacking = lacking.into_iter().next();
+            if let Some(lacking) = &lacking {
+                progress::error(&lacking.describe());
+            }
+            let whole_file = lacking.as_ref().and_then(|_| last.last_whole().map(ToOwned::to_owned));
+            AppResult {
+                at: Some(at),
+                bytes,
+                file,
+                error: None,
+                left_out: lacking.as_ref().map_or(0, |lacking| lacking.left_out),
+                lacks: lacking.map(|lacking| lacking.text),
+                whole_file,
+                slow_at: None,
+            }
+        }
+        Err(err) => {
+            let text = format!("{err:#}");
+            progress::error(&format!("{}: {text}", series.app));
+            for hint in piku_report::user_error::advice(&err).0 {
+                progress::detail(&hint);
+            }
+            AppResult { error: Some(text), slow_at: is_time_limit(&err).then_some(at), ..last }
+        }
+    }
+}
+
+/// Writes the backup of an app to its place.
+fn save(
+    root: &PikuRoot,
+    plan: &BackupPlan,
+    series: BackupSeries<'_>,
+    file: &str,
+    last_whole: Option<&str>,
+    deadline: Deadline,
+) -> anyhow::Result<WrittenBackup> {
+    let (delivery, output) = BackupDelivery::open(plan, series, file, deadline)?;
     let mut output = BufWriter::with_capacity(1 << 16, output);
-    let written = write_backup(root, &BackupScope::App(series.app.clone()), true, &mut output)
-        .and_then(|bytes| output.flush().context("cannot write the backup").map(|()| bytes));
+    let scope = BackupScope::App(series.app.clone());
+    let request = BackupRequest { scope, with_services: true, is_strict: false, deadline };
+    let written = write_backup(root, &request, &mut output)
+        .and_then(|written| output.flush().context("cannot write the backup").map(|()| written));
     drop(output);
     match written {
-        Ok(bytes) => delivery.finish().map(|()| bytes),
+        Ok(written) => {
+            // A newer one that lacks nothing takes its place.
+            let last_whole = last_whole.filter(|_| !written.lacking.is_empty());
+            delivery.finish(last_whole).map(|()| written)
+        }
         Err(err) => Err(delivery.explain(err)),
     }
 }

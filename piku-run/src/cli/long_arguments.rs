@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::Timestamp;
 use piku_layout::name::{AppName, ProcessName};
+use piku_layout::settings::HourLimit;
 use piku_report::number_arg::number_arg;
 use piku_report::output::OutputFormat;
 
@@ -250,6 +251,9 @@ pub(crate) struct BackupArgs {
     /// Leave out the data that the apps have in services
     #[arg(long)]
     pub(crate) without_services: bool,
+    /// Give up after so many hours, such as 0.5 [default: never]
+    #[arg(long, value_name = "HOURS")]
+    pub(crate) max_hours: Option<HourLimit>,
     /// Action to perform [default: write a backup]
     #[command(subcommand)]
     pub(crate) action: Option<BackupAction>,

@@ -13,22 +13,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, anyhow, ensure};
-use piku_chroot::jail::{self, JailSpec};
 use piku_files::FileLock;
 use piku_layout::app_lock::remove_empty_dir;
 use piku_layout::jail::DATA;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
-use piku_layout::settings::{HostSettings, Protection, SandboxMode};
 use piku_layout::unknown_app::unknown_app;
 use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
+use super::data_archive::DataArchive;
+use super::data_jail::{import_command, jail_command};
 use super::lifecycle::app_lock;
-use super::one_off;
 use crate::cli::DataAction;
-use crate::instance::environment;
 use crate::kubernetes;
+use crate::process::deadline::Deadline;
 use crate::process::standard_input::expect_input;
 use crate::releases::current;
 use crate::services;
@@ -53,8 +52,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     "these are the files here; those there: piku run {app} 'tar -cC /data .' >{app}.tar"
                 ),
             )?;
-            let status = export_command(root, app)?.status().context("cannot run 'tar'")?;
-            Ok(ExitCode::from(one_off::exit_code(status)))
+            export(root, app)
         }
         DataAction::Import => {
             super::must_be_there(root, app)?;
@@ -153,23 +151,6 @@ pub(crate) fn empty(root: &PikuRoot, app: &AppName, data: &Path) -> anyhow::Resu
     Ok(())
 }
 
-/// Returns the command that writes an app's files to stdout as a tar archive, without the holes of sparse ones.
-pub(crate) fn export_command(root: &PikuRoot, app: &AppName) -> anyhow::Result<Command> {
-    jail_command(root, app, &root.app(app).data(), &["tar", "-c", "-S", "-C", DATA, "."])
-}
-
-/// Returns the command that unpacks a tar archive from stdin into a data folder.
-pub(crate) fn import_command(root: &PikuRoot, app: &AppName, data: &Path) -> anyhow::Result<Command> {
-    jail_command(root, app, data, &["tar", "-x", "-C", DATA])
-}
-
-/// Returns the command that lists all of an app's data, a line for each file with its type, its blocks of 512 bytes
-/// and its links.
-pub(crate) fn list_data_command(root: &PikuRoot, app: &AppName) -> anyhow::Result<Command> {
-    let argv = ["find", DATA, "-ignore_readdir_race", "-xdev", "-printf", "%y %b %n\\n"];
-    jail_command(root, app, &root.app(app).data(), &argv)
-}
-
 /// Runs `reader`, a tar that writes an archive, into `writer`, which unpacks it. `names` goes to the reader's stdin.
 /// Returns false if files changed or disappeared while they were read.
 pub(crate) fn pipe_archive(
@@ -198,6 +179,21 @@ pub(crate) fn pipe_archive(
     }
 }
 
+/// Writes the archive to stdout.
+fn export(root: &PikuRoot, app: &AppName) -> anyhow::Result<ExitCode> {
+    let archive = DataArchive::start(root, app, Stdio::inherit())?;
+    let end =
+        archive.finish(Deadline::default()).with_context(|| format!("cannot read the data of {app}"))?;
+    if end.has_changed {
+        progress::warning(&format!("some files of {app} changed while they were read"));
+    }
+    if end.left_out.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    progress::error(&format!("{app}: the archive lacks {}", end.left_out.describe_files()));
+    Ok(ExitCode::FAILURE)
+}
+
 /// Unpacks the archive on stdin into the data folder.
 ///
 /// # Errors
@@ -212,35 +208,6 @@ fn import(root: &PikuRoot, app: &AppName, data: &Path) -> anyhow::Result<ExitCod
     Err(UserError::new(what)
         .hint("files before the fault in it are there; it must be a tar archive that is not compressed, as 'piku data:export' writes it")
         .into())
-}
-
-/// Returns the command that runs `argv` on the data as its owner.
-fn jail_command(root: &PikuRoot, app: &AppName, data: &Path, argv: &[&str]) -> anyhow::Result<Command> {
-    let own = environment::is_of_own_user(root, data)?;
-    match jail::available() {
-        Ok(_) => {
-            let jail = JailSpec::new().data(data);
-            let jail = if own { jail.own_user(app.as_str(), &root.uid_ranges()) } else { jail };
-            let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
-            Ok(jail.command([("LANG", "C.UTF-8")], &argv))
-        }
-        // Data of another user is reachable only through a jail, and a machine that had jails must have
-        // them.
-        Err(err) if !err.is_absence() || own || had_jails(root)? => Err(err.failure().into()),
-        Err(_) => {
-            let real = |word: &&str| if *word == DATA { data.as_os_str().to_owned() } else { word.into() };
-            let mut command = Command::new(argv[0]);
-            command.args(argv[1..].iter().map(real));
-            Ok(command)
-        }
-    }
-}
-
-/// Returns whether jails were recorded as a protection, or are required by the settings.
-fn had_jails(root: &PikuRoot) -> anyhow::Result<bool> {
-    let settings = HostSettings::read(&root.settings())?;
-    let recorded = settings.protections.unwrap_or_default();
-    Ok(recorded.contains(&Protection::Namespaces) || settings.sandbox == SandboxMode::Require)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use anyhow::{Context, ensure};
+
 /// Returns git without variables of the environment that change what it does, without hooks, replaced objects and
 /// questions; it reads from no network, and its messages are English.
 pub(crate) fn git_command() -> Command {
@@ -18,9 +20,20 @@ pub(crate) fn git_command() -> Command {
     git
 }
 
-/// Returns true if the repository has a branch or a tag.
+/// Returns true if the repository has a branch or a tag; false if it cannot be read.
 pub(crate) fn has_refs(repository: &Path) -> bool {
+    look_for_refs(repository).unwrap_or(false)
+}
+
+/// Returns whether the repository has a branch or a tag, also one whose objects are missing.
+///
+/// # Errors
+/// Fails if git cannot read it.
+pub(crate) fn look_for_refs(repository: &Path) -> anyhow::Result<bool> {
     let mut git = git_command();
-    git.arg("--git-dir").arg(repository).args(["for-each-ref", "--count=1", "refs/heads", "refs/tags"]);
-    git.stderr(Stdio::null()).output().is_ok_and(|out| !out.stdout.is_empty())
+    git.arg("--git-dir").arg(repository);
+    git.args(["for-each-ref", "--count=1", "--format=%(refname)", "refs/heads", "refs/tags"]);
+    let out = git.stderr(Stdio::null()).output().context("cannot run 'git for-each-ref'")?;
+    ensure!(out.status.success(), "git cannot read it ({})", out.status);
+    Ok(!out.stdout.is_empty())
 }

@@ -131,13 +131,13 @@ fn app_families(report: &HostReport) -> Vec<MetricFamily> {
     let mut backup_failures = MetricFamily::gauge(
         "piku_backup_failed",
         "",
-        "1 if the last run of the backup failed, or it is overdue.",
+        "1 if the last run of the backup failed, or it is overdue or lacks something.",
     );
     for app in &report.apps {
         for one in &app.backups {
             let labels = [("app", app.name()), ("plan", one.plan.as_str())];
             backups.add_some(&labels, one.at.map(seconds));
-            backup_failures.add(&labels, u8::from(one.error.is_some() || one.is_overdue));
+            backup_failures.add(&labels, u8::from(!one.is_well()));
         }
         let labels = |result| [("app", app.name()), ("result", result)];
         deploys.add(&labels("succeeded"), app.deploys_total.succeeded);

@@ -62,6 +62,41 @@ fn documented_kind_works() {
     let without = says_with(&world, "backup blog --without-services", b"");
     assert!(without.status.success(), "{}", text(&without));
 
+    // With other apps, what can be saved of it is, and so are they. The dump is missing, or fails in the middle.
+    says(&world, "laptop", "service:unbind memcached-shop shop", 0);
+    for (dump, reason) in
+        [(None, "has no 'dump'"), (Some("printf half; exit 3"), "'dump' of memcached failed for blog")]
+    {
+        if let Some(dump) = dump {
+            for (name, script) in [("dump", dump), ("restore", "cat >/dev/null")] {
+                fs::write(folder.join(name), format!("#!/bin/sh\n{script}\n")).expect(name);
+                fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).expect(name);
+            }
+            let alone = says_with(&world, "backup blog", b"");
+            assert_eq!(alone.status.code(), Some(1), "{}", text(&alone));
+            let refused = says_with(&world, "restore blog --as other", &alone.stdout);
+            let told = text(&refused);
+            assert!(
+                told.contains("blog is not restored: the backup lacks the data of MEMCACHED_URL"),
+                "{told}"
+            );
+            assert!(!refused.status.success() && !world.app("other").exists());
+            let restored = says_with(&world, "restore blog --as other --without-services", &alone.stdout);
+            assert!(restored.status.success() && world.page("other") == "x\n", "{}", text(&restored));
+        }
+        let all = says_with(&world, "backup --all", b"");
+        assert_eq!(all.status.code(), Some(1), "{}", text(&all));
+        let told = String::from_utf8_lossy(&all.stderr).into_owned();
+        let line =
+            told.lines().find(|line| line.contains("blog: the backup lacks the data of MEMCACHED_URL: "));
+        assert!(line.is_some_and(|line| line.contains(reason)), "{told}");
+        let verified = says_with(&world, "backup:verify", &all.stdout);
+        assert_eq!(verified.status.code(), Some(1), "{}", text(&verified));
+        says(&world, "laptop", "destroy shop --confirm shop --now", 0);
+        let restored = says_with(&world, "restore shop", &all.stdout);
+        assert!(restored.status.success() && world.page("shop") == "x\n", "{}", text(&restored));
+    }
+
     says(&world, "laptop", "service:unbind memcached blog", 0);
     says(&world, "laptop", "config:get blog MEMCACHED_URL", 1);
     says(&world, "laptop", "service:destroy memcached --confirm memcached", 0);

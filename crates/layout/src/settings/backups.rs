@@ -1,6 +1,8 @@
 //! `backups` in `host.yaml`: backups that piku takes on a schedule.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +27,9 @@ pub struct BackupPlan {
     /// Number of files of each app that are kept.
     #[serde(default = "default_keep")]
     pub keep: usize,
+    /// Time after which a run is ended.
+    #[serde(default)]
+    pub max_hours: HourLimit,
     /// Key that age encrypts for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age: Option<AgeRecipient>,
@@ -52,6 +57,51 @@ impl BackupPlan {
             _ => {}
         }
         if self.keep == 0 { Err("'keep' is at least 1".to_owned()) } else { Ok(()) }
+    }
+}
+
+/// A limit of time, written as a number of hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct HourLimit(Duration);
+
+impl HourLimit {
+    /// Returns the time.
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl Default for HourLimit {
+    fn default() -> Self {
+        Self(Duration::from_secs(12 * 3600))
+    }
+}
+
+impl TryFrom<f64> for HourLimit {
+    type Error = String;
+
+    fn try_from(hours: f64) -> Result<Self, String> {
+        if hours > 0.0 && hours <= 10_000.0 {
+            Ok(Self(Duration::from_secs_f64(hours * 3600.0)))
+        } else {
+            Err("expected a number of hours above 0 and up to 10000".to_owned())
+        }
+    }
+}
+
+impl From<HourLimit> for f64 {
+    fn from(limit: HourLimit) -> Self {
+        limit.0.as_secs_f64() / 3600.0
+    }
+}
+
+impl FromStr for HourLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.parse().unwrap_or(f64::NAN))
     }
 }
 
@@ -183,8 +233,8 @@ mod tests {
         let plan: BackupPlan = serde_yaml::from_str("{schedule: '@daily', to: /srv/backups}").unwrap();
         assert_eq!((plan.apps.clone(), plan.keep), (PlannedApps::All, 7));
         plan.check().unwrap();
-        let text =
-            "{schedule: 0 3 * * *, apps: [blog], to: 'ssh://piku@nas:2222/srv/b', keep: 2, age: age1xyz}";
+        assert_eq!(plan.max_hours.duration(), Duration::from_secs(12 * 3600));
+        let text = "{schedule: 0 3 * * *, apps: [blog], to: 'ssh://piku@nas:2222/srv/b', keep: 2, max_hours: 0.5, age: age1xyz}";
         let plan: BackupPlan = serde_yaml::from_str(text).unwrap();
         assert_eq!(plan.apps, PlannedApps::Some(vec!["blog".parse().unwrap()]));
         assert_eq!(plan.to.clone().map(String::from).unwrap(), "ssh://piku@nas:2222/srv/b");
@@ -207,6 +257,10 @@ mod tests {
             "{to: /srv, apps: ['../x']}",
             "{to: /srv, age: '-i x'}",
             "{to: /srv, keeps: 1}",
+            "{to: /srv, max_hours: 0}",
+            "{to: /srv, max_hours: -1}",
+            "{to: /srv, max_hours: .nan}",
+            "{to: /srv, max_hours: soon}",
         ] {
             let bad = format!("{{schedule: '@daily', {}}}", bad.trim_matches(['{', '}']));
             assert!(serde_yaml::from_str::<BackupPlan>(&bad).is_err(), "{bad}");

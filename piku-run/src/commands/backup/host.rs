@@ -18,6 +18,7 @@ use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
+use super::lacking::find_lacking;
 use crate::releases::current;
 
 const SETTINGS: &str = "host.yaml";
@@ -39,7 +40,8 @@ pub(super) fn check_operator(what: &str) -> anyhow::Result<()> {
 /// Returns the command that prints the archive.
 pub(super) fn export_command(root: &PikuRoot) -> anyhow::Result<Command> {
     let mut tar = Command::new("tar");
-    tar.arg("-c").arg("-C").arg(root.path());
+    // What it says is read.
+    tar.env("LC_ALL", "C").arg("-c").arg("-C").arg(root.path());
     let is_there = |name: &&str| root.path().join(name).exists();
     tar.args([SETTINGS].iter().chain(&FOLDERS).filter(|name| is_there(name)));
     let keys = keys_file()?;
@@ -65,7 +67,11 @@ pub(in crate::commands) fn restore_host(
     // What a killed one has left.
     current::remove_dir(&aside)?;
     current::create_dir(&aside)?;
-    let restored = read_archive(input, &mut HostSink { aside: &aside }).and_then(|(head, _)| {
+    let restored = read_archive(input, &mut HostSink { aside: &aside }).and_then(|(head, sums)| {
+        for one in find_lacking(&[], &sums).iter().filter(|one| one.app.is_none()) {
+            ensure!(!one.is_broken, "{}", one.describe());
+            progress::warning(&one.describe());
+        }
         if is_dry {
             progress::step(&format!("would restore the settings, keys and certificates of {}", head.host));
             return Ok(());

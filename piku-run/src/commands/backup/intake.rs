@@ -5,13 +5,14 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use piku_backup::{BackupHead, BackupKind, BackupPart, PartSink, SavedApp, read_archive};
+use piku_backup::{BackupHead, BackupKind, BackupPart, PartSink, PartSum, SavedApp, read_archive};
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 use piku_report::progress;
 use piku_report::user_error::{self, USAGE, UserError};
 
+use super::lacking::find_lacking;
 use super::quiet_app::{QuietApp, check_replaceable};
 use super::restored_app::RestoredApp;
 use super::{replaced_app, services};
@@ -52,12 +53,12 @@ pub(in crate::commands) fn restore_archive(
 ) -> anyhow::Result<ExitCode> {
     let reserve = HostSettings::read(&root.settings())?.reserve_bytes();
     let mut intake = RestoreIntake { root, request, reserve, apps: Vec::new() };
-    let (head, _) = read_archive(input, &mut intake)?;
+    let (head, sums) = read_archive(input, &mut intake)?;
+    let mut code = leave_broken(&mut intake, &head, &sums)?;
     if request.dry_run {
-        progress::step("the backup is whole; nothing was changed");
-        return Ok(ExitCode::SUCCESS);
+        progress::step("the backup is undamaged; nothing was changed");
+        return Ok(code);
     }
-    let mut code = ExitCode::SUCCESS;
     for app in &mut intake.apps {
         app.complete().with_context(|| format!("cannot restore {}", app.name))?;
     }
@@ -104,6 +105,42 @@ pub(in crate::commands) fn restore_archive(
         if let Some(lock) = lock {
             progress::detail(&lock.describe(&name));
         }
+    }
+    Ok(code)
+}
+
+/// Tells what the backup lacks of the apps that were asked for. Those of which it lacks a whole part are not restored.
+///
+/// # Errors
+/// Fails if that is so for the only one.
+fn leave_broken(
+    intake: &mut RestoreIntake<'_>,
+    head: &BackupHead,
+    sums: &[PartSum],
+) -> anyhow::Result<ExitCode> {
+    let request = intake.request;
+    let mut sums = sums.to_vec();
+    // What is not restored need not be there.
+    sums.retain(|sum| !(request.without_services && matches!(sum.part, BackupPart::Service(..))));
+    let mut code = ExitCode::SUCCESS;
+    for one in find_lacking(&head.missing, &sums) {
+        let Some(app) = &one.app else { continue };
+        if request.app.as_ref().is_some_and(|wanted| wanted != app) {
+            continue;
+        }
+        if !one.is_broken {
+            progress::warning(&one.describe());
+            continue;
+        }
+        let count = intake.apps.len();
+        intake.apps.retain(|restored| restored.saved.app != *app);
+        let error = UserError::new(format!("{app} is not restored: the backup {}", one.text))
+            .hint("the data of services alone is left out by --without-services")
+            .hint("its parts can be read by tar: docs/backups.md");
+        if intake.apps.is_empty() && (count > 0 || request.dry_run) && head.apps.len() == 1 {
+            return Err(error.into());
+        }
+        code = user_error::report(crate::TOOL, &error.into());
     }
     Ok(code)
 }

@@ -2,6 +2,7 @@
 
 mod host;
 mod intake;
+mod lacking;
 mod quiet_app;
 mod replaced_app;
 mod repository;
@@ -23,10 +24,11 @@ pub(super) use host::restore_host;
 pub(super) use intake::{ArchiveRequest, ExistingApp, restore_archive};
 pub(super) use replaced_app::{open_last as open_last_replaced, remove_expired as remove_expired_replaced};
 pub(super) use services::restore_services;
-pub(crate) use write::{BackupScope, write_backup};
+pub(crate) use write::{BackupRequest, BackupScope, WrittenBackup, write_backup};
 
 use crate::backup_plans;
 use crate::cli::{BackupAction, BackupArgs};
+use crate::process::deadline::{Deadline, TimedPipe};
 
 pub(super) fn run(root: &PikuRoot, typed: BackupArgs) -> anyhow::Result<ExitCode> {
     match typed.action {
@@ -35,7 +37,7 @@ pub(super) fn run(root: &PikuRoot, typed: BackupArgs) -> anyhow::Result<ExitCode
                 let what = "expected a backup on stdin";
                 return Err(UserError::new(what).hint("piku backup:verify < FILE").code(USAGE).into());
             }
-            verify::run(stdin().lock(), format)?;
+            return verify::run(stdin().lock(), format);
         }
         Some(BackupAction::List { problems: true, .. }) => {
             if !backup_plans::print_problems(root)? {
@@ -49,20 +51,21 @@ pub(super) fn run(root: &PikuRoot, typed: BackupArgs) -> anyhow::Result<ExitCode
                 return Ok(ExitCode::FAILURE);
             }
         }
-        None if typed.all => print_backup(root, &BackupScope::All, !typed.without_services)?,
-        None if typed.host => print_backup(root, &BackupScope::Host, !typed.without_services)?,
-        None => match typed.app {
-            Some(app) => print_backup(root, &BackupScope::App(app), !typed.without_services)?,
-            None => return Err(UserError::new("name an app, or --all, or --host").code(USAGE).into()),
-        },
+        None => return print_backup(root, typed),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes a backup to stdout.
-fn print_backup(root: &PikuRoot, scope: &BackupScope, with_services: bool) -> anyhow::Result<()> {
+fn print_backup(root: &PikuRoot, typed: BackupArgs) -> anyhow::Result<ExitCode> {
+    let scope = match typed.app {
+        _ if typed.all => BackupScope::All,
+        _ if typed.host => BackupScope::Host,
+        Some(app) => BackupScope::App(app),
+        None => return Err(UserError::new("name an app, or --all, or --host").code(USAGE).into()),
+    };
     if stdout().is_terminal() {
-        let (words, name) = match scope {
+        let (words, name) = match &scope {
             BackupScope::App(app) => (app.as_str(), app.as_str()),
             BackupScope::All => ("--all", "all"),
             BackupScope::Host => ("--host", "host"),
@@ -72,8 +75,14 @@ fn print_backup(root: &PikuRoot, scope: &BackupScope, with_services: bool) -> an
             .code(USAGE)
             .into());
     }
-    write_backup(root, scope, with_services, BufWriter::with_capacity(1 << 16, stdout().lock()))?;
-    Ok(())
+    let deadline = typed.max_hours.map_or(Deadline::default(), |hours| Deadline::after(hours.duration()));
+    let request = BackupRequest { scope, with_services: !typed.without_services, is_strict: true, deadline };
+    let output = TimedPipe { pipe: stdout().lock(), deadline };
+    let written = write_backup(root, &request, BufWriter::with_capacity(1 << 16, output))?;
+    for one in &written.lacking {
+        progress::error(&one.describe());
+    }
+    Ok(if written.lacking.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Tells what is in a part, if it may surprise.

@@ -18,7 +18,8 @@ use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 
-use super::{BackupScope, write_backup};
+use super::{BackupRequest, BackupScope, write_backup};
+use crate::process::deadline::Deadline;
 use crate::releases::{current, who};
 
 const SUFFIX: &str = ".tar.zst";
@@ -62,7 +63,13 @@ fn write_file(
     let file = options.open(part).with_context(|| format!("cannot write '{}'", part.display()))?;
     let folder = root.path().to_owned();
     let mut output = ReservingWriter::new(file, folder, reserve, "the backup of the old app");
-    write_backup(root, &BackupScope::App(app.clone()), with_services, &mut output)?;
+    let scope = BackupScope::App(app.clone());
+    let request = BackupRequest { scope, with_services, is_strict: true, deadline: Deadline::default() };
+    let written = write_backup(root, &request, &mut output)?;
+    if let Some(lacking) = written.lacking.first() {
+        let hint = format!("to remove a file that cannot be read: piku run {app} rm /data/FILE");
+        return Err(UserError::new(lacking.describe()).hint(hint).into());
+    }
     output.file().sync_all().context("cannot sync it")
 }
 

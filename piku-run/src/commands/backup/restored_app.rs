@@ -26,7 +26,7 @@ use piku_report::user_error::UserError;
 use super::quiet_app::QuietApp;
 use super::repository::{self, RestoredBranch};
 use super::services;
-use crate::commands::data;
+use crate::commands::data_jail;
 use crate::commands::lifecycle::aside_app::{AsideApp, remove_bindings_of_others, remove_own_settings};
 use crate::config::ConfigValues;
 use crate::desired::{self, Formation};
@@ -52,6 +52,8 @@ pub(super) struct RestoredApp {
     shallow: Option<Vec<u8>>,
     has_bundle: bool,
     lacks_live: bool,
+    /// Error after which the data was not unpacked to its end.
+    data_error: Option<UserError>,
     /// The lock that it has again.
     lock: Option<DeployLock>,
 }
@@ -74,6 +76,7 @@ impl RestoredApp {
             shallow: None,
             has_bundle: false,
             lacks_live: false,
+            data_error: None,
             lock: None,
         })
     }
@@ -144,10 +147,10 @@ impl RestoredApp {
     }
 
     /// Unpacks the data in a jail that has only its folder, as the app's own user.
-    fn take_data(&self, content: &mut dyn Read) -> anyhow::Result<()> {
+    fn take_data(&mut self, content: &mut dyn Read) -> anyhow::Result<()> {
         let data = self.aside.join("data");
         current::create_data_dir_at(&data)?;
-        let mut child = data::import_command(&self.root, &self.name, &data)?
+        let mut child = data_jail::import_command(&self.root, &self.name, &data)?
             .stdin(Stdio::piped())
             .spawn()
             .context("cannot run 'tar'")?;
@@ -160,8 +163,9 @@ impl RestoredApp {
             Err(err) if is_closed(&err) => {}
             copied => copied?,
         }
+        // The end of the backup says whether that is so because its data has no end.
         if !status.success() {
-            return Err(UserError::new(format!("cannot unpack the data of {}", self.name)).into());
+            self.data_error = Some(UserError::new(format!("cannot unpack the data of {}", self.name)));
         }
         Ok(())
     }
@@ -185,6 +189,9 @@ impl RestoredApp {
 
     /// Makes the app complete, except for its name. The archive was verified.
     pub(super) fn complete(&mut self) -> anyhow::Result<()> {
+        if let Some(err) = self.data_error.take() {
+            return Err(err.into());
+        }
         let bundle = self.aside.join(BUNDLE);
         let repo = self.aside.join("repo.git");
         if self.has_bundle {

@@ -17,23 +17,39 @@ use super::{repository, services};
 use crate::commands::service::refuse_service;
 use crate::config::store;
 use crate::kubernetes;
-use crate::process::git_command::has_refs;
+use crate::process::git_command::look_for_refs;
 use crate::releases::current;
 
 /// An app as it is when a backup begins: its description, and the content of its small parts.
 #[derive(Debug)]
 pub(super) struct SavedParts {
     pub(super) saved: SavedApp,
-    /// All parts in the order of the archive, with the content of those that are small.
-    pub(super) parts: Vec<(BackupPart, Option<Vec<u8>>)>,
+    /// All parts in the order of the archive.
+    pub(super) parts: Vec<(BackupPart, PartContent)>,
+}
+
+/// Content of a part.
+#[derive(Debug)]
+pub(super) enum PartContent {
+    /// Text in memory.
+    Text(Vec<u8>),
+    /// Output of a program.
+    Stream,
+    /// Nothing, for this reason.
+    Missing(String),
 }
 
 impl SavedParts {
     /// Reads an app.
     ///
     /// # Errors
-    /// Fails if there is no such app, if it is a service, or if its data in one cannot be saved.
-    pub(super) fn read(root: &PikuRoot, app: &AppName, with_services: bool) -> anyhow::Result<Self> {
+    /// Fails if there is no such app, if it is a service, and, if `is_strict`, if its data in one cannot be saved.
+    pub(super) fn read(
+        root: &PikuRoot,
+        app: &AppName,
+        with_services: bool,
+        is_strict: bool,
+    ) -> anyhow::Result<Self> {
         refuse_service(root, app)?;
         let dir = root.app(app);
         current::check_not_destroyed(&dir)?;
@@ -43,20 +59,35 @@ impl SavedParts {
         kubernetes::warn_of_cluster_files(root, app, "its files there are not saved, only those here")?;
         let live = dir.current_number();
         let commit = live.and_then(|live| BuiltRelease::read(&dir.release(live)).ok());
+        let mut services = Vec::new();
+        let mut dumps = Vec::new();
+        let described = if with_services { services::describe_services(root, app)? } else { Vec::new() };
+        for (service, check) in described {
+            let content = match check {
+                Ok(()) => PartContent::Stream,
+                Err(err) if is_strict => return Err(err),
+                Err(err) => PartContent::Missing(format!("{err:#}")),
+            };
+            dumps.push((BackupPart::Service(app.clone(), service.variable.clone()), content));
+            services.push(service);
+        }
         let saved = SavedApp {
             app: app.clone(),
             branch: repository::read_branch(&dir.repo()),
             commit: commit.map(|live| live.commit).filter(|commit| commit.len() == 40),
             stopped: dir.stopped().exists(),
             maintenance: dir.is_in_maintenance(),
-            services: if with_services { services::describe_services(root, app)? } else { Vec::new() },
+            services,
         };
         // Brings it up to date.
         store::read(&dir)?;
         let mut parts = Vec::new();
-        if has_refs(&dir.repo()) {
-            parts.push((BackupPart::Repository(app.clone()), None));
-        }
+        let refs = if dir.repo().is_dir() { look_for_refs(&dir.repo()) } else { Ok(false) };
+        let repository = match refs {
+            Ok(has_refs) => has_refs.then_some(PartContent::Stream),
+            Err(err) => Some(PartContent::Missing(format!("{err:#}"))),
+        };
+        parts.extend(repository.map(|content| (BackupPart::Repository(app.clone()), content)));
         let release = live.map(|live| dir.release(live).join(manifest::FILE));
         let files = [
             (dir.repo().join("shallow"), BackupPart::Shallow(app.clone())),
@@ -71,21 +102,20 @@ impl SavedParts {
             push_file(&mut parts, &path, BackupPart::Release(app.clone()))?;
         }
         if current::has_dir(dir.path(), "data") {
-            parts.push((BackupPart::Data(app.clone()), None));
+            parts.push((BackupPart::Data(app.clone()), PartContent::Stream));
         }
-        let dumps = saved.services.iter().map(|one| BackupPart::Service(app.clone(), one.variable.clone()));
-        parts.extend(dumps.map(|part| (part, None)));
+        parts.extend(dumps);
         Ok(Self { saved, parts })
     }
 }
 
 fn push_file(
-    parts: &mut Vec<(BackupPart, Option<Vec<u8>>)>,
+    parts: &mut Vec<(BackupPart, PartContent)>,
     path: &Path,
     part: BackupPart,
 ) -> anyhow::Result<()> {
     match fs::read(path) {
-        Ok(text) => parts.push((part, Some(text))),
+        Ok(text) => parts.push((part, PartContent::Text(text))),
         Err(err) if err.kind() == ErrorKind::NotFound => {}
         Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", path.display())),
     }

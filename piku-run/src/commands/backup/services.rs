@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use piku_backup::{ArchiveWriter, BackupPart, SavedService};
+use piku_backup::{LeftOut, SavedService};
 use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
@@ -16,7 +16,7 @@ use piku_layout::unknown_app::key_scope;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
-use super::write::pipe_output;
+use super::write::PartOutput;
 use crate::commands::lifecycle::free_name;
 use crate::config::ConfigValues;
 use crate::releases::current;
@@ -36,65 +36,68 @@ fn find_bound(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<BoundService
     Ok(bound)
 }
 
-/// Describes the bindings of an app, each of which will have a dump.
-///
-/// # Errors
-/// Fails if one of them cannot be dumped, or if its dump could not be restored.
-pub(super) fn describe_services(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<SavedService>> {
+/// Describes the bindings of an app, each of which will have a dump, and checks whether each can have one.
+pub(super) fn describe_services(
+    root: &PikuRoot,
+    app: &AppName,
+) -> anyhow::Result<Vec<(SavedService, anyhow::Result<()>)>> {
     let bound = find_bound(root, app)?;
-    for one in &bound {
-        let kind = ServiceKind::find(root, &one.kind)?;
-        if let Some(lacks) = ["dump", "restore"].into_iter().find(|name| !kind.about.cache && !kind.has(name))
-        {
-            let what = format!(
-                "the data of {app} in {} cannot be saved: {} has no '{lacks}'",
-                one.service, one.kind
-            );
-            return Err(UserError::new(what)
-                .hint(WITHOUT)
-                .hint(format!(
-                    "if its data may be lost, mark it in its kind.yaml: 'cache: true', in '{}'",
-                    kind.folder.display()
-                ))
-                .into());
-        }
-        if !kind.about.cache && root.service(&one.service).is_stopped() {
-            let what = format!("the data of {app} cannot be saved: {} is stopped", one.service);
-            return Err(UserError::new(what)
-                .hint(format!("to start it: piku start {}", one.service))
-                .hint(WITHOUT)
-                .into());
-        }
-    }
-    Ok(bound.into_iter().map(describe).collect())
+    Ok(bound.into_iter().map(|one| (describe(&one), check_dump(root, app, &one))).collect())
 }
 
-fn describe(bound: BoundService) -> SavedService {
+/// Checks that a binding can be dumped, and that its dump can be restored.
+fn check_dump(root: &PikuRoot, app: &AppName, bound: &BoundService) -> anyhow::Result<()> {
+    let kind = ServiceKind::find(root, &bound.kind)?;
+    if kind.about.cache {
+        return Ok(());
+    }
+    if let Some(lacks) = ["dump", "restore"].into_iter().find(|name| !kind.has(name)) {
+        let what = format!(
+            "the data of {app} in {} cannot be saved: {} has no '{lacks}'",
+            bound.service, bound.kind
+        );
+        return Err(UserError::new(what)
+            .hint(WITHOUT)
+            .hint(format!(
+                "if its data may be lost, mark it in its kind.yaml: 'cache: true', in '{}'",
+                kind.folder.display()
+            ))
+            .into());
+    }
+    if root.service(&bound.service).is_stopped() {
+        let what = format!("the data of {app} cannot be saved: {} is stopped", bound.service);
+        return Err(UserError::new(what)
+            .hint(format!("to start it: piku start {}", bound.service))
+            .hint(WITHOUT)
+            .into());
+    }
+    Ok(())
+}
+
+fn describe(bound: &BoundService) -> SavedService {
     SavedService {
-        variable: bound.binding.variable,
-        service: bound.service,
-        kind: bound.kind,
-        version: bound.version,
-        variables: bound.binding.variables,
+        variable: bound.binding.variable.clone(),
+        service: bound.service.clone(),
+        kind: bound.kind.clone(),
+        version: bound.version.clone(),
+        variables: bound.binding.variables.clone(),
     }
 }
 
 /// Writes the dump of a binding. That of a cache is empty.
 pub(super) fn write_dump<W: Write>(
     root: &PikuRoot,
-    part: &BackupPart,
-    archive: &mut ArchiveWriter<'_, W>,
-) -> anyhow::Result<()> {
-    let BackupPart::Service(app, variable) = part else { anyhow::bail!("'{part}' is no dump") };
-    let bound = find_bound(root, app)?.into_iter().find(|one| one.binding.variable == *variable);
+    app: &AppName,
+    variable: &str,
+    to: &mut PartOutput<'_, '_, W>,
+) -> anyhow::Result<LeftOut> {
+    let bound = find_bound(root, app)?.into_iter().find(|one| one.binding.variable == variable);
     let bound = bound.with_context(|| format!("{app} is no longer bound as {variable}"))?;
-    if ServiceKind::find(root, &bound.kind)?.about.cache {
-        archive.stream_part(part)?.finish(archive)?;
-        return Ok(());
+    if !ServiceKind::find(root, &bound.kind)?.about.cache {
+        let status = to.run(&mut dump_command(root, &bound)?)?;
+        check_client(status, "dump", &bound)?;
     }
-    pipe_output(&mut dump_command(root, &bound)?, part, archive)
-        .and_then(|status| check_client(status, "dump", &bound))
-        .with_context(|| format!("cannot save the data of {app} in {}", bound.service))
+    Ok(LeftOut::default())
 }
 
 /// Returns the service that a restored binding gets, and whether it is there already: the one of its name, or one for

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::unknown_app::unknown_app;
@@ -21,8 +21,10 @@ use piku_report::user_error::{USAGE, UserError};
 use super::aside_app::{AsideApp, remove_bindings_of_others, remove_own_settings};
 use super::{app_lock, deploy_tip, free_name};
 use crate::cli::CloneArgs;
-use crate::commands::data;
+use crate::commands::data_archive::DataArchive;
+use crate::commands::data_jail;
 use crate::config::store;
+use crate::process::deadline::Deadline;
 use crate::process::git_command::git_command;
 use crate::releases::current;
 
@@ -117,11 +119,20 @@ fn git(words: &[&str], paths: &[&Path]) -> anyhow::Result<()> {
 fn copy_data(root: &PikuRoot, app: &AppName, new: &AppName, to: &Path) -> anyhow::Result<()> {
     progress::detail("with its data");
     current::create_data_dir_at(to)?;
-    let (mut reader, writer) = (data::export_command(root, app)?, data::import_command(root, new, to)?);
-    let is_unchanged = data::pipe_archive(&mut reader, None, writer)
-        .with_context(|| format!("cannot copy the data of {app}"))?;
-    if !is_unchanged {
+    let mut archive = DataArchive::start(root, app, Stdio::piped())?;
+    let output = archive.take_output()?;
+    let status =
+        data_jail::import_command(root, new, to)?.stdin(output).status().context("cannot run 'tar'")?;
+    let cannot = || format!("cannot copy the data of {app}");
+    // A reader whose writer has failed has an error, too.
+    let end =
+        if status.success() { archive.finish(Deadline::default()) } else { Err(anyhow!("cannot unpack it")) };
+    let end = end.with_context(cannot)?;
+    if end.has_changed {
         progress::warning(&format!("some files of {app} changed while they were copied"));
+    }
+    if !end.left_out.is_empty() {
+        progress::warning(&format!("{new} lacks {}", end.left_out.describe_files()));
     }
     Ok(())
 }

@@ -172,8 +172,7 @@ fn render_backups(instances: &[InstanceSample], several: bool) -> String {
         for backup in &app[0].backups {
             let title = if several { format!(" {}", app[0].app) } else { String::new() };
             lines.extend(["Backup", &title, " ", backup.plan.as_str(), ": ", &backup.describe()]);
-            let is_well = backup.error.is_none() && !backup.is_overdue;
-            lines.push_str(if is_well { "\n" } else { "; piku backup:list shows why\n" });
+            lines.push_str(if backup.is_well() { "\n" } else { "; piku backup:list shows why\n" });
         }
     }
     lines
@@ -290,6 +289,7 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
             age_s,
             bytes: Some(2048),
             error: error.map(str::to_owned),
+            lacks: None,
             is_overdue: false,
         };
         let backups = vec![backup(None, Some(7500)), backup(Some("no disk"), Some(90_000))];

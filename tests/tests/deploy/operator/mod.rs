@@ -7,6 +7,7 @@ mod data_limit;
 mod grants;
 mod import_piku;
 mod json;
+mod lacking_backups;
 mod live_rule;
 mod names;
 mod notify;
