@@ -139,6 +139,8 @@ impl NginxInstance {
             to.add(&["reset_timedout_connection", "on"]);
             // A line of a request, such as all its cookies, may have the size of one buffer.
             to.add(&["large_client_header_buffers", "4", "32k"]);
+            // A connection whose header is not complete is counted for no app, and occupies one of the worker.
+            to.add(&["client_header_timeout", "20s"]);
             // A proxied request needs some 11 kB, which otherwise are several allocations. Unused pages of it take no memory.
             to.add(&["request_pool_size", "16k"]);
             // The part of a response that is stored for a slow client; the rest waits in the app.
