@@ -207,7 +207,9 @@ mod tests {
         run(&make);
         run(&compile);
 
-        let (found, expected) = (list_files(&fast), list_files(&slow));
+        let (found, mut expected) = (list_files(&fast), list_files(&slow));
+        // ensurepip compiles pip's tests, too.
+        expected.retain(|name, _| !name.contains("/tests/__pycache__/"));
         assert!(found.contains_key("bin/pip3") && found.keys().any(|name| name.contains("/__pycache__/")));
         assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
         let other: Vec<_> = found.iter().filter(|(name, file)| expected[*name] != **file).collect();
