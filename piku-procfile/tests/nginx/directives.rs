@@ -66,6 +66,14 @@ fn sizes_times_and_flags_are_set() {
     let head = "HTTP/1.1\r\nHost: blog.test\r\nX_Under: yes\r\nConnection: close\r\n";
     let answer = world.send(&format!("GET / {head}\r\n"));
     assert_eq!(header(&answer.body, "x_under").as_deref(), Some("yes"), "{answer:?}");
+    // But none that a program which reads '-' and '_' alike takes for what nginx says about the client.
+    let answer = world.send(&format!(
+        "GET / {head}X_Real_IP: 6.6.6.6\r\nX-Forwarded_For: 6.6.6.6\r\nx_forwarded-proto: spdy\r\n\r\n"
+    ));
+    assert!(
+        answer.status == 200 && !answer.body.contains("6.6.6.6") && !answer.body.contains("spdy"),
+        "{answer:?}"
+    );
     assert_eq!(world.send(&format!("POST / {head}Content-Length: 11\r\n\r\n12345678901")).status, 413);
 
     // Without the setting, which could smuggle X_Forwarded_For past a program that reads '-' and '_' alike.

@@ -14,14 +14,39 @@ pub(super) struct ProxyHeaders {
     pub(super) forwarded_host: String,
     pub(super) forwarded_port: String,
     pub(super) forwarded_proto: String,
-    /// Names and values of the headers between a front and the machines behind it.
-    pub(super) of_front: Vec<[String; 2]>,
+    /// Further names and values.
+    pub(super) more: Vec<[String; 2]>,
+}
+
+/// Headers about the client that programs believe. nginx sets or removes each.
+const CLIENT_HEADERS: [&str; 7] = [
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Scheme",
+    "X-Forwarded-Ssl",
+    "X-Real-IP",
+];
+
+/// Returns the spellings of a header name with `_` in place of one `-` or more.
+fn spellings_with_underscores(name: &str) -> Vec<String> {
+    let mut all = vec![String::new()];
+    for (number, part) in name.split('-').enumerate() {
+        let marks: &[&str] = if number == 0 { &[""] } else { &["-", "_"] };
+        all = all
+            .iter()
+            .flat_map(|start| marks.iter().map(move |mark| format!("{start}{mark}{part}")))
+            .collect();
+    }
+    all.retain(|spelling| spelling != name);
+    all
 }
 
 impl ProxyHeaders {
     /// Returns the names and values. nginx omits a header without a value.
     pub(super) fn rows(&self) -> Vec<[&str; 2]> {
-        let own = self.of_front.iter().map(|[name, value]| [name.as_str(), value.as_str()]);
+        let own = self.more.iter().map(|[name, value]| [name.as_str(), value.as_str()]);
         [
             ["Host", &self.host],
             ["Upgrade", &self.upgrade],
@@ -46,6 +71,15 @@ impl ProxyHeaders {
 }
 
 impl VirtualHost {
+    /// Returns the other spellings of [`CLIENT_HEADERS`], without values, if headers with `_` are passed on: many programs
+    /// read `-` and `_` alike, and would believe the client.
+    fn removed_spellings(&self) -> impl Iterator<Item = [String; 2]> {
+        let passes =
+            self.directives.iter().any(|(_, name, value)| *name == "underscores_in_headers" && value == "on");
+        let names: &[&str] = if passes { &CLIENT_HEADERS } else { &[] };
+        names.iter().flat_map(|name| spellings_with_underscores(name)).map(|name| [name, String::new()])
+    }
+
     /// Adds the headers to the server, unless it inherits all of them: it inherits none once it sets one.
     pub(super) fn add_server_headers(&self, to: &mut NginxConfigFile<'_>) {
         let headers = self.proxy_headers();
@@ -76,7 +110,18 @@ impl VirtualHost {
             forwarded_host: self.forwarded("forwarded_host", &self.host_variable()),
             forwarded_port: self.forwarded("forwarded_port", self.own_port()),
             forwarded_proto: self.forwarded("scheme", self.own_scheme()),
-            of_front: self.front_headers().collect(),
+            more: self.front_headers().chain(self.removed_spellings()).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mix_of_both_marks_is_a_spelling() {
+        assert_eq!(spellings_with_underscores("X-Real-IP"), ["X-Real_IP", "X_Real-IP", "X_Real_IP"]);
+        assert!(spellings_with_underscores("Forwarded").is_empty());
     }
 }

@@ -124,7 +124,7 @@ pub(super) fn shared_headers() -> ProxyHeaders {
         forwarded_port: "$server_port".to_owned(),
         forwarded_proto: "$scheme".to_owned(),
         host,
-        of_front: Vec::new(),
+        more: Vec::new(),
     }
 }
 
