@@ -26,6 +26,16 @@ pub(crate) fn shown_source(name: &str) -> String {
     format!("'{name}' is not run: the web server shows its text to every visitor")
 }
 
+/// Symlinks among the pages: nginx cannot keep them inside the app.
+pub(crate) fn unserved_links(first: &str, more: usize) -> String {
+    let others = match more {
+        0 => "is a symlink, which nginx does not serve".to_owned(),
+        1 => "and another symlink are not served by nginx".to_owned(),
+        _ => format!("and {more} other symlinks are not served by nginx"),
+    };
+    format!("'{first}' {others}: commit the files themselves")
+}
+
 /// A cluster runs processes, and nginx is no part of an image.
 pub(crate) fn no_process_for_pods() -> UserError {
     UserError::new("the app runs in a cluster (kubernetes of deploy_to in host.yaml), and it has static files alone: no pod would serve them")

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 use piku_files::source_index::IndexFolder;
-use piku_files::{FolderEntry, TreeError, TreeHandle};
+use piku_files::{FolderEntry, TreeError, TreeHandle, WalkStep};
 use piku_procfile::procfile::ProcessKind;
 
 use super::{BuildTarget, DetectResult, Runtime};
@@ -94,7 +94,10 @@ impl Runtime for StaticRuntime {
             let folder = served_folder(source)?.ok_or_else(told::no_page)?;
             (IndexMap::from([("static".parse()?, folder.to_owned())]), Some(page_path(folder)))
         };
-        let warnings = source.names_ending(&["php"]).map(|name| told::shown_source(name)).collect();
+        let folder =
+            processes.get("static").filter(|folder| *folder != SITE || source.has_entry(&format!("{SITE}/")));
+        let scripts = source.names_ending(&["php"]).map(|name| told::shown_source(name));
+        let warnings = scripts.chain(warn_of_links(source, folder.map_or("", String::as_str))).collect();
         Ok(BuildPlan {
             runtime: self.name(),
             processes,
@@ -132,6 +135,25 @@ impl Runtime for StaticRuntime {
         }
         Ok(tree.rename(&aside, tree, SITE)?)
     }
+}
+
+/// Returns a warning if there are symlinks in a folder whose files are served.
+fn warn_of_links(source: &AppSource, folder: &str) -> Option<String> {
+    let served = source
+        .tree
+        .subtree(folder.trim_start_matches("/app").trim_start_matches("./").trim_matches('/'))
+        .ok()?;
+    let mut links = Vec::new();
+    let walked = served.walk(|entry| -> Result<WalkStep, TreeError> {
+        let is_hidden = entry.name().to_string_lossy().starts_with('.');
+        if entry.stat().is_symlink() && !is_hidden {
+            links.push(entry.path().to_string_lossy().into_owned());
+        }
+        Ok(if is_hidden { WalkStep::Over } else { WalkStep::Into })
+    });
+    links.sort();
+    // What cannot be read is reported when the tree is built.
+    walked.ok().and(links.first()).map(|first| told::unserved_links(first, links.len() - 1))
 }
 
 /// Moves the served files of an older release back to the top, before its tree becomes that of the source with this index.

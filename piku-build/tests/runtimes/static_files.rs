@@ -73,3 +73,25 @@ piku-build: Procfile: static: '../outside': '..' is not allowed
 
 "#]]);
 }
+
+#[test]
+fn symlinks_among_the_pages_are_named() {
+    let world = World::new(&[("index.html", ""), ("a/page.html", ""), (".hidden/x", "")]);
+    let link = |name: &str| std::os::unix::fs::symlink("index.html", world.app().join(name)).unwrap();
+    link(".hidden/link");
+    assert!(!world.run(&["plan", "app"]).stderr.contains("symlink"));
+    link("a/old.html");
+    world
+        .build("1")
+        .good(&["'a/old.html' is a symlink, which nginx does not serve: commit the files themselves"]);
+    link("b.html");
+    link("c.html");
+    world.write("Procfile", "static: .\n");
+    world
+        .build("2")
+        .good(&["'a/old.html' and 2 other symlinks are not served by nginx: commit the files themselves"]);
+    world.write("Procfile", "static: ./a/\n");
+    world
+        .build("3")
+        .good(&["'old.html' is a symlink, which nginx does not serve: commit the files themselves"]);
+}
