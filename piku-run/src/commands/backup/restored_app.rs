@@ -26,6 +26,7 @@ use piku_report::user_error::UserError;
 use super::quiet_app::QuietApp;
 use super::repository::{self, RestoredBranch};
 use super::services;
+use crate::commands::data_archive::TarReport;
 use crate::commands::data_jail;
 use crate::commands::lifecycle::aside_app::{AsideApp, remove_bindings_of_others, remove_own_settings};
 use crate::config::ConfigValues;
@@ -152,8 +153,10 @@ impl RestoredApp {
         current::create_data_dir_at(&data)?;
         let mut child = data_jail::import_command(&self.root, &self.name, &data)?
             .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .context("cannot run 'tar'")?;
+        let report = TarReport::start(child.stderr.take().context("tar has no stderr")?);
         let mut stdin = child.stdin.take().context("tar has no input")?;
         let copied = self.copy(content, &mut stdin);
         drop(stdin);
@@ -163,9 +166,15 @@ impl RestoredApp {
             Err(err) if is_closed(&err) => {}
             copied => copied?,
         }
-        // The end of the backup says whether that is so because its data has no end.
-        if !status.success() {
-            self.data_error = Some(UserError::new(format!("cannot unpack the data of {}", self.name)));
+        let report = report.join().ok().context("a thread has ended early")?;
+        match report.check_unpacked(status) {
+            Ok(0) => {}
+            Ok(devices) => progress::warning(&format!("{}: devices are left out: {devices}", self.name)),
+            // The end of the backup says whether that is so because its data has no end.
+            Err(err) => {
+                let what = format!("cannot unpack the data of {}: {err:#}", self.name);
+                self.data_error = Some(UserError::new(what));
+            }
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ pub(crate) struct TarReport {
     pub(crate) left_out: LeftOut,
     /// Some files changed or disappeared while they were read.
     pub(crate) has_changed: bool,
+    /// Number of devices that could not be unpacked.
+    devices: u64,
 }
 
 impl TarReport {
@@ -48,6 +50,22 @@ impl TarReport {
         }
     }
 
+    /// Checks how a tar ended that unpacks. Devices cannot be made in a jail, and are left out: older versions of piku saved
+    /// those with the numbers 0 and 0. Returns how many there were.
+    ///
+    /// # Errors
+    /// Fails if anything else was not unpacked.
+    pub(crate) fn check_unpacked(&self, status: ExitStatus) -> anyhow::Result<u64> {
+        let is_well = self.left_out.is_empty() && !self.has_changed;
+        match (status.code(), &self.left_out) {
+            (Some(0), _) => Ok(self.devices),
+            (Some(2), _) if is_well && self.devices > 0 => Ok(self.devices),
+            (_, LeftOut { error: Some(error), .. }) => Err(anyhow!("{error}")),
+            (_, left_out) if left_out.count > 0 => Err(anyhow!("{}", left_out.describe_files())),
+            _ => Err(anyhow!("tar failed ({status})")),
+        }
+    }
+
     /// Takes a line. Returns false for one that tar did not write.
     fn add(&mut self, line: &str) -> bool {
         let Some(said) = line.strip_prefix("tar: ") else { return false };
@@ -60,6 +78,7 @@ impl TarReport {
             Some((_, "File removed before we read it" | "file changed as we read it")) => {
                 self.has_changed = true;
             }
+            Some((_, "Cannot mknod: Operation not permitted")) => self.devices += 1,
             Some((name, reason)) => {
                 let short =
                     ["Cannot open: ", "Cannot stat: "].iter().find_map(|what| reason.strip_prefix(what));
@@ -105,7 +124,36 @@ pub(super) fn for_each_line(input: impl Read, mut take: impl FnMut(&str)) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
+
+    #[test]
+    fn only_devices_may_be_left_out_when_an_archive_is_unpacked() {
+        let check = |code: i32, lines: &[&str]| {
+            let mut report = TarReport::default();
+            assert!(lines.iter().all(|line| report.add(line)));
+            report.check_unpacked(ExitStatus::from_raw(code << 8)).map_err(|err| err.to_string())
+        };
+        let device = "tar: ./a: Cannot mknod: Operation not permitted";
+        let end = "tar: Exiting with failure status due to previous errors";
+        assert_eq!(check(0, &[]), Ok(0));
+        assert_eq!(check(2, &[device, device, end]), Ok(2));
+        for (lines, told) in [
+            (
+                &[device, "tar: ./b: Cannot write: No space left on device", end][..],
+                "1 file: ./b (Cannot write: No space left on device)",
+            ),
+            (&[device, "tar: Unexpected EOF in archive"], "tar: Unexpected EOF in archive"),
+            (
+                &[device, "tar: ./b: Cannot open: No such file or directory", end],
+                "tar failed (exit status: 2)",
+            ),
+            (&[], "tar failed (exit status: 2)"),
+        ] {
+            assert_eq!(check(2, lines), Err(told.to_owned()));
+        }
+    }
 
     #[test]
     fn files_are_counted_and_changes_told_apart() {
