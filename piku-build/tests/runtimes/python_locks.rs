@@ -38,6 +38,8 @@ fn serves(world: &mut World, layer: &str) {
     assert_eq!(world.layers(), [release.layers[0].key.as_str()]);
     let ran = world.work("1", &["python", "-c", ASK]);
     assert_eq!(ran.good(&[]).stdout.trim(), "2.2.0 True");
+    let ask = "import itsdangerous, os; print(os.path.isfile(itsdangerous.__cached__))";
+    assert_eq!(world.work("1", &["python", "-c", ask]).good(&[]).stdout.trim(), "True", "it is compiled");
     world.work("1", &["gunicorn", "--check-config", "app:app"]).good(&[]);
     world.settings(NO_INDEX);
     world.write("app.py", format!("{APP}# changed\n"));

@@ -5,6 +5,7 @@ use toml::Value;
 use crate::app::app_source::AppSource;
 use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::dependency_files::pyproject::{self, PyprojectFile};
+use crate::runtime::python::package_bytecode;
 use crate::runtime::python::package_managers::pip;
 use crate::runtime::python::virtualenv::VenvTarget;
 use crate::step::build_step::BuildStep;
@@ -50,7 +51,8 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
         ));
         let export = "exec \"$0\" export --quiet --frozen --no-default-groups --no-emit-workspace --format requirements-txt --output-file \"$TMPDIR/requirements.txt\"";
         steps.push(BuildStep::new(STEP, &["sh", "-c", export, &uv], true));
-        let install = "exec \"$0\" pip install --python \"$1\" --no-deps --compile-bytecode --requirement \"$TMPDIR/requirements.txt\"";
+        let install =
+            "exec \"$0\" pip install --python \"$1\" --no-deps --requirement \"$TMPDIR/requirements.txt\"";
         steps.push(BuildStep::new(STEP, &["sh", "-c", install, &uv, &venv], false));
         for local in &all.local {
             let path = format!("./{}", local.path.display());
@@ -60,15 +62,7 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
             steps.push(BuildStep::new(STEP, &run, false));
         }
     } else {
-        let mut sync = vec![
-            uv.as_str(),
-            "sync",
-            "--locked",
-            "--no-default-groups",
-            "--compile-bytecode",
-            "--python",
-            &python,
-        ];
+        let mut sync = vec![uv.as_str(), "sync", "--locked", "--no-default-groups", "--python", &python];
         if !target.jailed {
             sync.push("--no-editable");
         }
@@ -76,9 +70,10 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
     }
     let added = pip::added_packages(target, all);
     if !added.is_empty() {
-        let mut install = vec![uv.as_str(), "pip", "install", "--python", &venv, "--compile-bytecode"];
+        let mut install = vec![uv.as_str(), "pip", "install", "--python", &venv];
         install.extend(added);
         steps.push(BuildStep::new(STEP, &install, false));
     }
+    steps.push(package_bytecode::compile_packages(&venv, target.venv));
     steps
 }
