@@ -1330,7 +1330,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__data__subcmd__import)
-            opts="-h --root --help"
+            opts="-h --resume --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3180,7 +3180,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__restore)
-            opts="-h --as --replace --dry-run --skip-deploy --without-services --host --archive --kept --root --help"
+            opts="-h --resume --as --replace --dry-run --skip-deploy --without-services --host --archive --kept --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

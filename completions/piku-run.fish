@@ -150,18 +150,19 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand certs; and __fish_seen
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and not __fish_seen_subcommand_from export import remove help" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and not __fish_seen_subcommand_from export import remove help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and not __fish_seen_subcommand_from export import remove help" -a "export" -d 'Write the files to stdout as a tar archive'
-complete -c piku-run -n "__fish_piku_run_using_subcommand data; and not __fish_seen_subcommand_from export import remove help" -a "import" -d 'Unpack a tar archive from stdin into the directory'
+complete -c piku-run -n "__fish_piku_run_using_subcommand data; and not __fish_seen_subcommand_from export import remove help" -a "import" -d 'Unpack a tar archive from stdin into the directory, as a whole or not at all'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and not __fish_seen_subcommand_from export import remove help" -a "remove" -d 'Remove the files of a destroyed app'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and not __fish_seen_subcommand_from export import remove help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from export" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from import" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from import" -l resume -d 'Wait for the end of stdin, then complete or undo an interrupted import'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from remove" -l confirm -d 'Name of the app, to confirm' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from remove" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from help" -f -a "export" -d 'Write the files to stdout as a tar archive'
-complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from help" -f -a "import" -d 'Unpack a tar archive from stdin into the directory'
+complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from help" -f -a "import" -d 'Unpack a tar archive from stdin into the directory, as a whole or not at all'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Remove the files of a destroyed app'
 complete -c piku-run -n "__fish_piku_run_using_subcommand data; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-run -n "__fish_piku_run_using_subcommand protections" -l format -d 'Output format' -r -f -a "text\t'Plain text'
@@ -452,6 +453,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_see
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l as -d 'Give the app of the backup another name' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
+complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l resume -d 'Wait for the end of stdin, then start the app again, if a killed restore has stopped it'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l replace -d 'Replace apps that are there; each is saved first, and kept for `keep_destroyed` of host.yaml'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l dry-run -d 'Read the whole backup, print what would be restored, and change nothing'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l skip-deploy -d 'Do not deploy what is restored from a backup'
@@ -512,7 +514,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from certs" -f -a "list" -d 'List the certificates: who issued them, until when they are valid, and what failed last'
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from certs" -f -a "renew" -d 'Request missing certificates and those that expire within 30 days, through acme.sh or certbot; a timer runs this daily'
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from data" -f -a "export" -d 'Write the files to stdout as a tar archive'
-complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from data" -f -a "import" -d 'Unpack a tar archive from stdin into the directory'
+complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from data" -f -a "import" -d 'Unpack a tar archive from stdin into the directory, as a whole or not at all'
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from data" -f -a "remove" -d 'Remove the files of a destroyed app'
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from front" -f -a "prepare" -d 'Take over the settings of a release, and print the key for the machines; part of a deploy'
 complete -c piku-run -n "__fish_piku_run_using_subcommand help; and __fish_seen_subcommand_from front" -f -a "refresh" -d 'Have nginx send requests to the machines that answer and have the last release; part of a deploy'

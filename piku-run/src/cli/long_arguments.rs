@@ -265,6 +265,9 @@ pub(crate) struct BackupArgs {
 pub(crate) struct RestoreArgs {
     /// Name of the app [default: all apps of the backup]
     pub(crate) app: Option<AppName>,
+    /// Wait for the end of stdin, then start the app again, if a killed restore has stopped it
+    #[arg(long, hide = true, requires = "app")]
+    pub(crate) resume: bool,
     /// Give the app of the backup another name
     #[arg(long = "as", value_name = "NEW")]
     pub(crate) new: Option<AppName>,

@@ -14,9 +14,13 @@ pub(crate) enum DataAction {
     /// Write the files to stdout as a tar archive
     #[command(after_long_help = exit_status::READ)]
     Export,
-    /// Unpack a tar archive from stdin into the directory
+    /// Unpack a tar archive from stdin into the directory, as a whole or not at all
     #[command(after_long_help = exit_status::CHANGE)]
-    Import,
+    Import {
+        /// Wait for the end of stdin, then complete or undo an interrupted import
+        #[arg(long, hide = true)]
+        resume: bool,
+    },
     /// Remove the files of a destroyed app
     #[command(after_long_help = exit_status::CHANGE)]
     Remove {

@@ -23,12 +23,12 @@ use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
 use super::data_archive::DataArchive;
-use super::data_jail::{import_command, jail_command};
+use super::data_import;
+use super::data_jail::jail_command;
 use super::lifecycle::app_lock;
 use crate::cli::DataAction;
 use crate::kubernetes;
 use crate::process::deadline::Deadline;
-use crate::process::standard_input::expect_input;
 use crate::releases::current;
 use crate::services;
 
@@ -54,7 +54,8 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
             )?;
             export(root, app)
         }
-        DataAction::Import => {
+        DataAction::Import { resume: true } => data_import::resume(root, app, &data),
+        DataAction::Import { resume: false } => {
             super::must_be_there(root, app)?;
             kubernetes::warn_of_cluster_files(
                 root,
@@ -63,9 +64,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
                     "the files go here, not there; to put them there: piku run {app} 'tar -xC /data' <{app}.tar"
                 ),
             )?;
-            expect_input("an archive", &format!("piku data:import {app} <{app}.tar"))?;
-            current::create_data_dir(&dir)?;
-            import(root, app, &data)
+            data_import::import(root, app, &data)
         }
         DataAction::Remove { confirm } => {
             remove_data(root, app, &confirm, &dir)?;
@@ -192,22 +191,6 @@ fn export(root: &PikuRoot, app: &AppName) -> anyhow::Result<ExitCode> {
     }
     progress::error(&format!("{app}: the archive lacks {}", end.left_out.describe_files()));
     Ok(ExitCode::FAILURE)
-}
-
-/// Unpacks the archive on stdin into the data folder.
-///
-/// # Errors
-/// Fails if tar does, which has said why.
-fn import(root: &PikuRoot, app: &AppName, data: &Path) -> anyhow::Result<ExitCode> {
-    let status = import_command(root, app, data)?.status().context("cannot run 'tar'")?;
-    if status.success() {
-        progress::step(&format!("the archive is unpacked into the data of {app}"));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let what = format!("the archive on stdin was not unpacked to its end into the data of {app}");
-    Err(UserError::new(what)
-        .hint("files before the fault in it are there; it must be a tar archive that is not compressed, as 'piku data:export' writes it")
-        .into())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod data;
 mod data_archive;
+mod data_import;
 mod data_jail;
 mod exec;
 mod gc;

@@ -47,7 +47,9 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         }),
         RunCommand::Data { app, action } => match action {
             DataAction::Export => of("data:export", app),
-            DataAction::Import => of("data:import", app),
+            // Guards are parts of other commands.
+            DataAction::Import { resume: true } => None,
+            DataAction::Import { resume: false } => of("data:import", app),
             DataAction::Remove { .. } => of("data:remove", app),
         },
         RunCommand::Protections { record, .. } => record.then(|| RecordedVerb::new("protections", None)),
@@ -95,6 +97,7 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
             Some(BackupAction::Run { .. }) => Some(RecordedVerb::new("backup:run", None)),
             None => Some(RecordedVerb::new("backup", typed.app.clone())),
         },
+        RunCommand::Restore(typed) if typed.resume => None,
         RunCommand::Restore(typed) => {
             let app = typed.new.as_ref().or(typed.app.as_ref());
             (!typed.dry_run).then(|| RecordedVerb::new("restore", app.cloned()))

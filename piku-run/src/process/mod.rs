@@ -1,6 +1,7 @@
 //! Processes of this host: ending a process family, reaping children, signals, stdin, waiting for descriptors, deadlines,
 //! resource usage, memory, git, the own program.
 
+pub(crate) mod caller_guard;
 pub(crate) mod deadline;
 pub(crate) mod family;
 pub(crate) mod git_command;

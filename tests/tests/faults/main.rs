@@ -2,5 +2,6 @@
 
 mod crash;
 mod full_disk;
+mod killed_transfers;
 mod random_kills;
 mod server_processes;

@@ -15,6 +15,7 @@ use crate::garbage::scratch;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::kubernetes;
+use crate::process::caller_guard::{self, CallerGuard};
 use crate::releases::current;
 
 /// A stopped app with its lock and its supervisor's. Dropping it starts the app again, if it ran, unless it was replaced.
@@ -24,11 +25,12 @@ pub(super) struct QuietApp {
     name: AppName,
     lock: Option<FileLock>,
     alone: Option<FileLock>,
-    is_replaced: bool,
+    /// Until the app is replaced.
+    guard: Option<CallerGuard>,
 }
 
 impl QuietApp {
-    /// Locks and stops an app. After a kill, the daemon starts it again when it starts itself.
+    /// Locks and stops an app. After a kill, a guard starts it again; after a power cut, the daemon.
     ///
     /// # Errors
     /// Fails, and the app runs on, if it may not be replaced, or as busy during a push.
@@ -37,8 +39,8 @@ impl QuietApp {
         let lock = app_lock::lock_idle_app(&dir, name)?;
         check_replaceable(root, name)?;
         kubernetes::warn_of_cluster_files(root, name, "files of the backup go here, not there")?;
-        let mut quiet =
-            Self { root: root.clone(), name: name.clone(), lock, alone: None, is_replaced: false };
+        let guard = Some(CallerGuard::start(root, &["restore", name.as_str(), "--resume"])?);
+        let mut quiet = Self { root: root.clone(), name: name.clone(), lock, alone: None, guard };
         client::ask(root, name, &SupervisorRequest::Stop { stay: false })?;
         client::ask(root, name, &SupervisorRequest::Leave)?;
         quiet.alone = Some(app_lock::keep_out_supervisor(root, name)?);
@@ -49,20 +51,28 @@ impl QuietApp {
 
     /// Leaves the app to what has replaced it.
     pub(super) fn leave_replaced(mut self) {
-        self.is_replaced = true;
+        if let Some(guard) = self.guard.take() {
+            guard.end();
+        }
     }
 }
 
 impl Drop for QuietApp {
     fn drop(&mut self) {
-        if self.is_replaced {
-            return;
-        }
+        let Some(guard) = self.guard.take() else { return };
         drop((self.alone.take(), self.lock.take()));
         if let Err(err) = rename::start(&self.root, &self.name) {
             progress::warning(&format!("{} does not come up again: {err:#}", self.name));
         }
+        guard.end();
     }
+}
+
+/// Starts an app in the guard, if it was stopped in order to be replaced, and was not.
+pub(in crate::commands) fn resume_replaced(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+    caller_guard::wait_for_caller()?;
+    drop(app_lock::wait_for_app(root, app)?);
+    if root.app(app).is_stopped() { rename::start(root, app) } else { Ok(()) }
 }
 
 /// Checks that an app may be replaced now.

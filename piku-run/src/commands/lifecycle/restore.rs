@@ -18,6 +18,7 @@ use super::{app_lock, deploy_tip};
 use crate::cli::RestoreArgs;
 use crate::commands::backup::{
     ArchiveRequest, ExistingApp, open_last_replaced, restore_archive, restore_host, restore_services,
+    resume_replaced,
 };
 use crate::process::git_command::has_refs;
 use crate::process::wait::{READ, wait};
@@ -28,6 +29,10 @@ const EXPECTED: Duration = Duration::from_secs(120);
 const UNCERTAIN: Duration = Duration::from_secs(3);
 
 pub(in crate::commands) fn run(root: &PikuRoot, typed: &RestoreArgs) -> anyhow::Result<ExitCode> {
+    if let (true, Some(app)) = (typed.resume, &typed.app) {
+        resume_replaced(root, app)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let RestoreArgs { app, new, replace, dry_run, skip_deploy, without_services, .. } = typed;
     let request = ArchiveRequest {
         app: app.clone(),

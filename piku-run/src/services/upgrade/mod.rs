@@ -7,7 +7,6 @@
 
 #![expect(clippy::disallowed_methods, reason = "looks for the marker of a stopped service")]
 
-mod guard;
 mod new_data;
 mod spare_server;
 mod switch;
@@ -24,7 +23,6 @@ use piku_release::removals;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, USAGE, UserError};
 
-use self::guard::UpgradeGuard;
 use self::new_data::NewData;
 use super::action::{binding_variables, lock_service, run_beside_server, wait_until_ready};
 use super::destroy::remove_service_data;
@@ -35,6 +33,7 @@ use crate::commands::keep_out_supervisor;
 use crate::data_limit;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::process::caller_guard::{self, CallerGuard};
 
 /// Task of `service upgrade`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +58,7 @@ pub(crate) fn upgrade_service(
     request: &UpgradeRequest,
 ) -> anyhow::Result<()> {
     if *request == UpgradeRequest::Resume {
-        guard::wait_for_caller()?;
+        caller_guard::wait_for_caller()?;
     }
     let mut upgraded = UpgradedService::lock(root, name)?;
     upgraded.resume()?;
@@ -157,7 +156,7 @@ impl<'a> UpgradedService<'a> {
         self.remove_data(&self.dir.new_service_data())?;
         self.remove_data(&self.dir.old_service_data())?;
         self.set(&old, Some((UpgradeStep::Preparing, &version)))?;
-        let guard = UpgradeGuard::start(self.root, self.name)?;
+        let guard = self.start_guard()?;
         progress::step(&format!("Stopping {}, {}", self.name, self.server(&old)));
         let made = self.stop().and_then(|alone| {
             let (root, name, dir, kind) = (self.root, self.name, &self.dir, &self.kind);
@@ -307,7 +306,7 @@ impl<'a> UpgradedService<'a> {
                 .into());
         }
         let _claims = self.claim_all()?;
-        let guard = UpgradeGuard::start(self.root, self.name)?;
+        let guard = self.start_guard()?;
         let alone = self.stop()?;
         self.set(&old, Some((UpgradeStep::Returning, &version)))?;
         drop(alone);
@@ -315,6 +314,10 @@ impl<'a> UpgradedService<'a> {
         guard.end();
         progress::step(&format!("{} is {} again, with the data of that time", self.name, self.server(&old)));
         Ok(())
+    }
+
+    fn start_guard(&self) -> anyhow::Result<CallerGuard> {
+        CallerGuard::start(self.root, &["service", "upgrade", self.name.as_str(), "--resume"])
     }
 
     /// Stops the server. No other one is started while the returned value is there.
