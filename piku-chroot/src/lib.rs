@@ -54,6 +54,7 @@ pub use sys::release_memory;
 /// Runs the tool.
 #[must_use]
 pub fn main() -> ExitCode {
+    exit_on_panic();
     let cli = match cli::ChrootCli::from_process() {
         Ok(cli) => cli,
         Err(err) => {
@@ -64,6 +65,16 @@ pub fn main() -> ExitCode {
         }
     };
     ExitCode::from(run(cli).unwrap_or_else(|err| errors::print_error(&err)))
+}
+
+/// Makes a panic end the process by an exit. An abort would signal the thread that the C library knows; in a process that a system
+/// call has cloned, that is musl's number of the parent's thread.
+fn exit_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::exit(errors::SETUP_FAILED.into());
+    }));
 }
 
 /// Returns the command line, for the manual and the completions.

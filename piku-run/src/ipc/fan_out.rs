@@ -2,30 +2,67 @@
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 /// Largest number of questions at a time. Each needs a thread, of which a user may have a limited number.
 const MAX_THREADS: usize = 32;
 
-/// Asks all in parallel, with fewer threads if the system has no more; returns the answers in the same order.
+/// Time without an answer after which the next question is asked beside those that wait. Threads that answer fast would
+/// mostly wait for each other's memory: one takes half the processor time of many.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// Asks all, several at a time where answers are late, with fewer threads if the system has no more; returns the answers
+/// in the same order.
 pub(crate) fn ask_all<T: Sync, A: Send>(asked: &[T], ask: impl Fn(&T) -> A + Sync) -> Vec<A> {
     let next = AtomicUsize::new(0);
-    let ask_next = || {
-        let index = next.fetch_add(1, Ordering::Relaxed);
-        asked.get(index).map(|one| (index, ask(one)))
-    };
-    let work = || std::iter::from_fn(ask_next).collect::<Vec<_>>();
-    let mut answers = thread::scope(|scope| {
-        let start = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
-        let threads: Vec<_> = (1..asked.len().min(MAX_THREADS)).map_while(start).collect();
-        let mut answers = work();
-        for thread in threads {
-            answers.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+    let (answered, answers) = mpsc::channel();
+    let work = |answered: mpsc::Sender<(usize, A)>| {
+        while let Some((index, one)) = take_next(asked, &next) {
+            // The receiver lives until the last answer.
+            let _ = answered.send((index, ask(one)));
         }
-        answers
+    };
+    let work = &work;
+    let mut found = thread::scope(|scope| {
+        let mut found = Vec::with_capacity(asked.len());
+        let mut threads: Vec<thread::ScopedJoinHandle<'_, ()>> = Vec::new();
+        while found.len() < asked.len() {
+            match answers.recv_timeout(if threads.is_empty() { Duration::ZERO } else { PATIENCE }) {
+                Ok(answer) => found.push(answer),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    let is_left = next.load(Ordering::Relaxed) < asked.len();
+                    let mine = answered.clone();
+                    if is_left && threads.len() < MAX_THREADS {
+                        let thread = thread::Builder::new().spawn_scoped(scope, move || work(mine));
+                        match thread {
+                            Ok(thread) => threads.push(thread),
+                            Err(_) if threads.is_empty() => work(answered.clone()),
+                            Err(_) => {}
+                        }
+                    } else if threads.iter().all(thread::ScopedJoinHandle::is_finished) {
+                        // One of them has panicked, or the last answers are in the channel.
+                        found.extend(answers.try_iter());
+                        break;
+                    }
+                }
+            }
+        }
+        for thread in threads {
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        }
+        found
     });
-    answers.sort_by_key(|(index, _)| *index);
-    answers.into_iter().map(|(_, answer)| answer).collect()
+    found.sort_by_key(|(index, _)| *index);
+    found.into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// Takes the next question.
+fn take_next<'a, T>(asked: &'a [T], next: &AtomicUsize) -> Option<(usize, &'a T)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    asked.get(index).map(|one| (index, one))
 }
 
 #[cfg(test)]

@@ -29,7 +29,10 @@ impl Toolchain {
              echo \"jobs ${CARGO_BUILD_JOBS-free}, lto ${CARGO_PROFILE_RELEASE_LTO-as it is}\" >&2\n\
              case \"$*\" in *+crt-static*) [ -z \"${NO_STATIC-}\" ] || exit 101 ;; esac\n\
              mkdir -p \"$CARGO_TARGET_DIR/release\"\n\
-             echo \"$*\" >\"$CARGO_TARGET_DIR/release/piku-multicall\"\nfi",
+             made=${*#*--bin }\n\
+             made=$CARGO_TARGET_DIR/release/${made%% *}\n\
+             rm -f -- \"$made\"\n\
+             echo \"$*\" >\"$made\"\nfi",
         );
         toolchain
     }
@@ -131,7 +134,7 @@ fn build_without_enough_memory_is_refused() {
 }
 
 #[test]
-fn tools_are_one_static_file() {
+fn tools_are_two_static_programs() {
     let toolchain = Toolchain::new();
     let target = toolchain.dir.path().join("target");
     for none in [false, true, false] {
@@ -139,11 +142,15 @@ fn tools_are_one_static_file() {
         variables.extend(none.then_some(("NO_STATIC", "yes")));
         let out = toolchain.prepare(&["build"], &variables);
         assert!(out.status.success(), "{out:?}");
-        let files = TOOLS.map(|tool| fs::metadata(target.join("release").join(tool)).expect(tool).ino());
-        assert!(files.iter().all(|file| *file == files[0]), "{files:?}");
-        let said = fs::read_to_string(target.join("release/piku-run")).expect("a tool");
-        assert!(said.contains("--package piku-multicall"), "{said}");
-        assert_eq!(said.contains("+crt-static"), !none, "{said}");
+        let file = |tool: &str| fs::metadata(target.join("release").join(tool)).expect(tool).ino();
+        let chroot = file("piku-chroot");
+        let others: Vec<_> = TOOLS.into_iter().filter(|tool| *tool != "piku-chroot").map(file).collect();
+        assert!(others.iter().all(|other| *other == others[0] && *other != chroot), "{chroot} {others:?}");
+        for (tool, package) in [("piku-run", "piku-multicall"), ("piku-chroot", "piku-chroot")] {
+            let said = fs::read_to_string(target.join("release").join(tool)).expect(tool);
+            assert!(said.contains(&format!("--package {package} ")), "{said}");
+            assert_eq!(said.contains("+crt-static"), !none, "{said}");
+        }
     }
 }
 
