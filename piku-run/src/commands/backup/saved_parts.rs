@@ -25,12 +25,12 @@ use crate::releases::current;
 pub(super) struct SavedParts {
     pub(super) saved: SavedApp,
     /// All parts in the order of the archive.
-    pub(super) parts: Vec<(BackupPart, PartContent)>,
+    pub(super) parts: Vec<(BackupPart, SavedContent)>,
 }
 
 /// Content of a part.
 #[derive(Debug)]
-pub(super) enum PartContent {
+pub(super) enum SavedContent {
     /// Text in memory.
     Text(Vec<u8>),
     /// Output of a program.
@@ -64,9 +64,9 @@ impl SavedParts {
         let described = if with_services { services::describe_services(root, app)? } else { Vec::new() };
         for (service, check) in described {
             let content = match check {
-                Ok(()) => PartContent::Stream,
+                Ok(()) => SavedContent::Stream,
                 Err(err) if is_strict => return Err(err),
-                Err(err) => PartContent::Missing(format!("{err:#}")),
+                Err(err) => SavedContent::Missing(format!("{err:#}")),
             };
             dumps.push((BackupPart::Service(app.clone(), service.variable.clone()), content));
             services.push(service);
@@ -84,8 +84,8 @@ impl SavedParts {
         let mut parts = Vec::new();
         let refs = if dir.repo().is_dir() { look_for_refs(&dir.repo()) } else { Ok(false) };
         let repository = match refs {
-            Ok(has_refs) => has_refs.then_some(PartContent::Stream),
-            Err(err) => Some(PartContent::Missing(format!("{err:#}"))),
+            Ok(has_refs) => has_refs.then_some(SavedContent::Stream),
+            Err(err) => Some(SavedContent::Missing(format!("{err:#}"))),
         };
         parts.extend(repository.map(|content| (BackupPart::Repository(app.clone()), content)));
         let release = live.map(|live| dir.release(live).join(manifest::FILE));
@@ -102,7 +102,7 @@ impl SavedParts {
             push_file(&mut parts, &path, BackupPart::Release(app.clone()))?;
         }
         if current::has_dir(dir.path(), "data") {
-            parts.push((BackupPart::Data(app.clone()), PartContent::Stream));
+            parts.push((BackupPart::Data(app.clone()), SavedContent::Stream));
         }
         parts.extend(dumps);
         Ok(Self { saved, parts })
@@ -110,12 +110,12 @@ impl SavedParts {
 }
 
 fn push_file(
-    parts: &mut Vec<(BackupPart, PartContent)>,
+    parts: &mut Vec<(BackupPart, SavedContent)>,
     path: &Path,
     part: BackupPart,
 ) -> anyhow::Result<()> {
     match fs::read(path) {
-        Ok(text) => parts.push((part, PartContent::Text(text))),
+        Ok(text) => parts.push((part, SavedContent::Text(text))),
         Err(err) if err.kind() == ErrorKind::NotFound => {}
         Err(err) => return Err(err).with_context(|| format!("cannot read '{}'", path.display())),
     }

@@ -15,7 +15,7 @@ use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use super::lacking::{LackingApp, find_lacking};
-use super::saved_parts::{PartContent, SavedParts};
+use super::saved_parts::{SavedContent, SavedParts};
 use super::{host, repository, services, tell_changed};
 use crate::commands::data_archive::{DataArchive, TarReport};
 use crate::commands::list_apps;
@@ -91,9 +91,9 @@ pub(crate) fn write_backup(
         for (part, content) in &app.parts {
             request.deadline.check()?;
             match content {
-                PartContent::Text(content) => archive.write_part(part, content)?,
-                PartContent::Stream => write_stream(root, part, &mut archive, request.deadline)?,
-                PartContent::Missing(error) => {
+                SavedContent::Text(content) => archive.write_part(part, content)?,
+                SavedContent::Stream => write_stream(root, part, &mut archive, request.deadline)?,
+                SavedContent::Missing(error) => {
                     let mut left_out = LeftOut::default();
                     left_out.fail(error);
                     archive.stream_part(part)?.finish(&mut archive, left_out)?;
