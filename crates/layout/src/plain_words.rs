@@ -1,7 +1,7 @@
 //! Messages of the parser in the words of `host.yaml`: no names of types, and no values of the file.
 
 /// Terms of the parser, and those of the file for the same things.
-const WORDS: [(&str, &str); 19] = [
+const WORDS: [(&str, &str); 20] = [
     ("unknown variant ", "unknown value "),
     ("unknown field ", "unknown setting "),
     ("missing field ", "missing setting "),
@@ -13,6 +13,7 @@ const WORDS: [(&str, &str); 19] = [
     ("expected u8", "expected a number from 0 to 255"),
     ("expected u16", "expected a number from 0 to 65535"),
     ("expected u32", "expected a number from 0 to 4294967295"),
+    ("expected f64", "expected a number"),
     ("expected u64", "expected a whole number"),
     ("expected usize", "expected a whole number"),
     (": sequence", ": a list"),

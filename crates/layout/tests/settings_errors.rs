@@ -40,6 +40,7 @@ backups:
     to: /srv/backups
     command: cat
     keep: 7
+    max_hours: 6
     age: age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
     identity: /etc/identity
     known_hosts: /etc/known_hosts
