@@ -104,7 +104,7 @@ for program in git newuidmap python3 openssl; do mv "/usr/bin/$program" "/usr/bi
 mv /usr/sbin/nginx /usr/sbin/nginx.away
 : >/etc/ssl/certs/ca-certificates.crt
 chmod 644 /usr/lib/piku/post-receive
-# one file with five names
+# one file with four names
 chmod 644 /usr/bin/piku-build
 is "$(doctor)" 1 'the exit code'
 finds 'FAIL  piku-build: not installed, or piku cannot run it' 'sudo apt-get install --reinstall piku'

@@ -43,7 +43,7 @@ mkdir -p "$top/bin"
 for folder in scripts man completions; do cp -R "$1/$folder" "$top/"; done
 for tool in $tools; do
     from=$out/tree-1/usr/bin
-    # one file with five names, as in a package
+    # one file with four names, as in a package
     if [ "$(stat -c %h "$from/$tool")" -gt 1 ] && [ -e "$top/bin/piku-receive" ]; then
         ln "$top/bin/piku-receive" "$top/bin/$tool"
     else
