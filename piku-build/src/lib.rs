@@ -6,6 +6,7 @@
 mod app;
 mod build;
 mod cli;
+mod compiled;
 mod errors;
 mod native;
 mod pack;

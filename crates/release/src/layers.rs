@@ -22,6 +22,8 @@ pub const COMPLETE: &str = "complete";
 pub const CONTENT: &str = "content";
 /// Directory in the cache with the layers of tools that build other layers.
 pub const TOOLS: &str = "tools";
+/// Directory in the store of tools that apps share with compiled packages, one file for each key.
+pub const COMPILED: &str = "compiled";
 
 /// Returns whether the text is the key of a layer: a SHA-256 in hex, which can be a folder's name.
 #[must_use]
@@ -69,20 +71,38 @@ pub fn list_unused(dir: &Path, needed: &BTreeSet<String>) -> io::Result<Vec<Path
 /// Fails if the folder cannot be read.
 pub fn list_unused_for(dir: &Path, time: Duration) -> io::Result<Vec<PathBuf>> {
     let mut layers = list_unused(dir, &BTreeSet::new())?;
-    layers.retain(|layer| {
-        let marker = layer.join(COMPLETE);
-        let used = fs::metadata(&marker).and_then(|marker| marker.modified());
-        used.map_or(true, |used| {
-            let now = SystemTime::now();
-            if clock::is_ahead(used, now) {
-                // It was used when the clock was wrong. Its time begins now; where that cannot be noted, the
-                // next time.
-                let _ = File::open(&marker).and_then(|file| file.set_modified(now));
-            }
-            clock::age(used, now).is_some_and(|age| age > time)
-        })
-    });
+    layers.retain(|layer| is_unused_for(&layer.join(COMPLETE), time));
     Ok(layers)
+}
+
+/// Lists the files in a directory that were not used for longer than `time`, sorted. A missing directory has no files.
+///
+/// # Errors
+/// Fails if the folder cannot be read.
+pub fn list_unused_files_for(dir: &Path, time: Duration) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(err) => return Err(err),
+    };
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    files.retain(|file| is_unused_for(file, time));
+    files.sort();
+    Ok(files)
+}
+
+/// Returns whether the date of a file, which is set at each use, is longer ago than `time`, or there is no such file.
+fn is_unused_for(file: &Path, time: Duration) -> bool {
+    let used = fs::metadata(file).and_then(|stat| stat.modified());
+    used.map_or(true, |used| {
+        let now = SystemTime::now();
+        if clock::is_ahead(used, now) {
+            // It was used when the clock was wrong. Its time begins now; where that cannot be noted, the
+            // next time.
+            let _ = File::open(file).and_then(|file| file.set_modified(now));
+        }
+        clock::age(used, now).is_some_and(|age| age > time)
+    })
 }
 
 /// Renames a layer so that no build finds it, and returns its new path, which the caller removes; `None` if a

@@ -5,10 +5,13 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::Context;
+use piku_files::TreeHandle;
 use piku_release::removals;
 use piku_report::progress;
 
 use crate::build::release_builder::{LayerOwner, ReleaseBuilder, finished, protect_layer};
+use crate::compiled::compilation::PackageCompiler;
+use crate::compiled::compiled_store::CompiledStore;
 use crate::plan::build_plan::{LayerPlan, LayerRecipe};
 use crate::step::build_step::BuildStep;
 use crate::step::step_runner::{StepMount, StepRunner};
@@ -105,6 +108,7 @@ impl ReleaseBuilder<'_> {
                 if number > 1 && number == steps.len() {
                     // The disk writes the packages while the processor compiles them.
                     scope.spawn(|| content.begin_write_out());
+                    self.compile_packages(layer, &content)?;
                 }
                 runner.run(&BuildStep { quiet, ..step.clone() })
             })?;
@@ -114,6 +118,20 @@ impl ReleaseBuilder<'_> {
             }
         }
         Ok(self.at.work.tree().remove_all(SCRATCH)?)
+    }
+
+    /// Compiles the packages in a layer, or takes over what builds of other apps have compiled.
+    ///
+    /// # Errors
+    /// Fails if the build is interrupted.
+    fn compile_packages(&self, layer: &LayerPlan, content: &TreeHandle) -> anyhow::Result<()> {
+        let (Some(plan), Some(tools)) = (&layer.compilation, self.tools.shared) else { return Ok(()) };
+        if !self.at.takes_made {
+            return Ok(());
+        }
+        let settings = self.at.settings;
+        let store = CompiledStore::open(tools.path(), settings.reserve_bytes());
+        PackageCompiler { plan, store, memory: settings.build_memory.as_deref() }.compile_layer(content)
     }
 
     /// Finds or builds the tools of a layer.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use piku_layout::name::ProcessName;
 
+use crate::compiled::compilation::SharedCompilation;
 use crate::plan::programs::BuiltProgram;
 use crate::step::build_step::BuildStep;
 use crate::step::step_runner::StepMount;
@@ -90,6 +91,9 @@ pub(crate) struct LayerPlan {
     pub(crate) note: Option<String>,
     /// Faster way to build it. If it fails, the layer is emptied and built by `steps` and `tools`.
     pub(crate) fast: Option<LayerRecipe>,
+    /// Compilation of the installed packages before the last step, with results that apps share. The step, also that of
+    /// `fast`, compiles what is left.
+    pub(crate) compilation: Option<SharedCompilation>,
     /// True for a tool that is the same for all apps: it is in the store that they share, and nothing of an
     /// app reaches its steps.
     pub(crate) is_shared: bool,

@@ -8,6 +8,7 @@ mod node;
 mod preflight;
 mod pyenv;
 mod python;
+mod python_compiled;
 mod python_installer;
 mod python_locks;
 mod python_versions;

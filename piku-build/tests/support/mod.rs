@@ -68,6 +68,12 @@ impl World {
         self
     }
 
+    /// The tools of another world.
+    pub(crate) fn with_tools_of(mut self, other: &Self) -> Self {
+        self.tools.clone_from(&other.tools);
+        self
+    }
+
     pub(crate) fn without_jail(mut self) -> Self {
         self.sandbox = "off";
         self

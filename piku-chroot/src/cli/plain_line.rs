@@ -183,6 +183,7 @@ mod tests {
             .grant_device(path, path)
             .grant(path, path)
             .grant_ro(path, path)
+            .no_network()
             .tty();
         let others = JailSpec::profile(BuiltinProfile::Build)
             .no_own_user("blog", path)

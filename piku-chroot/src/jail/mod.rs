@@ -230,6 +230,12 @@ impl JailSpec {
         self.common_option("--net", "own")
     }
 
+    /// Gives the jail no network device at all.
+    #[must_use]
+    pub fn no_network(self) -> Self {
+        self.common_option("--net", "none")
+    }
+
     /// Gives the command its own terminal instead of the caller's.
     #[must_use]
     pub fn tty(self) -> Self {

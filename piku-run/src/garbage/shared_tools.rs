@@ -1,17 +1,29 @@
 //! Garbage among the tools that builds of all apps share: those that no build has used for a long time, and unfinished
-//! ones. A build holds a lock on the tools that it uses.
+//! ones. A build holds a lock on the tools that it uses, but for compiled packages, which it reads in one go.
+
+#![expect(clippy::disallowed_methods, reason = "the store's own files, which no step sees")]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use piku_layout::paths::PikuRoot;
-use piku_release::layers;
+use piku_release::layers::{self, COMPILED};
 
 use super::disk_usage::FreedSpace;
 use super::{GarbageItem, GarbageKind, TOOL_LIFETIME, remove_layer};
 
-/// Finds the garbage without counting its bytes.
+/// Finds the garbage without counting its bytes. All compiled packages that no build uses are one item.
 pub(crate) fn find(root: &PikuRoot) -> anyhow::Result<Vec<GarbageItem>> {
-    let unused = layers::list_unused_for(&root.tools(), TOOL_LIFETIME).context("cannot list the tools")?;
-    let item = |path: std::path::PathBuf| {
+    let mut unused =
+        layers::list_unused_for(&root.tools(), TOOL_LIFETIME).context("cannot list the tools")?;
+    unused.retain(|path| !is_compiled_store(path));
+    let compiled = root.tools().join(COMPILED);
+    if !list_unused_packages(&compiled)?.is_empty() {
+        unused.push(compiled);
+    }
+    let item = |path: PathBuf| {
         let name = path.strip_prefix(root.path()).unwrap_or(&path).to_owned();
         GarbageItem { app: None, kind: GarbageKind::Tool, name, bytes: 0 }
     };
@@ -22,13 +34,29 @@ pub(crate) fn find(root: &PikuRoot) -> anyhow::Result<Vec<GarbageItem>> {
 pub(crate) fn measure(root: &PikuRoot, found: &mut [GarbageItem]) {
     let mut freed = FreedSpace::default();
     for item in found {
-        item.bytes = freed.add_tree(&root.path().join(&item.name));
+        let path = root.path().join(&item.name);
+        item.bytes = if is_compiled_store(&path) {
+            let files = list_unused_packages(&path).unwrap_or_default();
+            files.iter().map(|file| freed.add_tree(file)).sum()
+        } else {
+            freed.add_tree(&path)
+        };
     }
 }
 
 /// Removes an item; returns false if a build has begun to use it.
 pub(crate) fn remove(root: &PikuRoot, item: &GarbageItem) -> anyhow::Result<bool> {
-    remove_layer(&root.path().join(&item.name))
+    let path = root.path().join(&item.name);
+    if !is_compiled_store(&path) {
+        return remove_layer(&path);
+    }
+    for file in list_unused_packages(&path)? {
+        match fs::remove_file(&file) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            done => done.with_context(|| format!("cannot remove '{}'", file.display()))?,
+        }
+    }
+    Ok(true)
 }
 
 /// Removes the garbage; returns the errors of single items.
@@ -37,12 +65,47 @@ pub(super) fn collect(root: &PikuRoot) -> anyhow::Result<Vec<String>> {
     Ok(failed.map(|err| format!("{err:#}")).collect())
 }
 
+fn is_compiled_store(path: &Path) -> bool {
+    path.ends_with(COMPILED)
+}
+
+/// Lists the compiled packages that no build has used for a long time.
+fn list_unused_packages(store: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    layers::list_unused_files_for(store, TOOL_LIFETIME).context("cannot list the compiled packages")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::{self, File};
+    use std::fs::File;
 
     use piku_files::FileLock;
+
+    fn names(found: Vec<GarbageItem>) -> Vec<String> {
+        found.into_iter().map(|item| format!("{} {}", item.kind.as_str(), item.name.display())).collect()
+    }
+
+    #[test]
+    fn compiled_packages_that_no_build_uses_any_more_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
+        let store = root.tools().join(COMPILED);
+        fs::create_dir_all(&store).unwrap();
+        assert!(find(&root).unwrap().is_empty());
+        for (name, days) in [("a", 90), ("b", 30), ("c", 90), (".d.17", 90)] {
+            let date = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(days * 24);
+            fs::write(store.join(name), [1; 5000]).unwrap();
+            File::open(store.join(name)).unwrap().set_modified(date.into()).unwrap();
+        }
+        let mut found = find(&root).unwrap();
+        measure(&root, &mut found);
+        assert!(found[0].bytes >= 15_000);
+        assert_eq!(names(found), ["tool tools/compiled"]);
+        assert_eq!(collect(&root).unwrap(), [""; 0]);
+        assert!(find(&root).unwrap().is_empty());
+        let left: Vec<_> = fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["b"]);
+    }
 
     #[test]
     fn what_no_build_uses_any_more_goes() {
@@ -57,9 +120,6 @@ mod tests {
                 File::create(tool.join("complete")).unwrap().set_modified(date.into()).unwrap();
             }
         }
-        let names = |found: Vec<GarbageItem>| -> Vec<String> {
-            found.into_iter().map(|item| format!("{} {}", item.kind.as_str(), item.name.display())).collect()
-        };
         let all = ["tool tools/half", "tool tools/old", "tool tools/used"];
         assert_eq!(names(find(&root).unwrap()), all);
         // A build that has found the tool holds this lock until it ends.

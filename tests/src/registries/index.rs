@@ -9,16 +9,18 @@ use crate::gems;
 use crate::ports::free_port;
 use crate::world::wait_for;
 
-/// Builds a wheel with one module that has a `VERSION`.
+/// Builds a wheel with the files of a JSON object, which is read from stdin.
 const WHEEL: &str = r#"
-import sys, zipfile
+import json, sys, zipfile
 folder, name, version = sys.argv[1:]
 info = f"{name}-{version}.dist-info"
+files = json.load(sys.stdin)
 with zipfile.ZipFile(f"{folder}/{name}-{version}-py3-none-any.whl", "w") as wheel:
-    wheel.writestr(f"{name}.py", f"VERSION = {version!r}\n")
+    for path, text in files.items():
+        wheel.writestr(path, text)
     wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-    wheel.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+    wheel.writestr(f"{info}/RECORD", "".join(f"{path},,\n" for path in files) + f"{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
 "#;
 
 /// A running package index, ended when dropped.
@@ -81,10 +83,27 @@ impl Index {
     /// # Panics
     /// Panics if it cannot be made.
     pub fn publish(&self, name: &str, version: &str) {
+        self.publish_files(name, version, &[(&format!("{name}.py"), &format!("VERSION = {version:?}\n"))]);
+    }
+
+    /// Publishes a version of a package with these files, by their paths in `site-packages`.
+    ///
+    /// # Panics
+    /// Panics if it cannot be made.
+    pub fn publish_files(&self, name: &str, version: &str, files: &[(&str, &str)]) {
         let folder = self.dir.join("simple").join(name);
         fs::create_dir_all(&folder).expect("folder of the package");
-        let made = Command::new("python3").args(["-c", WHEEL]).arg(&folder).args([name, version]).status();
-        assert!(made.expect("python3 runs").success());
+        let mut made = Command::new("python3")
+            .args(["-c", WHEEL])
+            .arg(&folder)
+            .args([name, version])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("python3 runs");
+        let files: serde_json::Map<_, _> =
+            files.iter().map(|(path, text)| ((*path).to_owned(), (*text).into())).collect();
+        serde_json::to_writer(made.stdin.take().expect("a pipe"), &files).expect("the files");
+        assert!(made.wait().expect("python3 ends").success());
     }
 }
 

@@ -12,6 +12,7 @@ mod failures;
 mod package_bytecode;
 mod package_managers;
 mod server_check;
+mod shared_bytecode;
 mod venv_seed;
 mod version;
 mod virtualenv;

@@ -10,6 +10,7 @@ use super::package_managers;
 use super::package_managers::installer::{self, InstallerChoice};
 use super::package_managers::program::ToolSource;
 use super::package_managers::uv;
+use super::shared_bytecode;
 use super::venv_seed;
 use super::version::interpreter::PythonInterpreter;
 use crate::app::app_source::AppSource;
@@ -82,6 +83,9 @@ pub(super) fn plan_layer(
     let writes_app =
         !all.local.is_empty() || !all.locked && all.manager.is_some_and(|it| it != PythonManager::Pip);
     tools.extend(seed);
+    // Packages that are parts of the app are of use to no other.
+    let is_public = all.local.iter().all(|local| local.editable);
+    let compilation = shared_bytecode::plan_compilation(interpreter, build_target, &mount, is_public);
     Ok(LayerPlan {
         name: NAME,
         fast,
@@ -93,6 +97,7 @@ pub(super) fn plan_layer(
         mount,
         tools,
         host,
+        compilation,
         ..LayerPlan::default()
     })
 }

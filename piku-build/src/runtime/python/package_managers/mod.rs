@@ -16,6 +16,7 @@ use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::dependency_files::pyproject;
 use crate::runtime::python::dependency_files::requirements::{self, PythonRequirements};
 use crate::runtime::python::dependency_files::{self, PythonManager, PythonManifest};
+use crate::runtime::python::package_bytecode;
 use crate::runtime::python::virtualenv::VenvTarget;
 use crate::step::build_step::BuildStep;
 
@@ -44,12 +45,16 @@ pub(crate) fn read_dependencies(source: &AppSource, jailed: bool) -> anyhow::Res
 
 /// Returns the steps that install them.
 pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
-    match all.manager {
+    let mut steps = match all.manager {
         Some(PythonManager::Uv) => uv::steps(target, all),
         Some(PythonManager::Poetry) => poetry::steps(target, all),
         Some(PythonManager::Pipenv) => pipenv::steps(target, all),
         Some(PythonManager::Pip | PythonManager::Project) | None => pip::steps(target, all),
+    };
+    if all.is_installing() || !target.added.is_empty() {
+        steps.push(package_bytecode::compile_packages(&target.python_program(), target.venv));
     }
+    steps
 }
 
 /// Returns the prefixes of variables that a package manager reads.

@@ -6,6 +6,8 @@ use crate::runtime::version::RuntimeVersion;
 use crate::step::build_step::BuildStep;
 
 pub(crate) const STEP: &str = "pip";
+/// The last step compiles all packages, in several processes and without their tests.
+const NO_COMPILE: &str = "--no-compile";
 /// The last setuptools with `pkg_resources`, which old programs import and a new Python lacks.
 const OLD_SETUPTOOLS: &str = "setuptools<81";
 /// The first Python whose virtualenvs lack setuptools.
@@ -15,7 +17,8 @@ const WITHOUT_SETUPTOOLS: RuntimeVersion = RuntimeVersion([3, 12, 0]);
 pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<BuildStep> {
     let mut steps = vec![target.venv_step(all.is_installing() || !target.added.is_empty())];
     let pip = target.pip_program();
-    let mut install = vec![pip.as_str(), "install"];
+    let mut install = vec![pip.as_str(), "install", NO_COMPILE];
+    let options = install.len();
     if !all.package && all.local.iter().any(|local| local.editable) {
         // It leaves nothing in the app's tree, which a release that reuses the layer would lack.
         install.push("--use-pep517");
@@ -25,7 +28,7 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
     if !all.hashes {
         install.extend(added_packages(target, all));
     }
-    if install.len() > 2 {
+    if install.len() > options {
         steps.push(BuildStep::new(STEP, &install, false));
     }
     if all.hashes {
@@ -36,13 +39,13 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
 
 /// Installs exported requirements, which are complete.
 pub(crate) fn from_export(target: &VenvTarget<'_>) -> BuildStep {
-    let install = "exec \"$0\" install --no-deps --requirement \"$TMPDIR/requirements.txt\"";
+    let install = "exec \"$0\" install --no-compile --no-deps --requirement \"$TMPDIR/requirements.txt\"";
     BuildStep::new(STEP, &["sh", "-c", install, &target.pip_program()], false)
 }
 
 /// Installs requirements without a lock, and their dependencies.
 pub(crate) fn from_file(target: &VenvTarget<'_>) -> BuildStep {
-    let install = "exec \"$0\" install --requirement \"$TMPDIR/requirements.txt\"";
+    let install = "exec \"$0\" install --no-compile --requirement \"$TMPDIR/requirements.txt\"";
     BuildStep::new(STEP, &["sh", "-c", install, &target.pip_program()], false)
 }
 
@@ -50,7 +53,7 @@ pub(crate) fn from_file(target: &VenvTarget<'_>) -> BuildStep {
 pub(crate) fn install_added(target: &VenvTarget<'_>, all: &PythonDependencies) -> Option<BuildStep> {
     let added = added_packages(target, all);
     let pip = target.pip_program();
-    let mut install = vec![pip.as_str(), "install"];
+    let mut install = vec![pip.as_str(), "install", NO_COMPILE];
     install.extend(&added);
     (!added.is_empty()).then(|| BuildStep::new(STEP, &install, false))
 }

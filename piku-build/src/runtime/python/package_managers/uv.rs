@@ -5,7 +5,6 @@ use toml::Value;
 use crate::app::app_source::AppSource;
 use crate::runtime::python::dependency_files::PythonDependencies;
 use crate::runtime::python::dependency_files::pyproject::{self, PyprojectFile};
-use crate::runtime::python::package_bytecode;
 use crate::runtime::python::package_managers::pip;
 use crate::runtime::python::virtualenv::VenvTarget;
 use crate::step::build_step::BuildStep;
@@ -74,6 +73,5 @@ pub(crate) fn steps(target: &VenvTarget<'_>, all: &PythonDependencies) -> Vec<Bu
         install.extend(added);
         steps.push(BuildStep::new(STEP, &install, false));
     }
-    steps.push(package_bytecode::compile_packages(&venv, target.venv));
     steps
 }
