@@ -166,12 +166,19 @@ mod tests {
 
     #[test]
     fn a_bounded_program_inherits_the_limit_and_this_process_keeps_its_own() {
-        let before = getrlimit(Resource::Data);
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "ulimit -S -d"]).stdout(std::process::Stdio::piped());
-        let out = spawn_bounded(&mut shell, Some(1 << 20)).unwrap().wait_with_output().unwrap();
-        let kib: u64 = String::from_utf8(out.stdout).unwrap().trim().parse().unwrap();
-        assert!(kib * 1024 >= LEAST_MEMORY);
-        assert_eq!(getrlimit(Resource::Data), before);
+        let own = || [Resource::Data, Resource::Fsize].map(getrlimit);
+        let before = own();
+        let limits_of = |file_size: Option<u64>| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "ulimit -S -d; ulimit -S -f"]).stdout(std::process::Stdio::piped());
+            let out = spawn_bounded(&mut shell, file_size).unwrap().wait_with_output().unwrap();
+            let text = String::from_utf8(out.stdout).unwrap();
+            let [data, size] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+            assert!(data.parse::<u64>().unwrap() * 1024 >= LEAST_MEMORY);
+            size.to_owned()
+        };
+        assert_eq!(limits_of(Some(1 << 20)), "2048", "in half kibibytes");
+        assert_eq!(own(), before);
+        assert_eq!(limits_of(None) == "unlimited", before[1].current.is_none());
     }
 }

@@ -134,8 +134,21 @@ fn a_limited_key_reaches_its_apps_only() {
         "config other",
         "destroy other --confirm other",
         "deploy other",
+        // Nor does it get another app by way of one of its own.
+        "rename blog other",
+        "apps:rename blog other",
+        "clone blog other",
+        "fork blog --data other",
+        "restore blog --as other",
+        "restore blog --as=other",
+        "restore --as other",
     ];
     assert_redacted(&refusals(&server, "guest", &lines), &[VERSION], file!["errors/limited_key.txt"]);
+    // A misspelt name is answered with names of its own apps alone.
+    server.laptop_of("alice", "shops", "shops").file("page", "one").commit("One").push().succeeds();
+    let said = stderr(&server.ssh("guest", "git-upload-pack 'shop'"));
+    assert!(said.contains("there is no app 'shop'") && !said.contains("shops"), "{said}");
+    assert!(stderr(&server.ssh("alice", "git-upload-pack 'shop'")).contains("shops"));
     let fetch = server.laptop_of("guest", "fetch", "other");
     assert!(!fetch.command().args(["fetch", "piku"]).output().unwrap().status.success());
 }

@@ -292,6 +292,19 @@ fn a_small_pack_of_large_objects_stays_small() {
 }
 
 #[test]
+fn git_may_not_fill_the_disk_or_the_memory() {
+    let server = Server::new();
+    let (hook, limits) = (server.path("scripts/post-receive"), server.path("control/limits"));
+    let text = fs::read_to_string(&hook).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    // What git may write to a file: it completes packs with what the repository has.
+    program(&hook, &format!("{first}\n(ulimit -S -f; ulimit -S -d) >'{}'\n{rest}", limits.display()));
+    server.laptop("blog").file("page", "one").commit("One").push().succeeds();
+    let limits = fs::read_to_string(limits).unwrap();
+    assert!(limits.lines().count() == 2 && limits.lines().all(|one| one.parse::<u64>().is_ok()), "{limits}");
+}
+
+#[test]
 fn refs_beyond_a_bound_are_refused() {
     let (server, laptop) = deployed();
     let head = laptop.git(&["rev-parse", "HEAD"]);

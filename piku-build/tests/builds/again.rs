@@ -109,12 +109,20 @@ fn build_has_lower_priority_than_instances() {
     let world = World::new(&[
         ("requirements.txt", ""),
         ("app.py", ""),
-        ("Procfile", "preflight: nice > nice.txt\nweb: python app.py\n"),
+        ("Procfile", "preflight: nice > nice.txt; ulimit -S -f > size.txt\nweb: python app.py\n"),
     ]);
     let nice = |name: &str| world_nice(&world.path(&format!("out/{name}/app/nice.txt")));
     let before = nice_of_this_test();
     world.build("1").good(&[]);
     assert_eq!(nice("1"), (before + 10).min(19));
+    // git has limits, which its hooks inherit.
+    let build = world.build_command("2", &[]);
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -S -f 40000; exec \"$@\"", "sh"]).arg(build.get_program());
+    limited.args(build.get_args()).env_clear().current_dir(build.get_current_dir().unwrap());
+    limited.envs(build.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    crate::support::Ran::of(limited.stdin(std::process::Stdio::null()).output().unwrap()).good(&[]);
+    assert_eq!(fs::read_to_string(world.path("out/2/app/size.txt")).unwrap(), "unlimited\n");
 }
 
 fn world_nice(file: &Path) -> i32 {

@@ -55,4 +55,21 @@ mod tests {
         assert_eq!(space_of(&[&short]), SpaceNeeded { bytes: 3 * 4096, files: 3 });
         assert_eq!(space_of(&[&short, &long]), SpaceNeeded { bytes: 12 * 4096, files: 12 });
     }
+
+    #[test]
+    fn new_refs_need_space_beside_the_reserve() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = Repository::init_bare(dir.path()).unwrap();
+        let (zero, one) = (Oid::zero(), Oid::from_str(&"1".repeat(40)).unwrap());
+        let check = |old, new, reserve| {
+            let update = RefUpdate { old, new, reference: "refs/tags/v1".to_owned() };
+            check_new_refs(&repo, &[update], reserve)
+        };
+        let said = check(zero, one, u64::MAX).unwrap_err().to_string();
+        assert!(said.contains("the list of new branches and tags"), "{said}");
+        check(zero, one, 0).unwrap();
+        // What is there already, or is removed, needs none.
+        check(one, one, u64::MAX).unwrap();
+        check(one, zero, u64::MAX).unwrap();
+    }
 }

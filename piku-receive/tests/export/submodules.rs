@@ -206,6 +206,33 @@ fn unreachable_submodule_is_reported() {
 }
 
 #[test]
+fn a_submodule_that_is_larger_than_a_push_may_be_is_refused() {
+    let (place, lib) = (Place::new(), Place::new());
+    let served = tempfile::tempdir().unwrap();
+    symlink(lib.work().join(".git"), served.path().join("lib.git")).unwrap();
+    let daemon = Daemon::start(served.path());
+    let noise = (0..3 << 20).scan(1_u64, |state, _| {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        Some((*state >> 56) as u8)
+    });
+    let inner = lib.file("noise", noise.collect::<Vec<u8>>()).commit();
+    place.submodule("lib", &daemon.url("lib.git"), &inner);
+    let commit = place.commit_index();
+    fs::write(place.path("host.yaml"), "max_push_size: 1\n").unwrap();
+    let mut tool = place.tool(&commit);
+    let out = tool.arg("--settings").arg(place.path("host.yaml")).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.code() == Some(1) && said.contains("cannot fetch the submodule 'lib'"), "{said}");
+    place.nothing_is_left();
+    let kept = Command::new("du").arg("-sk").arg(place.work().join(".git/modules")).output().unwrap().stdout;
+    let kept: u64 = String::from_utf8_lossy(&kept).split_whitespace().next().unwrap().parse().unwrap();
+    assert!(kept < 2048, "{kept} KiB");
+    // Within the limit, it is fetched.
+    fs::write(place.path("host.yaml"), "max_push_size: 8\n").unwrap();
+    assert!(tool.output().unwrap().status.success());
+}
+
+#[test]
 fn an_include_in_gitmodules_reads_no_other_file() {
     let place = Place::new();
     let commit = place.file("x", "x").commit();

@@ -16,6 +16,11 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// Asks all, several at a time where answers are late, with fewer threads if the system has no more; returns the answers
 /// in the same order.
 pub(crate) fn ask_all<T: Sync, A: Send>(asked: &[T], ask: impl Fn(&T) -> A + Sync) -> Vec<A> {
+    ask_with(asked, ask, PATIENCE)
+}
+
+/// Does the same with a patience of the caller's.
+fn ask_with<T: Sync, A: Send>(asked: &[T], ask: impl Fn(&T) -> A + Sync, patience: Duration) -> Vec<A> {
     let next = AtomicUsize::new(0);
     let (answered, answers) = mpsc::channel();
     let work = |answered: mpsc::Sender<(usize, A)>| {
@@ -29,7 +34,7 @@ pub(crate) fn ask_all<T: Sync, A: Send>(asked: &[T], ask: impl Fn(&T) -> A + Syn
         let mut found = Vec::with_capacity(asked.len());
         let mut threads: Vec<thread::ScopedJoinHandle<'_, ()>> = Vec::new();
         while found.len() < asked.len() {
-            match answers.recv_timeout(if threads.is_empty() { Duration::ZERO } else { PATIENCE }) {
+            match answers.recv_timeout(if threads.is_empty() { Duration::ZERO } else { patience }) {
                 Ok(answer) => found.push(answer),
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
@@ -67,7 +72,8 @@ fn take_next<'a, T>(asked: &'a [T], next: &AtomicUsize) -> Option<(usize, &'a T)
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Barrier;
+    use std::collections::HashSet;
+    use std::sync::{Barrier, Mutex};
 
     use super::*;
 
@@ -86,5 +92,20 @@ mod tests {
         assert_eq!(answers, asked.iter().map(|one| one * 2).collect::<Vec<_>>());
         assert_eq!(most.into_inner(), MAX_THREADS);
         assert!(ask_all(&[0; 0], |one| *one).is_empty());
+    }
+
+    #[test]
+    fn another_thread_starts_only_when_an_answer_is_late() {
+        let threads = Mutex::new(HashSet::new());
+        let answers = ask_with(
+            &[(); 50],
+            |()| {
+                threads.lock().unwrap().insert(thread::current().id());
+                // Others that were started would get the next question.
+                thread::sleep(Duration::from_millis(1));
+            },
+            Duration::MAX,
+        );
+        assert_eq!((answers.len(), threads.into_inner().unwrap().len()), (50, 1));
     }
 }
