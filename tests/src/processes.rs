@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -28,6 +29,14 @@ pub fn find(place: &Path, text: &str) -> Vec<i32> {
     found
 }
 
+/// Returns the command of a shell that runs a script.
+#[must_use]
+pub fn shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    command
+}
+
 /// Returns the children of all threads of a process; none if it has just ended.
 #[must_use]
 pub fn children(pid: i32) -> Vec<i32> {
@@ -36,6 +45,18 @@ pub fn children(pid: i32) -> Vec<i32> {
     lists
         .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
         .collect()
+}
+
+/// Returns a process with all of its descendants.
+#[must_use]
+pub fn family(pid: i32) -> Vec<i32> {
+    let mut all = vec![pid];
+    let mut at = 0;
+    while at < all.len() {
+        all.extend(children(all[at]));
+        at += 1;
+    }
+    all
 }
 
 /// Sends SIGKILL to each; returns whether there was one.

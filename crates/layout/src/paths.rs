@@ -16,7 +16,7 @@ mod service_dirs;
 pub use app_dir::AppDir;
 pub use service_dirs::SERVICE_ASIDE;
 
-pub use app_markers::{DEPLOY_LOCK, RESTORING, USAGE_HISTORY};
+pub use app_markers::{DEPLOY_LOCK, RESTORING, UNDEPLOYED, USAGE_HISTORY};
 
 /// The name of the environment variable with the root's path; without it the root is `~/.piku`.
 pub const ROOT_VARIABLE: &str = "PIKU_ROOT";
@@ -126,6 +126,26 @@ impl PikuRoot {
     #[must_use]
     pub fn unfinished_rollback(&self, name: &AppName) -> PathBuf {
         self.0.join("changes").join(format!("{name}.rollback.json"))
+    }
+
+    /// Returns the file of a verb about the machines of an app that has not ended.
+    #[must_use]
+    pub fn unfinished_verb(&self, name: &AppName) -> PathBuf {
+        self.0.join("changes").join(format!("{name}.verb.json"))
+    }
+
+    /// Returns the apps with changes that have not ended; some may have no folder.
+    ///
+    /// # Errors
+    /// Fails if the folder of the changes cannot be read.
+    pub fn changing_apps(&self) -> io::Result<Vec<AppName>> {
+        let name = |file: &str| {
+            let (app, kind) = file.split_once('.')?;
+            ["json", "rollback.json", "verb.json"].contains(&kind).then(|| app.parse().ok())?
+        };
+        let mut apps = parse_entries(&self.0.join("changes"), name)?;
+        apps.dedup();
+        Ok(apps)
     }
 
     /// Returns the file with the subordinate uids of the apps, which piku-chroot writes.

@@ -20,7 +20,7 @@ use crate::distribute::catch_up;
 use crate::export::{ExportMode, ExportOptions};
 use crate::key::{self, NewKeyArgs};
 use crate::push::push_options::PushOptions;
-use crate::relay::killed_rollback;
+use crate::relay::before_deploy;
 use crate::session::KeySession;
 use crate::{child_env, distribute, export, push, relay, repository};
 
@@ -73,7 +73,7 @@ impl ReceiveCli {
                     None if std::env::var_os(deploy_lock::RESTORED).is_some() => DeploySubject::Restored,
                     None => DeploySubject::Tip(branch),
                 };
-                killed_rollback::finish_before_deploy(&context)?;
+                before_deploy::finish_before_deploy(&context)?;
                 let outcome =
                     deploy::deploy_without_push(&context, &what, options, wait.map(Duration::from_secs))?;
                 deploy_event::send_deploy_event(&context, &outcome);

@@ -9,6 +9,7 @@ use piku_events::audit::{self, AuditedAction};
 use piku_layout::app_lock;
 use piku_layout::deploys::missed_release::{MissedReason, MissedRelease};
 use piku_layout::deploys::unfinished_rollback::UnfinishedRollback;
+use piku_layout::deploys::unfinished_verb::UnfinishedVerb;
 use piku_layout::settings::DeployTo;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, FAILED, UserError};
@@ -18,9 +19,9 @@ use super::target_host::TargetHost;
 use super::{IS_QUIET, for_each_healthy, front, missed, send_to_machines, targets};
 use crate::app_context::AppContext;
 use crate::deploy::lock::AppLock;
-use crate::relay::killed_rollback;
 use crate::relay::relay_order::RelayOrder;
 use crate::relay::rollback_run::AbsentHosts;
+use crate::relay::{killed_rollback, killed_verb};
 
 /// Name of the actor in records.
 pub(crate) const ACTOR: &str = "catch-up";
@@ -37,6 +38,9 @@ pub(crate) fn catch_up(context: &AppContext<'_>) -> anyhow::Result<u8> {
     if UnfinishedRollback::is_there(context.root, context.app) {
         let Some(order) = take_order(context)? else { return Ok(BUSY) };
         finish_rollback(context, &to, &order)?;
+    }
+    if finish_verb(context, &to)? == BUSY {
+        return Ok(BUSY);
     }
     let code = send_missed_settings(context, &to)?;
     let missed = MissedRelease::of(&app);
@@ -105,6 +109,30 @@ fn finish_rollback(context: &AppContext<'_>, to: &DeployTo, order: &RelayOrder) 
         record_outcome(context, outcome);
     }
     Ok(())
+}
+
+/// Finishes a verb that was killed, as far as its machines are back. Returns exit code 75 if the app is being changed.
+fn finish_verb(context: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<u8> {
+    if !UnfinishedVerb::is_there(context.root, context.app) {
+        return Ok(0);
+    }
+    // A verb that was not killed holds the lock.
+    if take_order(context)?.is_none() {
+        return Ok(BUSY);
+    }
+    let Some(record) = killed_verb::read(context)? else { return Ok(0) };
+    let is_known = |address: &String| to.machines.iter().any(|known| known.to_string() == *address);
+    if killed_verb::waits_for_machines(&record) && record.machines.iter().all(is_known) {
+        // Nobody waits for the lock while machines are away.
+        if find_machines_back(context, to, &record.machines)?.is_empty() {
+            return Ok(0);
+        }
+    }
+    let Some(order) = take_order(context)? else { return Ok(BUSY) };
+    if let Some(outcome) = killed_verb::resume(context, to, &order)? {
+        record_outcome(context, &outcome);
+    }
+    Ok(0)
 }
 
 /// Returns those of the waiting machines that answer. One that is still away, or does not let this machine in, is nothing

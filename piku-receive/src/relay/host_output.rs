@@ -18,6 +18,19 @@ pub(super) struct HostResult {
     pub(super) has_no_access: bool,
 }
 
+impl HostResult {
+    /// Returns the result of this host if its own command has failed, which it has reported.
+    pub(super) fn failed_here() -> Self {
+        Self {
+            name: OWN_NAME.to_owned(),
+            output: String::new(),
+            failure: Some("failed".to_owned()),
+            is_away: false,
+            has_no_access: false,
+        }
+    }
+}
+
 /// Returns the format that the arguments name.
 pub(super) fn output_format(args: &[String]) -> OutputFormat {
     let after = args.iter().skip_while(|arg| *arg != "--format").nth(1).map(String::as_str);

@@ -8,7 +8,7 @@ use piku_layout::git_history::short_commit;
 use piku_layout::settings::{DeployTo, MachineAddress};
 use serde::Deserialize;
 
-use super::fan_out::QUERY;
+use super::host_request::QUERY;
 use super::{own_command, request_words};
 use crate::app_context::AppContext;
 use crate::distribute::ssh::{self, EndedSession, SessionInput};

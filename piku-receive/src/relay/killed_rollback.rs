@@ -2,30 +2,16 @@
 
 use anyhow::Context;
 use piku_layout::deploys::unfinished_rollback::{RollbackTurn, UnfinishedRollback};
-use piku_layout::settings::{DeployTo, HostSettings};
+use piku_layout::settings::DeployTo;
 use piku_report::progress;
 
-use super::fan_out::ask_all;
 use super::host_releases::{HostReleases, ask_host_releases, ask_own_releases};
+use super::host_request::ask_all;
 use super::relay_order::RelayOrder;
 use super::rollback_run::{AbsentHosts, HostState, RollbackRun, TurnFailure};
 use crate::app_context::AppContext;
-use crate::child_env;
 use crate::distribute::session_failure::{SessionFailure, SessionFailureKind};
 use crate::distribute::ssh::EndedSession;
-
-/// Finishes the rollback of an app before a push or another deploy begins. The caller does not hold the app's lock.
-pub(crate) fn finish_before_deploy(context: &AppContext<'_>) -> anyhow::Result<()> {
-    if !UnfinishedRollback::is_there(context.root, context.app) {
-        return Ok(());
-    }
-    child_env::refuse_root(context.root)?;
-    let mut settings = HostSettings::read(&context.root.settings())?;
-    let to = settings.deploy_to.remove(context.app).unwrap_or_default();
-    let order = RelayOrder::wait(context, context.key, None)?;
-    // What has failed is reported: the machines get the new release.
-    finish(context, &to, &order, AbsentHosts::Reported).map(drop)
-}
 
 /// Finishes the rollback. Returns `None` if there is none, and true if a host has not rolled back.
 pub(crate) fn finish(

@@ -4,13 +4,18 @@
 
 #![expect(clippy::disallowed_methods, reason = "checks that a folder exists which only piku writes")]
 
+pub(crate) mod before_deploy;
 mod fan_out;
 mod host_output;
 mod host_releases;
+mod host_request;
+mod host_verb;
 pub(crate) mod killed_rollback;
+pub(crate) mod killed_verb;
 mod log_line;
 mod log_query;
 mod logs;
+mod noted_verb;
 mod one_host;
 mod own_settings;
 mod plan;
@@ -51,11 +56,7 @@ pub(crate) fn relay_verb(context: &AppContext<'_>, verb: &str, args: &[String]) 
         }
         Err(err) => return Err(err),
     };
-    let state = OwnState {
-        is_live: context.dir().current_number().is_some(),
-        is_destroyed: context.dir().destroyed().is_dir(),
-    };
-    match plan::plan_verb(context.app, &to, state, verb, args) {
+    match plan::plan_verb(context.app, &to, own_state(context), verb, args) {
         RelayPlan::Here => run_here(context, verb, args),
         RelayPlan::HereOnly { warning } => {
             progress::warning(&warning);
@@ -85,6 +86,14 @@ pub(crate) fn relay_verb(context: &AppContext<'_>, verb: &str, args: &[String]) 
         }
         RelayPlan::Logs => logs::print_merged_logs(context, &to, args),
         RelayPlan::Refuse { why, hint } => Err(UserError::new(why).hint(hint).into()),
+    }
+}
+
+/// Returns the state of the app on this host.
+fn own_state(context: &AppContext<'_>) -> OwnState {
+    OwnState {
+        is_live: context.dir().current_number().is_some(),
+        is_destroyed: context.dir().destroyed().is_dir(),
     }
 }
 

@@ -10,7 +10,7 @@ use piku_layout::deploys::missed_settings::SettingChanges;
 use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::progress;
 
-use super::fan_out::QUERY;
+use super::host_request::QUERY;
 use super::relay_order::RelayOrder;
 use super::settings_change::BegunChange;
 use super::{own_command, request_words};

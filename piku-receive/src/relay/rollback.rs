@@ -11,14 +11,14 @@ use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
-use super::fan_out::ask_all;
 use super::host_output::OWN_NAME;
 use super::host_releases::{HostReleases, ask_host_releases, ask_own_releases};
-use super::killed_rollback;
-use super::lock_app;
+use super::host_request::ask_all;
+use super::killed_verb::NextChange;
 use super::plan::ssh_line;
 use super::relay_order::RelayOrder;
 use super::rollback_run::{AbsentHosts, HostState, RollbackRun};
+use super::{killed_rollback, killed_verb, lock_app};
 use crate::app_context::AppContext;
 use crate::distribute::session_failure::SessionFailure;
 use crate::distribute::ssh::EndedSession;
@@ -39,6 +39,7 @@ struct RollbackHost<'a> {
 /// that one.
 pub(super) fn roll_back_all(context: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<ExitCode> {
     let order = RelayOrder::wait(context, &actor::actor_name(), None)?;
+    killed_verb::finish_before(context, to, &order, NextChange::Rollback)?;
     if let Some(failed) = killed_rollback::finish(context, to, &order, AbsentHosts::Reported)? {
         return Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }

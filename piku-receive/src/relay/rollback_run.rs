@@ -11,8 +11,8 @@ use piku_layout::deploys::unfinished_rollback::{RollbackTurn, SettingsBefore, Un
 use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::progress;
 
-use super::fan_out::change_limit;
 use super::host_output::OWN_NAME;
+use super::host_request::change_limit;
 use super::own_settings::{follow_settings, read_settings};
 use super::plan::ssh_line;
 use super::relay_order::RelayOrder;

@@ -24,7 +24,7 @@ use crate::app_context::AppContext;
 use crate::child_env;
 use crate::deploy::deploy_event;
 use crate::push;
-use crate::relay::killed_rollback;
+use crate::relay::before_deploy;
 use crate::release::{self, ReleaseStep};
 use crate::repository::create;
 use crate::repository::setup;
@@ -120,7 +120,7 @@ impl KeySession {
         match request {
             KeyRequest::Git { service: GitService::ReceivePack, app } => {
                 let context = AppContext { root: &self.root, scripts: &self.scripts, app, key: &self.key };
-                killed_rollback::finish_before_deploy(&context)?;
+                before_deploy::finish_before_deploy(&context)?;
                 let outcome = push::receive_push(&context)?;
                 deploy_event::send_deploy_event(&context, &outcome);
                 Ok(SessionEnd { code: outcome.exit_code(), outcome: outcome.to_string() })

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use piku_layout::deploys::deploy_lock::DeployLock;
+use piku_layout::deploys::unfinished_work::UnfinishedWork;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_release::manifest::BuiltRelease;
@@ -38,6 +39,9 @@ pub(crate) struct AppRow {
     /// Machines behind this machine's front of the app.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) machines: Vec<MachineRow>,
+    /// Verb that other machines of the app have not executed yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unfinished: Option<UnfinishedWork>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -143,6 +147,7 @@ pub(crate) fn describe_app(
     };
     let crashes = |one: &InstanceSample| one.state == SampledState::CrashLooping;
     let machines = machine_rows(root, &app);
+    let unfinished = UnfinishedWork::read(root, &app);
     let state = match () {
         () if !machines.is_empty() => AppState::Remote,
         () if dir.current_number().is_none() => AppState::Created,
@@ -172,24 +177,29 @@ pub(crate) fn describe_app(
         locked: DeployLock::read(&dir).ok().flatten(),
         certificate: site.and_then(|site| site.certificate.as_ref()).map(|certificate| certificate.state),
         machines,
+        unfinished,
     }
 }
 
 /// Returns what is unusual about the app.
-fn unusual(row: &AppRow) -> Vec<&'static str> {
+fn unusual(row: &AppRow) -> Vec<String> {
     let state = Some(row.state).filter(|state| *state != AppState::Running).map(AppState::as_str);
     let is_stopped_too = row.stopped && row.state == AppState::Maintenance;
     let stopped = is_stopped_too.then_some(AppState::Stopped.as_str());
     let certificate = row.certificate.and_then(CertificateState::problem);
     let locked = row.locked.as_ref().map(|_| "locked");
     let lacks = row.machines.iter().any(MachineRow::is_missing).then_some("a machine is down");
-    state.into_iter().chain(stopped).chain(lacks).chain(locked).chain(certificate).collect()
+    let notes = state.into_iter().chain(stopped).chain(lacks).chain(locked).chain(certificate);
+    let unfinished = row.unfinished.iter().map(|work| format!("{} unfinished", work.verb));
+    notes.map(str::to_owned).chain(unfinished).collect()
 }
 
 fn render_names(rows: &[AppRow]) -> String {
     let width = rows.iter().map(|row| row.app.as_str().len()).max().unwrap_or(0);
     let line = |row: &AppRow| match unusual(row).join(", ") {
-        notes if notes.is_empty() || row.state == AppState::Created => format!("{}\n", row.app),
+        notes if notes.is_empty() || row.state == AppState::Created && row.unfinished.is_none() => {
+            format!("{}\n", row.app)
+        }
         notes => format!("{:width$}  {notes}\n", row.app.as_str()),
     };
     rows.iter().map(line).collect()

@@ -1,6 +1,7 @@
 //! The daemon's timer for machines that were down at a deploy: `piku-receive catch-up` looks whether they are
 //! back.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::deploys::missed_settings::MissedSettings;
 use piku_layout::deploys::unfinished_change::UnfinishedChange;
 use piku_layout::deploys::unfinished_rollback::UnfinishedRollback;
+use piku_layout::deploys::unfinished_verb::UnfinishedVerb;
 use piku_layout::name::AppName;
 use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
 
@@ -26,7 +28,7 @@ pub(super) struct CatchUpTimer(Option<Instant>);
 
 impl CatchUpTimer {
     pub(super) fn read(root: &PikuRoot) -> Self {
-        let is_any = root.apps().unwrap_or_default().iter().any(|app| is_waiting(root, app));
+        let is_any = candidates(root).iter().any(|app| is_waiting(root, app));
         Self(is_any.then(|| Instant::now() + EVERY))
     }
 
@@ -41,13 +43,18 @@ impl CatchUpTimer {
             return Ok(());
         }
         *self = Self::read(root);
-        let apps = root.apps().unwrap_or_default();
+        let apps = candidates(root);
         apps.iter().filter(|app| is_waiting(root, app)).try_for_each(|app| start_catch_up(root, app))
     }
 }
 
-/// Returns whether a machine waits for a release or settings of the app, or may do so after a change or a rollback that was
-/// killed.
+/// Returns all apps, and those that machines may still have to destroy or to bring back.
+fn candidates(root: &PikuRoot) -> BTreeSet<AppName> {
+    let apps = root.apps().unwrap_or_default().into_iter();
+    apps.chain(root.changing_apps().unwrap_or_default()).collect()
+}
+
+/// Returns whether a machine waits for a release or settings of the app, or may do so after a change that was killed.
 fn is_waiting(root: &PikuRoot, app: &AppName) -> bool {
     let dir = root.app(app);
     // What cannot be read is reported by the next change.
@@ -55,6 +62,7 @@ fn is_waiting(root: &PikuRoot, app: &AppName) -> bool {
         || MissedSettings::read(&dir).is_ok_and(|missed| !missed.waiting().is_empty())
         || UnfinishedChange::is_there(root, app)
         || UnfinishedRollback::is_there(root, app)
+        || UnfinishedVerb::is_there(root, app)
 }
 
 fn start_catch_up(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {

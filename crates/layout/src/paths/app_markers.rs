@@ -13,6 +13,9 @@ pub const USAGE_HISTORY: &str = "history.json";
 /// Name of the folder with dumps for the services of a restored app.
 pub const RESTORING: &str = "restoring";
 
+/// Name of the marker of an app that a restore has made and not deployed yet.
+pub const UNDEPLOYED: &str = "undeployed";
+
 impl AppDir {
     /// Returns the marker that exists from the first step of the app's removal to its last.
     #[must_use]
@@ -54,6 +57,12 @@ impl AppDir {
     #[must_use]
     pub fn is_restoring(&self) -> bool {
         self.restoring().exists()
+    }
+
+    /// Returns the marker of an app that a restore from a backup has made, until its deploy has ended.
+    #[must_use]
+    pub fn undeployed(&self) -> PathBuf {
+        self.dir.join(UNDEPLOYED)
     }
 
     /// Returns the record that exists from the first step of a renaming to its last.
