@@ -3144,7 +3144,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__rename)
-            opts="-h --undo --root --help"
+            opts="-h --undo --resume --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -326,6 +326,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand import-app" -l no-rest
 complete -c piku-run -n "__fish_piku_run_using_subcommand import-app" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand rename" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand rename" -l undo -d 'Start the app under its old name, if an interrupted renaming has not moved it yet'
+complete -c piku-run -n "__fish_piku_run_using_subcommand rename" -l resume -d 'Wait for the end of stdin, then complete or undo an interrupted renaming'
 complete -c piku-run -n "__fish_piku_run_using_subcommand rename" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c piku-run -n "__fish_piku_run_using_subcommand clone" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
 complete -c piku-run -n "__fish_piku_run_using_subcommand clone" -l data -d 'Also copy the app\'s own files, as they are at this moment'
@@ -453,7 +454,7 @@ complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_see
 complete -c piku-run -n "__fish_piku_run_using_subcommand backup; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l as -d 'Give the app of the backup another name' -r
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l root -d 'Root directory of piku [default: ~/.piku]' -r -F
-complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l resume -d 'Wait for the end of stdin, then start the app again, if a killed restore has stopped it'
+complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l resume -d 'Wait for the end of stdin, then start the app that a killed restore has stopped, or deploy the restored one'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l replace -d 'Replace apps that are there; each is saved first, and kept for `keep_destroyed` of host.yaml'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l dry-run -d 'Read the whole backup, print what would be restored, and change nothing'
 complete -c piku-run -n "__fish_piku_run_using_subcommand restore" -l skip-deploy -d 'Do not deploy what is restored from a backup'

@@ -8,6 +8,7 @@
 
 mod catch_up_timer;
 mod client_requests;
+mod interrupted;
 mod supervisor_child;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -42,7 +43,6 @@ use crate::process::signals;
 use crate::process::wait::{self, PollInterest, READ};
 use crate::protections;
 use crate::releases::current;
-use crate::releases::rename_record::RenameRecord;
 use crate::status::StatusTimer;
 
 use catch_up_timer::CatchUpTimer;
@@ -163,14 +163,7 @@ impl DaemonLoop {
     fn boot(&mut self) -> anyhow::Result<()> {
         for app in self.root.supervised().context("cannot list the apps")? {
             let dir = self.root.app(&app);
-            if let Err(err) = current::remove_dir(&dir.paused()) {
-                log_error(&format!("{app}: {err:#}"));
-            }
-            if let Some(record) = RenameRecord::read(&dir) {
-                if let Err(err) = record.resume(&self.root, &app, &self.program) {
-                    log_error(&format!("{app}: {err:#}"));
-                }
-                // It starts the app.
+            if interrupted::resume(&self.root, &app, &self.program) {
                 continue;
             }
             // Also without a release: a supervisor killed during a first deploy may have left processes.

@@ -12,6 +12,7 @@ mod machines;
 pub mod nginx;
 pub mod ports;
 pub mod processes;
+pub mod random_kill;
 mod registries;
 pub mod repo;
 mod skip;

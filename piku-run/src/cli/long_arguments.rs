@@ -102,6 +102,9 @@ pub(crate) struct RenameArgs {
     /// Start the app under its old name, if an interrupted renaming has not moved it yet
     #[arg(long, hide = true)]
     pub(crate) undo: bool,
+    /// Wait for the end of stdin, then complete or undo an interrupted renaming
+    #[arg(long, hide = true)]
+    pub(crate) resume: bool,
 }
 
 /// Arguments of `status-password`.
@@ -265,7 +268,7 @@ pub(crate) struct BackupArgs {
 pub(crate) struct RestoreArgs {
     /// Name of the app [default: all apps of the backup]
     pub(crate) app: Option<AppName>,
-    /// Wait for the end of stdin, then start the app again, if a killed restore has stopped it
+    /// Wait for the end of stdin, then start the app that a killed restore has stopped, or deploy the restored one
     #[arg(long, hide = true, requires = "app")]
     pub(crate) resume: bool,
     /// Give the app of the backup another name

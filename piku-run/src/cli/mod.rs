@@ -354,7 +354,7 @@ pub(crate) enum RunCommand {
     /// Give an app another name, with its releases, config, data, certificates, grants, logs and keys
     ///
     /// The app is down for the time of a restart. Its host names stay; the one that the host assigns follows the name.
-    /// An interrupted renaming is completed by the same command. The daemon, when it starts, completes it too, or undoes one that has not moved the app yet.
+    /// A killed renaming is completed at once, or undone if it has not moved the app yet; after a power cut, the daemon does that when it starts. The same command completes it, too.
     #[command(after_long_help = exit_status::CHANGE)]
     Rename(RenameArgs),
     /// Make another app with the code, config and formation of one

@@ -172,6 +172,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
             let options = ImportOptions { dry_run: typed.dry_run, no_deploy: typed.no_deploy };
             return Ok(exit_code(python_home::import_home(&root()?, &typed.dir, &typed.apps, options)?));
         }
+        RunCommand::Rename(typed) if typed.resume => rename::resume(&root()?, &typed.app, &typed.new)?,
         RunCommand::Rename(typed) if typed.undo => rename::undo(&root()?, &typed.app)?,
         RunCommand::Rename(typed) => rename::run(&root()?, &typed.app, &typed.new)?,
         RunCommand::Clone(typed) => return clone::run(&root()?, &typed),

@@ -85,6 +85,7 @@ pub(super) fn recorded_verb(command: &RunCommand) -> Option<RecordedVerb> {
         RunCommand::ImportApp(typed) if typed.dry_run => None,
         RunCommand::ImportApp(typed) => of(typed.from.verb(), &typed.app),
         RunCommand::ImportPiku(typed) => (!typed.dry_run).then(|| RecordedVerb::new("import-piku", None)),
+        RunCommand::Rename(typed) if typed.resume => None,
         RunCommand::Rename(typed) => of("rename", &typed.app),
         RunCommand::Clone(typed) => of("clone", &typed.app),
         RunCommand::Destroy(typed) => of("destroy", &typed.app),

@@ -90,34 +90,29 @@ fn size_of_line(line: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn sh(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        command
-    }
+    use piku_tests::processes::shell;
 
     #[test]
     fn blocks_are_summed_up() {
         let whole = |bytes| DataSize { bytes, is_partial: false };
         let minute = Duration::from_secs(60);
         let listed = count(
-            sh("printf 'd 8 5\\nf 16 1\\nf 16 2\\n'; sleep 0.1; printf 'f 1'; printf '6 2\\n'"),
+            shell("printf 'd 8 5\\nf 16 1\\nf 16 2\\n'; sleep 0.1; printf 'f 1'; printf '6 2\\n'"),
             minute,
         );
         assert_eq!(listed.unwrap(), whole(512 * (8 + 16 + 8 + 8)));
-        let some = count(sh("printf 'd 8 5\\n'; exit 1"), minute).unwrap();
+        let some = count(shell("printf 'd 8 5\\n'; exit 1"), minute).unwrap();
         assert_eq!(some, DataSize { bytes: 4096, is_partial: true });
-        assert!(count(sh("exit 1"), minute).is_err(), "it did not begin");
-        assert!(count(sh("printf 'd 8 5\\n'; exit 125"), minute).is_err(), "the jail failed");
+        assert!(count(shell("exit 1"), minute).is_err(), "it did not begin");
+        assert!(count(shell("printf 'd 8 5\\n'; exit 125"), minute).is_err(), "the jail failed");
         let odd =
-            count(sh("printf 'd 18446744073709551615 1\\nnonsense\\n\\377\\nf 8 0\\n'"), minute).unwrap();
+            count(shell("printf 'd 18446744073709551615 1\\nnonsense\\n\\377\\nf 8 0\\n'"), minute).unwrap();
         assert_eq!(odd, whole(4096));
     }
 
     #[test]
     fn endless_list_ends_with_the_time() {
-        let size = count(sh("exec yes 'f 8 1'"), Duration::from_millis(100)).unwrap();
+        let size = count(shell("exec yes 'f 8 1'"), Duration::from_millis(100)).unwrap();
         assert!(size.is_partial && size.bytes > 0);
     }
 }

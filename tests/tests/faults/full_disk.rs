@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use piku_tests::world::World;
+use piku_tests::world::{World, wait_for};
 
 /// Puts a copy of the app's folder on a file system of 8 MB, fills that to its last byte, and runs the command.
 const ON_A_FULL_DISK: &str = r#"set -e
@@ -81,4 +81,27 @@ ls -A "$1""#;
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(said.contains("No space left on device"), "{said}");
     assert_eq!(String::from_utf8_lossy(&out.stdout), "filler\n", "{said}");
+}
+
+/// An app whose state cannot be saved is not replaced, and runs again.
+#[test]
+fn replacement_without_room_for_the_old_state_changes_nothing() {
+    let world = World::new();
+    world.repo("blog").serves("good\n").commit("Good").push().succeeds();
+    std::fs::write(world.app("blog").join("data/note"), vec![b'x'; 300_000]).expect("data");
+    let backup = world.tool("piku-run").args(["backup", "blog"]).output().expect("piku-run runs");
+    assert!(backup.status.success(), "{backup:?}");
+    std::fs::write(world.path("home/backup"), backup.stdout).expect("the backup");
+    std::fs::write(world.app("blog").join("data/note"), vec![b'y'; 300_000]).expect("data");
+    std::fs::create_dir_all(world.root().join("replaced")).expect("the folder");
+    let script =
+        r#"mount -t tmpfs -o size=100k,mode=700 tmpfs "$1" && exec piku-run restore blog --replace <"$2""#;
+    let mut command = world.command("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+    let out = command.arg(world.root().join("replaced")).arg(world.path("home/backup")).output();
+    let out = out.expect("unshare runs");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert_eq!(std::fs::read(world.app("blog").join("data/note")).expect("data")[0], b'y', "{said}");
+    wait_for("the page", || world.try_page("blog").is_some_and(|page| page == "good\n"));
 }

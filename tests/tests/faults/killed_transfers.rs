@@ -1,5 +1,5 @@
-//! Fault injection for what changes much at once: kill -9 of one process of `data:import`, `config:import`
-//! or `restore --replace` at a random instant. Afterwards the app serves, its data and its settings are of one state as a
+//! Fault injection for what changes much at once: kill -9 of one process of `data:import`, `config:import`, `restore`
+//! or `rename` at a random instant. Afterwards the app serves, its data and its settings are of one state as a
 //! whole, and the next try works.
 //!
 //! `PIKU_ROUNDS=50 cargo test -p piku-tests --test faults transfers` goes on for longer.
@@ -7,11 +7,11 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use piku_tests::processes;
+use piku_tests::random_kill::RandomKill;
 use piku_tests::world::{PATIENCE, World, wait_for};
 
 /// Rounds of each verb where nobody asks for more.
@@ -21,15 +21,21 @@ const FILES: usize = 300;
 /// Settings of a file.
 const SETTINGS: usize = 20;
 
-fn rounds() -> u64 {
-    std::env::var("PIKU_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS)
-}
-
 /// A world with the app `blog`.
 fn live() -> World {
     let world = World::new();
     world.repo("blog").serves("page\n").commit("One").push().succeeds();
     world
+}
+
+/// A world with the app `blog`, its data, and a backup of both.
+fn saved() -> (World, PathBuf) {
+    let world = live();
+    succeeds(&world, &["data", "blog", "import"], Some(&archive(&world, "old")));
+    let out = command(&world, &["backup", "blog"], None).output().expect("piku-run");
+    let backup = world.path("home/backup");
+    fs::write(&backup, &out.stdout).expect("the backup");
+    (world, backup)
 }
 
 /// Returns an archive of many files with this content.
@@ -62,47 +68,23 @@ fn contents(world: &World) -> Vec<String> {
     found
 }
 
-/// Runs `words` of piku-run with this file as stdin, and kills one of its processes, unless `random` is `None`.
-fn run(
-    world: &World,
-    words: &[&str],
-    input: Option<&PathBuf>,
-    random: Option<&mut Random>,
-) -> (Output, String) {
+/// Returns the command with these words of piku-run and this file as stdin.
+fn command(world: &World, words: &[&str], input: Option<&PathBuf>) -> Command {
     let mut command = world.tool("piku-run");
-    command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.stdin(input.map_or_else(Stdio::null, |path| File::open(path).expect("the input").into()));
-    let began = Instant::now();
-    let child = command.spawn().expect("piku-run");
-    let mut victim = String::new();
-    if let Some(random) = random {
-        thread::sleep(Duration::from_millis(random.below(random.usual)));
-        let all = family(i32::try_from(child.id()).expect("a pid"));
-        let at = usize::try_from(random.below(all.len() as u64)).unwrap_or_default();
-        if let Some(pid) = all.get(at) {
-            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            victim = format!("{} after {:?}", line.replace('\0', " "), began.elapsed());
-            processes::kill_all(&[*pid]);
-        }
-    }
-    let out = child.wait_with_output().expect("piku-run");
-    (out, victim)
-}
-
-/// Returns a process with all of its descendants.
-fn family(pid: i32) -> Vec<i32> {
-    let mut all = vec![pid];
-    let mut at = 0;
-    while at < all.len() {
-        all.extend(processes::children(all[at]));
-        at += 1;
-    }
-    all
+    command
+        .args(words)
+        .stdin(input.map_or_else(Stdio::null, |path| File::open(path).expect("the input").into()));
+    command
 }
 
 fn succeeds(world: &World, words: &[&str], input: Option<&PathBuf>) {
-    let (out, _) = run(world, words, input, None);
+    let out = command(world, words, input).output().expect("piku-run");
     assert!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+fn deploy(world: &World, app: &str) {
+    let out = world.tool("piku-receive").args(["deploy", app]).output().expect("piku-receive");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
 }
 
 /// Waits for an end; panics with the story.
@@ -120,9 +102,9 @@ fn killed_data_imports_leave_all_of_an_archive_or_nothing() {
     let archives = ["old", "new"].map(|content| archive(&world, content));
     succeeds(&world, &["data", "blog", "import"], Some(&archives[0]));
     assert_eq!(contents(&world), ["old"]);
-    let mut random = Random::new(350);
-    for round in 0..rounds() {
-        let (out, victim) = run(&world, &["data", "blog", "import"], Some(&archives[1]), Some(&mut random));
+    let mut random = RandomKill::new(350, ROUNDS);
+    for round in 0..random.rounds() {
+        let (out, victim) = random.run(&mut command(&world, &["data", "blog", "import"], Some(&archives[1])));
         let is_whole = || matches!(&contents(&world)[..], [one] if ["old", "new"].contains(&one.as_str()));
         await_state(&victim, &format!("round {round}"), is_whole, || {
             format!("{:?} {out:?}", contents(&world))
@@ -159,10 +141,10 @@ fn killed_config_imports_leave_all_settings_or_none() {
         all
     };
     succeeds(&world, &["config", "blog", "import"], Some(&settings(0)));
-    let mut random = Random::new(700);
-    for round in 1..=rounds() {
+    let mut random = RandomKill::new(700, ROUNDS);
+    for round in 1..=random.rounds() {
         let path = settings(round);
-        let (out, victim) = run(&world, &["config", "blog", "import"], Some(&path), Some(&mut random));
+        let (out, victim) = random.run(&mut command(&world, &["config", "blog", "import"], Some(&path)));
         await_state(&victim, "settings", || values().len() == 1, || format!("{:?} {out:?}", values()));
         wait_for("the page", || world.try_page("blog").is_some_and(|page| page == "page\n"));
         succeeds(&world, &["config", "blog", "import"], Some(&path));
@@ -172,19 +154,18 @@ fn killed_config_imports_leave_all_settings_or_none() {
 
 #[test]
 fn killed_replacements_leave_an_app_that_serves() {
-    let world = live();
-    succeeds(&world, &["data", "blog", "import"], Some(&archive(&world, "old")));
-    let (out, _) = run(&world, &["backup", "blog"], None, None);
-    let backup = world.path("home/backup");
-    fs::write(&backup, &out.stdout).expect("the backup");
-    let mut random = Random::new(2500);
-    for _ in 0..rounds() {
+    let (world, backup) = saved();
+    let mut random = RandomKill::new(2500, ROUNDS);
+    for _ in 0..random.rounds() {
         let words = ["restore", "blog", "--replace"];
-        let (_, victim) = run(&world, &words, Some(&backup), Some(&mut random));
-        // After the old app is gone, only the deploy is missing.
-        let is_replaced = || !world.app("blog").join("current").exists();
+        let (out, victim) = random.run(&mut command(&world, &words, Some(&backup)));
+        // One that has outlived a killed part of its deploy says so.
+        let said = String::from_utf8_lossy(&out.stderr);
+        if said.contains("it is not deployed; to try again: piku deploy blog") {
+            deploy(&world, "blog");
+        }
         let serves = || world.try_page("blog").is_some_and(|page| page == "page\n");
-        await_state(&victim, "it serves", || is_replaced() || serves(), || world.logs());
+        await_state(&victim, "it serves", serves, || format!("{said} {}", world.logs()));
         assert_eq!(contents(&world), ["old"], "{victim}");
         succeeds(&world, &words, Some(&backup));
         assert_eq!(
@@ -195,14 +176,48 @@ fn killed_replacements_leave_an_app_that_serves() {
     }
 }
 
+#[test]
+fn killed_restores_leave_an_app_that_serves_or_none() {
+    let (world, backup) = saved();
+    let mut random = RandomKill::new(2000, ROUNDS);
+    for round in 0..random.rounds() {
+        let name = format!("new{round}");
+        let words = ["restore", "blog", "--as", &name];
+        let (out, victim) = random.run(&mut command(&world, &words, Some(&backup)));
+        let said = String::from_utf8_lossy(&out.stderr);
+        let is_there = || world.app(&name).join("repo.git").exists();
+        if said.contains("it is not deployed; to try again") {
+            deploy(&world, &name);
+        } else if !is_there() {
+            succeeds(&world, &words, Some(&backup));
+        }
+        let serves = || world.try_page(&name).is_some_and(|page| page == "page\n");
+        await_state(&victim, "it serves", serves, || format!("{said} {}", world.logs()));
+        succeeds(&world, &["destroy", &name, "--confirm", &name, "--now"], None);
+    }
+}
+
+#[test]
+fn killed_renamings_leave_an_app_that_serves() {
+    let world = live();
+    let mut random = RandomKill::new(500, ROUNDS);
+    for _ in 0..random.rounds() {
+        let is_blog = world.app("blog").exists();
+        let (from, to) = if is_blog { ("blog", "shop") } else { ("shop", "blog") };
+        let (_, victim) = random.run(&mut command(&world, &["rename", from, to], None));
+        let is_whole = || {
+            let is_between = ["blog", "shop"].iter().any(|app| world.app(app).join("renaming.json").exists());
+            let app = if world.app("blog").exists() { "blog" } else { "shop" };
+            !is_between && world.try_page(app).is_some_and(|page| page == "page\n")
+        };
+        await_state(&victim, "it serves", is_whole, || world.logs());
+    }
+}
+
 /// An app that a killed replacement has stopped runs again, without a new daemon.
 #[test]
 fn a_replacement_that_is_killed_before_it_replaces_starts_the_app_again() {
-    let world = live();
-    succeeds(&world, &["data", "blog", "import"], Some(&archive(&world, "old")));
-    let (out, _) = run(&world, &["backup", "blog"], None, None);
-    let backup = world.path("home/backup");
-    fs::write(&backup, &out.stdout).expect("the backup");
+    let (world, backup) = saved();
     let paused = world.root().join("run/blog/paused");
     let mut is_killed = false;
     for _ in 0..10 {
@@ -221,24 +236,4 @@ fn a_replacement_that_is_killed_before_it_replaces_starts_the_app_again() {
     }
     assert!(is_killed, "it was too quick each time");
     wait_for("the page", || !paused.exists() && world.try_page("blog").is_some_and(|page| page == "page\n"));
-}
-
-/// Xorshift: the same choices for the same seed, and no crate for it.
-struct Random {
-    state: u64,
-    /// Longest time until a kill in milliseconds.
-    usual: u64,
-}
-
-impl Random {
-    fn new(usual: u64) -> Self {
-        Self { state: (u64::from(std::process::id()) * 7919) | 1, usual }
-    }
-
-    fn below(&mut self, count: u64) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state % count.max(1)
-    }
 }

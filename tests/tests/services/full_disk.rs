@@ -74,3 +74,33 @@ fn full_disk_loses_nothing_that_was_committed() {
     assert!(sql(STORE).contains(" stored\n"));
     says(&world, "laptop", "stop postgres", 0);
 }
+
+#[test]
+fn restore_on_a_full_disk_leaves_the_data_as_it_was() {
+    let world = World::new();
+    says(&world, "laptop", "service:create postgres", 0);
+    says(&world, "laptop", "create blog", 0);
+    says(&world, "laptop", "service:bind postgres blog", 0);
+    let sql = |words: &str| text(&says_with(&world, "service:console blog", words.as_bytes()));
+    let said = sql(&format!("CREATE TABLE notes (text text);\n{}", STORE.repeat(60)));
+    assert_eq!(said.matches(" stored\n").count(), 60, "{said}");
+    let dump = says_with(&world, "service:dump blog", b"").stdout;
+    sql("TRUNCATE notes; INSERT INTO notes VALUES ('kept');\nCHECKPOINT;\n");
+    says(&world, "laptop", "stop postgres", 0);
+    let Some(disk) = SmallDisk::mount(&world.root().join("services/postgres/data"), "110m") else {
+        return skip("a service on a full disk: the tests may not mount a file system");
+    };
+    says(&world, "laptop", "start postgres", 0);
+    let kept = || sql("SELECT count(*) || ' rows ' || max(text) FROM notes").contains(" 1 rows kept");
+    wait_for("the server", &kept);
+    let out = says_with(&world, "service:restore blog", &dump);
+    assert!(!out.status.success(), "{}", text(&out));
+    wait_for("the old data", &kept);
+    // And with room it is that of the dump.
+    disk.grow("500m");
+    says(&world, "laptop", "restart postgres", 0);
+    let out = says_with(&world, "service:restore blog", &dump);
+    assert!(out.status.success(), "{}", text(&out));
+    assert!(sql("SELECT count(*) || ' rows' FROM notes").contains(" 60 rows"));
+    says(&world, "laptop", "stop postgres", 0);
+}

@@ -13,11 +13,11 @@ use piku_report::progress;
 use piku_report::user_error::{self, USAGE, UserError};
 
 use super::lacking::find_lacking;
-use super::quiet_app::{QuietApp, check_replaceable};
+use super::quiet_app::{QuietApp, check_replaceable, deploy_published};
 use super::restored_app::RestoredApp;
 use super::{replaced_app, services};
-use crate::commands::lifecycle::deploy_restored;
 use crate::commands::lifecycle::free_name;
+use crate::releases::current;
 
 /// Apps of an archive that are asked for, and their name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(in crate::commands) fn restore_archive(
         return Ok(code);
     }
     for app in &mut intake.apps {
-        app.complete().with_context(|| format!("cannot restore {}", app.name))?;
+        app.complete(request.skip_deploy).with_context(|| format!("cannot restore {}", app.name))?;
     }
     if let Some(app) = intake.apps.first() {
         app.sync_all()?;
@@ -79,28 +79,34 @@ pub(in crate::commands) fn restore_archive(
     let mut published = Vec::new();
     for (mut app, quiet) in apps {
         let (name, lock) = (app.name.clone(), app.take_lock());
+        let is_to_deploy = app.is_deployable() && !request.skip_deploy;
         match app.publish(quiet) {
-            Ok(is_deployable) => {
+            Ok(guard) => {
                 progress::step(&format!("{name} is back as it was at {:.0} on {}", head.at, head.host));
-                published.push((name, lock, is_deployable));
+                published.push((name, lock, is_to_deploy, guard));
             }
             Err(err) => {
                 code = user_error::report(crate::TOOL, &err.context(format!("cannot restore {name}")));
             }
         }
     }
-    for (name, lock, is_deployable) in published {
+    for (name, lock, is_to_deploy, guard) in published {
         if let Err(err) = services::restore_services(root, &name) {
             // The other apps do not wait for it.
             let failed = err.context(format!("{name} lacks its data, and is not deployed"));
             code = user_error::report(crate::TOOL, &failed);
-        } else if request.skip_deploy || !is_deployable {
+            current::remove_dir(&root.app(&name).undeployed())?;
+        } else if !is_to_deploy {
             progress::detail(&format!("to deploy {name}: piku deploy {name}"));
         } else {
-            let deployed = deploy_restored(root, &name)?;
+            let deployed = deploy_published(root, &name)?;
             if deployed != ExitCode::SUCCESS {
                 code = deployed;
             }
+        }
+        // Nothing is left to do for it.
+        if let Some(guard) = guard {
+            guard.end();
         }
         if let Some(lock) = lock {
             progress::detail(&lock.describe(&name));

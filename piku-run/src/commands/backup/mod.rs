@@ -22,7 +22,7 @@ use piku_report::user_error::{USAGE, UserError};
 
 pub(super) use host::restore_host;
 pub(super) use intake::{ArchiveRequest, ExistingApp, restore_archive};
-pub(super) use quiet_app::resume_replaced;
+pub(super) use quiet_app::{deploy_published, resume_restore};
 pub(super) use replaced_app::{open_last as open_last_replaced, remove_expired as remove_expired_replaced};
 pub(super) use services::restore_services;
 pub(crate) use write::{BackupRequest, BackupScope, WrittenBackup, write_backup};

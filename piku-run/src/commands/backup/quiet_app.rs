@@ -1,6 +1,10 @@
 //! An app that is stopped and locked while it is saved and replaced: nothing that it would write, and no push, is lost
 //! between the two.
 
+#![expect(clippy::disallowed_methods, reason = "looks for a mark that only piku writes")]
+
+use std::process::ExitCode;
+
 use anyhow::Context;
 use piku_files::FileLock;
 use piku_layout::deploys::deploy_lock::DeployLock;
@@ -9,7 +13,8 @@ use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
-use crate::commands::lifecycle::{app_lock, rename};
+use super::services;
+use crate::commands::lifecycle::{app_lock, deploy_restored, rename};
 use crate::commands::service::refuse_service;
 use crate::garbage::scratch;
 use crate::ipc::client;
@@ -39,7 +44,7 @@ impl QuietApp {
         let lock = app_lock::lock_idle_app(&dir, name)?;
         check_replaceable(root, name)?;
         kubernetes::warn_of_cluster_files(root, name, "files of the backup go here, not there")?;
-        let guard = Some(CallerGuard::start(root, &["restore", name.as_str(), "--resume"])?);
+        let guard = Some(start_guard(root, name)?);
         let mut quiet = Self { root: root.clone(), name: name.clone(), lock, alone: None, guard };
         client::ask(root, name, &SupervisorRequest::Stop { stay: false })?;
         client::ask(root, name, &SupervisorRequest::Leave)?;
@@ -49,11 +54,9 @@ impl QuietApp {
         Ok(quiet)
     }
 
-    /// Leaves the app to what has replaced it.
-    pub(super) fn leave_replaced(mut self) {
-        if let Some(guard) = self.guard.take() {
-            guard.end();
-        }
+    /// Leaves the app to what has replaced it, and its guard to the deploy of that.
+    pub(super) fn leave_replaced(mut self) -> Option<CallerGuard> {
+        self.guard.take()
     }
 }
 
@@ -68,11 +71,33 @@ impl Drop for QuietApp {
     }
 }
 
-/// Starts an app in the guard, if it was stopped in order to be replaced, and was not.
-pub(in crate::commands) fn resume_replaced(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
+/// Starts the process that goes on if this one is killed during the restore of an app.
+pub(super) fn start_guard(root: &PikuRoot, app: &AppName) -> anyhow::Result<CallerGuard> {
+    CallerGuard::start(root, &["restore", app.as_str(), "--resume"])
+}
+
+/// Goes on in the guard: starts an app that was stopped in order to be replaced, and was not, or deploys a restored one.
+pub(in crate::commands) fn resume_restore(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     caller_guard::wait_for_caller()?;
+    // The deploy itself may have outlived its caller.
     drop(app_lock::wait_for_app(root, app)?);
-    if root.app(app).is_stopped() { rename::start(root, app) } else { Ok(()) }
+    let dir = root.app(app);
+    if dir.undeployed().exists() {
+        // Of the processes of the replaced app.
+        current::remove_dir(&dir.paused())?;
+        services::restore_services(root, app)?;
+        return deploy_published(root, app).map(drop);
+    }
+    if dir.is_stopped() { rename::start(root, app) } else { Ok(()) }
+}
+
+/// Deploys a restored app, unless a push has. After that, whatever has become of it, nothing is left of the restore.
+pub(in crate::commands) fn deploy_published(root: &PikuRoot, app: &AppName) -> anyhow::Result<ExitCode> {
+    let dir = root.app(app);
+    let is_live = dir.current_number().is_some();
+    let code = if is_live { ExitCode::SUCCESS } else { deploy_restored(root, app)? };
+    current::remove_dir(&dir.undeployed())?;
+    Ok(code)
 }
 
 /// Checks that an app may be replaced now.

@@ -17,13 +17,13 @@ use piku_files::{TreeHandle, atomic_file};
 use piku_layout::deploys::deploy_lock::DeployLock;
 use piku_layout::git_history::short_commit;
 use piku_layout::name::{AppName, ProcessName};
-use piku_layout::paths::{DEPLOY_LOCK, PikuRoot, RESTORING};
+use piku_layout::paths::{DEPLOY_LOCK, PikuRoot, RESTORING, UNDEPLOYED};
 use piku_release::removals;
 use piku_report::diagnostic::{readable, shorten_text};
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
-use super::quiet_app::QuietApp;
+use super::quiet_app::{QuietApp, start_guard};
 use super::repository::{self, RestoredBranch};
 use super::services;
 use crate::commands::data_archive::TarReport;
@@ -31,6 +31,7 @@ use crate::commands::data_jail;
 use crate::commands::lifecycle::aside_app::{AsideApp, remove_bindings_of_others, remove_own_settings};
 use crate::config::ConfigValues;
 use crate::desired::{self, Formation};
+use crate::process::caller_guard::CallerGuard;
 use crate::releases::current;
 
 /// Largest small part in bytes.
@@ -196,8 +197,8 @@ impl RestoredApp {
         }
     }
 
-    /// Makes the app complete, except for its name. The archive was verified.
-    pub(super) fn complete(&mut self) -> anyhow::Result<()> {
+    /// Makes the app complete, except for its name, and marks it if it is to be deployed. The archive was verified.
+    pub(super) fn complete(&mut self, skip_deploy: bool) -> anyhow::Result<()> {
         if let Some(err) = self.data_error.take() {
             return Err(err.into());
         }
@@ -228,7 +229,11 @@ impl RestoredApp {
                 services::write_list(&self.aside.join(RESTORING), &self.saved.services)?;
             }
         }
-        for (is_set, mark) in [(self.saved.maintenance, "maintenance"), (self.saved.stopped, "stopped")] {
+        for (is_set, mark) in [
+            (self.saved.maintenance, "maintenance"),
+            (self.saved.stopped, "stopped"),
+            (self.is_deployable() && !skip_deploy, UNDEPLOYED),
+        ] {
             if is_set {
                 write_mark(&self.aside.join(mark))?;
             }
@@ -241,20 +246,28 @@ impl RestoredApp {
         Ok(TreeHandle::open(self.aside.path())?.sync_file_system()?)
     }
 
-    /// Gives the app its name, in place of the one that has it. Returns whether it should be deployed.
-    pub(super) fn publish(self, replaced: Option<QuietApp>) -> anyhow::Result<bool> {
+    /// Returns true if a deploy makes it what it was.
+    pub(super) fn is_deployable(&self) -> bool {
+        self.has_bundle && !self.lacks_live && self.saved.commit.is_some() && !self.saved.stopped
+    }
+
+    /// Gives the app its name, in place of the one that has it. Returns the guard of what follows.
+    pub(super) fn publish(self, replaced: Option<QuietApp>) -> anyhow::Result<Option<CallerGuard>> {
         let Self { root, name, saved, aside, has_bundle, lacks_live, .. } = self;
-        if let Some(replaced) = replaced {
+        let guard = if let Some(replaced) = replaced {
             aside.exchange()?;
             // From here on, the app is the restored one, and what fails has to be told, but does not undo it.
             aside.forget_replaced();
-            replaced.leave_replaced();
+            let guard = replaced.leave_replaced();
             if let Err(err) = services::tell_left_bindings(&root, &name, &saved.services) {
                 progress::warning(&format!("cannot tell which services {name} had: {err:#}"));
             }
+            guard
         } else {
+            let guard = start_guard(&root, &name)?;
             drop(aside.publish()?);
-        }
+            Some(guard)
+        };
         if saved.stopped {
             progress::detail(&format!("{name} was stopped; a deploy starts it"));
         } else if saved.commit.is_none() {
@@ -268,7 +281,7 @@ impl RestoredApp {
                 short_commit(commit)
             ));
         }
-        Ok(has_bundle && !lacks_live && saved.commit.is_some() && !saved.stopped)
+        Ok(guard)
     }
 
     /// Takes the lock that the app has again.

@@ -183,15 +183,10 @@ fn read_list_errors(errors: impl Read) -> LeftOut {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn sh(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        command
-    }
+    use piku_tests::processes::shell;
 
     fn read(list: &str, read: &str) -> anyhow::Result<(String, ArchiveEnd)> {
-        let mut archive = DataArchive::start_commands(sh(list), sh(read), Stdio::piped())?;
+        let mut archive = DataArchive::start_commands(shell(list), shell(read), Stdio::piped())?;
         let text = io::read_to_string(archive.take_output()?)?;
         archive.finish(Deadline::default()).map(|end| (text, end))
     }
@@ -236,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_never_ends_is_killed() {
-        let never = || sh("exec sleep 1000");
+        let never = || shell("exec sleep 1000");
         let archive = DataArchive::start_commands(never(), never(), Stdio::null()).unwrap();
         assert!(archive.finish(Deadline::after(std::time::Duration::from_millis(20))).is_err());
     }

@@ -1,6 +1,6 @@
 //! `rename APP NEW`: gives an app another name, with everything it has. The rename of its directory is the one
-//! step that decides: before it the app has its old name, after it the new one, and what is left to do is
-//! done by the next `rename` of the same names, or by the daemon when it starts.
+//! step that decides: before it the app has its old name, after it the new one, and what is left to do after a kill is
+//! done by a guard, after a power cut by the daemon when it starts, or by the next `rename` of the same names.
 
 #![expect(clippy::disallowed_methods, reason = "records in the app's own folder, which only piku writes")]
 
@@ -25,6 +25,7 @@ use crate::garbage;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::WebServer;
+use crate::process::caller_guard::{self, CallerGuard};
 use crate::releases::current;
 use crate::releases::rename_record::RenameRecord;
 use crate::services;
@@ -37,13 +38,18 @@ pub(in crate::commands) fn run(root: &PikuRoot, from: &AppName, to: &AppName) ->
     let begun = || RenameRecord::read(&root.app(to)).filter(|there| there.from == *from && there.to == *to);
     if begun().is_some() {
         let _lock = app_lock::wait_for_app(root, to)?;
-        return begun().map_or(Ok(()), |record| finish(root, &record));
+        let Some(record) = begun() else { return Ok(()) };
+        let guard = start_guard(root, &record)?;
+        finish(root, &record)?;
+        guard.end();
+        return Ok(());
     }
     let record = RenameRecord { from: from.clone(), to: to.clone(), is_complete: false };
     check(root, &record)?;
     let lock = app_lock::wait_for_app(root, from)?;
     // Another session may have been faster.
     check(root, &record)?;
+    let guard = start_guard(root, &record)?;
     record.write(&root.app(from))?;
     progress::step(&format!("Renaming {from} to {to}"));
     if let Err(err) = move_app(root, &record) {
@@ -51,9 +57,33 @@ pub(in crate::commands) fn run(root: &PikuRoot, from: &AppName, to: &AppName) ->
         let _ = current::remove_dir(&root.app(from).renaming());
         drop(lock);
         start(root, from).context("it does not come up again")?;
+        guard.end();
         return Err(err);
     }
-    finish(root, &record)
+    // If it fails, for example because a program of it was killed, the guard tries once more.
+    finish(root, &record)?;
+    guard.end();
+    Ok(())
+}
+
+/// Starts the process that completes or undoes the renaming if this one is killed.
+fn start_guard(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyhow::Result<CallerGuard> {
+    CallerGuard::start(root, &["rename", from.as_str(), to.as_str(), "--resume"])
+}
+
+/// Completes in the guard a renaming that was killed, or starts the app that it has not moved.
+pub(in crate::commands) fn resume(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<()> {
+    caller_guard::wait_for_caller()?;
+    let is_this = |record: &RenameRecord| record.from == *from && record.to == *to;
+    if RenameRecord::read(&root.app(to)).is_some_and(|record| is_this(&record)) {
+        let _lock = app_lock::wait_for_app(root, to)?;
+        let record = RenameRecord::read(&root.app(to)).filter(is_this);
+        return record.map_or(Ok(()), |record| finish(root, &record));
+    }
+    if RenameRecord::read(&root.app(from)).is_some_and(|record| is_this(&record)) {
+        return undo(root, from);
+    }
+    Ok(())
 }
 
 /// Starts an app that an interrupted renaming has stopped and not moved.
@@ -111,7 +141,7 @@ fn check(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyho
 
 /// Stops the app and renames its directory. The caller holds the app's lock.
 fn move_app(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyhow::Result<()> {
-    // Until the daemon starts again: it then also completes the renaming.
+    // Until the daemon or the guard, which also complete the renaming, start it again.
     client::ask(root, from, &SupervisorRequest::Stop { stay: false })?;
     client::ask(root, from, &SupervisorRequest::Leave)?;
     let _alone = app_lock::keep_out_supervisor(root, from)?;

@@ -17,8 +17,8 @@ use super::destroyed_app::DestroyedApp;
 use super::{app_lock, deploy_tip};
 use crate::cli::RestoreArgs;
 use crate::commands::backup::{
-    ArchiveRequest, ExistingApp, open_last_replaced, restore_archive, restore_host, restore_services,
-    resume_replaced,
+    ArchiveRequest, ExistingApp, deploy_published, open_last_replaced, restore_archive, restore_host,
+    restore_services, resume_restore,
 };
 use crate::process::git_command::has_refs;
 use crate::process::wait::{READ, wait};
@@ -30,7 +30,7 @@ const UNCERTAIN: Duration = Duration::from_secs(3);
 
 pub(in crate::commands) fn run(root: &PikuRoot, typed: &RestoreArgs) -> anyhow::Result<ExitCode> {
     if let (true, Some(app)) = (typed.resume, &typed.app) {
-        resume_replaced(root, app)?;
+        resume_restore(root, app)?;
         return Ok(ExitCode::SUCCESS);
     }
     let RestoreArgs { app, new, replace, dry_run, skip_deploy, without_services, .. } = typed;
@@ -102,7 +102,7 @@ fn restore_destroyed(root: &PikuRoot, app: &AppName) -> anyhow::Result<ExitCode>
     // What an interrupted restore from a backup has left to do.
     if dir.is_there() && restore_services(root, app)? {
         progress::step(&format!("{app} has its data"));
-        return deploy_tip::deploy_restored(root, app);
+        return deploy_published(root, app);
     }
     let check = || -> anyhow::Result<()> {
         if dir.is_there() {
