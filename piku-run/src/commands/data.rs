@@ -141,9 +141,14 @@ pub(super) fn remove_kept(
     Ok(())
 }
 
+/// Script that removes all files of the folder that is the first argument. An app may have closed directories for itself.
+const EMPTY: &str = r#"find "$1" -xdev -mindepth 1 -delete 2>/dev/null && exit
+find "$1" -xdev -type d ! -perm -700 -execdir chmod u+rwx -- {} \;
+exec find "$1" -xdev -mindepth 1 -delete"#;
+
 /// Removes all files of a data folder, as their owner.
 pub(crate) fn empty(root: &PikuRoot, app: &AppName, data: &Path) -> anyhow::Result<()> {
-    let argv = ["find", DATA, "-xdev", "-mindepth", "1", "-delete"];
+    let argv = ["sh", "-c", EMPTY, "sh", DATA];
     let status =
         jail_command(root, app, data, &argv)?.stdin(Stdio::null()).status().context("cannot run 'find'")?;
     ensure!(status.success(), "cannot remove all of '{}'", data.display());

@@ -121,8 +121,11 @@ impl RecordFolder {
     pub(crate) fn write(&self, record: &WorkerRecord) -> io::Result<()> {
         let path = self.path(record.id);
         let aside = path.with_extension("part");
-        fs::write(&aside, serde_json::to_vec(record)?)?;
-        fs::rename(aside, path)
+        let text = serde_json::to_vec(record)?;
+        fs::write(&aside, text).and_then(|()| fs::rename(&aside, path)).inspect_err(|_| {
+            // Such as on a full disk, on which each start would leave one.
+            let _ = fs::remove_file(&aside);
+        })
     }
 
     pub(crate) fn remove(&self, id: InstanceId) {
@@ -208,5 +211,15 @@ pub(crate) mod tests {
         record.start -= 1;
         record.boot = "another".to_owned();
         assert!(!record.is_alive());
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_written_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = RecordFolder(dir.path().join("workers"));
+        // A directory with files does not give way to a file.
+        fs::create_dir_all(records.path(own().id).join("below")).unwrap();
+        assert!(records.write(&own()).is_err());
+        assert_eq!(fs::read_dir(&records.0).unwrap().count(), 1);
     }
 }
