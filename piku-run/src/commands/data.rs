@@ -244,4 +244,21 @@ mod tests {
         assert_eq!(pipe("exit 2", Some("one"), "cat"), Err("cannot read it".to_owned()));
         assert_eq!(pipe("yes", None, "exit 1"), Err("cannot unpack it".to_owned()));
     }
+
+    #[test]
+    fn directories_that_the_app_has_closed_are_removed() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let root = PikuRoot::new(Some(dir.path().to_owned())).unwrap();
+        let app: AppName = "blog".parse().unwrap();
+        let data = root.app(&app).data();
+        let inner = data.join("closed/-rf a/inner");
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(inner.join("file"), "x").unwrap();
+        for closed in [inner.as_path(), &data.join("closed/-rf a"), &data.join("closed")] {
+            fs::set_permissions(closed, fs::Permissions::from_mode(0)).unwrap();
+        }
+        empty(&root, &app, &data).unwrap();
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+    }
 }

@@ -104,6 +104,8 @@ mkdir -m 700 -- "$part" || exit 1
 # The mode of the folder itself is that of the archive, if it has one.
 chmod --reference=. -- "$part"
 tar -x -C "$part" && open_closed || { discard "$part" "$modes"; exit 2; }
+# Names of ours, which an app may have used.
+discard "$part/$part" "$part/$whole" "$part/$modes"
 fits || { discard "$part" "$modes"; exit 3; }
 sync -f . && mv -T -- "$part" "$whole" || { discard "$part" "$modes"; exit 2; }
 finish
@@ -287,6 +289,14 @@ mod tests {
             assert_eq!(place.import(), (Some(0), String::new()), "a directory as {name}");
         }
         assert!(fs::read(place.path("other/x")).unwrap() == b"safe\n" && place.path("other/y").exists());
+    }
+
+    #[test]
+    fn names_of_ours_in_an_archive_are_left_out() {
+        let place = ImportPlace::new();
+        place.sh("cd tree; echo new >x; mkdir .piku-import.new; echo 1 >.piku-import.new/a; echo 2 >.piku-import; ln -s x .piku-import.modes");
+        assert_eq!(place.import(), (Some(0), String::new()));
+        assert_eq!(place.files(), "f ./x\nnew\n");
     }
 
     #[test]
