@@ -256,7 +256,7 @@ mod tests {
         fs::create_dir_all(&inner).unwrap();
         fs::write(inner.join("file"), "x").unwrap();
         for closed in [inner.as_path(), &data.join("closed/-rf a"), &data.join("closed")] {
-            fs::set_permissions(closed, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(closed, fs::Permissions::from_mode(0o000)).unwrap();
         }
         empty(&root, &app, &data).unwrap();
         assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
