@@ -57,6 +57,15 @@ fn value(world: &World, release: &str) -> String {
 }
 
 /// Returns the virtualenv of a release.
+/// Starts an index that has these versions of the packages.
+fn start_index(files: &tempfile::TempDir, versions: &[&str]) -> Index {
+    let index = Index::start(&files.path().join("index"));
+    for version in versions {
+        publish(&index, version);
+    }
+    index
+}
+
 fn venv(world: &World, release: &str) -> PathBuf {
     world.content(&world.release(release).layers[0].key)
 }
@@ -73,10 +82,7 @@ fn a_package_is_compiled_once_for_all_apps() {
         return;
     }
     let files = tempfile::tempdir().expect("a folder");
-    let index = Index::start(&files.path().join("index"));
-    for version in ["1.0", "2.0"] {
-        publish(&index, version);
-    }
+    let index = start_index(&files, &["1.0", "2.0"]);
     let first = app(&index, "1.0").with_own_tools();
     first.build("1").good(&[]).not_said("compiled");
     let keys = support::names(&store(&first));
@@ -128,8 +134,7 @@ fn builds_share_packages_at_once_and_after_a_kill() {
         return;
     }
     let files = tempfile::tempdir().expect("a folder");
-    let index = Index::start(&files.path().join("index"));
-    publish(&index, "1.0");
+    let index = start_index(&files, &["1.0"]);
     let first = app(&index, "1.0").with_own_tools();
     let mut build = Running::start(first.build_command("0", &[]));
     until("a package is compiled", || store(&first).exists());
@@ -155,8 +160,7 @@ fn a_store_that_cannot_be_used_stops_no_build() {
         return;
     }
     let files = tempfile::tempdir().expect("a folder");
-    let index = Index::start(&files.path().join("index"));
-    publish(&index, "1.0");
+    let index = start_index(&files, &["1.0"]);
     let world = app(&index, "1.0").with_own_tools();
     fs::create_dir(world.path("tools")).expect("tools");
     fs::write(store(&world), "in its place").expect("a file");

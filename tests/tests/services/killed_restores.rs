@@ -14,7 +14,7 @@ use crate::{says, says_with};
 /// Rounds where nobody asks for more.
 const ROUNDS: u64 = 4;
 
-/// What the test needs to know about a kind of server.
+/// Facts about a kind of server that the test needs.
 struct RestoredKind<'a> {
     name: &'a str,
     /// Makes the data, all of it of this state.
