@@ -62,9 +62,7 @@ pub(super) fn probe_machine(address: SocketAddr, key: &FrontKey, path: &str) -> 
         })
     };
     send_request(&mut stream, path, &key.host_name(), &more).map_err(unhealthy)?;
-    stream.set_read_timeout(Some(FIRST_WAIT)).map_err(unhealthy)?;
-    let is_silent = stream.peek(&mut [0]).is_err_and(|err| err.kind() == io::ErrorKind::WouldBlock);
-    if is_silent && !does_nginx_answer(address) {
+    if is_silent(&stream, FIRST_WAIT).map_err(unhealthy)? && !does_nginx_answer(address) {
         return Err(ProbeFailure::Unreachable("it accepts connections and answers none".to_owned()));
     }
     let head = read_head(&mut stream, ANSWER_TIMEOUT.saturating_sub(FIRST_WAIT)).map_err(unhealthy)?;
@@ -85,6 +83,24 @@ fn send_request(stream: &mut TcpStream, path: &str, host: &str, more: &str) -> i
     let request =
         format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}User-Agent: piku\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())
+}
+
+/// Returns true if nothing comes within this time. A signal to another thread can interrupt a wait too, also one
+/// that is ignored.
+fn is_silent(stream: &TcpStream, patience: Duration) -> io::Result<bool> {
+    let since = Instant::now();
+    loop {
+        let left = patience.saturating_sub(since.elapsed());
+        if left.is_zero() {
+            return Ok(true);
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.peek(&mut [0]) {
+            Ok(_) => return Ok(false),
+            Err(err) if matches!(err.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+            Err(err) => return Err(err),
+        }
+    }
 }
 
 /// Returns the first bytes of a response, all of which have to come within this time.
@@ -159,6 +175,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::process::signals::interrupt;
 
     #[test]
     fn the_status_is_read_from_the_first_bytes() {
@@ -199,6 +216,18 @@ mod tests {
         assert!(matches!(probe(""), Err(ProbeFailure::Unreachable(_))));
         // The one of the unknown front, not of this one.
         assert!(matches!(probe("Host: 00000000"), Err(ProbeFailure::Unhealthy(_))));
+    }
+
+    #[test]
+    fn a_signal_does_not_end_the_wait_for_an_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = connect(listener.local_addr().unwrap()).unwrap();
+        let waiting = thread::spawn(move || is_silent(&stream, Duration::from_millis(500)));
+        while !waiting.is_finished() {
+            interrupt(&waiting);
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert!(waiting.join().unwrap().unwrap());
     }
 
     #[test]

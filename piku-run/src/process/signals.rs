@@ -16,3 +16,16 @@ pub(crate) fn default_dispositions() {
         let _ = unsafe { signal(one, SigHandler::SigDfl) };
     }
 }
+
+/// Interrupts the system call in which a thread waits.
+#[cfg(test)]
+pub(crate) fn interrupt<T>(thread: &std::thread::JoinHandle<T>) {
+    use std::os::unix::thread::JoinHandleExt;
+
+    extern "C" fn ignore(_: i32) {}
+    // SAFETY: the handler does nothing, and the id of a thread is valid until it is joined.
+    unsafe {
+        signal(Signal::SIGURG, SigHandler::Handler(ignore)).unwrap();
+        nix::libc::pthread_kill(thread.as_pthread_t(), Signal::SIGURG as i32);
+    }
+}
