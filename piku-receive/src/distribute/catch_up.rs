@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use piku_events::audit::{self, AuditedAction};
 use piku_layout::app_lock;
+use piku_layout::deploys::change_record::ChangeRecord;
 use piku_layout::deploys::missed_release::{MissedReason, MissedRelease};
 use piku_layout::deploys::unfinished_rollback::UnfinishedRollback;
 use piku_layout::deploys::unfinished_verb::UnfinishedVerb;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use piku_layout::deploys::change_record::ChangeRecord;
 use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::deploys::missed_settings::{MachineChanges, MissedChange, MissedSettings};
 use piku_layout::deploys::unfinished_change::UnfinishedChange;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use piku_layout::deploys::change_record::ChangeRecord;
 use piku_layout::deploys::unfinished_rollback::UnfinishedRollback;
 use piku_layout::deploys::unfinished_verb::UnfinishedVerb;
 use piku_layout::settings::HostSettings;

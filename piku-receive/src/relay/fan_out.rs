@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, poll};
 use piku_events::actor;
+use piku_layout::deploys::change_record::ChangeRecord;
 use piku_layout::deploys::unfinished_rollback::UnfinishedRollback;
 use piku_layout::settings::DeployTo;
 use piku_report::output;

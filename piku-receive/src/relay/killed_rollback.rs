@@ -1,6 +1,7 @@
 //! Finishes a rollback of all hosts that was killed. What each host has tells whether its turn is over.
 
 use anyhow::Context;
+use piku_layout::deploys::change_record::ChangeRecord;
 use piku_layout::deploys::unfinished_rollback::{RollbackTurn, UnfinishedRollback};
 use piku_layout::settings::DeployTo;
 use piku_report::progress;

@@ -3,6 +3,7 @@
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
+use piku_layout::deploys::change_record::ChangeRecord;
 use piku_layout::deploys::unfinished_verb::UnfinishedVerb;
 use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::progress;

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use piku_layout::daemon::wake_daemon;
+use piku_layout::deploys::change_record::ChangeRecord;
 use piku_layout::deploys::unfinished_verb::UnfinishedVerb;
 use piku_layout::settings::MachineAddress;
 use piku_report::progress;

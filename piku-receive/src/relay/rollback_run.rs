@@ -7,6 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context, anyhow};
 use piku_files::FileLock;
 use piku_layout::daemon::wake_daemon;
+use piku_layout::deploys::change_record::ChangeRecord;
 use piku_layout::deploys::unfinished_rollback::{RollbackTurn, SettingsBefore, UnfinishedRollback};
 use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::progress;

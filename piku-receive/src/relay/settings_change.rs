@@ -4,6 +4,7 @@
 
 use anyhow::Context;
 use piku_layout::daemon::wake_daemon;
+use piku_layout::deploys::change_record::ChangeRecord;
 use piku_layout::deploys::missed_settings::{MissedChange, MissedSettings, SettingChanges};
 use piku_layout::deploys::unfinished_change::UnfinishedChange;
 use piku_layout::settings::MachineAddress;
@@ -42,7 +43,7 @@ impl BegunChange {
     }
 
     fn write(context: &AppContext<'_>, change: UnfinishedChange) -> anyhow::Result<Self> {
-        change.begin(context.root, context.app).context("cannot note that the settings change")?;
+        change.write(context.root, context.app).context("cannot note that the settings change")?;
         wake_daemon(context.root);
         Ok(Self(change))
     }
@@ -174,7 +175,7 @@ mod tests {
             set(r#"{"A":"2","B":"1"}"#);
             let noted = BegunChange(change.clone()).note(context).unwrap();
             assert!(noted.is_remembered());
-            change.begin(context.root, context.app).unwrap();
+            change.write(context.root, context.app).unwrap();
             note_killed_change(context).unwrap();
             assert_eq!(lacked(context), ["pi-1 A B", "pi-2 A B"]);
             assert!(!UnfinishedChange::is_there(context.root, context.app));

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use piku_layout::deploys::change_record::ChangeRecord;
 use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::deploys::missed_settings::MissedSettings;
 use piku_layout::deploys::unfinished_change::UnfinishedChange;

@@ -1,44 +1,73 @@
-//! The files of changes that are under way. They are below the root and not in the app's folder, which a change may
-//! create.
+//! The files of changes that are under way, by which a change that is killed is finished. They are below the root and not
+//! in the app's folder, which a change may create.
 
 #![expect(clippy::disallowed_methods, reason = "files that only piku writes")]
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use piku_files::atomic_file;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Returns true if there is a record.
-pub(super) fn is_there(path: &Path) -> bool {
-    path.exists()
-}
+use crate::name::AppName;
+use crate::paths::PikuRoot;
 
-/// Reads a record; `None` if there is no file.
-pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    match fs::read(path) {
-        Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(err) => Err(err),
+/// A record of what is left of a change of an app, in a file of its own.
+pub trait ChangeRecord: Serialize + DeserializeOwned {
+    /// Returns the path of the file.
+    fn path(root: &PikuRoot, app: &AppName) -> PathBuf;
+
+    /// Returns true if nothing is left of the change.
+    fn is_done(&self) -> bool {
+        false
     }
-}
 
-/// Writes a record and its folder.
-pub(super) fn write(path: &Path, record: &impl Serialize) -> io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        atomic_file::sync_parent(folder)?;
+    /// Returns true if a change of the app has begun and not ended.
+    #[must_use]
+    fn is_there(root: &PikuRoot, app: &AppName) -> bool {
+        Self::path(root, app).exists()
     }
-    atomic_file::write(path, &serde_json::to_vec(record)?, 0o600)
-}
 
-/// Removes a record, if there is one.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.and_then(|()| atomic_file::sync_parent(path)),
+    /// Reads the record; `None` if no change has begun.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read.
+    fn read(root: &PikuRoot, app: &AppName) -> io::Result<Option<Self>> {
+        match fs::read(Self::path(root, app)) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// Writes what is left of the change, or removes the file if that is nothing.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written.
+    fn write(&self, root: &PikuRoot, app: &AppName) -> io::Result<()> {
+        if self.is_done() {
+            return Self::end(root, app);
+        }
+        let path = Self::path(root, app);
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            atomic_file::sync_parent(folder)?;
+        }
+        atomic_file::write(&path, &serde_json::to_vec(self)?, 0o600)
+    }
+
+    /// Removes the file, if there is one.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be removed.
+    fn end(root: &PikuRoot, app: &AppName) -> io::Result<()> {
+        let path = Self::path(root, app);
+        match fs::remove_file(&path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.and_then(|()| atomic_file::sync_parent(&path)),
+        }
     }
 }

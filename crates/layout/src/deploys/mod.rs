@@ -1,7 +1,7 @@
 //! Records of deploys: the one that runs, a missed one, their totals, and whether new ones are refused; changes of
 //! settings that machines lack; changes of machines that have begun.
 
-mod change_record;
+pub mod change_record;
 pub mod deploy_attempt;
 pub mod deploy_lock;
 pub mod deploy_totals;

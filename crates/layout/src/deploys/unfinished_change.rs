@@ -1,11 +1,11 @@
 //! A change of settings that has begun on this machine and is not yet noted for the other machines of the app.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::change_record;
+use super::change_record::ChangeRecord;
 use super::missed_settings::MissedChange;
 use crate::name::AppName;
 use crate::paths::PikuRoot;
@@ -25,34 +25,8 @@ pub struct UnfinishedChange {
     pub has: Vec<String>,
 }
 
-impl UnfinishedChange {
-    /// Returns true if a change of the app has begun.
-    #[must_use]
-    pub fn is_there(root: &PikuRoot, app: &AppName) -> bool {
-        change_record::is_there(&root.unfinished_change(app))
-    }
-
-    /// Reads the change; `None` if none has begun.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be read.
-    pub fn read(root: &PikuRoot, app: &AppName) -> io::Result<Option<Self>> {
-        change_record::read(&root.unfinished_change(app))
-    }
-
-    /// Writes the change, before it is made.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be written.
-    pub fn begin(&self, root: &PikuRoot, app: &AppName) -> io::Result<()> {
-        change_record::write(&root.unfinished_change(app), self)
-    }
-
-    /// Removes the file of a change that is noted, or was not made.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be removed.
-    pub fn end(root: &PikuRoot, app: &AppName) -> io::Result<()> {
-        change_record::remove(&root.unfinished_change(app))
+impl ChangeRecord for UnfinishedChange {
+    fn path(root: &PikuRoot, app: &AppName) -> PathBuf {
+        root.unfinished_change(app)
     }
 }

@@ -1,11 +1,11 @@
 //! A rollback of the machines of an app that has begun and has not ended.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::change_record;
+use super::change_record::ChangeRecord;
 use crate::name::AppName;
 use crate::paths::PikuRoot;
 
@@ -49,38 +49,13 @@ pub struct SettingsBefore {
     pub values: BTreeMap<String, String>,
 }
 
-impl UnfinishedRollback {
-    /// Returns true if a rollback of the app has begun.
-    #[must_use]
-    pub fn is_there(root: &PikuRoot, app: &AppName) -> bool {
-        change_record::is_there(&root.unfinished_rollback(app))
+impl ChangeRecord for UnfinishedRollback {
+    fn path(root: &PikuRoot, app: &AppName) -> PathBuf {
+        root.unfinished_rollback(app)
     }
 
-    /// Reads the rollback; `None` if none has begun.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be read.
-    pub fn read(root: &PikuRoot, app: &AppName) -> io::Result<Option<Self>> {
-        change_record::read(&root.unfinished_rollback(app))
-    }
-
-    /// Writes what is left of the rollback, or removes the file if no turn is left.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be written.
-    pub fn write(&self, root: &PikuRoot, app: &AppName) -> io::Result<()> {
-        if self.turns.is_empty() {
-            return Self::end(root, app);
-        }
-        change_record::write(&root.unfinished_rollback(app), self)
-    }
-
-    /// Removes the file.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be removed.
-    pub fn end(root: &PikuRoot, app: &AppName) -> io::Result<()> {
-        change_record::remove(&root.unfinished_rollback(app))
+    fn is_done(&self) -> bool {
+        self.turns.is_empty()
     }
 }
 

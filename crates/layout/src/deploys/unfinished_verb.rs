@@ -1,11 +1,11 @@
 //! A verb about the machines of an app that has begun and has not been executed by all of them.
 
-use std::io;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::change_record;
+use super::change_record::ChangeRecord;
 use crate::name::AppName;
 use crate::paths::PikuRoot;
 
@@ -26,38 +26,13 @@ pub struct UnfinishedVerb {
     pub machines: Vec<String>,
 }
 
-impl UnfinishedVerb {
-    /// Returns true if a verb has begun.
-    #[must_use]
-    pub fn is_there(root: &PikuRoot, app: &AppName) -> bool {
-        change_record::is_there(&root.unfinished_verb(app))
+impl ChangeRecord for UnfinishedVerb {
+    fn path(root: &PikuRoot, app: &AppName) -> PathBuf {
+        root.unfinished_verb(app)
     }
 
-    /// Reads the verb; `None` if none has begun.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be read.
-    pub fn read(root: &PikuRoot, app: &AppName) -> io::Result<Option<Self>> {
-        change_record::read(&root.unfinished_verb(app))
-    }
-
-    /// Writes what is left of the verb, or removes the file if that is nothing.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be written.
-    pub fn write(&self, root: &PikuRoot, app: &AppName) -> io::Result<()> {
-        if !self.here && self.machines.is_empty() {
-            return Self::end(root, app);
-        }
-        change_record::write(&root.unfinished_verb(app), self)
-    }
-
-    /// Removes the file.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be removed.
-    pub fn end(root: &PikuRoot, app: &AppName) -> io::Result<()> {
-        change_record::remove(&root.unfinished_verb(app))
+    fn is_done(&self) -> bool {
+        !self.here && self.machines.is_empty()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::change_record::ChangeRecord;
 use super::unfinished_rollback::UnfinishedRollback;
 use super::unfinished_verb::UnfinishedVerb;
 use crate::name::AppName;
