@@ -16,6 +16,7 @@ mod garbage;
 mod grants;
 mod instance;
 mod ipc;
+mod known_apps;
 mod kubernetes;
 mod lock;
 mod log;
@@ -31,6 +32,7 @@ mod services;
 mod start;
 mod status;
 mod supervisor;
+mod time_text;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

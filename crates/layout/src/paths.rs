@@ -172,6 +172,12 @@ impl PikuRoot {
         self.0.join("status")
     }
 
+    /// Returns the file with the names and hashed passwords of the readers of the status page.
+    #[must_use]
+    pub fn status_passwords(&self) -> PathBuf {
+        self.status().join("passwd")
+    }
+
     /// Logs of piku's nginx, two for each app: `APP.access.log` and `APP.error.log`.
     #[must_use]
     pub fn nginx_logs(&self) -> PathBuf {

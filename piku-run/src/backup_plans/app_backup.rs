@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::check_plans;
 use super::record::{BackupRecord, PlanRecord};
-use crate::commands::format_duration;
 use crate::cron::CronSchedule;
+use crate::time_text::format_duration;
 
 /// Last result of a plan for an app. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

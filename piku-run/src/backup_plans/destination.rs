@@ -20,8 +20,8 @@ use piku_report::user_error::UserError;
 use super::error_relay::ErrorRelay;
 use super::file_name::{BackupSeries, part_name};
 use super::stream_guard::StreamGuard;
-use crate::nginx::find_program;
 use crate::process::deadline::{Deadline, TimedPipe, end_child};
+use crate::process::installed_program::find_program;
 
 /// A backup on its way. What is not finished is ended, and no reader takes it for whole.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use piku_report::number_arg::number_arg;
 use piku_report::output::OutputFormat;
 
 use super::subcommands::BackupAction;
-use crate::commands::ForeignPlatform;
+use crate::cli::ForeignPlatform;
 
 use super::values::{parse_count, parse_deploy, parse_listed_release, parse_since};
 

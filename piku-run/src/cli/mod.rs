@@ -24,7 +24,7 @@ pub(crate) use long_arguments::{
 pub(crate) use subcommands::{
     BackupAction, CertsCommand, ConfigCommand, DataAction, DomainsCommand, FrontAction, FrontArgs, OnOff,
 };
-pub(crate) use values::RestartTarget;
+pub(crate) use values::{ForeignPlatform, RestartTarget};
 use values::{parse_count, parse_release, parse_target};
 
 /// Run apps: start, check, log and restart their instances, and replace them without downtime

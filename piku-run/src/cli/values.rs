@@ -1,5 +1,6 @@
-//! Parsers of option values.
+//! Values of options, and their parsers.
 
+use clap::ValueEnum;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use piku_layout::name::{BadName, ProcessName};
 
@@ -20,6 +21,13 @@ pub(super) fn parse_since(word: &str) -> Result<Timestamp, String> {
         "expected 10m, 2h, 1d, today, yesterday, or a time with its zone, such as 2026-11-22T10:00:00Z"
             .to_owned()
     })
+}
+
+/// A platform whose exports are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ForeignPlatform {
+    Heroku,
+    Dokku,
 }
 
 /// The instances that `restart` replaces.

@@ -12,8 +12,10 @@ use serde::Serialize;
 
 use crate::front::{MachineRow, machine_rows};
 use crate::ipc::fan_out::ask_all;
+use crate::known_apps;
 use crate::kubernetes;
-use crate::nginx::{CertificateState, SiteStatus, WebServer, session_address};
+use crate::nginx::{CertificateState, SiteStatus, WebServer};
+use crate::process::ssh_session::session_address;
 use crate::process::usage::{InstanceSample, SampledState};
 
 /// An app as `apps` prints it. Fields are added, never renamed.
@@ -122,7 +124,7 @@ fn hint_for_url(root: &PikuRoot, row: &AppRow) -> String {
 
 /// Returns the rows of these apps, or of all. Their supervisors are asked in parallel.
 fn rows(root: &PikuRoot, only: &[AppName]) -> anyhow::Result<Vec<AppRow>> {
-    let apps = super::list_apps(root, only)?;
+    let apps = known_apps::list_apps(root, only)?;
     let web = WebServer::load(root)?;
     Ok(ask_all(&apps, |app| {
         let samples = super::ps::samples_of(root, app).ok();

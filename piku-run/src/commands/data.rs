@@ -27,6 +27,7 @@ use super::data_import;
 use super::data_jail::jail_command;
 use super::lifecycle::app_lock;
 use crate::cli::DataAction;
+use crate::known_apps;
 use crate::kubernetes;
 use crate::process::deadline::Deadline;
 use crate::releases::current;
@@ -56,7 +57,7 @@ pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow:
         }
         DataAction::Import { resume: true } => data_import::resume(root, app, &data),
         DataAction::Import { resume: false } => {
-            super::must_be_there(root, app)?;
+            known_apps::must_be_there(root, app)?;
             kubernetes::warn_of_cluster_files(
                 root,
                 app,

@@ -24,6 +24,7 @@ use crate::grants::hint::explain_missing;
 use crate::grants::resolve_grants;
 use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
 use crate::instance::record::RecordFolder;
+use crate::known_apps;
 use crate::kubernetes;
 use crate::releases::{current, release_use};
 use crate::supervisor::crash_hints::no_space::explain_no_space;
@@ -67,7 +68,7 @@ fn command_line(world: &ReleaseContext, words: &[String]) -> Vec<String> {
 }
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, words: &[String]) -> anyhow::Result<ExitCode> {
-    super::must_be_there(root, app)?;
+    known_apps::must_be_there(root, app)?;
     let in_cluster = kubernetes::run_one_off(root, app, |number| {
         let world = ReleaseContext::read(root, app, number)?;
         let argv = command_line(&world, words);

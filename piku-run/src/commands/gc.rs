@@ -16,6 +16,7 @@ use crate::garbage::disk_usage::FreedSpace;
 use crate::garbage::{
     self, AppCollector, CollectScope, GarbageItem, GarbageKind, image_bases, scratch, shared_tools,
 };
+use crate::known_apps;
 
 pub(super) fn run(root: &PikuRoot, typed: &GcArgs) -> anyhow::Result<()> {
     let (app, dry_run, format) = (typed.app.as_ref(), typed.dry_run, typed.format);
@@ -30,7 +31,7 @@ pub(super) fn run(root: &PikuRoot, typed: &GcArgs) -> anyhow::Result<()> {
     }
     let apps = match app {
         Some(app) => {
-            super::must_be_there(root, app)?;
+            known_apps::must_be_there(root, app)?;
             vec![app.clone()]
         }
         None => root.apps().context("cannot list the apps")?,

@@ -14,6 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::cli;
 use crate::ipc::client;
 use crate::ipc::fan_out::ask_all;
+use crate::known_apps;
 use crate::kubernetes::{PodLogQuery, check_not_in_cluster, print_pod_logs};
 use crate::log::{DeployLogChoice, LogQuery, LogSource, has_log_of, show_logs};
 
@@ -74,7 +75,7 @@ pub(super) fn run(root: &PikuRoot, typed: cli::LogsArgs) -> anyhow::Result<()> {
 /// named behind a single app.
 fn find_apps(root: &PikuRoot, typed: &cli::LogsArgs) -> anyhow::Result<(Vec<AppName>, Option<String>)> {
     let Some(app) = &typed.app else {
-        let mut apps = super::list_apps(root, &[])?;
+        let mut apps = known_apps::list_apps(root, &[])?;
         apps.retain(is_reached);
         if apps.is_empty() {
             return Err(UserError::new("there is no app yet").into());
@@ -117,7 +118,7 @@ fn check_app(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     if !is_reached(app) {
         return Err(unknown_app(root, app).into());
     }
-    super::must_be_there(root, app)
+    known_apps::must_be_there(root, app)
 }
 
 /// Checks that the log of a deploy is not asked for several apps.

@@ -19,13 +19,12 @@ mod settings;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 
 use anyhow::Context;
 use clap::FromArgMatches;
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
-use piku_layout::unknown_app::unknown_app;
 use piku_report::user_error::UserError;
 use piku_report::{caller, output};
 
@@ -39,17 +38,17 @@ pub(crate) use lifecycle::deploy_tip;
 pub(crate) use lifecycle::free_name::{check_free, move_app_dir};
 use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scale, stop};
 pub(crate) use one_off::OneOffReport;
-pub(crate) use ps::{format_duration, format_local_time, samples_of};
+pub(crate) use ps::samples_of;
 pub(crate) use settings::config::change_config;
-pub(crate) use settings::foreign_app::ForeignPlatform;
 use settings::{certs, check, config, deploy_lock, domains, foreign_app, grant, maintenance};
 
 use crate::cli::{DataUsageArgs, NotifyArgs, RunCli, RunCommand};
 use crate::instance::launch;
+use crate::process::sibling_tool::sibling_tool;
 use crate::python_home::ImportOptions;
 use crate::{
-    cli, daemon, data_limit, front, log_forwarding, nginx, notify, protections, python_home, releases, start,
-    status, supervisor,
+    cli, daemon, data_limit, front, known_apps, log_forwarding, nginx, notify, protections, python_home,
+    releases, start, status, supervisor,
 };
 
 /// Runs the command line.
@@ -197,12 +196,12 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Logs(typed) => logs::run(&root()?, typed)?,
         RunCommand::Releases { app, format } => {
             let root = root()?;
-            must_be_there(&root, &app)?;
+            known_apps::must_be_there(&root, &app)?;
             releases::print_releases(&releases::list_releases(&root.app(&app))?, format)?;
         }
         RunCommand::ReleaseInfo(cli::ReleaseInfoArgs { app, number, since, show, format }) => {
             let root = root()?;
-            must_be_there(&root, &app)?;
+            known_apps::must_be_there(&root, &app)?;
             let asked = releases::ReleaseQuery { number, since, show, format };
             releases::print_release(&root, &app, &asked)?;
         }
@@ -213,34 +212,9 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns these apps, or all that were not destroyed.
-pub(crate) fn list_apps(root: &PikuRoot, only: &[AppName]) -> anyhow::Result<Vec<AppName>> {
-    for app in only {
-        must_be_there(root, app)?;
-    }
-    if !only.is_empty() {
-        return Ok(only.to_vec());
-    }
-    let mut apps = root.apps().context("cannot list the apps")?;
-    apps.retain(|app| root.app(app).is_there());
-    Ok(apps)
-}
-
 /// Returns the numbers of its releases, ascending.
 fn release_numbers(dir: &AppDir) -> anyhow::Result<Vec<u64>> {
     dir.release_numbers().with_context(|| format!("cannot read '{}'", dir.releases().display()))
-}
-
-/// Fails unless the app exists, or something of it may still run although its directory was removed by
-/// hand.
-#[expect(clippy::disallowed_methods, reason = "looks for the app's own folders")]
-pub(crate) fn must_be_there(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
-    let dir = root.app(app);
-    if dir.destroyed().is_dir() && !dir.is_there() && !dir.destroying().exists() {
-        let what = format!("{app} was destroyed");
-        return Err(UserError::new(what).hint(format!("to bring it back: piku restore {app}")).into());
-    }
-    if dir.path().is_dir() || dir.run().is_dir() { Ok(()) } else { Err(unknown_app(root, app).into()) }
 }
 
 /// The tool that creates apps, with their repositories, and deploys them.
@@ -267,13 +241,6 @@ pub(crate) fn create_if_missing(root: &PikuRoot, app: &AppName) -> anyhow::Resul
         None => UserError::new(format!("cannot create {app}: '{CREATOR}' was killed")),
     }
     .into())
-}
-
-/// Returns the command that runs another tool of piku, from the directory of this one.
-#[expect(clippy::disallowed_methods, reason = "looks for the tool beside this one")]
-pub(crate) fn sibling_tool(name: &str) -> Command {
-    let beside = std::env::current_exe().ok().map(|own| own.with_file_name(name));
-    Command::new(beside.filter(|path| path.is_file()).unwrap_or_else(|| name.into()))
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use piku_layout::deploys::unfinished_verb::UnfinishedVerb;
 use piku_layout::name::AppName;
 use piku_layout::paths::{PikuRoot, ROOT_VARIABLE};
 
-use crate::commands::sibling_tool;
 use crate::lock;
+use crate::process::sibling_tool::sibling_tool;
 use crate::releases::current;
 
 /// Time between two looks.

@@ -6,6 +6,7 @@ pub(crate) mod health;
 pub(crate) mod limits;
 pub(crate) mod network;
 pub(crate) mod pinned_port;
+pub(crate) mod unknown_type;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -6,8 +6,8 @@ use piku_report::user_error::UserError;
 
 use crate::core::RunPlan;
 use crate::instance::environment::ReleaseContext;
+use crate::instance::port_holder::{find_holder, port_taken};
 use crate::instance::record::RecordFolder;
-use crate::ports::pinned::{find_holder, port_taken};
 
 /// Ports below need a privilege that apps do not have.
 const FIRST: u16 = 1024;

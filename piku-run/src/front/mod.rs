@@ -29,7 +29,8 @@ use piku_report::user_error::UserError;
 
 use crate::cli::{FrontAction, FrontArgs};
 use crate::instance::environment::ReleaseContext;
-use crate::nginx::{WebServer, session_address};
+use crate::nginx::WebServer;
+use crate::process::ssh_session::session_address;
 use machine_state::MachineState;
 use record::FrontRecord;
 

@@ -8,7 +8,7 @@ use piku_report::user_error::UserError;
 use serde::Serialize;
 
 use super::{FrontSite, drain};
-use crate::commands::format_duration;
+use crate::time_text::format_duration;
 
 /// A machine as `front` prints it. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -9,6 +9,7 @@ mod interpreter_home;
 pub(crate) mod launch;
 pub(crate) mod observation;
 pub(crate) mod opt_outs;
+pub(crate) mod port_holder;
 pub(crate) mod prepared_root;
 pub(crate) mod ready_socket;
 pub(crate) mod record;

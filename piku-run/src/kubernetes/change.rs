@@ -21,12 +21,12 @@ use piku_report::user_error::{UserError, WithHint};
 use super::objects::ClusterObjects;
 use super::{ClusterAnswer, KubernetesApp};
 use crate::config::{ConfigChange, store};
+use crate::desired::unknown_type::unknown_type;
 use crate::desired::{self, Formation};
 use crate::instance::environment::ReleaseContext;
 use crate::ipc::protocol::{ChangeConflict, FailedReply};
 use crate::releases::current;
 use crate::services;
-use crate::supervisor::unknown_type;
 
 impl KubernetesApp {
     /// Makes a release live in the cluster. `after` is the one that it must replace, if any.

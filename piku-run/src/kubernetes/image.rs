@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use super::KubernetesApp;
 use super::kubectl::missing_program;
-use crate::commands::sibling_tool;
 use crate::ipc::fan_out::ask_all;
+use crate::process::sibling_tool::sibling_tool;
 use crate::releases::{ASIDE, current, lock_new_release};
 
 /// Tool that makes the image.

@@ -22,9 +22,9 @@ use serde::de::IgnoredAny;
 use serde_yaml::Value;
 
 use super::KubernetesApp;
-use crate::commands::sibling_tool;
 use crate::desired::{self, Formation};
 use crate::instance::environment::ReleaseContext;
+use crate::process::sibling_tool::sibling_tool;
 use crate::releases::{ASIDE, lock_new_release};
 
 /// Tool that renders the objects.

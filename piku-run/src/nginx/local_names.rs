@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use piku_layout::settings::HostDomain;
 
 use super::WebServer;
-use super::program::find_program;
 use super::service::log;
 use super::site::names::machine_address;
+use crate::process::installed_program::find_program;
 
 /// avahi's program, of the package `avahi-utils`.
 const PUBLISHER: &str = "avahi-publish";

@@ -38,11 +38,9 @@ pub(crate) use certificates::imported_certificate::import_certificate;
 pub(crate) use config_test::check_config;
 pub(crate) use local_names::is_announcer_installed;
 pub(crate) use master::OldWorker;
-pub(crate) use program::find_program;
 pub(crate) use reachability::SiteReachability;
 pub(crate) use service::{NAME, log as log_service, run};
 pub(crate) use site::status::{CertificateState, CertificateStatus, SiteStatus, certificate_state};
-pub(crate) use site::urls::session_address;
 
 use certificates::app_certificates::AppCertificates;
 use master::NginxMaster;

@@ -16,17 +16,7 @@ use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
 use super::nginx_dir::NginxDir;
-
-/// System directories that may not be on a user's PATH.
-const SYSTEM_DIRS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
-
-/// Finds a program on PATH or in the system directories.
-pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let all = std::env::split_paths(&path).chain(SYSTEM_DIRS.map(PathBuf::from));
-    all.map(|dir| dir.join(name))
-        .find(|program| nix::unistd::access(program, nix::unistd::AccessFlags::X_OK).is_ok())
-}
+use crate::process::installed_program::find_program;
 
 #[derive(Debug, Clone)]
 pub(super) struct NginxProgram {
@@ -211,6 +201,5 @@ mod tests {
         assert!(NginxBuild::parse("nginx version: nginx/1.19.4\n").rejects_handshakes);
         let other = NginxBuild { http2: Http2Syntax::Listen, ..new };
         assert_eq!(NginxBuild::parse("nginx version: openresty/1.21.4.1\n"), other);
-        assert!(find_program("sh").is_some() && find_program("no-such-program").is_none());
     }
 }

@@ -10,7 +10,7 @@ use piku_report::user_error::UserError;
 use serde_json::json;
 
 use super::journal::ProblemNotification;
-use crate::nginx::find_program;
+use crate::process::installed_program::find_program;
 
 /// Time limit of a delivery, for `timeout`.
 const SECONDS: &str = "30";

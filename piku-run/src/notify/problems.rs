@@ -12,8 +12,9 @@ use piku_layout::settings::HostSettings;
 
 use super::journal::{FoundProblems, HostProblem, ProblemKind};
 use crate::backup_plans::{BackupProblem, find_backup_problems};
-use crate::commands::{list_apps, samples_of};
+use crate::commands::samples_of;
 use crate::data_limit::DataUsageRecord;
+use crate::known_apps::list_apps;
 use crate::nginx::{CertificateState, CertificateStatus, WebServer};
 use crate::process::usage::{InstanceSample, SampledState};
 use crate::releases::{ReleaseState, list_attempts};

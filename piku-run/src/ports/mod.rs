@@ -7,7 +7,6 @@
 pub(crate) mod connections;
 mod guard;
 pub(crate) mod listening;
-pub(crate) mod pinned;
 pub(crate) mod senders;
 
 use std::fs::{DirBuilder, OpenOptions};
@@ -27,7 +26,6 @@ use piku_layout::settings::PortRange;
 use piku_report::user_error::UserError;
 
 pub(crate) use guard::PortGuard;
-pub(crate) use pinned::claim_pinned;
 
 /// A claimed port. The claim lasts as long as this value or a copy of its descriptor in another process.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
-//! The releases of an app: listing them, and making one from another.
+//! The releases of an app: which is live, listing them, and what making one needs.
 
 pub(crate) mod current;
 mod info;
+mod new_release;
 pub(crate) mod release_use;
 pub(crate) mod rename_record;
-mod successor;
 
 use anyhow::Context;
 use piku_layout::app_lock;
@@ -17,7 +17,7 @@ use piku_report::output::{self, OutputFormat};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use info::{ReleaseQuery, print_release};
-pub(crate) use successor::{ASIDE, ReleaseSuccessor, lock_new_release, who};
+pub(crate) use new_release::{ASIDE, lock_new_release, who};
 
 /// A release as `releases` prints it. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

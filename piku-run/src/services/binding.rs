@@ -16,8 +16,9 @@ use super::binding_values::{
 };
 use super::open_service::{OpenService, claim_bindings};
 use super::state::{BindingState, ServiceBinding, ServiceState};
-use crate::commands::{create_if_missing, must_be_there};
+use crate::commands::create_if_missing;
 use crate::config::{ConfigEdit, store};
+use crate::known_apps::must_be_there;
 
 /// Binds an app to a service: a role and a database of its own, and their address in the app's config as one release.
 ///

@@ -19,9 +19,10 @@ use super::action::{lock_service, lock_services};
 use super::binding_values::is_in_config;
 use super::open_service::try_claim;
 use super::state::ServiceState;
-use crate::commands::{empty_data, keep_out_supervisor, must_be_there};
+use crate::commands::{empty_data, keep_out_supervisor};
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::known_apps::must_be_there;
 use crate::nginx::WebServer;
 use crate::releases::current;
 

@@ -14,7 +14,7 @@ use super::action::{ClientStreams, check_client, client_command, wait_for_server
 use super::binding_values::parse_prefix;
 use super::open_service::name_one;
 use super::state::{BindingState, BoundService, bindings};
-use crate::commands::must_be_there;
+use crate::known_apps::must_be_there;
 use crate::process::standard_input::expect_input;
 
 /// Finds the only binding of an app, or that with this prefix of its variables.

@@ -20,7 +20,7 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
 
 use crate::cli::{MetricsArgs, StatusArgs};
-use crate::commands::list_apps;
+use crate::known_apps::list_apps;
 use crate::lock;
 use crate::process::usage::InstanceSample;
 use crate::releases::current;
@@ -105,8 +105,6 @@ fn record_usage(
 /// Names of the files in the directory of the status page.
 const PAGE: &str = "index.html";
 const METRICS: &str = "metrics";
-/// Name of the file with the names and hashed passwords of the readers.
-pub(crate) const PASSWORDS: &str = "passwd";
 
 /// Prints the state of the apps that were named, or of all, as metrics.
 pub(crate) fn print_metrics(root: &PikuRoot, typed: &MetricsArgs) -> anyhow::Result<()> {

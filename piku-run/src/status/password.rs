@@ -15,7 +15,6 @@ use piku_report::output;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, USAGE, UserError};
 
-use super::PASSWORDS;
 use crate::cli::StatusPasswordArgs;
 use crate::lock;
 use crate::nginx::{WebServer, openssl_command};
@@ -72,7 +71,7 @@ fn store(root: &PikuRoot, user: &str, hash: Option<&str>) -> anyhow::Result<()> 
     let Some(_lock) = lock else {
         return Err(UserError::new("another 'status:password' runs").hint("try again").code(BUSY).into());
     };
-    let path = root.status().join(PASSWORDS);
+    let path = root.status_passwords();
     let before = match fs::read_to_string(&path) {
         Err(err) if err.kind() == ErrorKind::NotFound => String::new(),
         read => read.with_context(|| format!("cannot read '{}'", path.display()))?,

@@ -6,7 +6,8 @@ use piku_report::diagnostic::readable;
 use piku_report::output;
 
 use super::report::{AppReport, HostReport, is_up};
-use crate::commands::{format_duration, format_local_time};
+use crate::time_text::format_duration;
+use crate::time_text::format_local_time;
 
 /// Renders the report: the machine, the problems, a table of the apps, their crons, certificates and last deploys.
 pub(super) fn render(report: &HostReport) -> String {

@@ -53,7 +53,6 @@ use crate::process::usage::SampledLimit;
 use crate::process::wait;
 use crate::releases::current;
 
-pub(crate) use scaling::unknown_type;
 pub(crate) use status::{is_resting, stopped, unknown};
 
 use boot_slot::BootTurn;

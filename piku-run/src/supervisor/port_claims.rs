@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use super::{AppSupervisor, InstanceProcess};
 use crate::core::{AppInstance, CoreEvent, InstanceId, RunPlan};
+use crate::instance::port_holder::{self, describe_listener};
 use crate::nginx::SiteReachability;
 use crate::ports::listening::{OwnedSockets, PortHolder, StrangeListener, holder_of};
-use crate::ports::pinned::describe_listener;
 use crate::ports::{self, PortClaim, PortGuard, senders};
 
 /// Interval at which other listeners are searched for; no event reports them.
@@ -69,7 +69,7 @@ impl AppSupervisor {
         }
         if self.ports.get(&id).is_none_or(|claim| claim.port() != port) {
             self.ports.remove(&id);
-            let claim = ports::claim_pinned(&self.root, port)?;
+            let claim = port_holder::claim_pinned(&self.root, port)?;
             self.ports.insert(id, claim);
         }
         Ok(())
@@ -84,7 +84,7 @@ impl AppSupervisor {
         if is_held || self.guards.contains_key(&port) {
             return Ok(());
         }
-        ports::claim_pinned(&self.root, port).map(drop)
+        port_holder::claim_pinned(&self.root, port).map(drop)
     }
 
     /// Returns whether the next process may get the port of the previous one.

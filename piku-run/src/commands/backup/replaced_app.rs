@@ -19,6 +19,7 @@ use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 
 use super::{BackupRequest, BackupScope, write_backup};
+use crate::known_apps;
 use crate::process::deadline::Deadline;
 use crate::releases::{current, who};
 
@@ -79,7 +80,7 @@ fn write_file(
 /// Fails if there is none.
 pub(in crate::commands) fn open_last(root: &PikuRoot, app: &AppName) -> anyhow::Result<File> {
     let Some(path) = list_files(&root.replaced(app))?.pop() else {
-        crate::commands::must_be_there(root, app)?;
+        known_apps::must_be_there(root, app)?;
         let error = UserError::new(format!("nothing of {app} is kept from before a 'restore --replace'"));
         return Err(error.hint("each keeps the state before it, for keep_destroyed of host.yaml").into());
     };

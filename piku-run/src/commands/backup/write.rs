@@ -18,7 +18,7 @@ use super::lacking::{LackingApp, find_lacking};
 use super::saved_parts::{SavedContent, SavedParts};
 use super::{host, repository, services, tell_changed};
 use crate::commands::data_archive::{DataArchive, TarReport};
-use crate::commands::list_apps;
+use crate::known_apps::list_apps;
 use crate::notify::host_name;
 use crate::process::deadline::{Deadline, TimedPipe, end_child, is_time_limit};
 

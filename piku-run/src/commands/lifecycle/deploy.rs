@@ -16,7 +16,7 @@ use piku_report::user_error::UserError;
 use crate::garbage::{self, CollectScope};
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
-use crate::nginx::session_address;
+use crate::process::ssh_session::session_address;
 use crate::releases::current;
 use crate::services;
 

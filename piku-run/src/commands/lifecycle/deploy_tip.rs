@@ -8,7 +8,8 @@ use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 
-use crate::commands::{CREATOR, sibling_tool};
+use crate::commands::CREATOR;
+use crate::process::sibling_tool::sibling_tool;
 use crate::releases::who;
 
 /// Deploys the tip of the app's deploy branch; the output goes to stderr. Returns the exit code of the deploy.

@@ -23,6 +23,7 @@ use crate::commands::data;
 use crate::garbage::scratch;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::known_apps;
 use crate::kubernetes::remove_from_clusters;
 use crate::nginx::WebServer;
 use crate::releases::current;
@@ -36,7 +37,7 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &DestroyArgs) -> anyhow::
     }
     let dir = root.app(app);
     if !dir.destroyed().is_dir() {
-        crate::commands::must_be_there(root, app)?;
+        known_apps::must_be_there(root, app)?;
     }
     let settings = HostSettings::read(&root.settings())?;
     let now = *now || settings.keep_destroyed.is_zero();

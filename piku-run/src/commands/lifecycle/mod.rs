@@ -14,6 +14,7 @@ pub(super) mod restore;
 pub(super) mod rollback;
 pub(super) mod scale;
 pub(super) mod stop;
+pub(in crate::commands) mod successor;
 
 pub(super) use deploy_tip::deploy_restored;
 pub(crate) use deploy_tip::deploy_tip;

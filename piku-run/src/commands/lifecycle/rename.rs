@@ -222,7 +222,7 @@ fn move_replaced(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Resul
 
 /// Gives the keys that may use the app the new name.
 fn rename_in_keys(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<()> {
-    let mut keys = crate::commands::sibling_tool("piku-receive");
+    let mut keys = crate::process::sibling_tool::sibling_tool("piku-receive");
     keys.args(["key", "rename-app", from.as_str(), to.as_str(), "--root"])
         .arg(root.path())
         .stdin(Stdio::null());

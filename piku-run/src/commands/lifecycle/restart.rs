@@ -12,6 +12,7 @@ use crate::commands::config;
 use crate::instance::environment::ReleaseContext;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::known_apps;
 use crate::releases::current;
 
 pub(in crate::commands) fn run(
@@ -20,7 +21,7 @@ pub(in crate::commands) fn run(
     target: cli::RestartTarget,
     if_stopped: bool,
 ) -> anyhow::Result<()> {
-    crate::commands::must_be_there(root, app)?;
+    known_apps::must_be_there(root, app)?;
     if if_stopped && !root.app(app).is_stopped() {
         progress::step(&format!("{app} is not stopped"));
         return Ok(());
@@ -45,7 +46,7 @@ pub(in crate::commands) fn run(
 /// # Errors
 /// Fails if the live release has no such job, or is running it.
 pub(in crate::commands) fn run_cron(root: &PikuRoot, app: &AppName, job: ProcessName) -> anyhow::Result<()> {
-    crate::commands::must_be_there(root, app)?;
+    known_apps::must_be_there(root, app)?;
     let Some(number) = current::live_release(&root.app(app))? else {
         let what = format!("{app} has no release");
         return Err(UserError::new(what).hint("push the app first").into());

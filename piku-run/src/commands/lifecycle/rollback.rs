@@ -7,12 +7,13 @@ use piku_release::manifest::{BuiltRelease, ReleaseOrigin};
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
+use crate::commands::lifecycle::successor::ReleaseSuccessor;
 use crate::config::{ConfigChange, store};
-use crate::releases::ReleaseSuccessor;
+use crate::known_apps;
 use crate::releases::current;
 
 pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, number: Option<u64>) -> anyhow::Result<()> {
-    crate::commands::must_be_there(root, app)?;
+    known_apps::must_be_there(root, app)?;
     while !roll_back(root, app, number)? {
         // Which one is the previous release has changed with it.
         if number.is_none() {

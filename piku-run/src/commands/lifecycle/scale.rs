@@ -11,6 +11,7 @@ use crate::desired;
 use crate::instance::environment::ReleaseContext;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::known_apps;
 use crate::releases::current;
 
 /// Sets the numbers of instances, or prints them.
@@ -49,7 +50,7 @@ pub(crate) fn collect_counts(counts: Vec<(ProcessName, u32)>) -> anyhow::Result<
 
 /// Prints the number of instances that each process type has, or will have when it is started.
 fn print_formation(root: &PikuRoot, app: &AppName, format: OutputFormat) -> anyhow::Result<()> {
-    crate::commands::must_be_there(root, app)?;
+    known_apps::must_be_there(root, app)?;
     let dir = root.app(app);
     let formation = desired::read_formation(&dir.formation())?;
     let mut counts: BTreeMap<ProcessName, u32> = formation.clone().into_iter().collect();

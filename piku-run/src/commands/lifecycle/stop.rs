@@ -10,10 +10,11 @@ use crate::commands::ps;
 use crate::ipc::client;
 use crate::ipc::fan_out::ask_all;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::known_apps;
 
 pub(in crate::commands) fn run(root: &PikuRoot, app: Option<&AppName>) -> anyhow::Result<()> {
     if let Some(app) = app {
-        crate::commands::must_be_there(root, app)?;
+        known_apps::must_be_there(root, app)?;
         let was_stopped = root.app(app).is_stopped();
         let running = running_instances(root, app);
         client::ask(root, app, &SupervisorRequest::Stop { stay: true })?;

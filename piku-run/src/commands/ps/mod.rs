@@ -23,12 +23,11 @@ use crate::ipc::client;
 use crate::ipc::client::{AskPatience, SilentSupervisor};
 use crate::ipc::fan_out::ask_all;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::known_apps;
 use crate::nginx::{CertificateState, certificate_state};
 use crate::process::usage::{self, InstanceSample};
 use crate::supervisor;
 use piku_report::output::{self, OutputFormat};
-
-pub(crate) use table::{format_duration, format_local_time};
 
 /// Milliseconds between two tables of `--watch`.
 const WATCH_PAUSE: u16 = 2000;
@@ -37,7 +36,7 @@ const CLEAR: &[u8] = b"\x1b[H\x1b[J";
 
 pub(super) fn run(root: &PikuRoot, app: Option<&AppName>, format: OutputFormat) -> anyhow::Result<()> {
     if let Some(app) = app {
-        super::must_be_there(root, app)?;
+        known_apps::must_be_there(root, app)?;
     }
     let found = FoundInstances::find(root, app)?;
     table::print_instances(&found.rows, format)?;
@@ -68,7 +67,7 @@ pub(super) fn watch(root: &PikuRoot, app: Option<&AppName>, terminal: bool) -> a
     loop {
         // It may have been destroyed or renamed meanwhile.
         if let Some(app) = app {
-            super::must_be_there(root, app)?;
+            known_apps::must_be_there(root, app)?;
         }
         let found = FoundInstances::find(root, app)?;
         if is_terminal {

@@ -1,8 +1,7 @@
 //! Text output of `ps`.
 
 use crate::process::usage::{InstanceSample, NO_SANDBOX, SampledLimit};
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use crate::time_text::{format_duration, format_local_time};
 use piku_chroot::report::LimitEnforcer;
 use piku_files::free_space::size;
 use piku_report::diagnostic::readable;
@@ -207,22 +206,6 @@ fn last_exit(one: &InstanceSample) -> Option<String> {
     Some(one.last_memory_peak_bytes.map_or(exit.clone(), |peak| format!("{exit} ({})", size(peak))))
 }
 
-/// Formats a time in the local time zone.
-pub(crate) fn format_local_time(time: Timestamp) -> String {
-    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
-}
-
-/// Formats seconds: `12s`, `3m 5s`, `2h 10m`, `4d 1h`.
-pub(crate) fn format_duration(seconds: u64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
-        (0, _, _) => format!("{hours}h {}m", minutes % 60),
-        _ => format!("{days}d {}h", hours % 24),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,8 +276,12 @@ worker.1  crash-looping  -     -      3        -       7         -     -        
             is_overdue: false,
         };
         let backups = vec![backup(None, Some(7500)), backup(Some("no disk"), Some(90_000))];
-        let data =
-            DataUsage { bytes: 3 << 20, limit_bytes: 4 << 20, is_partial: true, at: Timestamp::UNIX_EPOCH };
+        let data = DataUsage {
+            bytes: 3 << 20,
+            limit_bytes: 4 << 20,
+            is_partial: true,
+            at: jiff::Timestamp::UNIX_EPOCH,
+        };
         let kept = render_table(&[InstanceSample { backups, data: Some(data), ..worker.clone() }]);
         assert!(
             kept.ends_with(

@@ -6,7 +6,8 @@ use piku_layout::paths::PikuRoot;
 use piku_report::output::{self, OutputFormat};
 use piku_report::progress;
 
-use crate::commands::must_be_there;
+use crate::known_apps;
+use crate::known_apps::must_be_there;
 use crate::kubernetes::{check_not_in_cluster, cluster_urls};
 use crate::nginx::{self, CertificateState, CertificateStatus, WebServer};
 
@@ -17,7 +18,7 @@ pub(in crate::commands) fn list(
     format: OutputFormat,
 ) -> anyhow::Result<()> {
     let web = WebServer::load(root)?;
-    let apps = crate::commands::list_apps(root, only)?;
+    let apps = known_apps::list_apps(root, only)?;
     let mut rows: Vec<CertificateStatus> = Vec::new();
     let mut hints = Vec::new();
     for app in &apps {

@@ -13,9 +13,10 @@ use piku_report::user_error::{USAGE, UserError, WithHint};
 
 use super::read_input;
 use crate::cli;
+use crate::commands::lifecycle::successor::ReleaseSuccessor;
 use crate::config::{ConfigChange, ConfigEdit, ConfigValues, check_env_name, parse_assignment, store};
+use crate::known_apps;
 use crate::lock;
-use crate::releases::ReleaseSuccessor;
 use crate::releases::current;
 
 /// Returns the edited config, and warnings for the operator.
@@ -29,7 +30,7 @@ pub(in crate::commands) fn run(
 ) -> anyhow::Result<()> {
     let dir = root.app(app);
     if !matches!(action, Some(cli::ConfigCommand::Set { .. } | cli::ConfigCommand::Import { .. })) {
-        crate::commands::must_be_there(root, app)?;
+        known_apps::must_be_there(root, app)?;
     }
     let mut expected = None;
     let mut may_remove_all = true;
@@ -210,7 +211,7 @@ fn change_running(
     let deployed = deploy_successor(root, app, live, config, &differs, change);
     if deployed.is_err() {
         // It may have got another name meanwhile.
-        crate::commands::must_be_there(root, app)?;
+        known_apps::must_be_there(root, app)?;
     }
     deployed
         .with_context(|| match dir.current_number() {

@@ -7,10 +7,11 @@ use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
+use crate::known_apps;
 use crate::releases::who;
 
 pub(in crate::commands) fn lock(root: &PikuRoot, app: &AppName, reason: &str) -> anyhow::Result<()> {
-    crate::commands::must_be_there(root, app)?;
+    known_apps::must_be_there(root, app)?;
     let dir = root.app(app);
     let mine = DeployLock::new(&who(), reason)?;
     if !mine.create(&dir)? {
@@ -26,7 +27,7 @@ pub(in crate::commands) fn lock(root: &PikuRoot, app: &AppName, reason: &str) ->
 }
 
 pub(in crate::commands) fn unlock(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
-    crate::commands::must_be_there(root, app)?;
+    known_apps::must_be_there(root, app)?;
     let was_locked = deploy_lock::remove(&root.app(app))?;
     progress::step(&if was_locked {
         format!("{app} is unlocked: pushes deploy again")

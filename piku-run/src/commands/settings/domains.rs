@@ -15,8 +15,10 @@ use serde::Serialize;
 use crate::cli::DomainsCommand;
 use crate::config::{ConfigValues, store};
 use crate::instance::environment::ReleaseContext;
+use crate::known_apps;
 use crate::kubernetes;
-use crate::nginx::{CertificateState, WebServer, is_announcer_installed, session_address};
+use crate::nginx::{CertificateState, WebServer, is_announcer_installed};
+use crate::process::ssh_session::session_address;
 use crate::releases::current;
 
 const DOMAIN: SettingsKey = SettingsKey {
@@ -97,7 +99,7 @@ pub(in crate::commands) fn host_domain(root: &PikuRoot, domain: &HostDomain) -> 
 fn list(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Result<()> {
     let web = WebServer::load(root)?;
     let mut rows = Vec::new();
-    for app in crate::commands::list_apps(root, apps)? {
+    for app in known_apps::list_apps(root, apps)? {
         let stored = || -> anyhow::Result<&str> {
             let is_in_config = store::read(&root.app(&app))?.get(SERVER_NAME).is_some();
             Ok(if is_in_config { "config" } else { "ENV" })
@@ -168,7 +170,7 @@ fn render_table(rows: &[DomainRow]) -> String {
 fn check(root: &PikuRoot, apps: &[AppName], format: OutputFormat) -> anyhow::Result<bool> {
     let web = WebServer::load(root)?;
     let mut rows = Vec::new();
-    for app in crate::commands::list_apps(root, apps)? {
+    for app in known_apps::list_apps(root, apps)? {
         let Some(site) = web.site_status(&app) else {
             let why = match kubernetes::cluster_urls(root, &app)? {
                 Some(_) => "it runs in a cluster, and its names must lead to the ingress there",
@@ -237,7 +239,7 @@ fn change(
     };
     let (added, removed) = (parse(added)?, parse(removed)?);
     if added.is_empty() {
-        crate::commands::must_be_there(root, app)?;
+        known_apps::must_be_there(root, app)?;
     }
     crate::commands::create_if_missing(root, app)?;
     let edit = |stored: &ConfigValues| {

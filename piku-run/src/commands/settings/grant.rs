@@ -19,6 +19,7 @@ use crate::grants::trial::{TriedAccess, try_access};
 use crate::grants::{GrantKind, GrantProblem, ResolvedGrant, resolve_grant};
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::known_apps;
 use crate::releases::current;
 
 /// A granted path as it is printed.
@@ -40,7 +41,7 @@ pub(in crate::commands) fn list_grants(
     format: OutputFormat,
 ) -> anyhow::Result<()> {
     if let Some(app) = app {
-        crate::commands::must_be_there(root, app)?;
+        known_apps::must_be_there(root, app)?;
     }
     let settings = HostSettings::read(&root.settings())?;
     let granted = settings.grants.iter().filter(|(name, _)| app.is_none_or(|app| app == *name));
@@ -100,7 +101,7 @@ pub(in crate::commands) fn grant_paths(
     paths: &[GrantedPath],
     no_restart: bool,
 ) -> anyhow::Result<()> {
-    crate::commands::must_be_there(root, app)
+    known_apps::must_be_there(root, app)
         .hint(format!("to create it before its first push: piku create {app}"))?;
     let users = HostSettings::read(&root.settings())?.app_users;
     let resolved: Vec<ResolvedGrant> =
@@ -132,7 +133,7 @@ pub(in crate::commands) fn revoke_paths(
 ) -> anyhow::Result<()> {
     let granted = HostSettings::read(&root.settings())?.grants.of(app).to_vec();
     if granted.is_empty() {
-        crate::commands::must_be_there(root, app)?;
+        known_apps::must_be_there(root, app)?;
     }
     if let Some(unknown) = paths.iter().find(|path| !granted.iter().any(|one| one.path() == path.path())) {
         let error = UserError::new(format!("{} is not granted to {app}", unknown.path().display()));

@@ -10,11 +10,12 @@ use piku_report::progress;
 use crate::cli::OnOff;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
+use crate::known_apps;
 use crate::kubernetes;
 use crate::releases::current;
 
 pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, state: OnOff) -> anyhow::Result<()> {
-    crate::commands::must_be_there(root, app)?;
+    known_apps::must_be_there(root, app)?;
     let mark = root.app(app).maintenance();
     // The page of an app that has moved there can still be taken away.
     if state == OnOff::On || !root.app(app).is_in_maintenance() {

@@ -17,7 +17,7 @@ use crate::nginx::WebServer;
 use crate::nginx::certificates::app_certificates::CertificatePair;
 use crate::nginx::certificates::certificate_owner::CertificateOwner;
 use crate::nginx::certificates::client_reason;
-use crate::nginx::program::find_program;
+use crate::process::installed_program::find_program;
 use crate::releases::current;
 
 /// Longest wait for the rest of the output of a client that has ended.

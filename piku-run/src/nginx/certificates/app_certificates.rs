@@ -20,7 +20,7 @@ use piku_layout::paths::PikuRoot;
 use piku_report::user_error::UserError;
 use serde::{Deserialize, Serialize};
 
-use crate::nginx::program::find_program;
+use crate::process::installed_program::find_program;
 use crate::releases::current;
 
 /// Validity of a self-signed certificate in days; it is replaced after half of them.

@@ -15,7 +15,6 @@ use crate::nginx::certificates::app_certificates::{AppCertificates, CertificateP
 use crate::nginx::certificates::certificate_links::CertificateLinks;
 use crate::nginx::certificates::operator_certificate::OperatorCertificate;
 use crate::nginx::service::log;
-use crate::status::PASSWORDS;
 
 impl WebServer {
     /// Returns the host names of the status page for other machines; none if it is off.
@@ -45,7 +44,7 @@ impl WebServer {
         if !self.status.enabled {
             return None;
         }
-        let passwords = self.root.status().join(PASSWORDS);
+        let passwords = self.root.status_passwords();
         let mut names = self.page_names();
         let has_certificate = !self.settings.https.is_empty() && self.page_certificate(&names).is_some();
         if !self.settings.https.is_empty() && !has_certificate {

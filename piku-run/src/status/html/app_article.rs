@@ -8,12 +8,13 @@ use super::html_writer::HtmlWriter;
 use super::{
     StateTone, add_cell, add_number, add_state, add_table, add_time, add_time_cell, tone_of_instance,
 };
-use crate::commands::{AppState, format_duration};
+use crate::commands::AppState;
 use crate::cron::SUCCESS;
 use crate::nginx::{CertificateState, CertificateStatus};
 use crate::releases::ReleaseState;
 use crate::status::deploys::DeployReport;
 use crate::status::report::AppReport;
+use crate::time_text::format_duration;
 
 /// Adds everything about an app.
 pub(super) fn add_article(to: &mut HtmlWriter, app: &AppReport) {

@@ -11,8 +11,8 @@ use piku_files::free_space::size;
 use piku_files::sha256;
 
 use super::report::{AppReport, HostReport, is_up};
-use crate::commands::format_local_time;
 use crate::process::usage::SampledState;
+use crate::time_text::format_local_time;
 use html_writer::HtmlWriter;
 
 const STYLE: &str = include_str!("style.css");

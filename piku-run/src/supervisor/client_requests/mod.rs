@@ -19,10 +19,10 @@ use piku_release::manifest::{BuiltRelease, TREE};
 use piku_report::user_error::{BUSY, UserError};
 
 use super::AppSupervisor;
-use super::scaling::unknown_type;
 use crate::config::{ConfigChange, store};
 use crate::core::{AppRoute, CoreEvent, InstanceName, JobId, ProcessType, ReplaceScope, RunPlan};
 use crate::data_limit;
+use crate::desired::unknown_type::unknown_type;
 use crate::desired::{self, Formation};
 use crate::ipc::protocol::{ChangeConflict, FailedReply, SupervisorReply, SupervisorRequest};
 use crate::releases::current;

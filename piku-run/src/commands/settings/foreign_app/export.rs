@@ -3,19 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use clap::ValueEnum;
 use indexmap::IndexMap;
 use piku_layout::name::{AppName, ProcessName};
 use piku_report::user_error::UserError;
 
+use crate::cli::ForeignPlatform;
 use crate::config::parse_values;
-
-/// A platform whose exports are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ForeignPlatform {
-    Heroku,
-    Dokku,
-}
 
 impl ForeignPlatform {
     pub(super) fn name(self) -> &'static str {

@@ -8,7 +8,6 @@ use piku_layout::paths::PikuRoot;
 use piku_report::output;
 use piku_report::user_error::UserError;
 
-pub(crate) use export::ForeignPlatform;
 use export::PlatformExport;
 
 use super::read_input;

@@ -1,13 +1,15 @@
 //! Ports that apps pin with `PORT`, and descriptions of who has a port.
 
+#![expect(clippy::disallowed_methods, reason = "/proc")]
+
 use std::fs;
 
 use piku_layout::paths::PikuRoot;
 use piku_report::user_error::UserError;
 
-use super::listening::{OwnedSockets, PortHolder, StrangeListener, holder_of};
-use super::{PortClaim, is_free, reclaim_port};
 use crate::instance::record::RecordFolder;
+use crate::ports::listening::{OwnedSockets, PortHolder, StrangeListener, holder_of};
+use crate::ports::{PortClaim, is_free, reclaim_port};
 
 /// Claims the port that an app pins.
 ///

@@ -1,17 +1,16 @@
 //! A release with the tree of an existing one, for a changed config or a rollback. It shares its files with
 //! the old release and passes the same health checks as a deploy.
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use piku_files::free_space::SpaceNeeded;
-use piku_files::{FileKind, FileLock, TreeEntry, TreeError, TreeHandle, WalkStep};
+use piku_files::{FileKind, TreeEntry, TreeError, TreeHandle, WalkStep};
 use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
-use piku_nss::UserAccount;
 use piku_release::folded;
 use piku_release::manifest::{BuiltRelease, ReleaseOrigin, TREE};
 use piku_release::removals;
@@ -21,12 +20,8 @@ use crate::config::{ConfigChange, ConfigValues, store};
 use crate::garbage::{self, CollectScope};
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
-use crate::lock;
-use crate::nginx::session_address;
-use crate::releases::current;
-
-/// Prefix of the directory in which a release is made; a random suffix follows.
-pub(crate) const ASIDE: &str = ".release.";
+use crate::process::ssh_session::session_address;
+use crate::releases::{ASIDE, current, lock_new_release, who};
 
 /// A release to make.
 #[derive(Debug)]
@@ -96,24 +91,6 @@ impl ReleaseSuccessor {
         };
         client::ask_to_replace(root, app, &request)
     }
-}
-
-/// Returns the name of the caller: of its key, or of its user.
-pub(crate) fn who() -> String {
-    let given = ["PIKU_KEY", "SUDO_USER"].into_iter().find_map(|name| std::env::var(name).ok());
-    let me = || UserAccount::find_by_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
-    given.filter(|name| !name.is_empty()).or_else(me).unwrap_or_default()
-}
-
-/// Takes the lock for making something of a release, such as another one or its image, which garbage collection
-/// takes exclusively.
-#[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "a folder of piku's own"))]
-pub(crate) fn lock_new_release(root: &PikuRoot, dir: &AppDir) -> anyhow::Result<FileLock> {
-    let path = dir.releases();
-    lock::wait_for(root, "the removal of old releases", || {
-        let folder = File::open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
-        FileLock::try_shared(folder).with_context(|| format!("cannot lock '{}'", path.display()))
-    })
 }
 
 /// Returns the disk space for another copy of the tree.
