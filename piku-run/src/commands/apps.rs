@@ -10,13 +10,13 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::user_error::UserError;
 use serde::Serialize;
 
-use crate::front::{MachineRow, machine_rows};
 use crate::ipc::fan_out::ask_all;
 use crate::known_apps;
 use crate::kubernetes;
+use crate::nginx::front::{MachineRow, machine_rows};
 use crate::nginx::{CertificateState, SiteStatus, WebServer};
 use crate::process::ssh_session::session_address;
-use crate::process::usage::{InstanceSample, SampledState};
+use crate::samples::{InstanceSample, SampledState};
 
 /// An app as `apps` prints it. Fields are added, never renamed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

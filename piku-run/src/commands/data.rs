@@ -24,9 +24,9 @@ use piku_report::user_error::{USAGE, UserError};
 
 use super::data_archive::DataArchive;
 use super::data_import;
-use super::data_jail::jail_command;
 use super::lifecycle::app_lock;
 use crate::cli::DataAction;
+use crate::instance::data_jail::jail_command;
 use crate::known_apps;
 use crate::kubernetes;
 use crate::process::deadline::Deadline;

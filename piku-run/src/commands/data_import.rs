@@ -11,7 +11,7 @@ use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
-use super::data_jail::jail_command;
+use crate::instance::data_jail::jail_command;
 use crate::process::caller_guard::{self, CallerGuard};
 use crate::process::standard_input::expect_input;
 use crate::releases::current;

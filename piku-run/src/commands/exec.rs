@@ -19,11 +19,12 @@ use piku_procfile::schedule::split_schedule;
 use piku_report::caller;
 use piku_report::user_error::UserError;
 
-use crate::desired::{TreeAccess, extra_listen_ports, limits};
+use crate::desired::{extra_listen_ports, limits};
 use crate::grants::hint::explain_missing;
 use crate::grants::resolve_grants;
 use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext};
 use crate::instance::record::RecordFolder;
+use crate::instance::tree_access::TreeAccess;
 use crate::known_apps;
 use crate::kubernetes;
 use crate::releases::{current, release_use};

@@ -6,14 +6,15 @@ mod backup;
 mod data;
 mod data_archive;
 mod data_import;
-mod data_jail;
 mod exec;
 mod gc;
 mod lifecycle;
 mod logs;
 mod one_off;
 mod ps;
+mod python_home;
 mod recorded;
+mod release_info;
 mod service;
 mod settings;
 
@@ -31,7 +32,6 @@ use piku_report::{caller, output};
 pub(crate) use apps::{AppRow, AppState, describe_app};
 pub(crate) use backup::{BackupRequest, BackupScope, WrittenBackup, write_backup};
 pub(crate) use data::{empty as empty_data, pipe_archive};
-pub(crate) use data_jail::{export_command, import_command, list_data_command};
 pub(crate) use exec::app_users;
 pub(crate) use lifecycle::app_lock::{keep_out_supervisor, wait_for_app};
 pub(crate) use lifecycle::deploy_tip;
@@ -39,16 +39,17 @@ pub(crate) use lifecycle::free_name::{check_free, move_app_dir};
 use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scale, stop};
 pub(crate) use one_off::OneOffReport;
 pub(crate) use ps::samples_of;
+use python_home::ImportOptions;
 pub(crate) use settings::config::change_config;
 use settings::{certs, check, config, deploy_lock, domains, foreign_app, grant, maintenance};
 
 use crate::cli::{DataUsageArgs, NotifyArgs, RunCli, RunCommand};
 use crate::instance::launch;
+use crate::nginx::front;
 use crate::process::sibling_tool::sibling_tool;
-use crate::python_home::ImportOptions;
 use crate::{
-    cli, daemon, data_limit, front, known_apps, log_forwarding, nginx, notify, protections, python_home,
-    releases, start, status, supervisor,
+    cli, daemon, data_limit, known_apps, log_forwarding, nginx, notify, protections, releases, start, status,
+    supervisor,
 };
 
 /// Runs the command line.
@@ -202,8 +203,8 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::ReleaseInfo(cli::ReleaseInfoArgs { app, number, since, show, format }) => {
             let root = root()?;
             known_apps::must_be_there(&root, &app)?;
-            let asked = releases::ReleaseQuery { number, since, show, format };
-            releases::print_release(&root, &app, &asked)?;
+            let asked = release_info::ReleaseQuery { number, since, show, format };
+            release_info::print_release(&root, &app, &asked)?;
         }
         RunCommand::Gc(typed) => gc::run(&root()?, &typed)?,
         RunCommand::Rollback { app, number } => rollback::run(&root()?, &app, number)?,

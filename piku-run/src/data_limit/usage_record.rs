@@ -18,7 +18,8 @@ use piku_layout::paths::PikuRoot;
 use serde::{Deserialize, Serialize};
 
 use super::VARIABLE;
-use crate::notify::{HostProblem, ProblemKind};
+use crate::host_problem::HostProblem;
+use crate::host_problem::ProblemKind;
 
 /// Percent of a limit from which it is a problem, and below which the problem has ended.
 pub(super) const NEAR: u64 = 90;

@@ -10,7 +10,7 @@ use piku_report::{output, progress};
 
 use super::usage_record::{DataUsage, DataUsageRecord};
 use super::{data_size, limit_of_live};
-use crate::commands::list_data_command;
+use crate::instance::data_jail::list_data_command;
 use crate::lock;
 use crate::releases::current;
 

@@ -4,7 +4,6 @@
 
 pub(crate) mod health;
 pub(crate) mod limits;
-pub(crate) mod network;
 pub(crate) mod pinned_port;
 pub(crate) mod unknown_type;
 
@@ -19,7 +18,6 @@ use jiff::tz::TimeZone;
 use piku_files::{TreeHandle, atomic_file};
 use piku_layout::name::{AppName, ProcessName};
 use piku_layout::settings::{HostSettings, NetworkMode};
-use piku_layout::writable_path::WritablePath;
 use piku_procfile::listen_ports;
 use piku_procfile::procfile::ProcessKind;
 use piku_procfile::render::app_values::split_items;
@@ -30,6 +28,8 @@ use piku_report::user_error::UserError;
 use crate::core::{FoundWorker, ProbePace, ProcessType, RunPlan, TrialRule};
 use crate::data_limit;
 use crate::instance::environment::{ProcessRole, ReleaseContext, Vars};
+use crate::instance::network;
+use crate::instance::tree_access::TreeAccess;
 use crate::log_forwarding;
 
 pub(crate) use health::HealthCheck;
@@ -215,29 +215,6 @@ pub(crate) fn check_kept_paths(world: &ReleaseContext) -> anyhow::Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// Parts of its tree that the processes of an app may change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TreeAccess {
-    /// Paths that are kept in the data.
-    pub(crate) kept: Vec<WritablePath>,
-    /// The rest of the tree is read-only.
-    pub(crate) is_read_only: bool,
-}
-
-impl TreeAccess {
-    /// Reads `WRITABLE_PATHS` and `APP_READONLY`.
-    ///
-    /// # Errors
-    /// Fails if a path is not in the app, or a value is neither yes nor no.
-    pub(crate) fn of(vars: &Vars) -> anyhow::Result<Self> {
-        let value = |name| vars.get(name).map(String::as_str);
-        Ok(Self {
-            kept: writable_paths::parse_writable_paths(value(writable_paths::VARIABLE))?,
-            is_read_only: writable_paths::parse_read_only(value(writable_paths::READ_ONLY))?,
-        })
-    }
 }
 
 /// Returns the ports that an app declares beside `PORT`.

@@ -33,9 +33,10 @@ use piku_release::manifest::{BuiltRelease, DEPLOY_KEY, TREE};
 use piku_report::user_error::UserError;
 
 use crate::config::{ConfigValues, store};
-use crate::desired::{TreeAccess, network};
 pub(crate) use crate::instance::app_isolation::AppIsolation;
 pub(crate) use crate::instance::command_options::CommandOptions;
+use crate::instance::network;
+use crate::instance::tree_access::TreeAccess;
 use crate::instance::{interpreter_home, opt_outs, ready_socket};
 use crate::services::{self, ServiceProcess};
 

@@ -8,6 +8,7 @@
 mod capacity;
 mod certificates;
 mod config_test;
+pub(crate) mod front;
 mod local_names;
 mod log_rotation;
 mod main_conf;
@@ -50,9 +51,9 @@ use site::files::SiteFiles;
 use site::names::is_web_app;
 use site::upstream_addresses;
 
-use crate::front::FrontSite;
 use crate::instance::environment::ReleaseContext;
 use crate::log::RotationLimits;
+use crate::nginx::front::FrontSite;
 use crate::releases::current;
 
 /// The nginx that serves the apps of one piku root.

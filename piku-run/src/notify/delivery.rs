@@ -144,7 +144,8 @@ fn feed(words: &[&str], input: &[u8]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notify::journal::{ProblemKind, ProblemState};
+    use crate::host_problem::ProblemKind;
+    use crate::notify::journal::ProblemState;
 
     fn notification(text: &str) -> ProblemNotification {
         ProblemNotification {

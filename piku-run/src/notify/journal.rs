@@ -7,6 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use piku_layout::name::AppName;
 use serde::{Deserialize, Serialize};
 
+use crate::host_problem::{HostProblem, ProblemKind};
+
 /// Notifications of one app, and of all together, within an hour.
 const MOST_OF_APP: usize = 6;
 const MOST: usize = 30;
@@ -19,60 +21,12 @@ const MAX_QUEUE: usize = 100;
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
 const LONGEST_PAUSE: i64 = 60;
 
-/// Kind of a problem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum ProblemKind {
-    DeployFailed,
-    CrashLoop,
-    CronFailed,
-    Certificate,
-    Disk,
-    BackupFailed,
-    BackupOverdue,
-    DataLimit,
-    /// Notifications beyond the limit.
-    LeftOut,
-    /// `notify:test`.
-    Test,
-}
-
-impl ProblemKind {
-    /// Returns its name in notifications.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::DeployFailed => "deploy-failed",
-            Self::CrashLoop => "crash-loop",
-            Self::CronFailed => "cron-failed",
-            Self::Certificate => "certificate",
-            Self::Disk => "disk",
-            Self::BackupFailed => "backup-failed",
-            Self::BackupOverdue => "backup-overdue",
-            Self::DataLimit => "data-limit",
-            Self::LeftOut => "left-out",
-            Self::Test => "test",
-        }
-    }
-}
-
 /// Problems that exist now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct FoundProblems {
     pub(super) problems: Vec<HostProblem>,
     /// Apps that do not answer or are being changed: problems of them that are known have not ended.
     pub(super) unasked: BTreeSet<AppName>,
-}
-
-/// A problem that exists now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct HostProblem {
-    pub(crate) kind: ProblemKind,
-    /// `None` for one of the machine.
-    pub(crate) app: Option<AppName>,
-    /// Distinguishes problems of the same kind: a process type, the number of a deploy.
-    pub(crate) subject: String,
-    /// A single line without secrets.
-    pub(crate) text: String,
 }
 
 /// State that a notification reports.

@@ -25,8 +25,8 @@ use piku_report::diagnostic::readable;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
+use crate::host_problem::ProblemKind;
 use delivery::{deliver, receivers};
-pub(crate) use journal::{HostProblem, ProblemKind};
 use journal::{NotifyJournal, ProblemNotification, ProblemState};
 pub(crate) use notify_timer::NotifyTimer;
 use problems::find_problems;

@@ -10,14 +10,16 @@ use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::HostSettings;
 
-use super::journal::{FoundProblems, HostProblem, ProblemKind};
+use super::journal::FoundProblems;
 use crate::backup_plans::{BackupProblem, find_backup_problems};
 use crate::commands::samples_of;
 use crate::data_limit::DataUsageRecord;
+use crate::host_problem::HostProblem;
+use crate::host_problem::ProblemKind;
 use crate::known_apps::list_apps;
 use crate::nginx::{CertificateState, CertificateStatus, WebServer};
-use crate::process::usage::{InstanceSample, SampledState};
 use crate::releases::{ReleaseState, list_attempts};
+use crate::samples::{InstanceSample, SampledState};
 
 /// Days before its end at which a certificate is a problem: its renewal was due long before.
 const CERTIFICATE_DAYS: i64 = 10;

@@ -1,5 +1,5 @@
 //! Processes of this host: ending a process family, reaping children, signals, stdin, waiting for descriptors, deadlines,
-//! resource usage, memory, git, the own program and others, the ssh session.
+//! memory, git, the own program and others, the ssh session.
 
 pub(crate) mod caller_guard;
 pub(crate) mod deadline;
@@ -15,5 +15,4 @@ pub(crate) mod sibling_tool;
 pub(crate) mod signals;
 pub(crate) mod ssh_session;
 pub(crate) mod standard_input;
-pub(crate) mod usage;
 pub(crate) mod wait;

@@ -1,7 +1,6 @@
 //! The releases of an app: which is live, listing them, and what making one needs.
 
 pub(crate) mod current;
-mod info;
 mod new_release;
 pub(crate) mod release_use;
 pub(crate) mod rename_record;
@@ -16,7 +15,6 @@ use piku_report::diagnostic::readable;
 use piku_report::output::{self, OutputFormat};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use info::{ReleaseQuery, print_release};
 pub(crate) use new_release::{ASIDE, lock_new_release, who};
 
 /// A release as `releases` prints it. Fields are added, never renamed.

@@ -28,8 +28,9 @@ use super::process_settings::{ServerPlace, variables};
 use super::state::{BindingState, BoundService, ServiceBinding, list_bindings};
 use crate::commands::{OneOffReport, app_users, wait_for_app};
 use crate::config::store;
-use crate::desired::{limits, network};
+use crate::desired::limits;
 use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext, Vars};
+use crate::instance::network;
 use crate::releases::current;
 
 /// Time for a running server to answer.

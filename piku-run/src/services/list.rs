@@ -51,7 +51,7 @@ fn describe(root: &PikuRoot, service: AppName) -> anyhow::Result<ServiceRow> {
         () => "down",
     };
     let mut samples = samples.unwrap_or_default();
-    crate::process::usage::add_memory(&mut samples);
+    crate::samples::add_memory(&mut samples);
     let memory: u64 = samples.iter().filter_map(|row| row.memory_bytes).sum();
     let bindings = state.bindings.into_iter().filter(|one| is_reached(&one.app)).map(|one| BindingRow {
         app: one.app,

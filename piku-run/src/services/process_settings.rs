@@ -9,8 +9,8 @@ use piku_layout::settings::NetworkMode;
 
 use super::kind::ServiceKind;
 use super::state::{ServiceSetting, ServiceSettings, ServiceState, connected_ports};
-use crate::desired::network;
 use crate::instance::environment::{ReleaseContext, Vars};
+use crate::instance::network;
 
 /// Type of a service's process.
 pub(crate) const PROCESS_TYPE: &str = "server";

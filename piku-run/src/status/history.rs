@@ -13,7 +13,7 @@ use piku_files::atomic_file;
 use piku_layout::clock;
 use serde::{Deserialize, Serialize};
 
-use crate::process::usage::InstanceSample;
+use crate::samples::InstanceSample;
 
 /// Seconds of a slot.
 pub(super) const SLOT_SECONDS: i64 = 300;

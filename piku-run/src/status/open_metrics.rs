@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::report::{AppReport, HostReport, is_cron, is_up};
 use crate::cron::SUCCESS;
-use crate::process::usage::{InstanceSample, SampledState};
+use crate::samples::{InstanceSample, SampledState};
 
 /// A family of metrics with its samples.
 struct MetricFamily {

@@ -12,10 +12,11 @@ use serde::Serialize;
 use crate::backup_plans::{AppBackup, AppBackups};
 use crate::commands::{AppRow, describe_app, samples_of};
 use crate::data_limit::{DataUsage, DataUsageRecord};
+use crate::host_problem::HostProblem;
 use crate::ipc::fan_out::ask_all;
 use crate::nginx::{CertificateStatus, WebServer};
-use crate::notify::{self, HostProblem};
-use crate::process::usage::{self, InstanceSample, SampledState};
+use crate::notify;
+use crate::samples::{self, InstanceSample, SampledState};
 use crate::supervisor;
 
 use super::deploys::{self, DeployReport};
@@ -138,7 +139,7 @@ fn collect_app(
     let summary = describe_app(root, app.clone(), answer.as_deref().ok(), site.as_ref());
     // Those of a supervisor that does not respond are known from their records.
     let mut processes = answer.or_else(|_| supervisor::unknown(root, app)).unwrap_or_default();
-    usage::add_memory(&mut processes);
+    samples::add_memory(&mut processes);
     let certificate = site.and_then(|site| site.certificate);
     let problems = notify::app_problems(app, &dir, &processes, certificate.as_ref(), now);
     let deploys = match detail {

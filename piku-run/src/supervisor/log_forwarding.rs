@@ -18,7 +18,7 @@ use super::AppSupervisor;
 use crate::core::{CrashBackoff, InstanceName};
 use crate::instance::environment::ProcessRole;
 use crate::log_forwarding::{INSTANCE, NAME, SyslogAddress, VARIABLE, failure_file};
-use crate::process::usage::{InstanceSample as Row, SampledState};
+use crate::samples::{InstanceSample as Row, SampledState};
 
 /// State of log forwarding.
 #[derive(Debug, Default)]

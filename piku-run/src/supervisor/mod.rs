@@ -49,9 +49,9 @@ use crate::nginx::SiteReachability;
 use crate::ports::{self, PortClaim, PortGuard};
 use crate::process::idle_memory::IdleMemory;
 use crate::process::signals;
-use crate::process::usage::SampledLimit;
 use crate::process::wait;
 use crate::releases::current;
+use crate::samples::SampledLimit;
 
 pub(crate) use status::{is_resting, stopped, unknown};
 

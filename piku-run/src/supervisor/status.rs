@@ -10,8 +10,8 @@ use crate::core::{AppInstance, InstanceName, InstanceState, ProcessExit, RunPlan
 use crate::desired;
 use crate::instance::environment::ReleaseContext;
 use crate::instance::record::{RecordFolder, WorkerRecord};
-use crate::process::usage::{self, InstanceSample as Row, SampledLimit};
 use crate::releases::current;
+use crate::samples::{InstanceSample as Row, NO_SANDBOX, SampledLimit, SampledState};
 
 use super::AppSupervisor;
 use super::port_claims;
@@ -72,7 +72,7 @@ impl AppSupervisor {
             if at == rows.len() {
                 let mut row =
                     Row::empty_slot(&self.app, &InstanceName { kind: entry.name.clone(), index: 1 });
-                row.state = usage::SampledState::Waiting;
+                row.state = SampledState::Waiting;
                 row.release = self.core.plan().map(|plan| plan.release);
                 rows.push(row);
             }
@@ -89,7 +89,7 @@ impl AppSupervisor {
     fn sandbox(&self, worker: &InstanceProcess) -> Option<String> {
         // A marked process runs without a jail.
         if worker.record.mark.is_some() {
-            return Some(usage::NO_SANDBOX.to_owned());
+            return Some(NO_SANDBOX.to_owned());
         }
         let (started, _) = report::read(&self.records.report(worker.record.id));
         started.map(|started| started.line())
@@ -147,7 +147,7 @@ pub(crate) fn unknown(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>
     let records =
         RecordFolder::open(&dir).and_then(|records| records.read_all()).context("cannot read the records")?;
     let row = |record: WorkerRecord| Row {
-        state: usage::SampledState::Unknown,
+        state: SampledState::Unknown,
         pid: record.is_alive().then(|| record.pid.unsigned_abs()),
         port: record.port,
         release: Some(record.release),
@@ -157,21 +157,21 @@ pub(crate) fn unknown(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>
     };
     let mut rows: Vec<Row> = records.into_iter().filter(|record| !record.task).map(row).collect();
     if rows.is_empty() {
-        let unknown = |row| Row { state: usage::SampledState::Unknown, ..row };
+        let unknown = |row| Row { state: SampledState::Unknown, ..row };
         rows = stopped(root, app)?.into_iter().map(unknown).collect();
     }
     Ok(rows)
 }
 
-fn state(one: &AppInstance) -> usage::SampledState {
+fn state(one: &AppInstance) -> SampledState {
     match one.state {
-        InstanceState::Starting { .. } | InstanceState::Moving { .. } => usage::SampledState::Starting,
-        InstanceState::Ready { .. } if one.must_listen => usage::SampledState::Healthy,
-        InstanceState::Ready { .. } | InstanceState::CronRun { .. } => usage::SampledState::Running,
-        InstanceState::Backoff { .. } if one.is_crash_looping() => usage::SampledState::CrashLooping,
-        InstanceState::Backoff { .. } => usage::SampledState::Backoff,
+        InstanceState::Starting { .. } | InstanceState::Moving { .. } => SampledState::Starting,
+        InstanceState::Ready { .. } if one.must_listen => SampledState::Healthy,
+        InstanceState::Ready { .. } | InstanceState::CronRun { .. } => SampledState::Running,
+        InstanceState::Backoff { .. } if one.is_crash_looping() => SampledState::CrashLooping,
+        InstanceState::Backoff { .. } => SampledState::Backoff,
         InstanceState::Draining { .. } | InstanceState::Stopping { .. } | InstanceState::Killing => {
-            usage::SampledState::Draining
+            SampledState::Draining
         }
     }
 }

@@ -27,10 +27,10 @@ use super::quiet_app::{QuietApp, start_guard};
 use super::repository::{self, RestoredBranch};
 use super::services;
 use crate::commands::data_archive::TarReport;
-use crate::commands::data_jail;
 use crate::commands::lifecycle::aside_app::{AsideApp, remove_bindings_of_others, remove_own_settings};
 use crate::config::ConfigValues;
 use crate::desired::{self, Formation};
+use crate::instance::data_jail;
 use crate::process::caller_guard::CallerGuard;
 use crate::releases::current;
 

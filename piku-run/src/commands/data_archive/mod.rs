@@ -14,7 +14,7 @@ use piku_layout::jail::DATA;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 
-use super::data_jail::jail_command;
+use crate::instance::data_jail::jail_command;
 use crate::process::deadline::{Deadline, end_child};
 
 pub(super) use tar_report::TarReport;

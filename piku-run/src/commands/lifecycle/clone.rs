@@ -22,8 +22,8 @@ use super::aside_app::{AsideApp, remove_bindings_of_others, remove_own_settings}
 use super::{app_lock, deploy_tip, free_name};
 use crate::cli::CloneArgs;
 use crate::commands::data_archive::DataArchive;
-use crate::commands::data_jail;
 use crate::config::store;
+use crate::instance::data_jail;
 use crate::process::deadline::Deadline;
 use crate::process::git_command::git_command;
 use crate::releases::current;

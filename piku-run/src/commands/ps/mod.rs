@@ -17,15 +17,15 @@ use piku_report::{progress, user_error};
 
 use crate::backup_plans::AppBackups;
 use crate::data_limit::DataUsageRecord;
-use crate::front::{machine_rows, render_fronts};
 use crate::grants::resolve_grant;
 use crate::ipc::client;
 use crate::ipc::client::{AskPatience, SilentSupervisor};
 use crate::ipc::fan_out::ask_all;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::known_apps;
+use crate::nginx::front::{machine_rows, render_fronts};
 use crate::nginx::{CertificateState, certificate_state};
-use crate::process::usage::{self, InstanceSample};
+use crate::samples::{self, InstanceSample};
 use crate::supervisor;
 use piku_report::output::{self, OutputFormat};
 
@@ -120,7 +120,7 @@ impl FoundInstances {
             }
         }
         // One broken app does not hide the others.
-        usage::add_memory(&mut rows);
+        samples::add_memory(&mut rows);
         // Unreadable settings are reported by whatever starts a process.
         let settings = HostSettings::read(&root.settings()).unwrap_or_default();
         add_grants(root, &settings, &mut rows);

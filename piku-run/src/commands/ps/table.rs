@@ -1,6 +1,6 @@
 //! Text output of `ps`.
 
-use crate::process::usage::{InstanceSample, NO_SANDBOX, SampledLimit};
+use crate::samples::{InstanceSample, NO_SANDBOX, SampledLimit};
 use crate::time_text::{format_duration, format_local_time};
 use piku_chroot::report::LimitEnforcer;
 use piku_files::free_space::size;
@@ -212,7 +212,7 @@ mod tests {
     use crate::backup_plans::AppBackup;
     use crate::core::InstanceName;
     use crate::data_limit::DataUsage;
-    use crate::process::usage::SampledState;
+    use crate::samples::SampledState;
 
     fn instance(app: &str, name: &str) -> InstanceSample {
         let (kind, index) = name.split_once('.').unwrap();

@@ -9,9 +9,9 @@ use piku_layout::settings::HostSettings;
 
 use crate::data_limit;
 use crate::desired;
-use crate::front::FrontSite;
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::WebServer;
+use crate::nginx::front::FrontSite;
 
 pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, folder: &Path) -> anyhow::Result<()> {
     let folder =

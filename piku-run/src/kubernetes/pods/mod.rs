@@ -21,8 +21,8 @@ use super::state::{
     COMPONENT, ClusterItem, ContainerEnd, CronJobState, ONE_OFF, ObjectList, PodState, VERSION,
 };
 use crate::core::InstanceName;
-use crate::process::usage::{InstanceSample, SampledState};
 use crate::releases::current;
+use crate::samples::{InstanceSample, SampledState};
 
 impl KubernetesApp {
     /// Returns the rows of `ps` as JSON: one for each pod and each cron type, and

@@ -10,10 +10,10 @@ use piku_procfile::render::nginx::DEFAULT_NAME;
 use piku_report::user_error::UserError;
 
 use super::app_certificates::{AppCertificates, CertificatePair};
-use crate::front::FrontSite;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::WebServer;
+use crate::nginx::front::FrontSite;
 
 /// An owner of certificates.
 #[derive(Debug, Clone, Copy)]

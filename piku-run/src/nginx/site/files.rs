@@ -7,12 +7,12 @@ use piku_layout::settings::HostDomain;
 use piku_procfile::render::app_values::AppValues;
 use piku_procfile::render::nginx::{DEFAULT_NAME, SiteCertificate, VirtualHost};
 
-use crate::front::FrontSite;
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::certificates::acme::is_public;
 use crate::nginx::certificates::app_certificates::{AppCertificates, CertificatePair};
 use crate::nginx::certificates::certificate_links::CertificateLinks;
 use crate::nginx::certificates::operator_certificate::OperatorCertificate;
+use crate::nginx::front::FrontSite;
 use crate::nginx::master::NginxMaster;
 use crate::nginx::nginx_dir::SiteMetadata;
 use crate::nginx::program::{NginxBuild, NginxProgram};

@@ -29,12 +29,12 @@ use piku_procfile::render::nginx::{
 use piku_release::manifest::BuiltRelease;
 use piku_report::user_error::UserError;
 
-use crate::front::FrontSite;
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::WebServer;
 use crate::nginx::capacity;
 use crate::nginx::certificates::app_certificates::{AppCertificates, CertificatePair};
 use crate::nginx::certificates::certificate_links::CertificateLinks;
+use crate::nginx::front::FrontSite;
 use crate::nginx::program::NginxProgram;
 use crate::nginx::site::names::is_web_app;
 

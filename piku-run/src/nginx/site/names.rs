@@ -7,9 +7,9 @@ use piku_layout::name::AppName;
 use piku_layout::settings::HostDomain;
 use piku_release::manifest::BuiltRelease;
 
-use crate::front::FrontSite;
 use crate::instance::environment::ReleaseContext;
 use crate::nginx::WebServer;
+use crate::nginx::front::FrontSite;
 use crate::nginx::site::procfile;
 use piku_procfile::procfile::ProcessKind;
 use piku_procfile::render::app_values::AppValues;

@@ -2,12 +2,12 @@
 
 use piku_layout::name::AppName;
 
-use crate::front::FrontSite;
 use crate::instance::environment::ReleaseContext;
 use crate::ipc::client::{self, AskPatience};
 use crate::ipc::fan_out::ask_all;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::WebServer;
+use crate::nginx::front::FrontSite;
 use crate::nginx::service::log;
 use crate::releases::current;
 use crate::supervisor;

@@ -15,7 +15,9 @@ use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use super::spare_server::SpareServer;
-use crate::commands::{export_command, import_command, pipe_archive};
+use crate::commands::pipe_archive;
+use crate::instance::data_jail::export_command;
+use crate::instance::data_jail::import_command;
 use crate::releases::current;
 use crate::services::action::{ClientStreams, ProgramSetting, client_command, run_in_place};
 use crate::services::binding_values::random_password;

@@ -11,7 +11,7 @@ use piku_files::free_space::size;
 use piku_files::sha256;
 
 use super::report::{AppReport, HostReport, is_up};
-use crate::process::usage::SampledState;
+use crate::samples::SampledState;
 use crate::time_text::format_local_time;
 use html_writer::HtmlWriter;
 

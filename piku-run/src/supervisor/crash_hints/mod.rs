@@ -11,9 +11,9 @@ use self::no_space::explain_no_space;
 use self::refused_writes::{AppTree, explain_refused_write};
 use super::AppSupervisor;
 use super::worker::InstanceProcess;
-use crate::desired::TreeAccess;
 use crate::grants::hint::explain_missing;
 use crate::instance::environment::{ProcessRole, ReleaseContext};
+use crate::instance::tree_access::TreeAccess;
 use crate::instance::unkept_files::find_databases;
 
 /// Messages of programs that may not bind a port, in lower case.

@@ -15,7 +15,7 @@ use piku_report::output::{self, OutputFormat};
 use piku_report::user_error::UserError;
 use serde::Serialize;
 
-use super::{ReleaseRow, ReleaseState, list_releases};
+use crate::releases::{ReleaseRow, ReleaseState, list_releases};
 use changed_files::ChangedFiles;
 use changed_settings::ChangedSetting;
 

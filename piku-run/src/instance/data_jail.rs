@@ -29,7 +29,7 @@ pub(crate) fn list_data_command(root: &PikuRoot, app: &AppName) -> anyhow::Resul
 }
 
 /// Returns the command that runs `argv` on the data as its owner.
-pub(super) fn jail_command(
+pub(crate) fn jail_command(
     root: &PikuRoot,
     app: &AppName,
     data: &Path,
