@@ -11,6 +11,7 @@ mod cron;
 mod daemon;
 mod data_limit;
 mod desired;
+mod folder_moves;
 mod garbage;
 mod grants;
 mod host_problem;

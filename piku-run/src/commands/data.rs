@@ -26,12 +26,12 @@ use super::data_archive::DataArchive;
 use super::data_import;
 use super::lifecycle::app_lock;
 use crate::cli::DataAction;
+use crate::commands::services;
 use crate::instance::data_jail::jail_command;
 use crate::known_apps;
 use crate::kubernetes;
 use crate::process::deadline::Deadline;
 use crate::releases::current;
-use crate::services;
 
 pub(super) fn run(root: &PikuRoot, app: &AppName, action: DataAction) -> anyhow::Result<ExitCode> {
     let dir = root.app(app);

@@ -15,7 +15,7 @@ mod ps;
 mod python_home;
 mod recorded;
 mod release_info;
-mod service;
+mod services;
 mod settings;
 
 use std::ffi::OsString;
@@ -35,7 +35,7 @@ pub(crate) use data::{empty as empty_data, pipe_archive};
 pub(crate) use exec::app_users;
 pub(crate) use lifecycle::app_lock::{keep_out_supervisor, wait_for_app};
 pub(crate) use lifecycle::deploy_tip;
-pub(crate) use lifecycle::free_name::{check_free, move_app_dir};
+pub(crate) use lifecycle::free_name::check_free;
 use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scale, stop};
 pub(crate) use one_off::OneOffReport;
 pub(crate) use ps::samples_of;
@@ -77,7 +77,7 @@ fn run_recorded(cli: RunCli) -> anyhow::Result<ExitCode> {
         find_root(cli.root.as_ref())?.check_exists()?;
     }
     if let Some(name) = cli.command.app_only() {
-        service::refuse_service(&find_root(cli.root.as_ref())?, name)?;
+        services::refuse_service(&find_root(cli.root.as_ref())?, name)?;
     }
     let Some(record) = recorded::recorded_verb(&cli.command) else { return run(cli) };
     let root = find_root(cli.root.as_ref());
@@ -190,7 +190,7 @@ fn run(cli: RunCli) -> anyhow::Result<ExitCode> {
         RunCommand::Status(typed) => status::run(&root()?, &typed)?,
         RunCommand::StatusPassword(typed) => status::set_password(&root()?, &typed)?,
         RunCommand::Metrics(typed) => status::print_metrics(&root()?, &typed)?,
-        RunCommand::Service(action) => service::run(&root()?, action)?,
+        RunCommand::Service(action) => services::run(&root()?, action)?,
         RunCommand::Start(typed) => return start::run(typed),
         RunCommand::Ps { app, watch: true, terminal, .. } => ps::watch(&root()?, app.as_ref(), terminal)?,
         RunCommand::Ps { app, format, .. } => ps::run(&root()?, app.as_ref(), format)?,

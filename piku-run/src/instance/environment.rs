@@ -38,7 +38,7 @@ pub(crate) use crate::instance::command_options::CommandOptions;
 use crate::instance::network;
 use crate::instance::tree_access::TreeAccess;
 use crate::instance::{interpreter_home, opt_outs, ready_socket};
-use crate::services::{self, ServiceProcess};
+use crate::services::process_settings::{ServiceProcess, connect_jail};
 
 /// Environment variables in order.
 pub(crate) type Vars = IndexMap<String, String>;
@@ -269,7 +269,7 @@ impl ReleaseContext {
         }
         jail = around.add_to(jail);
         jail = match own_network {
-            NetworkMode::Own => services::connect_jail(jail.own_network(), &self.root, &self.app)?,
+            NetworkMode::Own => connect_jail(jail.own_network(), &self.root, &self.app)?,
             NetworkMode::Shared => around.listen.iter().fold(jail.listen(0), |jail, port| jail.listen(*port)),
         };
         jail = around.port.iter().fold(jail, |jail, port| jail.listen(*port));

@@ -26,7 +26,7 @@ use crate::desired::{self, Formation};
 use crate::instance::environment::ReleaseContext;
 use crate::ipc::protocol::{ChangeConflict, FailedReply};
 use crate::releases::current;
-use crate::services;
+use crate::services::state;
 
 impl KubernetesApp {
     /// Makes a release live in the cluster. `after` is the one that it must replace, if any.
@@ -325,7 +325,7 @@ impl KubernetesApp {
 
     /// Warns of services of this machine: pods do not reach them.
     fn warn_of_bindings(&self) -> anyhow::Result<()> {
-        for bound in services::bindings(&self.root, &self.app)? {
+        for bound in state::bindings(&self.root, &self.app)? {
             let service = &bound.service;
             progress::warning(&format!(
                 "{} is bound to {service} of this machine, which pods do not reach",

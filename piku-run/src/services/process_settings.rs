@@ -59,15 +59,15 @@ impl ServiceProcess {
 
 /// Data of a server, its version and its port, other than those of the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ServerPlace {
-    pub(super) data: PathBuf,
-    pub(super) version: String,
-    pub(super) port: u16,
+pub(crate) struct ServerPlace {
+    pub(crate) data: PathBuf,
+    pub(crate) version: String,
+    pub(crate) port: u16,
 }
 
 impl ReleaseContext {
     /// Has the processes of a service use other data, with another version and another port.
-    pub(super) fn move_service(&mut self, place: &ServerPlace) {
+    pub(crate) fn move_service(&mut self, place: &ServerPlace) {
         let Some(service) = &mut self.service else { return };
         service.data.clone_from(&place.data);
         service.port = place.port;
@@ -103,7 +103,7 @@ pub(crate) fn connect_jail(jail: JailSpec, root: &Path, app: &AppName) -> anyhow
 }
 
 /// Returns the variables that all programs of a kind get.
-pub(super) fn variables(kind: &AppName, version: &str, port: u16) -> [(&'static str, String); 3] {
+pub(crate) fn variables(kind: &AppName, version: &str, port: u16) -> [(&'static str, String); 3] {
     [
         ("SERVICE_KIND", kind.to_string()),
         ("SERVICE_VERSION", version.to_owned()),

@@ -41,7 +41,7 @@ pub(crate) enum ServiceSetting {
 }
 
 impl ServiceSetting {
-    pub(super) fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         match self {
             Self::Flag(flag) => flag.to_string(),
             Self::Number(number) => number.to_string(),
@@ -221,7 +221,7 @@ pub(crate) fn bindings(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Bou
 
 /// Returns the bindings of an app, and the services whose files cannot be read.
 #[expect(clippy::type_complexity, reason = "two lists")]
-pub(super) fn list_bindings(
+pub(crate) fn list_bindings(
     root: &PikuRoot,
     app: &AppName,
 ) -> anyhow::Result<(Vec<BoundService>, Vec<(AppName, anyhow::Error)>)> {
@@ -268,7 +268,7 @@ pub(crate) fn can_have(
 
 /// Returns the ports of the services that an app is bound to, or is just being bound to. A service whose state cannot
 /// be read is left out with a warning: its other apps run on.
-pub(super) fn connected_ports(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<u16>> {
+pub(crate) fn connected_ports(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<u16>> {
     let is_connected = |one: &ServiceBinding| {
         one.app == *app && !matches!(one.state, BindingState::Unbound | BindingState::Dropping)
     };
@@ -289,25 +289,6 @@ pub(super) fn connected_ports(root: &PikuRoot, app: &AppName) -> anyhow::Result<
     ports.sort_unstable();
     ports.dedup();
     Ok(ports)
-}
-
-/// Has the bindings of a renamed app follow its name. Their data keeps its own.
-pub(crate) fn rename_app(root: &PikuRoot, old: &AppName, new: &AppName) -> anyhow::Result<()> {
-    for service in root.services().context("cannot list the services")? {
-        let dir = root.service(&service);
-        let is_bound = |state: &ServiceState| state.bindings.iter().any(|one| one.app == *old);
-        if !is_bound(&ServiceState::read(&dir)?) {
-            continue;
-        }
-        let _claim = super::open_service::claim_bindings(root, &service, old)?;
-        let _lock = super::action::lock_service(root, &service)?;
-        let mut state = ServiceState::read(&dir)?;
-        for binding in state.bindings.iter_mut().filter(|one| one.app == *old) {
-            binding.app = new.clone();
-        }
-        state.write(&dir)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use piku_report::user_error::UserError;
 
 use super::services;
 use crate::commands::lifecycle::{app_lock, deploy_restored, rename};
-use crate::commands::service::refuse_service;
+use crate::commands::services::refuse_service;
 use crate::garbage::scratch;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;

@@ -14,7 +14,7 @@ use piku_layout::unknown_app::unknown_app;
 use piku_release::manifest::{self, BuiltRelease};
 
 use super::{repository, services};
-use crate::commands::service::refuse_service;
+use crate::commands::services::refuse_service;
 use crate::config::store;
 use crate::kubernetes;
 use crate::process::git_command::look_for_refs;

@@ -18,12 +18,11 @@ use piku_report::user_error::UserError;
 
 use super::write::PartOutput;
 use crate::commands::lifecycle::free_name;
+use crate::commands::services::{NewService, bind_app, check_client, create_service, dump_command, restore};
 use crate::config::ConfigValues;
 use crate::releases::current;
-use crate::services::{
-    BindingState, BoundService, NewService, ServiceKind, bind_app, bindings, can_have, check_client,
-    create_service, dump_command, restore,
-};
+use crate::services::kind::ServiceKind;
+use crate::services::state::{BindingState, BoundService, bindings, can_have};
 
 /// File with the services of the dumps beside it.
 const LIST: &str = "services.json";

@@ -17,13 +17,12 @@ use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
-use super::free_name;
 use crate::commands::data;
 use crate::config::ConfigValues;
 use crate::lock;
 use crate::nginx::WebServer;
 use crate::releases::current;
-use crate::services;
+use crate::services::state;
 
 /// Settings that belong to one app alone: its host names, and its port.
 const OWN: [&str; 2] = ["NGINX_SERVER_NAME", "PORT"];
@@ -97,7 +96,7 @@ impl AsideApp {
     /// Makes it an app. The result is its lock, which no other change can have had.
     pub(in crate::commands) fn publish(mut self) -> anyhow::Result<FileLock> {
         let dir = self.root.app(&self.name);
-        free_name::move_app_dir(&self.path, dir.path())
+        crate::folder_moves::move_app_dir(&self.path, dir.path())
             .with_context(|| format!("cannot make '{}'", dir.path().display()))?;
         self.lock.take().context("no lock")
     }
@@ -106,7 +105,7 @@ impl AsideApp {
     /// locks are held. What belongs to the name stays: certificates, grants, keys, and what services keep.
     pub(in crate::commands) fn exchange(&self) -> anyhow::Result<()> {
         let dir = self.root.app(&self.name);
-        free_name::exchange_dirs(&self.path, dir.path())
+        crate::folder_moves::exchange_dirs(&self.path, dir.path())
             .with_context(|| format!("cannot replace '{}'", dir.path().display()))
     }
 
@@ -187,7 +186,7 @@ pub(in crate::commands) fn remove_bindings_of_others(
 ) -> anyhow::Result<()> {
     let mut removed = Vec::new();
     for app in root.apps().context("cannot list the apps")?.iter().filter(|app| *app != new) {
-        for binding in services::bindings(root, app)?.into_iter().map(|one| one.binding) {
+        for binding in state::bindings(root, app)?.into_iter().map(|one| one.binding) {
             let (names, password) = (&binding.variables, binding.password.as_str());
             let has_password = |name: &String| {
                 !password.is_empty() && config.get(name).is_some_and(|value| value.contains(password))

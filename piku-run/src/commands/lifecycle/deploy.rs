@@ -13,12 +13,12 @@ use piku_release::manifest::{BuiltRelease, TREE};
 use piku_release::target;
 use piku_report::user_error::UserError;
 
+use crate::commands::services;
 use crate::garbage::{self, CollectScope};
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::process::ssh_session::session_address;
 use crate::releases::current;
-use crate::services;
 
 /// Deploys the release in `dir`. If it is `written`, its files are on the disk already.
 pub(in crate::commands) fn run(

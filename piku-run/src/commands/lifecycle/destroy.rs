@@ -20,6 +20,7 @@ use super::app_lock;
 use super::destroyed_app::{self, DestroyedApp};
 use crate::cli::DestroyArgs;
 use crate::commands::data;
+use crate::commands::services;
 use crate::garbage::scratch;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
@@ -27,7 +28,7 @@ use crate::known_apps;
 use crate::kubernetes::remove_from_clusters;
 use crate::nginx::WebServer;
 use crate::releases::current;
-use crate::services;
+use crate::services::state;
 
 pub(in crate::commands) fn run(root: &PikuRoot, typed: &DestroyArgs) -> anyhow::Result<()> {
     let DestroyArgs { app, confirm, now } = typed;
@@ -111,7 +112,7 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &DestroyArgs) -> anyhow::
         Some(kept) => {
             let end = kept.end(&settings);
             progress::step(&format!("{app} is destroyed; what it had is kept until {}", end.strftime("%F")));
-            for bound in services::bindings(root, app)? {
+            for bound in state::bindings(root, app)? {
                 progress::detail(&format!("and until then its data in {}", bound.service));
             }
             progress::detail(&format!("to bring it back: piku restore {app}"));

@@ -2,17 +2,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "looks for an app's own folder")]
 
-use std::fs;
-use std::io;
-use std::path::Path;
-
-use piku_files::atomic_file;
 use piku_layout::app_lock::remove_empty_dir;
 use piku_layout::former_names;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::user_error::UserError;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::app_lock;
 
@@ -42,29 +36,12 @@ pub(crate) fn check_free(root: &PikuRoot, name: &AppName) -> anyhow::Result<()> 
         .into())
 }
 
-/// Renames a folder to that of an app, which must not exist, and syncs it.
-pub(crate) fn move_app_dir(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system that lacks the flag. A folder with content is not replaced by a rename.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => fs::rename(from, to)?,
-        moved => moved?,
-    }
-    atomic_file::sync_parent(to)
-}
-
-/// Exchanges two folders in one step, and syncs their names.
-///
-/// # Errors
-/// Fails without a change, also if the file system cannot do that.
-pub(crate) fn exchange_dirs(one: &Path, other: &Path) -> io::Result<()> {
-    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?;
-    atomic_file::sync_parent(other)
-}
-
 #[cfg(test)]
 mod tests {
     use piku_layout::app_lock::try_acquire;
     use piku_report::user_error::{BUSY, advice};
+
+    use std::fs;
 
     use super::*;
 

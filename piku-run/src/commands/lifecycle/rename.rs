@@ -21,6 +21,7 @@ use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
 use super::{app_lock, free_name};
+use crate::commands::services;
 use crate::garbage;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
@@ -28,7 +29,6 @@ use crate::nginx::WebServer;
 use crate::process::caller_guard::{self, CallerGuard};
 use crate::releases::current;
 use crate::releases::rename_record::RenameRecord;
-use crate::services;
 
 pub(in crate::commands) fn run(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<()> {
     if from == to {
@@ -148,7 +148,7 @@ fn move_app(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> an
     let (old, new) = (root.app(from), root.app(to));
     // From the move on, who has waited for the lock finds the new name.
     former_names::add(&old, from)?;
-    free_name::move_app_dir(old.path(), new.path())
+    crate::folder_moves::move_app_dir(old.path(), new.path())
         .with_context(|| format!("cannot rename '{}' to '{}'", old.path().display(), new.path().display()))
 }
 

@@ -12,9 +12,9 @@ use piku_layout::paths::PikuRoot;
 use piku_procfile::env;
 use piku_report::user_error::{USAGE, UserError};
 
-use super::kind::ServiceKind;
-use super::state::ServiceBinding;
 use crate::config::store;
+use crate::services::kind::ServiceKind;
+use crate::services::state::ServiceBinding;
 
 /// Returns the prefix of variables that `--as` gives: `REPORTS` for `reports` and for `REPORTS_URL`.
 pub(super) fn parse_prefix(given: &str) -> anyhow::Result<String> {

@@ -12,7 +12,7 @@ use piku_report::user_error::UserError;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::commands::OneOffReport;
-use crate::services::action::{ProgramSetting, binding_variables, run_in_place, server_command};
+use crate::commands::services::action::{ProgramSetting, binding_variables, run_in_place, server_command};
 use crate::services::kind::ServiceKind;
 use crate::services::process_settings::ServerPlace;
 use crate::services::state::ServiceBinding;

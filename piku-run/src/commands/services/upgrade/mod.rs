@@ -9,7 +9,6 @@
 
 mod new_data;
 mod spare_server;
-mod switch;
 
 use std::path::Path;
 
@@ -26,14 +25,14 @@ use piku_report::user_error::{BUSY, USAGE, UserError};
 use self::new_data::NewData;
 use super::action::{binding_variables, lock_service, run_beside_server, wait_until_ready};
 use super::destroy::remove_service_data;
-use super::kind::ServiceKind;
 use super::open_service::try_claim;
-use super::state::{BindingState, ServiceSettings, ServiceState, ServiceUpgrade, UpgradeStep};
 use crate::commands::keep_out_supervisor;
 use crate::data_limit;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::process::caller_guard::{self, CallerGuard};
+use crate::services::kind::ServiceKind;
+use crate::services::state::{BindingState, ServiceSettings, ServiceState, ServiceUpgrade, UpgradeStep};
 
 /// Task of `service upgrade`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,12 +8,12 @@ use std::path::Path;
 use anyhow::Context;
 use piku_layout::paths::AppDir;
 
-use crate::commands::move_app_dir;
+use crate::folder_moves::move_app_dir;
 use crate::services::state::{ServiceState, UpgradeStep};
 
 impl ServiceState {
     /// Has the data in its place that belongs to the version of the service.
-    pub(in crate::services) fn finish_switch(&self, dir: &AppDir) -> anyhow::Result<()> {
+    pub(crate) fn finish_switch(&self, dir: &AppDir) -> anyhow::Result<()> {
         let (new, old) = (dir.new_service_data(), dir.old_service_data());
         match self.upgrade.as_ref().map(|upgrade| upgrade.step) {
             Some(UpgradeStep::Switching) => exchange(&dir.data(), &new, &old),

@@ -16,14 +16,14 @@ use piku_report::user_error::UserError;
 
 use super::spare_server::SpareServer;
 use crate::commands::pipe_archive;
+use crate::commands::services::action::{ClientStreams, ProgramSetting, client_command, run_in_place};
+use crate::commands::services::binding_values::random_password;
+use crate::commands::services::server_port::claim_server_port;
 use crate::instance::data_jail::export_command;
 use crate::instance::data_jail::import_command;
 use crate::releases::current;
-use crate::services::action::{ClientStreams, ProgramSetting, client_command, run_in_place};
-use crate::services::binding_values::random_password;
 use crate::services::kind::ServiceKind;
 use crate::services::process_settings::ServerPlace;
-use crate::services::server_port::claim_server_port;
 use crate::services::state::{BindingState, BoundService, ServiceBinding, ServiceState};
 
 /// Time for a server to convert its data.

@@ -16,13 +16,13 @@ use piku_report::user_error::UserError;
 
 use super::action::{binding_variables, lock_service, must_be_service, run_beside_server, wait_until_ready};
 use super::binding_values::{config_variables, is_in_config, parse_prefix};
-use super::kind::ServiceKind;
-use super::state::{BindingState, ServiceBinding, ServiceSettings, ServiceState};
 use super::upgrade::resume_upgrade;
 use crate::commands::change_config;
 use crate::config::ConfigEdit;
 use crate::lock;
 use crate::releases::current;
+use crate::services::kind::ServiceKind;
+use crate::services::state::{BindingState, ServiceBinding, ServiceSettings, ServiceState};
 
 /// A locked service.
 pub(super) struct OpenService<'a> {

@@ -23,15 +23,15 @@ use piku_report::progress;
 use piku_report::user_error::UserError;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::kind::ServiceKind;
-use super::process_settings::{ServerPlace, variables};
-use super::state::{BindingState, BoundService, ServiceBinding, list_bindings};
 use crate::commands::{OneOffReport, app_users, wait_for_app};
 use crate::config::store;
 use crate::desired::limits;
 use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext, Vars};
 use crate::instance::network;
 use crate::releases::current;
+use crate::services::kind::ServiceKind;
+use crate::services::process_settings::{ServerPlace, variables};
+use crate::services::state::{BindingState, BoundService, ServiceBinding, list_bindings};
 
 /// Time for a running server to answer.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -15,10 +15,10 @@ use super::binding_values::{
     choose_name, hash_values, is_in_config, parse_prefix, parse_variables, random_password,
 };
 use super::open_service::{OpenService, claim_bindings};
-use super::state::{BindingState, ServiceBinding, ServiceState};
 use crate::commands::create_if_missing;
 use crate::config::{ConfigEdit, store};
 use crate::known_apps::must_be_there;
+use crate::services::state::{BindingState, ServiceBinding, ServiceState};
 
 /// Binds an app to a service: a role and a database of its own, and their address in the app's config as one release.
 ///

@@ -18,13 +18,13 @@ use piku_report::user_error::{BUSY, USAGE, UserError};
 use super::action::{lock_service, lock_services};
 use super::binding_values::is_in_config;
 use super::open_service::try_claim;
-use super::state::ServiceState;
 use crate::commands::{empty_data, keep_out_supervisor};
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::known_apps::must_be_there;
 use crate::nginx::WebServer;
 use crate::releases::current;
+use crate::services::state::ServiceState;
 
 /// Removes a service to which no app is bound.
 ///

@@ -11,15 +11,16 @@ use piku_report::user_error::UserError;
 
 use super::action::{lock_services, wait_until_ready};
 use super::destroy::remove_service;
-use super::kind::ServiceKind;
-use super::process_settings::PROCESS_TYPE;
 use super::server_port::claim_server_port;
-use super::state::ServiceState;
-use crate::commands::{check_free, move_app_dir};
+use crate::commands::check_free;
 use crate::config::{ConfigChange, ConfigValues, store};
+use crate::folder_moves::move_app_dir;
 use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::releases::{current, who};
+use crate::services::kind::ServiceKind;
+use crate::services::process_settings::PROCESS_TYPE;
+use crate::services::state::ServiceState;
 
 /// A service to make.
 #[derive(Debug)]

@@ -13,9 +13,9 @@ use piku_report::user_error::{USAGE, UserError};
 use super::action::{ClientStreams, check_client, client_command, wait_for_server};
 use super::binding_values::parse_prefix;
 use super::open_service::name_one;
-use super::state::{BindingState, BoundService, bindings};
 use crate::known_apps::must_be_there;
 use crate::process::standard_input::expect_input;
+use crate::services::state::{BindingState, BoundService, bindings};
 
 /// Finds the only binding of an app, or that with this prefix of its variables.
 fn find_bound(root: &PikuRoot, app: &AppName, variable: Option<&str>) -> anyhow::Result<BoundService> {

@@ -7,8 +7,8 @@ use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 use piku_report::user_error::UserError;
 
-use super::state::ServiceState;
 use crate::ports::{PortClaim, is_free, reclaim_port};
+use crate::services::state::ServiceState;
 
 /// Claims the port that is asked for, or any, if no service has it and nothing listens on it.
 ///
