@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod app_request;
 mod backup_plans;
 mod cli;
 mod commands;
@@ -19,6 +20,7 @@ mod instance;
 mod ipc;
 mod known_apps;
 mod kubernetes;
+mod live_samples;
 mod lock;
 mod log;
 mod log_forwarding;

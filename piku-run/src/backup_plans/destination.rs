@@ -25,7 +25,7 @@ use crate::process::installed_program::find_program;
 
 /// A backup on its way. What is not finished is ended, and no reader takes it for whole.
 #[derive(Debug)]
-pub(super) struct BackupDelivery<'a> {
+pub(crate) struct BackupDelivery<'a> {
     plan: &'a BackupPlan,
     series: BackupSeries<'a>,
     name: &'a str,
@@ -43,7 +43,7 @@ impl<'a> BackupDelivery<'a> {
     ///
     /// # Errors
     /// Fails if a folder or a program is missing.
-    pub(super) fn open(
+    pub(crate) fn open(
         plan: &'a BackupPlan,
         series: BackupSeries<'a>,
         name: &'a str,
@@ -140,7 +140,7 @@ impl<'a> BackupDelivery<'a> {
     ///
     /// # Errors
     /// Fails if a program has failed, or does not end in time; the backup then has no name.
-    pub(super) fn finish(mut self, last_whole: Option<&str>) -> anyhow::Result<()> {
+    pub(crate) fn finish(mut self, last_whole: Option<&str>) -> anyhow::Result<()> {
         while !self.programs.is_empty() {
             if self.programs.len() == 1 {
                 self.guard.take().map_or(Ok(()), StreamGuard::release)?;
@@ -164,7 +164,7 @@ impl<'a> BackupDelivery<'a> {
 
     /// Returns the failure of a program that has ended before it read everything, which is the cause of a failed write;
     /// otherwise the error itself.
-    pub(super) fn explain(mut self, err: anyhow::Error) -> anyhow::Error {
+    pub(crate) fn explain(mut self, err: anyhow::Error) -> anyhow::Error {
         let is_closed = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
         if !err.chain().filter_map(|cause| cause.downcast_ref()).any(is_closed) {
             return err;

@@ -12,14 +12,14 @@ const PART: &str = ".part";
 
 /// The files of an app that one plan writes: another plan may have the same folder.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct BackupSeries<'a> {
-    pub(super) plan: &'a AppName,
-    pub(super) app: &'a AppName,
+pub(crate) struct BackupSeries<'a> {
+    pub(crate) plan: &'a AppName,
+    pub(crate) app: &'a AppName,
 }
 
 impl BackupSeries<'_> {
     /// Returns the name of a new file.
-    pub(super) fn file_name(self, at: Timestamp, is_encrypted: bool) -> String {
+    pub(crate) fn file_name(self, at: Timestamp, is_encrypted: bool) -> String {
         let time = at.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();
         let suffix = if is_encrypted { ENCRYPTED } else { SUFFIX };
         format!("{}-{time}-{}{suffix}", self.app, self.plan)
@@ -27,7 +27,7 @@ impl BackupSeries<'_> {
 
     /// Returns those of the names that are files of the series beyond the newest `keep`, and what interrupted runs
     /// have left. The file `last_whole` is kept as well.
-    pub(super) fn find_old<'a>(
+    pub(crate) fn find_old<'a>(
         self,
         names: impl Iterator<Item = &'a str>,
         keep: usize,
@@ -67,7 +67,7 @@ impl BackupSeries<'_> {
 }
 
 /// Returns the name that a file has until it is whole.
-pub(super) fn part_name(name: &str) -> String {
+pub(crate) fn part_name(name: &str) -> String {
     format!(".{name}{PART}")
 }
 

@@ -2,14 +2,13 @@
 //! deploys and supervisors know nothing of it.
 
 mod app_backup;
-mod destination;
+pub(crate) mod destination;
 mod error_relay;
-mod file_name;
+pub(crate) mod file_name;
 mod list;
-mod record;
-mod run;
+pub(crate) mod record;
 mod stream_guard;
-mod timer;
+pub(crate) mod timer;
 
 use std::collections::BTreeMap;
 
@@ -20,13 +19,12 @@ use piku_report::user_error::UserError;
 
 pub(crate) use app_backup::{AppBackup, AppBackups};
 pub(crate) use list::{BackupProblem, find_backup_problems, print_backups, print_problems};
-pub(crate) use run::{run_due, run_now};
 pub(crate) use timer::BackupTimer;
 
 use crate::cron::CronSchedule;
 
 /// Reads the plans and checks their schedules.
-fn read_plans(root: &PikuRoot) -> anyhow::Result<BTreeMap<AppName, (BackupPlan, CronSchedule)>> {
+pub(crate) fn read_plans(root: &PikuRoot) -> anyhow::Result<BTreeMap<AppName, (BackupPlan, CronSchedule)>> {
     check_plans(HostSettings::read(&root.settings())?.backups)
 }
 

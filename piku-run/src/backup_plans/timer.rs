@@ -58,7 +58,7 @@ fn path(root: &PikuRoot) -> PathBuf {
 }
 
 /// Writes the time of the next run; far away if there is none.
-pub(super) fn write_next(root: &PikuRoot, next: Option<Timestamp>) -> anyhow::Result<()> {
+pub(crate) fn write_next(root: &PikuRoot, next: Option<Timestamp>) -> anyhow::Result<()> {
     let path = path(root);
     let next = next.unwrap_or(Timestamp::MAX).as_second();
     atomic_file::write_passing(&path, next.to_string().as_bytes(), 0o600)

@@ -29,7 +29,6 @@ use piku_layout::paths::{AppDir, PikuRoot, ROOT_VARIABLE};
 use piku_report::user_error::UserError;
 use piku_report::{caller, output};
 
-pub(crate) use apps::{AppRow, AppState, describe_app};
 pub(crate) use backup::{BackupRequest, BackupScope, WrittenBackup, write_backup};
 pub(crate) use data::{empty as empty_data, pipe_archive};
 pub(crate) use exec::app_users;
@@ -38,7 +37,6 @@ pub(crate) use lifecycle::deploy_tip;
 pub(crate) use lifecycle::free_name::check_free;
 use lifecycle::{clone, deploy, destroy, rename, restart, restore, rollback, scale, stop};
 pub(crate) use one_off::OneOffReport;
-pub(crate) use ps::samples_of;
 use python_home::ImportOptions;
 pub(crate) use settings::config::change_config;
 use settings::{certs, check, config, deploy_lock, domains, foreign_app, grant, maintenance};

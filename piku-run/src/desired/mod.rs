@@ -5,6 +5,7 @@
 pub(crate) mod health;
 pub(crate) mod limits;
 pub(crate) mod pinned_port;
+pub(crate) mod resting_app;
 pub(crate) mod unknown_type;
 
 use std::collections::BTreeMap;

@@ -36,9 +36,9 @@ use crate::config::{ConfigValues, store};
 pub(crate) use crate::instance::app_isolation::AppIsolation;
 pub(crate) use crate::instance::command_options::CommandOptions;
 use crate::instance::network;
+use crate::instance::service_process::{ServiceProcess, connect_jail};
 use crate::instance::tree_access::TreeAccess;
 use crate::instance::{interpreter_home, opt_outs, ready_socket};
-use crate::services::process_settings::{ServiceProcess, connect_jail};
 
 /// Environment variables in order.
 pub(crate) type Vars = IndexMap<String, String>;

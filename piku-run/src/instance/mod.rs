@@ -15,5 +15,6 @@ pub(crate) mod port_holder;
 pub(crate) mod prepared_root;
 pub(crate) mod ready_socket;
 pub(crate) mod record;
+pub(crate) mod service_process;
 pub(crate) mod tree_access;
 pub(crate) mod unkept_files;

@@ -1,5 +1,5 @@
 //! Client of an app's supervisor: connects, or has the daemon start a supervisor first, sends a request and
-//! prints the progress.
+//! prints the progress. `app_request` asks it, or the cluster in which the app runs.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -16,7 +16,6 @@ use piku_report::user_error::{BUSY, FAILED, UserError};
 
 use crate::ipc::protocol::{ChangeConflict, DaemonRequest, FailedReply, SupervisorReply, SupervisorRequest};
 use crate::ipc::socket::ClientSocket;
-use crate::kubernetes;
 use crate::lock;
 use crate::releases::current;
 
@@ -59,46 +58,8 @@ fn is_silent(root: &PikuRoot, app: &AppName, patience: Duration) -> anyhow::Erro
     anyhow::Error::from(UserError::new(what).hint(hint).code(BUSY)).context(SilentSupervisor(app.clone()))
 }
 
-/// Sends a request to an app's supervisor and prints the progress on stderr. Waits for another change of the app
-/// that is in progress.
-pub(crate) fn ask(root: &PikuRoot, app: &AppName, request: &SupervisorRequest) -> anyhow::Result<()> {
-    match ask_in_turn(root, app, request)? {
-        Ok(_) => Ok(()),
-        Err(refused) => Err(to_error(refused).into()),
-    }
-}
-
-/// Does the same as [`ask`] with a release that replaces a certain one. Returns false if another one is live.
-#[must_use = "false says that the release is not live"]
-pub(crate) fn ask_to_replace(
-    root: &PikuRoot,
-    app: &AppName,
-    request: &SupervisorRequest,
-) -> anyhow::Result<bool> {
-    match ask_in_turn(root, app, request)? {
-        Ok(_) => Ok(true),
-        Err(refused) if refused.conflict == Some(ChangeConflict::OtherReleaseLive) => Ok(false),
-        Err(refused) => Err(to_error(refused).into()),
-    }
-}
-
 /// Asks until no other change is in progress.
-fn ask_in_turn(root: &PikuRoot, app: &AppName, request: &SupervisorRequest) -> anyhow::Result<AskOutcome> {
-    if let Some(answer) = kubernetes::answer(root, app, request)? {
-        return Ok(answer);
-    }
-    let outcome = ask_supervisor_in_turn(root, app, request)?;
-    let is_started = matches!(request, SupervisorRequest::Deploy { .. } | SupervisorRequest::Restart { .. });
-    if is_started && outcome.is_ok() {
-        // It may have moved back to this machine.
-        if let Err(err) = kubernetes::leave_cluster(root, app) {
-            progress::warning(&format!("its objects in the cluster stay until the next deploy: {err:#}"));
-        }
-    }
-    Ok(outcome)
-}
-
-fn ask_supervisor_in_turn(
+pub(crate) fn ask_in_turn(
     root: &PikuRoot,
     app: &AppName,
     request: &SupervisorRequest,
@@ -110,28 +71,11 @@ fn ask_supervisor_in_turn(
     })
 }
 
-/// Sends a request as [`ask`] does, with other time limits and without waiting for other changes. Returns the
-/// data of the response.
-///
-/// # Errors
-/// [`SilentSupervisor`] if a limit is exceeded.
-pub(crate) fn ask_within(
-    root: &PikuRoot,
-    app: &AppName,
-    request: &SupervisorRequest,
-    patience: AskPatience,
-) -> anyhow::Result<Option<serde_json::Value>> {
-    let outcome = match kubernetes::answer(root, app, request)? {
-        Some(answer) => answer,
-        None => ask_once(root, app, request, patience)?,
-    };
-    Ok(outcome.map_err(to_error)?)
-}
-
 /// The data of a response, or the supervisor's error.
-type AskOutcome = Result<Option<serde_json::Value>, FailedReply>;
+pub(crate) type AskOutcome = Result<Option<serde_json::Value>, FailedReply>;
 
-fn ask_once(
+/// Sends a request and prints the progress on stderr.
+pub(crate) fn ask_once(
     root: &PikuRoot,
     app: &AppName,
     request: &SupervisorRequest,
@@ -195,7 +139,7 @@ fn read_replies(asker: &mut ClientSocket, app: &AppName) -> io::Result<AskOutcom
     Ok(Err(FailedReply { reason, code: FAILED, hints, tail: Vec::new(), conflict: None }))
 }
 
-fn to_error(bad: FailedReply) -> UserError {
+pub(crate) fn to_error(bad: FailedReply) -> UserError {
     let mut message = bad.reason;
     if !bad.tail.is_empty() {
         message.push_str("\nthe last lines of its log:");
@@ -210,7 +154,7 @@ fn to_error(bad: FailedReply) -> UserError {
 /// Ends the instances and the supervisor of an app that runs elsewhere from here on.
 pub(crate) fn stop_supervisor(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
     for request in [SupervisorRequest::Stop { stay: false }, SupervisorRequest::Leave] {
-        ask_supervisor_in_turn(root, app, &request)?.map_err(to_error)?;
+        ask_in_turn(root, app, &request)?.map_err(to_error)?;
     }
     // The mark is about instances on this machine.
     current::remove_dir(&root.app(app).paused())

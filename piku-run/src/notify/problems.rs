@@ -12,11 +12,11 @@ use piku_layout::settings::HostSettings;
 
 use super::journal::FoundProblems;
 use crate::backup_plans::{BackupProblem, find_backup_problems};
-use crate::commands::samples_of;
 use crate::data_limit::DataUsageRecord;
 use crate::host_problem::HostProblem;
 use crate::host_problem::ProblemKind;
 use crate::known_apps::list_apps;
+use crate::live_samples::samples_of;
 use crate::nginx::{CertificateState, CertificateStatus, WebServer};
 use crate::releases::{ReleaseState, list_attempts};
 use crate::samples::{InstanceSample, SampledState};

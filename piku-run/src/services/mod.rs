@@ -3,6 +3,5 @@
 //! with a kind's programs.
 
 pub(crate) mod kind;
-pub(crate) mod process_settings;
 pub(crate) mod state;
 mod switch;

@@ -1,5 +1,6 @@
 //! `status` and `metrics`: the state of the machine and its apps as text, data, a page and metrics.
 
+pub(crate) mod app_row;
 mod deploys;
 mod history;
 mod html;

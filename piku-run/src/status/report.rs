@@ -10,13 +10,15 @@ use piku_procfile::schedule;
 use serde::Serialize;
 
 use crate::backup_plans::{AppBackup, AppBackups};
-use crate::commands::{AppRow, describe_app, samples_of};
 use crate::data_limit::{DataUsage, DataUsageRecord};
 use crate::host_problem::HostProblem;
 use crate::ipc::fan_out::ask_all;
+use crate::live_samples::samples_of;
 use crate::nginx::{CertificateStatus, WebServer};
 use crate::notify;
 use crate::samples::{self, InstanceSample, SampledState};
+use crate::status::app_row::AppRow;
+use crate::status::app_row::describe_app;
 use crate::supervisor;
 
 use super::deploys::{self, DeployReport};

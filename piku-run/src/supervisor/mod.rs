@@ -53,7 +53,7 @@ use crate::process::wait;
 use crate::releases::current;
 use crate::samples::SampledLimit;
 
-pub(crate) use status::{is_resting, stopped, unknown};
+pub(crate) use status::unknown;
 
 use boot_slot::BootTurn;
 use client_requests::PendingJob;

@@ -6,11 +6,9 @@ use piku_chroot::report::{self, JailStart};
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 
-use crate::core::{AppInstance, InstanceName, InstanceState, ProcessExit, RunPlan};
-use crate::desired;
-use crate::instance::environment::ReleaseContext;
+use crate::core::{AppInstance, InstanceName, InstanceState, ProcessExit};
+use crate::desired::resting_app;
 use crate::instance::record::{RecordFolder, WorkerRecord};
-use crate::releases::current;
 use crate::samples::{InstanceSample as Row, NO_SANDBOX, SampledLimit, SampledState};
 
 use super::AppSupervisor;
@@ -21,7 +19,7 @@ impl AppSupervisor {
     /// Returns all instances, including those on trial and leaving; if nothing is to run, the empty slots.
     pub(super) fn instance_rows(&self) -> anyhow::Result<Vec<Row>> {
         if self.core.is_idle() && self.core.plan().is_none() {
-            return stopped(&self.root, &self.app);
+            return resting_app::empty_slots(&self.root, &self.app);
         }
         let mut rows: Vec<(&AppInstance, Row)> = Vec::new();
         for (id, one) in self.core.instances() {
@@ -115,32 +113,6 @@ pub(super) fn held_limits(record: &WorkerRecord, jail: Option<JailStart>) -> Vec
     record.limits.split(',').filter_map(|word| word.split_once('=')).map(limit).collect()
 }
 
-/// Returns whether the app is live without a supervisor, because no process of it runs: a static site.
-#[expect(clippy::disallowed_methods, reason = "looks for the socket of the app's supervisor")]
-pub(crate) fn is_resting(root: &PikuRoot, app: &AppName) -> bool {
-    let dir = root.app(app);
-    let rests = || read_plan(root, app).is_ok_and(|plan| plan.is_some_and(|plan| !plan.has_processes()));
-    // A supervisor removes its socket when it leaves.
-    !dir.is_stopped() && !dir.socket().exists() && rests()
-}
-
-/// Reads the plan of the live release; `None` without one.
-fn read_plan(root: &PikuRoot, app: &AppName) -> anyhow::Result<Option<RunPlan>> {
-    let dir = root.app(app);
-    let Some(number) = current::live_release(&dir)? else { return Ok(None) };
-    let formation = desired::read_formation(&dir.formation())?;
-    Ok(Some(desired::plan(&ReleaseContext::read(root, app, number)?, &formation).0))
-}
-
-/// Returns the slots of a stopped app.
-pub(crate) fn stopped(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>> {
-    let Some(plan) = read_plan(root, app)? else { return Ok(Vec::new()) };
-    let number = plan.release;
-    let row = |ps: InstanceName| Row { release: Some(number), ..Row::empty_slot(app, &ps) };
-    let crons = plan.crons.iter().map(|(name, _)| InstanceName { kind: name.clone(), index: 1 });
-    Ok(plan.slots().map(|(ps, _)| ps).chain(crons).map(row).collect())
-}
-
 /// Returns the instances of an app whose supervisor does not respond, from their records.
 pub(crate) fn unknown(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>> {
     let dir = root.app(app);
@@ -158,7 +130,7 @@ pub(crate) fn unknown(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<Row>
     let mut rows: Vec<Row> = records.into_iter().filter(|record| !record.task).map(row).collect();
     if rows.is_empty() {
         let unknown = |row| Row { state: SampledState::Unknown, ..row };
-        rows = stopped(root, app)?.into_iter().map(unknown).collect();
+        rows = resting_app::empty_slots(root, app)?.into_iter().map(unknown).collect();
     }
     Ok(rows)
 }

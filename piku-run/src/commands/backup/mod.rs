@@ -3,6 +3,7 @@
 mod host;
 mod intake;
 mod lacking;
+mod planned_run;
 mod quiet_app;
 mod replaced_app;
 mod repository;
@@ -46,9 +47,9 @@ pub(super) fn run(root: &PikuRoot, typed: BackupArgs) -> anyhow::Result<ExitCode
             }
         }
         Some(BackupAction::List { format, .. }) => backup_plans::print_backups(root, format)?,
-        Some(BackupAction::Run { due: true, .. }) => backup_plans::run_due(root)?,
+        Some(BackupAction::Run { due: true, .. }) => planned_run::run_due(root)?,
         Some(BackupAction::Run { plan, .. }) => {
-            if !backup_plans::run_now(root, plan.as_ref())? {
+            if !planned_run::run_now(root, plan.as_ref())? {
                 return Ok(ExitCode::FAILURE);
             }
         }

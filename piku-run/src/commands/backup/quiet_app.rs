@@ -14,10 +14,10 @@ use piku_report::progress;
 use piku_report::user_error::UserError;
 
 use super::services;
+use crate::app_request;
 use crate::commands::lifecycle::{app_lock, deploy_restored, rename};
 use crate::commands::services::refuse_service;
 use crate::garbage::scratch;
-use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::kubernetes;
 use crate::process::caller_guard::{self, CallerGuard};
@@ -46,8 +46,8 @@ impl QuietApp {
         kubernetes::warn_of_cluster_files(root, name, "files of the backup go here, not there")?;
         let guard = Some(start_guard(root, name)?);
         let mut quiet = Self { root: root.clone(), name: name.clone(), lock, alone: None, guard };
-        client::ask(root, name, &SupervisorRequest::Stop { stay: false })?;
-        client::ask(root, name, &SupervisorRequest::Leave)?;
+        app_request::ask(root, name, &SupervisorRequest::Stop { stay: false })?;
+        app_request::ask(root, name, &SupervisorRequest::Leave)?;
         quiet.alone = Some(app_lock::keep_out_supervisor(root, name)?);
         scratch::wait_for_removals(&dir);
         scratch::remove_folder(root, name, &dir.scratch())?;

@@ -13,9 +13,9 @@ use piku_release::manifest::{BuiltRelease, TREE};
 use piku_release::target;
 use piku_report::user_error::UserError;
 
+use crate::app_request;
 use crate::commands::services;
 use crate::garbage::{self, CollectScope};
-use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::process::ssh_session::session_address;
 use crate::releases::current;
@@ -40,7 +40,7 @@ pub(in crate::commands) fn run(
         sync_moved_release(&dir, &root.app(app))?;
     }
     services::wait_for_bound_services(root, app)?;
-    client::ask(
+    app_request::ask(
         root,
         app,
         &SupervisorRequest::Deploy { dir, task: true, after: None, reached_at: session_address() },

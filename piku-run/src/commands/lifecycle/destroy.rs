@@ -18,6 +18,7 @@ use piku_report::user_error::{USAGE, UserError};
 
 use super::app_lock;
 use super::destroyed_app::{self, DestroyedApp};
+use crate::app_request;
 use crate::cli::DestroyArgs;
 use crate::commands::data;
 use crate::commands::services;
@@ -52,8 +53,8 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &DestroyArgs) -> anyhow::
             client::stop_supervisor(root, app)?;
         }
     } else {
-        client::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
-        client::ask(root, app, &SupervisorRequest::Leave)?;
+        app_request::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
+        app_request::ask(root, app, &SupervisorRequest::Leave)?;
     }
     remove_from_clusters(root, app)?;
     let _lock = app_lock::keep_out_supervisor(root, app)?;

@@ -21,9 +21,9 @@ use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
 use super::{app_lock, free_name};
+use crate::app_request;
 use crate::commands::services;
 use crate::garbage;
-use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::WebServer;
 use crate::process::caller_guard::{self, CallerGuard};
@@ -142,8 +142,8 @@ fn check(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyho
 /// Stops the app and renames its directory. The caller holds the app's lock.
 fn move_app(root: &PikuRoot, RenameRecord { from, to, .. }: &RenameRecord) -> anyhow::Result<()> {
     // Until the daemon or the guard, which also complete the renaming, start it again.
-    client::ask(root, from, &SupervisorRequest::Stop { stay: false })?;
-    client::ask(root, from, &SupervisorRequest::Leave)?;
+    app_request::ask(root, from, &SupervisorRequest::Stop { stay: false })?;
+    app_request::ask(root, from, &SupervisorRequest::Leave)?;
     let _alone = app_lock::keep_out_supervisor(root, from)?;
     let (old, new) = (root.app(from), root.app(to));
     // From the move on, who has waited for the lock finds the new name.
@@ -198,7 +198,7 @@ pub(in crate::commands) fn start(root: &PikuRoot, app: &AppName) -> anyhow::Resu
     if dir.stopped().exists() || dir.current_number().is_none() {
         return Ok(());
     }
-    client::ask(root, app, &SupervisorRequest::Restart { only: None, index: None })
+    app_request::ask(root, app, &SupervisorRequest::Restart { only: None, index: None })
 }
 
 fn move_grants(root: &PikuRoot, from: &AppName, to: &AppName) -> anyhow::Result<()> {

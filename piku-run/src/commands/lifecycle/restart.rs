@@ -7,10 +7,10 @@ use piku_procfile::procfile::ProcessKind;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
+use crate::app_request;
 use crate::cli;
 use crate::commands::config;
 use crate::instance::environment::ReleaseContext;
-use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::known_apps;
 use crate::releases::current;
@@ -37,7 +37,7 @@ pub(in crate::commands) fn run(
             "as in release {live}; for what was stored since ({differs}) restart all: piku restart {app}"
         ));
     }
-    client::ask(root, app, &SupervisorRequest::Restart { only, index })?;
+    app_request::ask(root, app, &SupervisorRequest::Restart { only, index })?;
     Ok(())
 }
 
@@ -63,5 +63,5 @@ pub(in crate::commands) fn run_cron(root: &PikuRoot, app: &AppName, job: Process
         };
         return Err(UserError::new(what).hint(hint).into());
     }
-    client::ask(root, app, &SupervisorRequest::Restart { only: Some(job), index: None })
+    app_request::ask(root, app, &SupervisorRequest::Restart { only: Some(job), index: None })
 }

@@ -7,9 +7,9 @@ use piku_layout::paths::PikuRoot;
 use piku_report::output::{self, OutputFormat};
 use piku_report::user_error::{USAGE, UserError};
 
+use crate::app_request;
 use crate::desired;
 use crate::instance::environment::ReleaseContext;
-use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::known_apps;
 use crate::releases::current;
@@ -26,7 +26,7 @@ pub(in crate::commands) fn run(
     }
     let counts = collect_counts(counts)?;
     crate::commands::create_if_missing(root, app)?;
-    client::ask(root, app, &SupervisorRequest::Scale { counts })
+    app_request::ask(root, app, &SupervisorRequest::Scale { counts })
 }
 
 /// Returns the counts by process type.

@@ -6,8 +6,7 @@ use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
-use crate::commands::ps;
-use crate::ipc::client;
+use crate::app_request;
 use crate::ipc::fan_out::ask_all;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::known_apps;
@@ -17,14 +16,14 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: Option<&AppName>) -> anyhow
         known_apps::must_be_there(root, app)?;
         let was_stopped = root.app(app).is_stopped();
         let running = running_instances(root, app);
-        client::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
+        app_request::ask(root, app, &SupervisorRequest::Stop { stay: true })?;
         progress::step(&summary(app, &running, was_stopped));
         return Ok(());
     }
     // An app that is slow to stop, or fails to, does not delay the others.
     let apps = root.supervised().context("cannot list the apps")?;
     let stop = |app: &AppName| {
-        let err = client::ask(root, app, &SupervisorRequest::Stop { stay: false }).err()?;
+        let err = app_request::ask(root, app, &SupervisorRequest::Stop { stay: false }).err()?;
         Some(format!("{app}: {err:#}"))
     };
     let failed: Vec<String> = ask_all(&apps, stop).into_iter().flatten().collect();
@@ -33,7 +32,7 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: Option<&AppName>) -> anyhow
 
 /// Returns the names of the instances that run, here or as pods; none if the supervisor cannot be asked.
 fn running_instances(root: &PikuRoot, app: &AppName) -> Vec<String> {
-    let samples = ps::samples_of(root, app).unwrap_or_default();
+    let samples = crate::live_samples::samples_of(root, app).unwrap_or_default();
     samples.into_iter().filter(|one| one.state.is_active()).map(|one| one.instance).collect()
 }
 

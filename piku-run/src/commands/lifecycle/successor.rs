@@ -16,9 +16,9 @@ use piku_release::manifest::{BuiltRelease, ReleaseOrigin, TREE};
 use piku_release::removals;
 use piku_report::progress;
 
+use crate::app_request;
 use crate::config::{ConfigChange, ConfigValues, store};
 use crate::garbage::{self, CollectScope};
-use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::process::ssh_session::session_address;
 use crate::releases::{ASIDE, current, lock_new_release, who};
@@ -89,7 +89,7 @@ impl ReleaseSuccessor {
             after: Some(self.after),
             reached_at: session_address(),
         };
-        client::ask_to_replace(root, app, &request)
+        app_request::ask_to_replace(root, app, &request)
     }
 }
 

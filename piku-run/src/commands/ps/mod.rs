@@ -18,11 +18,10 @@ use piku_report::{progress, user_error};
 use crate::backup_plans::AppBackups;
 use crate::data_limit::DataUsageRecord;
 use crate::grants::resolve_grant;
-use crate::ipc::client;
-use crate::ipc::client::{AskPatience, SilentSupervisor};
+use crate::ipc::client::SilentSupervisor;
 use crate::ipc::fan_out::ask_all;
-use crate::ipc::protocol::SupervisorRequest;
 use crate::known_apps;
+use crate::live_samples::samples_of;
 use crate::nginx::front::{machine_rows, render_fronts};
 use crate::nginx::{CertificateState, certificate_state};
 use crate::samples::{self, InstanceSample};
@@ -203,37 +202,4 @@ fn add_backups(root: &PikuRoot, settings: &HostSettings, rows: &mut [InstanceSam
             (row.backups, row.data) = (its_backups.clone(), data.clone());
         }
     }
-}
-
-/// Returns the instances of an app.
-pub(crate) fn samples_of(root: &PikuRoot, app: &AppName) -> anyhow::Result<Vec<InstanceSample>> {
-    let dir = root.app(app);
-    let is_silent = dir.is_stopped() || dir.current_number().is_none();
-    if is_silent && !client::is_supervised(root, app) || supervisor::is_resting(root, app) {
-        let stopped = supervisor::stopped(root, app)?;
-        // Do not start a supervisor only to learn that nothing runs.
-        return if dir.is_in_cluster() { with_left_pods(root, app, stopped) } else { Ok(stopped) };
-    }
-    let value = client::ask_within(root, app, &SupervisorRequest::Ps, AskPatience::LOOK)?
-        .context("the supervisor has no answer")?;
-    serde_json::from_value(value).context("cannot understand the supervisor")
-}
-
-/// Returns the pods that a stopped app still has in its cluster, as after a stop that has failed half way, and the rows
-/// of the other types.
-///
-/// # Errors
-/// Fails if the cluster cannot be asked: pods of the app may run.
-fn with_left_pods(
-    root: &PikuRoot,
-    app: &AppName,
-    mut stopped: Vec<InstanceSample>,
-) -> anyhow::Result<Vec<InstanceSample>> {
-    let value = client::ask_within(root, app, &SupervisorRequest::Ps, AskPatience::LOOK)?
-        .context("the cluster has no answer")?;
-    let mut rows: Vec<InstanceSample> =
-        serde_json::from_value(value).context("cannot understand the cluster")?;
-    stopped.retain(|one| !rows.iter().any(|row| row.kind == one.kind));
-    rows.extend(stopped);
-    Ok(rows)
 }

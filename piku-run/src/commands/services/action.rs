@@ -28,9 +28,9 @@ use crate::config::store;
 use crate::desired::limits;
 use crate::instance::environment::{AppIsolation, CommandOptions, ProcessRole, ReleaseContext, Vars};
 use crate::instance::network;
+use crate::instance::service_process::{ServerPlace, variables};
 use crate::releases::current;
 use crate::services::kind::ServiceKind;
-use crate::services::process_settings::{ServerPlace, variables};
 use crate::services::state::{BindingState, BoundService, ServiceBinding, list_bindings};
 
 /// Time for a running server to answer.

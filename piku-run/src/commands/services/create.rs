@@ -12,14 +12,14 @@ use piku_report::user_error::UserError;
 use super::action::{lock_services, wait_until_ready};
 use super::destroy::remove_service;
 use super::server_port::claim_server_port;
+use crate::app_request;
 use crate::commands::check_free;
 use crate::config::{ConfigChange, ConfigValues, store};
 use crate::folder_moves::move_app_dir;
-use crate::ipc::client;
+use crate::instance::service_process::PROCESS_TYPE;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::releases::{current, who};
 use crate::services::kind::ServiceKind;
-use crate::services::process_settings::PROCESS_TYPE;
 use crate::services::state::ServiceState;
 
 /// A service to make.
@@ -72,7 +72,7 @@ pub(crate) fn create_service(root: &PikuRoot, new: &NewService) -> anyhow::Resul
         port
     };
     progress::step(&format!("Starting {name}, {} {version}", kind.about.description));
-    let started = client::ask(root, name, &SupervisorRequest::Restart { only: None, index: None })
+    let started = app_request::ask(root, name, &SupervisorRequest::Restart { only: None, index: None })
         .and_then(|()| wait_until_ready(root, name, &kind));
     if let Err(err) = started {
         let removed = match remove_service(root, name) {

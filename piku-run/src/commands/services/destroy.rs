@@ -18,8 +18,8 @@ use piku_report::user_error::{BUSY, USAGE, UserError};
 use super::action::{lock_service, lock_services};
 use super::binding_values::is_in_config;
 use super::open_service::try_claim;
+use crate::app_request;
 use crate::commands::{empty_data, keep_out_supervisor};
-use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::known_apps::must_be_there;
 use crate::nginx::WebServer;
@@ -61,8 +61,8 @@ pub(crate) fn destroy_service(root: &PikuRoot, name: &AppName, confirm: &AppName
 /// Stops a service and removes it with its data.
 pub(super) fn remove_service(root: &PikuRoot, name: &AppName) -> anyhow::Result<()> {
     let dir = root.service(name);
-    client::ask(root, name, &SupervisorRequest::Stop { stay: true })?;
-    client::ask(root, name, &SupervisorRequest::Leave)?;
+    app_request::ask(root, name, &SupervisorRequest::Stop { stay: true })?;
+    app_request::ask(root, name, &SupervisorRequest::Leave)?;
     let _alone = keep_out_supervisor(root, name)?;
     WebServer::load(root)?.purge_app(name)?;
     let _lock = lock_services(root)?;

@@ -10,7 +10,7 @@ use piku_report::output::{self, OutputFormat};
 use serde::Serialize;
 
 use super::action::must_be_service;
-use crate::commands::samples_of;
+use crate::live_samples::samples_of;
 use crate::services::state::{BindingState, ServiceSettings, ServiceState, UpgradeStep};
 
 /// A service as `service list` prints it. Fields are added, never renamed.

@@ -15,9 +15,9 @@ use piku_report::progress;
 use piku_report::user_error::{UserError, WithHint};
 use serde::Serialize;
 
+use crate::app_request;
 use crate::grants::trial::{TriedAccess, try_access};
 use crate::grants::{GrantKind, GrantProblem, ResolvedGrant, resolve_grant};
-use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::known_apps;
 use crate::releases::current;
@@ -259,7 +259,7 @@ fn apply_to_instances(root: &PikuRoot, app: &AppName, no_restart: bool) -> anyho
         progress::detail(&format!("it holds from the next start of each process{when}"));
         return Ok(());
     }
-    client::ask(root, app, &SupervisorRequest::Restart { only: None, index: None })
+    app_request::ask(root, app, &SupervisorRequest::Restart { only: None, index: None })
         .context("the change is stored, but the app was not restarted with it")
         .hint(format!("later: piku restart {app}"))?;
     Ok(())

@@ -7,8 +7,8 @@ use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 
+use crate::app_request;
 use crate::cli::OnOff;
-use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::known_apps;
 use crate::kubernetes;
@@ -34,7 +34,8 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, state: OnOff) -> 
 
         OnOff::Off => current::remove_dir(&mark)?,
     }
-    client::ask(root, app, &SupervisorRequest::Route).context("it is stored, but nginx does not know it")?;
+    app_request::ask(root, app, &SupervisorRequest::Route)
+        .context("it is stored, but nginx does not know it")?;
     progress::step(&match state {
         OnOff::On => format!("{app} is down for maintenance"),
         OnOff::Off => format!("{app} is up again"),

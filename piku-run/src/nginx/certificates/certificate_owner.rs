@@ -10,7 +10,7 @@ use piku_procfile::render::nginx::DEFAULT_NAME;
 use piku_report::user_error::UserError;
 
 use super::app_certificates::{AppCertificates, CertificatePair};
-use crate::ipc::client;
+use crate::app_request;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::nginx::WebServer;
 use crate::nginx::front::FrontSite;
@@ -80,7 +80,7 @@ impl<'a> CertificateOwner<'a> {
         };
         let applied = match FrontSite::find(&web.root, app)? {
             Some(front) => front.apply(),
-            None => client::ask(&web.root, app, &SupervisorRequest::Route).map(drop),
+            None => app_request::ask(&web.root, app, &SupervisorRequest::Route).map(drop),
         };
         if let Err(err) = applied {
             if let Some(before) = before {

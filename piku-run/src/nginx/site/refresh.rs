@@ -2,6 +2,8 @@
 
 use piku_layout::name::AppName;
 
+use crate::app_request;
+use crate::desired::resting_app;
 use crate::instance::environment::ReleaseContext;
 use crate::ipc::client::{self, AskPatience};
 use crate::ipc::fan_out::ask_all;
@@ -10,7 +12,6 @@ use crate::nginx::WebServer;
 use crate::nginx::front::FrontSite;
 use crate::nginx::service::log;
 use crate::releases::current;
-use crate::supervisor;
 
 impl WebServer {
     /// Asks the app's supervisor to refresh its site; for a site of files alone, one is started. A stopped app has
@@ -19,8 +20,8 @@ impl WebServer {
         if let Some(front) = FrontSite::find(&self.root, app)? {
             return front.apply();
         }
-        if client::is_supervised(&self.root, app) || supervisor::is_resting(&self.root, app) {
-            client::ask_within(&self.root, app, &SupervisorRequest::Route, AskPatience::EACH)?;
+        if client::is_supervised(&self.root, app) || resting_app::is_resting(&self.root, app) {
+            app_request::ask_within(&self.root, app, &SupervisorRequest::Route, AskPatience::EACH)?;
             return Ok(());
         }
         let dir = self.root.app(app);

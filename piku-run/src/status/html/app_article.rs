@@ -8,10 +8,10 @@ use super::html_writer::HtmlWriter;
 use super::{
     StateTone, add_cell, add_number, add_state, add_table, add_time, add_time_cell, tone_of_instance,
 };
-use crate::commands::AppState;
 use crate::cron::SUCCESS;
 use crate::nginx::{CertificateState, CertificateStatus};
 use crate::releases::ReleaseState;
+use crate::status::app_row::AppState;
 use crate::status::deploys::DeployReport;
 use crate::status::report::AppReport;
 use crate::time_text::format_duration;

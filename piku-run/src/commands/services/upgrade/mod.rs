@@ -26,9 +26,9 @@ use self::new_data::NewData;
 use super::action::{binding_variables, lock_service, run_beside_server, wait_until_ready};
 use super::destroy::remove_service_data;
 use super::open_service::try_claim;
+use crate::app_request;
 use crate::commands::keep_out_supervisor;
 use crate::data_limit;
-use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 use crate::process::caller_guard::{self, CallerGuard};
 use crate::services::kind::ServiceKind;
@@ -322,9 +322,9 @@ impl<'a> UpgradedService<'a> {
     /// Stops the server. No other one is started while the returned value is there.
     fn stop(&self) -> anyhow::Result<FileLock> {
         if !self.dir.is_stopped() {
-            client::ask(self.root, self.name, &SupervisorRequest::Stop { stay: false })?;
+            app_request::ask(self.root, self.name, &SupervisorRequest::Stop { stay: false })?;
         }
-        client::ask(self.root, self.name, &SupervisorRequest::Leave)?;
+        app_request::ask(self.root, self.name, &SupervisorRequest::Leave)?;
         keep_out_supervisor(self.root, self.name)
     }
 
@@ -333,7 +333,7 @@ impl<'a> UpgradedService<'a> {
         if self.dir.stopped().exists() {
             return Ok(());
         }
-        client::ask(self.root, self.name, &SupervisorRequest::Restart { only: None, index: None })?;
+        app_request::ask(self.root, self.name, &SupervisorRequest::Restart { only: None, index: None })?;
         wait_until_ready(self.root, self.name, &self.kind)
     }
 

@@ -21,9 +21,9 @@ use crate::commands::services::binding_values::random_password;
 use crate::commands::services::server_port::claim_server_port;
 use crate::instance::data_jail::export_command;
 use crate::instance::data_jail::import_command;
+use crate::instance::service_process::ServerPlace;
 use crate::releases::current;
 use crate::services::kind::ServiceKind;
-use crate::services::process_settings::ServerPlace;
 use crate::services::state::{BindingState, BoundService, ServiceBinding, ServiceState};
 
 /// Time for a server to convert its data.

@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::commands::OneOffReport;
 use crate::commands::services::action::{ProgramSetting, binding_variables, run_in_place, server_command};
+use crate::instance::service_process::ServerPlace;
 use crate::services::kind::ServiceKind;
-use crate::services::process_settings::ServerPlace;
 use crate::services::state::ServiceBinding;
 
 /// Time for a server to answer: it may make its data, or read it after a crash.

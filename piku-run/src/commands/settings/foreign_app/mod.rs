@@ -11,10 +11,10 @@ use piku_report::user_error::UserError;
 use export::PlatformExport;
 
 use super::read_input;
+use crate::app_request;
 use crate::cli::ForeignAppArgs;
 use crate::commands::config;
 use crate::config::ConfigValues;
-use crate::ipc::client;
 use crate::ipc::protocol::SupervisorRequest;
 
 /// Largest number of instances of a process type, as `scale` accepts it.
@@ -51,7 +51,7 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &ForeignAppArgs) -> anyho
     }
     if !export.formation.is_empty() {
         let counts = export.formation.clone();
-        let scaled = client::ask(root, app, &SupervisorRequest::Scale { counts });
+        let scaled = app_request::ask(root, app, &SupervisorRequest::Scale { counts });
         scaled.context("the settings are taken over, the scale is not; the same import completes it")?;
     }
     Ok(())

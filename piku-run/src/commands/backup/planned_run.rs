@@ -14,11 +14,10 @@ use piku_layout::settings::{BackupPlan, PlannedApps};
 use piku_report::progress;
 use piku_report::user_error::{BUSY, UserError};
 
-use super::destination::BackupDelivery;
-use super::file_name::BackupSeries;
-use super::read_plans;
-use super::record::{AppResult, BackupRecord, PlanRecord};
-use super::timer;
+use crate::backup_plans::destination::BackupDelivery;
+use crate::backup_plans::file_name::BackupSeries;
+use crate::backup_plans::record::{AppResult, BackupRecord, PlanRecord};
+use crate::backup_plans::{read_plans, timer};
 use crate::commands::{BackupRequest, BackupScope, WrittenBackup, write_backup};
 use crate::cron::CronSchedule;
 use crate::known_apps::list_apps;

@@ -7,10 +7,10 @@ use piku_layout::name::AppName;
 use piku_layout::paths::{AppDir, PikuRoot};
 use piku_layout::settings::NetworkMode;
 
-use super::kind::ServiceKind;
-use super::state::{ServiceSetting, ServiceSettings, ServiceState, connected_ports};
 use crate::instance::environment::{ReleaseContext, Vars};
 use crate::instance::network;
+use crate::services::kind::ServiceKind;
+use crate::services::state::{ServiceSetting, ServiceSettings, ServiceState, connected_ports};
 
 /// Type of a service's process.
 pub(crate) const PROCESS_TYPE: &str = "server";
