@@ -1,4 +1,4 @@
-//! What of its tree an app may change.
+//! The parts of its tree that an app may change.
 
 use piku_layout::writable_path::WritablePath;
 use piku_procfile::writable_paths;

@@ -1,4 +1,4 @@
-//! What the making of a release needs: its lock, a folder aside, and the name of who makes it.
+//! The lock and the folder for making a release, and the name of who makes it.
 
 use std::fs::File;
 
