@@ -150,6 +150,20 @@ struct OpenLog {
     source: usize,
     cursor: LogCursor,
     label: LineLabel,
+    /// Number of lines that are still printed. Without following, those that were there at the beginning: an app may write
+    /// as fast as its lines are printed.
+    left: usize,
+}
+
+impl OpenLog {
+    /// Finds the next line to print.
+    fn find_line(&mut self, latest: &str) -> io::Result<()> {
+        if self.left > 0 {
+            self.cursor.find_line()?;
+            self.cursor.update_sort_key(latest.as_bytes());
+        }
+        Ok(())
+    }
 }
 
 impl LogReader<'_> {
@@ -212,11 +226,11 @@ impl LogReader<'_> {
     ) -> anyhow::Result<usize> {
         let (cursor, lines) = LogCursor::before_last_lines(path.to_owned(), wanted)
             .with_context(|| format!("cannot read '{}'", path.display()))?;
-        self.add_log(source, cursor.with_format(format));
+        self.add_log(source, cursor.with_format(format), if self.query.follow { usize::MAX } else { lines });
         Ok(lines)
     }
 
-    fn add_log(&mut self, source: usize, cursor: LogCursor) {
+    fn add_log(&mut self, source: usize, cursor: LogCursor, left: usize) {
         let several = self.sources.len() > 1;
         let colour = if several { source } else { self.logs.len() };
         let label = LineLabel {
@@ -225,7 +239,7 @@ impl LogReader<'_> {
             is_nginx: self.query.nginx.is_some(),
             is_raw: self.query.raw,
         };
-        self.logs.push(OpenLog { source, cursor, label });
+        self.logs.push(OpenLog { source, cursor, label, left });
     }
 
     fn select_logs(&self, source: &LogSource, all: &[LogName]) -> Vec<PathBuf> {
@@ -273,29 +287,29 @@ impl LogReader<'_> {
         // The margin allows for lines that are written during printing.
         let latest = Timestamp::now().saturating_add(MAX_AHEAD).unwrap_or(Timestamp::MAX);
         let latest = line::format_time(latest);
-        for OpenLog { cursor, .. } in self.logs.iter_mut().filter(|log| changed.contains(&log.source)) {
-            cursor.find_line()?;
-            cursor.update_sort_key(latest.as_bytes());
+        for log in self.logs.iter_mut().filter(|log| changed.contains(&log.source)) {
+            log.find_line(&latest)?;
         }
         loop {
             let ready = self.logs.iter_mut().filter(|log| log.cursor.sort_key().is_some());
             let oldest = ready.min_by(|a, b| a.cursor.sort_key().cmp(&b.cursor.sort_key()));
-            let Some(OpenLog { cursor, label, .. }) = oldest else { return Ok(()) };
-            let is_old = self.since.as_ref().is_some_and(|since| cursor.sort_key() < Some(since.as_bytes()));
-            let line = cursor.take_line();
+            let Some(log) = oldest else { return Ok(()) };
+            let is_old =
+                self.since.as_ref().is_some_and(|since| log.cursor.sort_key() < Some(since.as_bytes()));
+            let line = log.cursor.take_line();
             if *skip > 0 {
                 *skip -= 1;
             } else if !is_old {
-                print_line(line, label, out).map_err(StopReason::Output)?;
+                print_line(line, &log.label, out).map_err(StopReason::Output)?;
             }
-            cursor.find_line()?;
-            cursor.update_sort_key(latest.as_bytes());
+            log.left = log.left.saturating_sub(usize::from(!self.query.follow));
+            log.find_line(&latest)?;
         }
     }
 
     /// Prints the last lines that have no line end yet.
     fn print_unfinished(&mut self, out: &mut dyn Write) -> Result<(), StopReason> {
-        for OpenLog { cursor, label, .. } in &self.logs {
+        for OpenLog { cursor, label, .. } in self.logs.iter().filter(|log| log.left > 0) {
             let line = cursor.unfinished_line();
             let is_old = self.since.as_ref().is_some_and(|since| line < since.as_bytes());
             if !line.is_empty() && !is_old {
@@ -314,7 +328,7 @@ impl LogReader<'_> {
             let source = &self.sources[at];
             for path in self.select_logs(source, &list_instances(&source.dir)?) {
                 if !self.logs.iter().any(|log| log.cursor.path() == path) {
-                    self.add_log(at, LogCursor::at_start(path));
+                    self.add_log(at, LogCursor::at_start(path), usize::MAX);
                 }
             }
         }

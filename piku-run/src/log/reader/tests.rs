@@ -323,3 +323,48 @@ fn lines_of_several_apps_are_merged_and_named() {
     let err = show_logs(&[empty.clone(), empty], &LogQuery::default(), &mut Vec::new(), None).unwrap_err();
     assert_eq!(err.to_string(), "'empty' has no logs yet");
 }
+
+/// Output of an app that writes a line for each one that is printed.
+struct FeedingOutput {
+    log: LogWriter,
+    printed: String,
+    feeds_left: usize,
+}
+
+impl Write for FeedingOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.printed.push_str(std::str::from_utf8(bytes).map_err(io::Error::other)?);
+        for _ in bytes.iter().filter(|byte| **byte == b'\n') {
+            if let Some(left) = self.feeds_left.checked_sub(1) {
+                self.feeds_left = left;
+                self.log.feed(b"another\n", at(50));
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn lines_that_are_written_while_others_are_printed_belong_to_those_who_follow() {
+    let app = LoggedApp::new();
+    let mut log = app.writer("web.1");
+    // More than one block, so that the app writes before the last one is read.
+    let lines = 3 * BLOCK / 1000;
+    for _ in 0..lines {
+        log.feed(format!("{}\n", "x".repeat(1000)).as_bytes(), at(1));
+    }
+    for query in [
+        LogQuery { lines: Some(lines), ..LogQuery::default() },
+        LogQuery { since: Some(at(0)), ..LogQuery::default() },
+    ] {
+        let known = app.texts(&query).len();
+        let mut out =
+            FeedingOutput { log: app.writer("web.1"), printed: String::new(), feeds_left: 10 * lines };
+        show_logs(&[app.source()], &query, &mut out, None).unwrap();
+        assert_eq!(out.printed.lines().count(), known, "{query:?}");
+    }
+}
