@@ -66,6 +66,26 @@ fn replace(
     written
 }
 
+/// Renames a file in its directory. After a power cut it has the old or the new name.
+///
+/// # Errors
+/// Fails if a step fails.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_parent(to)
+}
+
+/// Gives a file a second name in its directory, unless an entry has it.
+///
+/// # Errors
+/// Fails if a step fails.
+pub fn link(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(err) if err.kind() != io::ErrorKind::AlreadyExists => Err(err),
+        _ => sync_parent(to),
+    }
+}
+
 /// Syncs the directory of `path`, so that a rename in it survives a power cut.
 ///
 /// # Errors

@@ -278,8 +278,7 @@ impl KubernetesApp {
     fn end_pods(&self) -> anyhow::Result<()> {
         let mark = || {
             let path = self.dir.stopped();
-            atomic_file::write(&path, b"", 0o600)
-                .with_context(|| format!("cannot write '{}'", path.display()))
+            self.dir.create_marker(&path).with_context(|| format!("cannot write '{}'", path.display()))
         };
         let Some(live) = current::live_release(&self.dir)? else { return mark() };
         let start = self.note_start()?;

@@ -46,6 +46,31 @@ fn destroy_on_full_disk_succeeds() {
     assert!(said.contains("blog is destroyed; what it had is kept until "), "{said}");
 }
 
+/// Puts the app's folder on a file system that gets no further file, an empty one neither, and runs piku-run.
+const WITHOUT_INODES: &str = r#"set -e
+app=$1 aside=$2; shift 2
+mkdir "$aside"; cp -a "$app/." "$aside"
+mount -t tmpfs -o size=64m,nr_inodes=4000,mode=700 tmpfs "$app"
+cp -a "$aside/." "$app"
+number=0
+while [ "$number" -lt 5000 ] && { true >"$app/data/$number"; } 2>/dev/null; do number=$((number + 1)); done
+[ "$number" -lt 5000 ]
+exec piku-run "$@""#;
+
+#[test]
+fn an_app_whose_disk_gets_no_further_file_is_ended() {
+    let world = World::new();
+    world.repo("blog").serves("good\n").commit("Good").push().succeeds();
+    for words in [&["maintenance", "blog", "on"][..], &["destroy", "blog", "--confirm", "blog", "--now"]] {
+        let mut command = world.command("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", WITHOUT_INODES, "sh"]);
+        command.arg(world.app("blog")).arg(world.path("home").join(words[0])).args(words);
+        let out = command.output().expect("unshare runs");
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(0), "{words:?}: {said}");
+    }
+}
+
 #[test]
 fn destroy_needs_nothing_to_remove_first() {
     let world = World::new();

@@ -1,6 +1,9 @@
 //! Files in an app's directory that mark or record a state of the app.
 
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use piku_files::atomic_file;
 
 use super::AppDir;
 
@@ -17,6 +20,22 @@ pub const RESTORING: &str = "restoring";
 pub const UNDEPLOYED: &str = "undeployed";
 
 impl AppDir {
+    /// Creates one of the app's markers, whose existence is all that counts. A verb that makes room must not need any, not
+    /// even that of an empty file: on a full disk, the index of the app's source becomes the marker, which may be deleted at
+    /// any time, or else a second name of the lock.
+    ///
+    /// # Errors
+    /// Fails if the disk does.
+    pub fn create_marker(&self, marker: &Path) -> io::Result<()> {
+        match atomic_file::write(marker, b"", 0o600) {
+            Err(err) if matches!(err.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                let spare = atomic_file::rename(&self.dir.join("source.index"), marker);
+                spare.or_else(|_| atomic_file::link(&self.lock(), marker)).map_err(|_| err)
+            }
+            done => done,
+        }
+    }
+
     /// Returns the marker that exists from the first step of the app's removal to its last.
     #[must_use]
     pub fn destroying(&self) -> PathBuf {

@@ -10,7 +10,6 @@ use std::fs;
 use std::io::ErrorKind;
 
 use anyhow::Context;
-use piku_files::atomic_file;
 use piku_layout::paths::PikuRoot;
 use piku_layout::settings::HostSettings;
 use piku_report::progress;
@@ -47,8 +46,7 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &DestroyArgs) -> anyhow::
     if dir.is_in_cluster() {
         // A cluster that is gone must not keep the app.
         let mark = dir.stopped();
-        atomic_file::write(&mark, b"", 0o600)
-            .with_context(|| format!("cannot write '{}'", mark.display()))?;
+        dir.create_marker(&mark).with_context(|| format!("cannot write '{}'", mark.display()))?;
         if client::is_supervised(root, app) {
             client::stop_supervisor(root, app)?;
         }
@@ -60,7 +58,7 @@ pub(in crate::commands) fn run(root: &PikuRoot, typed: &DestroyArgs) -> anyhow::
     let _lock = app_lock::keep_out_supervisor(root, app)?;
     if dir.path().is_dir() {
         // From here on the app counts as destroyed.
-        atomic_file::write(&dir.destroying(), b"", 0o600)
+        dir.create_marker(&dir.destroying())
             .with_context(|| format!("cannot write '{}'", dir.destroying().display()))?;
     }
     // What follows writes a little: on a full disk this makes room for it.

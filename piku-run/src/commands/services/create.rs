@@ -121,7 +121,7 @@ fn write_service(
     store::write_beside(&release, &ConfigValues::default(), &ConfigChange::default())?;
     // Until it is started: a supervisor would start it on its own, and once more when it is told to.
     let path = dir.stopped();
-    atomic_file::write(&path, b"", 0o600).with_context(|| format!("cannot write '{}'", path.display()))?;
+    dir.create_marker(&path).with_context(|| format!("cannot write '{}'", path.display()))?;
     current::set_live(dir, 1)?;
     TreeHandle::open(dir.path())?.write_out(None)?;
     Ok(())

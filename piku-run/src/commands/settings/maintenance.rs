@@ -2,7 +2,6 @@
 //! No instance is restarted: requests that are under way and open connections go on.
 
 use anyhow::Context;
-use piku_files::atomic_file;
 use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::progress;
@@ -28,7 +27,8 @@ pub(in crate::commands) fn run(root: &PikuRoot, app: &AppName, state: OnOff) -> 
     }
     match state {
         OnOff::On => {
-            atomic_file::write(&mark, b"", 0o600)
+            root.app(app)
+                .create_marker(&mark)
                 .with_context(|| format!("cannot write '{}'", mark.display()))?;
         }
 

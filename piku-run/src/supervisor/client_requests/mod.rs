@@ -276,8 +276,7 @@ impl AppSupervisor {
         // Recorded on disk first, so that the next supervisor goes on with it.
         let mark = if stay { self.dir.stopped() } else { self.dir.paused() };
         if self.dir.path().is_dir() {
-            atomic_file::write(&mark, b"", 0o600)
-                .with_context(|| format!("cannot write '{}'", mark.display()))?;
+            self.dir.create_marker(&mark).with_context(|| format!("cannot write '{}'", mark.display()))?;
         }
         let job = self.begin_job(client, JobContent::Stop);
         self.events.push_back(CoreEvent::Stop { job });
