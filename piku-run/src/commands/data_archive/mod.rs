@@ -2,6 +2,7 @@
 //! one jail and read in another, so that the list can be bounded: a path is in the archive with each file, and folders in
 //! folders would make it grow with the square of their depth.
 
+mod data_source;
 mod tar_report;
 
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -17,6 +18,7 @@ use piku_layout::paths::PikuRoot;
 use crate::instance::data_jail::jail_command;
 use crate::process::deadline::{Deadline, end_child};
 
+use data_source::DataSource;
 pub(super) use tar_report::TarReport;
 use tar_report::for_each_line;
 
@@ -33,6 +35,7 @@ pub(super) struct DataArchive {
     names: Option<JoinHandle<io::Result<FileList>>>,
     list_errors: Option<JoinHandle<LeftOut>>,
     report: Option<JoinHandle<TarReport>>,
+    source: Option<DataSource>,
 }
 
 /// Files that were not passed on to tar.
@@ -55,13 +58,16 @@ pub(super) struct ArchiveEnd {
 impl DataArchive {
     /// Begins to write the files of an app to `output`.
     pub(super) fn start(root: &PikuRoot, app: &AppName, output: Stdio) -> anyhow::Result<Self> {
-        let data = root.app(app).data();
+        let dir = root.app(app);
+        let (data, source) = (dir.data(), DataSource::open(dir)?);
         let depth = (DEEPEST + 1).to_string();
         let list = ["find", DATA, "-maxdepth", &depth, "-printf", "%y %P\\0"];
         let read =
             ["tar", "-c", "-S", "-C", DATA, "--no-recursion", "--null", "--verbatim-files-from", "-T", "-"];
         let (list, read) = (jail_command(root, app, &data, &list)?, jail_command(root, app, &data, &read)?);
-        Self::start_commands(list, read, output)
+        let mut archive = Self::start_commands(list, read, output)?;
+        archive.source = Some(source);
+        Ok(archive)
     }
 
     /// Takes the archive, if it goes to a pipe.
@@ -94,13 +100,14 @@ impl DataArchive {
             names: Some(thread::spawn(move || pass_names(files, names))),
             list_errors: Some(thread::spawn(move || read_list_errors(list_errors))),
             report: Some(TarReport::start(errors)),
+            source: None,
         })
     }
 
     /// Waits for the end of an archive; one in a pipe was read to its end.
     ///
     /// # Errors
-    /// Fails if it has no end.
+    /// Fails if it has no end, or if the files were removed with the app.
     pub(super) fn finish(mut self, deadline: Deadline) -> anyhow::Result<ArchiveEnd> {
         let read = deadline.wait_child(&mut self.reader).context("cannot wait for 'tar'")?;
         let listed = deadline.wait_child(&mut self.lister).context("cannot wait for 'find'")?;
@@ -112,6 +119,10 @@ impl DataArchive {
             named.context("cannot pass on the names of the files")?;
         if !matches!(listed.code(), Some(0 | 1)) {
             return Err(anyhow!("find failed ({listed})"));
+        }
+        // What it has read until then is no state of the app.
+        if self.source.as_ref().is_some_and(DataSource::is_removed) {
+            return Err(anyhow!("the app was destroyed while they were read"));
         }
         all.extend(not_listed);
         all.extend(report.left_out);

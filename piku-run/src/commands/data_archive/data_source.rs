@@ -1,0 +1,31 @@
+//! The folder whose files are read. A command that destroys the app waits for no reader.
+
+#![expect(clippy::disallowed_methods, reason = "piku's own folder, of which nothing is read here")]
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+
+use anyhow::Context;
+use piku_layout::paths::AppDir;
+
+/// The data folder of an app.
+#[derive(Debug)]
+pub(super) struct DataSource {
+    app: AppDir,
+    folder: File,
+}
+
+impl DataSource {
+    pub(super) fn open(app: AppDir) -> anyhow::Result<Self> {
+        let path = app.data();
+        let folder = File::open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
+        Ok(Self { app, folder })
+    }
+
+    /// Returns true if the folder is gone, or is being emptied. `destroy` leaves it as it is, unless it keeps nothing; a
+    /// restore moves it.
+    pub(super) fn is_removed(&self) -> bool {
+        let is_gone = self.folder.metadata().is_ok_and(|stat| stat.nlink() == 0);
+        is_gone || !self.app.is_there() && !self.app.destroyed().is_dir()
+    }
+}
