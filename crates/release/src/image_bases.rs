@@ -44,6 +44,10 @@ struct StoredBase {
 /// # Errors
 /// Fails if the directory cannot be opened.
 pub fn try_lock(bases: &Path) -> io::Result<Option<BasesLock>> {
+    // A pipe in its place would be waited for.
+    if !fs::metadata(bases)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
     FileLock::try_exclusive(File::open(bases)?)
 }
 

@@ -78,13 +78,15 @@ pub fn list_unused_for(dir: &Path, time: Duration) -> io::Result<Vec<PathBuf>> {
 /// Lists the files in a directory that were not used for longer than `time`, sorted. A missing directory has no files.
 ///
 /// # Errors
-/// Fails if the folder cannot be read.
+/// Fails if the folder cannot be read, or is a link: the files that it leads to are not those of a store.
 pub fn list_unused_files_for(dir: &Path, time: Duration) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
+    match fs::symlink_metadata(dir) {
+        Ok(stat) if stat.is_dir() => {}
+        Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(err) => return Err(err),
-    };
+    }
+    let entries = fs::read_dir(dir)?;
     let mut files = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     files.retain(|file| is_unused_for(file, time));
     files.sort();

@@ -49,23 +49,34 @@ pub(super) fn run(root: &PikuRoot, typed: &GcArgs) -> anyhow::Result<()> {
         destroyed_app::remove_expired(root, &settings);
     }
     if app.is_none() {
-        all.extend(of_aside_apps(root, dry_run)?);
-        all.extend(of_tools(root, dry_run)?);
-        let (bases, errors) = image_bases::remove(root, dry_run)?;
-        for error in &errors {
-            progress::detail(error);
+        all.extend(of_aside_apps(root, dry_run));
+        all.extend(of_tools(root, dry_run));
+        match image_bases::remove(root, dry_run) {
+            Ok((bases, errors)) => {
+                all.extend(bases);
+                for error in &errors {
+                    progress::detail(error);
+                }
+            }
+            Err(err) => progress::warning(&format!("{err:#}")),
         }
-        all.extend(bases);
     }
     output::print(format, &all, || render_report(&all, apps.len() > 1, dry_run))
 }
 
-/// Removes what killed clones and restores have left.
-fn of_aside_apps(root: &PikuRoot, dry_run: bool) -> anyhow::Result<Vec<GarbageItem>> {
+/// Removes what killed clones and restores have left. Reports what cannot be removed.
+fn of_aside_apps(root: &PikuRoot, dry_run: bool) -> Vec<GarbageItem> {
     let mut removed = Vec::new();
     for (name, path) in AsideApp::list_folders(root) {
         let bytes = FreedSpace::default().add_tree(&path);
-        let Some(mut left) = AsideApp::take_over(root, &name, &path)? else { continue };
+        let mut left = match AsideApp::take_over(root, &name, &path) {
+            Ok(Some(left)) => left,
+            Ok(None) => continue,
+            Err(err) => {
+                progress::warning(&format!("{err:#}"));
+                continue;
+            }
+        };
         if dry_run {
             left.keep();
         }
@@ -73,12 +84,15 @@ fn of_aside_apps(root: &PikuRoot, dry_run: bool) -> anyhow::Result<Vec<GarbageIt
         let name = path.strip_prefix(root.path()).unwrap_or(&path).to_owned();
         removed.push(GarbageItem { app: None, kind: GarbageKind::Leftover, name, bytes });
     }
-    Ok(removed)
+    removed
 }
 
-/// Removes the tools that no build of any app has used for a long time.
-fn of_tools(root: &PikuRoot, dry_run: bool) -> anyhow::Result<Vec<GarbageItem>> {
-    let mut found = shared_tools::find(root)?;
+/// Removes the tools that no build of any app has used for a long time. Reports stores that cannot be read.
+fn of_tools(root: &PikuRoot, dry_run: bool) -> Vec<GarbageItem> {
+    let (mut found, errors) = shared_tools::find(root);
+    for error in &errors {
+        progress::warning(error);
+    }
     shared_tools::measure(root, &mut found);
     if !dry_run {
         found.retain(|item| match shared_tools::remove(root, item) {
@@ -89,7 +103,7 @@ fn of_tools(root: &PikuRoot, dry_run: bool) -> anyhow::Result<Vec<GarbageItem>> 
             }
         });
     }
-    Ok(found)
+    found
 }
 
 fn of_app(

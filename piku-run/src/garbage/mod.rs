@@ -20,6 +20,7 @@ pub(crate) mod shared_tools;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -150,7 +151,7 @@ impl AppCollector<'_> {
             let covers_layers = scope != CollectScope::Releases;
             if let Some(needed) = covers_layers.then(|| needed_layers(self.dir, &kept)).flatten() {
                 let unused = layers::list_unused(&self.dir.layers(), &needed);
-                add(GarbageKind::Layer, unused.context("cannot list the layers")?);
+                add(GarbageKind::Layer, or_tell(unused, &self.dir.layers()));
             }
             add(GarbageKind::Log, deploy_logs::find_old(self.dir, &kept));
         }
@@ -158,8 +159,8 @@ impl AppCollector<'_> {
             let cache = self.dir.cache();
             // An unjailed build may have replaced the directory by a symlink to something else.
             if current::has_dir(&cache, TOOLS) {
-                let tools = layers::list_unused_for(&cache.join(TOOLS), TOOL_LIFETIME);
-                add(GarbageKind::Layer, tools.context("cannot list the tools")?);
+                let tools = cache.join(TOOLS);
+                add(GarbageKind::Layer, or_tell(layers::list_unused_for(&tools, TOOL_LIFETIME), &tools));
             }
         }
         let limit = self.settings.cache_limit.saturating_mul(1 << 20);
@@ -216,6 +217,14 @@ impl AppCollector<'_> {
     }
 }
 
+/// Returns what a store has; reports one that cannot be read, which stops nothing else.
+fn or_tell(listed: io::Result<Vec<PathBuf>>, store: &Path) -> Vec<PathBuf> {
+    listed.unwrap_or_else(|err| {
+        progress::warning(&format!("cannot list '{}': {err}", store.display()));
+        Vec::new()
+    })
+}
+
 /// Removes a layer or a shared tool; returns false if a build has begun to use it.
 fn remove_layer(path: &Path) -> anyhow::Result<bool> {
     let gone = layers::withdraw_layer(path).with_context(|| format!("cannot remove '{}'", path.display()))?;
@@ -235,7 +244,7 @@ pub(crate) fn collect_after_change(root: &PikuRoot, app: &AppName, scope: Collec
         });
     let shared = || match scope {
         CollectScope::Releases => anyhow::Ok(Vec::new()),
-        _ => Ok([shared_tools::collect(root)?, image_bases::remove(root, false)?.1].concat()),
+        _ => Ok([shared_tools::collect(root), image_bases::remove(root, false)?.1].concat()),
     };
     let collected = collected.and_then(|errors| Ok([errors, shared()?].concat()));
     match collected {
