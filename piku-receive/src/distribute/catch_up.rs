@@ -103,6 +103,9 @@ pub(crate) fn catch_up(context: &AppContext<'_>) -> anyhow::Result<u8> {
 fn finish_rollback(context: &AppContext<'_>, to: &DeployTo, order: &RelayOrder) -> anyhow::Result<()> {
     let failed = killed_rollback::finish(context, to, order, AbsentHosts::Awaited)?;
     if UnfinishedRollback::is_there(context.root, context.app) {
+        if let Some(outcome) = killed_rollback::give_up_expired(context, to)? {
+            record_outcome(context, &outcome);
+        }
         return Ok(());
     }
     if let Some(failed) = failed {

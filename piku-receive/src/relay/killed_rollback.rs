@@ -1,9 +1,9 @@
 //! Finishes a rollback of all hosts that was killed. What each host has tells whether its turn is over.
 
 use anyhow::Context;
-use piku_layout::deploys::change_record::ChangeRecord;
+use piku_layout::deploys::change_record::{ChangeRecord, is_expired};
 use piku_layout::deploys::unfinished_rollback::{RollbackTurn, UnfinishedRollback};
-use piku_layout::settings::DeployTo;
+use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::progress;
 
 use super::host_releases::{HostReleases, ask_host_releases, ask_own_releases};
@@ -14,6 +14,33 @@ use crate::app_context::AppContext;
 use crate::distribute::session_failure::{SessionFailure, SessionFailureKind};
 use crate::distribute::ssh::EndedSession;
 
+/// Reads the rollback that was killed. One that cannot be read is forgotten: it must not keep everyone from changing the app.
+fn read(context: &AppContext<'_>) -> anyhow::Result<Option<UnfinishedRollback>> {
+    let (root, app) = (context.root, context.app);
+    match UnfinishedRollback::read(root, app) {
+        Ok(record) => Ok(record),
+        Err(err) => {
+            progress::warning(&format!("a rollback of {app} was interrupted, and is forgotten: {err}"));
+            end(context)?;
+            Ok(None)
+        }
+    }
+}
+
+fn end(context: &AppContext<'_>) -> anyhow::Result<()> {
+    UnfinishedRollback::end(context.root, context.app).context("cannot forget the rollback")
+}
+
+/// Gives a rollback up that has waited for its machines for too long. Returns what there is to record.
+pub(crate) fn give_up_expired(context: &AppContext<'_>, to: &DeployTo) -> anyhow::Result<Option<String>> {
+    let Some(record) = read(context)?.filter(|record| is_expired(record.at)) else { return Ok(None) };
+    end(context)?;
+    let is_left = |address: String| record.turns.iter().any(|turn| turn.address == Some(address.clone()));
+    let left = to.machines.iter().filter(|machine| is_left(machine.to_string())).map(MachineAddress::name);
+    let left: Vec<String> = left.collect();
+    Ok(Some(format!("error: 'rollback' has not reached {} in a day, and is given up", left.join(", "))))
+}
+
 /// Finishes the rollback. Returns `None` if there is none, and true if a host has not rolled back.
 pub(crate) fn finish(
     context: &AppContext<'_>,
@@ -21,8 +48,7 @@ pub(crate) fn finish(
     order: &RelayOrder,
     absent: AbsentHosts,
 ) -> anyhow::Result<Option<bool>> {
-    let record = UnfinishedRollback::read(context.root, context.app);
-    let Some(record) = record.context("cannot read which rollback was interrupted")? else { return Ok(None) };
+    let Some(record) = read(context)? else { return Ok(None) };
     let states = ask_states(context, to, &record.turns);
     let is_absent = |(_, state): &(_, HostState)| match state {
         HostState::Unknown(failure) => failure.is_absence(),

@@ -2,8 +2,7 @@
 //! of the same kind.
 
 use anyhow::Context;
-use jiff::{SignedDuration, Timestamp};
-use piku_layout::deploys::change_record::ChangeRecord;
+use piku_layout::deploys::change_record::{ChangeRecord, age, is_expired};
 use piku_layout::deploys::unfinished_verb::UnfinishedVerb;
 use piku_layout::settings::{DeployTo, MachineAddress};
 use piku_report::progress;
@@ -20,9 +19,6 @@ use super::{own_state, request_words};
 use crate::app_context::AppContext;
 use crate::distribute::session_failure::{SessionFailure, SessionFailureKind};
 use crate::distribute::ssh::{self, SessionInput};
-
-/// Time for which a verb waits for machines that are away.
-const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 
 /// Verbs after which an app runs, or is no longer what it was.
 const RENEWING: [&str; 6] = ["push", "deploy", "release:deploy", "create", "destroy", "restore"];
@@ -85,17 +81,7 @@ fn end(context: &AppContext<'_>) -> anyhow::Result<()> {
 /// Returns true if there is nothing to do until a machine is back.
 pub(crate) fn waits_for_machines(record: &UnfinishedVerb) -> bool {
     let is_own_next = record.here && !["destroy", "restore"].contains(&record.verb.as_str());
-    !record.machines.is_empty() && !is_own_next && !is_expired(record)
-}
-
-/// Returns true if the verb has waited for its machines for so long that it is given up.
-fn is_expired(record: &UnfinishedVerb) -> bool {
-    age(record) > LONGEST
-}
-
-/// Returns the time since the verb began; zero if the clock was set back.
-fn age(record: &UnfinishedVerb) -> SignedDuration {
-    Timestamp::now().duration_since(record.at).max(SignedDuration::ZERO)
+    !record.machines.is_empty() && !is_own_next && !is_expired(record.at)
 }
 
 /// Finishes what was killed before another change begins, or forgets it if that one takes its place. What fails is
@@ -132,7 +118,7 @@ pub(crate) fn resume(
 ) -> anyhow::Result<Option<String>> {
     let Some(record) = read(context)? else { return Ok(None) };
     let verb = record.verb.clone();
-    if is_expired(&record) {
+    if is_expired(record.at) {
         end(context)?;
         let left = names(to, &record.machines).join(", ");
         return Ok(Some(format!("error: '{verb}' has not reached {left} in a day, and is given up")));
@@ -243,7 +229,7 @@ fn ask_state(
     machine: &MachineAddress,
     record: &UnfinishedVerb,
 ) -> VerbState {
-    let since = age(record).as_secs() - 1;
+    let since = age(record.at).as_secs() - 1;
     let args = ["--since".to_owned(), format!("{}s", since.max(0)), "--format".to_owned(), "json".to_owned()];
     let words = request_words(context, "audit", &args);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -297,6 +283,7 @@ fn kind(verb: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
 
     fn words(line: &str) -> Vec<String> {
         line.split_whitespace().map(str::to_owned).collect()

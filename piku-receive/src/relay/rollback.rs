@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use piku_events::actor;
 use piku_layout::deploys::missed_release::MissedRelease;
 use piku_layout::deploys::unfinished_rollback::{RollbackTurn, UnfinishedRollback};
@@ -75,6 +76,7 @@ fn plan_turns(to: &DeployTo, hosts: &[RollbackHost<'_>], choice: &[usize]) -> Op
         host.releases.as_ref().is_some_and(|releases| releases.live.is_same(before))
     };
     Some(UnfinishedRollback {
+        at: Timestamp::now(),
         turns: turns?,
         is_same_commit: before.commit == first.live.commit,
         current: hosts.iter().filter(has_before).filter_map(address).collect(),

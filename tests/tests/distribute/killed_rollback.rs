@@ -50,8 +50,50 @@ fn settings(scene: &Scene) -> Vec<String> {
     scene.runners.iter().map(live).chain([own]).collect()
 }
 
+/// Returns what has made the releases of a machine, the newest first.
+fn origins(world: &World) -> Vec<String> {
+    let out = world.tool("piku-run").args(["releases", "blog", "--format", "json"]).output();
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&out.expect("releases").stdout).expect("rows");
+    rows.iter().filter_map(|row| row["origin"].as_str().map(str::to_owned)).collect()
+}
+
 fn is_finished(scene: &Scene, value: &str) -> bool {
     !record(scene).exists() && settings(scene).iter().all(|setting| setting == value)
+}
+
+/// Does what the daemon does every ten seconds.
+fn catch_up(scene: &Scene) {
+    let out = scene.lan.on(0, || scene.builder.command("piku-receive").args(["catch-up", "blog"]).output());
+    let code = out.as_ref().ok().and_then(|out| out.status.code());
+    assert!([Some(0), Some(75)].contains(&code), "{out:?}");
+}
+
+/// Lets a rollback wait for a machine that is away for more than a day.
+fn waits_for_a_day(scene: &Scene) {
+    verb(scene, "config:set blog A=new");
+    kill_after(scene, 0, "rollback", || scene.lan.cut(2));
+    wait_for("the first machine", || {
+        catch_up(scene);
+        settings(scene) == ["old", "new", "old"]
+    });
+    catch_up(scene);
+    let text = fs::read_to_string(record(scene)).expect("it waits");
+    let mut waiting: serde_json::Value = serde_json::from_str(&text).expect("a record");
+    assert_eq!(waiting["turns"].as_array().map(Vec::len), Some(1), "{waiting}");
+    waiting["at"] = "2026-01-01T00:00:00Z".into();
+    fs::write(record(scene), waiting.to_string()).expect("the record");
+    wait_for("the end of the wait", || {
+        catch_up(scene);
+        !record(scene).exists()
+    });
+    let log = verb(scene, "audit blog");
+    assert!(log.contains("error: 'rollback' has not reached") && log.contains("given up"), "{log}");
+    scene.lan.restore(2);
+    // What is damaged keeps nobody from anything.
+    fs::write(record(scene), "{").expect("a record");
+    let said = verb(scene, "config:set blog A=old");
+    assert!(said.contains("a rollback of blog was interrupted, and is forgotten"), "{said}");
+    assert!(is_finished(scene, "old"), "{:?}", settings(scene));
 }
 
 #[test]
@@ -72,11 +114,11 @@ fn a_killed_rollback_is_finished() {
     assert!(log.matches("finished a rollback").count() == 3, "{log}");
     // Each has rolled back once.
     for world in &scene.runners {
-        let out = world.tool("piku-run").args(["releases", "blog", "--format", "json"]).output();
-        let rows: Vec<serde_json::Value> =
-            serde_json::from_slice(&out.expect("releases").stdout).expect("rows");
-        let origins: Vec<_> = rows.iter().filter_map(|row| row["origin"].as_str()).collect();
-        assert!(origins.starts_with(&["rollback", "config", "rollback", "config"]), "{origins:?}");
+        let origins = origins(world);
+        assert!(
+            origins.starts_with(&["rollback", "config", "rollback", "config"].map(str::to_owned)),
+            "{origins:?}"
+        );
     }
 
     // One machine is away until later.
@@ -103,5 +145,6 @@ fn a_killed_rollback_is_finished() {
     assert!(said.contains("Finishing the rollback of blog that was interrupted"), "{said}");
     assert!(is_finished(&scene, "old"), "{:?} {said}", settings(&scene));
     assert_eq!(scene.pages(), ["two\n", "two\n"]);
+    waits_for_a_day(&scene);
     scene.end();
 }

@@ -8,12 +8,28 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
+use jiff::{SignedDuration, Timestamp};
 use piku_files::atomic_file;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::name::AppName;
 use crate::paths::PikuRoot;
+
+/// Time for which a change that is killed waits for machines that are away.
+const LONGEST: SignedDuration = SignedDuration::from_hours(24);
+
+/// Returns the time since a change began; zero if the clock was set back.
+#[must_use]
+pub fn age(began: Timestamp) -> SignedDuration {
+    Timestamp::now().duration_since(began).max(SignedDuration::ZERO)
+}
+
+/// Returns true if a change that began then has waited for its machines for so long that it is given up.
+#[must_use]
+pub fn is_expired(began: Timestamp) -> bool {
+    age(began) > LONGEST
+}
 
 /// A record of what is left of a change of an app, in a file of its own.
 pub trait ChangeRecord: Serialize + DeserializeOwned {

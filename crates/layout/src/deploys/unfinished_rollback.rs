@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::change_record::ChangeRecord;
@@ -13,6 +14,9 @@ use crate::paths::PikuRoot;
 /// each of them has done so, and removed after the last one. A rollback that is killed is finished by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnfinishedRollback {
+    /// Time at which it began; that of an older piku is not known.
+    #[serde(default = "Timestamp::now")]
+    pub at: Timestamp,
     /// Turns that are left, in their order.
     pub turns: Vec<RollbackTurn>,
     /// True if the release to be left and the one before it are of the same commit.
@@ -70,6 +74,7 @@ mod tests {
         let app = "blog".parse().unwrap();
         let turn = RollbackTurn { address: None, leaves: 2, returns_to: 1, commit: "a".to_owned() };
         let mut record = UnfinishedRollback {
+            at: Timestamp::now(),
             turns: vec![turn],
             is_same_commit: false,
             current: Vec::new(),
