@@ -107,3 +107,24 @@ fn read_key(config: &Path) -> anyhow::Result<Option<DeployKey>> {
         .with_context(cannot)?;
     Ok(variables.get(DEPLOY_KEY).map(|value| DeployKey::parse(value)).transpose()?.flatten())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use piku_tests::processes::shell;
+
+    #[test]
+    fn git_gets_neither_the_home_nor_the_agent_of_piku() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join(".gitconfig"), "[user]\nname = piku\n").unwrap();
+        let mut git = shell("env; git config user.name");
+        git.env("HOME", home.path()).env("XDG_CONFIG_HOME", home.path());
+        git.env("SSH_AUTH_SOCK", "/agent").env("SSH_ASKPASS", "/askpass");
+        let before = String::from_utf8(git.output().unwrap().stdout).unwrap();
+        bound_command(&mut git);
+        let after = String::from_utf8(git.output().unwrap().stdout).unwrap();
+        assert!(before.contains("SSH_AUTH_SOCK=/agent\n") && before.ends_with("\npiku\n"), "{before}");
+        assert!(after.contains("HOME=/nonexistent\n") && !after.contains("/agent"), "{after}");
+        assert!(!after.contains("/askpass") && !after.contains(&*home.path().to_string_lossy()), "{after}");
+    }
+}

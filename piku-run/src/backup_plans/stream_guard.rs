@@ -21,14 +21,14 @@ const GUARD: &str =
 pub(super) struct StreamGuard(Child);
 
 impl StreamGuard {
-    /// Returns a command that does not begin before it has a guard.
+    /// Returns a command that does not begin before it has a guard. It leads a process group, which the guard kills.
     pub(super) fn command(line: &str) -> Command {
         let mut shell = Command::new("sh");
-        shell.args(["-c", COMMAND, "sh", line]);
+        shell.args(["-c", COMMAND, "sh", line]).process_group(0);
         shell
     }
 
-    /// Guards the input of a command, which leads a process group, and lets it begin.
+    /// Guards the input of such a command, and lets it begin.
     pub(super) fn start(command: &Child, input: &mut ChildStdin) -> anyhow::Result<Self> {
         let end = input.as_fd().try_clone_to_owned().context("cannot keep the command's input")?;
         let mut guard = Command::new("sh");
@@ -66,7 +66,7 @@ mod tests {
     fn start(dir: &std::path::Path) -> (Child, ChildStdin) {
         // Two processes: killing the first alone is not enough.
         let mut command = StreamGuard::command("cat >read; echo >taken; cat /dev/null");
-        let mut child = command.current_dir(dir).process_group(0).stdin(Stdio::piped()).spawn().unwrap();
+        let mut child = command.current_dir(dir).stdin(Stdio::piped()).spawn().unwrap();
         let input = child.stdin.take().unwrap();
         (child, input)
     }
