@@ -184,4 +184,9 @@ grep -qx 'app_users: own' "$root/host.yaml" || fail 'it is not taken for a new i
 dpkg -P piku
 [ ! -e /home/piku ] || fail 'the data are left'
 ! getent passwd piku >/dev/null || fail 'the user is left'
+dpkg -i "$old"
+# what the first start of an app makes
+mkdir -p "$root/apps/idle/data/home"
+dpkg -P piku
+! getent passwd piku >/dev/null || fail 'the user is left, though no app has written data'
 part done
