@@ -104,6 +104,12 @@ pub(crate) enum ServiceAction {
         #[arg(long = "as", value_name = "NAME")]
         prefix: Option<String>,
     },
+    /// Wait for the end of stdin, then complete or undo killed restores of apps' data
+    #[command(hide = true)]
+    Recover {
+        /// Name of the service
+        service: AppName,
+    },
     /// Change to a newer version of the server, with all data; the old data is kept until it is confirmed
     #[command(after_long_help = exit_status::CHANGE)]
     Upgrade {

@@ -112,6 +112,7 @@ fn recorded_service(action: &ServiceAction) -> Option<RecordedVerb> {
         // The guard is a part of another command.
         ServiceAction::List { .. }
         | ServiceAction::Info { .. }
+        | ServiceAction::Recover { .. }
         | ServiceAction::Upgrade { resume: true, .. } => return None,
         ServiceAction::Upgrade { .. } => ("service:upgrade", None),
         ServiceAction::Create { .. } => ("service:create", None),

@@ -1,7 +1,8 @@
-//! Work in an app that a power cut has interrupted, and that the daemon resumes when it starts.
+//! Work in an app or a service that a power cut has interrupted, and that the daemon resumes when it starts.
 
 #![expect(clippy::disallowed_methods, reason = "looks for marks that only piku writes")]
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -28,17 +29,22 @@ pub(super) fn resume(root: &PikuRoot, app: &AppName, program: &Path) -> bool {
         return true;
     }
     if dir.undeployed().exists() {
-        if let Err(err) = resume_restore(root, app, program) {
+        if let Err(err) = spawn(root, program, &["restore", app.as_str(), "--resume"]) {
+            report(err);
+        }
+    }
+    let is_marked = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut marks| marks.next().is_some());
+    if is_marked(&root.service(app).restores()) {
+        if let Err(err) = spawn(root, program, &["service", "recover", app.as_str()]) {
             report(err);
         }
     }
     false
 }
 
-/// Starts the deploy of an app that a restore has made, which the daemon reaps.
-fn resume_restore(root: &PikuRoot, app: &AppName, program: &Path) -> anyhow::Result<()> {
-    let mut restore = Command::new(program);
-    restore.args(["restore", app.as_str(), "--resume"]).env(ROOT_VARIABLE, root.path());
-    restore.env(actor::PROCESS, "daemon").stdin(Stdio::null());
-    restore.spawn().map(drop).context("cannot run 'piku-run restore'")
+/// Starts a command of piku-run that resumes it, and that the daemon reaps.
+fn spawn(root: &PikuRoot, program: &Path, args: &[&str]) -> anyhow::Result<()> {
+    let mut command = Command::new(program);
+    command.args(args).env(ROOT_VARIABLE, root.path()).env(actor::PROCESS, "daemon").stdin(Stdio::null());
+    command.spawn().map(drop).with_context(|| format!("cannot run 'piku-run {}'", args.join(" ")))
 }

@@ -79,6 +79,20 @@ fn of_postgres() {
 }
 
 #[test]
+fn of_mariadb() {
+    let fill = |state: &str| {
+        format!(
+            "DROP TABLE IF EXISTS notes; DROP VIEW IF EXISTS words;
+            CREATE TABLE notes AS SELECT '{state}' AS word, repeat('x', 500) AS text FROM seq_1_to_5000;
+            CREATE TRIGGER {state}_checked BEFORE INSERT ON notes FOR EACH ROW SET NEW.word = lower(NEW.word);
+            CREATE VIEW words AS SELECT '{state}' AS view, word, count(*) FROM notes GROUP BY word;\n"
+        )
+    };
+    let ask = "SELECT * FROM words; SELECT trigger_name FROM information_schema.triggers;\n";
+    survives_kills(&RestoredKind { name: "mariadb", fill: &fill, ask }, 1500);
+}
+
+#[test]
 fn of_redis() {
     let keys: Vec<String> = (0..2000).map(|at| format!("key{at}")).collect();
     let fill =

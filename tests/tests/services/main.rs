@@ -3,6 +3,7 @@
 mod backup;
 mod concurrent;
 mod full_disk;
+mod killed_exchange;
 mod killed_restores;
 mod mariadb;
 mod names;

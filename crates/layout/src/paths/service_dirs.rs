@@ -86,6 +86,12 @@ impl AppDir {
         self.dir.join("data.old")
     }
 
+    /// Returns the directory with a mark for each binding of the service whose data is being restored.
+    #[must_use]
+    pub fn restores(&self) -> PathBuf {
+        self.dir.join("restores")
+    }
+
     /// Returns the file with the version, the port and the bindings of the service.
     #[must_use]
     pub fn service_state(&self) -> PathBuf {

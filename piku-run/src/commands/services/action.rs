@@ -18,8 +18,6 @@ use piku_files::FileLock;
 use piku_layout::name::AppName;
 use piku_layout::paths::{PikuRoot, SERVICE_ASIDE};
 use piku_layout::settings::{AppUsers, HostSettings, NetworkMode};
-use piku_layout::unknown_app::key_scope;
-use piku_report::progress;
 use piku_report::user_error::UserError;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -31,7 +29,7 @@ use crate::instance::network;
 use crate::instance::service_process::{ServerPlace, variables};
 use crate::releases::current;
 use crate::services::kind::ServiceKind;
-use crate::services::state::{BindingState, BoundService, ServiceBinding, list_bindings};
+use crate::services::state::{BoundService, ServiceBinding};
 
 /// Time for a running server to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -192,41 +190,6 @@ pub(super) fn wait_until_ready(root: &PikuRoot, service: &AppName, kind: &Servic
             Err(_) => sleep(Duration::from_millis(300)),
         }
     }
-}
-
-/// Waits until the server of a binding answers, so that its client does not meet one that is starting.
-///
-/// # Errors
-/// Fails if it is stopped, or does not answer in time.
-pub(super) fn wait_for_server(root: &PikuRoot, bound: &BoundService) -> anyhow::Result<()> {
-    // Without its kind, the client says what it meets.
-    ServiceKind::find(root, &bound.kind).map_or(Ok(()), |kind| wait_until_ready(root, &bound.service, &kind))
-}
-
-/// Waits until the services of an app answer: neither its release task nor its new instances shall meet a server that is
-/// starting. Warns of those that do not answer, because the app may do without them, and of those whose files cannot be
-/// read, of which it may have none.
-pub(crate) fn wait_for_bound_services(root: &PikuRoot, app: &AppName) -> anyhow::Result<()> {
-    let mut waited: Option<AppName> = None;
-    let (found, unreadable) = list_bindings(root, app)?;
-    for (service, err) in unreadable {
-        // A limited key learns nothing of services that may be those of others.
-        if key_scope().is_none() {
-            progress::warning(&format!("the service {service} cannot be used: {err:#}"));
-        }
-    }
-    for bound in found {
-        if bound.binding.state != BindingState::Bound || waited.as_ref() == Some(&bound.service) {
-            continue;
-        }
-        let ready = ServiceKind::find(root, &bound.kind)
-            .and_then(|kind| wait_until_ready(root, &bound.service, &kind));
-        if let Err(err) = ready {
-            progress::warning(&format!("a service of {app} cannot be used: {err:#}"));
-        }
-        waited = Some(bound.service);
-    }
-    Ok(())
 }
 
 /// Relation of a client to the process that starts it.

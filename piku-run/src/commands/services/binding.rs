@@ -11,10 +11,11 @@ use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
 use super::action::lock_service;
+use super::binding_claim::claim_bindings;
 use super::binding_values::{
     choose_name, hash_values, is_in_config, parse_prefix, parse_variables, random_password,
 };
-use super::open_service::{OpenService, claim_bindings};
+use super::open_service::OpenService;
 use crate::commands::create_if_missing;
 use crate::config::{ConfigEdit, store};
 use crate::known_apps::must_be_there;

@@ -16,8 +16,8 @@ use piku_report::progress;
 use piku_report::user_error::{BUSY, USAGE, UserError};
 
 use super::action::{lock_service, lock_services};
+use super::binding_claim::try_claim;
 use super::binding_values::is_in_config;
-use super::open_service::try_claim;
 use crate::app_request;
 use crate::commands::{empty_data, keep_out_supervisor};
 use crate::ipc::protocol::SupervisorRequest;

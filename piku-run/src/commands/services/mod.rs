@@ -3,9 +3,12 @@
 
 mod action;
 mod binding;
+mod binding_claim;
 mod binding_values;
+mod bound_server;
 mod create;
 mod destroy;
+mod killed_restore;
 mod list;
 mod open_service;
 mod renamed_app;
@@ -17,14 +20,16 @@ use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 use piku_report::user_error::UserError;
 
-pub(super) use action::{check_client, wait_for_bound_services};
+pub(super) use action::check_client;
 pub(super) use binding::{bind_app, remove_data_of};
+pub(super) use bound_server::wait_for_bound_services;
 pub(super) use create::{NewService, create_service};
 pub(super) use renamed_app::rename_app;
 pub(super) use transfer::{dump_command, restore};
 
 use binding::{drop_binding, unbind_app};
 use destroy::destroy_service;
+use killed_restore::recover_restores;
 use list::{print_service, print_services};
 use transfer::{open_console, print_dump, read_restore};
 use upgrade::{UpgradeRequest, upgrade_service};
@@ -46,6 +51,7 @@ pub(super) fn run(root: &PikuRoot, action: ServiceAction) -> anyhow::Result<()> 
         ServiceAction::Console { app, prefix } => open_console(root, &app, prefix.as_deref()),
         ServiceAction::Dump { app, prefix } => print_dump(root, &app, prefix.as_deref()),
         ServiceAction::Restore { app, prefix } => read_restore(root, &app, prefix.as_deref()),
+        ServiceAction::Recover { service } => recover_restores(root, &service),
         ServiceAction::Upgrade { service, version, rebuild, confirm, undo, resume } => {
             let request = match confirm {
                 Some(confirmed) => UpgradeRequest::Confirm(confirmed),

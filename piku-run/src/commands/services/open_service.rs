@@ -3,8 +3,6 @@
 //! A change of a binding claims all bindings of its app to the service, from its first step to its last. The lock of the
 //! service is held for the steps alone, and not while the app is deployed.
 
-use std::path::PathBuf;
-
 use anyhow::Context;
 use jiff::Timestamp;
 use piku_files::FileLock;
@@ -14,15 +12,15 @@ use piku_layout::unknown_app::is_reached;
 use piku_report::progress;
 use piku_report::user_error::UserError;
 
-use super::action::{binding_variables, lock_service, must_be_service, run_beside_server, wait_until_ready};
+use super::action::{binding_variables, lock_service, run_beside_server, wait_until_ready};
+use super::binding_claim::{claim_bindings, try_claim};
 use super::binding_values::{config_variables, is_in_config, parse_prefix};
+use super::killed_restore::{recover_claimed, remove_mark};
 use super::upgrade::resume_upgrade;
 use crate::commands::change_config;
 use crate::config::ConfigEdit;
-use crate::lock;
-use crate::releases::current;
 use crate::services::kind::ServiceKind;
-use crate::services::state::{BindingState, ServiceBinding, ServiceSettings, ServiceState};
+use crate::services::state::{BindingState, BoundService, ServiceBinding, ServiceSettings, ServiceState};
 
 /// A locked service.
 pub(super) struct OpenService<'a> {
@@ -115,7 +113,8 @@ impl<'a> OpenService<'a> {
         let binding = self.binding_mut(name)?.clone();
         let (app, service) = (&binding.app, self.name);
         match binding.state {
-            BindingState::Bound | BindingState::Unbound => {}
+            BindingState::Unbound => {}
+            BindingState::Bound => recover_claimed(self.root, &self.bound(binding))?,
             BindingState::Creating | BindingState::Renewing if is_in_config(self.root, &binding)? => {
                 self.put(name, BindingState::Bound)?;
                 progress::detail(&format!("finished the interrupted binding of {app} to {service}"));
@@ -164,6 +163,7 @@ impl<'a> OpenService<'a> {
     pub(super) fn finish_dropping(&mut self, name: &str) -> anyhow::Result<()> {
         let binding = self.binding_mut(name)?.clone();
         self.run("drop", &binding)?;
+        remove_mark(self.root, self.name, name)?;
         self.state.bindings.retain(|one| one.name != name);
         let upgrade =
             self.state.upgrade.as_mut().filter(|upgrade| upgrade.names.iter().any(|one| one == name));
@@ -177,6 +177,17 @@ impl<'a> OpenService<'a> {
             ));
         }
         self.state.write(&self.dir)
+    }
+
+    /// Returns a binding with its service.
+    fn bound(&self, binding: ServiceBinding) -> BoundService {
+        BoundService {
+            service: self.name.clone(),
+            kind: self.kind.name.clone(),
+            version: self.state.version.clone(),
+            port: self.state.port,
+            binding,
+        }
     }
 
     /// Finds the only binding of an app, or that with this prefix of its variables.
@@ -199,31 +210,4 @@ impl<'a> OpenService<'a> {
 pub(super) fn name_one<'a>(app: &AppName, variables: impl Iterator<Item = &'a str>) -> UserError {
     let options: Vec<String> = variables.map(|name| format!("--as {name}")).collect();
     UserError::new(format!("{app} has several bindings")).hint(format!("name one: {}", options.join(" or ")))
-}
-
-fn claim_path(root: &PikuRoot, service: &AppName, app: &AppName) -> anyhow::Result<PathBuf> {
-    let dir = root.service(service);
-    current::create_dir(dir.run())?;
-    Ok(dir.run().join(format!("binding.{app}")))
-}
-
-/// Claims the bindings of an app to a service, unless another command has done so.
-pub(super) fn try_claim(
-    root: &PikuRoot,
-    service: &AppName,
-    app: &AppName,
-) -> anyhow::Result<Option<FileLock>> {
-    let path = claim_path(root, service, app)?;
-    lock::try_lock(&path).with_context(|| format!("cannot lock '{}'", path.display()))
-}
-
-/// Claims the bindings of an app to a service, before the service is locked. Waits for another command.
-///
-/// # Errors
-/// Fails if there is no such service, or as busy.
-pub(super) fn claim_bindings(root: &PikuRoot, service: &AppName, app: &AppName) -> anyhow::Result<FileLock> {
-    must_be_service(root, service)?;
-    lock::wait_for(root, &format!("the change of {app} in {service} that is in progress"), || {
-        try_claim(root, service, app)
-    })
 }

@@ -5,7 +5,7 @@ use piku_layout::name::AppName;
 use piku_layout::paths::PikuRoot;
 
 use super::action::lock_service;
-use super::open_service::claim_bindings;
+use super::binding_claim::claim_bindings;
 use crate::services::state::ServiceState;
 
 /// Has the bindings of a renamed app follow its name. Their data keeps its own.

@@ -10,8 +10,10 @@ use piku_layout::paths::PikuRoot;
 use piku_report::progress;
 use piku_report::user_error::{USAGE, UserError};
 
-use super::action::{ClientStreams, check_client, client_command, wait_for_server};
+use super::action::{ClientStreams, check_client, client_command};
 use super::binding_values::parse_prefix;
+use super::bound_server::wait_for_server;
+use super::killed_restore::BegunRestore;
 use super::open_service::name_one;
 use crate::known_apps::must_be_there;
 use crate::process::standard_input::expect_input;
@@ -80,7 +82,10 @@ pub(crate) fn dump_command(root: &PikuRoot, bound: &BoundService) -> anyhow::Res
 /// # Errors
 /// Fails if the dump is damaged; the data is then as it was.
 pub(crate) fn restore(root: &PikuRoot, bound: &BoundService, from: Stdio) -> anyhow::Result<()> {
-    run_client(root, bound, "restore", from, Stdio::from(io::stderr()))
+    let begun = BegunRestore::begin(root, bound)?;
+    let restored = run_client(root, bound, "restore", from, Stdio::from(io::stderr()));
+    begun.map_or(Ok(()), |begun| begun.end(restored.is_ok()))?;
+    restored
 }
 
 /// Runs a client of the binding to its end.

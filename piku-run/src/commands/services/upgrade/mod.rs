@@ -24,8 +24,8 @@ use piku_report::user_error::{BUSY, USAGE, UserError};
 
 use self::new_data::NewData;
 use super::action::{binding_variables, lock_service, run_beside_server, wait_until_ready};
+use super::binding_claim::try_claim;
 use super::destroy::remove_service_data;
-use super::open_service::try_claim;
 use crate::app_request;
 use crate::commands::keep_out_supervisor;
 use crate::data_limit;
