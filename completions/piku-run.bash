@@ -514,6 +514,9 @@ _piku__run() {
             piku__run__subcmd__help__subcmd__service,list)
                 cmd="piku__run__subcmd__help__subcmd__service__subcmd__list"
                 ;;
+            piku__run__subcmd__help__subcmd__service,recover)
+                cmd="piku__run__subcmd__help__subcmd__service__subcmd__recover"
+                ;;
             piku__run__subcmd__help__subcmd__service,restore)
                 cmd="piku__run__subcmd__help__subcmd__service__subcmd__restore"
                 ;;
@@ -550,6 +553,9 @@ _piku__run() {
             piku__run__subcmd__service,list)
                 cmd="piku__run__subcmd__service__subcmd__list"
                 ;;
+            piku__run__subcmd__service,recover)
+                cmd="piku__run__subcmd__service__subcmd__recover"
+                ;;
             piku__run__subcmd__service,restore)
                 cmd="piku__run__subcmd__service__subcmd__restore"
                 ;;
@@ -585,6 +591,9 @@ _piku__run() {
                 ;;
             piku__run__subcmd__service__subcmd__help,list)
                 cmd="piku__run__subcmd__service__subcmd__help__subcmd__list"
+                ;;
+            piku__run__subcmd__service__subcmd__help,recover)
+                cmd="piku__run__subcmd__service__subcmd__help__subcmd__recover"
                 ;;
             piku__run__subcmd__service__subcmd__help,restore)
                 cmd="piku__run__subcmd__service__subcmd__help__subcmd__restore"
@@ -2606,7 +2615,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help__subcmd__service)
-            opts="create list info bind unbind drop console dump restore upgrade destroy"
+            opts="create list info bind unbind drop console dump restore recover upgrade destroy"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2718,6 +2727,20 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__help__subcmd__service__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__help__subcmd__service__subcmd__recover)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -3260,7 +3283,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__service)
-            opts="-h --root --help create list info bind unbind drop console dump restore upgrade destroy help"
+            opts="-h --root --help create list info bind unbind drop console dump restore recover upgrade destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3422,7 +3445,7 @@ _piku__run() {
             return 0
             ;;
         piku__subcmd__run__subcmd__service__subcmd__help)
-            opts="create list info bind unbind drop console dump restore upgrade destroy help"
+            opts="create list info bind unbind drop console dump restore recover upgrade destroy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3561,6 +3584,20 @@ _piku__run() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        piku__subcmd__run__subcmd__service__subcmd__help__subcmd__recover)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         piku__subcmd__run__subcmd__service__subcmd__help__subcmd__restore)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -3636,6 +3673,24 @@ _piku__run() {
                     COMPREPLY=($(compgen -W "text json yaml" -- "${cur}"))
                     return 0
                     ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        piku__subcmd__run__subcmd__service__subcmd__recover)
+            opts="-h --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
