@@ -51,7 +51,7 @@ fn ask_in_turn(root: &PikuRoot, app: &AppName, request: &SupervisorRequest) -> a
 /// data of the response.
 ///
 /// # Errors
-/// [`SilentSupervisor`] if a limit is exceeded.
+/// [`SilentSupervisor`](crate::ipc::client::SilentSupervisor) if a limit is exceeded.
 pub(crate) fn ask_within(
     root: &PikuRoot,
     app: &AppName,
