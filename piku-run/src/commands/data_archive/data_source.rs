@@ -2,10 +2,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "piku's own folder, of which nothing is read here")]
 
-use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use anyhow::Context;
+use nix::fcntl::OFlag;
 use piku_layout::paths::AppDir;
 
 /// The data folder of an app.
@@ -18,7 +19,9 @@ pub(super) struct DataSource {
 impl DataSource {
     pub(super) fn open(app: AppDir) -> anyhow::Result<Self> {
         let path = app.data();
-        let folder = File::open(&path).with_context(|| format!("cannot open '{}'", path.display()))?;
+        // An app with a user of its own may have closed it to piku.
+        let folder = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(&path);
+        let folder = folder.with_context(|| format!("cannot open '{}'", path.display()))?;
         Ok(Self { app, folder })
     }
 
