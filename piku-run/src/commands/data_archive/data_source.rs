@@ -14,6 +14,8 @@ use piku_layout::paths::AppDir;
 pub(super) struct DataSource {
     app: AppDir,
     folder: File,
+    /// True if the app was there, or kept after its destruction. Data can be left of an app that is gone, and be read too.
+    was_kept: bool,
 }
 
 impl DataSource {
@@ -22,13 +24,18 @@ impl DataSource {
         // An app with a user of its own may have closed it to piku.
         let folder = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(&path);
         let folder = folder.with_context(|| format!("cannot open '{}'", path.display()))?;
-        Ok(Self { app, folder })
+        let was_kept = is_kept(&app);
+        Ok(Self { app, folder, was_kept })
     }
 
     /// Returns true if the folder is gone, or is being emptied. `destroy` leaves it as it is, unless it keeps nothing; a
     /// restore moves it.
     pub(super) fn is_removed(&self) -> bool {
         let is_gone = self.folder.metadata().is_ok_and(|stat| stat.nlink() == 0);
-        is_gone || !self.app.is_there() && !self.app.destroyed().is_dir()
+        is_gone || self.was_kept && !is_kept(&self.app)
     }
+}
+
+fn is_kept(app: &AppDir) -> bool {
+    app.is_there() || app.destroyed().is_dir()
 }
