@@ -2,12 +2,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "piku's own folder, of which nothing is read here")]
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 
 use anyhow::Context;
-use nix::fcntl::OFlag;
 use piku_layout::paths::AppDir;
+use rustix::fs::{Mode, OFlags};
 
 /// The data folder of an app.
 #[derive(Debug)]
@@ -21,11 +21,11 @@ pub(super) struct DataSource {
 impl DataSource {
     pub(super) fn open(app: AppDir) -> anyhow::Result<Self> {
         let path = app.data();
-        // An app with a user of its own may have closed it to piku.
-        let folder = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(&path);
+        // An app with a user of its own may have closed it to piku. OpenOptions drops O_PATH with musl.
+        let folder = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         let folder = folder.with_context(|| format!("cannot open '{}'", path.display()))?;
         let was_kept = is_kept(&app);
-        Ok(Self { app, folder, was_kept })
+        Ok(Self { app, folder: folder.into(), was_kept })
     }
 
     /// Returns true if the folder is gone, or is being emptied. `destroy` leaves it as it is, unless it keeps nothing; a
